@@ -1,0 +1,126 @@
+"""What hooks ask of the object that runs them: facets of at most five members, satisfied by shape.
+
+A hook names the facets that it takes and touches nothing else; `TrainState` and seg-runner's `Runner` both
+satisfy all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+__all__ = ["Data", "HasModel", "Logs", "Progress", "Resumes", "Saves", "Stops", "Updates"]
+
+
+class Progress(Protocol):
+    """Where the run stands. Counts are of *finished* steps: inside `after_train_iter` the step is not yet counted."""
+
+    @property
+    def iter(self) -> int:
+        """Finished iterations."""
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs; stays 0 in iteration loops."""
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run; 0 where nothing is trained."""
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run; 1 in iteration loops, 0 where nothing is trained."""
+
+
+class HasModel(Protocol):
+    """The model being trained, wrapped or not."""
+
+    @property
+    def model(self) -> Any:
+        """A `torch.nn.Module`, maybe inside DDP or torch.compile."""
+
+
+class Updates(Protocol):
+    """What changes the weights."""
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """Has `get_lr()`, and `grad_norm` (tensor or None)."""
+
+    @property
+    def param_schedulers(self) -> Any:
+        """List of schedulers, dict of such lists, or None."""
+
+
+class Logs(Protocol):
+    """Where numbers and words go."""
+
+    @property
+    def message_hub(self) -> Any:
+        """Has `update_scalar(s)`, `get_scalar`, `update_info`, `get_info`, `pop_info`."""
+
+    @property
+    def logger(self) -> Any:
+        """A `logging.Logger`."""
+
+    @property
+    def visualizer(self) -> Any:
+        """Has `add_scalars(dict, step=, file_path=)` and `close()`; None where there is none."""
+
+    @property
+    def log_dir(self) -> Path | str:
+        """Folder of this session's log files."""
+
+    def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
+        """One ready record: values by name, and the line of text. `finished`: the summary of a val or test pass."""
+
+
+class Saves(Protocol):
+    """Writes checkpoints: the hook decides when, which is best and what goes; the owner writes."""
+
+    @property
+    def work_dir(self) -> Path | str:
+        """Folder of the run, the same over resumes."""
+
+    def save_checkpoint(
+        self,
+        path: str | Path,
+        *,
+        optimizer: bool = True,
+        schedulers: bool = True,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
+        """Write a whole-or-absent file; `on_done` runs once it is complete (maybe later, when saving is asynchronous)."""
+
+
+class Resumes(Protocol):
+    """Whether the checkpoint being loaded is resumed from (else only its weights are taken)."""
+
+    @property
+    def resuming(self) -> bool:
+        """True inside `after_load_checkpoint` of a resume."""
+
+
+class Data(Protocol):
+    """The loaders; reading one builds nothing that is not yet there (None then)."""
+
+    @property
+    def train_dataloader(self) -> Any:
+        """Loader of the training batches."""
+
+    @property
+    def val_dataloader(self) -> Any:
+        """Loader of the validation batches."""
+
+    @property
+    def test_dataloader(self) -> Any:
+        """Loader of the test batches."""
+
+
+class Stops(Protocol):
+    """The training loop, which a hook may ask to stop by setting `train_loop.stop_training = True`."""
+
+    @property
+    def train_loop(self) -> Any:
+        """Has a boolean `stop_training`."""

@@ -1,0 +1,156 @@
+"""What the runner asks of the parts it is given: facets of at most five members, satisfied by shape.
+
+The package that *calls* owns the Protocol; nothing that satisfies one imports it. A part may satisfy several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+__all__ = [
+    "Builder",
+    "Loop",
+    "Metric",
+    "Pictures",
+    "Rates",
+    "Scheduler",
+    "Stateful",
+    "TestModel",
+    "TrainModel",
+    "Updates",
+    "ValModel",
+]
+
+
+@runtime_checkable
+class Builder(Protocol):
+    """Turns names into objects. Found through the entry point `seg_engine.build`, or passed to `from_cfg`."""
+
+    def get(self, kind: str, name: str) -> Any:
+        """The class or function called `name` in the registry of this kind (`hook`, `optimizer`, ...)."""
+
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+        """An object from a config with a `type`; `defaults` fill in keys that the config lacks."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part whose state goes into checkpoints."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors and plain values only, so that the file loads with `weights_only=True`."""
+
+    def load_state_dict(self, state_dict: Any) -> Any:
+        """Take over a state; the class says what it does with keys that it does not know."""
+
+
+class Updates(Protocol):
+    """An optimizer wrapper, as a training step uses it."""
+
+    def optim_context(self, model: Any) -> AbstractContextManager[Any]:
+        """Autocast and `no_sync` round preprocessing and forward pass."""
+
+    def update_params(self, loss: Any) -> None:
+        """Scale, backward; on the last micro-step of a window also clip, step and clear the gradients."""
+
+    def initialize_count_status(self, model: Any, init_counts: int, max_counts: int) -> None:
+        """Tell the wrapper where the run stands, so that the last, shorter window gets the right divisor."""
+
+
+class Rates(Protocol):
+    """An optimizer wrapper, as schedulers and the log see it."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups (plus the phantom `base_lr` group, where there is one)."""
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """`{'lr': [one per group]}`, plus `base_lr`."""
+
+    def get_momentum(self) -> dict[str, list[float]]:
+        """`{'momentum': [one per group]}`."""
+
+
+class Scheduler(Protocol):
+    """One parameter schedule. `by_epoch` says at which point it is stepped; torch's own have no such attribute."""
+
+    def step(self) -> None:
+        """Move on by one iteration or epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values only."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the position."""
+
+
+class TrainModel(Protocol):
+    """A model that can be trained: MMEngine's BaseModel and our adapter both have this shape."""
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Any]:
+        """Forward, losses, update; returns the log variables as detached tensors, `loss` among them."""
+
+
+class ValModel(Protocol):
+    """A model that can be validated."""
+
+    def val_step(self, data: Any) -> Sequence[Any]:
+        """One data sample per image, with its prediction and its ground truth."""
+
+
+class TestModel(Protocol):
+    """A model that can be tested."""
+
+    def test_step(self, data: Any) -> Sequence[Any]:
+        """One data sample per image."""
+
+
+class Metric(Protocol):
+    """A metric. `dataset_meta` is set before use where the object has, or allows, that attribute."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Take in one batch."""
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        """The values over `size` samples (padding that samplers added is beyond it), then forget them."""
+
+
+class Pictures(Protocol):
+    """The visualizer, as the runner uses it: a place where configs and scalars go."""
+
+    dataset_meta: Any
+
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        """Keep the resolved config."""
+
+    def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
+        """Write one record."""
+
+    def close(self) -> None:
+        """Everything written; nothing lost."""
+
+
+@runtime_checkable
+class Loop(Protocol):
+    """Any class with `run()` is a loop."""
+
+    def run(self) -> Any:
+        """Train: returns the model. Validate and test: returns the metrics."""
+
+
+class Batches(Protocol):
+    """A stream of training batches that knows its position and can be put anywhere without reading data."""
+
+    def __next__(self) -> Any:
+        """The next batch; endless."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Itself."""
+
+    def seek(self, iteration: int) -> None:
+        """Go to where a run stands after `iteration` batches; reads no sample."""
+
+    def close(self) -> None:
+        """Stop the workers."""
