@@ -1,0 +1,53 @@
+"""Each package is a distribution of its own: licence, types, change log, entry points that exist."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from _tree import PACKAGES, PROJECTS, ROOT
+
+
+def project_table(package: str) -> dict[str, object]:
+    """The `[project]` table of a package."""
+    return tomllib.loads((PROJECTS[package] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_brings_what_a_distribution_needs(package: str) -> None:
+    folder: Path = PROJECTS[package]
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert (PACKAGES[package] / "py.typed").is_file()
+    version = importlib.import_module(package).__version__
+    assert f"## {version}" in (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert len((folder / "README.md").read_text(encoding="utf-8")) > 500
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_declared_entry_points_are_installed_and_load(package: str) -> None:
+    declared = {
+        (group, name, target)
+        for group, entries in project_table(package).get("entry-points", {}).items()  # type: ignore[union-attr]
+        for name, target in entries.items()
+    }
+    points = [p for p in distribution(package.replace("_", "-")).entry_points if p.group != "console_scripts"]
+    assert {(p.group, p.name, p.value) for p in points} == declared
+    for point in points:
+        assert callable(point.load())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_has_an_exhaustive_contract_of_layers(package: str) -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    layers = [c for c in tool["importlinter"]["contracts"] if c["type"] == "layers" and package in c["containers"]]
+    assert layers
+    assert all(contract.get("exhaustive") for contract in layers)
+
+
+def test_dependencies_between_packages_run_one_way() -> None:
+    for package in PACKAGES:
+        names = [d for d in project_table(package).get("dependencies", []) if d.startswith("seg-")]  # type: ignore[union-attr]
+        assert len(names) == (5 if package == "seg_engine" else 0)

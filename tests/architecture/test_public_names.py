@@ -1,0 +1,35 @@
+"""What each package shows: few names, all documented, all there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+from _tree import PACKAGES
+
+LIMIT = {"seg_optim": 60}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_few_and_documented(package: str) -> None:
+    module = importlib.import_module(package)
+    names = [name for name in module.__all__ if name != "__version__"]
+    assert len(names) == len(set(names))
+    assert len(names) <= LIMIT.get(package, 30)
+    objects = {name: getattr(module, name) for name in names}
+    bare = [n for n, o in objects.items() if (inspect.isclass(o) or callable(o)) and not (o.__doc__ or "").strip()]
+    assert not bare
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_classes_document_their_public_methods(package: str) -> None:
+    module = importlib.import_module(package)
+    bare = [
+        f"{name}.{method}"
+        for name in module.__all__
+        if inspect.isclass(cls := getattr(module, name))
+        for method, function in vars(cls).items()
+        if inspect.isfunction(function) and not method.startswith("_") and not inspect.getdoc(function)
+    ]
+    assert not bare
