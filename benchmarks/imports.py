@@ -1,0 +1,54 @@
+"""What importing each package costs: CPU seconds of a fresh process, beside the bare interpreter and `import torch`.
+
+Run with `./run bench imports`. Processes are interleaved; the figures are medians.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+
+ROUNDS = 7
+STATEMENTS = {
+    "nothing": "pass",
+    "torch": "import torch",
+    "seg_registry": "import seg_registry",
+    "seg_optim": "import seg_optim",
+    "seg_hooks": "import seg_hooks",
+    "seg_runner": "import seg_runner",
+    "seg_vis": "import seg_vis",
+    "seg_engine": "import seg_engine",
+    "mmengine.config": "from mmengine import Config",
+    "mmengine.runner": "from mmengine.runner import Runner",
+}
+
+
+def cpu_seconds(statement: str) -> float | None:
+    """User and system time of one process; None where the module is not installed."""
+    before = os.times()
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, check=False)
+    after = os.times()
+    if done.returncode:
+        return None
+    return (after.children_user - before.children_user) + (after.children_system - before.children_system)
+
+
+def main() -> None:
+    """Print the table."""
+    seconds: dict[str, list[float]] = {name: [] for name in STATEMENTS}
+    for _ in range(ROUNDS + 1):
+        for name, statement in STATEMENTS.items():
+            if (spent := cpu_seconds(statement)) is not None:
+                seconds[name].append(spent)
+    median = {name: statistics.median(values[1:]) for name, values in seconds.items() if values}
+    print(f"{'import':18}{'CPU s':>8}{'above bare, ms':>17}{'x torch':>9}")
+    for name, value in median.items():
+        print(f"{name:18}{value:8.3f}{1000 * (value - median['nothing']):17.1f}{value / median['torch']:9.2f}")
+    for name in STATEMENTS.keys() - median.keys():
+        print(f"{name:18} not installed here")
+
+
+if __name__ == "__main__":
+    main()
