@@ -3,5 +3,23 @@
 from __future__ import annotations
 
 from seg_vis.__about__ import __version__
+from seg_vis.arrays import to_rgb
+from seg_vis.legends import legend
+from seg_vis.maps import confidence_map, contours, error_map
+from seg_vis.overlays import overlay
+from seg_vis.palettes import get_classes, get_palette
+from seg_vis.sheets import compare, panels
 
-__all__ = ["__version__"]
+__all__ = [
+    "__version__",
+    "compare",
+    "confidence_map",
+    "contours",
+    "error_map",
+    "get_classes",
+    "get_palette",
+    "legend",
+    "overlay",
+    "panels",
+    "to_rgb",
+]

@@ -1,0 +1,138 @@
+"""The blend: one look-up and one weighted sum per pixel, in strips that stay in the processor's cache."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_vis.arrays import Image, Labels
+from seg_vis.cv import load_cv2
+from seg_vis.palettes import Palette
+
+__all__ = ["blend", "blend_many", "byte_values", "check_alpha", "label_codes", "shown_labels"]
+
+STRIP_PIXELS = 1 << 17
+KEEP = 255
+
+
+def check_alpha(alpha: float) -> float:
+    """The weight of the colour, from 0 (image) to 1 (colour)."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be between 0 (only the image) and 1 (only the colours), got {alpha}")
+    return float(alpha)
+
+
+def strips(height: int, width: int) -> Iterator[slice]:
+    """Row ranges of about 128 Ki pixels each."""
+    rows = max(1, STRIP_PIXELS // width)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | None) -> NDArray[np.bool_]:
+    """For each label of the palette: whether it is painted."""
+    shown = np.ones(count, bool)
+    if only is not None:
+        shown[:] = False
+        shown[[label for label in only if 0 <= label < count]] = True
+    if ignore_index is not None and 0 <= ignore_index < count:
+        shown[ignore_index] = False
+    return shown
+
+
+def label_codes(labels: Labels, shown: NDArray[np.bool_], ignore_index: int | None) -> NDArray[np.uint8]:
+    """Labels as bytes, 255 where the image is kept; labels beyond the palette are reported.
+
+    Only for palettes of up to 255 colours.
+    """
+    count = len(shown)
+    codes = to_bytes(labels)
+    if int(codes.max()) >= count:
+        report_strangers(labels, codes, count, ignore_index)
+    if shown.all():
+        return codes
+    table = np.full(256, KEEP, np.uint8)
+    table[:count][shown] = np.flatnonzero(shown)
+    coded: NDArray[np.uint8] = load_cv2().LUT(codes, table)
+    return coded
+
+
+def to_bytes(labels: Labels) -> NDArray[np.uint8]:
+    """Labels as contiguous bytes; what does not fit becomes 255."""
+    if labels.dtype == np.uint8:
+        return np.ascontiguousarray(labels)
+    out = np.empty(labels.shape, np.uint8)
+    unsigned = labels.dtype.kind == "u"
+    for rows in strips(*labels.shape):
+        part = labels[rows]
+        wide = part if unsigned else part.view(f"u{part.itemsize}")
+        np.minimum(wide, KEEP, out=out[rows], casting="unsafe")
+    return out
+
+
+def report_strangers(labels: Labels, codes: NDArray[np.uint8], count: int, ignore_index: int | None) -> None:
+    """Warn of labels that are neither in the palette nor the ignored one."""
+    fits = labels.dtype == np.uint8 or (labels.min() >= 0 and labels.max() <= KEEP)
+    found = byte_values(codes) if fits else np.unique(labels)
+    strange = [int(label) for label in found if not 0 <= label < count and label not in (ignore_index, KEEP)]
+    if strange:
+        names = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+        warnings.warn(
+            f"labels {names} lie beyond a palette of {count} colours; those pixels keep the image",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def byte_values(codes: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Which values occur."""
+    return np.flatnonzero(load_cv2().calcHist([codes], [0], None, [256], [0, 256]))
+
+
+def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float) -> Image:
+    """`round((1-a) * image + a * colour[code])`, and the image itself where the code has no colour.
+
+    Equal to rounding in float64 (half to even) at alpha 0, .25, .5, .6, .8 and 1; at others a tie may round the other
+    way, so a value may be 1 off (`cv2.addWeighted` works in float32).
+
+    Args:
+        image: H x W x 3 uint8.
+        codes: H x W uint8, labels; from `len(colours)` on the image is kept.
+        colours: N x 3 uint8, N at most 256.
+        alpha: weight of the colour.
+    """
+    cv2 = load_cv2()
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(colours), 0] = colours
+    out = np.empty(image.shape, np.uint8)
+    paint = np.empty((0, 0, 3), np.uint8)
+    for rows in strips(*codes.shape):
+        part, code, target = image[rows], codes[rows], out[rows]
+        if paint.shape != part.shape:
+            paint = np.empty(part.shape, np.uint8)
+        cv2.applyColorMap(code, table, paint)
+        cv2.addWeighted(part, 1.0 - alpha, paint, alpha, 0.0, target)
+        if len(colours) < 256:
+            keep_image(cv2, part, code, target, len(colours))
+    return out
+
+
+def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> None:
+    """Put the image back where no colour belongs."""
+    kept = cv2.compare(code, count - 1, cv2.CMP_GT)
+    if cv2.hasNonZero(kept):
+        cv2.copyTo(part, kept, target)
+
+
+def blend_many(image: Image, labels: Labels, colours: Palette, alpha: float, shown: NDArray[np.bool_]) -> Image:
+    """The same for palettes of more than 255 colours."""
+    known = (labels >= 0) & (labels < len(colours))
+    safe = np.where(known, labels, 0)
+    painted = load_cv2().addWeighted(image, 1.0 - alpha, colours[safe], alpha, 0.0)
+    kept = ~known | ~shown[safe]
+    painted[kept] = image[kept]
+    out: Image = painted
+    return out

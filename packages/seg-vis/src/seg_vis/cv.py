@@ -1,0 +1,34 @@
+"""OpenCV, imported at the first drawing, with an error that says what to install."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["load_cv2"]
+
+MISSING = """\
+seg-vis draws with OpenCV, and Python could not import it: {error}
+Install it with one of
+    pip install "opencv-python>=5"            (also opens windows: show=True)
+    pip install "opencv-python-headless>=5"   (servers and containers: no windows, no system libraries)"""
+
+MISSING_LIBRARY = """\
+OpenCV is installed, but a system library that it needs is not: {error}
+Either install the libraries (Debian, Ubuntu)
+    apt-get install libgl1 libglib2.0-0
+or take the wheel that needs none (it cannot open windows)
+    pip uninstall -y opencv-python && pip install "opencv-python-headless>=5\""""
+
+
+def load_cv2() -> Any:
+    """The `cv2` module.
+
+    Raises:
+        ImportError: it is missing or lacks a system library; the message has the commands that help.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        text = MISSING_LIBRARY if ".so" in str(error) else MISSING
+        raise ImportError(text.format(error=error)) from error
+    return cv2

@@ -1,0 +1,93 @@
+"""The front door: a label map over an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
+from seg_vis.blend import KEEP, blend, blend_many, byte_values, check_alpha, label_codes, shown_labels
+from seg_vis.labels import anchors, place
+from seg_vis.palettes import Palette, get_classes, resolve
+from seg_vis.text import font_size, tag_size, write_tag
+
+__all__ = ["class_names", "overlay", "write_names"]
+
+
+def overlay(
+    image: Any,
+    labels: Any,
+    *,
+    palette: Any,
+    classes: Sequence[str] | None = None,
+    alpha: float = 0.5,
+    ignore_index: int | None = 255,
+    with_labels: bool = False,
+    only: Sequence[int] | None = None,
+) -> Image:
+    """The image with each pixel tinted by the colour of its label.
+
+    Every pixel is `round((1 - alpha) * image + alpha * palette[label])`; pixels that are ignored, or whose label has
+    no colour, keep the image. The picture has the image's size. The time does not depend on the number of classes.
+
+    Args:
+        image: H x W, H x W x 3 or any other form that `to_rgb` takes; RGB.
+        labels: H x W or 1 x H x W whole numbers, arrays or tensors on any device.
+        palette: N x 3 colours, the name of a data set (`"cityscapes"`), `"distinct"` or `"colour_blind"`.
+        classes: one name a colour; those of the data set where `palette` names one.
+        alpha: weight of the colours, from 0 to 1.
+        ignore_index: the label that means "no label".
+        with_labels: write the name of each class into the picture.
+        only: paint these labels only.
+
+    Returns:
+        H x W x 3 uint8, RGB.
+
+    Raises:
+        ValueError: sizes that differ, classes and colours of different number, empty or NaN input.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = np.full((2, 2), 100, np.uint8)
+        >>> overlay(grey, [[0, 1], [1, 255]], palette=[[0, 0, 0], [255, 0, 0]])[..., 0]
+        array([[ 50, 178],
+               [178, 100]], dtype=uint8)
+    """
+    rgb, plane = to_rgb(image), as_labels(labels)
+    check_same_size(rgb, plane)
+    colours = resolve(palette, classes)
+    shown = shown_labels(len(colours), ignore_index, only)
+    if len(colours) > KEEP:
+        return blend_many(rgb, plane, colours, check_alpha(alpha), shown)
+    codes = label_codes(plane, shown, ignore_index)
+    picture = blend(rgb, codes, colours, check_alpha(alpha))
+    if with_labels:
+        write_names(picture, codes, colours, class_names(palette, classes, len(colours)))
+    return picture
+
+
+def class_names(palette: Any, classes: Sequence[str] | None, count: int) -> list[str]:
+    """The names to write: those given, those of the data set, or the numbers."""
+    if classes is not None:
+        return [str(name) for name in classes]
+    if isinstance(palette, str) and palette.replace("_", "").lower() not in ("distinct", "colourblind", "colorblind"):
+        return get_classes(palette)
+    return [str(label) for label in range(count)]
+
+
+def write_names(
+    picture: Image, codes: NDArray[np.uint8], colours: Palette, names: Sequence[str], font: str = "sans"
+) -> None:
+    """Write the name of every class that is there into the picture, inside it and none over another."""
+    height, width = codes.shape
+    size = font_size(height, width)
+    points = anchors(codes, [int(code) for code in byte_values(codes) if code < len(colours)])
+    present = list(points)
+    sizes = [tag_size(names[label], size, font) for label in present]
+    boxes = place(sizes, [points[label] for label in present], width, height)
+    for label, box in zip(present, boxes, strict=True):
+        if box is not None:
+            write_tag(picture, names[label], box, size, colours[label], font)
