@@ -1,0 +1,278 @@
+"""Loaders: building one from a config, and the wrapper that gives every sample its own random numbers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+from seg_runner.collate import pseudo_collate
+from seg_runner.protocols import Builder
+from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
+
+__all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers", "describe_sample"]
+
+LOG = logging.getLogger("seg_runner")
+SampleKey = tuple[int, int, int]
+"""(pass, index, how often this pass has shown the index before)."""
+
+
+def choose_num_workers(cores: int, processes: int = 1) -> int:
+    """Workers for one loader where the config names no number: a share of the cores, at most 8.
+
+    >>> choose_num_workers(32, processes=8), choose_num_workers(1)
+    (4, 0)
+    """
+    share = cores // max(processes, 1)
+    return 0 if share < 2 else min(share, 8)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (a container's or a scheduler's limit counts)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_dataloader(
+    cfg: Any,
+    builder: Builder | None,
+    randomness: Randomness,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Any:
+    """A loader from the reference's `*_dataloader` dict; anything else is taken for a loader and returned as it is.
+
+    Args:
+        cfg: `dataset`, `sampler`, `batch_sampler`, `collate_fn`, `worker_init_fn`, `num_batch_per_epoch`, and any
+            argument of `torch.utils.data.DataLoader`. Without `num_workers`, a number is chosen and logged.
+        builder: Turns the dicts inside into objects; None where all parts are objects already.
+        randomness: Gives samplers their seed.
+        rank: This process.
+        world_size: All processes.
+
+    Raises:
+        TypeError: No dataset, or a part given as a dict where there is no builder.
+    """
+    if not isinstance(cfg, Mapping):
+        return cfg
+    options = dict(cfg)
+    batch_size = int(options.pop("batch_size", 1))
+    dataset = _dataset(options, builder, batch_size, world_size)
+    options |= _order_options(options, builder, dataset, batch_size, randomness)
+    options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
+    _choose_workers(options, randomness, world_size)
+    init = _function(options.pop("worker_init_fn", None), builder, "worker_init_fn")
+    warns = not options.pop("disable_subprocess_warning", False)
+    seed = None if randomness.by_sample else options["num_workers"] * rank + randomness.seed
+    options["worker_init_fn"] = WorkerInit(init, seed, warns)
+    return DataLoader(dataset, **options)
+
+
+def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, world_size: int) -> Any:
+    given = options.pop("dataset", None)
+    if given is None:
+        raise TypeError("a dataloader config needs `dataset`: a dataset object, or a dict with its `type`")
+    dataset = _part(given, builder, "dataset")
+    if isinstance(given, Mapping) and callable(getattr(dataset, "full_init", None)):
+        dataset.full_init()
+    count = options.pop("num_batch_per_epoch", None)
+    return dataset if count is None else _Slice(dataset, int(count) * batch_size * world_size)
+
+
+def _order_options(
+    options: dict[str, Any], builder: Builder | None, dataset: Any, batch_size: int, randomness: Randomness
+) -> dict[str, Any]:
+    sampler = options.pop("sampler", None)
+    batch_sampler = options.pop("batch_sampler", None)
+    if isinstance(sampler, Mapping):
+        sampler = _part(sampler, builder, "data_sampler", dataset=dataset, seed=randomness.seed)
+    if isinstance(batch_sampler, Mapping):
+        batch_sampler = _part(batch_sampler, builder, "data_sampler", sampler=sampler, batch_size=batch_size)
+    if batch_sampler is not None:
+        return {"batch_sampler": batch_sampler}
+    return {"sampler": sampler, "batch_size": batch_size}
+
+
+def _part(given: Any, builder: Builder | None, kind: str, **defaults: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    if isinstance(given.get("type"), type) and builder is None:
+        return given["type"](**{**defaults, **{key: value for key, value in given.items() if key != "type"}})
+    if builder is None:
+        raise TypeError(
+            f"{kind} is given as a dict ({dict(given)}), but nothing here builds dicts: give the object itself, "
+            f"or install seg-registry (`pip install seg-registry`)"
+        )
+    return builder.build(kind, given, **defaults)
+
+
+def _function(given: Any, builder: Builder | None, key: str) -> Callable[..., Any] | None:
+    if given is None or callable(given):
+        return given  # type: ignore[no-any-return]
+    options = dict(given) if isinstance(given, Mapping) else {"type": given}
+    function = options.pop("type", None)
+    if isinstance(function, str):
+        if builder is None:
+            raise TypeError(f"{key} is given by name ({function!r}), but nothing here knows names: give the function")
+        function = builder.get("function", function)
+    if not callable(function):
+        raise TypeError(f"{key} must be a function, its name, or dict(type=..., ...); got {given!r}")
+    return _Bound(function, options) if options else function
+
+
+class _Bound:
+    """A function with some keywords given; unlike a lambda it can be sent to a spawned worker."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.function, self.options = function, options
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args, **self.options)
+
+
+def _choose_workers(options: dict[str, Any], randomness: Randomness, world_size: int) -> None:
+    if options.get("num_workers") is None:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+        count = choose_num_workers(usable_cores(), local) if randomness.by_sample else 0
+        options["num_workers"] = count
+        LOG.info("num_workers was not given: %d (%d cores, %d processes on this machine)", count, usable_cores(), local)
+        if count:
+            options.setdefault("persistent_workers", True)
+    if options["num_workers"] == 0:
+        options["persistent_workers"] = False
+        options.pop("prefetch_factor", None)
+
+
+class _Slice(Dataset[Any]):
+    """The first `size` samples of a data set (`num_batch_per_epoch`)."""
+
+    def __init__(self, dataset: Any, size: int) -> None:
+        self.dataset, self.size = dataset, min(size, len(dataset))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+class WorkerInit:
+    """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
+
+    SIGINT and SIGUSR1 are ignored. The first SIGTERM is ignored too (schedulers send one to every process of a job,
+    and the batch being read is still wanted); a second one ends the worker.
+    """
+
+    def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
+        self.user, self.seed, self.warns = user, seed, warns
+
+    def __call__(self, worker_id: int) -> None:
+        """Prepare the worker process with this number."""
+        for name in ("SIGINT", "SIGUSR1"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _ignore_once)
+        if self.seed is not None:
+            seed = self.seed + worker_id
+            random.seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+            torch.manual_seed(seed)
+        if not self.warns and worker_id:
+            import warnings
+
+            warnings.simplefilter("ignore")
+        if self.user is not None:
+            self.user(worker_id)
+
+
+def _ignore_once(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_DFL)
+
+
+class SeededDataset(Dataset[Any]):
+    """A data set asked by (pass, index, repeat): seeds all generators from that key, then reads the sample.
+
+    Attributes of the data set inside can be read through it. A sample that fails gains a note with its name.
+
+    Args:
+        dataset: The user's map-style data set.
+        seed: The run's seed.
+        reading: `[workers, 4]`, shared memory where each worker writes what it is reading; None for none.
+    """
+
+    def __init__(self, dataset: Any, seed: int, reading: torch.Tensor | None = None) -> None:
+        self.dataset, self.seed, self.reading = dataset, seed, reading
+        self._generators: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        seed = derive_seed(self.seed, *key) if key[2] else derive_seed(self.seed, key[0], key[1])
+        if self._generators is None:
+            self._generators = list(find_generators(self.dataset).values())
+        seed_generators(seed)
+        for number, generator in enumerate(self._generators):
+            reseed(generator, derive_seed(seed, number))
+        self._tell(key)
+        try:
+            return self.dataset[key[1]]
+        except Exception as error:
+            error.add_note(f"while reading {describe_sample(self.dataset, key[1])} in pass {key[0]}")
+            raise
+
+    def _tell(self, key: SampleKey) -> None:
+        if self.reading is None:
+            return
+        worker = get_worker_info()
+        if worker is not None:
+            row = self.reading.numpy()[worker.id]
+            row[:] = os.getpid(), key[0], key[1], 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def describe_sample(dataset: Any, index: int) -> str:
+    """A sample by number and, where the data set tells, by path.
+
+    >>> describe_sample([3, 4], 1)
+    'sample 1 of list'
+    """
+    text = f"sample {index} of {type(dataset).__name__}"
+    path = _path_of(dataset, index)
+    return f"{text} ({path})" if path else text
+
+
+def _path_of(dataset: Any, index: int) -> str:
+    try:
+        if callable(getattr(dataset, "get_data_info", None)):
+            return str(dataset.get_data_info(index).get("img_path", ""))
+        for name in ("samples", "imgs", "images", "image_paths", "img_paths", "paths", "files"):
+            entries = getattr(dataset, name, None)
+            if isinstance(entries, Sequence) and index < len(entries):
+                entry = entries[index][0] if isinstance(entries[index], tuple | list) else entries[index]
+                if isinstance(entry, str | os.PathLike):
+                    return os.fspath(entry)
+    except Exception:  # a name is only wished for; the error being described matters more
+        return ""
+    return ""
+
+
+def is_streaming(dataset: Any) -> bool:
+    """Whether the data set has no indices (torch's IterableDataset)."""
+    return isinstance(dataset, IterableDataset)
