@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Data", "HasModel", "Logs", "Progress", "Resumes", "Saves", "Stops", "Updates"]
+__all__ = ["Data", "Describes", "HasModel", "Logs", "Progress", "Resumes", "Saves", "Stops", "Updates"]
 
 
 class Progress(Protocol):
@@ -31,6 +31,22 @@ class Progress(Protocol):
     @property
     def max_epochs(self) -> int:
         """Epochs of the whole run; 1 in iteration loops, 0 where nothing is trained."""
+
+
+class Describes(Protocol):
+    """What the run is called and what it was made from."""
+
+    @property
+    def cfg(self) -> Any:
+        """The config, or None."""
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the run, where there is one."""
+
+    @property
+    def experiment_name(self) -> str:
+        """Name of the run."""
 
 
 class HasModel(Protocol):
@@ -91,7 +107,7 @@ class Saves(Protocol):
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
     ) -> None:
-        """Write a whole-or-absent file; `on_done` runs once it is complete (maybe later, when saving is asynchronous)."""
+        """Write a whole-or-absent file; `on_done` runs once it is complete (later, when saving is asynchronous)."""
 
 
 class Resumes(Protocol):

@@ -1,0 +1,82 @@
+"""Whole-or-absent files, relative pointers, and folders named after the work directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["beside", "delete", "pointer_to", "read_pointer", "write_whole"]
+
+
+def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], None]) -> None:
+    """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def beside(out_dir: Path | None, work_dir: Path) -> Path:
+    """Where files go: the work directory, or a folder of its name in `out_dir`."""
+    if out_dir is None or out_dir.resolve() == work_dir.resolve():
+        return work_dir
+    return out_dir / work_dir.resolve().name
+
+
+def pointer_to(path: Path, folder: Path) -> str:
+    """`path` relative to `folder`, so that moving both keeps the pointer right."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return path.resolve().as_posix()
+
+
+def read_pointer(folder: Path, text: str) -> Path:
+    """The file that a pointer means; an absolute path of another place is looked for in `folder` by its name."""
+    named = Path(text.strip())
+    if named.is_absolute() and not named.exists():
+        return folder / named.name
+    return folder / named
+
+
+def delete(path: Path) -> bool:
+    """Delete a file or folder; whether there was one."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return True
+    if not path.exists():
+        return False
+    path.unlink(missing_ok=True)
+    return True
