@@ -1,0 +1,98 @@
+"""Light decode heads: feature maps in, class scores (logits) out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+__all__ = ["FuseHead", "TinyFCNHead"]
+
+
+def conv_norm_act(inside: int, outside: int, kernel: int) -> nn.Sequential:
+    """Convolution, batch norm, ReLU."""
+    conv = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+
+
+class FuseHead(nn.Module):
+    """Adds up feature maps from coarse to fine (a feature pyramid) and classifies each pixel of the finest.
+
+    Args:
+        in_channels: Channels of each feature map that is used.
+        channels: Channels inside the head.
+        num_classes: Number of classes.
+        in_index: Which of the backbone's maps are used, finest first; None: all.
+        dropout_ratio: Share of channels dropped before the last layer while training.
+
+    Example:
+        >>> maps = [torch.zeros(1, 8, 16, 16), torch.zeros(1, 16, 8, 8)]
+        >>> tuple(FuseHead([8, 16], channels=12, num_classes=5)(maps).shape)
+        (1, 5, 16, 16)
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        num_classes: int,
+        in_index: Sequence[int] | None = None,
+        dropout_ratio: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.in_index = tuple(in_index) if in_index is not None else tuple(range(len(in_channels)))
+        self.num_classes = num_classes
+        self.lateral = nn.ModuleList(conv_norm_act(width, channels, 1) for width in in_channels)
+        self.smooth = nn.ModuleList(conv_norm_act(channels, channels, 3) for _ in in_channels[:-1])
+        self.dropout = nn.Dropout2d(dropout_ratio)
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Logits N x classes x H x W at the size of the finest map used."""
+        levels = [lateral(maps[index]) for lateral, index in zip(self.lateral, self.in_index, strict=True)]
+        x = levels.pop()
+        for level, smooth in zip(reversed(levels), reversed(self.smooth), strict=True):
+            x = smooth(level + interpolate(x, level.shape[-2:], mode="nearest"))
+        scores: Tensor = self.conv_seg(self.dropout(x))
+        return scores
+
+
+class TinyFCNHead(nn.Module):
+    """Convolutions on one feature map, then one score per class: the usual auxiliary head.
+
+    Args:
+        in_channels: Channels of that map.
+        channels: Channels inside the head.
+        num_classes: Number of classes.
+        in_index: Which of the backbone's maps is used.
+        num_convs: 3 x 3 convolutions before the last layer.
+        dropout_ratio: Share of channels dropped before the last layer while training.
+
+    Example:
+        >>> tuple(TinyFCNHead(8, channels=12, num_classes=5)([torch.zeros(1, 8, 16, 16)]).shape)
+        (1, 5, 16, 16)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        num_classes: int,
+        in_index: int = -1,
+        num_convs: int = 1,
+        dropout_ratio: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.in_index = in_index
+        self.num_classes = num_classes
+        widths = [in_channels, *[channels] * num_convs]
+        self.convs = nn.Sequential(*(conv_norm_act(a, b, 3) for a, b in zip(widths, widths[1:], strict=False)))
+        self.dropout = nn.Dropout2d(dropout_ratio)
+        self.conv_seg = nn.Conv2d(widths[-1], num_classes, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Logits N x classes x H x W at the size of the map used."""
+        scores: Tensor = self.conv_seg(self.dropout(self.convs(maps[self.in_index])))
+        return scores
