@@ -1,0 +1,243 @@
+"""From configs to parts: names become classes and objects once, here, through an injected builder.
+
+An object that is ready passes through untouched. Only the `type` of a part itself, and of the few parts inside
+it that belong to other packages, is looked up; everything deeper reaches the part as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seg_runner.errors import add_note, did_you_mean, origin_of
+from seg_runner.evaluation import Evaluator
+from seg_runner.loaders import build_dataloader
+from seg_runner.log_processor import LogProcessor
+from seg_runner.protocols import Builder
+
+__all__ = ["Assembler", "find_builder"]
+
+_INSTALL = "pip install seg-registry"
+
+
+def find_builder(cfg: Any = None) -> Builder | None:
+    """The builder behind the entry point `seg_engine.build`, set up for this config; None where none is installed."""
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group="seg_engine.build"))
+    if not found:
+        return None
+    make: Callable[[Any], Builder] = found[0].load()
+    return make(cfg)
+
+
+class Assembler:
+    """Makes parts from configs.
+
+    Args:
+        builder: Turns names into objects; None: the installed one, looked for when the first dict is met.
+        cfg: The whole config, for messages that say where a key stands.
+        scope: `default_scope` where there is no config to say so.
+    """
+
+    def __init__(self, builder: Builder | None, cfg: Any = None, scope: str | None = None) -> None:
+        self._given = builder
+        self.cfg = cfg
+        self._scope = scope
+
+    @cached_property
+    def builder(self) -> Builder | None:
+        """The builder given, else the installed one."""
+        if self._given is not None:
+            return self._given
+        cfg = {"default_scope": self._scope} if self.cfg is None and self._scope else self.cfg
+        return find_builder(cfg)
+
+    def part(self, kind: str, cfg: Any, key: str, **defaults: Any) -> Any:
+        """The object for `cfg`: itself if it is no dict, else built.
+
+        Raises:
+            TypeError: a dict without `type`, or a dict and no builder.
+        """
+        if not isinstance(cfg, Mapping):
+            return cfg
+        if "type" not in cfg:
+            raise TypeError(f"{key}{origin_of(self.cfg, key)} is a dict without 'type', so nothing says what to build")
+        if isinstance(cfg["type"], str) or self.builder is not None:
+            return self._builder(key).build(kind, cfg, **defaults)
+        return cfg["type"](**{**defaults, **{name: value for name, value in cfg.items() if name != "type"}})
+
+    def resolve(self, kind: str, name: Any, key: str) -> Any:
+        """The class that `name` stands for; a class stands for itself."""
+        return self._builder(key).get(kind, name) if isinstance(name, str) else name
+
+    def _builder(self, key: str) -> Builder:
+        if self.builder is None:
+            raise TypeError(
+                f"{key} is a dict, and no package that builds objects from dicts is installed: {_INSTALL}, "
+                f"or give the object itself"
+            )
+        return self.builder
+
+    def model(self, cfg: Any, data_preprocessor: Any = None) -> Any:
+        """The model; `data_preprocessor` is used where the model's config has none of its own."""
+        if isinstance(cfg, Mapping) and data_preprocessor is not None and "data_preprocessor" not in cfg:
+            cfg = _changed(cfg, data_preprocessor=data_preprocessor)
+        return self.part("model", cfg, "model")
+
+    def optim_wrapper(self, cfg: Any, model: Any) -> Any:
+        """The optimizer wrapper of a config: its constructor decides which parameter gets which settings."""
+        if not isinstance(cfg, Mapping):
+            return cfg
+        if "constructor" not in cfg and "optimizer" not in cfg:
+            return self._ready_wrappers(cfg)
+        own = dict(cfg)
+        constructor = own.pop("constructor", "DefaultOptimWrapperConstructor")
+        paramwise = own.pop("paramwise_cfg", None)
+        resolved = _changed(cfg, **self._wrapper_classes(own))
+        for key in ("constructor", "paramwise_cfg"):
+            resolved.pop(key, None)
+        made = {"type": constructor, "optim_wrapper_cfg": resolved, "paramwise_cfg": paramwise}
+        return self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")(model)
+
+    def _wrapper_classes(self, cfg: dict[str, Any]) -> dict[str, Any]:
+        changed: dict[str, Any] = {}
+        optimizer = cfg.get("optimizer")
+        if optimizer is not None:
+            changed["type"] = self.resolve("optim_wrapper", cfg.get("type", "OptimWrapper"), "optim_wrapper")
+        if isinstance(optimizer, Mapping) and "type" in optimizer:
+            found = self.resolve("optimizer", optimizer["type"], "optim_wrapper.optimizer")
+            changed["optimizer"] = _changed(optimizer, type=found)
+        return changed
+
+    def _ready_wrappers(self, cfg: Mapping[str, Any]) -> Any:
+        unready = [name for name, wrapper in cfg.items() if not hasattr(wrapper, "update_params")]
+        if unready or not cfg:
+            raise ValueError(
+                f"optim_wrapper{origin_of(self.cfg, 'optim_wrapper')} has neither 'optimizer' nor 'constructor'."
+                f"{did_you_mean('optimizer', [key for key in unready if isinstance(key, str)])} "
+                "Write optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)); for several optimizers give a "
+                "constructor, or a dict of ready OptimWrappers."
+            )
+        return self.resolve("optim_wrapper", "OptimWrapperDict", "optim_wrapper")(**cfg)
+
+    def param_schedulers(self, cfg: Any, wrapper: Any, ends: dict[bool, int], epoch_length: int | None) -> Any:
+        """The schedulers: a list, or for several optimizers a dict of lists.
+
+        Args:
+            cfg: Scheduler, config, list of them, or dict name -> list.
+            wrapper: What they change the values of.
+            ends: by_epoch -> where a schedule without `end` ends.
+            epoch_length: Iterations of an epoch, for `convert_to_iter_based`.
+        """
+        if cfg is None:
+            return []
+        if isinstance(cfg, Mapping) and "type" not in cfg:
+            named = dict(wrapper.items()) if hasattr(wrapper, "items") else {}
+            unknown = [name for name in cfg if name not in named]
+            if unknown:
+                raise ValueError(
+                    f"param_scheduler{origin_of(self.cfg, 'param_scheduler')} is a dict without 'type'; its keys must "
+                    f"name optimizers, but there is no optimizer {unknown[0]!r} "
+                    f"(there are: {', '.join(named) or 'none with names'})"
+                )
+            return {name: self.param_schedulers(own, named[name], ends, epoch_length) for name, own in cfg.items()}
+        listed = cfg if isinstance(cfg, Sequence) else [cfg]
+        return [self._scheduler(one, wrapper, ends, epoch_length) for one in listed]
+
+    def _scheduler(self, cfg: Any, wrapper: Any, ends: dict[bool, int], epoch_length: int | None) -> Any:
+        if not isinstance(cfg, Mapping):
+            return cfg
+        if "type" not in cfg:
+            raise TypeError(f"param_scheduler{origin_of(self.cfg, 'param_scheduler')} has an entry without 'type'")
+        own = _changed(cfg)
+        convert = own.pop("convert_to_iter_based", False)
+        by_epoch = bool(own.get("by_epoch", True))
+        own.setdefault("end", ends[by_epoch])
+        if not convert:
+            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper)
+        if not by_epoch or epoch_length is None:
+            raise ValueError(
+                "convert_to_iter_based=True turns epochs into iterations: it needs by_epoch=True and a "
+                f"train_dataloader with a length{origin_of(self.cfg, 'param_scheduler')}"
+            )
+        found = self.resolve("param_scheduler", own.pop("type"), "param_scheduler")
+        return found.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **own)
+
+    def hook(self, cfg: Any, key: str) -> tuple[Any, Any]:
+        """The hook of a config, and the priority that the config gives it (None: the hook's own)."""
+        if not isinstance(cfg, Mapping):
+            return cfg, None
+        own = _changed(cfg)
+        priority = own.pop("priority", None)
+        return self.part("hook", own, key), priority
+
+    def dataloader(self, cfg: Any, key: str, randomness: Any) -> Any:
+        """The loader of a config; a dict of named loaders or configs becomes a dict of loaders."""
+        if not isinstance(cfg, Mapping):
+            return cfg
+        if is_named(cfg):
+            return {name: self.dataloader(one, f"{key}.{name}", randomness) for name, one in cfg.items()}
+        try:
+            return build_dataloader(cfg, self.builder, randomness)
+        except Exception as error:
+            add_note(error, f"while building {key}{origin_of(self.cfg, key)}")
+            raise
+
+    def evaluator(self, cfg: Any, key: str) -> Any:
+        """The evaluator of a metric, a list of metrics, or their configs; of each set where they are named."""
+        if isinstance(cfg, Mapping) and "type" not in cfg and "metrics" not in cfg:
+            return {name: self.evaluator(one, f"{key}.{name}") for name, one in cfg.items()}
+        if isinstance(cfg, Mapping) and "type" not in cfg and "metrics" in cfg:
+            cfg = cfg["metrics"]
+        if isinstance(cfg, Mapping) and "metrics" in cfg:
+            return self.part("evaluator", _changed(cfg, metrics=self._metrics(cfg["metrics"], key)), key)
+        if hasattr(cfg, "evaluate") and hasattr(cfg, "metrics"):
+            return cfg
+        return Evaluator(self._metrics(cfg, key))
+
+    def _metrics(self, cfg: Any, key: str) -> list[Any]:
+        listed = cfg if isinstance(cfg, (list, tuple)) else [cfg]
+        return [self.part("metric", one, key) for one in listed]
+
+    def visualizer(self, cfg: Any, name: str, log_dir: Path) -> Any:
+        """The visualizer of a config; its backends write under `<log_dir>/vis_data` unless they say otherwise."""
+        if not isinstance(cfg, Mapping):
+            return cfg
+        own = _changed(cfg)
+        backends = own.get("vis_backends")
+        if isinstance(backends, Mapping):
+            backends = [backends]
+        if backends is not None:
+            own["vis_backends"] = [
+                self.part("vis_backend", one, "visualizer.vis_backends", save_dir=str(log_dir / "vis_data"))
+                for one in backends
+            ]
+        return self.part("visualizer", own, "visualizer", name=name, save_dir=str(log_dir))
+
+    def log_processor(self, cfg: Any, by_epoch: bool = True) -> Any:
+        """The log processor; a dict without `type` is one of ours. `by_epoch` is used where there is no config."""
+        if cfg is None:
+            return LogProcessor(by_epoch=by_epoch)
+        if isinstance(cfg, Mapping) and "type" not in cfg:
+            return LogProcessor(**cfg)
+        if isinstance(cfg, Mapping) and cfg["type"] == "LogProcessor":
+            return LogProcessor(**{key: value for key, value in cfg.items() if key != "type"})
+        return self.part("log_processor", cfg, "log_processor")
+
+
+def _changed(cfg: Mapping[str, Any], **new: Any) -> Any:
+    """A copy that may be changed; a ConfigDict stays one, so that it keeps knowing where its values came from."""
+    copy = getattr(cfg, "copy", None)
+    own: Any = copy() if callable(copy) else dict(cfg)
+    own.update(new)
+    return own
+
+
+def is_named(cfg: Any) -> bool:
+    """Whether this is a dict of named loaders rather than the dict of one."""
+    if not isinstance(cfg, Mapping) or not cfg or "dataset" in cfg:
+        return False
+    return all(not isinstance(one, (str, int, float, bool, type(None))) for one in cfg.values())

@@ -1,0 +1,174 @@
+"""Checks before the first step: they take seconds, change nothing, and say what to change."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from seg_runner.errors import add_note, did_you_mean
+from seg_runner.eval_loops import set_dataset_meta
+from seg_runner.randomness import global_state, set_global_state
+from seg_runner.val_loss import LossMeter
+
+__all__ = ["check_before_training", "disk_needed", "monitored_keys"]
+
+
+def check_before_training(runner: Any) -> None:
+    """Write permission, disk, one validation batch, and the metrics that hooks wait for; `skip_checks=True` omits it.
+
+    Raises:
+        PermissionError: the working folder cannot be written to.
+        OSError: too little disk for two checkpoints.
+        KeyError: a hook waits for a metric that validation does not give.
+        Exception: whatever the validation batch raises, with a note.
+    """
+    check_writable(runner.work_dir)
+    check_disk(runner)
+    if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
+        return
+    known = try_validation(runner)
+    if known is not None:
+        check_monitored(runner.hooks, known)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise where no file can be made in the folder."""
+    probe = folder / f".write_test_{os.getpid()}"
+    try:
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        add_note(
+            error, f"work_dir={str(folder)!r} cannot be written to: choose another folder (--work-dir), or free space"
+        )
+        raise
+
+
+def disk_needed(runner: Any) -> int:
+    """Bytes of a checkpoint at most: weights, what the optimizer keeps for them, averaged weights."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.state_dict().values())
+    trained = sum(p.numel() * p.element_size() for p in runner.model.parameters() if p.requires_grad)
+    kept = {"SGD": 1, "Adam": 2, "AdamW": 2}
+    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    states = kept.get(type(optimizer).__name__, 2)
+    averaged = any("EMA" in type(hook).__name__ for hook in runner.hooks)
+    return int(weights * (2 if averaged else 1) + trained * states)
+
+
+def check_disk(runner: Any) -> None:
+    """Raise where two checkpoints would not fit: the last one, and the one that is being written."""
+    needed, free = 2 * disk_needed(runner), shutil.disk_usage(runner.work_dir).free
+    if needed > free:
+        raise OSError(
+            f"two checkpoints need about {needed / 2**20:.0f} MB; {runner.work_dir} has {free / 2**20:.0f} MB free: "
+            "free space, choose another work_dir, or start with skip_checks=True"
+        )
+
+
+def try_validation(runner: Any) -> set[str] | None:
+    """Run one batch of each validation set without hooks; the names of the metrics, or None where not known."""
+    known: set[str] = set()
+    complete = True
+    model = runner.model
+    training = {module: module.training for module in model.modules()}
+    with _random_state_kept():
+        model.eval()
+        try:
+            for name, (loader, evaluator) in runner.val_loop.sets.items():
+                found = _one_batch(model, loader, evaluator, runner.val_loop)
+                complete = complete and found is not None
+                known |= {f"{name}/{key}" if name else key for key in found or ()}
+        except Exception as error:
+            add_note(error, "in the check before training: one validation batch (skip_checks=True leaves it out)")
+            raise
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+    return known if complete else None
+
+
+@torch.no_grad()
+def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] | None:
+    if not isinstance(loader, DataLoader):
+        return None  # another iterable cannot be read without moving it
+    batch = next(iter(_single_process(loader)))
+    trial = _copied(evaluator)
+    set_dataset_meta(loader, trial)
+    meter = LossMeter(model if loop.loss else None)
+    outputs = meter.split(model.val_step(batch), batch)
+    names = set(meter.values("val"))
+    if evaluator is None:
+        return names
+    if trial is None:
+        return None
+    trial.process(data_samples=outputs, data_batch=batch)
+    return names | set(trial.evaluate(len(outputs)))
+
+
+def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The first batch of a loader's data, read in this process, with the loader's own samplers untouched."""
+    sampler = copy.deepcopy(loader.batch_sampler) if loader.batch_sampler is not None else None
+    if sampler is None:
+        return DataLoader(loader.dataset, batch_size=None, collate_fn=loader.collate_fn)
+    return DataLoader(loader.dataset, batch_sampler=sampler, collate_fn=loader.collate_fn)
+
+
+def _copied(evaluator: Any) -> Any:
+    """A copy that prints and writes nothing; None where that cannot be promised."""
+    if evaluator is None:
+        return None
+    metrics = getattr(evaluator, "metrics", [])
+    if any(getattr(metric, "output_dir", None) or getattr(metric, "format_only", False) for metric in metrics):
+        return None
+    try:
+        trial = copy.deepcopy(evaluator)
+    except Exception:  # a metric that holds what cannot be copied
+        return None
+    silent = logging.Logger("silent", logging.CRITICAL + 1)
+    for metric in getattr(trial, "metrics", []):
+        if hasattr(metric, "logger"):
+            metric.logger = silent
+    return trial
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    state = global_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        set_global_state(state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+def monitored_keys(hooks: list[Any]) -> dict[str, str]:
+    """Metric name -> the hook that waits for it (`save_best`, `monitor`)."""
+    found: dict[str, str] = {}
+    for hook in hooks:
+        for attribute in ("save_best", "monitor"):
+            wanted = getattr(hook, attribute, None)
+            for name in [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, (list, tuple)) else ():
+                if isinstance(name, str) and name.replace("/", "").replace("_", "").isalnum() and name != "auto":
+                    found[name] = f"{type(hook).__name__}({attribute}={name!r})"
+    return found
+
+
+def check_monitored(hooks: list[Any], known: set[str]) -> None:
+    """Raise where a hook waits for a metric that validation does not give."""
+    for name, hook in monitored_keys(hooks).items():
+        if name not in known:
+            raise KeyError(
+                f"{hook} waits for a metric that validation does not give.{did_you_mean(name, known)} "
+                f"Validation gives: {', '.join(sorted(known))}"
+            )

@@ -1,0 +1,217 @@
+"""How a runner is put together: names, folders, model, hooks. Each function fills one place of `Runner.__init__`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg_runner import plain, wrap
+from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES
+from seg_runner.env import describe_environment
+from seg_runner.errors import origin_of
+from seg_runner.hook_table import priority_number
+from seg_runner.parts import DEFAULTS, Parts
+from seg_runner.record import write_record
+
+__all__ = [
+    "announce",
+    "arguments_of",
+    "check_launcher",
+    "expects_epochs",
+    "experiment_name",
+    "make_model",
+    "make_visualizer",
+    "ready_loaders",
+    "ready_schedulers",
+    "ready_wrapper",
+    "register_default_hook",
+    "register_hooks",
+]
+
+INSTALL_HOOKS = "pip install seg-hooks"
+
+
+def arguments_of(cfg: Any) -> dict[str, Any]:
+    """The runner's arguments in a config; all other keys are left to whoever knows them.
+
+    Raises:
+        KeyError: `model` or `work_dir` is missing.
+        ValueError: a loader or evaluator without its `*_cfg`.
+    """
+    for key in ("model", "work_dir"):
+        if cfg.get(key) is None:
+            raise KeyError(
+                f"the config has no {key!r}; Runner.from_cfg needs 'model' and 'work_dir' (--work-dir sets it)"
+            )
+    for mode in ("val", "test"):
+        if cfg.get(f"{mode}_dataloader") is not None and cfg.get(f"{mode}_cfg") is None:
+            raise ValueError(
+                f"the config has {mode}_dataloader{origin_of(cfg, f'{mode}_dataloader')} but no {mode}_cfg: "
+                f"write {mode}_cfg=dict(type='{mode.title()}Loop'), or set {mode}_dataloader, {mode}_evaluator to None"
+            )
+    names = [name for name in DEFAULTS if name not in ("cfg", "build")]
+    return {name: cfg[name] for name in ("model", "work_dir", *names) if name in cfg}
+
+
+def check_launcher(launcher: str) -> None:
+    """Refuse to start as one of several processes.
+
+    Raises:
+        ValueError: a launcher other than 'none'.
+    """
+    if launcher != "none":
+        raise ValueError(
+            f"launcher={launcher!r}: this version trains in one process; leave launcher out, or write 'none'"
+        )
+
+
+def experiment_name(given: str | None, cfg: Any, timestamp: str) -> str:
+    """The given name, else the config file's, with the timestamp behind it; without either, the timestamp."""
+    filename = getattr(cfg, "filename", None)
+    stem = given or (Path(filename).stem if filename else None)
+    return f"{stem}_{timestamp}" if stem else timestamp
+
+
+def expects_epochs(parts: Parts) -> bool:
+    """Whether lines count epochs where no log processor was configured: as the reference does for configs."""
+    cfg = parts["train_cfg"]
+    if parts["cfg"] is not None or not isinstance(cfg, Mapping):
+        return True
+    return bool(cfg.get("by_epoch", "max_epochs" in cfg))
+
+
+def ready_loaders(parts: Parts) -> dict[str, Any]:
+    """The loaders that are objects already; those given as dicts are built when they are needed."""
+    given = {mode: parts[f"{mode}_dataloader"] for mode in ("train", "val", "test")}  # type: ignore[literal-required]
+    return {mode: None if isinstance(loader, Mapping) else loader for mode, loader in given.items()}
+
+
+def ready_wrapper(given: Any) -> Any:
+    """The optimizer wrapper, if it is an object already: a plain torch optimizer gets the shape of one."""
+    if isinstance(given, Mapping):
+        return None
+    if isinstance(given, torch.optim.Optimizer):
+        return plain.PlainWrapper(given)
+    if given is not None and not hasattr(given, "update_params"):
+        raise TypeError(
+            f"optim_wrapper must be a torch optimizer, an optimizer wrapper, or a dict, not {type(given).__name__}"
+        )
+    return given
+
+
+def ready_schedulers(given: Any) -> Any:
+    """The schedulers, if all of them are objects already; else None, until they are built."""
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        return None
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    return None if any(isinstance(one, Mapping) for one in listed) else listed
+
+
+def make_visualizer(runner: Any, given: Any) -> Any:
+    """The visualizer: the given one, or one that keeps scalars in a file and draws nothing."""
+    if given is None:
+        made: Any = plain.PlainVisualizer(runner.log_dir)
+    else:
+        made = runner.assembler.visualizer(given, runner.experiment_name, runner.log_dir)
+    if runner.cfg is not None and callable(getattr(made, "add_config", None)):
+        made.add_config(runner.cfg)
+    return made
+
+
+def make_model(runner: Any, given: Any) -> Any:
+    """The model: built, given steps if it has none, its batch norms fit for one process, on its device."""
+    parts: Parts = runner.parts
+    model = runner.assembler.model(given, parts["data_preprocessor"])
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
+    if not hasattr(wrap.unwrap(model), "train_step"):
+        model = _with_steps(model, parts)
+    elif parts["loss"] is not None:
+        raise ValueError(
+            f"loss is given, but {type(model).__name__} has a train_step, which has its own loss: leave loss out"
+        )
+    model = model.to(runner.device)
+    model, count = wrap.revert_sync_batch_norms(model)
+    if count:
+        runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
+    return wrap.use_channels_last(model) if parts["channels_last"] else model
+
+
+def _with_steps(model: Any, parts: Parts) -> Any:
+    from seg_runner.adapter import LogitsModel
+
+    if parts["train_cfg"] is not None and parts["loss"] is None:
+        raise ValueError(
+            f"{type(model).__name__} has no train_step, so training needs a loss: give loss=..., for example "
+            "loss=torch.nn.CrossEntropyLoss(ignore_index=255)"
+        )
+    preprocessor = parts["data_preprocessor"]
+    return LogitsModel(model, loss=parts["loss"], data_preprocessor=preprocessor)
+
+
+def register_hooks(runner: Any) -> None:
+    """The hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
+    parts: Parts = runner.parts
+    if parts["cfg"] is not None:
+        runner.register_default_hooks(parts["default_hooks"])
+    else:
+        for slot, hook in (parts["default_hooks"] or {}).items():
+            if hook is not None:
+                register_default_hook(runner, slot, hook, named=True)
+    for listed in (parts["custom_hooks"], parts["hooks"]):
+        runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed or ())
+
+
+def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None:
+    """One default hook; one that was not named and is not installed is left out, with a line that says so."""
+    try:
+        hook, priority = runner.assembler.hook(cfg, f"default_hooks.{slot}")
+    except (KeyError, LookupError, ImportError, TypeError) as error:
+        if named or not _is_absent(runner, cfg):
+            raise
+        runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
+        return
+    runner.table.add(hook, priority)
+    usual = DEFAULT_PRIORITIES.get(type(hook).__name__)
+    if usual is None or priority is None or slot not in DEFAULT_HOOKS:
+        return
+    if priority_number(priority) != priority_number(usual):
+        text = "default_hooks.%s has priority %s instead of %s: the order of the default hooks matters"
+        runner.logger.warning(text, slot, priority, usual)
+
+
+def _is_absent(runner: Any, cfg: Any) -> bool:
+    """Whether the hook's name cannot be found at all."""
+    if runner.assembler.builder is None:
+        return True
+    try:
+        runner.assembler.resolve("hook", cfg["type"], "default_hooks")
+    except Exception:
+        return True
+    return False
+
+
+def _plain_line(slots: Mapping[str, Any]) -> str:
+    if find_spec("seg_hooks") is None:
+        return f"seg-hooks is not installed ({INSTALL_HOOKS}): plain {', '.join(slots)} instead of its hooks"
+    return f"No hooks were given for {', '.join(slots)}: plain ones stand in (hooks=[...] from seg-hooks replaces them)"
+
+
+def announce(runner: Any) -> None:
+    """The first lines of the log, and the files that repeat the run."""
+    facts = describe_environment(runner.device, runner.seed)
+    runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
+        runner.logger.info("Config:\n%s", runner.cfg.pretty_text)
+    runner.logger.info("Hooks:\n%s", runner.points)
+    if runner.table.stand_ins:
+        runner.logger.info("%s", _plain_line(runner.table.stand_ins))
+    kept = {"seed": runner.seed, "stream": runner.randomness.stream, "experiment_name": runner.experiment_name}
+    if runner.rank == 0:
+        write_record(runner.log_dir, cfg=runner.cfg, work_dir=runner.work_dir, facts=kept)

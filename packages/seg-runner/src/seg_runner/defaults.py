@@ -1,0 +1,57 @@
+"""What a run has unless told otherwise: the default hooks, their order, and the keys of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["CONFIG_ONLY", "DEFAULT_HOOKS", "DEFAULT_PRIORITIES", "merge_default_hooks"]
+
+#: Slot -> config of the hooks that `Runner.from_cfg` registers, in this order.
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
+    "runtime_info": {"type": "RuntimeInfoHook"},
+    "timer": {"type": "IterTimerHook"},
+    "sampler_seed": {"type": "DistSamplerSeedHook"},
+    "logger": {"type": "LoggerHook"},
+    "param_scheduler": {"type": "ParamSchedulerHook"},
+    "checkpoint": {"type": "CheckpointHook"},
+}
+
+#: The priority that each default hook is meant to have.
+DEFAULT_PRIORITIES: dict[str, str] = {
+    "RuntimeInfoHook": "VERY_HIGH",
+    "IterTimerHook": "NORMAL",
+    "DistSamplerSeedHook": "NORMAL",
+    "LoggerHook": "BELOW_NORMAL",
+    "ParamSchedulerHook": "LOW",
+    "CheckpointHook": "VERY_LOW",
+}
+
+#: Keys of a config which the runner reads from there only; the rest of a config is left to whoever knows it.
+CONFIG_ONLY: tuple[str, ...] = (
+    "model_wrapper_cfg",
+    "find_unused_parameters",
+    "runner_type",
+    "tta_model",
+    "tta_pipeline",
+)
+
+
+def merge_default_hooks(given: Mapping[str, Any] | None) -> dict[str, tuple[Any, bool]]:
+    """Slot -> (config or hook, was it named by the user) after removals and replacements; removed slots are absent.
+
+    A known slot with a config replaces the default whole; None removes it; unknown slots are added.
+
+    Raises:
+        ValueError: None for a slot that is no default.
+    """
+    slots: dict[str, tuple[Any, bool]] = {slot: (dict(cfg), False) for slot, cfg in DEFAULT_HOOKS.items()}
+    for slot, cfg in (given or {}).items():
+        if cfg is not None:
+            slots[slot] = (cfg, True)
+        elif slots.pop(slot, None) is None:
+            raise ValueError(
+                f"default_hooks has {slot}=None, but there is no default hook of that name to leave out. "
+                f"Default hooks: {', '.join(DEFAULT_HOOKS)}"
+            )
+    return slots

@@ -1,0 +1,83 @@
+"""The process and the machine: what `env_cfg` sets, which device is used, and what the log says about both."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from seg_runner.errors import did_you_mean
+
+__all__ = ["describe_environment", "pick_device", "set_up_process"]
+
+_KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
+
+
+def set_up_process(env_cfg: Mapping[str, Any] | None) -> None:
+    """Apply `env_cfg`: cuDNN's benchmark mode, the start method of workers, OpenCV's threads, open files.
+
+    Raises:
+        ValueError: a key that is not known.
+    """
+    cfg = dict(env_cfg or {})
+    for key in cfg:
+        if key not in _KEYS and key != "type":
+            raise ValueError(f"env_cfg has no key {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(_KEYS)}")
+    if "cudnn_benchmark" in cfg:
+        torch.backends.cudnn.benchmark = bool(cfg["cudnn_benchmark"])
+    _set_workers(dict(cfg.get("mp_cfg") or {}))
+    _raise_file_limit(int(cfg.get("resource_limit", 4096)))
+
+
+def _set_workers(cfg: dict[str, Any]) -> None:
+    method = cfg.get("mp_start_method")
+    if method is not None and os.name != "nt":
+        import torch.multiprocessing as multiprocessing
+
+        if multiprocessing.get_start_method(allow_none=True) != method:
+            multiprocessing.set_start_method(method, force=True)
+    opencv = sys.modules.get("cv2")
+    if opencv is not None and "opencv_num_threads" in cfg:
+        opencv.setNumThreads(int(cfg["opencv_num_threads"]))
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Let this process open at least `wanted` files, as far as the system allows."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, else the accelerator that torch reports, else the CPU."""
+    if name is not None:
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:
+    """Versions and hardware, as the first lines of a log show them."""
+    facts = {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "torch": str(torch.__version__),
+        "device": str(device),
+        "seed": str(seed),
+        "threads": str(torch.get_num_threads()),
+    }
+    if device.type == "cuda":
+        facts["GPU"] = torch.cuda.get_device_name(device)
+        facts["CUDA"] = str(torch.version.cuda)
+        facts["cuDNN"] = str(torch.backends.cudnn.version())
+    return facts

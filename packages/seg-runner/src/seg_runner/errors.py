@@ -1,0 +1,74 @@
+"""Words for what goes wrong: near names, where a config key stands, and the one note that an exception gains."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["add_note", "did_you_mean", "note_step", "origin_of", "sample_paths"]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A sentence that names the nearest known name, or the empty string.
+
+    >>> did_you_mean("max_iter", ["max_iters", "val_interval"])
+    " Did you mean 'max_iters'?"
+    >>> did_you_mean("colour", ["max_iters"])
+    ''
+    """
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def origin_of(cfg: Any, key: str) -> str:
+    """` (configs/train.py:12)` where the config knows where `key` was written, else the empty string."""
+    find = getattr(cfg, "origin", None)
+    if not callable(find):
+        return ""
+    try:
+        return f" ({_first_line(find(key))})"
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return ""
+
+
+def _first_line(origin: Any) -> str:
+    if isinstance(origin, (list, tuple)) and origin:
+        origin = origin[-1]
+    return str(origin).strip().splitlines()[0]
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add `text` to the exception once; an exception that passes several borders keeps one copy."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def sample_paths(batch: Any, limit: int = 8) -> list[str]:
+    """Paths of the images in a batch, wherever its style keeps them; empty where it does not.
+
+    >>> sample_paths({"inputs": [0], "img_path": ["a.png", "b.png"]})
+    ['a.png', 'b.png']
+    """
+    found: list[str] = []
+    if isinstance(batch, Mapping):
+        for key in ("img_path", "image_path", "path", "paths", "file_name"):
+            found += _strings(batch.get(key))
+        batch = batch.get("data_samples")
+    for item in batch if isinstance(batch, (list, tuple)) else ():
+        path = item.get("img_path") if isinstance(item, Mapping) else getattr(item, "img_path", None)
+        found += _strings(path)
+    return found[:limit]
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [item for item in value if isinstance(item, str)]
+    return []
+
+
+def note_step(error: Exception, what: str, iteration: int, paths: list[str]) -> None:
+    """Say in the exception where the run stood and which images were in the batch."""
+    add_note(error, f"in {what} iteration {iteration}" + (f", images: {', '.join(paths)}" if paths else ""))

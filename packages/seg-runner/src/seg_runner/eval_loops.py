@@ -1,0 +1,159 @@
+"""The loops of validation and test: every batch through the model, then the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from seg_runner.errors import note_step, sample_paths
+from seg_runner.loops import position
+from seg_runner.val_loss import LossMeter
+
+__all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
+
+
+class EvalLoop:
+    """What validation and test share.
+
+    Several named sets of data run one after another; their metrics get the set's name as prefix.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        *,
+        mode: str,
+        loss: bool = False,
+        intervals: dict[str, int] | None = None,
+    ) -> None:
+        self.runner = runner
+        self.mode = mode
+        self.fp16 = fp16
+        self.loss = loss
+        self.intervals = dict(intervals or {})
+        self.sets = _named_sets(dataloader, evaluator)
+        self.current = next(iter(self.sets))
+
+    @property
+    def dataloader(self) -> Any:
+        """The loader of the set that is being run (of the first one before that)."""
+        return self.sets[self.current][0]
+
+    @property
+    def evaluator(self) -> Any:
+        """The evaluator of the set that is being run."""
+        return self.sets[self.current][1]
+
+    def run(self) -> dict[str, Any]:
+        """Run every set that is due; the metrics, with the set's name before them where there are several."""
+        runner, mode = self.runner, self.mode
+        on = runner.points
+        getattr(on, f"before_{mode}")()
+        getattr(on, f"before_{mode}_epoch")()
+        runner.model.eval()
+        metrics: dict[str, Any] = {}
+        for name in self._due_sets():
+            self.current = name
+            values = self._run_set()
+            metrics.update({f"{name}/{key}" if name else key: value for key, value in values.items()})
+        getattr(on, f"after_{mode}_epoch")(metrics=metrics)
+        getattr(on, f"after_{mode}")()
+        return metrics
+
+    def _due_sets(self) -> list[str]:
+        done, last = position(self.runner.train_loop)
+        return [name for name in self.sets if done in (0, last) or done % self.intervals.get(name, 1) == 0]
+
+    @torch.no_grad()
+    def _run_set(self) -> dict[str, Any]:
+        loader, evaluator = self.sets[self.current]
+        meter = LossMeter(self.runner.model) if self.loss else LossMeter(None)
+        set_dataset_meta(loader, evaluator, self.runner.visualizer)
+        forward = getattr(self.runner.model, f"{self.mode}_step")
+        seen = 0
+        for batch_idx, batch in enumerate(loader):
+            seen += self._step(forward, evaluator, meter, batch_idx, batch)
+        values = dict(evaluator.evaluate(dataset_size(loader, seen))) if evaluator is not None else {}
+        return {**values, **meter.values(self.mode)}
+
+    def _step(self, forward: Callable[[Any], Any], evaluator: Any, meter: LossMeter, batch_idx: int, batch: Any) -> int:
+        on, mode = self.runner.points, self.mode
+        try:
+            getattr(on, f"before_{mode}_iter")(batch_idx=batch_idx, data_batch=batch)
+            with torch.autocast(self.runner.device.type, enabled=self.fp16):
+                outputs = meter.split(forward(batch), batch)
+            if evaluator is not None:
+                evaluator.process(data_samples=outputs, data_batch=batch)
+            getattr(on, f"after_{mode}_iter")(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        except Exception as error:
+            note_step(error, {"val": "validation", "test": "test"}[mode], batch_idx, sample_paths(batch))
+            raise
+        return len(outputs)
+
+
+class ValLoop(EvalLoop):
+    """Validate: `val_step` on every batch, then the metrics.
+
+    Args:
+        runner: Holds model and hooks.
+        dataloader: Loader, or a dict name -> loader.
+        evaluator: Has `process` and `evaluate`; a dict of them for a dict of loaders; None to measure the loss only.
+        fp16: Run under autocast.
+        loss: Also measure the loss (as `val_loss` and its parts).
+        intervals: With several sets: name -> run it only when the step (or epoch) count divides by this.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        loss: bool = False,
+        intervals: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16, mode="val", loss=loss, intervals=intervals)
+
+
+class TestLoop(EvalLoop):
+    """Test: `test_step` on every batch, then the metrics. Arguments as of `ValLoop`."""
+
+    __test__ = False  # no test class of pytest's
+
+    def __init__(self, runner: Any, dataloader: Any, evaluator: Any, fp16: bool = False, loss: bool = False) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16, mode="test", loss=loss)
+
+
+def dataset_size(loader: Any, seen: int) -> int:
+    """Number of samples of the loader's dataset, or of those seen where it does not say."""
+    try:
+        return len(loader.dataset)
+    except (TypeError, AttributeError):
+        return seen
+
+
+def set_dataset_meta(loader: Any, *takers: Any) -> None:
+    """Hand the dataset's `metainfo` (classes, palette) to whatever has a place for it."""
+    meta = getattr(getattr(loader, "dataset", None), "metainfo", None)
+    for taker in takers if meta is not None else ():
+        if hasattr(taker, "dataset_meta"):
+            taker.dataset_meta = meta
+
+
+def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
+    if not isinstance(dataloader, dict):
+        if isinstance(evaluator, dict):
+            raise ValueError(f"evaluators are named {sorted(evaluator)}, but there is one loader: name the loaders too")
+        return {"": (dataloader, evaluator)}
+    evaluators = evaluator if isinstance(evaluator, dict) else dict.fromkeys(dataloader, evaluator)
+    missing = sorted(set(dataloader) ^ set(evaluators))
+    if missing:
+        raise ValueError(
+            f"named loaders {sorted(dataloader)} and named evaluators {sorted(evaluators)} do not match: {missing}"
+        )
+    return {name: (loader, evaluators[name]) for name, loader in dataloader.items()}

@@ -1,0 +1,334 @@
+"""The hook table: which hooks run at which point, in which order; checked when frozen, printable, fast to call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from seg_runner.errors import add_note, did_you_mean
+
+__all__ = ["POINTS", "PRIORITIES", "HookTable", "Point", "Points", "priority_number"]
+
+_ITER = {"before": ("batch_idx", "data_batch"), "after": ("batch_idx", "data_batch", "outputs")}
+
+#: Every point, in the order in which a run meets them, with the keywords that its hooks are called with.
+POINTS: dict[str, tuple[str, ...]] = {
+    "before_run": (),
+    "after_load_checkpoint": ("checkpoint",),
+    "before_train": (),
+    "before_train_epoch": (),
+    "before_train_iter": _ITER["before"],
+    "after_train_iter": _ITER["after"],
+    "after_train_epoch": (),
+    "before_val": (),
+    "before_val_epoch": (),
+    "before_val_iter": _ITER["before"],
+    "after_val_iter": _ITER["after"],
+    "after_val_epoch": ("metrics",),
+    "after_val": (),
+    "before_save_checkpoint": ("checkpoint",),
+    "after_train": (),
+    "before_test": (),
+    "before_test_epoch": (),
+    "before_test_iter": _ITER["before"],
+    "after_test_iter": _ITER["after"],
+    "after_test_epoch": ("metrics",),
+    "after_test": (),
+    "after_run": (),
+}
+
+#: Names of priorities; a smaller number runs earlier.
+PRIORITIES: dict[str, int] = {
+    "HIGHEST": 0,
+    "VERY_HIGH": 10,
+    "HIGH": 30,
+    "ABOVE_NORMAL": 40,
+    "NORMAL": 50,
+    "BELOW_NORMAL": 60,
+    "LOW": 70,
+    "VERY_LOW": 90,
+    "LOWEST": 100,
+}
+
+
+def priority_number(value: Any) -> int:
+    """The number of a priority given as a name in any case, an enum member, or a number from 0 to 100.
+
+    Raises:
+        ValueError: the number lies outside 0..100.
+        KeyError: there is no priority of that name.
+        TypeError: neither a name nor a whole number.
+
+    >>> priority_number("very_low"), priority_number(42)
+    (90, 42)
+    """
+    value = getattr(value, "value", value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(f"priority must be a name or a whole number from 0 to 100, not {value!r}")
+    if isinstance(value, int):
+        if not 0 <= value <= 100:
+            raise ValueError(f"priority must lie between 0 (first) and 100 (last), not {value}")
+        return value
+    if value.upper() not in PRIORITIES:
+        known = ", ".join(f"{name} {number}" for name, number in PRIORITIES.items())
+        raise KeyError(f"no priority is called {value!r}.{did_you_mean(value.upper(), PRIORITIES)} Known: {known}")
+    return PRIORITIES[value.upper()]
+
+
+def priority_name(number: int) -> str:
+    """The name of a priority, or its number where it has none."""
+    return next((name for name, known in PRIORITIES.items() if known == number), str(number))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered hook: who, how early, and the line of the timetable that it makes."""
+
+    hook: Any
+    priority: int
+
+    @property
+    def name(self) -> str:
+        """Name of the hook's class."""
+        return type(self.hook).__name__
+
+
+class Point:
+    """One frozen point: calling it calls every hook that does something there, in order."""
+
+    __slots__ = ("_calls", "_runner", "entries", "name")
+
+    def __init__(self, name: str, runner: Any, entries: list[Entry]) -> None:
+        self.name = name
+        self.entries = tuple(entries)
+        self._runner = runner
+        self._calls = tuple((entry, bind(entry.hook, name)) for entry in entries)
+
+    def __call__(self, **keywords: Any) -> None:
+        """Run the hooks with the point's keywords; an exception gains a note and passes unchanged."""
+        entry = None
+        try:
+            for entry, call in self._calls:  # noqa: B007 (named in the note below)
+                call(self._runner, **keywords)
+        except Exception as error:
+            add_note(error, f"in hook {entry and entry.name}, point {self.name}, {_progress(self._runner)}")
+            raise
+
+
+class Points:
+    """The frozen table: one attribute per point. `print` shows the timetable."""
+
+    __slots__ = tuple(POINTS)
+
+    def __init__(self, runner: Any, entries: list[Entry]) -> None:
+        for name in POINTS:
+            live = [entry for entry in entries if is_live(entry.hook, name)]
+            object.__setattr__(self, name, Point(name, runner, live))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"the hook table is frozen: register a hook before the run instead of setting {name!r}")
+
+    def __getattr__(self, name: str) -> Point:
+        raise AttributeError(f"there is no point called {name!r}.{did_you_mean(name, POINTS)}")
+
+    def __iter__(self) -> Iterator[Point]:
+        return (getattr(self, name) for name in POINTS)
+
+    def __str__(self) -> str:
+        blocks = []
+        for point in self:
+            lines = [f"({priority_name(entry.priority):<12}) {entry.name}" for entry in point.entries]
+            if lines:
+                blocks.append("\n".join([f"{point.name}:", *lines]))
+        return "\n -------------------- \n".join(blocks) if blocks else "(no hooks)"
+
+
+class HookTable:
+    """The hooks of a runner while they are being registered; `freeze` checks them and gives the callable points."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self._entries: list[Entry] = []
+        self._points: Points | None = None
+        self.running = False
+        self.stand_ins: dict[str, Any] = {}
+
+    @property
+    def hooks(self) -> list[Any]:
+        """The hooks in the order in which they run."""
+        return [entry.hook for entry in self._entries]
+
+    def add(self, hook: Any, priority: Any = None) -> None:
+        """Register a hook: before those of a larger priority, after those of the same.
+
+        Raises:
+            RuntimeError: a run is under way.
+            TypeError: the object has no point, a method named nearly like one, or a point with a wrong signature.
+        """
+        if self.running:
+            raise RuntimeError(
+                f"{type(hook).__name__} was registered while the run is under way; the hook table is frozen then. "
+                "Register it before train(), val() or test()."
+            )
+        check_hook(hook)
+        number = priority_number(_own_priority(hook) if priority is None else priority)
+        if priority is not None:
+            _keep_priority(hook, priority)
+        place = sum(entry.priority <= number for entry in self._entries)
+        self._entries.insert(place, Entry(hook, number))
+        self._points = None
+
+    def stand_in(self, hooks: dict[str, Any]) -> None:
+        """Put these in for default hooks that are absent, in place of the earlier stand-ins."""
+        if hooks == self.stand_ins:
+            return
+        old = list(map(id, self.stand_ins.values()))
+        self._entries = [entry for entry in self._entries if id(entry.hook) not in old]
+        self.stand_ins = dict(hooks)
+        for hook in hooks.values():
+            self.add(hook)
+        self._points = None
+
+    @property
+    def registered(self) -> list[Any]:
+        """The hooks without the stand-ins."""
+        mine = list(map(id, self.stand_ins.values()))
+        return [hook for hook in self.hooks if id(hook) not in mine]
+
+    def freeze(self) -> Points:
+        """The table as it stands, built once and kept until the next registration."""
+        if self._points is None:
+            self._points = Points(self._runner, self._entries)
+        return self._points
+
+    def call(self, name: str, **keywords: Any) -> None:
+        """Run a point, or any other name that some hooks have as a method."""
+        if name in POINTS:
+            getattr(self.freeze(), name)(**keywords)
+            return
+        for hook in self.hooks:
+            method = getattr(hook, name, None)
+            if callable(method):
+                method(self._runner, **keywords)
+
+
+def _own_priority(hook: Any) -> Any:
+    return getattr(hook, "priority", "NORMAL")
+
+
+def _keep_priority(hook: Any, priority: Any) -> None:
+    try:
+        hook.priority = priority
+    except AttributeError:  # slots, frozen dataclasses: the table knows it anyway
+        return
+
+
+def is_live(hook: Any, point: str) -> bool:
+    """Whether the hook does something at this point."""
+    decide = getattr(hook, "get_triggered_stages", None)
+    if callable(decide):
+        return point in decide()
+    return _does_something(hook, point) or _shared_method(hook, point) is not None
+
+
+def _does_something(hook: Any, name: str) -> bool:
+    method = getattr(hook, name, None)
+    return callable(method) and not getattr(method, "__noop_point__", False)
+
+
+def _shared_method(hook: Any, point: str) -> str | None:
+    """`_before_iter`, `_after_epoch`, ... if that is what stands behind a point which the hook has no method for."""
+    words = point.split("_")
+    if words[-1] not in ("iter", "epoch"):
+        return None
+    name = f"_{words[0]}_{words[-1]}"
+    return name if _does_something(hook, name) else None
+
+
+def bind(hook: Any, point: str) -> Callable[..., Any]:
+    """The callable for one hook at one point, taking `runner` and all keywords of the point."""
+    if _does_something(hook, point) or callable(getattr(hook, "get_triggered_stages", None)):
+        return _fit(getattr(hook, point), POINTS[point])
+    shared = _shared_method(hook, point)
+    if shared is None:
+        raise AssertionError(f"{hook!r} does nothing at {point}")
+    mode = point.split("_")[1]
+    keywords = tuple(name for name in POINTS[point] if name != "metrics")
+    method = _fit(getattr(hook, shared), (*keywords, "mode"))
+
+    def call(runner: Any, metrics: Any = None, **given: Any) -> None:
+        method(runner, mode=mode, **given)
+
+    return call
+
+
+def _fit(method: Callable[..., Any], keywords: tuple[str, ...]) -> Callable[..., Any]:
+    """`method` itself if it takes every keyword, else a function that hands over those that it takes."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    names = {parameter.name for parameter in parameters}
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters) or names >= set(keywords):
+        return method
+    wanted = [name for name in keywords if name in names]
+    if not wanted:
+        return lambda runner, **given: method(runner)
+
+    def call(runner: Any, **given: Any) -> None:
+        method(runner, **{name: given[name] for name in wanted if name in given})
+
+    return call
+
+
+def check_hook(hook: Any) -> None:
+    """Refuse what cannot work: no point at all, a method named nearly like one, a signature that will not fit."""
+    if isinstance(hook, type):
+        raise TypeError(f"a hook must be an object, not the class {hook.__name__}: write {hook.__name__}()")
+    methods = [name for name in dir(type(hook)) if not name.startswith("_") and callable(getattr(hook, name, None))]
+    for name in methods:
+        near = [point for point in POINTS if name not in POINTS and _distance_within(name, point, 2)]
+        if near:
+            raise TypeError(f"{type(hook).__name__}.{name} is no point of a run. Did you mean {near[0]!r}?")
+    points = [name for name in POINTS if callable(getattr(hook, name, None))]
+    if not points and not any(is_live(hook, point) for point in POINTS):
+        raise TypeError(
+            f"{type(hook).__name__} is no hook: it has no method named after a point. Points: {', '.join(POINTS)}"
+        )
+    for point in points:
+        _check_signature(hook, point)
+
+
+def _check_signature(hook: Any, point: str) -> None:
+    method = getattr(hook, point)
+    where = f"{type(hook).__name__}.{point}"
+    expected = ", ".join(("runner", *POINTS[point]))
+    parameters = list(inspect.signature(method).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
+        raise TypeError(f"{where} must take the runner as its first argument; it may take ({expected})")
+    for parameter in parameters[1:]:
+        if parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+            continue
+        if parameter.name not in POINTS[point] and parameter.default is inspect.Parameter.empty:
+            near = did_you_mean(parameter.name, POINTS[point])
+            raise TypeError(
+                f"{where} asks for {parameter.name!r}, which this point does not give.{near} It gives ({expected})"
+            )
+
+
+def _distance_within(one: str, other: str, limit: int) -> bool:
+    """Whether at most `limit` letters must be put in, taken out or changed to make one word the other."""
+    if abs(len(one) - len(other)) > limit:
+        return False
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        previous, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+        if min(row) > limit:
+            return False
+    return row[-1] <= limit
+
+
+def _progress(runner: Any) -> str:
+    return f"iteration {getattr(runner, 'iter', 0)}"

@@ -1,0 +1,152 @@
+"""The life of a run: what happens, in which order, before, round and after a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from seg_runner import saving, wrap
+from seg_runner.checks import check_before_training
+from seg_runner.log_setup import close_log, library_log
+from seg_runner.loop_cfg import eval_loop, train_loop
+from seg_runner.plain_hooks import stand_ins
+from seg_runner.signals import StopSignals
+
+__all__ = ["build_training", "evaluate", "fill_stand_ins", "need", "session", "start_training"]
+
+
+def need(runner: Any, mode: str) -> None:
+    """Refuse to run a part that the runner was made without.
+
+    Raises:
+        RuntimeError: its arguments were not given.
+    """
+    if runner.parts[f"{mode}_cfg"] is None and runner.parts[f"{mode}_dataloader"] is None:
+        keys = [f"{mode}_dataloader", f"{mode}_cfg", "optim_wrapper" if mode == "train" else f"{mode}_evaluator"]
+        raise RuntimeError(f"{mode}() needs {', '.join(keys)}, and the runner was made without them")
+
+
+@contextmanager
+def session(runner: Any, mode: str) -> Iterator[None]:
+    """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end."""
+    fill_stand_ins(runner)
+    runner.table.running = True
+    try:
+        with library_log(runner.logger), _signals(runner, mode):
+            yield
+    except Exception as error:
+        saving.save_interrupted(runner, mode, error)
+        raise
+    finally:
+        runner.table.running = False
+        runner.saver.wait()
+        close_log(runner.logger)
+
+
+@contextmanager
+def _signals(runner: Any, mode: str) -> Iterator[None]:
+    if mode != "train":
+        yield
+        return
+    with StopSignals(runner.parts["signals"]) as signals:
+        runner.signals = signals
+        try:
+            yield
+        finally:
+            runner.signals = None
+
+
+def fill_stand_ins(runner: Any) -> None:
+    """Let plain hooks stand in for the default hooks that are absent."""
+    table = runner.table
+    removed = [slot for slot, hook in (runner.parts["default_hooks"] or {}).items() if hook is None]
+    table.stand_in(stand_ins(table.registered, removed, table.stand_ins))
+
+
+def build_training(runner: Any) -> None:
+    """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
+    if runner.loops["train"] is not None:
+        return
+    parts, assembler = runner.parts, runner.assembler
+    loader = assembler.dataloader(parts["train_dataloader"], "train_dataloader", runner.randomness)
+    runner.loaders["train"] = loader
+    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner))
+    if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
+        runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
+        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
+    if runner.param_schedulers is None:
+        ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
+        length = len(loader) if hasattr(loader, "__len__") else None
+        runner.param_schedulers = assembler.param_schedulers(
+            parts["param_scheduler"], runner.optim_wrapper, ends, length
+        )
+    if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
+        build_evaluation(runner, "val")
+
+
+def build_evaluation(runner: Any, mode: str) -> Any:
+    """Build the validation or test loop, once."""
+    if runner.loops[mode] is not None:
+        return runner.loops[mode]
+    parts, assembler = runner.parts, runner.assembler
+    loader = assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", runner.randomness)
+    runner.loaders[mode] = loader
+    given = parts[f"{mode}_evaluator"]
+    evaluator = None if given is None else assembler.evaluator(given, f"{mode}_evaluator")
+    made = {"dataloader": loader, "evaluator": evaluator}
+    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner))
+    return runner.loops[mode]
+
+
+def _resolve_loop(runner: Any) -> Any:
+    return lambda name: runner.assembler.resolve("loop", name, "train_cfg")
+
+
+def start_training(runner: Any) -> None:
+    """From built parts to the first step: weights, resume, counts, compilation, checks."""
+    parts, loop = runner.parts, runner.loops["train"]
+    check_steps(runner.model, "train", "val" if runner.loops["val"] is not None else "train")
+    runner.call_hook("before_run")
+    first = not runner.started
+    if first:
+        wrap.init_weights(runner.model)
+        if parts["activation_checkpointing"]:
+            wrap.checkpoint_activations(runner.model, parts["activation_checkpointing"])
+    runner.load_or_resume()
+    if runner.optim_wrapper is not None:
+        counts = getattr(runner.optim_wrapper, "initialize_count_status", None)
+        if callable(counts):
+            counts(runner.model, getattr(loop, "iter", 0), getattr(loop, "max_iters", -1))
+    if first and parts["compile"]:
+        wrap.compile_model(runner.model, parts["compile"])
+    runner.started = True
+    if first and not parts["skip_checks"]:
+        check_before_training(runner)
+
+
+def check_steps(model: Any, *modes: str) -> None:
+    """Refuse a model without the steps that will be called.
+
+    Raises:
+        TypeError: a step is missing.
+    """
+    for mode in modes:
+        if not callable(getattr(model, f"{mode}_step", None)):
+            raise TypeError(
+                f"{type(model).__name__} has no {mode}_step. Give a model with train_step, val_step, test_step, or a "
+                "torch.nn.Module without any of them that gives logits, with loss=..."
+            )
+
+
+def evaluate(runner: Any, mode: str) -> dict[str, Any]:
+    """`val()` or `test()`: the model as it is now; loads weights only if nothing was loaded or trained before."""
+    need(runner, mode)
+    with session(runner, mode):
+        loop = build_evaluation(runner, mode)
+        check_steps(runner.model, mode)
+        runner.call_hook("before_run")
+        saving.load_for_evaluation(runner)
+        metrics: dict[str, Any] = loop.run()
+        runner.call_hook("after_run")
+    return metrics

@@ -1,0 +1,143 @@
+"""The log of one run: a logger of its own, plain lines in a file, coloured levels on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["close_log", "library_log", "make_log_dir", "make_logger"]
+
+_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
+
+
+class _Console(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to whatever `sys.stdout` is at that moment, so that redirecting it later works."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> object:
+        """The current standard output."""
+        return sys.stdout
+
+
+class _Lines(logging.Formatter):
+    """`time - name - LEVEL - message`; errors say where they come from."""
+
+    def __init__(self, date: str, *, colour: bool) -> None:
+        super().__init__("%(asctime)s - %(name)s - %(levelname)s - %(message)s", date)
+        self._colour = colour
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line."""
+        level = record.levelname
+        if self._colour and sys.stdout.isatty():
+            level = f"\x1b[4m{_COLOURS.get(level, '')}{level}\x1b[0m"
+        where = f"{record.pathname} - {record.funcName} - {record.lineno} - " if record.levelno >= logging.ERROR else ""
+        return f"{record.asctime} - {record.name} - {level} - {where}{record.message}"
+
+
+class _OncePerWarning(logging.Filter):
+    """Lets a warning pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is news."""
+        if record.levelno != logging.WARNING:
+            return True
+        text = record.getMessage()
+        new = text not in self._seen
+        self._seen.add(text)
+        return new
+
+
+def make_log_dir(work_dir: Path) -> tuple[Path, str]:
+    """`<work_dir>/<timestamp>`, and the timestamp; two runs started in the same second get two folders.
+
+    Raises:
+        PermissionError, OSError: the folder cannot be made; the message names it.
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        error.add_note(f"work_dir={str(work_dir)!r} cannot be made: choose a folder that you may write to")
+        raise
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime())
+    for number in range(1, 1000):
+        name = stamp if number == 1 else f"{stamp}_{number}"
+        try:
+            (work_dir / name).mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            error.add_note(f"work_dir={str(work_dir)!r} cannot be written to: choose a folder that you may write to")
+            raise
+        return work_dir / name, name
+    raise FileExistsError(f"{work_dir} holds a thousand runs of this second")
+
+
+def make_logger(
+    log_file: Path | None, level: str = "INFO", *, name: str = "seg_runner", rank: int = 0
+) -> logging.Logger:
+    """A logger that belongs to one run: not in logging's global table, so that two runs never mix.
+
+    Raises:
+        ValueError: no level is called so.
+    """
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise ValueError(f"log_level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not {level!r}")
+    logger = logging.Logger(name, level.upper())
+    logger.addFilter(_OncePerWarning())
+    console = _Console()
+    console.setFormatter(_Lines("%m/%d %H:%M:%S", colour=True))
+    console.setLevel(level.upper() if rank == 0 else "ERROR")
+    logger.addHandler(console)
+    if log_file is not None:
+        file = logging.FileHandler(log_file, "a", encoding="utf-8", delay=True)
+        file.setFormatter(_Lines("%Y/%m/%d %H:%M:%S", colour=False))
+        logger.addHandler(file)
+    return logger
+
+
+class _Forward(logging.Handler):
+    """Hands the package's own messages to the log of the run that is under way."""
+
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Let the run's handlers write it."""
+        if self._target.isEnabledFor(record.levelno):
+            self._target.handle(record)
+
+
+@contextmanager
+def library_log(target: logging.Logger) -> Iterator[None]:
+    """Within this context, what modules of this package log goes to the log of one run."""
+    library, handler = logging.getLogger("seg_runner"), _Forward(target)
+    level, propagate = library.level, library.propagate
+    library.addHandler(handler)
+    library.setLevel(target.level)
+    library.propagate = False
+    try:
+        yield
+    finally:
+        library.removeHandler(handler)
+        library.setLevel(level)
+        library.propagate = propagate
+
+
+def close_log(logger: logging.Logger) -> None:
+    """Close the log file; the next line opens it again."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()

@@ -1,0 +1,231 @@
+"""The training loops: they drive batches through the model and fire the hook points. They know no config.
+
+Any class with `run()` is a loop; these two are the ones that configs name. Validation and test: `eval_loops.py`.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import Any
+
+from seg_runner.batches import TrainBatches
+from seg_runner.errors import add_note, note_step, sample_paths
+from seg_runner.hook_table import Points
+
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
+
+Intervals = Sequence[tuple[int, int]]
+
+
+class TrainLoop:
+    """What both training loops share: counters, one step, when validation is due.
+
+    `iter` and `epoch` count finished steps. A hook may set `stop_training`; the loop then ends after the
+    current step and its validation.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        val_begin: int,
+        val_interval: int,
+        dynamic_intervals: Intervals | None,
+    ) -> None:
+        self.runner = runner
+        self.dataloader = dataloader
+        self.val_begin = _whole(val_begin, "val_begin")
+        self.val_interval = _whole(val_interval, "val_interval")
+        self._milestones, self._intervals = _schedule(dynamic_intervals, self.val_interval)
+        self.iter = 0
+        self.epoch = 0
+        self.stop_training = False
+        self.finished_iters = 0
+        self.finished_epochs = 0
+        self.validated = 0
+        self.batches: Any = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
+
+    def seek(self, iteration: int, epoch: int) -> None:
+        """Stand where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""
+        self.iter = self.finished_iters = self.validated = iteration
+        self.epoch = self.finished_epochs = epoch
+        self.batches.seek(iteration)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint must know of the loop besides its counters."""
+        return {"validated": self.validated}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Take over a state, after `seek`: a validation that was due but not run yet is then run first."""
+        self.validated = int(state_dict.get("validated", self.iter))
+
+    def step(self, batch: Any, on: Points, batch_idx: int) -> None:
+        """One iteration: hooks, forward, backward, update, hooks."""
+        runner = self.runner
+        try:
+            on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
+            outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+            self.finished_iters = self.iter + 1
+            on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        except Exception as error:
+            note_step(error, "training", self.iter, sample_paths(batch) or self.batches.last_samples())
+            raise
+        self.iter += 1
+
+    def next_batch(self) -> Any:
+        """The next batch of the endless stream; it also sets the main process's random numbers for this step."""
+        try:
+            return next(self.batches)
+        except Exception as error:
+            add_note(error, f"while reading the batch of training iteration {self.iter}")
+            raise
+
+    def validation_is_due(self, count: int, last: int) -> bool:
+        """Whether validation follows the `count`-th step (or epoch) of `last`."""
+        runner = self.runner
+        if runner.val_loop is None or count < self.val_begin:
+            return False
+        return count % self._interval_at(count) == 0 or count == last
+
+    def begin(self, count: int, last: int) -> None:
+        """Set the model to training; first run the validation that an interrupted session still owes."""
+        if count and self.validated != self.iter and self.validation_is_due(count, last):
+            self.validate()
+        self.runner.model.train()
+
+    def validate(self) -> None:
+        """Run the validation loop and set the model back to training."""
+        self.validated = self.iter
+        self.runner.val_loop.run()
+        self.runner.model.train()
+
+    def _interval_at(self, count: int) -> int:
+        if not self._milestones:
+            return self.val_interval
+        return self._intervals[bisect.bisect(self._milestones, count + 1)]
+
+
+class IterBasedTrainLoop(TrainLoop):
+    """Train for `max_iters` steps, validating every `val_interval`; the whole run counts as one epoch.
+
+    Args:
+        runner: Holds model, optimizer wrapper, hooks.
+        dataloader: Any iterable of batches; it is run through again and again.
+        max_iters: Steps of the whole run.
+        val_begin: No validation before this many steps.
+        val_interval: Steps from one validation to the next.
+        dynamic_intervals: `[(from_step, interval), ...]` to validate more or less often later on.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: Intervals | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.max_iters = _whole(max_iters, "max_iters")
+        self.max_epochs = 1
+        self.batches.open()
+
+    def run(self) -> Any:
+        """Train to the end and return the model. Hook points fire where `on.` stands."""
+        runner, on = self.runner, self.runner.points
+        on.before_train()
+        on.before_train_epoch()
+        self.begin(self.iter, self.max_iters)
+        while self.iter < self.max_iters and not self.stop_training:
+            self.step(self.next_batch(), on, self.iter)
+            runner.check_signals()
+            if self.validation_is_due(self.iter, self.max_iters):
+                self.validate()
+        on.after_train_epoch()
+        on.after_train()
+        return runner.model
+
+
+class EpochBasedTrainLoop(TrainLoop):
+    """Train for `max_epochs` passes over the loader, validating every `val_interval` epochs.
+
+    Args:
+        runner: Holds model, optimizer wrapper, hooks.
+        dataloader: An iterable of batches with a length.
+        max_epochs: Passes of the whole run.
+        val_begin: No validation before this many epochs.
+        val_interval: Epochs from one validation to the next.
+        dynamic_intervals: `[(from_epoch, interval), ...]`.
+
+    Raises:
+        TypeError: the loader has no length.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: Intervals | None = None,
+    ) -> None:
+        try:
+            self.epoch_length = len(dataloader)
+        except TypeError as error:
+            add_note(
+                error, "train_cfg counts epochs, but train_dataloader has no length: use train_cfg=dict(max_iters=...)"
+            )
+            raise
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.max_epochs = _whole(max_epochs, "max_epochs")
+        self.max_iters = self.max_epochs * self.epoch_length
+
+    def run(self) -> Any:
+        """Train to the end and return the model. Hook points fire where `on.` stands."""
+        runner, on = self.runner, self.runner.points
+        on.before_train()
+        self.begin(self.epoch if self.iter == self.epoch * self.epoch_length else 0, self.max_epochs)
+        while self.epoch < self.max_epochs and not self.stop_training:
+            self._run_epoch(on)
+            if self.validation_is_due(self.epoch, self.max_epochs):
+                self.validate()
+        on.after_train()
+        return runner.model
+
+    def _run_epoch(self, on: Points) -> None:
+        """One pass, or what is left of it after a resume."""
+        on.before_train_epoch()
+        for batch_idx in range(self.iter - self.epoch * self.epoch_length, self.epoch_length):
+            self.step(self.next_batch(), on, batch_idx)
+            self.runner.check_signals()
+            if self.stop_training:
+                break
+        self.finished_epochs = self.epoch + 1
+        on.after_train_epoch()
+        self.epoch += 1
+
+
+def position(train_loop: Any) -> tuple[int, int]:
+    """Finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
+    if train_loop is None:
+        return 0, 0
+    if isinstance(train_loop, EpochBasedTrainLoop):
+        return train_loop.epoch, train_loop.max_epochs
+    return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or value != int(value) or value < 0:
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
+    """Milestones, and the interval before the first and from each of them on."""
+    for item in dynamic or ():
+        if len(tuple(item)) != 2:
+            raise ValueError(f"dynamic_intervals must be pairs (from, interval), not {item!r}")
+    return [int(begin) for begin, _ in dynamic or ()], [first, *(_whole(step, "interval") for _, step in dynamic or ())]

@@ -1,0 +1,196 @@
+"""Plain hooks: lines, times, stepping, one save. Each stands in for one default hook while that one is absent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+__all__ = ["PLAIN_HOOKS", "stand_ins"]
+
+
+class PlainInfo:
+    """Losses, learning rate and metrics go to the message hub as they come; stands in for RuntimeInfoHook."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Any) -> None:
+        """Note the learning rate that this step uses."""
+        for name, values in runner.optim_wrapper.get_lr().items():
+            runner.message_hub.update_scalar(f"train/{name}", values[0])
+
+    def after_train_iter(self, runner: Any, outputs: Any) -> None:
+        """Note the losses, still on the device."""
+        runner.message_hub.update_scalars({f"train/{name}": value for name, value in (outputs or {}).items()})
+
+    def after_val_epoch(self, runner: Any, metrics: Any) -> None:
+        """Note the metrics."""
+        _note_metrics(runner, "val", metrics)
+
+    def after_test_epoch(self, runner: Any, metrics: Any) -> None:
+        """Note the metrics."""
+        _note_metrics(runner, "test", metrics)
+
+
+def _note_metrics(runner: Any, mode: str, metrics: Mapping[str, Any]) -> None:
+    for name, value in metrics.items():
+        if getattr(value, "size", 1) == 1 or isinstance(value, (int, float)):
+            runner.message_hub.update_scalar(f"{mode}/{name}", value)
+        else:
+            runner.message_hub.update_info(f"{mode}/{name}", value)
+
+
+class PlainTimer:
+    """Times of steps and of waiting for data, and what is left; stands in for IterTimerHook."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._spent = 0.0
+        self._steps = 0
+
+    def _before_epoch(self, runner: Any) -> None:
+        self._last = time.perf_counter()
+
+    def _before_iter(self, runner: Any, mode: str) -> None:
+        runner.message_hub.update_scalar(f"{mode}/data_time", time.perf_counter() - self._last)
+
+    def _after_iter(self, runner: Any, mode: str) -> None:
+        now = time.perf_counter()
+        spent, self._last = now - self._last, now
+        runner.message_hub.update_scalar(f"{mode}/time", spent)
+        if mode == "train":
+            self._spent += spent
+            self._steps += 1
+            left = max(runner.max_iters - runner.iter - 1, 0)
+            runner.message_hub.update_info("eta", self._spent / self._steps * left)
+
+
+class PlainLines:
+    """A line and a record every `log_interval` iterations and after each validation; stands in for LoggerHook."""
+
+    priority = "BELOW_NORMAL"
+
+    def after_train_iter(self, runner: Any, batch_idx: int) -> None:
+        """Every `log_interval` steps, and at the last."""
+        done = runner.iter + 1
+        if done % runner.log_interval == 0 or done == runner.max_iters:
+            record, text = runner.log_record("train", batch_idx)
+            runner.logger.info(text)
+            runner.visualizer.add_scalars(record, step=done)
+
+    def after_val_epoch(self, runner: Any) -> None:
+        """The metrics."""
+        self._summary(runner, "val")
+
+    def after_test_epoch(self, runner: Any) -> None:
+        """The metrics."""
+        self._summary(runner, "test")
+
+    def after_run(self, runner: Any) -> None:
+        """Nothing stays unwritten."""
+        runner.visualizer.close()
+
+    def _summary(self, runner: Any, mode: str) -> None:
+        loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
+        record, text = runner.log_record(mode, _length(loader), finished=True)
+        runner.logger.info(text)
+        runner.visualizer.add_scalars(record, step=runner.iter)
+
+
+def _length(loader: Any) -> int:
+    try:
+        return len(loader)
+    except TypeError:
+        return 0
+
+
+class PlainSchedules:
+    """Steps the schedulers, torch's own too; stands in for ParamSchedulerHook.
+
+    Torch's own say nothing about epochs: they are stepped in the unit in which the training loop counts.
+    """
+
+    priority = "LOW"
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Step the schedulers that count iterations."""
+        for scheduler in _each(runner.param_schedulers):
+            if not _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
+                scheduler.step()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Step the schedulers that count epochs."""
+        for scheduler in _each(runner.param_schedulers):
+            if _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
+                scheduler.step()
+
+    def after_val_epoch(self, runner: Any, metrics: Any) -> None:
+        """Step the schedulers that look at a metric."""
+        for scheduler in _each(runner.param_schedulers):
+            if getattr(scheduler, "need_val_args", False):
+                scheduler.step(metrics)
+            elif _wants_metrics(scheduler):
+                scheduler.step(_monitored(scheduler, metrics))
+
+
+def _each(schedulers: Any) -> list[Any]:
+    if isinstance(schedulers, dict):
+        return [one for listed in schedulers.values() for one in listed]
+    return list(schedulers or ())
+
+
+def _by_epoch(scheduler: Any, runner: Any) -> bool:
+    return bool(getattr(scheduler, "by_epoch", runner.counts_epochs))
+
+
+def _wants_metrics(scheduler: Any) -> bool:
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
+    return bool(getattr(scheduler, "need_val_args", False)) or isinstance(scheduler, plateau)
+
+
+def _monitored(scheduler: Any, metrics: Mapping[str, Any]) -> float:
+    name = getattr(scheduler, "monitor", None)
+    if name is None and len(metrics) == 1:
+        name = next(iter(metrics))
+    if name not in metrics:
+        raise KeyError(
+            f"ReduceLROnPlateau does not know which metric to look at ({name!r}): set its attribute `monitor` to one "
+            f"of {', '.join(metrics)}"
+        )
+    return float(metrics[name])
+
+
+class PlainSaves:
+    """Saves at the end of training; stands in for CheckpointHook."""
+
+    priority = "VERY_LOW"
+
+    def after_train(self, runner: Any) -> None:
+        """Write the last checkpoint and point `last_checkpoint` at it."""
+        runner.save_last()
+
+
+#: Slot of a default hook -> the class that stands in for it, and the class name that makes it step aside.
+PLAIN_HOOKS: dict[str, tuple[type[Any], str]] = {
+    "runtime_info": (PlainInfo, "RuntimeInfoHook"),
+    "timer": (PlainTimer, "IterTimerHook"),
+    "logger": (PlainLines, "LoggerHook"),
+    "param_scheduler": (PlainSchedules, "ParamSchedulerHook"),
+    "checkpoint": (PlainSaves, "CheckpointHook"),
+}
+
+
+def stand_ins(hooks: Iterable[Any], removed: Iterable[str], kept: dict[str, Any]) -> dict[str, Any]:
+    """Slot -> plain hook, for each default hook that is neither registered nor left out on purpose.
+
+    Args:
+        hooks: The registered hooks.
+        removed: Slots that were left out on purpose.
+        kept: Plain hooks of an earlier call, used again so that they keep what they counted.
+    """
+    names = {base.__name__ for hook in hooks for base in type(hook).__mro__}
+    left_out = set(removed)
+    wanted = {slot: make for slot, (make, name) in PLAIN_HOOKS.items() if name not in names and slot not in left_out}
+    return {slot: kept.get(slot) or make() for slot, make in wanted.items()}

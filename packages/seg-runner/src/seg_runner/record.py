@@ -1,0 +1,89 @@
+"""What repeats a run: versions, seed, command line, git state and the resolved config, left in the log folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["git_state", "installed_versions", "write_record"]
+
+_PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner", "seg-vis", "torch", "numpy")
+RECORD = "run.json"
+
+
+def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[str, Any]) -> Path:
+    """Write `run.json`, the config as it was resolved, and the changes that were not committed.
+
+    Args:
+        log_dir: Folder of this session's logs.
+        cfg: The config, if the run has one.
+        work_dir: Folder of the run; the config goes there too, under its own name.
+        facts: Seeds and whatever else the run wants to have kept.
+
+    Returns:
+        Path of `run.json`.
+    """
+    state, diff = git_state(Path.cwd())
+    record = {
+        "command": [sys.executable, *sys.argv],
+        "folder": str(Path.cwd()),
+        "environment": {
+            key: os.environ[key] for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS") if key in os.environ
+        },
+        "versions": {"python": sys.version.split()[0], **installed_versions()},
+        "git": state,
+        **facts,
+    }
+    if diff:
+        (log_dir / "uncommitted.diff").write_text(diff, encoding="utf-8")
+    for name, text in _config_files(cfg, log_dir).items():
+        (log_dir / name).write_text(text, encoding="utf-8")
+        record.setdefault("config", name)
+        (work_dir / name).write_text(text, encoding="utf-8")
+    path = log_dir / RECORD
+    path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    return path
+
+
+def _config_files(cfg: Any, log_dir: Path) -> dict[str, str]:
+    """File name -> text of the resolved config; empty without one that can be written out."""
+    text = getattr(cfg, "pretty_text", None)
+    if not isinstance(text, str):
+        return {}
+    filename = getattr(cfg, "filename", None)
+    return {Path(filename).with_suffix(".py").name if filename else f"{log_dir.name}.py": text}
+
+
+def installed_versions() -> dict[str, str]:
+    """Version of each package of ours and of torch and numpy that is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Commit and changed files of the folder's repository, and the changes themselves; (None, '') outside one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None, ""
+    changed = _git(folder, "status", "--porcelain").splitlines()
+    diff = _git(folder, "diff", "HEAD") if changed else ""
+    return {"commit": commit, "changed": changed[:100]}, diff if len(diff) <= 1_000_000 else ""
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

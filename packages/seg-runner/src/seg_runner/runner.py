@@ -1,0 +1,216 @@
+"""The Runner: holds the parts of a run, owns its progress and its hook table, and starts the loops."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from seg_runner import construct, lifecycle, saving
+from seg_runner.assemble import Assembler
+from seg_runner.defaults import merge_default_hooks
+from seg_runner.env import pick_device, set_up_process
+from seg_runner.facade import Facade
+from seg_runner.hook_table import HookTable
+from seg_runner.log_setup import close_log, make_log_dir, make_logger
+from seg_runner.message_hub import MessageHub
+from seg_runner.parts import Parts, fill_parts
+from seg_runner.randomness import resolve_randomness, seed_everything
+from seg_runner.saver import CheckpointSaver
+
+__all__ = ["Runner"]
+
+
+class Runner(Facade):
+    """Trains, validates and tests a model; every part is an object, or a dict where a builder is installed.
+
+    Args:
+        model: A `torch.nn.Module` that gives logits (then `loss` says how to train it), or one with `train_step`,
+            `val_step`, `test_step` (every MMSegmentation model has them).
+        work_dir: Folder of the run: checkpoints, and one folder of logs per start.
+        **parts: Everything else, by the names of a config; see `seg_runner.parts.Parts`.
+
+    Raises:
+        TypeError: An argument that there is none of, or a part that is not of the right kind.
+        ValueError: Arguments that do not go together; the message says what is missing.
+
+    Example:
+        >>> runner = Runner(                                                    # doctest: +SKIP
+        ...     model=net, loss=torch.nn.CrossEntropyLoss(), train_dataloader=loader,
+        ...     optim_wrapper=torch.optim.AdamW(net.parameters()), train_cfg=dict(max_iters=100), work_dir="out")
+        >>> runner.train()                                                      # doctest: +SKIP
+    """
+
+    def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
+        self.parts = fill_parts(parts)
+        self.cfg = copy.deepcopy(self.parts["cfg"])
+        construct.check_launcher(self.parts["launcher"])
+        set_up_process(self.parts["env_cfg"])
+        self.work_dir = Path(work_dir).resolve()
+        self.log_dir, self.timestamp = make_log_dir(self.work_dir)
+        self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
+        self.logger = make_logger(self.log_dir / f"{self.timestamp}.log", self.parts["log_level"], rank=self.rank)
+        self.randomness = resolve_randomness(self.parts["randomness"])
+        seed_everything(self.randomness, self.rank)
+        self.device = pick_device(self.parts["device"])
+        self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
+        self.loaders: dict[str, Any] = construct.ready_loaders(self.parts)
+        self.loops: dict[str, Any] = {"train": None, "val": None, "test": None}
+        self.log_processor = self.assembler.log_processor(
+            self.parts["log_processor"], by_epoch=construct.expects_epochs(self.parts)
+        )
+        self.message_hub = MessageHub()
+        self.visualizer = construct.make_visualizer(self, self.parts["visualizer"])
+        self.model: Any = construct.make_model(self, model)
+        self.optim_wrapper: Any = construct.ready_wrapper(self.parts["optim_wrapper"])
+        self.param_schedulers: Any = construct.ready_schedulers(self.parts["param_scheduler"])
+        self.resuming = False
+        self.started = False
+        self.loaded = False
+        self.signals: Any = None
+        self.saver: Any = CheckpointSaver(**(self.parts["checkpoint"] or {}))
+        self.table = HookTable(self)
+        construct.register_hooks(self)
+        lifecycle.fill_stand_ins(self)
+        construct.announce(self)
+        close_log(self.logger)
+
+    @classmethod
+    def from_cfg(cls, cfg: Any, build: Any = None) -> Runner:
+        """A runner from a whole config, with the six default hooks.
+
+        Args:
+            cfg: A config or dict with the names of the arguments as keys; other keys are left alone.
+            build: What turns dicts into objects; None takes the one that an installed package offers (seg-registry).
+
+        Raises:
+            KeyError: `model` or `work_dir` is missing.
+        """
+        own = cfg if hasattr(cfg, "pretty_text") else dict(cfg)
+        return cls(**construct.arguments_of(own), cfg=own, build=build)
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def train(self) -> Any:
+        """Train (or go on training) to the end; returns the model.
+
+        Raises:
+            RuntimeError: the runner was made without a training part.
+        """
+        lifecycle.need(self, "train")
+        with lifecycle.session(self, "train"):
+            lifecycle.build_training(self)
+            lifecycle.start_training(self)
+            model = self.train_loop.run()
+            self.call_hook("after_run")
+        return model
+
+    def val(self) -> dict[str, Any]:
+        """Validate the model as it is now (loading `load_from` or `resume` if nothing ran yet); returns the metrics."""
+        return lifecycle.evaluate(self, "val")
+
+    def test(self) -> dict[str, Any]:
+        """Test the model as it is now (loading `load_from` or `resume` if nothing ran yet); returns the metrics."""
+        return lifecycle.evaluate(self, "test")
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Add a hook, or the dict of one.
+
+        Args:
+            hook: Any object with a method named after a point.
+            priority: Name, or number from 0 (first) to 100; None: the dict's, else the hook's own, else NORMAL.
+
+        Raises:
+            RuntimeError: a run is under way.
+        """
+        made, from_cfg = self.assembler.hook(hook, "hook")
+        self.table.add(made, from_cfg if priority is None else priority)
+
+    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+        """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
+        for slot, (cfg, named) in merge_default_hooks(hooks).items():
+            construct.register_default_hook(self, slot, cfg, named)
+
+    def register_custom_hooks(self, hooks: Iterable[Any]) -> None:
+        """Add hooks or their dicts, in order."""
+        for hook in hooks:
+            self.register_hook(hook)
+
+    def register_hooks(
+        self, default_hooks: Mapping[str, Any] | None = None, custom_hooks: Iterable[Any] | None = None
+    ) -> None:
+        """Add the default hooks, then the custom ones."""
+        self.register_default_hooks(default_hooks)
+        self.register_custom_hooks(custom_hooks or ())
+
+    def call_hook(self, fn_name: str, **keywords: Any) -> None:
+        """Run a point of the table, or any other method that some hooks have."""
+        self.table.call(fn_name, **keywords)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(
+        self,
+        path: str | Path,
+        *,
+        optimizer: bool = True,
+        schedulers: bool = True,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
+        """Write the whole state to `path`: whole or absent, never half.
+
+        Args:
+            path: Where to; relative paths lie in `work_dir`.
+            optimizer: Keep the optimizer's state too.
+            schedulers: Keep the schedulers' state too.
+            on_done: Called once the file is complete, which is later where saving is asynchronous.
+        """
+        saving.save(self, self.work_dir / path, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
+
+    def save_last(self) -> Path:
+        """Write a checkpoint of this moment and point `last_checkpoint` at it; returns its path."""
+        return saving.save_last(self)
+
+    def load_checkpoint(self, path: str | Path, *, strict: bool = False) -> None:
+        """Take over the weights of a file; differences are listed in the log.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            RuntimeError: with `strict`, where names or shapes differ.
+        """
+        saving.load_weights_from(self, path, strict=strict)
+
+    def resume(self, path: str | Path | None = None) -> None:
+        """Go on from a checkpoint: weights, optimizer, schedulers, position in the data, hooks.
+
+        Args:
+            path: The file; None: the newest whole one of `work_dir`, or a fresh start where there is none.
+        """
+        saving.resume(self, path)
+
+    def load_or_resume(self) -> None:
+        """Load `load_from`, or resume, as the arguments say; once in the life of a runner."""
+        saving.load_or_resume(self)
+
+    # -- what loops and hooks ask for -------------------------------------------------------------------------------
+
+    def build_dataloader(self, dataloader: Any, **ignored: Any) -> Any:
+        """The loader of a config; a ready one passes through."""
+        return self.assembler.dataloader(dataloader, "dataloader", self.randomness)
+
+    def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
+        """The record and the line of one log point (`finished`: the summary of a validation or test)."""
+        make = self.log_processor.get_log_after_epoch if finished else self.log_processor.get_log_after_iter
+        record, text = make(self, batch_idx, mode)
+        return record, text
+
+    def check_signals(self) -> None:
+        """Called between two steps: finish a save that is through; save and stop if a signal asked for it."""
+        self.saver.check()
+        if self.signals is not None and self.signals.requested is not None:
+            saving.stop_for_signal(self, self.signals.requested)

@@ -1,0 +1,141 @@
+"""Checkpoints as the runner uses them: write, load weights, resume, save on a signal or after an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seg_runner import wrap
+from seg_runner.checkpoint import find_resumable, read_checkpoint
+from seg_runner.errors import add_note
+from seg_runner.signals import exit_code
+from seg_runner.state import gather_state, restore_state
+from seg_runner.weights import load_weights
+
+__all__ = [
+    "load_for_evaluation",
+    "load_or_resume",
+    "load_weights_from",
+    "resume",
+    "save",
+    "save_interrupted",
+    "save_last",
+    "stop_for_signal",
+]
+
+POINTER = "last_checkpoint"
+
+
+def save(
+    runner: Any, path: Path, *, optimizer: bool, schedulers: bool, on_done: Callable[[], None] | None = None
+) -> None:
+    """Gather the state, let hooks change it, and hand it to the saver."""
+    payload = gather_state(runner, optimizer=optimizer, schedulers=schedulers)
+    if runner.rank == 0:
+        runner.call_hook("before_save_checkpoint", checkpoint=payload)
+        runner.saver.save(path, payload, on_done)
+
+
+def save_last(runner: Any) -> Path:
+    """Save this moment under the name that its count gives, and point `last_checkpoint` at it once it is whole."""
+    name = f"epoch_{runner.finished_epochs}.pth" if _at_epoch_end(runner) else f"iter_{runner.finished_iters}.pth"
+    path: Path = runner.work_dir / name
+
+    def point() -> None:
+        pointer = runner.work_dir / f"{POINTER}.tmp"
+        pointer.write_text(name, encoding="utf-8")
+        pointer.replace(runner.work_dir / POINTER)
+
+    save(runner, path, optimizer=True, schedulers=True, on_done=point)
+    return path
+
+
+def _at_epoch_end(runner: Any) -> bool:
+    length = getattr(runner.train_loop, "epoch_length", 0)
+    return bool(runner.counts_epochs and runner.finished_epochs * length == runner.finished_iters)
+
+
+def load_weights_from(runner: Any, path: str | Path, *, strict: bool = False) -> None:
+    """Weights only; hooks see the checkpoint first."""
+    checkpoint = read_checkpoint(_found(path))
+    runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+    report = load_weights(wrap.unwrap(runner.model), checkpoint.get("state_dict", checkpoint), strict=strict)
+    runner.logger.info("Weights of %s: %s", path, report)
+    runner.loaded = True
+
+
+def _found(path: str | Path) -> Path:
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}: look at load_from, resume and the working folder"
+        )
+    return found
+
+
+def resume(runner: Any, path: str | Path | None = None) -> None:
+    """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none."""
+    found = _found(path) if path is not None else find_resumable(runner.work_dir)
+    if found is None:
+        runner.logger.info("Nothing to resume in %s: a fresh start", runner.work_dir)
+        return
+    checkpoint = read_checkpoint(found)
+    runner.resuming = True
+    try:
+        runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        report = restore_state(runner, checkpoint, strict=runner.parts["strict_resume"])
+    except Exception as error:
+        add_note(error, f"while resuming from {found}")
+        raise
+    finally:
+        runner.resuming = False
+    runner.loaded = True
+    runner.logger.info("Resumed from %s\n%s", found, report)
+
+
+def load_or_resume(runner: Any) -> None:
+    """As `resume` and `load_from` say; only the first time, so that a later call keeps what was trained since."""
+    if runner.loaded:
+        return
+    wanted, weights = runner.parts["resume"], runner.parts["load_from"]
+    if wanted:
+        resume(runner, wanted if isinstance(wanted, (str, Path)) else weights)
+    elif weights is not None:
+        load_weights_from(runner, weights)
+    runner.loaded = True
+
+
+def load_for_evaluation(runner: Any) -> None:
+    """What validation or test without training needs: the weights of `load_from`, or of the newest checkpoint."""
+    if runner.loaded:
+        return
+    wanted, weights = runner.parts["resume"], runner.parts["load_from"]
+    if weights is None and wanted:
+        weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(runner.work_dir)
+    if weights is not None:
+        load_weights_from(runner, weights)
+
+
+def save_interrupted(runner: Any, mode: str, error: Exception) -> None:
+    """After an exception in training: what is there, as `interrupted.pth`, which is resumed only when asked for."""
+    if mode != "train" or not runner.finished_iters:
+        return
+    try:
+        save(runner, runner.work_dir / "interrupted.pth", optimizer=True, schedulers=True)
+        runner.saver.wait()
+        add_note(error, f"the state before it is in {runner.work_dir / 'interrupted.pth'} (resume=<that path> goes on)")
+    except Exception as second:  # the first error is the one to report
+        add_note(error, f"(saving interrupted.pth failed too: {second!r})")
+
+
+def stop_for_signal(runner: Any, name: str) -> None:
+    """Save once and leave with the code that shells use for this signal.
+
+    Raises:
+        SystemExit: always.
+    """
+    path = save_last(runner)
+    runner.saver.wait()
+    runner.logger.warning("%s: saved %s after iteration %d and stopped", name, path.name, runner.finished_iters)
+    raise SystemExit(exit_code(name))

@@ -1,0 +1,81 @@
+"""The loss on validation data: measured on request, or given by a model as the last of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+__all__ = ["LossMeter", "batch_losses"]
+
+
+class LossMeter:
+    """Averages losses over the samples of a validation pass; nothing waits for the device before `values`.
+
+    Args:
+        model: The model whose loss is measured on every batch; None to take only what the model itself appends.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._sums: dict[str, Any] = {}
+        self._count = 0
+
+    def split(self, outputs: Sequence[Any], batch: Any) -> Sequence[Any]:
+        """The outputs without an appended loss; the loss goes into the average."""
+        appended = _appended_loss(outputs)
+        if appended is not None:
+            outputs = outputs[:-1]
+            self._add(appended, len(outputs))
+        elif self._model is not None:
+            self._add(batch_losses(self._model, batch), len(outputs))
+        return outputs
+
+    def _add(self, losses: Mapping[str, Any], count: int) -> None:
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + torch.as_tensor(value).detach().float().mean() * count
+        self._count += count
+
+    def values(self, mode: str) -> dict[str, float]:
+        """Each named loss, and their total as `val_loss` or `test_loss`; empty where no loss was met."""
+        if not self._count:
+            return {}
+        names = list(self._sums)
+        means = (torch.stack([self._sums[name] for name in names]) / self._count).tolist()
+        found = dict(zip(names, means, strict=True))
+        total = found.pop("loss", None)
+        parts = [value for name, value in found.items() if "loss" in name]
+        return {**found, f"{mode}_loss": sum(parts) if total is None else total}
+
+
+def _appended_loss(outputs: Sequence[Any]) -> Mapping[str, Any] | None:
+    """The losses, if the last output is a record whose only field is `loss`."""
+    if not outputs:
+        return None
+    keys = getattr(outputs[-1], "keys", None)
+    if not callable(keys) or list(keys()) != ["loss"]:
+        return None
+    last = outputs[-1]
+    loss = last["loss"] if isinstance(last, Mapping) else last.loss
+    return loss if isinstance(loss, Mapping) else {"loss": loss}
+
+
+def batch_losses(model: Any, batch: Any) -> dict[str, Any]:
+    """The losses of one batch in evaluation mode, `loss` being their total.
+
+    Raises:
+        TypeError: the model has no way to give a loss outside `train_step`.
+    """
+    own = getattr(model, "batch_losses", None)
+    if callable(own):
+        return dict(own(batch))
+    preprocess, parse = getattr(model, "data_preprocessor", None), getattr(model, "parse_losses", None)
+    if not callable(preprocess) or not callable(parse):
+        raise TypeError(
+            f"the loss on validation data was asked for, but {type(model).__name__} has neither batch_losses(batch) "
+            "nor data_preprocessor and parse_losses: add one of them, or leave out loss=True"
+        )
+    data = preprocess(batch, False)
+    losses = model(**data, mode="loss") if isinstance(data, Mapping) else model(*data, mode="loss")
+    return dict(parse(losses)[1])

@@ -1,0 +1,186 @@
+"""What is put round or into a model before training: batch norms, memory layout, activation checkpointing, compile."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from seg_runner.errors import did_you_mean
+
+__all__ = [
+    "checkpoint_activations",
+    "compile_model",
+    "convert_batch_norms",
+    "init_weights",
+    "revert_sync_batch_norms",
+    "unwrap",
+    "use_channels_last",
+]
+
+
+def unwrap(model: Any) -> Any:
+    """The model itself, out of DDP, `torch.compile` and other wrappers that keep it in `module` or `_orig_mod`."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def init_weights(model: Any) -> None:
+    """Let the model initialise itself, if it knows how (MMEngine's models do)."""
+    own = getattr(unwrap(model), "init_weights", None)
+    if callable(own):
+        own()
+
+
+class _AnyBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm for any number of dimensions, which is what SyncBatchNorm accepts."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected an input of at least 2 dimensions, got {input.dim()}")
+
+
+def revert_sync_batch_norms(model: nn.Module) -> tuple[nn.Module, int]:
+    """The model with every SyncBatchNorm turned into plain batch norm, and how many there were.
+
+    SyncBatchNorm needs several processes on accelerators; alone, or on a CPU, it raises. Names, weights and
+    running statistics stay as they are.
+    """
+    return _swap(model, _is_sync, lambda old: _copy_norm(old, _AnyBatchNorm))
+
+
+def convert_batch_norms(model: nn.Module) -> tuple[nn.Module, int]:
+    """The model with every batch norm turned into `torch.nn.SyncBatchNorm`, and how many there were."""
+    return _swap(
+        model,
+        lambda module: isinstance(module, nn.modules.batchnorm._BatchNorm) and not _is_sync(module),
+        lambda old: _copy_norm(old, nn.SyncBatchNorm),
+    )
+
+
+def _is_sync(module: nn.Module) -> bool:
+    return isinstance(module, nn.SyncBatchNorm) or (
+        type(module).__name__ == "SyncBatchNorm" and hasattr(module, "running_mean")
+    )
+
+
+def _swap(
+    model: nn.Module, wanted: Callable[[nn.Module], bool], make: Callable[[Any], nn.Module]
+) -> tuple[nn.Module, int]:
+    if wanted(model):
+        return make(model), 1
+    count = 0
+    for name, child in model.named_children():
+        new, inside = _swap(child, wanted, make)
+        count += inside
+        if new is not child:
+            setattr(model, name, new)
+    return model, count
+
+
+def _copy_norm(old: Any, kind: type[nn.modules.batchnorm._BatchNorm]) -> nn.Module:
+    new = kind(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
+    if old.affine:
+        new.weight, new.bias = old.weight, old.bias
+    new.running_mean, new.running_var = old.running_mean, old.running_var
+    new.num_batches_tracked = old.num_batches_tracked
+    new.training = old.training
+    for extra in ("qconfig",):
+        if hasattr(old, extra):
+            setattr(new, extra, getattr(old, extra))
+    return new
+
+
+def use_channels_last(model: nn.Module) -> nn.Module:
+    """Lay 4-dimensional weights out channels-last; convolutions then keep that layout for their outputs."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def checkpoint_activations(model: nn.Module, names: str | Iterable[str]) -> list[str]:
+    """Compute the activations inside the named modules again in the backward pass instead of keeping them.
+
+    Args:
+        model: The model; its state dict keeps its keys.
+        names: Module names, or patterns with `*` (`backbone.stages.*`).
+
+    Returns:
+        The names of the modules that were found.
+
+    Raises:
+        ValueError: a name or pattern matches no module.
+    """
+    modules = {name: module for name, module in unwrap(model).named_modules() if name}
+    found: list[str] = []
+    for pattern in [names] if isinstance(names, str) else list(names):
+        matched = [name for name in modules if fnmatch.fnmatchcase(name, pattern)]
+        if not matched:
+            raise ValueError(
+                f"activation_checkpointing: no module is called {pattern!r}.{did_you_mean(pattern, modules)}"
+            )
+        found += [name for name in matched if name not in found]
+    for name in found:
+        module = modules[name]
+        module.forward = partial(_recompute, module.forward)  # type: ignore[method-assign]
+    return found
+
+
+def _recompute(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+def compile_model(model: nn.Module, options: Any) -> None:
+    """Compile the forward pass in place, for training and inference; names in checkpoints stay as they are.
+
+    Args:
+        model: The model. One that says what to compile (`compile_target`) has that compiled.
+        options: True, or keywords of `torch.compile`.
+    """
+    bare = unwrap(model)
+    target = getattr(bare, "compile_target", bare)
+    target.compile(**(dict(options) if isinstance(options, Mapping) else {}))
+
+
+def batch_size_of(parts: Mapping[str, Any], loader: Any) -> int | None:
+    """Samples in a batch, as the loader or its config says; None where neither does."""
+    for source in (loader, getattr(loader, "batch_sampler", None)):
+        size = getattr(source, "batch_size", None)
+        if isinstance(size, int):
+            return size
+    cfg = parts.get("train_dataloader")
+    return cfg.get("batch_size") if isinstance(cfg, Mapping) else None
+
+
+def scale_lr(wrapper: Any, cfg: Any, batch_size: int | None, runner: Any) -> None:
+    """Multiply every learning rate by the actual over the base batch size (`auto_scale_lr`).
+
+    Raises:
+        ValueError: the base or the actual batch size is not known.
+    """
+    if not cfg or not cfg.get("enable", False):
+        return
+    base = cfg.get("base_batch_size")
+    if not base:
+        raise ValueError("auto_scale_lr needs base_batch_size: the batch size that the learning rates were chosen for")
+    if batch_size is None:
+        raise ValueError("auto_scale_lr cannot see the batch size: give train_dataloader a batch_size")
+    factor = batch_size * runner.world_size / base
+    for each in wrapper.values() if hasattr(wrapper, "values") else [wrapper]:
+        for group in each.optimizer.param_groups:
+            group["lr"] *= factor
+            if "initial_lr" in group:
+                group["initial_lr"] *= factor
+    runner.logger.info(
+        "auto_scale_lr: learning rates times %g (batch %d, base %d)", factor, batch_size * runner.world_size, base
+    )
