@@ -1,0 +1,321 @@
+"""Checkpoint files: whole or absent, every byte checked, readable by plain `torch.load(weights_only=True)`.
+
+A file is what `torch.save` writes (without the zip's slow CRC32), ended by a zip comment that holds the xxh3-128 of
+every byte before it. It is written under a temporary name, synced, renamed, and its folder synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+import secrets
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import xxhash
+
+from seg_runner.payload import payload_bytes, to_cpu, to_plain
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointWriteError",
+    "clean_leftovers",
+    "read_checkpoint",
+    "verify_checkpoint",
+    "write_checkpoint",
+]
+
+MARK = b"seg-runner xxh3-128 "
+TRAILER = len(MARK) + 32
+CHUNK = 4 * 2**20
+_CRC_LOCK = threading.Lock()
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there, not whole, or not safe to read."""
+
+
+class CheckpointWriteError(OSError):
+    """A checkpoint that could not be written; nothing stands under its name that was not there before."""
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
+    """Write `payload` to `path`, whole or not at all.
+
+    Args:
+        path: Final name; a file there is replaced in one step.
+        payload: Tensors and plain values; numpy numbers become plain ones.
+
+    Raises:
+        TypeError: A value that a safe file cannot hold, with the path to it.
+        CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
+    """
+    plain = to_cpu(to_plain(payload))
+    write_whole(Path(path), lambda file: _save(plain, file), payload_bytes(plain))
+
+
+def _save(payload: Any, file: IO[bytes]) -> None:
+    body = _Body(file)
+    with _without_crc32():
+        torch.save(payload, body)  # type: ignore[arg-type]
+    body.finish()
+
+
+@contextlib.contextmanager
+def _without_crc32() -> Iterator[None]:
+    """The zip's own CRC32 costs more than all the rest of a save; older versions of torch always write it."""
+    switch: Callable[[bool], None] | None = getattr(torch.serialization, "set_crc32_options", None)
+    if switch is None:
+        yield
+        return
+    with _CRC_LOCK:
+        before = torch.serialization.get_crc32_options()
+        switch(False)
+        try:
+            yield
+        finally:
+            switch(before)
+
+
+class _Body:
+    """What torch writes into: hashes while it writes, and keeps an error for later instead of raising inside C++."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash = file, xxhash.xxh3_128()
+        self.last = b""
+        self.error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """Take the bytes; the last small piece is held back, because its end is still to be changed."""
+        view = memoryview(data).cast("B")
+        if self.error is None:
+            try:
+                self._put(self.last)
+                self.last = b""
+                if len(view) <= 64:
+                    self.last = bytes(view)
+                else:
+                    self._put(view)
+            except BaseException as error:
+                self.error = error
+        return len(view)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        for start in range(0, len(data), CHUNK):
+            piece = data[start : start + CHUNK]
+            self.hash.update(piece)
+            self.file.write(piece)
+
+    def flush(self) -> None:
+        """Nothing: syncing comes at the end."""
+
+    def finish(self) -> None:
+        """End the zip with a comment that holds the checksum."""
+        if self.error is not None:
+            raise self.error
+        assert self.last[:4] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
+        self._put(self.last[:-2] + TRAILER.to_bytes(2, "little") + MARK)
+        self.file.write(self.hash.hexdigest().encode())
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 0) -> None:
+    """Call `write` with a temporary file beside `path`, sync it, rename it to `path`, sync the folder."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_space(path.parent, expected)
+        with open(temporary, "xb", buffering=0) as file:
+            _lock(file)
+            write(_All(file))  # type: ignore[arg-type]
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _explained(path, error, expected) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class _All:
+    """A raw file whose `write` takes everything it is given."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write until nothing is left."""
+        view = memoryview(data)
+        while view:
+            done = self.file.write(view)
+            view = view[done:]
+        return len(data)
+
+
+def _check_space(folder: Path, expected: int) -> None:
+    if expected and hasattr(os, "statvfs"):
+        state = os.statvfs(folder)
+        free = state.f_bavail * state.f_frsize
+        if state.f_blocks and free < expected:
+            raise OSError(errno.ENOSPC, f"{free / 2**20:.0f} MB are free, {expected / 2**20:.0f} MB are needed")
+
+
+def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    cause = "the disk is full" if full else (error.strerror or str(error))
+    detail = f" ({error.strerror})" if full and error.strerror and "needed" in error.strerror else ""
+    advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"
+    return CheckpointWriteError(
+        error.errno or errno.EIO,
+        f"checkpoint {path} was not written: {cause}{detail}. The files from before are untouched; {advice}",
+    )
+
+
+def _lock(file: IO[bytes]) -> None:
+    """While a writer lives it holds this lock; `clean_leftovers` removes what nobody holds."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clean_leftovers(folder: str | Path) -> list[str]:
+    """Remove temporary files of writers that were killed; returns their names. Call it when a run starts."""
+    removed = []
+    for path in Path(folder).glob(".*.tmp"):
+        token = path.name.rsplit(".", 2)[-2]
+        if len(token) != 12 or set(token) - set("0123456789abcdef") or _is_held(path):
+            continue
+        with contextlib.suppress(OSError):
+            path.unlink()
+            removed.append(path.name)
+    return sorted(removed)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = False) -> dict[str, Any]:
+    """A checkpoint's content, its tensors mapped from the file (copy on write) where the format allows.
+
+    Reads our files, MMEngine's 0.10 (history objects become plain lists) and plain state dicts, building nothing but
+    tensors and plain values.
+
+    Args:
+        path: The file.
+        verify: Check every byte first: our checksum, or the zip's CRC32 in files that are not ours.
+        unsafe: Allow a file that can only be read by running code from it. Only for files that you trust.
+
+    Raises:
+        CheckpointError: No such file, not whole, or holding objects that are not built (their names are listed).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    if verify:
+        verify_checkpoint(path)
+    content = _load(path, unsafe)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict")
+    return content
+
+
+def _load(path: Path, unsafe: bool) -> Any:
+    mapped = zipfile.is_zipfile(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError:
+        pass
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+    from seg_runner.legacy import read_restricted
+
+    if unsafe:
+        return torch.load(path, map_location="cpu", weights_only=False, mmap=mapped)
+    return read_restricted(path, mapped)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def verify_checkpoint(path: str | Path) -> None:
+    """Check every byte of a file against its checksum.
+
+    Raises:
+        CheckpointError: Empty, cut short, or changed.
+    """
+    size = os.path.getsize(path)
+    if size == 0:
+        raise CheckpointError(f"{path} is empty")
+    with open(path, "rb") as file:
+        file.seek(max(size - TRAILER, 0))
+        trailer = file.read()
+        if trailer.startswith(MARK):
+            file.seek(0)
+            if _digest(file, size - 32) != trailer[len(MARK) :]:
+                raise CheckpointError(f"{path} was damaged: its bytes do not match their checksum")
+            return
+    _verify_zip(path)
+
+
+def _digest(file: IO[bytes], size: int) -> bytes:
+    hasher, buffer = xxhash.xxh3_128(), bytearray(min(CHUNK, max(size, 1)))
+    view = memoryview(buffer)
+    while size:
+        count = file.readinto(view[: min(size, len(view))])  # type: ignore[attr-defined]
+        if not count:
+            break
+        hasher.update(view[:count])
+        size -= count
+    return hasher.hexdigest().encode()
+
+
+def _verify_zip(path: str | Path) -> None:
+    """Files that are not ours: the zip's CRC32 (the formats before zip have no checksum at all)."""
+    with open(path, "rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"
+    if not is_zip:
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f"{path} is not whole: {_first_line(error)}") from error
+    if broken is not None:
+        raise CheckpointError(
+            f"{path} was damaged, or written without checksums: {broken} does not match its CRC32 "
+            f"(verify=False reads it all the same)"
+        )

@@ -1,0 +1,104 @@
+"""Saving checkpoints: now, or beside training from a consistent copy; with a word on what happens when it fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seg_runner.checkpoint import CheckpointWriteError, write_checkpoint
+from seg_runner.payload import Staging, to_plain
+
+__all__ = ["CheckpointSaver"]
+
+LOG = logging.getLogger("seg_runner")
+
+
+class CheckpointSaver:
+    """Writes checkpoints one after the other.
+
+    With `async_=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory) and
+    returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or its
+    failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
+
+    Args:
+        async_: Write beside training.
+        on_full: What a failed write (full disk, lost permission) does: `continue` logs one message and goes on with the
+            files from before; `stop` raises.
+
+    Raises:
+        ValueError: `on_full` is neither.
+    """
+
+    def __init__(self, async_: bool = False, on_full: str = "continue") -> None:
+        if on_full not in ("continue", "stop"):
+            raise ValueError(f"on_full is {on_full!r}; it is 'continue' or 'stop'")
+        self.async_, self.on_full = async_, on_full
+        self._staging = Staging()
+        self._flight: _Flight | None = None
+
+    def save(self, path: str | Path, payload: dict[str, Any], on_done: Callable[[], None] | None = None) -> None:
+        """Write `payload` whole under `path`; `on_done` runs once it is there.
+
+        Raises:
+            TypeError: The payload holds what a safe file cannot.
+            CheckpointWriteError: Only with `on_full='stop'`.
+        """
+        self.wait()
+        if self.async_:
+            self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done)
+            self._flight.start()
+            return
+        try:
+            write_checkpoint(path, payload)
+        except CheckpointWriteError as error:
+            self._failed(error)
+        else:
+            _run(on_done)
+
+    def check(self) -> None:
+        """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
+        if self._flight is not None and not self._flight.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the save in flight, and finish it."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        flight.join()
+        if isinstance(flight.error, CheckpointWriteError):
+            self._failed(flight.error)
+        elif flight.error is not None:
+            raise flight.error
+        else:
+            _run(flight.on_done)
+
+    def _failed(self, error: CheckpointWriteError) -> None:
+        if self.on_full == "stop":
+            raise error
+        LOG.error("%s. Training goes on.", error.strerror)
+
+
+class _Flight(threading.Thread):
+    """One save in flight. Not a daemon: the interpreter waits for it before it ends."""
+
+    def __init__(self, path: Path, payload: dict[str, Any], on_done: Callable[[], None] | None) -> None:
+        super().__init__(name=f"save {path.name}")
+        self.path, self.payload, self.on_done = path, payload, on_done
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Write the file."""
+        try:
+            write_checkpoint(self.path, self.payload)
+        except BaseException as error:  # comes up in the main thread
+            self.error = error
+        self.payload = {}
+
+
+def _run(on_done: Callable[[], None] | None) -> None:
+    if on_done is not None:
+        on_done()

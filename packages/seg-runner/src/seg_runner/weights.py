@@ -1,0 +1,168 @@
+"""Loading weights into a model: prefixes of wrappers removed, what does not fit listed by name and shape; export."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["WeightsReport", "clean_state_dict", "export_safetensors", "load_weights", "unwrap", "weights_of"]
+
+LOG = logging.getLogger("seg_runner")
+
+
+@dataclass
+class WeightsReport:
+    """What loading weights did: names loaded, missing in the file, unknown to the model, and of another shape."""
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every weight found its place."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    def lines(self, limit: int = 20) -> list[str]:
+        """The report in words, one finding a line."""
+        found = [f"{name}: shape {there} in the file, {here} in the model" for name, there, here in self.mismatched]
+        found += [f"{name}: not in the file, keeps its initial value" for name in self.missing]
+        found += [f"{name}: in the file, not in the model" for name in self.unexpected]
+        if len(found) > limit:
+            found = [*found[:limit], f"... and {len(found) - limit} more"]
+        return [f"weights: {len(self.loaded)} tensors loaded", *found]
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The model itself, out of DDP, `torch.compile` and other wrappers with `.module`.
+
+    >>> net = nn.Linear(1, 1)
+    >>> unwrap(nn.DataParallel(net)) is net
+    True
+    """
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and _is_wrapper(model):
+            inner = model.module
+        if inner is None:
+            return model  # type: ignore[no-any-return]
+        model = inner
+
+
+def _is_wrapper(model: Any) -> bool:
+    if isinstance(model, nn.DataParallel):
+        return True
+    names = {kind.__name__ for kind in type(model).__mro__}
+    wrappers = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
+    return isinstance(getattr(model, "module", None), nn.Module) and bool(names & wrappers)
+
+
+def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Names as the bare model has them: without what `torch.compile` puts in.
+
+    >>> list(clean_state_dict({"_orig_mod.a": 1, "b._orig_mod.c": 2}))
+    ['a', 'b.c']
+    """
+    cleaned = type(state_dict)() if isinstance(state_dict, dict) else {}
+    cleaned.update({_clean(name): value for name, value in state_dict.items()})
+    if hasattr(state_dict, "_metadata"):
+        cleaned._metadata = {_clean(k): v for k, v in state_dict._metadata.items()}
+    return cleaned
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"(^|\.)_orig_mod(\.|$)", lambda found: found[1] if found[2] else "", name)
+
+
+def weights_of(model: Any) -> dict[str, Any]:
+    """The state dict of the bare model, with clean names."""
+    return clean_state_dict(unwrap(model).state_dict())
+
+
+def load_weights(
+    model: Any,
+    state_dict: Mapping[str, Any],
+    *,
+    strict: bool = False,
+    revise_keys: Sequence[tuple[str, str]] = (),
+) -> WeightsReport:
+    """Copy weights into a model, whatever wrapper either of them was in, and log what did not fit.
+
+    Args:
+        model: The model, wrapped or not.
+        state_dict: Names to tensors; a whole checkpoint is taken by its `state_dict`.
+        strict: Raise instead of leaving weights out.
+        revise_keys: (regular expression, replacement) applied to the names in the file first.
+
+    Raises:
+        RuntimeError: With `strict`, anything missing, unknown or of another shape.
+    """
+    target = unwrap(model)
+    own = {_clean(name): (name, value) for name, value in target.state_dict().items()}
+    report, fitting = WeightsReport(), {}
+    for name, value in _named(state_dict, own, revise_keys).items():
+        if name not in own:
+            report.unexpected.append(name)
+        elif isinstance(value, torch.Tensor) and value.shape != own[name][1].shape:
+            report.mismatched.append((name, tuple(value.shape), tuple(own[name][1].shape)))
+        else:
+            report.loaded.append(name)
+            fitting[own[name][0]] = value
+    seen = {*report.loaded, *(name for name, *_ in report.mismatched)}
+    report.missing = [name for name in own if name not in seen and not name.endswith("num_batches_tracked")]
+    if strict and not report.whole:
+        raise RuntimeError("the weights do not fit this model:\n  " + "\n  ".join(report.lines()[1:]))
+    target.load_state_dict(fitting, strict=False)
+    for line in report.lines() if not report.whole else []:
+        LOG.warning("%s", line)
+    return report
+
+
+def _named(
+    state_dict: Mapping[str, Any], own: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    if isinstance(state_dict.get("state_dict"), Mapping):
+        state_dict = state_dict["state_dict"]
+    named = {}
+    for name, value in state_dict.items():
+        for pattern, replacement in revise_keys:
+            name = re.sub(pattern, replacement, name)
+        named[_fitted(_clean(name), own)] = value
+    return named
+
+
+def _fitted(name: str, own: Mapping[str, Any]) -> str:
+    """The name without a leading `module.`, if the model knows it only so."""
+    short = name
+    while short not in own and short.startswith("module."):
+        short = short.removeprefix("module.")
+    return short if short in own or not name.startswith("module.") else name.removeprefix("module.")
+
+
+def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
+    """Write a checkpoint's weights (averaged ones, where it has them) as a safetensors file.
+
+    Raises:
+        ModuleNotFoundError: safetensors is not installed.
+        CheckpointError: The checkpoint is not whole.
+    """
+    from seg_runner.checkpoint import read_checkpoint, write_whole
+
+    try:
+        from safetensors.torch import save
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("safetensors is not installed: pip install seg-runner[safetensors]") from error
+    content = read_checkpoint(checkpoint)
+    weights = content.get("state_dict", content)
+    tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}
+    data = save(tensors, metadata={"format": "pt"})
+    write_whole(Path(out), lambda file: file.write(data), len(data))
+    return Path(out)
