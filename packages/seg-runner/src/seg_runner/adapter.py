@@ -1,0 +1,255 @@
+"""LogitsModel: gives any `nn.Module` that returns logits the steps that loops call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
+from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
+from seg_runner.samples import SegDataSample
+
+__all__ = ["LogitsModel"]
+
+Losses = dict[str, torch.Tensor]
+
+
+class LogitsModel(nn.Module):
+    """Trains, validates and tests a model that maps images to logits.
+
+    The model may return a tensor (N x C x H x W, of any height and width), a tuple with auxiliary logits after the
+    main ones, a dict with `logits` or `out` and maybe `aux`, or a Hugging Face output. Batches may be `(images,
+    masks)`, dicts with usual names, or MMSegmentation's `dict(inputs=[...], data_samples=[...])`. Names of parameters,
+    and keys of checkpoints, are the model's own.
+
+    Args:
+        model: the model.
+        loss: `loss(logits, masks)`: a tensor, or a dict of tensors whose names contain 'loss'. Default: cross-entropy,
+            binary cross-entropy where there is one channel; both leave `ignore_index` out.
+        data_preprocessor: for instance `SegDataPreProcessor`; without one, images are taken as they are, as floats.
+        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
+        aux_weight: the weight of each auxiliary loss, or one for each.
+        ignore_index: for the default losses.
+        align_corners: for all resizing of logits.
+        threshold: above which probability a pixel is foreground, where there is one channel.
+
+    Example:
+        >>> net = LogitsModel(nn.Conv2d(3, 4, 1), loss=nn.CrossEntropyLoss(ignore_index=255))
+        >>> [sample.pred_sem_seg.shape for sample in net.val_step((torch.zeros(2, 3, 8, 6), torch.zeros(2, 8, 6)))]
+        [(8, 6), (8, 6)]
+        >>> list(net.state_dict())
+        ['weight', 'bias']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[..., Any] | None = None,
+        data_preprocessor: nn.Module | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        *,
+        aux_weight: float | Sequence[float] = 0.4,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+        threshold: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"LogitsModel wraps an nn.Module, not {type(model).__name__}")
+        self.model = model
+        self.data_preprocessor = data_preprocessor
+        self.criterion = loss if loss is not None else DefaultLoss(ignore_index)
+        self.test_cfg = read_test_cfg(test_cfg)
+        self.aux_weight, self.align_corners, self.threshold = aux_weight, align_corners, threshold
+        self._anchor = [next(model.parameters(), None)]
+        self._register_state_dict_hook(_strip)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add)  # type: ignore[no-untyped-call]
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> Losses:
+        """Forward, loss and update of one batch; returns detached tensors, `loss` first."""
+        with optim_wrapper.optim_context(self):
+            losses = self.batch_losses(data)
+        optim_wrapper.update_params(losses["loss"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def test_step(self, data: Any) -> list[Any]:
+        """One sample per image with its prediction at the original size."""
+        images, samples = self._read(data, training=False)
+        logits = infer(self._main_logits, images, self.test_cfg)
+        return [self._finished(sample, part) for sample, part in zip(samples, logits, strict=True)]
+
+    def val_step(self, data: Any) -> list[Any]:
+        """The same as `test_step`."""
+        return self.test_step(data)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own forward."""
+        return self.model(*args, **kwargs)
+
+    def batch_losses(self, data: Any) -> Losses:
+        """All losses of a batch, `loss` (their sum) first; in evaluation mode at the label maps' own sizes."""
+        if self.data_preprocessor is None and not (isinstance(data, Mapping) and "data_samples" in data):
+            images, masks = images_and_masks(data)
+            if masks is None:
+                raise TypeError("this batch has no masks: training needs (images, masks), or dict(image=..., mask=...)")
+            device = self.device
+            return self._losses_of(self.model(_as_images(images, device)), target_of(masks, device))
+        images, samples = self._read(data, training=self.training)
+        output = self.model(images)
+        if self.training:
+            return self._losses_of(output, torch.cat([sample.gt_sem_seg.data for sample in samples]).long())
+        logits = logits_of(output)[0]
+        return _averaged([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        anchor = self._anchor[0]
+        return anchor.device if anchor is not None else torch.device("cpu")
+
+    @property
+    def compile_target(self) -> nn.Module:
+        """What `torch.compile` is for: the model, not the steps round it."""
+        return self.model
+
+    # -- the model shows through -------------------------------------------------------------------------------------
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """All modules under the model's own names; so parameters and buffers have these names, too."""
+        wrapped = f"{prefix}.model" if prefix else "model"
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            if name == wrapped or name.startswith(f"{wrapped}."):
+                name = (prefix + name[len(wrapped) :]) if prefix else name[len(wrapped) + 1 :]
+            yield name, module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name == "module" or "model" not in self.__dict__.get("_modules", {}):
+                raise
+            return getattr(self._modules["model"], name)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _read(self, data: Any, training: bool) -> tuple[torch.Tensor, list[SegDataSample]]:
+        """Images on the device, and samples, of any batch."""
+        if not (isinstance(data, Mapping) and "inputs" in data):
+            images, masks = images_and_masks(data)
+            if masks is not None:
+                masks = target_of(masks, self.device)
+            data = {"inputs": images, "data_samples": samples_for(_stacked(images), masks)}
+        if self.data_preprocessor is not None:
+            data = self.data_preprocessor(data, training)
+        images = _as_images(data["inputs"], self.device)
+        samples = data.get("data_samples")
+        return images, samples_for(images, None) if samples is None else list(samples)
+
+    def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
+        return logits_of(self.model(images))[0]
+
+    def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
+        main, auxiliary = logits_of(output)
+        losses = self._named("", main, masks)
+        if not auxiliary:
+            return losses if next(iter(losses)) == "loss" and len(losses) == 1 else _with_total(losses)
+        losses = {f"loss_{name.removeprefix('loss').lstrip('_') or 'main'}": value for name, value in losses.items()}
+        for index, (logits, weight) in enumerate(zip(auxiliary, self._weights(len(auxiliary)), strict=True)):
+            lead = "aux" if len(auxiliary) == 1 else f"aux_{index}"
+            losses |= {f"{lead}.{name}": value * weight for name, value in self._named("", logits, masks).items()}
+        return _with_total(losses)
+
+    def _named(self, lead: str, logits: torch.Tensor, masks: torch.Tensor) -> Losses:
+        value = self.criterion(resize(logits, (masks.shape[-2], masks.shape[-1]), self.align_corners), masks)
+        if isinstance(value, Mapping):
+            return {f"{lead}{name}": part.mean() for name, part in value.items()}
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"the loss returned {type(value).__name__}: a tensor, or a dict of tensors, is expected")
+        return {f"{lead}loss": value if value.dim() == 0 else value.mean()}
+
+    def _weights(self, count: int) -> list[float]:
+        if isinstance(self.aux_weight, int | float):
+            return [float(self.aux_weight)] * count
+        if len(self.aux_weight) != count:
+            raise ValueError(
+                f"aux_weight has {len(self.aux_weight)} numbers, but the model returns {count} auxiliary outputs"
+            )
+        return list(self.aux_weight)
+
+    def _sample_losses(self, sample: Any, logits: torch.Tensor) -> Losses:
+        truth = sample.gt_sem_seg.data.long()
+        return self._losses_of(
+            restore(logits, sample.metainfo, tuple(truth.shape[-2:]), self.align_corners)[None], truth
+        )
+
+    def _finished(self, sample: Any, logits: torch.Tensor) -> Any:
+        return write_prediction(sample, restore(logits, sample.metainfo, None, self.align_corners), self.threshold)
+
+
+class DefaultLoss:
+    """Cross-entropy, or binary cross-entropy where there is one channel; both leave ignored pixels out."""
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        self.ignore_index = ignore_index
+
+    def __call__(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        if logits.shape[1] > 1:
+            return F.cross_entropy(logits, masks, ignore_index=self.ignore_index)
+        counted = masks != self.ignore_index
+        each = F.binary_cross_entropy_with_logits(logits[:, 0], masks.to(logits.dtype), reduction="none")
+        return (each * counted).sum() / counted.sum().clamp_min(1)
+
+
+def _with_total(losses: Losses) -> Losses:
+    """`loss` first: the sum of everything whose name contains 'loss'."""
+    parts = [value for name, value in losses.items() if "loss" in name]
+    if not parts:
+        raise ValueError(f"no name of {list(losses)} contains 'loss': nothing can be minimised")
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return {"loss": total} | {name: value for name, value in losses.items() if name != "loss"}
+
+
+def _averaged(losses: Sequence[Losses]) -> Losses:
+    return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
+
+
+def _stacked(images: Any) -> torch.Tensor:
+    return images if isinstance(images, torch.Tensor) else torch.stack(list(images))
+
+
+def _as_images(images: Any, device: torch.device) -> torch.Tensor:
+    stacked = _stacked(images)
+    if stacked.device != device:
+        stacked = stacked.to(device, non_blocking=True)
+    return stacked if stacked.is_floating_point() else stacked.float()
+
+
+def _strip(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """State-dict hook: the model's own names; of the loss only what is trained, no buffers."""
+    lead = f"{prefix}model."
+    trained = {prefix + name for name, _ in module.named_parameters()}
+    for key in [key for key in state if key.startswith(prefix)]:
+        value = state.pop(key)
+        if key.startswith(lead):
+            state[prefix + key[len(lead) :]] = value
+        elif key in trained:
+            state[key] = value
+
+
+def _add(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Load hook: the other way round."""
+    own = {f"{prefix}{name}" for name, _ in module.named_children() if name != "model"}
+    for key in [key for key in state if key.startswith(prefix)]:
+        if ".".join(key.split(".")[: prefix.count(".") + 1]) not in own:
+            state[f"{prefix}model.{key[len(prefix) :]}"] = state.pop(key)

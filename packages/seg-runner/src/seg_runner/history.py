@@ -1,0 +1,124 @@
+"""One scalar's history: the latest values in a bounded buffer, and sums over everything that was ever added."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HistoryBuffer"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class HistoryBuffer:
+    """The values of one scalar, oldest first, each with the number of things that it sums up.
+
+    Use it to read what a message hub has gathered: `hub.get_scalar("train/loss").mean(50)`. An update costs the same
+    whatever lies in the buffer already. Only the latest `max_length` values are kept (8 bytes each, and 8 for the
+    count); the mean, minimum and maximum over *everything* stay exact all the same.
+
+    Example:
+        >>> loss = HistoryBuffer([4.0, 2.0])
+        >>> loss.update(3.0)
+        >>> loss.mean(2), loss.min(), loss.current()
+        (2.5, 2.0, 3.0)
+    """
+
+    _registered: ClassVar[dict[str, Callable[..., Any]]] = {}
+
+    def __init__(
+        self, log_history: Iterable[float] = (), count_history: Iterable[int] = (), max_length: int = 10_000
+    ) -> None:
+        self.max_length = max_length
+        self._values = array("d")
+        self._counts = array("q")
+        self.updates = 0
+        self._sum, self._count = 0.0, 0
+        self._min, self._max = float("inf"), float("-inf")
+        values = list(log_history)
+        counts = list(count_history) or [1] * len(values)
+        if len(values) != len(counts):
+            raise ValueError(f"{len(values)} values, but {len(counts)} counts: give one count for each value")
+        for value, count in zip(values, counts, strict=True):
+            self.update(value, count)
+
+    def update(self, log_val: float, count: int = 1) -> None:
+        """Add one value; `count` is the number of things that it is the sum of."""
+        self._values.append(log_val)
+        self._counts.append(count)
+        self.updates += 1
+        self._sum += log_val
+        self._count += count
+        if log_val < self._min:
+            self._min = log_val
+        if log_val > self._max:
+            self._max = log_val
+        if len(self._values) >= 2 * self.max_length:
+            del self._values[: -self.max_length]
+            del self._counts[: -self.max_length]
+
+    def reserve(self, length: int) -> None:
+        """Keep at least this many values from now on."""
+        self.max_length = max(self.max_length, length)
+
+    @property
+    def data(self) -> tuple[Floats, Ints]:
+        """The kept values and their counts, as two arrays of their own."""
+        kept = slice(-self.max_length, None)
+        return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)
+
+    def mean(self, window_size: int | None = None) -> float:
+        """The sum of the last `window_size` values over the sum of their counts; of all where it is None."""
+        if self._covers_all(window_size):
+            return self._sum / self._count if self._count else float("nan")
+        values, counts = self._last(window_size)
+        total = int(counts.sum())
+        return float(values.sum()) / total if total else float("nan")
+
+    def max(self, window_size: int | None = None) -> float:
+        """The largest of the last `window_size` values, or of all."""
+        return self._max if self._covers_all(window_size) else float(self._last(window_size)[0].max())
+
+    def min(self, window_size: int | None = None) -> float:
+        """The smallest of the last `window_size` values, or of all."""
+        return self._min if self._covers_all(window_size) else float(self._last(window_size)[0].min())
+
+    def current(self) -> float:
+        """The latest value.
+
+        Raises:
+            ValueError: if nothing was added yet.
+        """
+        if not self._values:
+            raise ValueError("the history is empty: update() it before current() is read")
+        return self._values[-1]
+
+    def statistics(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
+        """The statistic of this name: mean, max, min, current, or one that was registered."""
+        if method_name in ("mean", "max", "min", "current"):
+            return getattr(self, method_name)(*args, **kwargs)
+        if method_name not in self._registered:
+            raise KeyError(
+                f"no statistic is called {method_name!r}; there are mean, max, min, current"
+                f"{''.join(f', {name}' for name in self._registered)}; add one with HistoryBuffer.register_statistics"
+            )
+        return self._registered[method_name](self, *args, **kwargs)
+
+    @classmethod
+    def register_statistics(cls, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a function `f(history, window_size=None)` known by its name, for `custom_cfg` of the log processor."""
+        cls._registered[method.__name__] = method
+        return method
+
+    def _covers_all(self, window_size: int | None) -> bool:
+        return window_size is None or window_size <= 0 or window_size >= self.updates
+
+    def _last(self, window_size: int | None) -> tuple[Floats, Ints]:
+        self.reserve(2 * (window_size or 0))
+        kept = slice(-(window_size or 0), None)
+        return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)

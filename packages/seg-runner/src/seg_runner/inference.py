@@ -1,0 +1,147 @@
+"""Inference on images: whole or in windows, then back to the original image (pure functions)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from seg_runner.samples import PixelData, SegDataSample
+
+__all__ = ["infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+def resize(logits: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """Bilinear resize of N x C x H x W logits; the same tensor where the size fits already."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A checked copy of `test_cfg`: mode 'whole', or mode 'slide' with crop_size and stride as (height, width).
+
+    Raises:
+        ValueError: for another mode, or a slide without its sizes.
+    """
+    cfg = dict(test_cfg or {})
+    cfg.setdefault("mode", "whole")
+    if cfg["mode"] not in ("whole", "slide"):
+        raise ValueError(f"test_cfg.mode: 'whole' or 'slide' is expected, not {cfg['mode']!r}")
+    if cfg["mode"] == "slide":
+        for name in ("crop_size", "stride"):
+            if name not in cfg:
+                raise ValueError(f"test_cfg: mode='slide' needs {name}=(height, width)")
+            pair = (cfg[name], cfg[name]) if isinstance(cfg[name], int) else tuple(cfg[name])
+            if len(pair) != 2 or not all(isinstance(value, int) and value > 0 for value in pair):
+                raise ValueError(
+                    f"test_cfg.{name}: two positive numbers (height, width) are expected, not {cfg[name]!r}"
+                )
+            cfg[name] = pair
+        if any(step > crop for step, crop in zip(cfg["stride"], cfg["crop_size"], strict=True)):
+            warnings.warn(
+                f"test_cfg.stride {cfg['stride']} is larger than crop_size {cfg['crop_size']}: "
+                "pixels between the windows get no prediction",
+                stacklevel=2,
+            )
+    return cfg
+
+
+def infer(forward: Forward, inputs: torch.Tensor, test_cfg: Mapping[str, Any]) -> torch.Tensor:
+    """Logits for a batch at its own size, whole or in windows, as `test_cfg` (read by `read_test_cfg`) says."""
+    if test_cfg["mode"] == "slide":
+        return slide(forward, inputs, test_cfg["crop_size"], test_cfg["stride"])
+    return resize(forward(inputs), _size(inputs))
+
+
+def slide(forward: Forward, inputs: torch.Tensor, crop_size: tuple[int, int], stride: tuple[int, int]) -> torch.Tensor:
+    """Logits from overlapping windows, averaged where they overlap.
+
+    Windows that would reach over the border are moved inside; an image smaller than the window is one window.
+
+    Args:
+        forward: N x 3 x h x w to N x C x h' x w' logits.
+        inputs: N x 3 x H x W.
+        crop_size: height and width of a window.
+        stride: how far apart windows begin, down and to the right.
+
+    Example:
+        >>> slide(lambda part: part[:, :1] * 2, torch.ones(1, 3, 5, 7), (4, 4), (2, 2)).unique()
+        tensor([2.])
+    """
+    height, width = _size(inputs)
+    total: torch.Tensor | None = None
+    hits = inputs.new_zeros((1, 1, height, width))
+    for top in _starts(height, crop_size[0], stride[0]):
+        for left in _starts(width, crop_size[1], stride[1]):
+            window = (..., slice(top, min(top + crop_size[0], height)), slice(left, min(left + crop_size[1], width)))
+            part = inputs[window]
+            logits = resize(forward(part), _size(part))
+            if total is None:
+                total = logits.new_zeros((len(inputs), logits.shape[1], height, width))
+            total[window] += logits
+            hits[window] += 1
+    assert total is not None
+    return total / hits.clamp_min(1)
+
+
+def _starts(length: int, crop: int, stride: int) -> list[int]:
+    """Where windows begin along one side."""
+    count = max(length - crop + stride - 1, 0) // stride + 1
+    return [max(min(index * stride + crop, length) - crop, 0) for index in range(count)]
+
+
+def restore(
+    logits: torch.Tensor, facts: Mapping[str, Any], size: tuple[int, int] | None = None, align_corners: bool = False
+) -> torch.Tensor:
+    """One image's C x H x W logits as they belong on the original image: padding off, flip undone, resized.
+
+    Args:
+        logits: at the size of the network's input.
+        facts: metainfo; `img_padding_size` or `padding_size` (left, right, top, bottom), `flip`, `flip_direction`,
+            `ori_shape` are used.
+        size: the size wanted; default: `ori_shape`, else the size without padding.
+        align_corners: for the resize.
+
+    Raises:
+        ValueError: for an unknown flip direction.
+    """
+    left, right, top, bottom = facts.get("img_padding_size", facts.get("padding_size", (0, 0, 0, 0)))
+    height, width = logits.shape[-2:]
+    logits = logits[:, top : height - bottom, left : width - right]
+    if facts.get("flip"):
+        logits = torch.flip(logits, _flip_axes(facts.get("flip_direction")))
+    wanted = size or facts.get("ori_shape")
+    if wanted is None:
+        return logits
+    return resize(logits[None], (int(wanted[0]), int(wanted[1])), align_corners)[0]
+
+
+def labels_of(logits: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """1 x H x W class indices from C x H x W logits; with C = 1, one where the probability exceeds the threshold."""
+    if logits.shape[0] == 1:
+        return (logits.sigmoid() > threshold).long()
+    return logits.argmax(0, keepdim=True)
+
+
+def write_prediction(sample: SegDataSample, logits: torch.Tensor, threshold: float = 0.5) -> SegDataSample:
+    """Put logits (probabilities where there is one channel) and labels into a sample."""
+    sample.seg_logits = PixelData(data=logits if logits.shape[0] > 1 else logits.sigmoid())
+    sample.pred_sem_seg = PixelData(data=labels_of(logits, threshold))
+    return sample
+
+
+def _flip_axes(direction: Any) -> list[int]:
+    axes = {"horizontal": [2], "vertical": [1], "diagonal": [1, 2]}
+    if direction not in axes:
+        raise ValueError(f"flip_direction: 'horizontal', 'vertical' or 'diagonal' is expected, not {direction!r}")
+    return axes[direction]
+
+
+def _size(images: torch.Tensor) -> tuple[int, int]:
+    return int(images.shape[-2]), int(images.shape[-1])

@@ -1,0 +1,229 @@
+"""The log processor: from the message hub's scalars to the record and the line of text of one log point."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from seg_runner.log_windows import read_windows
+
+__all__ = ["LogProcessor"]
+
+DEFAULT_MEAN = r".*(loss|time|data_time|grad_norm).*"
+
+
+class LogProcessor:
+    """Makes the log records and lines, in the layout that MMEngine's log readers know.
+
+    Scalars whose name matches `mean_pattern` are shown as the mean over the last `window_size` values, all others as
+    the latest value. Reading brings everything that waits in the message hub over in one transfer.
+
+    Args:
+        window_size: over how many values means are taken.
+        by_epoch: whether lines count epochs (`Epoch(train) [1][10/100]`) or iterations (`Iter(train) [10/1000]`).
+        custom_cfg: further records: dicts with `data_src` (a scalar's name without `train/`), `method_name` (mean,
+            max, min, current, or a registered statistic), `window_size` (a number, 'epoch' or 'global') and
+            `log_name` (default: `data_src`, which is then replaced).
+        num_digits: how many decimals are printed.
+        log_with_hierarchy: keep `train/`, `val/` in the names.
+        mean_pattern: which scalars are averaged.
+
+    Example:
+        >>> LogProcessor(window_size=50, by_epoch=False, custom_cfg=[
+        ...     dict(data_src="loss", log_name="loss_max", method_name="max", window_size="global")])
+        LogProcessor(window_size=50, by_epoch=False, custom=['loss_max'])
+    """
+
+    def __init__(
+        self,
+        window_size: int = 10,
+        by_epoch: bool = True,
+        custom_cfg: Sequence[Mapping[str, Any]] | None = None,
+        num_digits: int = 4,
+        log_with_hierarchy: bool = False,
+        mean_pattern: str = DEFAULT_MEAN,
+    ) -> None:
+        if not isinstance(window_size, int) or isinstance(window_size, bool) or window_size < 0:
+            raise TypeError(f"log_processor.window_size: a whole number is expected, not {window_size!r}")
+        self.window_size = window_size
+        self.by_epoch = by_epoch
+        self.num_digits = num_digits
+        self.log_with_hierarchy = log_with_hierarchy
+        self.mean_pattern = re.compile(mean_pattern)
+        self.custom_cfg = read_windows(custom_cfg, by_epoch)
+        self._printed: dict[str, tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        """The settings that one looks for."""
+        custom = [window.log_name for window in self.custom_cfg]
+        return f"LogProcessor(window_size={self.window_size}, by_epoch={self.by_epoch}, custom={custom})"
+
+    # -- what hooks call ---------------------------------------------------------------------------------------------
+
+    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
+        """The record and the line after a batch.
+
+        Args:
+            runner: whatever has `message_hub`, `iter`, `epoch`, `max_iters`, `max_epochs` and the loaders.
+            batch_idx: the batch's index; the finished step's index in an iteration loop.
+            mode: 'train', 'val' or 'test'.
+        """
+        window = self.window_size if mode == "train" else min(self.window_size, batch_idx + 1)
+        values = self._values(runner, batch_idx, mode, window)
+        record = {self._name(key): value for key, value in values.items()}
+        record |= self._progress(runner, batch_idx, mode)
+        bare = {_bare(key): value for key, value in values.items()}
+        lead = self._lead_iter(runner, batch_idx, mode) + self._rates(bare)
+        times = self._times(runner, bare, record, mode)
+        shown = {"time", "data_time"} if len(times) > 1 else set()
+        rest = [self._show(key, value) for key, value in bare.items() if key not in shown and not _is_rate(key)]
+        if mode != "train":
+            rest = [""]
+        return record, lead + "  ".join(times + rest)
+
+    def get_log_after_epoch(
+        self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
+    ) -> tuple[dict[str, Any], str]:
+        """The record and the line after a validation or a test.
+
+        Args:
+            runner: see above.
+            batch_idx: how many batches there were.
+            mode: 'val' or 'test'.
+            with_non_scalar: whether the record holds what is no number, too; the line always shows it.
+
+        Raises:
+            ValueError: for another mode.
+        """
+        if mode not in ("val", "test"):
+            raise ValueError(f"get_log_after_epoch is for mode 'val' or 'test', not {mode!r}")
+        values = self._values(runner, batch_idx - 1, mode, batch_idx)
+        fresh = self._fresh(runner, mode, values)
+        times = {key: value for key, value in values.items() if _bare(key) in ("time", "data_time")}
+        scalars = {self._name(key): value for key, value in fresh.items() if key not in times}
+        notes = _notes(runner.message_hub, mode, self.log_with_hierarchy)
+        ends = {self._name(key): value for key, value in times.items()}
+        record = scalars | (notes if with_non_scalar else {}) | ends
+        shown = scalars | notes | ends
+        return record, self._lead_epoch(runner, batch_idx, mode) + "  ".join(map(self._show, shown, shown.values()))
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def _values(self, runner: Any, batch_idx: int, mode: str, window: int) -> dict[str, float]:
+        """The values of this mode's scalars by full name, in first-seen order, then those of `custom_cfg`."""
+        histories = {key: history for key, history in runner.message_hub.log_scalars.items() if key.startswith(mode)}
+        values: dict[str, float] = {}
+        for key, history in histories.items():
+            if not history.updates:
+                continue
+            averaged = self.mean_pattern.match(_bare(key))
+            values[key] = history.mean(window) if averaged else history.current()
+        for custom in self.custom_cfg:
+            source = f"{mode}/{custom.data_src}"
+            if source in values:
+                values[f"{mode}/{custom.log_name}"] = custom.value(histories[source], batch_idx)
+        return values
+
+    def _fresh(self, runner: Any, mode: str, values: dict[str, float]) -> dict[str, float]:
+        """Without the metrics that this validation did not renew."""
+        histories = runner.message_hub.log_scalars
+        fresh = {}
+        for key, value in values.items():
+            source = histories.get(key)
+            updates = source.updates if source is not None else -1
+            printed_at, seen = self._printed.get(key, (-1, -1))
+            if source is not None and seen == updates and printed_at != runner.iter:
+                continue
+            fresh[key] = value
+            if source is not None:
+                self._printed[key] = (runner.iter, updates)
+        return fresh
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def _name(self, key: str) -> str:
+        return key if self.log_with_hierarchy else _bare(key)
+
+    def _show(self, key: str, value: Any) -> str:
+        return f"{key}: {value:.{self.num_digits}f}" if isinstance(value, float) else f"{key}: {value}"
+
+    def _rates(self, values: Mapping[str, float]) -> str:
+        rates = [f"{key}: {value:.{self.num_digits}e}" for key, value in values.items() if _is_rate(key)]
+        return " ".join(rates) + "  "
+
+    def _times(self, runner: Any, values: Mapping[str, float], record: dict[str, Any], mode: str) -> list[str]:
+        """Time left, time, time spent on data, and the memory where there is an accelerator."""
+        parts = []
+        eta = runner.message_hub.get_info("eta")
+        if "time" in values and isinstance(eta, int | float):
+            parts.append(f"eta: {datetime.timedelta(seconds=int(eta))}")
+            parts += [self._show(key, values[key]) for key in ("time", "data_time") if key in values]
+        memory = peak_memory()
+        if memory is not None:
+            parts.append(f"memory: {memory}")
+            if mode == "train":
+                record["memory"] = memory
+        return parts
+
+    def _progress(self, runner: Any, batch_idx: int, mode: str) -> dict[str, int]:
+        if mode == "test":
+            return {"iter": runner.iter}
+        step = 1 if mode == "train" else 0
+        epoch = {"epoch": runner.epoch + step} if self.by_epoch else {}
+        return epoch | {"iter": runner.iter + step}
+
+    def _lead_iter(self, runner: Any, batch_idx: int, mode: str) -> str:
+        if self.by_epoch:
+            total = loader_length(runner, mode)
+            bracket = f"[{batch_idx + 1:>{len(str(total))}}/{total}]"
+            if mode == "test":
+                return f"Epoch({mode}) {bracket}  "
+            epoch = runner.epoch + 1 if mode == "train" else runner.epoch
+            width = len(str(runner.max_epochs)) + 3 if runner.max_epochs else 3
+            return f"Epoch({mode}){f'[{epoch}]':>{width}}{bracket}  "
+        total = runner.max_iters if mode == "train" else loader_length(runner, mode)
+        done = runner.iter + 1 if mode == "train" else batch_idx + 1
+        return f"Iter({mode}) [{done:>{len(str(total))}}/{total}]  "
+
+    def _lead_epoch(self, runner: Any, batch_idx: int, mode: str) -> str:
+        total = loader_length(runner, mode)
+        if not self.by_epoch:
+            return f"Iter({mode}) [{total}/{total}]    "
+        epoch = "" if mode == "test" else f"[{runner.epoch}]"
+        return f"Epoch({mode}) {epoch}[{total}/{total}]    "
+
+
+def loader_length(runner: Any, mode: str) -> int | str:
+    """How many batches the loader of this mode has; '?' where it does not know."""
+    loader = getattr(runner, f"{mode}_dataloader", None)
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        return "?"
+
+
+def peak_memory() -> int | None:
+    """The most memory, in MB, that tensors took on this process's CUDA device since the last call; None without one."""
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    peak = torch.cuda.max_memory_allocated() // (1024 * 1024)
+    torch.cuda.reset_peak_memory_stats()
+    return int(peak)
+
+
+def _bare(key: str) -> str:
+    return key.partition("/")[2]
+
+
+def _is_rate(key: str) -> bool:
+    return key.endswith("lr")
+
+
+def _notes(hub: Any, mode: str, hierarchy: bool) -> dict[str, Any]:
+    """Metrics that are no numbers: they lie among the hub's notes."""
+    lead = f"{mode}/"
+    return {(k if hierarchy else k[len(lead) :]): v for k, v in hub.runtime_info.items() if k.startswith(lead)}

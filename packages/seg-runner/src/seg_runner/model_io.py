@@ -1,0 +1,90 @@
+"""What goes into and comes out of a model that knows nothing of this package: batches and outputs, by their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from seg_runner.samples import PixelData, SegDataSample
+
+__all__ = ["Outputs", "images_and_masks", "logits_of", "samples_for", "target_of"]
+
+IMAGES = ("inputs", "image", "images", "img", "imgs", "pixel_values", "x")
+MASKS = ("mask", "masks", "label", "labels", "target", "targets", "seg", "gt_semantic_seg", "semantic_mask", "y")
+MAIN = ("logits", "out", "main", "seg_logits", "pred")
+AUXILIARY = ("aux", "aux_out", "auxiliary", "aux_logits", "auxiliary_logits")
+
+Outputs = tuple[torch.Tensor, list[torch.Tensor]]
+
+
+def images_and_masks(batch: Any) -> tuple[Any, Any]:
+    """Images and masks (None where there are none) of a batch: a tensor, a tuple, or a dict with usual names.
+
+    Raises:
+        TypeError: if they cannot be told; says what was found.
+    """
+    if isinstance(batch, torch.Tensor):
+        return batch, None
+    if isinstance(batch, Mapping):
+        images = next((batch[name] for name in IMAGES if name in batch), None)
+        if images is None:
+            raise TypeError(
+                f"a batch with the keys {list(batch)} has no images: one of {', '.join(IMAGES)} is expected"
+            )
+        return images, next((batch[name] for name in MASKS if name in batch), None)
+    if isinstance(batch, Sequence) and batch and not isinstance(batch, str):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    raise TypeError(
+        f"a batch is expected as (images, masks), as a dict such as dict(image=..., mask=...), or as MMSegmentation's "
+        f"dict(inputs=[...], data_samples=[...]); it is of type {type(batch).__name__}"
+    )
+
+
+def target_of(masks: Any, device: torch.device) -> torch.Tensor:
+    """Masks as one N x H x W tensor of class indices (float masks stay floats)."""
+    target: torch.Tensor = (
+        masks if isinstance(masks, torch.Tensor) else torch.stack([torch.as_tensor(m) for m in masks])
+    )
+    if target.dim() == 4 and target.shape[1] == 1:
+        target = target[:, 0]
+    if target.device != device:
+        target = target.to(device, non_blocking=True)
+    return target if target.dtype is torch.int64 or target.is_floating_point() else target.long()
+
+
+def samples_for(images: torch.Tensor, masks: torch.Tensor | None) -> list[SegDataSample]:
+    """Samples for a batch that came without: ground truth where there is one, and the size to return to."""
+    size = tuple(images.shape[-2:]) if masks is None else tuple(masks.shape[-2:])
+    facts = {"ori_shape": size, "img_shape": tuple(images.shape[-2:])}
+    samples = [SegDataSample(metainfo=facts) for _ in range(len(images))]
+    if masks is not None:
+        for sample, mask in zip(samples, masks, strict=True):
+            sample.gt_sem_seg = PixelData(data=mask)
+    return samples
+
+
+def logits_of(output: Any) -> Outputs:
+    """The main logits and the auxiliary ones of whatever a model returns.
+
+    A tensor; a tuple or list (main first); a dict, or Hugging Face output, with `logits` or `out` and maybe `aux`.
+
+    Raises:
+        TypeError: if no logits can be told; says what was found.
+    """
+    if isinstance(output, torch.Tensor):
+        return output, []
+    if isinstance(output, Mapping) or hasattr(output, "logits"):
+        named = output if isinstance(output, Mapping) else vars(output)
+        main = next((named[name] for name in MAIN if named.get(name) is not None), None)
+        if isinstance(main, torch.Tensor):
+            found = [named[name] for name in AUXILIARY if named.get(name) is not None]
+            return main, [part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)]
+    elif isinstance(output, Sequence) and output and all(isinstance(part, torch.Tensor) for part in output):
+        return output[0], list(output[1:])
+    held = list(output) if isinstance(output, Mapping) else type(output).__name__
+    raise TypeError(
+        f"the model returned {held}: logits are expected as a tensor N x C x H x W, as a tuple of them (main first), "
+        f"or under one of the names {', '.join(MAIN)}"
+    )

@@ -1,0 +1,200 @@
+"""SegDataPreProcessor: from a list of images of any size to one normalised, padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["SegDataPreProcessor"]
+
+Padding = tuple[int, int, int, int]
+
+MAPS = ("gt_sem_seg", "gt_edge_map", "gt_depth_map")
+
+
+class SegDataPreProcessor(nn.Module):
+    """Moves, normalises, pads (right and bottom, after normalising) and stacks images and their label maps.
+
+    Args:
+        mean: what is subtracted, per channel; None leaves images as they are.
+        std: what they are divided by, per channel.
+        size: (height, width) that training images are padded to. Give this or `size_divisor`.
+        size_divisor: training images are padded to a multiple of it.
+        pad_val: the value of added pixels; 0 after normalising is the mean colour.
+        seg_pad_val: the label of added pixels.
+        bgr_to_rgb: swap the colour channels first.
+        rgb_to_bgr: the same; only one of them may be set.
+        batch_augments: called with (inputs, data_samples) in training, one after the other.
+        test_cfg: `dict(size=...)` or `dict(size_divisor=...)`, where images are padded for testing too.
+
+    Example:
+        >>> from seg_runner import SegDataSample
+        >>> prepare = SegDataPreProcessor(mean=[128.0] * 3, std=[64.0] * 3, test_cfg=dict(size_divisor=8))
+        >>> image = torch.full((3, 5, 6), 192, dtype=torch.uint8)
+        >>> batch = prepare(dict(inputs=[image], data_samples=[SegDataSample()]))
+        >>> batch["inputs"].shape, batch["inputs"].max().item(), batch["data_samples"][0].img_padding_size
+        (torch.Size([1, 3, 8, 8]), 1.0, (0, 2, 0, 3))
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        pad_val: float = 0,
+        seg_pad_val: float = 255,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+        batch_augments: Sequence[Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if (mean is None) != (std is None):
+            raise ValueError("data_preprocessor: mean and std belong together; give both or none")
+        if bgr_to_rgb and rgb_to_bgr:
+            raise ValueError("data_preprocessor: only one of bgr_to_rgb and rgb_to_bgr can be set")
+        if size is not None and size_divisor is not None:
+            raise ValueError("data_preprocessor: give size or size_divisor, not both")
+        self.size = (size, size) if isinstance(size, int) else size
+        self.size_divisor, self.pad_val, self.seg_pad_val = size_divisor, pad_val, seg_pad_val
+        self.channel_conversion = bgr_to_rgb or rgb_to_bgr
+        self.batch_augments = _callables(batch_augments)
+        self.test_cfg = _read_test_cfg(test_cfg)
+        self.normalises = mean is not None
+        self.register_buffer("mean", _column(mean, 0.0), persistent=False)
+        self.register_buffer("std", _column(std, 1.0), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+        return self.mean.device
+
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """A batch for the model.
+
+        Args:
+            data: `inputs` (a list of C x H x W images, or a stacked batch) and `data_samples` (may be missing when
+                testing).
+            training: pad as for training, label maps too.
+
+        Returns:
+            `inputs`: N x C x H x W, float; `data_samples`, with `img_shape`, `pad_shape` and the padding written in.
+
+        Raises:
+            ValueError: if images have different sizes and no padding makes them equal.
+        """
+        samples = data.get("data_samples")
+        samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
+        images = [self._prepared(image) for image in data["inputs"]]
+        if training:
+            return self._train_batch(images, samples)
+        return self._test_batch(images, samples)
+
+    def _prepared(self, image: torch.Tensor) -> torch.Tensor:
+        image = image.to(self.device, non_blocking=True)
+        if self.channel_conversion and image.shape[0] == 3:
+            image = image[[2, 1, 0]]
+        image = image.float()
+        return (image - self.mean) / self.std if self.normalises else image
+
+    def _train_batch(self, images: list[torch.Tensor], samples: list[Any] | None) -> dict[str, Any]:
+        if samples is None:
+            raise ValueError("data_preprocessor: training needs data_samples beside inputs")
+        paddings = paddings_for(images, self.size, self.size_divisor, "data_preprocessor")
+        for image, sample, padding in zip(images, samples, paddings, strict=True):
+            _pad_maps(sample, padding, self.seg_pad_val)
+            padded = (image.shape[-2] + padding[3], image.shape[-1] + padding[1])
+            sample.set_metainfo({"img_shape": padded, "pad_shape": padded, "padding_size": padding})
+        batch = _stacked(images, paddings, self.pad_val)
+        for augment in self.batch_augments:
+            batch, samples = augment(batch, samples)
+        return {"inputs": batch, "data_samples": samples}
+
+    def _test_batch(self, images: list[torch.Tensor], samples: list[Any] | None) -> dict[str, Any]:
+        if self.test_cfg is None:
+            paddings: list[Padding] = [(0, 0, 0, 0)] * len(images)
+        else:
+            size, divisor = self.test_cfg.get("size"), self.test_cfg.get("size_divisor")
+            paddings = paddings_for(images, size, divisor, "data_preprocessor.test_cfg")
+        batch = _stacked(images, paddings, self.pad_val)
+        if self.test_cfg is not None:
+            for sample, padding in zip(samples or [], paddings, strict=False):
+                sample.set_metainfo({"img_padding_size": padding, "pad_shape": tuple(batch.shape[-2:])})
+        return {"inputs": batch, "data_samples": samples}
+
+
+def paddings_for(
+    images: Sequence[torch.Tensor], size: tuple[int, int] | None, divisor: int | None, where: str
+) -> list[Padding]:
+    """For each image (left, right, top, bottom) to reach the size, or a common multiple of the divisor.
+
+    Raises:
+        ValueError: if neither is given, or an image is larger than the size while others are not.
+    """
+    if size is None and divisor is None:
+        raise ValueError(f"{where}: images are stacked, so give size=(height, width) or size_divisor=...")
+    heights, widths = [image.shape[-2] for image in images], [image.shape[-1] for image in images]
+    if size is not None:
+        wanted = (max(size[0], min(heights)), max(size[1], min(widths)))
+    else:
+        assert divisor is not None
+        wanted = (-(-max(heights) // divisor) * divisor, -(-max(widths) // divisor) * divisor)
+    return [(0, max(wanted[1] - w, 0), 0, max(wanted[0] - h, 0)) for h, w in zip(heights, widths, strict=True)]
+
+
+def _pad_maps(sample: Any, padding: Padding, value: float) -> None:
+    """Pad the ground truth of one sample in place."""
+    if not any(padding):
+        return
+    for name in MAPS:
+        if name in sample:
+            field = getattr(sample, name)
+            data = F.pad(field.data, padding, value=value)
+            delattr(sample, name)
+            setattr(sample, name, type(field)(data=data))
+
+
+def _stacked(images: Sequence[torch.Tensor], paddings: Sequence[Padding], value: float) -> torch.Tensor:
+    padded = [
+        F.pad(image, pad, value=value) if any(pad) else image for image, pad in zip(images, paddings, strict=True)
+    ]
+    shapes = {tuple(image.shape) for image in padded}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images of different sizes cannot be stacked: {sorted(shapes)}; make crops equal in the pipeline, "
+            "pad with data_preprocessor.size or size_divisor (test_cfg=dict(size_divisor=...) when testing), or use "
+            "batch_size=1"
+        )
+    return torch.stack(padded)
+
+
+def _column(values: Sequence[float] | None, default: float) -> torch.Tensor:
+    return torch.tensor([default] if values is None else list(values), dtype=torch.float32).view(-1, 1, 1)
+
+
+def _read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not test_cfg:
+        return None
+    cfg = dict(test_cfg)
+    if ("size" in cfg) == ("size_divisor" in cfg):
+        raise ValueError("data_preprocessor.test_cfg: give size=(height, width) or size_divisor=..., one of them")
+    return cfg
+
+
+def _callables(batch_augments: Sequence[Any] | None) -> list[Any]:
+    augments = list(batch_augments or [])
+    for augment in augments:
+        if not callable(augment):
+            raise TypeError(
+                f"data_preprocessor.batch_augments: callables (inputs, data_samples) -> (inputs, data_samples) are "
+                f"expected, not {type(augment).__name__}"
+            )
+    return augments

@@ -1,0 +1,63 @@
+"""What metrics need to know about the other processes: sums over all ranks, and which samples are padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["HeldBack", "rank_and_world", "sum_over_ranks"]
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes; (0, 1) where nothing is distributed."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The element-wise sum over all ranks, the same everywhere; the values themselves with one process."""
+    if rank_and_world()[1] == 1:
+        return values
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    total = torch.from_numpy(np.array(values)).to(device)
+    torch.distributed.all_reduce(total)
+    return total.cpu().numpy()
+
+
+class HeldBack:
+    """Keeps a rank's last sample back until it is known whether it is padding.
+
+    Samplers give every rank the same number of samples and repeat some for that. Rank r's k-th sample is number
+    k * world + r of the data set, so at most the last one of a rank can be a repetition.
+
+    Args:
+        take: is called with each sample that counts, in order.
+    """
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self._take = take
+        self._kept: list[Any] = []
+        self.seen = 0
+        self.rank, self.world = rank_and_world()
+
+    def add(self, sample: Any) -> None:
+        """Hand over a sample; with one process it counts at once."""
+        self.seen += 1
+        if self.world == 1:
+            self._take(sample)
+            return
+        if self._kept:
+            self._take(self._kept.pop())
+        self._kept.append(sample)
+
+    def finish(self, size: int) -> None:
+        """Count the sample that was kept, unless its number is beyond the `size` of the data set; begin anew."""
+        if self._kept and (self.seen - 1) * self.world + self.rank < size:
+            self._take(self._kept[0])
+        self._kept.clear()
+        self.seen = 0
