@@ -1,0 +1,168 @@
+"""AmpOptimWrapper: mixed precision through torch.amp, with a gradient scaler where the number format needs one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from seg_optim.wrapper import OptimWrapper
+
+__all__ = ["AmpOptimWrapper", "ApexOptimWrapper"]
+
+logger = logging.getLogger("seg_optim")
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+
+
+class AmpOptimWrapper(OptimWrapper):
+    """An OptimWrapper whose forward pass runs in a shorter number format.
+
+    fp16 is trained with a gradient scaler; bf16, fp32 and fp64 need none and get none. Works on every device that
+    torch.autocast knows, the CPU included.
+
+    Args:
+        loss_scale: `'dynamic'`, a fixed number, or a dict for `torch.amp.GradScaler`. Used with fp16 only; where it is
+            not used, one log line says so.
+        dtype: a torch dtype or its name. None: float16 on CUDA, bfloat16 elsewhere.
+        use_fsdp: use the scaler that FSDP needs.
+        **kwargs: for `OptimWrapper`.
+
+    Attributes:
+        scaler: the `GradScaler`, or None.
+
+    Example:
+        >>> net = torch.nn.Linear(2, 1)
+        >>> wrapper = AmpOptimWrapper(dtype="bfloat16", loss_scale=1, optimizer=torch.optim.SGD(net.parameters(), 0.1))
+        >>> with wrapper.optim_context(net):
+        ...     out = net(torch.ones(1, 2))
+        >>> out.dtype
+        torch.bfloat16
+        >>> wrapper.update_params(out.float().mean())
+    """
+
+    def __init__(
+        self,
+        loss_scale: str | float | Mapping[str, Any] = "dynamic",
+        dtype: str | torch.dtype | None = None,
+        use_fsdp: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_loss_scale(loss_scale)
+        self.device_type = next((p.device.type for p in self._parameters()), "cpu")
+        self.dtype = _dtype(dtype, self.device_type)
+        static = isinstance(loss_scale, int | float)
+        self._static_scale = float(loss_scale) if static else None  # type: ignore[arg-type]
+        self.scaler: torch.amp.GradScaler | None = None
+        self._skipped: Tensor | int = 0
+        if self.dtype is torch.float16:
+            self.scaler = _scaler(loss_scale, self.device_type, use_fsdp)
+        else:
+            name = str(self.dtype).removeprefix("torch.")
+            logger.warning(
+                "AmpOptimWrapper: %s on %s needs no loss scaling, so loss_scale is not used", name, self.device_type
+            )
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that the scaler left out because of infinite gradients (reading it waits for the device)."""
+        return int(self._skipped)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Gradients of the loss times the scale; counts the micro-step."""
+        super().backward(loss if self.scaler is None else self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale, clip and step; left out, and counted, when a gradient is infinite."""
+        if self.scaler is None:
+            super().step(**kwargs)
+            return
+        if self._takes_closure:
+            raise ValueError("LBFGS cannot be used with a gradient scaler; use dtype='bfloat16'")
+        if self._clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.step_count += 1
+        self._count_skipped(self.scaler)
+        self.scaler.update(self._static_scale)
+
+    def _count_skipped(self, scaler: torch.amp.GradScaler) -> None:
+        found = list(scaler._found_inf_per_device(self.optimizer).values()) if scaler.is_enabled() else []
+        if found:
+            self._skipped = self._skipped + (sum(flag.to(found[0].device) for flag in found) > 0)  # type: ignore[operator]
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, and no needless exchange of gradients, round preprocessing and forward pass."""
+        short = self.dtype in (torch.float16, torch.bfloat16)
+        with (
+            super().optim_context(model),
+            torch.autocast(self.device_type, self.dtype if short else None, enabled=short),
+        ):
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state, and the scaler's under `loss_scaler`."""
+        state = super().state_dict()
+        if self.scaler is not None:
+            state["loss_scaler"] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state; one without `loss_scaler` (or with one that is not needed here) loads too."""
+        state = dict(state_dict)
+        scale = state.pop("loss_scaler", None)
+        if scale and self.scaler is not None:
+            self.scaler.load_state_dict(scale)
+        super().load_state_dict(state)
+
+
+class ApexOptimWrapper:
+    """The name is known, the wrapper is not needed: NVIDIA apex is no longer developed for this.
+
+    Raises:
+        NotImplementedError: always, saying what to use.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NotImplementedError(
+            "ApexOptimWrapper: use type='AmpOptimWrapper' (opt_level O1 is its default; O0 is type='OptimWrapper')"
+        )
+
+
+def _check_loss_scale(loss_scale: Any) -> None:
+    known = loss_scale == "dynamic" or isinstance(loss_scale, int | float | Mapping)
+    if not known or isinstance(loss_scale, bool):
+        raise TypeError(f"loss_scale={loss_scale!r}: 'dynamic', a number or a dict for GradScaler is needed")
+
+
+def _dtype(dtype: str | torch.dtype | None, device_type: str) -> torch.dtype:
+    if dtype is None:
+        return torch.float16 if device_type == "cuda" else torch.bfloat16
+    known = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if known not in DTYPES.values():
+        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}, or None")
+    return known  # type: ignore[return-value]
+
+
+def _scaler(loss_scale: Any, device_type: str, use_fsdp: bool) -> torch.amp.GradScaler | None:
+    options: dict[str, Any] = {}
+    if isinstance(loss_scale, Mapping):
+        options = dict(loss_scale)
+    elif loss_scale != "dynamic":
+        options = {"init_scale": float(loss_scale)}
+    if options.get("enabled") is False:
+        return None
+    if use_fsdp:
+        from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+        return ShardedGradScaler(**options)
+    return torch.amp.GradScaler(device_type, **options)

@@ -1,0 +1,114 @@
+"""Checks and reports on models and `paramwise_cfg`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from seg_optim.rules import Rules, matcher
+from seg_optim.suggest import near
+
+__all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "report_unmatched"]
+
+logger = logging.getLogger("seg_optim")
+DECAY_KEYS = ("norm_decay_mult", "bias_decay_mult", "dwconv_decay_mult")
+PARAMWISE_KEYS = (
+    "custom_keys",
+    "bias_lr_mult",
+    "flat_decay_mult",
+    "dcn_offset_lr_mult",
+    "bypass_duplicate",
+    "compose",
+    "match",
+    "strict",
+    "fuse",
+    *DECAY_KEYS,
+)
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise ValueError for a model that has nothing to train."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ValueError(f"{type(model).__name__} has no parameters, so there is nothing to optimize")
+    if not any(p.requires_grad or hasattr(p, "unfreezes_at") for p in parameters):
+        raise ValueError(
+            f"all {len(parameters)} parameters of {type(model).__name__} are frozen; nothing would be trained"
+        )
+
+
+def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own: Sequence[str] | None) -> None:
+    """Raise for wrong types, unknown keys (unless `own` is None) and multipliers of something that is not given."""
+    where = "optim_wrapper.paramwise_cfg"
+    if not isinstance(cfg, Mapping):
+        raise TypeError(f"{where} is a {type(cfg).__name__}, a dict is needed")
+    known = (*PARAMWISE_KEYS, *(own or ()))
+    for key in cfg if own is not None else ():
+        if key not in known:
+            raise ValueError(f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}")
+    for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
+        _check_number(cfg.get(key), f"{where}.{key}")
+    matcher(cfg.get("match", "substring"))
+    _check_custom(cfg.get("custom_keys") or {}, f"{where}.custom_keys", weight_decay)
+    missing = [key for key in DECAY_KEYS if cfg.get(key) is not None]
+    if missing and weight_decay is None:
+        raise ValueError(f"{where}.{missing[0]} multiplies weight_decay, but optim_wrapper.optimizer has none: add it")
+    if cfg.get("flat_decay_mult") is not None and weight_decay is None:
+        logger.warning("%s.flat_decay_mult has no effect: optim_wrapper.optimizer has no weight_decay", where)
+
+
+def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
+    if not isinstance(custom, Mapping):
+        raise TypeError(f"{where} is a {type(custom).__name__}, a dict is needed")
+    for key, options in custom.items():
+        if not isinstance(options, Mapping):
+            raise TypeError(
+                f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
+            )
+        for name in ("lr_mult", "decay_mult"):
+            _check_number(options.get(name), f"{where}[{key!r}].{name}")
+        if "decay_mult" in options and weight_decay is None:
+            raise ValueError(
+                f"{where}[{key!r}].decay_mult multiplies weight_decay, but optim_wrapper.optimizer has none: add it"
+            )
+
+
+def _check_number(value: Any, where: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a number is needed")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{where}={value}: a finite number of at least 0 is needed")
+
+
+def report_unmatched(rules: Rules, model: nn.Module, strict: bool) -> None:
+    """Say once which custom keys match no parameter, with near names; an error if `strict`.
+
+    A key that matches, but never wins against a longer one, is not reported.
+    """
+    left = [key for key in rules.keys if key not in rules.hit]
+    if not left:
+        return
+    names = [name for name, _ in model.named_parameters()]
+    words = sorted({word for name in names for word in name.split(".") if not word.isdigit()})
+    lines = [f"{key!r} matches no parameter.{near(key, words)}" for key in left if not _anywhere(rules, key, names)]
+    if not lines:
+        return
+    text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(lines)
+    if strict:
+        raise ValueError(text)
+    logger.warning("%s", text)
+
+
+def _anywhere(rules: Rules, key: str, names: Sequence[str]) -> bool:
+    from seg_optim.rules import Subject
+
+    empty = nn.Module()
+    split = [name.rpartition(".") for name in names]
+    return any(rules.matches(key, Subject(name, prefix, 0, empty)) for prefix, _, name in split)

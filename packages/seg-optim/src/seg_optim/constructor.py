@@ -1,0 +1,190 @@
+"""Constructors: from a model and a config to an OptimWrapper whose groups follow `paramwise_cfg`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+
+from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
+from seg_optim.checks import check_model, check_paramwise, report_unmatched
+from seg_optim.groups import fuse, names_of, parameter_names, unwrapped, with_names
+from seg_optim.optimizers import find, make_optimizer, optimizer_options
+from seg_optim.rules import Rules, Subject, is_deformable
+from seg_optim.wrapper import OptimWrapper
+
+__all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructor"]
+
+logger = logging.getLogger("seg_optim")
+WRAPPERS = {cls.__name__: cls for cls in (OptimWrapper, AmpOptimWrapper, ApexOptimWrapper)}
+Groups = list[dict[str, Any]]
+
+
+class DefaultOptimWrapperConstructor:
+    """Makes an OptimWrapper for a model, with multipliers on learning rate and weight decay by rule.
+
+    Args:
+        optim_wrapper_cfg: `type` (default `OptimWrapper`), `optimizer=dict(type=..., lr=...)`, `implementation`
+            (`auto`, `fused`, `foreach`, `plain`, `torch`), and arguments of the wrapper.
+        paramwise_cfg: rules, see below. None or empty: one group with all parameters, the frozen ones included.
+
+    Keys of `paramwise_cfg`, as in MMEngine:
+        custom_keys: `{part of a name: dict(lr_mult=, decay_mult=, ...)}`. The longest key that matches wins and
+            switches the other rules off; further entries of its dict go into the group.
+        bias_lr_mult, bias_decay_mult: biases (the first not those of norms).
+        norm_decay_mult: batch, instance, group and layer norms.
+        dwconv_decay_mult: depthwise convolutions.
+        flat_decay_mult: all one-dimensional parameters.
+        dcn_offset_lr_mult: offsets of deformable convolutions.
+        bypass_duplicate: take a parameter that two modules share once instead of refusing it.
+
+    And ours:
+        compose: each field is decided by the most specific rule that mentions it.
+        match: how custom keys are compared: `substring`, `glob`, `regex`, `exact`.
+        strict: a custom key that matches nothing is an error instead of one log line.
+        fuse: False makes one group per tensor, as MMEngine does; the updates are the same, only slower.
+
+    Subclasses may override `add_params` or `__call__`.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        >>> constructor = DefaultOptimWrapperConstructor(
+        ...     dict(optimizer=dict(type="AdamW", lr=0.001, weight_decay=0.05)),
+        ...     paramwise_cfg=dict(norm_decay_mult=0.0))
+        >>> [(g["name"], len(g["params"])) for g in constructor(net).optimizer.param_groups]
+        [('base', 4), ('no_decay', 2)]
+    """
+
+    own_keys: ClassVar[tuple[str, ...]] = ()
+    forced: ClassVar[bool] = False
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
+        if not isinstance(optim_wrapper_cfg, Mapping):
+            raise TypeError(f"optim_wrapper is a {type(optim_wrapper_cfg).__name__}, a dict is needed")
+        self.optim_wrapper_cfg: dict[str, Any] = dict(optim_wrapper_cfg)
+        if "optimizer" not in self.optim_wrapper_cfg:
+            raise ValueError("optim_wrapper has no 'optimizer': add optimizer=dict(type='AdamW', lr=1e-4)")
+        self.optimizer_cfg = dict(self.optim_wrapper_cfg.pop("optimizer"))
+        self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
+        self.base_lr = self.optimizer_cfg.get("lr")
+        self.base_wd = self.optimizer_cfg.get("weight_decay")
+        self.paramwise_cfg: dict[str, Any] = {} if paramwise_cfg is None else paramwise_cfg  # type: ignore[assignment]
+        self._validate_cfg()
+
+    def _validate_cfg(self) -> None:
+        check_paramwise(self.paramwise_cfg, self.base_lr, self.base_wd, self._known_keys())
+
+    def _known_keys(self) -> tuple[str, ...] | None:
+        """Keys beyond the common ones; None where a class of somebody else may know any."""
+        ours = type(self).__module__.startswith("seg_optim.")
+        return self.own_keys if ours or type(self).own_keys else None
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The wrapper for a model."""
+        model = unwrapped(model)
+        check_model(model)
+        if not self.paramwise_cfg:
+            return self.wrap(model, [{"params": list(model.parameters())}])
+        params: Groups = []
+        self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced)
+        self._seen: dict[int, str] = {}
+        self._frozen: list[str] = []
+        self.add_params(params, model)
+        report_unmatched(self.rules, model, strict=bool(self.paramwise_cfg.get("strict")))
+        if self._frozen:
+            logger.info("in no group, because frozen: %s", ", ".join(self._frozen))
+        return self.wrap(model, params)
+
+    def add_params(
+        self, params: Groups, module: nn.Module, prefix: str = "", is_dcn_module: bool | int | float | None = None
+    ) -> None:
+        """Append a group per parameter of `module` and, through itself, of its children.
+
+        Args:
+            params: the groups so far.
+            module: whose parameters to add.
+            prefix: dotted path of the module.
+            is_dcn_module: whether the module lies in a deformable convolution.
+        """
+        inside = bool(is_dcn_module)
+        for name, parameter in module.named_parameters(recurse=False):
+            subject = Subject(name, prefix, parameter.ndim, module, inside)
+            if self._takes(subject, parameter, params):
+                params.append(self._group(subject, parameter))
+        deformable = is_deformable(module)
+        for child_name, child in module.named_children():
+            child_prefix = f"{prefix}.{child_name}" if prefix else child_name
+            self.add_params(params, child, prefix=child_prefix, is_dcn_module=deformable)
+
+    def _takes(self, subject: Subject, parameter: nn.Parameter, params: Groups) -> bool:
+        first = self._seen.setdefault(id(parameter), subject.full_name)
+        if first != subject.full_name:
+            if self.paramwise_cfg.get("bypass_duplicate"):
+                logger.info("%s is the parameter %s, taken once", subject.full_name, first)
+                return False
+            raise ValueError(
+                f"{subject.full_name} and {first} are one parameter, which cannot be in two groups. "
+                "Set optim_wrapper.paramwise_cfg.bypass_duplicate=True to take it once, by the rules for its first name"
+            )
+        if parameter.requires_grad or getattr(parameter, "unfreezes_at", None) is not None:
+            return True
+        self._frozen.append(subject.full_name)
+        if self.forced:
+            params.append({"params": [parameter]})
+        return False
+
+    def _group(self, subject: Subject, parameter: nn.Parameter) -> dict[str, Any]:
+        verdict = self.rules.decide(subject)
+        group: dict[str, Any] = {"params": [parameter]}
+        if verdict.lr_mult is not None and (self.base_lr is not None or verdict.lr_mult != 1):
+            group["lr"] = self._base(self.base_lr, "lr", verdict.lr_rule) * verdict.lr_mult
+        if verdict.decay_mult is not None and self.base_wd is not None:
+            group["weight_decay"] = self.base_wd * verdict.decay_mult
+        group.update(verdict.extra)
+        return group
+
+    def _base(self, value: float | None, key: str, rule: str) -> float:
+        if value is None:
+            raise ValueError(f"paramwise_cfg.{rule} multiplies {key}, but optim_wrapper.optimizer has no {key}: add it")
+        return value
+
+    def wrap(self, model: nn.Module, params: Groups) -> OptimWrapper:
+        """The wrapper over groups that are in the reference's order: fuses, names and remembers the layout."""
+        names = parameter_names(model)
+        reference = names_of(params, names)
+        groups = self.fused(params)
+        how = self.optim_wrapper_cfg.get("implementation", "auto")
+        optimizer = make_optimizer(self.factory, groups, self.optimizer_options, model, how)
+        options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
+        kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
+        wrapper = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)(optimizer=optimizer, **options)
+        if hasattr(wrapper, "describe"):
+            wrapper.describe(names_of(optimizer.param_groups, names), reference)
+        return wrapper  # type: ignore[no-any-return]
+
+    def fused(self, params: Groups) -> Groups:
+        """As few groups as there are settings, named; as they are with `fuse=False`."""
+        if not self.paramwise_cfg.get("fuse", True):
+            return params
+        return with_names(fuse(params, self._defaults()), self.base_lr, self.base_wd)
+
+    def _defaults(self) -> dict[str, Any]:
+        given = {"lr": self.base_lr, "weight_decay": self.base_wd}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class ForceDefaultOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """The default constructor, but with `force_default_settings=True` custom keys do not switch the other rules off.
+
+    The rules on biases, norms, depthwise convolutions and flat parameters then run after a custom key and win.
+    Frozen parameters stay in a group of the base options. (`compose=True` is the finer tool.)
+    """
+
+    own_keys = ("force_default_settings",)
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The wrapper for a model."""
+        self.forced = bool(self.paramwise_cfg.get("force_default_settings"))  # type: ignore[misc]
+        return super().__call__(model)

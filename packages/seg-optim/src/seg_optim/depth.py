@@ -1,0 +1,76 @@
+"""Reading how deep each parameter lies: from the model itself, or from the naming scheme of its backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from seg_optim.layer_ids import Depths, from_matcher
+from seg_optim.protocols import KnowsDepth
+from seg_optim.schemes import find_scheme
+
+__all__ = ["read_depths"]
+
+
+def read_depths(
+    model: nn.Module, num_layers: int | None = None, stages: bool = False, final_norm: str = "head"
+) -> Depths:
+    """Depths of all parameters.
+
+    Asked in this order, for the model and then for the submodules that may be its backbone: `get_layer_id(name)`,
+    timm's `group_matcher()`, the known naming schemes.
+
+    Args:
+        model: the backbone, or a model that holds one.
+        num_layers: layers below the head; None reads it.
+        stages: count stages instead of blocks.
+        final_norm: `head` or `last_block`, where the norm after the last block belongs.
+
+    Raises:
+        ValueError: no scheme fits, or there are more layers than `num_layers`.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix, module in candidates(model):
+        inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        ids = _ids(module, inside, stages, final_norm)
+        if ids is not None:
+            return _placed(names, {prefix + name: depth for name, depth in ids.items()}, num_layers)
+    raise ValueError(_no_scheme(model, names))
+
+
+def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The model, `backbone` first if it has one, then its submodules two levels down, with their prefixes."""
+    inner = [(f"{name}.", module) for name, module in model.named_modules() if name and name.count(".") < 2]
+    inner = [(prefix, module) for prefix, module in inner if any(True for _ in module.parameters())]
+    inner.sort(key=lambda pair: (pair[0].count("."), pair[0] != "backbone."))
+    return [*inner[:1], ("", model), *inner[1:]] if inner and inner[0][0] == "backbone." else [("", model), *inner]
+
+
+def _ids(module: nn.Module, names: Sequence[str], stages: bool, final_norm: str) -> dict[str, int | None] | None:
+    if isinstance(module, KnowsDepth):
+        return {name: module.get_layer_id(name) for name in names}
+    matcher = getattr(module, "group_matcher", None)
+    if callable(matcher) and not stages:
+        return dict(from_matcher(names, matcher(coarse=False)))
+    return find_scheme(names, stages, final_norm)
+
+
+def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | None) -> Depths:
+    deepest = max((depth for depth in ids.values() if depth is not None), default=0)
+    last = deepest + 1 if num_layers is None else num_layers + 1
+    if deepest > last:
+        raise ValueError(
+            f"num_layers={num_layers}, but the model has layers up to {deepest}: set num_layers={deepest} or 'auto'"
+        )
+    placed = {name: ids.get(name) for name in names}
+    return Depths({name: last if depth is None else depth for name, depth in placed.items()}, last)
+
+
+def _no_scheme(model: nn.Module, names: Sequence[str]) -> str:
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return (
+        f"the depth of {type(model).__name__} cannot be read: its names follow no scheme that is known. Give "
+        f"layer_ids=<function: parameter name -> depth from 0, None for the head>, or give the model a "
+        f"get_layer_id(name). Names: {shown}"
+    )

@@ -1,0 +1,102 @@
+"""Groups: collect parameters with their options, fuse those with equal options, name them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+__all__ = ["fuse", "names_of", "parameter_names", "unwrapped", "with_names"]
+
+Group = dict[str, Any]
+NOTES = frozenset({"params", "name", "lr_mult", "decay_mult", "param_names"})
+"""Entries of a group that change nothing in the update."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside DDP, torch.compile and other wrappers that call it `module` or `_orig_mod`."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if (inner is None and type(model).__name__ in WRAPPERS) or isinstance(model, nn.DataParallel):
+            inner = getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+WRAPPERS = frozenset(
+    {
+        "DistributedDataParallel",
+        "MMDistributedDataParallel",
+        "MMDataParallel",
+        "FullyShardedDataParallel",
+        "ModelWrapper",
+    }
+)
+
+
+def parameter_names(model: nn.Module) -> dict[int, str]:
+    """Name of each parameter by its id; a shared one has its first name."""
+    return {id(parameter): name for name, parameter in model.named_parameters()}
+
+
+def names_of(groups: Iterable[Group], names: Mapping[int, str]) -> list[list[str]]:
+    """The parameters' names, group by group."""
+    return [[names[id(parameter)] for parameter in members(group)] for group in groups]
+
+
+def members(group: Group) -> list[nn.Parameter]:
+    """A group's parameters as a list (they may be given as one tensor)."""
+    parameters = group["params"]
+    return [parameters] if isinstance(parameters, nn.Parameter) else list(parameters)
+
+
+def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
+    """As many groups as there are distinct options, in the order in which these first appear.
+
+    Args:
+        groups: one per tensor, or any others.
+        defaults: options that hold where a group does not mention them; a group that repeats a default is equal to
+            one that leaves it out.
+    """
+    fused: dict[Any, Group] = {}
+    for group in groups:
+        options = {key: value for key, value in group.items() if key not in NOTES}
+        identity = _identity({**defaults, **options})
+        if identity in fused:
+            fused[identity]["params"] += members(group)
+        else:
+            keep = {key: group[key] for key in ("name",) if key in group}
+            fused[identity] = {"params": members(group), **options, **keep}
+    return list(fused.values())
+
+
+def _identity(options: Mapping[str, Any]) -> Any:
+    pairs = sorted(options.items())
+    try:
+        hash(identity := tuple(pairs))
+    except TypeError:
+        identity = tuple((key, repr(value)) for key, value in pairs)
+    return identity
+
+
+def with_names(groups: Sequence[Group], lr: float | None, weight_decay: float | None) -> list[Group]:
+    """Give each group without one a `name` that says how it differs from the base (`lr_x10_no_decay`), each once."""
+    taken: dict[str, int] = {}
+    for group in groups:
+        name = group.get("name") or _name(group, lr, weight_decay)
+        taken[name] = taken.get(name, 0) + 1
+        group["name"] = name if taken[name] == 1 else f"{name}_{taken[name]}"
+    return list(groups)
+
+
+def _name(group: Group, lr: float | None, weight_decay: float | None) -> str:
+    parts = []
+    if lr and "lr" in group and not math.isclose(group["lr"], lr):
+        parts.append("no_lr" if group["lr"] == 0 else f"lr_x{group['lr'] / lr:.6g}")
+    if weight_decay and "weight_decay" in group and not math.isclose(group["weight_decay"], weight_decay):
+        decay = group["weight_decay"]
+        parts.append("no_decay" if decay == 0 else f"decay_x{decay / weight_decay:.6g}")
+    return "_".join(parts) or "base"

@@ -1,0 +1,119 @@
+"""Layer ids: pure functions from a parameter's name to its depth in the backbone.
+
+Ids count from the embedding (0) to the last block; the head comes after them. Three functions are MMSegmentation's own
+numbering, which its configs expect; the rest of the file reads the depth of any backbone whose names follow a scheme.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Depths",
+    "LayerIds",
+    "convnext_layer_wise",
+    "convnext_stage_wise",
+    "from_function",
+    "from_matcher",
+    "vit_layer_wise",
+]
+
+LayerIds = Callable[[str], int | None]
+"""Name of a parameter -> its layer id, or None for the head."""
+TOKENS = ("backbone.cls_token", "backbone.mask_token", "backbone.pos_embed")
+PREVIOUS = 99999
+"""timm's mark for `belongs to the group before`."""
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Where each parameter lies.
+
+    Attributes:
+        ids: name -> layer id; the head's is `last`.
+        last: the head's id. The scale of a parameter is `decay_rate ** (last - id)`.
+    """
+
+    ids: Mapping[str, int]
+    last: int
+
+
+def convnext_layer_wise(name: str, num_layers: int) -> int | None:
+    """MMSegmentation's ids for ConvNeXt, three blocks of the third stage to an id."""
+    if name in TOKENS:
+        return 0
+    parts = name.split(".")
+    if name.startswith("backbone.downsample_layers"):
+        return (0, 2, 3, num_layers)[int(parts[2])]
+    if name.startswith("backbone.stages"):
+        stage, block = int(parts[2]), int(parts[3])
+        return (1, 2, 3 + block // 3, num_layers)[stage]
+    return None
+
+
+def convnext_stage_wise(name: str, num_layers: int) -> int | None:
+    """MMSegmentation's ids for ConvNeXt by stage: all downsampling 0, stage `s` is `s + 1`."""
+    if name in TOKENS or name.startswith("backbone.downsample_layers"):
+        return 0
+    return int(name.split(".")[2]) + 1 if name.startswith("backbone.stages") else None
+
+
+def vit_layer_wise(name: str, num_layers: int) -> int | None:
+    """MMSegmentation's ids for BEiT and MAE: tokens and patch embedding 0, block `i` is `i + 1`."""
+    if name in TOKENS or name.startswith("backbone.patch_embed"):
+        return 0
+    return int(name.split(".")[2]) + 1 if name.startswith("backbone.layers") else None
+
+
+def from_function(names: Iterable[str], function: LayerIds, num_layers: int | None) -> Depths:
+    """Depths from a function; with `num_layers` the head lies at `num_layers + 1`, else right after the deepest.
+
+    Raises:
+        ValueError: an id is negative, or there are more layers than `num_layers`.
+    """
+    found = {name: function(name) for name in names}
+    deepest = max((depth for depth in found.values() if depth is not None), default=0)
+    last = deepest + 1 if num_layers is None else num_layers + 1
+    if deepest >= last + (num_layers is None):
+        name = next(name for name, depth in found.items() if depth == deepest)
+        raise ValueError(
+            f"num_layers={num_layers}, but {name} lies in layer {deepest}: its rate would be above the head's. "
+            f"Set num_layers={deepest} or 'auto'"
+        )
+    negative = next((name for name, depth in found.items() if depth is not None and depth < 0), None)
+    if negative is not None:
+        raise ValueError(f"layer id of {negative} is {found[negative]}, but ids count from 0")
+    return Depths({name: last if depth is None else depth for name, depth in found.items()}, last)
+
+
+def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int]:
+    """Layer ids from a model's `group_matcher`: timm's notation, a dict of patterns or a function.
+
+    A pattern (or each `(pattern, order)` of a list) gives a sort key: the pattern's place, the numbers it captured,
+    the order. Equal keys are one layer, layers are numbered in the order of their keys, names without a match come
+    last, and a key that ends in 99999 belongs to the layer before.
+    """
+    keys = {name: _matcher_key(name, matcher) for name in names}
+    ids: dict[tuple[float, ...], int] = {}
+    depth = -1
+    for key in sorted(set(keys.values())):
+        if depth < 0 or key[-1] != PREVIOUS:
+            depth += 1
+        ids[key] = depth
+    return {name: ids[key] for name, key in keys.items()}
+
+
+def _matcher_key(name: str, matcher: Any) -> tuple[float, ...]:
+    if callable(matcher):
+        key = matcher(name)
+        return tuple(key) if isinstance(key, tuple | list) else (key,)
+    for place, spec in enumerate(matcher.values()):
+        for pattern, order in [(spec, None)] if isinstance(spec, str) else spec or []:
+            found = re.match(pattern, name)
+            if found:
+                numbers = [float(text) for text in found.groups() if text]
+                return (float(place), *numbers, *map(float, order or ()))
+    return (float("inf"),)

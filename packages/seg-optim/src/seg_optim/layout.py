@@ -1,0 +1,99 @@
+"""The two orders of parameter groups: our fused groups, and the reference's layout that checkpoints are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+__all__ = ["Layout"]
+
+T = TypeVar("T")
+OWN_KEYS = ("fused", "foreach", "name", "capturable", "differentiable")
+"""Options that say how a step is carried out, not what it does: a checkpoint does not change them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Parameter names by group: as the optimizer has them, and as the reference would have made them.
+
+    Attributes:
+        own: names in each group of the optimizer.
+        reference: names in each group of the reference's optimizer; each lies within one group of `own`.
+    """
+
+    own: list[list[str]]
+    reference: list[list[str]]
+
+    @property
+    def owners(self) -> list[int]:
+        """For each reference group the index of our group that it lies in."""
+        where = {name: index for index, names in enumerate(self.own) for name in names}
+        return [where[names[0]] for names in self.reference]
+
+    @property
+    def same(self) -> bool:
+        """Whether both orders are one."""
+        return self.own == self.reference
+
+    def unfold(self, values: Sequence[T]) -> list[T]:
+        """One value per group of ours (and any after them) -> one per reference group (and those after them)."""
+        return [*(values[owner] for owner in self.owners), *values[len(self.own) :]]
+
+    def fold(self, values: Sequence[T]) -> list[T] | None:
+        """The way back; None if there are fewer values than reference groups."""
+        if len(values) < len(self.reference):
+            return None
+        owners = self.owners
+        firsts = [values[owners.index(index)] for index in range(len(self.own))]
+        return [*firsts, *values[len(self.reference) :]]
+
+    def to_reference(self, state: dict[str, Any]) -> dict[str, Any]:
+        """An optimizer's state dict in our order -> in the reference's."""
+        own_index, reference_index = _numbered(self.own), _numbered(self.reference)
+        move = {own_index[name]: reference_index[name] for name in own_index}
+        groups = [
+            {**state["param_groups"][owner], "params": [reference_index[name] for name in names]}
+            for owner, names in zip(self.owners, self.reference, strict=True)
+        ]
+        return {
+            **state,
+            "state": {move[key]: state["state"][key] for key in sorted(state["state"], key=move.__getitem__)},
+            "param_groups": groups,
+        }
+
+    def from_reference(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The way back. Our group takes the options of the first reference group in it."""
+        own_index, reference_index = _numbered(self.own), _numbered(self.reference)
+        saved = [key for group in state["param_groups"] for key in group["params"]]
+        move = {saved[reference_index[name]]: own_index[name] for name in own_index}
+        owners = self.owners
+        groups = [
+            {**state["param_groups"][owners.index(index)], "params": [own_index[name] for name in names]}
+            for index, names in enumerate(self.own)
+        ]
+        return {**state, "state": {move[key]: value for key, value in state["state"].items()}, "param_groups": groups}
+
+    def disagreements(self, groups: Sequence[dict[str, Any]]) -> list[str]:
+        """Options in which reference groups that we hold as one differ (`lr: 0.1 and 0.2 in one group`)."""
+        first: dict[int, dict[str, Any]] = {}
+        found = []
+        for owner, group in zip(self.owners, groups, strict=True):
+            known = first.setdefault(owner, group)
+            found += [
+                f"{key}: {known[key]} and {group[key]} in one group"
+                for key in known
+                if key in group
+                and key not in ("params", "lr_mult", "decay_mult", *OWN_KEYS)
+                and known[key] != group[key]
+            ]
+        return list(dict.fromkeys(found))
+
+
+def sizes(groups: Sequence[Any]) -> list[int]:
+    """Number of parameters in each group of a state dict, or of names in each group of a layout."""
+    return [len(group["params"] if isinstance(group, dict) else group) for group in groups]
+
+
+def _numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(name for names in groups for name in names)}

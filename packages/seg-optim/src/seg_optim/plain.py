@@ -1,0 +1,137 @@
+"""Parameter groups as plain functions, for people with their own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from seg_optim.checks import check_model
+from seg_optim.constructor import DefaultOptimWrapperConstructor
+from seg_optim.depth import read_depths
+from seg_optim.groups import unwrapped
+from seg_optim.layer_decay import layer_groups, undecayed
+from seg_optim.layer_ids import LayerIds, from_function
+from seg_optim.optimizers import check_rates
+
+__all__ = ["layer_decay_param_groups", "param_groups"]
+
+
+class _Groups(DefaultOptimWrapperConstructor):
+    """The default constructor, stopped before it makes an optimizer."""
+
+    def wrap(self, model: nn.Module, params: list[dict[str, Any]]) -> Any:
+        return self.fused(params)
+
+
+def param_groups(
+    model: nn.Module, lr: float, weight_decay: float, paramwise_cfg: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Parameter groups by the rules of `paramwise_cfg`, ready for any torch optimizer.
+
+    Args:
+        model: the model, maybe inside DDP or torch.compile.
+        lr: base learning rate.
+        weight_decay: base weight decay.
+        paramwise_cfg: the rules, see `DefaultOptimWrapperConstructor`.
+
+    Returns:
+        As many groups as there are distinct settings, each with `params`, `name`, `lr` and `weight_decay`.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        >>> groups = param_groups(net, lr=0.1, weight_decay=0.05, paramwise_cfg=dict(norm_decay_mult=0.0))
+        >>> [(group["name"], group["lr"], group["weight_decay"]) for group in groups]
+        [('base', 0.1, 0.05), ('no_decay', 0.1, 0.0)]
+    """
+    check_rates({"lr": lr, "weight_decay": weight_decay}, "param_groups")
+    optimizer = {"type": "AdamW", "lr": lr, "weight_decay": weight_decay}
+    cfg = {"bypass_duplicate": True, **(paramwise_cfg or {})}
+    groups = _Groups({"optimizer": optimizer}, cfg)(model)
+    return [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]  # type: ignore[attr-defined]
+
+
+def layer_decay_param_groups(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    decay_rate: float,
+    *,
+    layer_ids: LayerIds | None = None,
+    final_norm: str = "head",
+    min_scale: float = 0.0,
+    head: float = 1.0,
+    style: str = "torch",
+    no_weight_decay: bool = True,
+    num_layers: int | str = "auto",
+) -> list[dict[str, Any]]:
+    """Parameter groups whose learning rate falls by `decay_rate` from layer to layer, from the head down.
+
+    The depth is read from the model: its own `get_layer_id(name)`, timm's `group_matcher`, or the naming scheme of
+    its backbone, wherever in the model that lies. Frozen parameters are left out and do not move the others.
+
+    Args:
+        model: a backbone, or a model that holds one; maybe inside DDP or torch.compile.
+        lr: learning rate of the head.
+        weight_decay: of all but biases and one-dimensional parameters.
+        decay_rate: rate of a layer over that of the next one.
+        layer_ids: your own depths: parameter name -> id from 0, None for the head.
+        final_norm: whether the norm after the last block learns like the `'head'` or like the `'last_block'` (timm).
+        min_scale: no layer's scale falls below it.
+        head: further factor on the head's rate.
+        style: `'torch'`: `lr` is already scaled and there is no `lr_scale`; `'timm'`: base `lr` and `lr_scale`, for
+            timm's schedulers.
+        no_weight_decay: spare the parameters that the model names in `no_weight_decay()` and
+            `no_weight_decay_keywords()`.
+        num_layers: layers below the head, or `'auto'`.
+
+    Raises:
+        ValueError: no scheme fits the names (they are listed), or a rate is not a finite number of at least 0.
+
+    Example:
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.blocks = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(2))
+        ...         self.head = nn.Linear(2, 1, bias=False)
+        >>> groups = layer_decay_param_groups(Net(), lr=1.0, weight_decay=0.05, decay_rate=0.5)
+        >>> [(group["name"], group["lr"]) for group in groups]
+        [('layer_1_decay', 0.25), ('layer_2_decay', 0.5), ('layer_3_decay', 1.0)]
+    """
+    check_rates({"lr": lr, "weight_decay": weight_decay}, "layer_decay_param_groups")
+    model = unwrapped(model)
+    check_model(model)
+    number = None if num_layers == "auto" else int(num_layers)
+    if layer_ids is not None:
+        depths = from_function([name for name, _ in model.named_parameters()], layer_ids, number)
+    else:
+        depths = read_depths(model, number, final_norm=final_norm)
+    spared = set(_spared(model)) if no_weight_decay else set()
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
+    groups = layer_groups(
+        trainable, depths, lr, weight_decay, decay_rate, lambda n, p: undecayed(n, p) or n in spared, min_scale
+    )
+    for group in groups:
+        if group["name"].startswith(f"layer_{depths.last}_"):
+            group["lr"], group["lr_scale"] = group["lr"] * head, group["lr_scale"] * head
+        del group["param_names"], group["group_name"]
+        if style == "timm":
+            group["lr"] = lr
+        else:
+            del group["lr_scale"]
+    return groups
+
+
+def _spared(model: nn.Module) -> Iterable[str]:
+    """Names that the model, or a part of it, wants without weight decay."""
+    names = [name for name, _ in model.named_parameters()]
+    for prefix, module in model.named_modules():
+        start = f"{prefix}." if prefix else ""
+        listed = getattr(module, "no_weight_decay", None)
+        if callable(listed):
+            yield from (start + name for name in listed())
+        keywords = getattr(module, "no_weight_decay_keywords", None)
+        if callable(keywords):
+            words = tuple(keywords())
+            yield from (name for name in names if name.startswith(start) and any(word in name for word in words))

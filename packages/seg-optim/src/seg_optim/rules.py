@@ -1,0 +1,182 @@
+"""Rules: one parameter -> its multipliers. Pure; what the rules of `paramwise_cfg` say about a single parameter."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.nn import GroupNorm, LayerNorm
+from torch.nn.modules.batchnorm import _NormBase
+
+__all__ = ["MATCH_MODES", "Rules", "Subject", "Verdict", "is_deformable", "is_norm", "ordered_keys"]
+
+NORMS = (_NormBase, GroupNorm, LayerNorm)
+MATCH_MODES = ("substring", "glob", "regex", "exact")
+
+
+@dataclass(slots=True)
+class Subject:
+    """What rules look at: a parameter and the module that holds it.
+
+    Attributes:
+        name: the parameter's name in its module (`weight`).
+        prefix: dotted path of the module; empty at the top.
+        ndim: number of dimensions.
+        module: the module itself.
+        in_deformable: whether the module's parent is a deformable convolution.
+    """
+
+    name: str
+    prefix: str
+    ndim: int
+    module: nn.Module
+    in_deformable: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """Dotted name from the model down."""
+        return f"{self.prefix}.{self.name}" if self.prefix else self.name
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the rules decide: None leaves a field to the optimizer's default.
+
+    Attributes:
+        lr_mult: factor on the base learning rate.
+        decay_mult: factor on the base weight decay.
+        extra: further options of the group, from the custom key.
+        lr_rule: which rule decided the learning rate.
+        decay_rule: which rule decided the weight decay.
+    """
+
+    lr_mult: float | None = None
+    decay_mult: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    lr_rule: str = ""
+    decay_rule: str = ""
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Batch, instance, group or layer normalisation (not RMSNorm, nor norms of one's own: the reference's choice)."""
+    return isinstance(module, NORMS)
+
+
+def is_deformable(module: nn.Module) -> bool:
+    """Whether a module is one of mmcv's deformable convolutions, told by name so that mmcv need not be there."""
+    return any(
+        kind.__name__ in ("DeformConv2d", "ModulatedDeformConv2d") and kind.__module__.startswith("mmcv")
+        for kind in type(module).__mro__
+    )
+
+
+def ordered_keys(keys: Mapping[str, Any]) -> list[str]:
+    """Longest first, equally long ones in the alphabet's order: the first that matches wins."""
+    return sorted(sorted(keys), key=len, reverse=True)
+
+
+def matcher(mode: str) -> Callable[[str, Subject], bool]:
+    """The test of one match mode: `(key, subject) -> bool`.
+
+    `substring` looks into `prefix.name`, which for a top-level parameter begins with a dot (the reference's way);
+    `glob` and `regex` look at the full name; `exact` wants the full name, or that of a module above it.
+    """
+    if mode == "substring":
+        return lambda key, subject: key in f"{subject.prefix}.{subject.name}"
+    if mode == "glob":
+        return lambda key, subject: fnmatch.fnmatchcase(subject.full_name, key)
+    if mode == "regex":
+        return lambda key, subject: re.search(key, subject.full_name) is not None
+    if mode == "exact":
+        return lambda key, subject: f"{subject.full_name}.".startswith(f"{key}.")
+    raise ValueError(f"paramwise_cfg.match={mode!r}: choose one of {', '.join(MATCH_MODES)}")
+
+
+class Rules:
+    """The rules of one `paramwise_cfg`, ready to be asked about parameters.
+
+    Args:
+        cfg: `paramwise_cfg`.
+        composing: decide each field by the most specific rule that mentions it, instead of letting a custom key
+            switch all other rules off.
+        forced: let the rules on kinds of layers run after a custom key as well, and win.
+
+    Attributes:
+        hit: custom keys that matched at least one parameter so far.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], composing: bool = False, forced: bool = False) -> None:
+        self.cfg = cfg
+        self.composing, self.forced = composing, forced
+        self.custom: Mapping[str, Mapping[str, Any]] = cfg.get("custom_keys") or {}
+        self.keys = ordered_keys(self.custom)
+        self.matches = matcher(cfg.get("match", "substring"))
+        self.hit: set[str] = set()
+        self._norms: dict[type, bool] = {}
+
+    def decide(self, subject: Subject) -> Verdict:
+        """The multipliers of one parameter."""
+        if self.composing:
+            return self._composed(subject)
+        key = next((key for key in self.keys if self.matches(key, subject)), None)
+        verdict = Verdict()
+        if key is not None:
+            self.hit.add(key)
+            options = self.custom[key]
+            rule = f"custom_keys[{key!r}]"
+            verdict = Verdict(options.get("lr_mult", 1.0), options.get("decay_mult", 1.0), dict(options), rule, rule)
+        if key is None or self.forced:
+            self._by_kind(subject, verdict)
+        return verdict
+
+    def _composed(self, subject: Subject) -> Verdict:
+        verdict = Verdict()
+        self._by_kind(subject, verdict)
+        for key in reversed([key for key in self.keys if self.matches(key, subject)]):
+            self.hit.add(key)
+            options, rule = self.custom[key], f"custom_keys[{key!r}]"
+            verdict.extra.update(options)
+            if "lr_mult" in options:
+                verdict.lr_mult, verdict.lr_rule = options["lr_mult"], rule
+            if "decay_mult" in options:
+                verdict.decay_mult, verdict.decay_rule = options["decay_mult"], rule
+        return verdict
+
+    def _by_kind(self, subject: Subject, verdict: Verdict) -> None:
+        norm = self._is_norm(subject.module)
+        rate = self._rate_rule(subject, norm)
+        if rate:
+            verdict.lr_mult, verdict.lr_rule = self.cfg[rate], rate
+        decay = self._decay_rule(subject, norm)
+        if decay:
+            verdict.decay_mult, verdict.decay_rule = self.cfg[decay], decay
+
+    def _rate_rule(self, subject: Subject, norm: bool) -> str:
+        cfg = self.cfg
+        offset = subject.in_deformable and "conv_offset" in subject.prefix and isinstance(subject.module, nn.Conv2d)
+        if offset and cfg.get("dcn_offset_lr_mult") is not None:
+            return "dcn_offset_lr_mult"
+        plain_bias = subject.name == "bias" and not norm and not subject.in_deformable
+        return "bias_lr_mult" if plain_bias and cfg.get("bias_lr_mult") is not None else ""
+
+    def _decay_rule(self, subject: Subject, norm: bool) -> str:
+        cfg, module = self.cfg, subject.module
+        if norm and cfg.get("norm_decay_mult") is not None:
+            return "norm_decay_mult"
+        if subject.name == "bias" and not subject.in_deformable and cfg.get("bias_decay_mult") is not None:
+            return "bias_decay_mult"
+        depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups
+        if depthwise and cfg.get("dwconv_decay_mult") is not None:
+            return "dwconv_decay_mult"
+        flat = subject.ndim == 1 and not subject.in_deformable
+        return "flat_decay_mult" if flat and cfg.get("flat_decay_mult") is not None else ""
+
+    def _is_norm(self, module: nn.Module) -> bool:
+        kind = type(module)
+        if kind not in self._norms:
+            self._norms[kind] = is_norm(module)
+        return self._norms[kind]

@@ -1,0 +1,283 @@
+"""ParamScheduler: the driver that all schedules share (window, position, resume), for any option of the groups."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from seg_optim.chain import Chain, chain_of
+from seg_optim.schedules import approach
+from seg_optim.suggest import unknown_key
+
+__all__ = ["INF", "ParamScheduler"]
+
+INF = int(1e9)
+"""`end` of a schedule that never ends."""
+
+logger = logging.getLogger("seg_optim")
+
+
+class ParamScheduler:
+    """Changes one option of every parameter group (`lr`, `momentum`, `weight_decay`, ...) step by step.
+
+    Constructing a scheduler takes its step 0. After that, `step()` is called once per iteration (`by_epoch=False`) or
+    epoch, and moves the value on from what stands in the group, so schedulers on one option compose. Outside
+    `[begin, end)` the value is left alone.
+
+    Args:
+        optimizer: a torch optimizer, or a wrapper with `param_groups`.
+        param_name: the option that is scheduled.
+        begin: first step of the window.
+        end: first step after the window.
+        last_step: position inside the window; -1 for a new run.
+        by_epoch: whether `step()` is called per epoch. Only noted here, for whoever calls.
+        verbose: log every new value.
+        unit: `'call'` counts calls of `step()`; `'step'` counts the optimizer's steps instead, so that gradient
+            accumulation does not shorten a warm-up. `begin` and `end` are then in optimizer steps.
+        resume_schedule: what holds when a loaded state differs from the arguments: `'config'` (the arguments for
+            what lies ahead, the position from the state) or `'checkpoint'` (everything from the state).
+
+    Subclass it and override `_get_value()` to write your own schedule; it returns one value per group.
+
+    Raises:
+        TypeError: `optimizer` has no parameter groups, or a count is not a number.
+        ValueError: `end <= begin`, or an unknown `unit`.
+        KeyError: a group lacks `param_name`, or `last_step` is given and a group has no `initial_<param_name>`.
+    """
+
+    need_val_args: ClassVar[bool] = False
+    _shape: ClassVar[tuple[str, ...]] = ()
+    _epoch_keys: ClassVar[tuple[str, ...]] = ()
+    _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
+
+    def __init__(
+        self,
+        optimizer: Any,
+        param_name: str,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+        unit: str = "call",
+        resume_schedule: str = "config",
+    ) -> None:
+        self._check(optimizer, begin, end, last_step)
+        _check_choice("unit", unit, ("call", "step"))
+        _check_choice("resume_schedule", resume_schedule, ("config", "checkpoint"))
+        self.optimizer = optimizer
+        self.param_name, self.begin, self.end = param_name, begin, end
+        self.by_epoch, self.verbose = by_epoch, verbose
+        self.unit, self.resume_schedule = unit, resume_schedule
+        self.last_step = last_step
+        self._global_step = -1
+        self.base_values: list[float] = [self._base(group, index) for index, group in enumerate(self._groups)]
+        self._floors: list[float] = [0.0] * len(self._groups)
+        self._prepare()
+        self._chain: Chain = chain_of(optimizer, param_name)
+        self._ticks = self._chain.ticks(optimizer) if unit == "step" else None
+        self._seen = 0
+        self._start()
+
+    # -- what subclasses say -------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Work out what depends on the base values (called once, before step 0)."""
+
+    def _factor(self) -> float | None:
+        """Factor of this step on `value - floor`; None leaves the values as they are."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither _factor() nor _get_value()")
+
+    def _get_value(self) -> list[float]:
+        """Value of each group at `last_step`."""
+        factor = self._factor()
+        if factor is None:
+            return self.values
+        return [approach(value, factor, floor) for value, floor in zip(self.values, self._floors, strict=True)]
+
+    # -- stepping ------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Move on by one iteration or epoch (with `unit='step'`: by the optimizer steps since the last call)."""
+        if self._ticks is None:
+            self._advance()
+            return
+        while self._seen < self._ticks.count:
+            self._seen += 1
+            self._advance()
+
+    def _start(self) -> None:
+        self._advance()
+        self._chain.join(self)
+        if self._ticks is not None:
+            self._seen = self._ticks.count
+
+    def _advance(self) -> None:
+        self._global_step += 1
+        if self.begin <= self._global_step < self.end:
+            self.last_step += 1
+            self._write(self._get_value())
+            if self.verbose:
+                logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
+
+    def _write(self, values: list[float]) -> None:
+        name = self.param_name
+        for group, value in zip(self._groups, values, strict=True):
+            group[name] = value
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """Asked for anew each time: loading a state puts new dicts in place of the old ones."""
+        groups: list[dict[str, Any]] = self.optimizer.param_groups
+        return groups
+
+    @property
+    def values(self) -> list[float]:
+        """What stands in the groups now, one value per group."""
+        return [group[self.param_name] for group in self._groups]
+
+    def get_last_value(self) -> list[float]:
+        """What this or another scheduler set last, one value per group."""
+        return self.values
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Shape and position as plain values, with `base_values` in the reference's order of groups."""
+        state = {key: value for key, value in vars(self).items() if key[0] != "_" and key not in self._hidden}
+        unfold = getattr(self.optimizer, "unfold", list)
+        if "base_values" in state:
+            state["base_values"] = unfold(self.base_values)
+        state.update(_global_step=self._global_step, _last_value=unfold(self.values), unit=self.unit)
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the position; see `resume_schedule` for what happens to the shape.
+
+        A state of MMEngine's scheduler of the same name loads too. Where the shape differs and the arguments win,
+        the values in the groups are worked out anew for the position, from every scheduler on this option.
+
+        Raises:
+            ValueError: the state counts epochs and this scheduler iterations (or the other way round), or it belongs
+                to another number of groups.
+        """
+        shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
+        bases = self._fold(state_dict.get("base_values", []))
+        different = self._differences(shape, bases)
+        if self.resume_schedule == "checkpoint":
+            vars(self).update(shape)
+            self.base_values = bases or self.base_values
+            self._global_step, self.last_step = state_dict["_global_step"], state_dict["last_step"]
+            self._prepare()
+            return
+        if shape.get("by_epoch", self.by_epoch) != self.by_epoch:
+            raise ValueError(
+                f"{type(self).__name__} counts {'epochs' if self.by_epoch else 'iterations'}, the checkpoint's does "
+                "not: its position cannot be taken over. Keep `by_epoch`, or say resume_schedule='checkpoint'."
+            )
+        self._global_step = state_dict["_global_step"]
+        self.last_step = self._position(self._global_step) if different else state_dict["last_step"]
+        if different:
+            logger.warning("%s: %s", type(self).__name__, _resume_line(different, self._global_step))
+        self._chain.loaded(self, bool(different))
+
+    def _restore_bases(self) -> None:
+        for group, base in zip(self._groups, self.base_values, strict=True):
+            group[f"initial_{self.param_name}"] = base
+
+    def seek(self, step: int) -> None:
+        """Go to the position after `step` calls and set the groups' values for it, as a run up to there would."""
+        self._global_step, self.last_step = step, self._position(step)
+        self._chain.replay()
+
+    def _position(self, step: int) -> int:
+        return -1 if step < self.begin else min(step, self.end - 1) - self.begin
+
+    def _fold(self, bases: list[float]) -> list[float]:
+        if len(bases) == len(self._groups) or not bases:
+            return list(bases)
+        fold = getattr(self.optimizer, "fold", None)
+        folded = fold(bases) if fold is not None else None
+        if folded is None or len(folded) != len(self._groups):
+            raise ValueError(
+                f"{type(self).__name__}: the state has {len(bases)} base values, the optimizer {len(self._groups)} "
+                "groups. Load it into a scheduler of an optimizer built by the same constructor."
+            )
+        return list(folded)
+
+    def _differences(self, shape: dict[str, Any], bases: list[float]) -> dict[str, tuple[Any, Any]]:
+        own = {key: getattr(self, key) for key in shape}
+        different = {key: (shape[key], own[key]) for key in shape if shape[key] != own[key]}
+        if bases and bases != self.base_values:
+            pair = next((old, new) for old, new in zip(bases, self.base_values, strict=True) if old != new)
+            different[f"initial_{self.param_name}"] = pair
+        return different
+
+    # -- construction --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls, *args: Any, epoch_length: int | None = None, begin: float = 0, end: float = INF, **kwargs: Any
+    ) -> ParamScheduler:
+        """A scheduler that counts iterations, from arguments that count epochs.
+
+        Args:
+            *args: positional arguments of the class.
+            epoch_length: iterations in an epoch.
+            begin: in epochs.
+            end: in epochs; the default never ends.
+            **kwargs: the class's other arguments, in epochs.
+
+        Raises:
+            ValueError: `by_epoch=False` was given, or no positive `epoch_length`.
+        """
+        if not kwargs.pop("by_epoch", True):
+            raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
+        if not isinstance(epoch_length, int) or epoch_length <= 0:
+            raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
+        end = end if end == INF else int(end * epoch_length)
+        for key in cls._epoch_keys:
+            if kwargs.get(key) is not None:
+                kwargs[key] = _times(kwargs[key], epoch_length)
+        return cls(*args, begin=int(begin * epoch_length), end=end, by_epoch=False, **kwargs)
+
+    def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
+        name = type(self).__name__
+        if not isinstance(getattr(optimizer, "param_groups", None), list):
+            raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
+        for key, value in (("begin", begin), ("end", end), ("last_step", last_step)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
+        if end <= begin:
+            raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
+        if last_step < -1:
+            raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
+
+    def _base(self, group: dict[str, Any], index: int) -> float:
+        name, initial = self.param_name, f"initial_{self.param_name}"
+        if name not in group:
+            raise KeyError(unknown_key(name, group, f"{type(self).__name__}: an option of parameter group {index}"))
+        if self.last_step == -1:
+            group.setdefault(initial, group[name])
+        elif initial not in group:
+            raise KeyError(
+                f"{initial!r} is not in parameter group {index}: last_step={self.last_step} needs a resumed optimizer"
+            )
+        return float(group[initial])
+
+
+def _times(value: Any, length: int) -> Any:
+    return [item * length for item in value] if isinstance(value, list | tuple) else value * length
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{key}={value!r}: choose one of {', '.join(map(repr, choices))}")
+
+
+def _resume_line(different: dict[str, tuple[Any, Any]], step: int) -> str:
+    pairs = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in different.items())
+    return (
+        f"the checkpoint's schedule differs from the config's ({pairs}); the config's holds from step {step} on "
+        "(resume_schedule='checkpoint' keeps the checkpoint's)"
+    )
