@@ -99,9 +99,9 @@ class TrainBatches:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> list[str]:
-        """Go to a saved position and follow its seed (unless another was chosen). Returns what changed, in words."""
+        """Go to a saved position and follow its seed. Returns what else changed, in words."""
         changes = self.changes(state_dict)
-        if not self.randomness.chosen and state_dict.get("seed") is not None:
+        if state_dict.get("seed") is not None:
             self.follow(int(state_dict["seed"]))
         self.source.load(dict(state_dict.get("position", {})), int(state_dict["iteration"]))
         self._moved(int(state_dict["iteration"]))
@@ -116,6 +116,8 @@ class TrainBatches:
 
     def follow(self, seed: int) -> None:
         """Take another seed."""
+        if seed == self.randomness.seed:
+            return
         self.randomness = replace(self.randomness, seed=seed)
         if isinstance(self.source, IndexedSource):
             self.source.reseed(self.randomness)
@@ -123,9 +125,9 @@ class TrainBatches:
             self.source.randomness = self.randomness
 
     def changes(self, state_dict: dict[str, Any]) -> list[str]:
-        """What differs from the saved run: seed, stream, ranks, batch size, data set."""
+        """What differs from the saved run: stream, ranks, batch size, data set."""
         now = self.state_dict()
-        keys = ["stream", "world_size", "batch_size", "dataset"] + ["seed"] * self.randomness.chosen
+        keys = ["stream", "world_size", "batch_size", "dataset"]
         return [
             f"data: {key} was {state_dict[key]}, now {now[key]}"
             for key in keys

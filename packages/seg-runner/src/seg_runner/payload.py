@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 __all__ = ["Staging", "own", "payload_bytes", "tensors_of", "to_cpu", "to_plain"]
 
 Storage = torch.UntypedStorage
-_PLAIN = (str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
+_PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
 
 
 def to_plain(value: Any, path: str = "") -> Any:

@@ -27,7 +27,7 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
 
     Newest means most finished iterations among the files of the run that `last_checkpoint` belongs to; modification
     times are not trusted. Files that are damaged are named in the log and passed over. Best checkpoints without an
-    optimizer are not resumed from, nor are `interrupted_*` files unless asked for.
+    optimizer are not resumed from, nor are `interrupted` files unless asked for.
 
     Args:
         work_dir: The run's folder.
@@ -58,7 +58,7 @@ def _pointed(folder: Path) -> Path | None:
 
 
 def _files(folder: Path, pointed: Path | None, interrupted: bool) -> list[Path]:
-    skipped = ("best_",) if interrupted else ("best_", "interrupted_")
+    skipped = ("best_",) if interrupted else ("best_", "interrupted")
     files = [path for path in folder.glob("*.pth") if path.is_file() and not path.name.startswith(skipped)]
     if pointed is not None and pointed not in files:
         files.append(pointed)

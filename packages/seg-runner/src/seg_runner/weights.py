@@ -31,6 +31,9 @@ class WeightsReport:
         """Whether every weight found its place."""
         return not (self.missing or self.unexpected or self.mismatched)
 
+    def __str__(self) -> str:
+        return "\n  ".join(self.lines())
+
     def lines(self, limit: int = 20) -> list[str]:
         """The report in words, one finding a line."""
         found = [f"{name}: shape {there} in the file, {here} in the model" for name, there, here in self.mismatched]

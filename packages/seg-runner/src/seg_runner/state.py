@@ -1,0 +1,266 @@
+"""The state of a run as named parts: gathering it for a checkpoint, giving it back, and saying what came back."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from seg_runner.contract import ResumeReport, config_changes, fill_version_changes, versions
+from seg_runner.payload import own
+from seg_runner.weights import load_weights, unwrap, weights_of
+
+__all__ = ["gather_state", "restore_state"]
+
+Schedulers = list[Any] | dict[str, list[Any]] | None
+
+# ---------------------------------------------------------------------------------------------------- gathering
+
+
+def gather_state(runner: Any, *, optimizer: bool = True, schedulers: bool = True) -> dict[str, Any]:
+    """Everything that a run needs to go on, under the reference's keys, and ours beside them.
+
+    Args:
+        runner: The runner; parts that it lacks are left out.
+        optimizer: Whether the optimizer's state (and gradients of an unfinished accumulation) go in.
+        schedulers: Whether the schedulers' states go in.
+    """
+    state: dict[str, Any] = {"meta": _meta(runner), "state_dict": weights_of(runner.model)}
+    state["message_hub"] = runner.message_hub.state_dict()
+    if optimizer and runner.optim_wrapper is not None:
+        state["optimizer"] = runner.optim_wrapper.state_dict()
+        state["grads"] = _open_gradients(runner)
+    if schedulers and runner.param_schedulers:
+        state["param_schedulers"] = _map_schedulers(runner.param_schedulers, lambda one: one.state_dict())
+    state["hooks"] = {name: dict(hook.state_dict()) for name, hook in _stateful_hooks(runner)}
+    loop = runner.train_loop
+    if _is_stateful(loop):
+        state["loop"] = dict(loop.state_dict())
+    if (batches := getattr(loop, "batches", None)) is not None:
+        state["data"] = batches.state_dict(_finished(runner, "iters"))
+    if _is_stateful(runner.visualizer):
+        state["visualizer"] = dict(runner.visualizer.state_dict())
+    return {key: part for key, part in state.items() if part or key in ("state_dict", "message_hub")}
+
+
+def _meta(runner: Any) -> dict[str, Any]:
+    loader = runner.train_dataloader
+    return {
+        "epoch": _finished(runner, "epochs"),
+        "iter": _finished(runner, "iters"),
+        "cfg": config_text(runner.cfg),
+        "seed": runner.seed,
+        "experiment_name": runner.experiment_name,
+        "time": time.strftime("%Y%m%d_%H%M%S", time.localtime()),
+        "dataset_meta": getattr(getattr(loader, "dataset", None), "metainfo", None),
+        "versions": versions(),
+        "world_size": runner.world_size,
+        "run_id": run_id(runner),
+    }
+
+
+def _finished(runner: Any, unit: str) -> int:
+    """Finished counts; inside `after_train_iter` the step that just ended is one of them."""
+    return int(getattr(runner, f"finished_{unit}", getattr(runner, "iter" if unit == "iters" else "epoch")))
+
+
+def run_id(runner: Any) -> str:
+    """A name for this run that stays over resumes, so that files of an older run in the same folder are told apart."""
+    if getattr(runner, "run_id", None) is None:
+        runner.run_id = secrets.token_hex(8)
+    return str(runner.run_id)
+
+
+def config_text(cfg: Any) -> str:
+    """The config as python text; empty where there is none."""
+    if cfg is None:
+        return ""
+    pretty = getattr(cfg, "pretty_text", None)
+    if isinstance(pretty, str):
+        return pretty
+    if isinstance(cfg, Mapping):
+        return "\n".join(f"{key} = {value!r}" for key, value in cfg.items())
+    return str(cfg)
+
+
+def _open_gradients(runner: Any) -> dict[str, torch.Tensor]:
+    """Gradients of an accumulation that a checkpoint cuts in the middle; none where every step ends a window."""
+    should_update = getattr(runner.optim_wrapper, "should_update", None)
+    if getattr(runner.optim_wrapper, "accumulative_counts", None) == 1 or (callable(should_update) and should_update()):
+        return {}
+    named = unwrap(runner.model).named_parameters()
+    return {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+
+
+def _map_schedulers(schedulers: Any, get: Callable[[Any], Any]) -> Any:
+    if isinstance(schedulers, Mapping):
+        return {name: [get(one) for one in group] for name, group in schedulers.items()}
+    return [get(one) for one in schedulers]
+
+
+def _is_stateful(part: Any) -> bool:
+    return callable(getattr(part, "state_dict", None)) and callable(getattr(part, "load_state_dict", None))
+
+
+def _stateful_hooks(runner: Any) -> Iterator[tuple[str, Any]]:
+    """Hooks with state, under their class's name; the second of a class is `Name#2`."""
+    counts: dict[str, int] = {}
+    for hook in runner.hooks:
+        if not _is_stateful(hook):
+            continue
+        name = type(hook).__name__
+        counts[name] = counts.get(name, 0) + 1
+        yield (name if counts[name] == 1 else f"{name}#{counts[name]}"), hook
+
+
+# ---------------------------------------------------------------------------------------------------- restoring
+
+
+def restore_state(
+    runner: Any, checkpoint: dict[str, Any], *, strict: bool = False, resume_data: bool = True
+) -> ResumeReport:
+    """Put a runner where a checkpoint stands; the hooks' `after_load_checkpoint` has run before.
+
+    Args:
+        runner: A runner whose parts are built.
+        checkpoint: From `read_checkpoint`; MMEngine's files lack some parts, and the report says so.
+        strict: Raise unless the resumed run is the same run.
+        resume_data: False: keep all counts, but begin a fresh pass over the data.
+
+    Raises:
+        ValueError: The checkpoint says nothing about where its run stood.
+        ResumeError: With `strict`, when something is not restored or changed without a reason.
+    """
+    meta = checkpoint.get("meta")
+    if not isinstance(meta, Mapping) or "iter" not in meta:
+        raise ValueError("this file has weights but no `meta.iter`, so no run can go on from it; use load_from for it")
+    report = ResumeReport()
+    _restore_place(runner, meta, report)
+    _restore_weights(runner, checkpoint, report)
+    _restore_plain(runner, "message_hub", runner.message_hub, checkpoint, report)
+    _restore_optimizer(runner, checkpoint, report)
+    _restore_schedulers(runner, checkpoint, report)
+    _restore_hooks(runner, checkpoint.get("hooks"), report)
+    _restore_plain(runner, "loop", runner.train_loop, checkpoint, report)
+    _restore_data(runner, checkpoint.get("data"), resume_data, report)
+    _restore_plain(runner, "visualizer", runner.visualizer, checkpoint, report)
+    _compare(runner, meta, report)
+    if strict:
+        report.check()
+    return report
+
+
+def _restore_place(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
+    runner.run_id = meta.get("run_id")
+    seed = meta.get("seed")
+    if isinstance(seed, int) and seed != runner.randomness.seed:
+        if runner.randomness.chosen:
+            report.changed.append(f"randomness.seed: {seed} -> {runner.randomness.seed}; the checkpoint's is used")
+        runner.randomness = replace(runner.randomness, seed=seed)
+    runner.train_loop.seek(int(meta["iter"]), int(meta.get("epoch", 0)))
+    report.restored.append(f"iteration {meta['iter']}, epoch {meta.get('epoch', 0)}")
+
+
+def _restore_weights(runner: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
+    state_dict, name = checkpoint.get("state_dict", {}), "weights"
+    raw = checkpoint.get("ema_state_dict")
+    averages = any("EMAHook" in kind.__name__ for hook in runner.hooks for kind in type(hook).__mro__)
+    if raw and not averages:
+        state_dict = {k.removeprefix("module."): v for k, v in raw.items() if k != "steps"}
+        name = "weights (the raw ones, as this run has no EMAHook)"
+    found = load_weights(runner.model, state_dict)
+    (report.restored if found.whole else report.not_restored).append(name)
+    report.not_restored += found.lines()[1:]
+
+
+def _restore_plain(runner: Any, key: str, part: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
+    if not _is_stateful(part):
+        return
+    if key not in checkpoint:
+        if key == "message_hub":
+            report.not_restored.append(f"{key}: not in the checkpoint")
+        return
+    part.load_state_dict(checkpoint[key])
+    report.restored.append(key.replace("_", " "))
+
+
+def _restore_optimizer(runner: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
+    if runner.optim_wrapper is None:
+        return
+    if "optimizer" not in checkpoint:
+        report.not_restored.append("optimizer: not in the checkpoint")
+        return
+    runner.optim_wrapper.load_state_dict(own(checkpoint["optimizer"]))
+    report.restored.append("optimizer")
+    grads = checkpoint.get("grads") or {}
+    for name, parameter in unwrap(runner.model).named_parameters():
+        if name in grads:
+            parameter.grad = grads[name].clone().to(parameter.device)
+    if grads:
+        report.restored.append("gradients of the unfinished accumulation")
+
+
+def _restore_schedulers(runner: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
+    if not runner.param_schedulers:
+        return
+    saved = checkpoint.get("param_schedulers")
+    if saved is None:
+        report.not_restored.append("schedulers: not in the checkpoint")
+        return
+    mine = _by_name(runner.param_schedulers)
+    theirs = _by_name(saved)
+    if {name: len(group) for name, group in mine.items()} != {name: len(group) for name, group in theirs.items()}:
+        counts = f"{sum(map(len, theirs.values()))} in the checkpoint, {sum(map(len, mine.values()))} in this run"
+        report.not_restored.append(f"schedulers: {counts}")
+        return
+    for name, group in mine.items():
+        for scheduler, state in zip(group, theirs[name], strict=True):
+            scheduler.load_state_dict(own(state))
+    report.restored.append("schedulers")
+
+
+def _by_name(schedulers: Any) -> dict[str, list[Any]]:
+    return dict(schedulers) if isinstance(schedulers, Mapping) else {"": list(schedulers)}
+
+
+def _restore_hooks(runner: Any, saved: Mapping[str, Any] | None, report: ResumeReport) -> None:
+    saved = dict(saved or {})
+    for name, hook in _stateful_hooks(runner):
+        if name in saved:
+            hook.load_state_dict(saved.pop(name))
+            report.restored.append(name)
+        elif hook.state_dict():
+            report.not_restored.append(f"hook {name}: not in the checkpoint")
+    report.not_restored += [f"hook {name}: in the checkpoint, not in this run" for name in saved]
+
+
+def _restore_data(runner: Any, saved: Mapping[str, Any] | None, wanted: bool, report: ResumeReport) -> None:
+    batches = getattr(runner.train_loop, "batches", None)
+    if batches is None:
+        return
+    if not wanted:
+        batches.restart(dict(saved or {"iteration": runner.train_loop.iter}))
+        report.not_restored.append("position in the data: resume_data=False begins a fresh pass")
+        return
+    if saved is None:
+        batches.follow(runner.randomness.seed)
+        batches.seek(runner.train_loop.iter)
+        report.not_restored.append("position in the data: not in the checkpoint, counted from its iteration")
+    else:
+        report.unexplained += batches.load_state_dict(dict(saved))
+        if not batches.notes:
+            report.restored.append("position in the data, random numbers")
+    report.not_restored += batches.notes
+
+
+def _compare(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
+    report.changed += config_changes(str(meta.get("cfg", "")), config_text(runner.cfg))
+    if any(line.split(":")[0].startswith("train_dataloader") for line in report.changed):
+        data = [line for line in report.unexplained if line.startswith("data:")]
+        report.unexplained = [line for line in report.unexplained if line not in data]
+        report.changed += data
+    fill_version_changes(report, meta.get("versions") or {})
