@@ -164,4 +164,6 @@ def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
         stretch = (2.0, 98.0)
     bottom, top = np.percentile(array, stretch)
     spread = max(float(top - bottom), 1e-12)
-    return np.rint(np.clip((array - bottom) / spread, 0.0, 1.0) * 255.0).astype(np.uint8)
+    share = np.clip((array.astype(np.float64) - bottom) / spread, 0.0, 1.0)
+    scaled: Image = np.rint(share * 255.0).astype(np.uint8)
+    return scaled

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, Labels
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette
 
 __all__ = ["blend", "blend_many", "byte_values", "check_alpha", "label_codes", "shown_labels"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 
 __all__ = ["Box", "anchors", "place"]
 

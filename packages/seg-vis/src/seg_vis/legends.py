@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 from seg_vis.overlays import class_names
 from seg_vis.palettes import resolve
 from seg_vis.text import draw_text, text_size

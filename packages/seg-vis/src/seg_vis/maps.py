@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, as_labels, check_same_size, no_nan, to_numpy, to_rgb
 from seg_vis.blend import blend, check_alpha, shown_labels
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 from seg_vis.palettes import resolve
 
 __all__ = ["confidence_map", "contours", "error_map"]

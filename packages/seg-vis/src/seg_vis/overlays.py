@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
+from seg_vis.arrays import Image, Labels, as_labels, check_same_size, to_rgb
 from seg_vis.blend import KEEP, blend, blend_many, byte_values, check_alpha, label_codes, shown_labels
 from seg_vis.labels import anchors, place
 from seg_vis.palettes import Palette, get_classes, resolve
 from seg_vis.text import font_size, tag_size, write_tag
 
-__all__ = ["class_names", "overlay", "write_names"]
+__all__ = ["class_names", "overlay", "paint", "write_names"]
 
 
 def overlay(
@@ -59,13 +59,28 @@ def overlay(
     rgb, plane = to_rgb(image), as_labels(labels)
     check_same_size(rgb, plane)
     colours = resolve(palette, classes)
+    names = class_names(palette, classes, len(colours)) if with_labels else None
     shown = shown_labels(len(colours), ignore_index, only)
+    return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names)
+
+
+def paint(
+    rgb: Image,
+    plane: Labels,
+    colours: Palette,
+    shown: NDArray[np.bool_],
+    alpha: float,
+    ignore_index: int | None,
+    names: Sequence[str] | None = None,
+    font: str = "sans",
+) -> Image:
+    """The picture, from input that is checked already."""
     if len(colours) > KEEP:
-        return blend_many(rgb, plane, colours, check_alpha(alpha), shown)
+        return blend_many(rgb, plane, colours, alpha, shown)
     codes = label_codes(plane, shown, ignore_index)
-    picture = blend(rgb, codes, colours, check_alpha(alpha))
-    if with_labels:
-        write_names(picture, codes, colours, class_names(palette, classes, len(colours)))
+    picture = blend(rgb, codes, colours, alpha)
+    if names is not None:
+        write_names(picture, codes, colours, names, font)
     return picture
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels, to_rgb
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 from seg_vis.maps import error_map
 from seg_vis.overlays import overlay
 from seg_vis.text import draw_text, font_size, text_size

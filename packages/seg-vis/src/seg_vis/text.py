@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image
-from seg_vis.cv import load_cv2
+from seg_vis.libraries import load_cv2
 
 __all__ = ["draw_text", "font_size", "readable_on", "tag_size", "text_size", "write_tag"]
 

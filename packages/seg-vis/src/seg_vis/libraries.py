@@ -1,10 +1,11 @@
-"""OpenCV, imported at the first drawing, with an error that says what to install."""
+"""OpenCV and optional libraries, imported at first use, with errors that say what to install."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-__all__ = ["load_cv2"]
+__all__ = ["load_cv2", "load_library"]
 
 MISSING = """\
 seg-vis draws with OpenCV, and Python could not import it: {error}
@@ -32,3 +33,15 @@ def load_cv2() -> Any:
         text = MISSING_LIBRARY if ".so" in str(error) else MISSING
         raise ImportError(text.format(error=error)) from error
     return cv2
+
+
+def load_library(module: str, package: str, install: str) -> Any:
+    """A module of an optional library.
+
+    Raises:
+        ImportError: it is not installed; the message says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{package} is not installed: pip install {install}") from error

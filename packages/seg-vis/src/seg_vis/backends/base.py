@@ -1,0 +1,88 @@
+"""What every backend is: six methods, all of which may do nothing."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["BaseVisBackend", "config_dict", "config_text", "plain_number"]
+
+
+class BaseVisBackend:
+    """A place for pictures and scalars. Override what your service can take; the rest does nothing.
+
+    Nothing has to derive from this class: any object with these methods is a backend.
+
+    Args:
+        save_dir: folder for local files; None where there are none.
+
+    Example:
+        >>> class Printer(BaseVisBackend):
+        ...     def add_scalar(self, name, value, step=0, **kwargs):
+        ...         print(step, name, value)
+        >>> Printer().add_scalars({"loss": 0.5}, step=3)
+        3 loss 0.5
+    """
+
+    def __init__(self, save_dir: str | None = None) -> None:
+        self._save_dir = save_dir
+
+    @property
+    def experiment(self) -> Any:
+        """The object of the service's own library; by default this backend."""
+        return self
+
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        """Keep the resolved config."""
+
+    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+        """Keep the model's graph."""
+
+    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+        """Keep an H x W x 3 uint8 RGB picture."""
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Keep one number."""
+
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Keep several numbers of one step."""
+        for name, value in scalar_dict.items():
+            self.add_scalar(name, value, step, **kwargs)
+
+    def close(self) -> None:
+        """Everything is written when this returns."""
+
+
+def plain_number(value: Any) -> int | float | None:
+    """A number from a Python, numpy or tensor scalar; None from anything else."""
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if hasattr(value, "item") and getattr(value, "size", None) is not None:
+        count = value.numel() if hasattr(value, "numel") else value.size
+        return plain_number(value.item()) if count == 1 else None
+    return None
+
+
+def config_dict(config: Any) -> dict[str, Any]:
+    """A config as a plain dict."""
+    if hasattr(config, "to_dict"):
+        return dict(config.to_dict())
+    return dict(config)
+
+
+def config_text(config: Any) -> str:
+    """A config as text: what its `dump()` gives, or `name = value` lines."""
+    if hasattr(config, "dump"):
+        return str(config.dump())
+    if isinstance(config, Mapping):
+        return "".join(f"{name} = {value!r}\n" for name, value in config.items())
+    return str(config)

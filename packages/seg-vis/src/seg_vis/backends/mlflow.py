@@ -1,0 +1,195 @@
+"""MLflowVisBackend: an MLflow run, local or on a server, within MLflow's limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seg_vis.arrays import to_rgb
+from seg_vis.backends.base import BaseVisBackend, config_dict, config_text, plain_number
+from seg_vis.files import encode
+from seg_vis.libraries import load_library
+
+__all__ = ["MLflowVisBackend"]
+
+INSTALL = '"seg-vis[mlflow]"'
+KEY_LENGTH = 250
+VALUE_LENGTH = 500
+SUFFIXES = (".json", ".log", ".py", "yaml")
+
+
+class MLflowVisBackend(BaseVisBackend):
+    """Scalars, pictures, parameters and files in an MLflow run.
+
+    Names are cut and cleaned to what MLflow takes, long values shortened, steps kept for pictures too.
+
+    Args:
+        save_dir: folder of the local store, where there is no other.
+        exp_name: the experiment; `Default` without it.
+        run_name: the run.
+        tags: tags of the run.
+        params: parameters of the run.
+        tracking_uri: the store; without it the one in `MLFLOW_TRACKING_URI`, else a local one in `save_dir`.
+        artifact_suffix: files of the config's `work_dir` with these endings are kept at the end.
+        tracked_config_keys: which top-level keys of the config become parameters; all without it.
+        artifact_location: where a new experiment keeps its files.
+
+    Raises:
+        ImportError: at first use, where mlflow is not installed.
+
+    Example:
+        >>> backend = MLflowVisBackend("out/vis_data", exp_name="roads")          # writes nothing yet
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        exp_name: str | None = None,
+        run_name: str | None = None,
+        tags: dict[str, str] | None = None,
+        params: dict[str, Any] | None = None,
+        tracking_uri: str | None = None,
+        artifact_suffix: Sequence[str] | str = SUFFIXES,
+        tracked_config_keys: Iterable[str] | None = None,
+        artifact_location: str | None = None,
+    ) -> None:
+        super().__init__(str(save_dir))
+        self._exp_name = exp_name or "Default"
+        self._run_name = run_name
+        self._tags = dict(tags or {})
+        self._params = dict(params or {})
+        self._tracking_uri = tracking_uri
+        self._suffixes = (artifact_suffix,) if isinstance(artifact_suffix, str) else tuple(artifact_suffix)
+        self._tracked = None if tracked_config_keys is None else set(tracked_config_keys)
+        self._artifact_location = artifact_location
+        self._client: Any = None
+        self._run_id: str | None = None
+        self._work_dir: str | None = None
+
+    @property
+    def experiment(self) -> Any:
+        """The `MlflowClient`; the run is made at first use."""
+        if self._client is None:
+            self._client = self._start()
+        return self._client
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        self.experiment  # noqa: B018
+        return str(self._run_id)
+
+    def _start(self) -> Any:
+        tracking = load_library("mlflow.tracking", "mlflow", INSTALL)
+        folder = Path(str(self._save_dir)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = self._tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        client = tracking.MlflowClient(tracking_uri=uri or local_store(folder))
+        if self._run_id is not None:
+            client.update_run(self._run_id, status="RUNNING")
+            return client
+        found = client.get_experiment_by_name(self._exp_name)
+        location = self._artifact_location or (None if uri else (folder / "mlartifacts").as_uri())
+        if found is None:
+            number = client.create_experiment(self._exp_name, artifact_location=location)
+        else:
+            number = found.experiment_id
+        run = client.create_run(number, run_name=self._run_name, tags=self._tags)
+        self._run_id = str(run.info.run_id)
+        log_params(client, self._run_id, self._params)
+        return client
+
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        """The config as parameters and as the file `config.py`."""
+        values = config_dict(config)
+        tracked = {key: values[key] for key in values if self._tracked is None or key in self._tracked}
+        self._work_dir = values.get("work_dir")
+        log_params(self.experiment, self.run_id, flatten(tracked))
+        self.experiment.log_text(self.run_id, config_text(config), "config.py")
+
+    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+        """One picture, kept as `<name>_<step>.png`."""
+        path = Path(f"{clean(name)}_{step}.png")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, path.name)
+            file.write_bytes(encode(to_rgb(image)))
+            where = path.parent.as_posix()
+            self.experiment.log_artifact(self.run_id, str(file), None if where == "." else where)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """One number."""
+        self.add_scalars({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Several numbers of one step; `step` in the dict is taken as the step."""
+        numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
+        at = int(numbers.pop("step", None) or step)
+        for name, number in numbers.items():
+            if number is not None:
+                self.experiment.log_metric(self.run_id, clean(name), number, step=at)
+
+    def close(self) -> None:
+        """Keep the files of the work folder and end the run."""
+        if self._client is None:
+            return
+        for file in self._files_to_keep():
+            self._client.log_artifact(self.run_id, str(file))
+        self._client.set_terminated(self.run_id)
+        self._client = None
+
+    def _files_to_keep(self) -> list[Path]:
+        if self._work_dir is None or not Path(self._work_dir).is_dir():
+            return []
+        store = Path(str(self._save_dir)).resolve() / "mlartifacts"
+        files = (path for path in Path(self._work_dir).resolve().rglob("*") if path.is_file())
+        return sorted(path for path in files if path.name.endswith(self._suffixes) and store not in path.parents)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The id of the run, so that a resumed training goes on with it."""
+        return {} if self._run_id is None else {"run_id": self._run_id}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on with the run of a checkpoint, unless one has started."""
+        if self._client is None and state_dict.get("run_id"):
+            self._run_id = str(state_dict["run_id"])
+
+
+def local_store(folder: Path) -> str:
+    """A database file where SQLAlchemy is installed (MLflow gives up its folder store), else the folder."""
+    if importlib.util.find_spec("sqlalchemy") is not None:
+        return f"sqlite:///{folder / 'mlflow.db'}"
+    return folder.as_uri()
+
+
+def clean(name: str) -> str:
+    """A name as MLflow takes it: letters, digits, `_ - . / :` and blanks, relative, at most 250 characters."""
+    parts = [part for part in re.sub(r"[^\w\-. /:]", "_", name).split("/") if part not in ("", ".", "..")]
+    return "/".join(parts)[:KEY_LENGTH] or "_"
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as `a.b.0` names."""
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        items = enumerate(value)  # type: ignore[assignment]
+    else:
+        return {prefix: value}
+    return {k: v for key, item in items for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
+    """Send parameters, those that the run does not have yet, a hundred at a time."""
+    entities = load_library("mlflow.entities", "mlflow", INSTALL)
+    present = client.get_run(run_id).data.params
+    rows = {clean(key): str(value)[:VALUE_LENGTH] for key, value in params.items() if key}
+    new = [entities.Param(key, value) for key, value in rows.items() if key not in present]
+    for start in range(0, len(new), 100):
+        client.log_batch(run_id, params=new[start : start + 100])

@@ -1,0 +1,159 @@
+"""WandbVisBackend: Weights & Biases, with its own segmentation masks and steps that are respected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seg_vis.arrays import as_labels, to_rgb
+from seg_vis.backends.base import BaseVisBackend, config_dict, plain_number
+from seg_vis.libraries import load_library
+
+__all__ = ["WandbVisBackend"]
+
+INSTALL = '"seg-vis[wandb]"'
+
+
+class WandbVisBackend(BaseVisBackend):
+    """Scalars, pictures and masks in a Weights & Biases run, online or offline (`WANDB_MODE=offline`).
+
+    The run starts with the first scalar or picture, so that a resumed training can say before which run it goes on
+    with. Every row carries `step`, and `define_metric` makes it the x axis of all of them.
+
+    Args:
+        save_dir: folder for the run's files, unless `init_kwargs` names one.
+        init_kwargs: arguments of `wandb.init`.
+        define_metric_cfg: `{metric: summary}`, or a list of arguments of `define_metric`.
+        commit: whether each call is a row of its own.
+        log_code_name: name under which the code is kept.
+        watch_kwargs: arguments of `wandb.watch` for `add_graph`.
+        native_masks: send the image and its label maps, which the web page can switch on and off, rather than
+            the drawn picture.
+
+    Raises:
+        ImportError: at first use, where wandb is not installed.
+
+    Example:
+        >>> backend = WandbVisBackend("out/vis_data", init_kwargs=dict(project="roads", mode="offline"))
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        init_kwargs: dict[str, Any] | None = None,
+        define_metric_cfg: dict[str, str] | list[dict[str, Any]] | None = None,
+        commit: bool | None = True,
+        log_code_name: str | None = None,
+        watch_kwargs: dict[str, Any] | None = None,
+        native_masks: bool = True,
+    ) -> None:
+        super().__init__(str(save_dir))
+        self._init_kwargs = dict(init_kwargs or {})
+        self._define_metric_cfg = define_metric_cfg
+        self._commit = commit
+        self._log_code_name = log_code_name
+        self._watch_kwargs = dict(watch_kwargs or {})
+        self._native_masks = native_masks
+        self._run: Any = None
+        self._run_id: str | None = self._init_kwargs.get("id")
+        self._config: dict[str, Any] = {}
+        self._allow_val_change = bool(self._init_kwargs.get("allow_val_change", False))
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; started at first use."""
+        if self._run is None:
+            self._run = self._start()
+        return self._run
+
+    def _start(self) -> Any:
+        wandb = load_library("wandb", "wandb", INSTALL)
+        arguments = {"dir": self._save_dir, **self._init_kwargs}
+        if self._run_id is not None:
+            arguments = {"resume": "allow", **arguments, "id": self._run_id}
+        Path(arguments["dir"]).mkdir(parents=True, exist_ok=True)
+        run = wandb.init(**arguments)
+        self._run_id = str(run.id)
+        run.define_metric("step")
+        run.define_metric("*", step_metric="step")
+        for metric in metrics_to_define(self._define_metric_cfg):
+            run.define_metric(**metric)
+        if self._config:
+            run.config.update(self._config, allow_val_change=self._allow_val_change or bool(run.resumed))
+        if self._log_code_name is not None:
+            run.log_code(name=self._log_code_name)
+        return run
+
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        """Keep the config; it is sent when the run starts, or at once if it has."""
+        load_library("wandb", "wandb", INSTALL)
+        self._config = plain(config_dict(config))
+        if self._run is not None:
+            self._run.config.update(self._config, allow_val_change=True)
+
+    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+        """Watch the model's gradients and parameters."""
+        self.experiment.watch(model, **self._watch_kwargs)
+
+    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+        """One picture."""
+        wandb = load_library("wandb", "wandb", INSTALL)
+        self._log({name: wandb.Image(to_rgb(image))}, step)
+
+    def add_masks(self, name: str, image: Any, masks: Mapping[str, Any], classes: Sequence[str], step: int = 0) -> bool:
+        """One image with its label maps as native masks; False where the drawn picture is wanted instead."""
+        if not self._native_masks:
+            return False
+        wandb = load_library("wandb", "wandb", INSTALL)
+        names = {**dict(enumerate(classes)), 255: "ignored"} if len(classes) < 256 else dict(enumerate(classes))
+        content = {key: {"mask_data": as_labels(mask), "class_labels": names} for key, mask in masks.items()}
+        self._log({name: wandb.Image(to_rgb(image), masks=content)}, step)
+        return True
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """One number."""
+        self.add_scalars({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Several numbers of one step."""
+        numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
+        self._log({k: v for k, v in numbers.items() if v is not None}, int(numbers.get("step") or step))
+
+    def _log(self, row: dict[str, Any], step: int) -> None:
+        self.experiment.log({**row, "step": step}, commit=self._commit)
+
+    def close(self) -> None:
+        """Finish the run; W&B uploads what is left."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The id of the run, so that a resumed training goes on with it."""
+        return {} if self._run_id is None else {"run_id": self._run_id}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on with the run of a checkpoint; an `id` in `init_kwargs` wins, a run that has started stays."""
+        if self._run is None and "id" not in self._init_kwargs and state_dict.get("run_id"):
+            self._run_id = str(state_dict["run_id"])
+
+
+def metrics_to_define(config: dict[str, str] | list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Arguments of `define_metric`, one dict a metric."""
+    if config is None:
+        return []
+    if isinstance(config, Mapping):
+        return [{"name": name, "summary": summary, "step_metric": "step"} for name, summary in config.items()]
+    return [{"step_metric": "step", **item} for item in config]
+
+
+def plain(value: Any) -> Any:
+    """Configs as dicts, lists and simple values (classes and functions by name)."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -1,0 +1,125 @@
+"""Colours and line styles by the names that matplotlib users write."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["colour", "colour_list", "dashes", "spread"]
+
+Colour = tuple[int, int, int]
+NAMES: dict[str, Colour] = {
+    "b": (0, 0, 255),
+    "g": (0, 128, 0),
+    "r": (255, 0, 0),
+    "c": (0, 191, 191),
+    "m": (191, 0, 191),
+    "y": (191, 191, 0),
+    "k": (0, 0, 0),
+    "w": (255, 255, 255),
+    "black": (0, 0, 0),
+    "blue": (0, 0, 255),
+    "brown": (165, 42, 42),
+    "cyan": (0, 255, 255),
+    "gold": (255, 215, 0),
+    "gray": (128, 128, 128),
+    "green": (0, 128, 0),
+    "grey": (128, 128, 128),
+    "indigo": (75, 0, 130),
+    "lime": (0, 255, 0),
+    "magenta": (255, 0, 255),
+    "maroon": (128, 0, 0),
+    "navy": (0, 0, 128),
+    "olive": (128, 128, 0),
+    "orange": (255, 165, 0),
+    "pink": (255, 192, 203),
+    "purple": (128, 0, 128),
+    "red": (255, 0, 0),
+    "teal": (0, 128, 128),
+    "turquoise": (64, 224, 208),
+    "violet": (238, 130, 238),
+    "white": (255, 255, 255),
+    "yellow": (255, 255, 0),
+}
+STYLES = {"-": (), "solid": (), "--": (6, 4), "dashed": (6, 4), ":": (1, 3), "dotted": (1, 3), "-.": (6, 3, 1, 3)}
+
+
+def colour(value: Any) -> Colour | None:
+    """An RGB colour from a name, `#rrggbb` or three numbers from 0 to 255; None from `"none"`.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> colour("orange"), colour("#0a0b0c"), colour((1, 2, 3)), colour("none")
+        ((255, 165, 0), (10, 11, 12), (1, 2, 3), None)
+    """
+    if isinstance(value, str):
+        if value == "none":
+            return None
+        if re.fullmatch("#[0-9a-fA-F]{6}", value):
+            return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+        if value in NAMES:
+            return NAMES[value]
+        near = difflib.get_close_matches(value, NAMES, n=2)
+        raise ValueError(f"no colour is called {value!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}")
+    numbers = tuple(int(part) for part in value)
+    if len(numbers) != 3 or not all(0 <= part <= 255 for part in numbers):
+        raise ValueError(f"a colour is a name, '#rrggbb' or three numbers from 0 to 255, got {value!r}")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def colour_list(value: Any, count: int) -> list[Colour | None]:
+    """One colour for each of `count` things: one for all, or a list."""
+    single = isinstance(value, str) or (
+        len(value) == 3 and all(np.isscalar(part) for part in value) and not texts(value)
+    )
+    return [colour(item) for item in spread(value if not single else [value] * count, count, "colours")]
+
+
+def texts(value: Sequence[Any]) -> bool:
+    """Whether these are colour names rather than the parts of one colour."""
+    return isinstance(value[0], str)
+
+
+def spread(value: Any, count: int, name: str) -> list[Any]:
+    """One value for each of `count` things.
+
+    Raises:
+        ValueError: a list of another length.
+    """
+    if isinstance(value, str | int | float | dict) or value is None:
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise ValueError(f"{name}: {len(values)} values for {count} things; give one for all or one for each")
+    return values
+
+
+def dashes(points: NDArray[np.float64], style: str, width: float) -> list[NDArray[np.float64]]:
+    """The pieces of an open line that a style draws.
+
+    Raises:
+        ValueError: a style that is none of `-`, `--`, `:`, `-.`.
+    """
+    if style not in STYLES:
+        raise ValueError(f"a line style is one of {', '.join(map(repr, STYLES))}, got {style!r}")
+    pattern = STYLES[style]
+    if not pattern:
+        return [points]
+    lengths = np.hypot(*np.diff(points, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(lengths)])
+    pieces, start, turn = [], 0.0, 0
+    while start < along[-1]:
+        end = min(start + pattern[turn % len(pattern)] * max(width, 1.0), along[-1])
+        if turn % 2 == 0:
+            inner = points[(along > start) & (along < end)]
+            ends = [[np.interp(at, along, points[:, axis]) for axis in (0, 1)] for at in (start, end)]
+            pieces.append(np.concatenate([[ends[0]], inner, [ends[1]]]))
+        start, turn = end, turn + 1
+    return pieces

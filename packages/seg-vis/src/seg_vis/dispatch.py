@@ -1,0 +1,128 @@
+"""The backends of one visualizer: made from configs, called one by one, a failing one reported and tried again."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from seg_vis.writer import Writer
+
+__all__ = ["Dispatch", "make_backends"]
+
+GROUP = "seg_engine.vis_backends"
+Log = logging.getLogger
+
+
+def make_backends(backends: Any, save_dir: str | None) -> dict[str, Any]:
+    """Backends by name, from a config, an object, or a list of them.
+
+    Raises:
+        TypeError: something else.
+        ValueError: two of one name, or a `type` that is not known.
+    """
+    items = [] if backends is None else backends if isinstance(backends, list | tuple) else [backends]
+    made: dict[str, Any] = {}
+    for item in items:
+        name, backend = make_backend(item, save_dir)
+        if name in made:
+            raise ValueError(f"two backends are called {name!r}: give one of them another `name`")
+        if backend is not None:
+            made[name] = backend
+    return made
+
+
+def make_backend(item: Any, save_dir: str | None) -> tuple[str, Any]:
+    """Name and object; the object is None where a folder is needed and nobody gave one."""
+    if not isinstance(item, Mapping):
+        if isinstance(item, str | bytes | int | float):
+            raise TypeError(f"a backend is a dict with `type` or an object, got {item!r}")
+        return type(item).__name__, item
+    arguments = dict(item)
+    kind = find_class(arguments.pop("type", None))
+    name = str(arguments.pop("name", kind.__name__))
+    if arguments.get("save_dir") is None:
+        arguments["save_dir"] = None if save_dir is None else str(Path(save_dir, "vis_data"))
+    if arguments["save_dir"] is None and needs_folder(kind):
+        Log("seg_vis").warning("%s needs a save_dir and has none: it is left out", name)
+        return name, None
+    return name, kind(**arguments)
+
+
+def needs_folder(kind: Any) -> bool:
+    """Whether the class cannot be made without `save_dir`."""
+    parameter = inspect.signature(kind).parameters.get("save_dir")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def find_class(kind: Any) -> Any:
+    """A class, or the one that an installed package offers under this name."""
+    if callable(kind):
+        return kind
+    if not isinstance(kind, str):
+        raise TypeError(f"a backend's `type` must be a class or a name, got {kind!r}")
+    if kind == "NeptuneVisBackend":
+        raise ValueError("Neptune's service has ended: take LocalVisBackend, WandbVisBackend or MLflowVisBackend")
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if kind in known:
+        return known[kind].load()
+    near = difflib.get_close_matches(kind, known, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise ValueError(f"no backend is called {kind!r}{hint} Known: {', '.join(sorted(known))}")
+
+
+class Dispatch:
+    """Calls every backend; one that fails is reported once, tried again at the next call, and never stops a run.
+
+    A library that is not installed is an error all the same: nothing would ever reach such a backend.
+    """
+
+    def __init__(self, backends: dict[str, Any]) -> None:
+        self.backends = backends
+        self.writer: Writer | None = None
+        self._failures: dict[str, int] = {}
+        self._locks = {name: threading.RLock() for name in backends}
+
+    def each(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of every backend that has it."""
+        for name, backend in list(self.backends.items()):
+            if hasattr(backend, method):
+                self.guarded(name, lambda b=backend: getattr(b, method)(*args, **kwargs))  # type: ignore[misc]
+
+    def later(self, job: Callable[[], None]) -> None:
+        """Run a job on the writer's thread, or now where there is none."""
+        if self.writer is None:
+            job()
+        else:
+            self.writer.put(job)
+
+    def guarded(self, name: str, call: Callable[[], Any]) -> None:
+        """One call of one backend."""
+        try:
+            with self._locks[name]:
+                call()
+        except ImportError:
+            if threading.current_thread() is threading.main_thread():
+                raise
+            self._report(name)
+        except Exception:
+            self._report(name)
+        else:
+            if missed := self._failures.pop(name, 0):
+                Log("seg_vis").warning("backend %s works again; %d calls before this one were lost", name, missed)
+
+    def _report(self, name: str) -> None:
+        self._failures[name] = self._failures.get(name, 0) + 1
+        if self._failures[name] == 1:
+            text = "backend %s failed; the run goes on and tries it again, the other backends get everything"
+            Log("seg_vis").warning(text, name, exc_info=True)
+
+    def flush(self) -> None:
+        """Return when nothing is waiting to be written."""
+        if self.writer is not None:
+            self.writer.wait()

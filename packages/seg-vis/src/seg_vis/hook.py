@@ -1,0 +1,220 @@
+"""SegVisualizationHook: pictures of predictions while a run validates or tests."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seg_vis.arrays import Image, to_numpy, to_rgb
+from seg_vis.files import read_image
+from seg_vis.protocols import Position
+from seg_vis.ranks import first_process
+from seg_vis.samples import field, image_path
+
+__all__ = ["SegVisualizationHook"]
+
+
+class SegVisualizationHook:
+    """Draws samples of every `interval`-th batch of validation and test, never in training.
+
+    A hook by shape: it needs no base class and no other package of ours. A picture that cannot be read or drawn is
+    reported and left out; the run goes on. Pictures are written by a thread of their own, all of them before the
+    pass ends.
+
+    Args:
+        draw: whether to do anything.
+        interval: every so many batches, each sample of the batch.
+        show: open windows too; the backends still get everything.
+        wait_time: seconds that a window stays; 0 waits for a key.
+        backend_args: options for reading images from addresses such as `s3://...` (fsspec).
+        file_client_args: old spelling of `backend_args`.
+        samples: instead of every `interval`-th batch, this many samples, chosen by `seed`, the same at every pass.
+        max_pictures: at most so many pictures a pass.
+        seed: chooses `samples`.
+        order: channel order of images that the batch holds; `"bgr"` for MMSegmentation's dict batches and `"rgb"`
+            for others where it is None.
+        background: write pictures on a thread of their own.
+
+    Raises:
+        ValueError: an interval or a count below 1, or both spellings of `backend_args`.
+
+    Example:
+        >>> hook = SegVisualizationHook(draw=True, interval=1, samples=8)
+        >>> hook.every_n_inner_iters(batch_idx=3, n=2)
+        True
+    """
+
+    priority = "NORMAL"
+
+    def __init__(
+        self,
+        draw: bool = False,
+        interval: int = 50,
+        show: bool = False,
+        wait_time: float = 0.0,
+        backend_args: dict[str, Any] | None = None,
+        *,
+        file_client_args: dict[str, Any] | None = None,
+        samples: int | None = None,
+        max_pictures: int | None = None,
+        seed: int = 0,
+        order: str | None = None,
+        background: bool = True,
+    ) -> None:
+        for name, value in (("interval", interval), ("samples", samples), ("max_pictures", max_pictures)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
+        if backend_args is not None and file_client_args is not None:
+            raise ValueError("file_client_args is the old name of backend_args: give one of them")
+        self.draw = draw
+        self.interval = interval
+        self.show = show
+        self.wait_time = wait_time
+        self.backend_args = backend_args if backend_args is not None else file_client_args
+        self.samples = samples
+        self.max_pictures = max_pictures
+        self.seed = seed
+        self.order = order
+        self.background = background
+        self._visualizer: Any = None
+        self._chosen: set[int] | None = None
+        self._seen = 0
+        self._drawn = 0
+
+    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
+        """Whether this is the n-th batch of the pass, or a multiple."""
+        return (batch_idx + 1) % n == 0 if n > 0 else False
+
+    def before_run(self, runner: Position) -> None:
+        """Take the run's visualizer."""
+        self._visualizer = runner.visualizer
+        if self.draw and self.background and hasattr(self._visualizer, "write_in_background"):
+            self._visualizer.write_in_background()
+
+    def before_val_epoch(self, runner: Position) -> None:
+        """A new pass: choose the samples, forget the counts."""
+        self._begin(runner, "val")
+
+    def before_test_epoch(self, runner: Position) -> None:
+        """A new pass: choose the samples, forget the counts."""
+        self._begin(runner, "test")
+
+    def after_val_iter(
+        self, runner: Position, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        """Draw the samples of this batch, if it is its turn."""
+        self._after_iter(runner, batch_idx, data_batch, outputs, mode="val")
+
+    def after_test_iter(
+        self, runner: Position, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        """Draw the samples of this batch, if it is its turn."""
+        self._after_iter(runner, batch_idx, data_batch, outputs, mode="test")
+
+    def after_val_epoch(self, runner: Position, metrics: Any = None) -> None:
+        """Wait until the pictures of this pass are written."""
+        self._flush()
+
+    def after_test_epoch(self, runner: Position, metrics: Any = None) -> None:
+        """Wait until the pictures of this pass are written."""
+        self._flush()
+
+    def _begin(self, runner: Position, mode: str) -> None:
+        self._seen = self._drawn = 0
+        self._visualizer = runner.visualizer
+        if self.samples is not None:
+            self._chosen = choose(self.samples, pass_length(runner, mode), self.seed)
+
+    def _flush(self) -> None:
+        if self.draw and hasattr(self._visualizer, "flush"):
+            self._visualizer.flush()
+
+    def _after_iter(
+        self, runner: Position, batch_idx: int, data_batch: Any, outputs: Sequence[Any] | None, mode: str
+    ) -> None:
+        """Draw every sample of the batch that is wanted."""
+        if not self.draw or not outputs or not first_process():
+            return
+        if self._visualizer is None or batch_idx == 0:
+            self._begin(runner, mode)
+        for position, sample in enumerate(outputs):
+            if self._wanted(batch_idx, self._seen + position):
+                self._draw_one(runner, data_batch, position, sample, mode)
+        self._seen += len(outputs)
+
+    def _wanted(self, batch_idx: int, number: int) -> bool:
+        if self.max_pictures is not None and self._drawn >= self.max_pictures:
+            return False
+        if self._chosen is not None:
+            return number in self._chosen
+        return self.every_n_inner_iters(batch_idx, self.interval)
+
+    def _draw_one(self, runner: Position, data_batch: Any, position: int, sample: Any, mode: str) -> None:
+        path = image_path(sample)
+        name = f"{mode}_{os.path.basename(path) if path else self._seen + position}"
+        try:
+            self._visualizer.add_datasample(
+                name,
+                self._source(data_batch, position, sample, path),
+                data_sample=sample,
+                show=self.show,
+                wait_time=self.wait_time,
+                step=runner.iter,
+            )
+            self._drawn += 1
+        except Exception as error:
+            log = getattr(runner, "logger", None) or logging.getLogger("seg_vis")
+            log.warning("no picture of %s: %s: %s", path or name, type(error).__name__, error)
+
+    def _source(self, data_batch: Any, position: int, sample: Any, path: str | None) -> Image:
+        """The image: from the batch where it is still there as it was read, else from its file."""
+        held = held_image(data_batch, position)
+        bgr = isinstance(data_batch, Mapping) if self.order is None else self.order == "bgr"
+        order = "bgr" if bgr else "rgb"
+        if held is not None and (path is None or as_read(held, sample)):
+            return to_rgb(held, order=order)
+        if path is None:
+            raise ValueError("neither the sample has an img_path nor the batch the image")
+        return read_image(path, self.backend_args)
+
+
+def choose(count: int, total: int | None, seed: int) -> set[int]:
+    """Positions of the samples to draw: a seeded choice, or the first ones where the length is not known."""
+    if total is None or total <= count:
+        return set(range(count))
+    return {int(number) for number in np.random.default_rng(seed).choice(total, count, replace=False)}
+
+
+def pass_length(runner: Any, mode: str) -> int | None:
+    """How many samples this process sees in a pass; None where nothing says."""
+    loader = getattr(runner, f"{mode}_dataloader", None)
+    try:
+        return -(-len(loader.dataset) // int(getattr(runner, "world_size", 1)))  # type: ignore[union-attr]
+    except (AttributeError, TypeError):
+        return None
+
+
+def held_image(data_batch: Any, position: int) -> Any:
+    """The image at a position of a batch: `inputs` of a dict, or the first of a pair; None where there is none."""
+    images = data_batch.get("inputs") if isinstance(data_batch, Mapping) else None
+    if images is None and isinstance(data_batch, list | tuple) and data_batch:
+        images = data_batch[0]
+    try:
+        image = images[position]  # type: ignore[index]
+    except (TypeError, IndexError, KeyError):
+        return None
+    return image if hasattr(image, "shape") and len(image.shape) in (2, 3) else None
+
+
+def as_read(image: Any, sample: Any) -> bool:
+    """Whether a batch's image is still as it was in the file: bytes, in the size of the labels."""
+    labels = next((x for x in (field(sample, f"{side}_sem_seg") for side in ("pred", "gt")) if x is not None), None)
+    if labels is None or "uint8" not in str(image.dtype):
+        return False
+    shape = to_numpy(image).shape
+    sides = shape[-2:] if len(shape) == 2 or shape[0] in (1, 3, 4) else shape[:2]
+    return tuple(sides) == tuple(labels.shape[-2:])

@@ -1,0 +1,289 @@
+"""Visualizer: draws into one picture, and hands pictures and numbers to its backends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from seg_vis import primitives
+from seg_vis.arrays import Image, to_rgb
+from seg_vis.dispatch import Dispatch, make_backends
+from seg_vis.featmaps import feature_map
+from seg_vis.ranks import first_process_only
+from seg_vis.text import font_size
+from seg_vis.windows import show_window
+from seg_vis.writer import Writer
+
+__all__ = ["Visualizer"]
+
+
+class Visualizer:
+    """A picture to draw in, and backends to send pictures, numbers and the config to.
+
+    In a distributed run only the first process does anything. A backend that fails is reported once and tried again;
+    it never stops the run.
+
+    Args:
+        name: name of the visualizer.
+        image: a first picture, as for `set_image`.
+        vis_backends: a backend, a config with `type`, or a list of them.
+        save_dir: folder; backends that name none of their own write into its sub-folder `vis_data`.
+        fig_save_cfg: taken and not used (MMEngine draws with matplotlib).
+        fig_show_cfg: taken and not used.
+        font: `"sans"` or the path of a font file, for languages that OpenCV's own fonts lack.
+
+    Example:
+        >>> import numpy as np
+        >>> canvas = Visualizer(image=np.zeros((20, 20, 3), np.uint8))
+        >>> _ = canvas.draw_bboxes(np.array([[4, 4, 15, 15]]), edge_colors="w")
+        >>> canvas.get_image().max()
+        np.uint8(204)
+    """
+
+    def __init__(
+        self,
+        name: str = "visualizer",
+        image: Any = None,
+        vis_backends: Any = None,
+        save_dir: str | None = None,
+        fig_save_cfg: Mapping[str, Any] | None = None,
+        fig_show_cfg: Mapping[str, Any] | None = None,
+        *,
+        font: str = "sans",
+    ) -> None:
+        self.name = name
+        self.font = font
+        self._dataset_meta: dict[str, Any] | None = None
+        self._image: Image | None = None
+        self._vis_backends = make_backends(vis_backends, None if save_dir is None else str(save_dir))
+        self._dispatch = Dispatch(self._vis_backends)
+        if image is not None:
+            self.set_image(image)
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """`classes` and `palette` of the data set; the loops of a run set it."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: Mapping[str, Any] | None) -> None:
+        self._dataset_meta = None if meta is None else dict(meta)
+
+    # -- the picture -------------------------------------------------------------------------------------------
+
+    @first_process_only
+    def set_image(self, image: Any) -> None:
+        """Take a picture to draw in (any form that `to_rgb` takes); the caller's array stays as it is."""
+        self._image = np.array(to_rgb(image))
+
+    @first_process_only
+    def get_image(self) -> Image:
+        """The picture, H x W x 3 uint8 RGB."""
+        return self._canvas()
+
+    def _canvas(self) -> Image:
+        if self._image is None:
+            raise ValueError("there is no picture yet: call set_image(image) first")
+        return self._image
+
+    @first_process_only
+    def show(
+        self,
+        drawn_img: Any = None,
+        win_name: str = "image",
+        wait_time: float = 0.0,
+        continue_key: str = " ",
+        backend: str = "cv2",
+    ) -> None:
+        """Open a window until a key, its closing, or the end of `wait_time` seconds (0: for ever).
+
+        Raises:
+            RuntimeError: no screen, or the headless OpenCV.
+            ValueError: another backend than `cv2` (`matplotlib` is taken and means the same).
+        """
+        if backend not in ("cv2", "matplotlib"):
+            raise ValueError(f"backend must be 'cv2', got {backend!r}")
+        show_window(self._canvas() if drawn_img is None else to_rgb(drawn_img), win_name, wait_time, continue_key)
+
+    @first_process_only
+    def draw_points(
+        self, positions: Any, colors: Any = "g", marker: str | None = None, sizes: Any = None
+    ) -> Visualizer:
+        """Dots at (x, y); `sizes` are areas in square pixels."""
+        primitives.points(self._canvas(), positions, colors, marker, sizes)
+        return self
+
+    @first_process_only
+    def draw_texts(
+        self,
+        texts: Any,
+        positions: Any,
+        font_sizes: Any = None,
+        colors: Any = "g",
+        vertical_alignments: Any = "top",
+        horizontal_alignments: Any = "left",
+        font_families: Any = "sans-serif",
+        bboxes: Any = None,
+        **font_properties: Any,
+    ) -> Visualizer:
+        """Texts at (x, y), in pixels; `bboxes=dict(facecolor=...)` puts a box behind. Fonts: see `font`."""
+        canvas = self._canvas()
+        style = {
+            "colors": colors,
+            "vertical_alignments": vertical_alignments,
+            "horizontal_alignments": horizontal_alignments,
+            "bboxes": bboxes,
+            "font": self.font,
+        }
+        sizes = font_size(*canvas.shape[:2]) if font_sizes is None else font_sizes
+        primitives.texts(canvas, texts, positions, sizes, style)
+        return self
+
+    @first_process_only
+    def draw_lines(
+        self, x_datas: Any, y_datas: Any, colors: Any = "g", line_styles: Any = "-", line_widths: Any = 2
+    ) -> Visualizer:
+        """Lines from (x[0], y[0]) to (x[1], y[1]); both N x 2."""
+        xs, ys = primitives.coordinates(x_datas, 2, "x_datas"), primitives.coordinates(y_datas, 2, "y_datas")
+        if xs.shape != ys.shape:
+            raise ValueError(f"x_datas and y_datas must have one shape, got {xs.shape} and {ys.shape}")
+        primitives.lines(self._canvas(), np.stack([xs, ys], axis=-1), colors, line_styles, line_widths)
+        return self
+
+    @first_process_only
+    def draw_circles(
+        self,
+        center: Any,
+        radius: Any,
+        edge_colors: Any = "g",
+        line_styles: Any = "-",
+        line_widths: Any = 2,
+        face_colors: Any = "none",
+        alpha: float = 0.8,
+    ) -> Visualizer:
+        """Circles with centres (x, y) and radii in pixels."""
+        primitives.circles(
+            self._canvas(), center, radius, outline(edge_colors, line_styles, line_widths, face_colors), alpha
+        )
+        return self
+
+    @first_process_only
+    def draw_bboxes(
+        self,
+        bboxes: Any,
+        edge_colors: Any = "g",
+        line_styles: Any = "-",
+        line_widths: Any = 2,
+        face_colors: Any = "none",
+        alpha: float = 0.8,
+    ) -> Visualizer:
+        """Boxes as x1, y1, x2, y2.
+
+        Raises:
+            ValueError: a box whose end lies before its start.
+        """
+        boxes = primitives.coordinates(bboxes, 4, "bboxes")
+        if (boxes[:, 2:] < boxes[:, :2]).any():
+            raise ValueError("bboxes must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2")
+        corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        return self.draw_polygons(list(corners), edge_colors, line_styles, line_widths, face_colors, alpha)
+
+    @first_process_only
+    def draw_polygons(
+        self,
+        polygons: Any,
+        edge_colors: Any = "g",
+        line_styles: Any = "-",
+        line_widths: Any = 2,
+        face_colors: Any = "none",
+        alpha: float = 0.8,
+    ) -> Visualizer:
+        """Polygons, one M x 2 array each (or a list of them)."""
+        shapes = polygons if isinstance(polygons, list | tuple) else [polygons]
+        corners = [primitives.coordinates(shape, 2, "polygons") for shape in shapes]
+        primitives.polygons(self._canvas(), corners, outline(edge_colors, line_styles, line_widths, face_colors), alpha)
+        return self
+
+    @first_process_only
+    def draw_binary_masks(self, binary_masks: Any, colors: Any = "g", alphas: Any = 0.8) -> Visualizer:
+        """Tint where boolean masks, (N,) H x W, are true."""
+        primitives.masks(self._canvas(), binary_masks, colors, alphas)
+        return self
+
+    draw_featmap = staticmethod(feature_map)
+
+    # -- the backends ------------------------------------------------------------------------------------------
+
+    def get_backend(self, name: str) -> Any:
+        """A backend by its name (its class's, unless its config gives another); None where there is none."""
+        return self._vis_backends.get(name)
+
+    @first_process_only
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        """Send the config to every backend."""
+        self._dispatch.each("add_config", config, **kwargs)
+
+    @first_process_only
+    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+        """Send the model to every backend."""
+        self._dispatch.each("add_graph", model, data_batch, **kwargs)
+
+    @first_process_only
+    def add_image(self, name: str, image: Any, step: int = 0) -> None:
+        """Send a picture (any form that `to_rgb` takes) to every backend."""
+        picture = to_rgb(image)
+        if self._dispatch.writer is not None and picture is image:
+            picture = picture.copy()
+        self._dispatch.later(lambda: self._dispatch.each("add_image", name, picture, step))
+
+    @first_process_only
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Send one number to every backend."""
+        self._dispatch.each("add_scalar", name, value, step, **kwargs)
+
+    @first_process_only
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Send several numbers of one step to every backend."""
+        self._dispatch.each("add_scalars", scalar_dict, step, file_path, **kwargs)
+
+    def add_datasample(self, *args: Any, **kwargs: Any) -> None:
+        """Draw a sample; what that means is for subclasses to say."""
+
+    def write_in_background(self, queue_size: int = 8) -> None:
+        """From now on pictures are encoded and written by a thread of their own; at most `queue_size` wait."""
+        if self._dispatch.writer is None:
+            self._dispatch.writer = Writer(queue_size)
+
+    def flush(self) -> None:
+        """Return when every picture is written."""
+        self._dispatch.flush()
+
+    def close(self) -> None:
+        """Write what is waiting, then close every backend; a later call opens them again."""
+        self._dispatch.flush()
+        self._dispatch.each("close")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What backends need to go on where they were, such as the id of a run; plain values only."""
+        states = {n: b.state_dict() for n, b in self._vis_backends.items() if hasattr(b, "state_dict")}
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Hand each backend its state; names that are not here any more are passed over."""
+        for name, state in state_dict.items():
+            if hasattr(self._vis_backends.get(name), "load_state_dict"):
+                self._vis_backends[name].load_state_dict(state)
+
+
+def outline(edge_colors: Any, line_styles: Any, line_widths: Any, face_colors: Any) -> dict[str, Any]:
+    """The four things that say how a shape looks."""
+    return {
+        "edge_colors": edge_colors,
+        "line_styles": line_styles,
+        "line_widths": line_widths,
+        "face_colors": face_colors,
+    }
