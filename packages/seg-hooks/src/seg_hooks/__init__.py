@@ -20,6 +20,7 @@ from seg_hooks.param_scheduler import ParamSchedulerHook
 from seg_hooks.removed import NaiveVisualizationHook, NPUProfilerHook
 from seg_hooks.runtime_info import RuntimeInfoHook
 from seg_hooks.sampler_seed import DistSamplerSeedHook
+from seg_hooks.state import TrainState
 
 __all__ = [
     "BaseAveragedModel",
@@ -39,5 +40,6 @@ __all__ = [
     "RuntimeInfoHook",
     "StochasticWeightAverage",
     "SyncBuffersHook",
+    "TrainState",
     "__version__",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from decimal import Decimal
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -118,7 +120,7 @@ class EMAHook(Hook):
         """Make `state_dict` the average and `ema_state_dict` the raw weights, by reference, without a copy."""
         weights = checkpoint["state_dict"]
         other = clean_keys(self._average(runner).module.state_dict())
-        exchanged = {name: _like(other.get(clean_key(name), value), value) for name, value in weights.items()}
+        exchanged = _with_values(weights, {name: other.get(clean_key(name), value) for name, value in weights.items()})
         if self._steps() == 0:
             averaged, raw = weights, weights
         else:
@@ -142,7 +144,7 @@ class EMAHook(Hook):
         raw = {name.removeprefix("module."): value for name, value in saved.items()}
         averaged = checkpoint["state_dict"]
         self._load(runner, averaged, steps)
-        checkpoint["state_dict"] = {name: raw.get(name, value) for name, value in averaged.items()}
+        checkpoint["state_dict"] = _with_values(averaged, raw)
 
     def give_back(self) -> None:
         """Put the raw weights back where the average is in the model; else nothing."""
@@ -215,8 +217,15 @@ def clean_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {clean_key(name): value for name, value in state.items()}
 
 
-def _like(value: Any, other: Any) -> Any:
-    return value.to(other.device) if isinstance(value, Tensor) and isinstance(other, Tensor) else value
+def _with_values(weights: dict[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same state dict (order, device, versions of modules) with other values."""
+    result = copy.copy(weights)
+    for name, old in weights.items():
+        value = values.get(name, old)
+        if isinstance(value, Tensor) and isinstance(old, Tensor):
+            value = value.to(old.device)
+        result[name] = value
+    return result
 
 
 def _begin_iter(begin_iter: int, start_iters: int | None) -> int:
@@ -239,7 +248,8 @@ def _average_options(ema_cls: Any, options: dict[str, Any], decay: float | None)
     if decay is not None:
         if "momentum" in options:
             raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
-        options["momentum"] = 1 - number("EMAHook", "decay", decay, above=0, below=1)
+        decay = number("EMAHook", "decay", decay, above=0, below=1)
+        options["momentum"] = float(1 - Decimal(repr(decay)))
     allowed = allowed_options(ema_cls.__init__)
     if allowed is not None:
         own = ["strict_load", "begin_iter", "begin_epoch", "start_iters", "decay"]

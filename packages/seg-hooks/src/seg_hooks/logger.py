@@ -94,7 +94,7 @@ class LoggerHook(Hook):
             runner.logger.info("Exp name: %s", runner.message_hub.get_info("experiment_name"))
         tags, text = runner.log_record("train", batch_idx)
         runner.logger.info(text)
-        self._send(runner, _complete(tags, "train", step, runner.epoch), step)
+        self._send(runner, _complete(tags, "train", step, _epoch_now(runner)), step)
 
     def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """A line of progress."""
@@ -210,12 +210,17 @@ def plain(value: Any) -> Any:
 
 
 def _complete(tags: Mapping[str, Any], mode: str, iteration: int, epoch: int) -> dict[str, Any]:
-    """A record with its place: epochs count from 1 while training, as in the line of text."""
+    """A record with its place."""
     record = dict(tags)
-    record.setdefault("epoch", epoch + 1 if mode == "train" else epoch)
+    record.setdefault("epoch", epoch)
     record.setdefault("iter", iteration)
     record.setdefault("mode", mode)
     return record
+
+
+def _epoch_now(runner: _Runner) -> int:
+    """The epoch under way, from 1; 0 in iteration loops."""
+    return runner.epoch + 1 if runner.max_epochs > 1 else runner.epoch
 
 
 def _json_name(runner: _Runner) -> str:

@@ -1,0 +1,114 @@
+"""ScalarStore: the last values of each scalar and facts about a run; nothing waits for a device until it is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["ScalarStore"]
+
+
+class ScalarStore:
+    """Keeps the last `window` values of each scalar; a tensor stays where it is until somebody reads it."""
+
+    def __init__(self, window: int = 100) -> None:
+        self.window = window
+        self.scalars: dict[str, deque[Any]] = {}
+        self.runtime_info: dict[str, Any] = {}
+        self._session: set[str] = set()
+
+    def update_scalar(self, name: str, value: Any, count: int = 1, resumed: bool = True) -> None:
+        """Add a value: a number, or a tensor or array with one element."""
+        if isinstance(value, Tensor):
+            value = value.detach()
+            if value.numel() != 1:
+                raise ValueError(f"scalar {name!r} is a tensor of shape {tuple(value.shape)}; give one number.")
+        try:
+            self.scalars[name].append(value)
+        except KeyError:
+            self.scalars[name] = deque([value], maxlen=self.window)
+
+    def update_scalars(self, values: Mapping[str, Any], resumed: bool = True) -> None:
+        """Add several values."""
+        for name, value in values.items():
+            self.update_scalar(name, value)
+
+    def get_scalar(self, name: str) -> list[float]:
+        """The last values of one scalar."""
+        return self.read([name])[name]
+
+    def read(self, names: Iterable[str], last: int | None = None) -> dict[str, list[float]]:
+        """The last values of these scalars as floats, brought over in one transfer per device."""
+        chosen = {name: list(self.scalars[name])[-(last or self.window) :] for name in names}
+        waiting = [value for values in chosen.values() for value in values if isinstance(value, Tensor)]
+        numbers = iter(_transfer(waiting))
+        return {
+            name: [next(numbers) if isinstance(value, Tensor) else float(value) for value in values]
+            for name, values in chosen.items()
+        }
+
+    def forget(self, prefix: str) -> None:
+        """Drop the scalars whose name begins so."""
+        for name in [name for name in self.scalars if name.startswith(prefix)]:
+            del self.scalars[name]
+
+    def update_info(self, name: str, value: Any, resumed: bool = True) -> None:
+        """Set a fact; one that is not `resumed` stays out of checkpoints."""
+        self.runtime_info[name] = value
+        if not resumed:
+            self._session.add(name)
+
+    def update_info_dict(self, values: Mapping[str, Any], resumed: bool = True) -> None:
+        """Set several facts."""
+        for name, value in values.items():
+            self.update_info(name, value, resumed)
+
+    def get_info(self, name: str, default: Any = None) -> Any:
+        """A fact, or the default."""
+        return self.runtime_info.get(name, default)
+
+    def pop_info(self, name: str, default: Any = None) -> Any:
+        """Take a fact out."""
+        return self.runtime_info.pop(name, default)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain lists and values, in the layout of MMEngine's message hub."""
+        infos = {name: value for name, value in self.runtime_info.items() if name not in self._session}
+        return {
+            "log_scalars": self.read(self.scalars),
+            "runtime_info": {name: value for name, value in infos.items() if is_plain(value)},
+            "resumed_keys": {},
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over values and facts."""
+        for name, values in state_dict["log_scalars"].items():
+            if isinstance(values, list | tuple):
+                self.scalars[name] = deque(map(float, values), maxlen=self.window)
+        self.runtime_info.update(state_dict["runtime_info"])
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value may stand in a checkpoint: numbers, text, None, and lists and dicts of these."""
+    if isinstance(value, Mapping):
+        return type(value) is dict and all(isinstance(key, str) and is_plain(one) for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _transfer(tensors: list[Tensor]) -> list[float]:
+    """All values in order; one transfer for each device."""
+    by_device: dict[torch.device, list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        by_device.setdefault(tensor.device, []).append(index)
+    values = [0.0] * len(tensors)
+    for indices in by_device.values():
+        row = torch.stack([tensors[index].reshape(()).float() for index in indices]).tolist()
+        for index, value in zip(indices, row, strict=True):
+            values[index] = value
+    return values
