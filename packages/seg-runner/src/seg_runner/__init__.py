@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from seg_runner.__about__ import __version__
 from seg_runner.adapter import LogitsModel
+from seg_runner.eval_loops import TestLoop, ValLoop
 from seg_runner.evaluation import Evaluator
 from seg_runner.iou_metric import IoUMetric
 from seg_runner.log_processor import LogProcessor
+from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from seg_runner.message_hub import MessageHub
 from seg_runner.preprocess import SegDataPreProcessor
+from seg_runner.runner import Runner
 from seg_runner.samples import PixelData, SegDataSample
 
 __all__ = [
+    "EpochBasedTrainLoop",
     "Evaluator",
     "IoUMetric",
+    "IterBasedTrainLoop",
     "LogProcessor",
     "LogitsModel",
     "MessageHub",
     "PixelData",
+    "Runner",
     "SegDataPreProcessor",
     "SegDataSample",
+    "TestLoop",
+    "ValLoop",
     "__version__",
 ]

@@ -117,6 +117,7 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Let the run's handlers write it."""
         if self._target.isEnabledFor(record.levelno):
+            record.name = self._target.name
             self._target.handle(record)
 
 

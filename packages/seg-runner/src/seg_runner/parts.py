@@ -41,7 +41,8 @@ class Parts(TypedDict, total=False):
     sync_bn: str | None  # 'torch': BatchNorm becomes SyncBatchNorm where there are several processes
     # The run.
     resume: bool | str
-    strict_resume: bool
+    strict_resume: bool  # anything that is not restored is an error
+    resume_data: bool  # False: a fresh pass over the data
     skip_checks: bool
     log_interval: int  # of the plain lines, where no LoggerHook is registered
     checkpoint: Any  # dict(async_=True, on_full='stop'): how files are written
@@ -84,6 +85,7 @@ DEFAULTS: Parts = {
     "sync_bn": None,
     "resume": False,
     "strict_resume": False,
+    "resume_data": True,
     "skip_checks": False,
     "log_interval": 50,
     "checkpoint": None,

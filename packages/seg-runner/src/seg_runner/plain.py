@@ -19,6 +19,7 @@ class PlainWrapper:
         self.optimizer = optimizer
         self.grad_norm: torch.Tensor | None = None
         self.inner_count = 0
+        self.accumulative_counts = 1
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from seg_runner import wrap
-from seg_runner.checkpoint import find_resumable, read_checkpoint
+from seg_runner.checkpoint import read_checkpoint
 from seg_runner.errors import add_note
+from seg_runner.resumable import find_resumable
 from seg_runner.signals import exit_code
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
@@ -84,7 +85,9 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
     runner.resuming = True
     try:
         runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        report = restore_state(runner, checkpoint, strict=runner.parts["strict_resume"])
+        report = restore_state(
+            runner, checkpoint, strict=runner.parts["strict_resume"], resume_data=runner.parts["resume_data"]
+        )
     except Exception as error:
         add_note(error, f"while resuming from {found}")
         raise
@@ -118,15 +121,16 @@ def load_for_evaluation(runner: Any) -> None:
 
 
 def save_interrupted(runner: Any, mode: str, error: Exception) -> None:
-    """After an exception in training: what is there, as `interrupted.pth`, which is resumed only when asked for."""
+    """After an exception in training: what is there, as `interrupted_iter_N.pth`, resumed only when asked for."""
     if mode != "train" or not runner.finished_iters:
         return
     try:
-        save(runner, runner.work_dir / "interrupted.pth", optimizer=True, schedulers=True)
+        path = runner.work_dir / f"interrupted_iter_{runner.finished_iters}.pth"
+        save(runner, path, optimizer=True, schedulers=True)
         runner.saver.wait()
-        add_note(error, f"the state before it is in {runner.work_dir / 'interrupted.pth'} (resume=<that path> goes on)")
+        add_note(error, f"the state is in {path} (resume={str(path)!r} goes on from there)")
     except Exception as second:  # the first error is the one to report
-        add_note(error, f"(saving interrupted.pth failed too: {second!r})")
+        add_note(error, f"(saving what was there failed too: {second!r})")
 
 
 def stop_for_signal(runner: Any, name: str) -> None:

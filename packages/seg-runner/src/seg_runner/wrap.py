@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from seg_runner.errors import did_you_mean
+from seg_runner.weights import unwrap
 
 __all__ = [
     "checkpoint_activations",
@@ -22,17 +23,6 @@ __all__ = [
     "unwrap",
     "use_channels_last",
 ]
-
-
-def unwrap(model: Any) -> Any:
-    """The model itself, out of DDP, `torch.compile` and other wrappers that keep it in `module` or `_orig_mod`."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
 
 
 def init_weights(model: Any) -> None:
