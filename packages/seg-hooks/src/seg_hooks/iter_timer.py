@@ -84,7 +84,9 @@ class IterTimerHook(Hook):
         self._tick(runner, batch_idx, "test")
 
     def after_val(self, runner: _Runner) -> None:
-        """Go on timing the training from here."""
+        """Go on timing the training from here; what was written before is over."""
+        self._saved = False
+        runner.message_hub.pop_info("pause", 0.0)
         self._last = time.perf_counter()
 
     def _begin_pass(self, loader: Any) -> None:
