@@ -1,0 +1,246 @@
+"""The builtins and methods that a config may call: a fixed table by exact type, never `getattr`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from string import Formatter
+from typing import Any
+
+from seg_registry.config_dict import ConfigDict, Draft, thaw
+from seg_registry.errors import LimitError, UnsafeConfigError
+from seg_registry.limits import Budget, text_of, whole
+
+__all__ = ["BUILTINS", "METHODS", "MUTATING", "check_spec", "items_of", "text"]
+
+
+def items_of(values: Any, budget: Budget) -> list[Any]:
+    """The elements of an iterable value as a list, paid for before it is made."""
+    if not isinstance(values, str | bytes | list | tuple | dict | set | frozenset | range):
+        raise TypeError(f"{type(values).__name__} cannot be iterated over")
+    budget.spend(_length(values))
+    return list(values)
+
+
+def _length(values: Any) -> int:
+    try:
+        return len(values)
+    except OverflowError:
+        raise LimitError("a range of more than 2**63 numbers") from None
+
+
+def text(value: Any, budget: Budget) -> str:
+    """`str(value)`, its length bounded before it is made."""
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return str(whole(value))
+    text_of(32 * budget.spend_on(value))
+    result = str(value)
+    text_of(len(result))
+    return result
+
+
+def check_spec(spec: str) -> None:
+    """Refuse a format specification that makes long strings."""
+    if any(len(digits) > 3 for digits in re.findall(r"\d+", spec)) or "{" in spec:
+        raise LimitError(f"the format specification {spec!r} asks for more than 999 characters")
+
+
+def _sum(budget: Budget, values: Any, start: Any = 0) -> Any:
+    from ast import Add
+
+    from seg_registry.operators import binary
+
+    if isinstance(start, str | bytes):
+        raise TypeError("sum() cannot add strings; use ''.join()")
+    for each in items_of(values, budget):
+        start = binary(Add, start, each, budget)
+    return start
+
+
+def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(budget: Budget, *values: Any, **options: Any) -> Any:
+        _only(options, "default")
+        for each in values:
+            budget.spend_on(each)
+        return function(*(items_of(values[0], budget),) if len(values) == 1 else values, **options)
+
+    return call
+
+
+def _only(options: dict[str, Any], *names: str) -> None:
+    for name in options:
+        if name not in names:
+            raise UnsafeConfigError(f"the argument {name}= of this call is not evaluated")
+
+
+def _sorted(budget: Budget, values: Any, **options: Any) -> list[Any]:
+    _only(options, "reverse")
+    for _ in range(len(bin(_length(values)))):  # each of the log2(n) rounds compares about n values
+        budget.spend_on(values)
+    return sorted(items_of(values, budget), **options)
+
+
+def _set(budget: Budget, values: Any = ()) -> set[Any]:
+    items = items_of(values, budget)
+    budget.spend_on_keys(len(items))
+    return set(items)
+
+
+def _round(budget: Budget, number: Any, ndigits: Any = None) -> Any:
+    if isinstance(ndigits, int) and abs(ndigits) > 400:
+        raise LimitError("rounding to more than 400 digits")
+    if not isinstance(number, int | float):
+        raise TypeError(f"cannot round {type(number).__name__}")
+    return round(number, ndigits)
+
+
+def _int(budget: Budget, value: Any = 0, base: Any = None) -> int:
+    if isinstance(value, str | bytes) and len(value) > 4000:
+        raise LimitError("int() of more than 4,000 characters")
+    return whole(int(value) if base is None else int(value, base))
+
+
+def _float(budget: Budget, value: Any = 0.0) -> float:
+    if isinstance(value, str | bytes) and len(value) > 4000:
+        raise LimitError("float() of more than 4,000 characters")
+    return float(value)
+
+
+def _zip(budget: Budget, *values: Any, **options: Any) -> list[Any]:
+    _only(options, "strict")
+    return list(zip(*[items_of(each, budget) for each in values], **options))
+
+
+def _reversed(budget: Budget, values: Any) -> list[Any]:
+    if isinstance(values, set | frozenset):
+        raise TypeError("a set has no order to reverse")
+    return items_of(values, budget)[::-1]
+
+
+def _dict(budget: Budget, *args: Any, **kwargs: Any) -> Draft:
+    if len(args) > 1:
+        raise TypeError(f"dict expected at most 1 argument, got {len(args)}")
+    result = Draft()
+    for each in args:
+        _merge_in(budget, result, each)
+    _merge_in(budget, result, kwargs)
+    return result
+
+
+def _merge_in(budget: Budget, table: Any, other: Any) -> None:
+    """Plain `dict.update`, with the marks of the other dict where it has any."""
+    if not isinstance(other, dict):
+        budget.spend_on(other)
+        other = Draft(items_of(other, budget))
+    budget.spend_on_keys(len(other))
+    dict.update(table, other)
+
+
+BUILTINS: dict[str, Callable[..., Any]] = {
+    "dict": _dict,
+    "list": lambda budget, values=(): items_of(values, budget),
+    "tuple": lambda budget, values=(): tuple(items_of(values, budget)),
+    "set": _set,
+    "sum": _sum,
+    "range": lambda budget, *bounds: range(*bounds),
+    "len": lambda budget, values: _length(values),
+    "enumerate": lambda budget, values, start=0: list(enumerate(items_of(values, budget), start)),
+    "int": _int,
+    "float": _float,
+    "str": lambda budget, value="": text(value, budget),
+    "bool": lambda budget, value=False: bool(value),
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "abs": lambda budget, number: abs(number),
+    "round": _round,
+    "zip": _zip,
+    "sorted": _sorted,
+    "reversed": _reversed,
+}
+
+
+def _update(budget: Budget, table: Any, *args: Any, **kwargs: Any) -> None:
+    """Values of a base are updated key by key, as a ConfigDict is; dicts made in the file as plain dicts are."""
+    if isinstance(table, ConfigDict):
+        for each in (*args, kwargs):
+            budget.spend_on(each)
+            table.update(each)
+    else:
+        for each in (*args, kwargs):
+            _merge_in(budget, table, each)
+
+
+def _merge(budget: Budget, table: Any, other: Any) -> None:
+    if not isinstance(table, ConfigDict):
+        raise UnsafeConfigError("merge() is a method of values that come from a base only")
+    budget.spend_on(other)
+    table.merge(other)
+
+
+def _copy(budget: Budget, value: Any) -> Any:
+    budget.spend(len(value))
+    if isinstance(value, Draft):
+        return Draft(value, file=value._file_, marks=value._marks_)
+    return value.copy()
+
+
+def _pop(budget: Budget, value: Any, *args: Any) -> Any:
+    return value.pop(*args)
+
+
+def _join(budget: Budget, glue: str, values: Iterable[Any]) -> str:
+    parts = items_of(values, budget)
+    text_of(sum(len(glue) + len(each) for each in parts if isinstance(each, str)))
+    return glue.join(parts)
+
+
+def _format(budget: Budget, pattern: str, *args: Any, **kwargs: Any) -> str:
+    size = len(pattern)
+    values = [text(each, budget) for each in (*args, *kwargs.values())]
+    longest = max((len(each) for each in values), default=0)
+    for _, field, spec, _ in Formatter().parse(pattern):
+        if field is None:
+            continue
+        if field and not field.isidentifier() and not field.isdigit():
+            raise UnsafeConfigError(f"the format field {field!r} reads into an object; only plain fields are evaluated")
+        if field.startswith("__"):
+            raise UnsafeConfigError(f"the format field {field!r} is not evaluated")
+        check_spec(spec or "")
+        size += longest + (1000 if spec else 0)
+    text_of(size)
+    return pattern.format(*args, **kwargs)
+
+
+def _extend(budget: Budget, value: list[Any], more: Any) -> None:
+    value.extend(items_of(more, budget))
+
+
+_TABLE_METHODS: dict[str, Callable[..., Any]] = {
+    "update": _update,
+    "merge": _merge,
+    "pop": _pop,
+    "copy": _copy,
+    "items": lambda budget, value: [pair for pair in value.items() if budget.spend(1) is None],
+    "keys": lambda budget, value: items_of(value, budget),
+    "values": lambda budget, value: [each for each in value.values() if budget.spend(1) is None],
+}
+METHODS: dict[type, dict[str, Callable[..., Any]]] = {
+    Draft: _TABLE_METHODS,
+    ConfigDict: _TABLE_METHODS,
+    list: {
+        "append": lambda budget, value, each: value.append(each),
+        "extend": _extend,
+        "pop": _pop,
+        "copy": _copy,
+    },
+    set: {"copy": _copy, "update": lambda budget, value, more: value.update(_set(budget, more))},
+    str: {"format": _format, "join": _join},
+}
+MUTATING = frozenset({"update", "merge", "append", "extend", "pop"})
+
+
+def rebuilt(value: Any) -> Any:
+    """A value of a base as the child's own: a copy that it may change."""
+    return thaw(value, value._path_) if isinstance(value, ConfigDict) else value

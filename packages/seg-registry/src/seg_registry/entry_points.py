@@ -1,0 +1,38 @@
+"""Names that installed packages offer through entry points: looking one up imports one module."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["entries", "installed_as"]
+
+
+@lru_cache(maxsize=4)
+def _all(path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Every entry point of our groups, by group and name; read once for each import path."""
+    from importlib.metadata import distributions
+
+    groups: dict[str, dict[str, Any]] = {}
+    for entry in (entry for each in distributions() for entry in each.entry_points):
+        if entry.group.startswith("seg_engine."):
+            groups.setdefault(entry.group, {}).setdefault(entry.name, entry)
+    return groups
+
+
+def entries(group: str) -> dict[str, Any]:
+    """Name -> entry point of one group."""
+    return _all(tuple(sys.path)).get(group, {}) if group else {}
+
+
+@lru_cache(maxsize=64)
+def installed_as(package: str) -> bool:
+    """Whether an import package belongs to an installed distribution (a folder that merely lies about does not)."""
+    from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return package in packages_distributions()
+    return True

@@ -1,0 +1,48 @@
+"""Config text by suffix: Python, JSON, YAML, TOML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seg_registry.config_dict import plain
+from seg_registry.dump import dotted_name, python_text
+from seg_registry.errors import ConfigError
+
+__all__ = ["write_text"]
+
+
+def write_text(table: dict[Any, Any], suffix: str) -> str:
+    """A config in the format of a suffix; JSON and TOML have no tuples and no sets, they become lists."""
+    if suffix == ".json":
+        import json
+
+        return json.dumps(plain(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
+    if suffix in (".yaml", ".yml"):
+        return _yaml_text(table)
+    if suffix == ".toml":
+        from seg_registry.toml_text import toml_text
+
+        return toml_text(plain(table))
+    if suffix not in (".py", ""):
+        raise ConfigError(f"a config is written as .py, .json, .yaml, .yml or .toml, not {suffix}")
+    return python_text(table)
+
+
+def _fallback(value: Any) -> Any:
+    return sorted(value, key=repr) if isinstance(value, set | frozenset) else dotted_name(value)
+
+
+def _yaml_text(table: dict[Any, Any]) -> str:
+    from seg_registry.data_formats import yaml_module
+
+    yaml = yaml_module()
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(
+        tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:python/tuple", list(value))
+    )
+    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(dotted_name(value)))
+    return str(yaml.dump(plain(table), Dumper=Dumper, sort_keys=False, allow_unicode=True))

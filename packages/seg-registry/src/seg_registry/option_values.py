@@ -1,0 +1,132 @@
+"""The text of one override as a value: `KEY=VALUE` as MMEngine reads it, with what it gets wrong put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from seg_registry.errors import OverrideError
+
+__all__ = ["DELETE", "parse_options", "parse_value"]
+
+_MAX_DEPTH = 50
+_CLOSING = {"(": ")", "[": "]"}
+
+
+class _Delete:
+    """The value of `key=`: the key goes away."""
+
+    def __repr__(self) -> str:
+        return "<deleted>"
+
+    def __reduce__(self) -> str:
+        return "DELETE"
+
+
+DELETE = _Delete()
+
+
+def parse_options(options: Iterable[str]) -> dict[str, Any]:
+    """`KEY=VALUE` texts as a dict for `Config.merge_from_dict`; the later one wins.
+
+    >>> parse_options(["lr=1e-3", "model.name='a b'", "scales=(1,2),(3,4)", "classes[0]=sky"])
+    {'lr': 0.001, 'model.name': 'a b', 'scales': [(1, 2), (3, 4)], 'classes.0': 'sky'}
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        key = key.strip().replace("[", ".").replace("]", "")
+        if not equals or not key.lstrip("+"):
+            raise OverrideError(f"{option!r} is not of the form KEY=VALUE")
+        parsed.pop(key, None)
+        parsed[key] = parse_value(value) if value.strip() else DELETE
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """One value: number, bool, None, quoted or bare string, list `[1,2]` or `1,2`, tuple `(1,2)`, nested.
+
+    >>> parse_value("1,2"), parse_value("(1,)"), parse_value("'1'"), parse_value("hello world")
+    ([1, 2], (1,), '1', 'hello world')
+    """
+    return _value(text.strip(), text, 0)
+
+
+def _value(text: str, whole: str, depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise OverrideError(f"brackets nested more than {_MAX_DEPTH} deep in {whole[:60]!r}")
+    if _is_quoted(text):
+        return text[1:-1]
+    if "," not in text and not _is_enclosed(text):
+        return _scalar(text)
+    if _is_enclosed(text):
+        items = [_value(part, whole, depth + 1) for part in _split(text[1:-1], whole)]
+        return tuple(items) if text[0] == "(" else items
+    parts = _split(text, whole)
+    if len(parts) == 1 and not text.endswith(","):
+        return text
+    return [_value(part, whole, depth + 1) for part in parts]
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) >= 2 and text[0] in "'\"" and text.find(text[0], 1) == len(text) - 1
+
+
+def _is_enclosed(text: str) -> bool:
+    """Whether one pair of brackets goes round the whole text."""
+    if len(text) < 2 or text[0] not in _CLOSING or text[-1] != _CLOSING[text[0]]:
+        return False
+    depth = 0
+    for position, (char, _) in enumerate(_outside_quotes(text)):
+        depth += (char in "([") - (char in ")]")
+        if depth == 0:
+            return position == len(text) - 1
+    return False
+
+
+def _outside_quotes(text: str) -> Sequence[tuple[str, bool]]:
+    """Each character, those inside quotes as a blank; a quote counts only where a value begins and only if closed."""
+    shown: list[tuple[str, bool]] = []
+    position, begins = 0, True
+    while position < len(text):
+        char = text[position]
+        end = text.find(char, position + 1) if begins and char in "'\"" else -1
+        if end > 0:
+            shown += [(" ", True)] * (end + 1 - position)
+            position, begins = end + 1, False
+            continue
+        shown.append((char, False))
+        begins = char in ",([" or (begins and char == " ")
+        position += 1
+    return shown
+
+
+def _split(text: str, whole: str) -> list[str]:
+    """The text cut at the commas that lie in no brackets and no quotes; a comma at the end adds nothing."""
+    if not text.strip():
+        return []
+    parts, start, open_brackets = [], 0, []
+    for position, (char, _) in enumerate(_outside_quotes(text)):
+        if char in _CLOSING:
+            open_brackets.append(_CLOSING[char])
+        elif char in ")]" and (not open_brackets or open_brackets.pop() != char):
+            raise OverrideError(f"unbalanced brackets in {whole!r}; put quotes round a text that has brackets")
+        elif char == "," and not open_brackets:
+            parts.append(text[start:position].strip())
+            start = position + 1
+    if open_brackets:
+        raise OverrideError(f"unbalanced brackets in {whole!r}; put quotes round a text that has brackets")
+    last = text[start:].strip()
+    return [*parts, last] if last else parts
+
+
+def _scalar(text: str) -> Any:
+    text = text.strip("'\"")
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return None if text == "None" else text

@@ -1,0 +1,90 @@
+"""Where each value came from: marks kept beside the keys of a dict, read back as a chain.
+
+A dict of ours carries `_marks_` (key -> mark) and `_file_`. A mark is a line number in `_file_`, or, once files have
+been merged, a chain: a tuple of `(file, line)` or `(file, line, note)`. Marks are never changed in place, so dicts may
+share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["NO_MARKS", "OVERRIDE", "Chain", "Mark", "Origin", "chain_of", "origin_of", "place_of"]
+
+Chain = tuple[tuple[Any, ...], ...]
+
+NO_MARKS: dict[Any, Any] = {}
+OVERRIDE = "<override>"
+
+
+class Mark(NamedTuple):
+    """One place that set or carried a value: `file:line`, or an override with its text in `note`."""
+
+    file: str
+    line: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.file == OVERRIDE:
+            return f"override {self.note}"
+        return f"{_short(self.file)}:{self.line}" + (f" (through {self.note})" if self.note else "")
+
+
+class Origin(tuple[Mark, ...]):
+    """The chain of marks of one value, the first setting first; `str()` joins them with arrows."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return " -> ".join(str(mark) for mark in self) or "unknown"
+
+    __repr__ = __str__
+
+
+def _short(path: str) -> str:
+    """The path relative to the working folder, where it lies inside it."""
+    import os
+
+    here = os.getcwd() + os.sep
+    return path[len(here) :] if path.startswith(here) else path
+
+
+def chain_of(table: Any, key: Any) -> Chain:
+    """The chain of one key of one dict; empty for plain dicts and unmarked keys."""
+    mark = getattr(table, "_marks_", NO_MARKS).get(key)
+    if mark is None:
+        return ()
+    if type(mark) is int:
+        return ((table._file_, mark),)
+    return mark  # type: ignore[no-any-return]
+
+
+def place_of(table: Any, key: Any = "type") -> str:
+    """`file:line` of the last mark of a key, or of any key of this dict; '' where nothing is known."""
+    marks: Mapping[Any, Any] = getattr(table, "_marks_", NO_MARKS)
+    for each in (key, *marks):
+        chain = chain_of(table, each)
+        if chain:
+            return str(Mark(*chain[-1]))
+    return ""
+
+
+def origin_of(root: Any, steps: Iterable[Any], files: list[str]) -> Origin:
+    """The chain of the value at the end of `steps`, with the assignments that carried it there, bases first."""
+    chain: Chain = ()
+    carried: list[Chain] = []
+    here = root
+    for step in steps:
+        found = chain_of(here, step)
+        carried.append(tuple(mark for mark in chain if len(mark) > 2))
+        chain = found if found or isinstance(here, dict) else chain
+        here = here[step]
+    marks = list(chain)
+    for each in reversed(carried):
+        marks += [mark for mark in each if mark not in marks]
+    order = {file: position for position, file in enumerate(files)}
+    marks.sort(key=lambda mark: order.get(mark[0], len(files)))
+    if chain:
+        marks = marks[marks.index(chain[0]) :]  # what carried the place before the value was there is not its story
+    return Origin(Mark(*mark) for mark in dict.fromkeys(marks))
