@@ -122,9 +122,9 @@ def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float
 
 def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> None:
     """Put the image back where no colour belongs."""
-    kept = cv2.compare(code, count - 1, cv2.CMP_GT)
-    if cv2.hasNonZero(kept):
-        cv2.copyTo(part, kept, target)
+    kept = code >= count
+    if kept.any():
+        cv2.copyTo(part, kept.view(np.uint8), target)
 
 
 def blend_many(image: Image, labels: Labels, colours: Palette, alpha: float, shown: NDArray[np.bool_]) -> Image:

@@ -35,7 +35,7 @@ def as_seen(colours: NDArray[np.float64], colour_blind: bool) -> NDArray[np.floa
 
 def candidates(count: int) -> NDArray[np.float64]:
     """A grid of colours, at least four for each one wanted, without black and white (text and background)."""
-    steps = max(11, int(np.ceil((4 * count) ** (1 / 3))) + 1)
+    steps = max(12, int(np.ceil((4 * count) ** (1 / 3))) + 1)
     axis = np.rint(np.linspace(0, 255, min(steps, 256))) / 255
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     brightness = grid @ [0.299, 0.587, 0.114]

@@ -40,7 +40,7 @@ def fullest_rows(codes: NDArray[np.uint8], labels: list[int]) -> list[int]:
     """The row with most pixels of each label: class by class for a few, else one histogram a row."""
     cv2 = load_cv2()
     if len(labels) <= FEW:
-        planes = (cv2.compare(codes, label, cv2.CMP_EQ) for label in labels)
+        planes = ((codes == label).view(np.uint8) for label in labels)
         return [int(cv2.reduce(plane, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).argmax()) for plane in planes]
     counts = np.stack([cv2.calcHist([row[None]], [0], None, [256], [0, 256]).ravel() for row in codes])
     best = counts.argmax(axis=0)

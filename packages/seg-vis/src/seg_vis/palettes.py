@@ -28,10 +28,15 @@ def plain(name: str) -> str:
 
 
 @cache
+def table() -> dict[str, dict[str, Any]]:
+    """The data sets of `palettes.json`."""
+    return dict(json.loads((files("seg_vis") / "palettes.json").read_text(encoding="utf-8")))
+
+
+@cache
 def known() -> dict[str, dict[str, Any]]:
-    """The data sets of `palettes.json`, by each of their names in plain form."""
-    table = json.loads((files("seg_vis") / "palettes.json").read_text(encoding="utf-8"))
-    return {plain(alias): entry for name, entry in table.items() for alias in (name, *entry["aliases"])}
+    """The data sets by each of their names in plain form."""
+    return {plain(alias): entry for name, entry in table().items() for alias in (name, *entry["aliases"])}
 
 
 def entry_of(name: str) -> dict[str, Any]:
@@ -39,8 +44,8 @@ def entry_of(name: str) -> dict[str, Any]:
     if plain(name) in known():
         return known()[plain(name)]
     near = difflib.get_close_matches(plain(name), [*known(), "distinct", "colourblind"], n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"no data set is called {name!r}{hint} Known: {', '.join(sorted(known()))}")
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise ValueError(f"no data set is called {name!r}{hint} Known: {', '.join(table())}, distinct, colour_blind")
 
 
 def get_classes(dataset: str) -> list[str]:

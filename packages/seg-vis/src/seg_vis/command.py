@@ -1,0 +1,123 @@
+"""The command: one image and its mask, or two folders of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg_vis.arrays import Image, Labels, to_rgb
+from seg_vis.blend import check_alpha
+from seg_vis.files import read_image, write_image
+from seg_vis.legends import legend
+from seg_vis.masks import read_mask
+from seg_vis.overlays import overlay
+from seg_vis.pairs import find_pairs
+from seg_vis.palettes import get_palette
+from seg_vis.progress import Progress
+from seg_vis.sheets import panels
+
+__all__ = ["main"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    top = argparse.ArgumentParser(prog="python -m seg_vis", description="Segmentation pictures from files.")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("overlay", help="label maps over images", description="Tint images by their label maps.")
+    verb.add_argument("image", type=Path, help="an image, or a folder of images")
+    verb.add_argument("mask", type=Path, help="its label map (labels as grey values, or colours), or a folder of them")
+    verb.add_argument("--palette", default="cityscapes", help="a data set, distinct or colour_blind (%(default)s)")
+    verb.add_argument("--out", type=Path, help="the picture, or the folder for pictures (default: *_overlay.png here)")
+    verb.add_argument("--alpha", type=float, default=0.5, help="weight of the colours, 0 to 1 (%(default)s)")
+    verb.add_argument("--ignore-index", type=int, default=255, help='the label that means "no label" (%(default)s)')
+    verb.add_argument("--only", type=int, nargs="+", metavar="LABEL", help="paint these labels only")
+    verb.add_argument("--names", action="store_true", help="write class names into the picture")
+    verb.add_argument("--legend", action="store_true", help="put a legend on the right")
+    verb.add_argument("--bands", type=int, nargs="+", metavar="BAND", help="channels for red, green, blue (from 0)")
+    verb.add_argument("--stretch", type=float, nargs=2, metavar=("LOW", "HIGH"), help="percentiles that become 0, 255")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 if every picture was written."""
+    options = parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = one_line  # type: ignore[assignment]
+        try:
+            check_alpha(options.alpha)
+            get_palette(options.palette, 1)
+            jobs = plan(options)
+        except (ValueError, OSError) as error:
+            print(f"seg_vis: {error}", file=sys.stderr)
+            return 2
+        failed = draw_all(jobs, options)
+    where = jobs[0][2] if len(jobs) == 1 else jobs[0][2].parent
+    print(f"{len(jobs) - failed} of {len(jobs)} pictures written: {where}")
+    return 1 if failed else 0
+
+
+def one_line(message: Warning | str, *rest: object, **more: object) -> None:
+    """A warning as people at a terminal want it."""
+    print(f"seg_vis: {message}", file=sys.stderr)
+
+
+def draw_all(jobs: Sequence[tuple[Path, Path, Path]], options: argparse.Namespace) -> int:
+    """Every picture; how many failed. Each failure is a line, and the others are drawn all the same."""
+    failed = 0
+    with Progress(len(jobs)) as progress:
+        for image, mask, target in jobs:
+            try:
+                write_image(target, draw(image, mask, options))
+            except (ValueError, TypeError, OSError, ImportError) as error:
+                failed += 1
+                progress.say(f"seg_vis: {image} with {mask}: {error}")
+            progress.advance(target)
+    return failed
+
+
+def plan(options: argparse.Namespace) -> list[tuple[Path, Path, Path]]:
+    """Image, mask and target of each picture.
+
+    Raises:
+        ValueError: a file where a folder is needed, or nothing that belongs together.
+        FileNotFoundError: something that is not there.
+    """
+    for path in (options.image, options.mask):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+    if options.image.is_dir() != options.mask.is_dir():
+        raise ValueError("IMAGE and MASK must be two files or two folders")
+    if not options.image.is_dir():
+        target = options.out or Path(f"{options.image.stem}_overlay.png")
+        return [(options.image, options.mask, target / f"{options.image.stem}.png" if target.is_dir() else target)]
+    folder = options.out or Path(f"{options.image.resolve().name}_overlay")
+    pairs, alone = find_pairs(options.image, options.mask)
+    for image in alone:
+        print(f"seg_vis: no mask for {image}", file=sys.stderr)
+    if not pairs:
+        raise ValueError(f"no image in {options.image} has a mask of its name in {options.mask}")
+    return [(i, m, folder / i.relative_to(options.image).with_suffix(".png")) for i, m in pairs]
+
+
+def draw(image: Path, mask: Path, options: argparse.Namespace) -> Image:
+    """One picture."""
+    stored = read_image(image, raw=True)
+    if stored.ndim == 3 and stored.shape[2] in (3, 4):
+        stored = stored[..., [2, 1, 0, 3][: stored.shape[2]]]
+    stretch = tuple(options.stretch) if options.stretch else None
+    rgb = to_rgb(stored, bands=options.bands, stretch=stretch, layout="hwc")
+    labels: Labels = read_mask(mask, options.palette, options.ignore_index)
+    picture = overlay(
+        rgb,
+        labels,
+        palette=options.palette,
+        alpha=options.alpha,
+        ignore_index=options.ignore_index,
+        with_labels=options.names,
+        only=options.only,
+    )
+    return panels([picture, legend(options.palette, labels=labels)]) if options.legend else picture
