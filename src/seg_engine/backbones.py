@@ -108,7 +108,9 @@ class TransformerLayer(nn.Module):
         self.norm1 = nn.LayerNorm(channels)
         self.attn = nn.MultiheadAttention(channels, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(channels)
-        self.ffn = nn.Sequential(nn.Linear(channels, ratio * channels), nn.GELU(), nn.Linear(ratio * channels, channels))
+        self.ffn = nn.Sequential(
+            nn.Linear(channels, ratio * channels), nn.GELU(), nn.Linear(ratio * channels, channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """N x tokens x C, unchanged in shape."""

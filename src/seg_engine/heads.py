@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -88,7 +88,7 @@ class TinyFCNHead(nn.Module):
         self.in_index = in_index
         self.num_classes = num_classes
         widths = [in_channels, *[channels] * num_convs]
-        self.convs = nn.Sequential(*(conv_norm_act(a, b, 3) for a, b in zip(widths, widths[1:], strict=False)))
+        self.convs = nn.Sequential(*(conv_norm_act(a, b, 3) for a, b in pairwise(widths)))
         self.dropout = nn.Dropout2d(dropout_ratio)
         self.conv_seg = nn.Conv2d(widths[-1], num_classes, 1)
 

@@ -159,13 +159,13 @@ class LogitsModel(nn.Module):
 
     def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
         main, auxiliary = logits_of(output)
-        losses = self._named("", main, masks)
-        if not auxiliary:
-            return losses if next(iter(losses)) == "loss" and len(losses) == 1 else _with_total(losses)
-        losses = {f"loss_{name.removeprefix('loss').lstrip('_') or 'main'}": value for name, value in losses.items()}
+        losses = self._named("decode.", main, masks)
+        if not auxiliary and list(losses) == ["decode.loss"]:
+            return {"loss": losses["decode.loss"]}
         for index, (logits, weight) in enumerate(zip(auxiliary, self._weights(len(auxiliary)), strict=True)):
-            lead = "aux" if len(auxiliary) == 1 else f"aux_{index}"
-            losses |= {f"{lead}.{name}": value * weight for name, value in self._named("", logits, masks).items()}
+            lead = "aux." if len(auxiliary) == 1 else f"aux_{index}."
+            named = self._named(lead, logits, masks).items()
+            losses |= {name: value * weight if "loss" in name else value for name, value in named}
         return _with_total(losses)
 
     def _named(self, lead: str, logits: torch.Tensor, masks: torch.Tensor) -> Losses:

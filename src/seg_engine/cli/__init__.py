@@ -1,0 +1,60 @@
+"""The command `seg`: one verb a file, and one clear message where something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from seg_engine.__about__ import __version__
+from seg_engine.cli.messages import describe
+
+__all__ = ["main"]
+
+VERBS = ("demo", "train", "test", "predict", "rerun")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, or 1 where something was wrong, or 2 for wrong arguments).
+
+    A run that was stopped by a signal leaves with 128 + its number.
+    """
+    options = make_parser().parse_args(arguments)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return int(options.run(options))
+    except Exception as error:
+        if options.debug:
+            raise
+        print(describe(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; building it imports neither torch nor any of the packages."""
+    parser = argparse.ArgumentParser(
+        prog="seg",
+        description="Train segmentation models from MMSegmentation-style configs.",
+        epilog="Start with `seg demo`: it draws a data set, trains, validates and shows what it made.",
+    )
+    parser.add_argument("--version", action="version", version=f"seg-engine {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name in VERBS:
+        module = import_module(f"seg_engine.cli.{name}")
+        lines = (module.__doc__ or "").strip().splitlines()
+        verb = verbs.add_parser(
+            name,
+            help=lines[0],
+            description="\n".join(lines),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(verb)
+        verb.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+        verb.set_defaults(run=module.run)
+    return parser

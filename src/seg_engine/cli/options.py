@@ -1,0 +1,76 @@
+"""Flags that several verbs share, by MMSegmentation's names, and the config that they lead to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_config_options", "add_run_options", "find_work_dir", "load_config", "use_amp"]
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """`--cfg-options`."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override settings of the config, such as optim_wrapper.optimizer.lr=0.01 or train_pipeline.0.prob=0.2",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What everything that starts a Runner takes: `--work-dir`, `--cfg-options`, `--launcher`."""
+    parser.add_argument("--work-dir", metavar="DIR", help="folder for logs and checkpoints (work_dirs/<config name>)")
+    add_config_options(parser)
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who starts the processes"
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(options: argparse.Namespace) -> Any:
+    """The config of the command line, with its overrides, launcher and working folder in place."""
+    from seg_registry import Config
+
+    if not Path(options.config).is_file():
+        from seg_engine.files import nearest_folder
+
+        raise FileNotFoundError(f"there is no config {options.config} ({nearest_folder(options.config)})")
+    cfg = Config.fromfile(options.config)
+    override(cfg, options.cfg_options)
+    if options.launcher != "none":
+        cfg.launcher = options.launcher
+    cfg.work_dir = find_work_dir(cfg, options)
+    return cfg
+
+
+def override(cfg: Any, words: list[str]) -> None:
+    """Apply `--cfg-options` words to a config; a key that looks misspelt is an error."""
+    from seg_registry import parse_options
+
+    if words:
+        cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
+
+
+def find_work_dir(cfg: Any, options: argparse.Namespace) -> str:
+    """The working folder: of the command line, else of the config, else named after the config."""
+    given = options.work_dir or cfg.get("work_dir")
+    return str(given) if given else str(Path("work_dirs") / Path(options.config).stem)
+
+
+def use_amp(cfg: Any) -> None:
+    """Switch a config to mixed precision, as `--amp` does: `OptimWrapper` becomes `AmpOptimWrapper`.
+
+    Raises:
+        ValueError: the config's wrapper is of another type.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    if kind == "AmpOptimWrapper":
+        return
+    if kind != "OptimWrapper":
+        raise ValueError(f"--amp turns OptimWrapper into AmpOptimWrapper, but optim_wrapper.type is {kind!r}")
+    wrapper.type = "AmpOptimWrapper"
+    wrapper.setdefault("loss_scale", "dynamic")

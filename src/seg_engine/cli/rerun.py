@@ -1,0 +1,73 @@
+"""Repeat a run from the record that it left: the same config, seed and versions, or a list of what differs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from seg_engine.cli.options import add_config_options
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `seg rerun`."""
+    parser.add_argument("run", metavar="RUN", help="log folder of a run (WORK_DIR/<time>), or WORK_DIR for its newest")
+    parser.add_argument("--work-dir", metavar="DIR", required=True, help="folder for the repetition")
+    add_config_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Repeat."""
+    from seg_registry import Config
+
+    from seg_engine.cli.options import override
+    from seg_engine.cli.runs import make_runner
+
+    folder, record = find_record(Path(options.run))
+    for line in differences(record):
+        print(f"note: {line}")
+    cfg = Config.fromfile(folder / record["config"])
+    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
+    cfg.work_dir, cfg.resume = options.work_dir, False
+    override(cfg, options.cfg_options)
+    make_runner(cfg).train()
+    return 0
+
+
+def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The log folder, and its `run.json`.
+
+    Raises:
+        FileNotFoundError: there is no record.
+        ValueError: the run had no config that could be kept.
+    """
+    found = sorted(path.glob("*/run.json")) or sorted(path.glob("run.json"))
+    if not found:
+        raise FileNotFoundError(f"there is no run.json in {path}, nor in a folder below it")
+    record = json.loads(found[-1].read_text(encoding="utf-8"))
+    if "config" not in record:
+        raise ValueError(f"{found[-1]}: this run was made from objects, without a config, so it cannot be repeated")
+    return found[-1].parent, record
+
+
+def differences(record: dict[str, Any]) -> list[str]:
+    """What is not as it was: versions, and the state of the code."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = []
+    for name, before in record.get("versions", {}).items():
+        if name == "python":
+            continue
+        try:
+            now = version(name)
+        except PackageNotFoundError:
+            now = "not installed"
+        if now != before:
+            lines.append(f"{name} was {before} and is {now}")
+    git = record.get("git") or {}
+    if git.get("changed"):
+        lines.append(f"{len(git['changed'])} files were not committed then (uncommitted.diff holds the changes)")
+    return lines

@@ -1,0 +1,82 @@
+"""Measure a checkpoint on the test set of a config, and draw or write its predictions."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from seg_engine.cli.options import add_run_options, load_config
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `seg test`."""
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    add_run_options(parser)
+    parser.add_argument("--show-dir", metavar="DIR", help="draw ground truth beside prediction into this folder")
+    parser.add_argument("--show", action="store_true", help="show the pictures in a window")
+    parser.add_argument("--wait-time", type=float, default=2, metavar="SECONDS", help="how long --show shows each (2)")
+    parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG files into this folder")
+    parser.add_argument("--tta", action="store_true", help="average over flips and scales (tta_model, tta_pipeline)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Test."""
+    from seg_engine.cli.runs import make_runner
+
+    cfg = load_config(options)
+    for key in ("test_dataloader", "test_evaluator"):
+        if cfg.get(key) is None:
+            raise ValueError(f"{options.config} has no {key}, so there is nothing to test on")
+    cfg.load_from, cfg.resume = options.checkpoint, False
+    if options.show or options.show_dir:
+        show(cfg, options)
+    if options.out:
+        for evaluator in metrics_of(cfg.test_evaluator):
+            evaluator["output_dir"], evaluator["keep_results"] = options.out, True
+    if options.tta:
+        use_tta(cfg)
+    metrics = make_runner(cfg).test()
+    print("  ".join(f"{name}: {value:.2f}" for name, value in metrics.items() if isinstance(value, int | float)))
+    return 0
+
+
+def show(cfg: Any, options: argparse.Namespace) -> None:
+    """Switch the visualization hook on.
+
+    Raises:
+        ValueError: the config has no such hook, or no visualizer.
+    """
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
+    if hook is None or cfg.get("visualizer") is None:
+        raise ValueError(
+            "--show and --show-dir need default_hooks.visualization=dict(type='SegVisualizationHook') and a visualizer"
+        )
+    hook["draw"] = True
+    if options.show:
+        hook["show"], hook["wait_time"] = True, options.wait_time
+    if options.show_dir:
+        cfg.visualizer["save_dir"] = options.show_dir
+        hook["interval"] = 1
+
+
+def metrics_of(evaluator: Any) -> list[Any]:
+    """The dicts of the metrics of an evaluator's config."""
+    listed = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
+    return [one for one in listed if one.get("type") == "IoUMetric"]
+
+
+def use_tta(cfg: Any) -> None:
+    """Put the test-time augmentation of the config in place.
+
+    Raises:
+        ValueError: the config describes none.
+    """
+    for key in ("tta_model", "tta_pipeline"):
+        if cfg.get(key) is None:
+            raise ValueError(f"--tta needs {key} in the config")
+    cfg.test_dataloader["dataset"]["pipeline"] = cfg.tta_pipeline
+    cfg.tta_model["module"] = cfg.model
+    cfg.model = cfg.tta_model

@@ -1,0 +1,41 @@
+"""Train a model from a config; with --resume go on where it stopped.
+
+The same command starts a run or, with --resume, goes on. Ctrl-C saves first.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from seg_engine.cli.options import add_run_options, load_config, use_amp
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `seg train`."""
+    parser.add_argument("config", help="config file")
+    add_run_options(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=None,
+        metavar="CHECKPOINT",
+        help="go on from the newest whole checkpoint of the working folder (if there is any), or from this one",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision: AmpOptimWrapper instead of OptimWrapper")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train."""
+    from seg_engine.cli.runs import make_runner
+
+    cfg = load_config(options)
+    if options.amp:
+        use_amp(cfg)
+    if options.resume is not None:
+        cfg.resume = options.resume
+    runner = make_runner(cfg)
+    runner.train()
+    return 0

@@ -1,0 +1,7 @@
+# Plain SGD, as the schedule has it.
+_base_ = [
+    "_base_/models/tiny_convnext.py",
+    "_base_/datasets/street_scenes.py",
+    "_base_/default_runtime.py",
+    "_base_/schedules/schedule_1600.py",
+]

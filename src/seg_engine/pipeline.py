@@ -1,0 +1,52 @@
+"""A chain of transforms, each a dict with a `type` or anything that can be called with the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+__all__ = ["Compose", "build"]
+
+Record = dict[str, Any]
+
+
+def build(kind: str, cfg: Any, **defaults: Any) -> Any:
+    """The part that a dict describes, made by seg-registry; an object passes through."""
+    if not isinstance(cfg, Mapping):
+        return cfg
+    from seg_registry import builder
+
+    return builder().build(kind, cfg, **defaults)
+
+
+class Compose:
+    """Transforms one after the other; a transform that returns None ends the chain.
+
+    An exception in a transform keeps its type and gains one note: which transform, and for which image.
+
+    >>> Compose([lambda record: {**record, "x": 1}])({"img_path": "a.png"})
+    {'img_path': 'a.png', 'x': 1}
+    """
+
+    def __init__(self, transforms: Iterable[Mapping[str, Any] | Callable[[Record], Record | None]]) -> None:
+        self.transforms = [build("transform", one) for one in transforms]
+        for one in self.transforms:
+            if not callable(one):
+                raise TypeError(f"pipeline: a dict with a type, or a callable, is expected, not {one!r}")
+
+    def __call__(self, record: Record) -> Any:
+        """The record after all transforms, or None."""
+        result: Any = record
+        for transform in self.transforms:
+            try:
+                result = transform(result)
+            except Exception as error:
+                name = getattr(transform, "__name__", type(transform).__name__)
+                error.add_note(f"in transform {name} of {record.get('img_path', 'a record without img_path')}")
+                raise
+            if result is None:
+                return None
+        return result
+
+    def __repr__(self) -> str:
+        return f"Compose({self.transforms})"
