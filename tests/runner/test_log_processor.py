@@ -7,22 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-
 from seg_runner import LogProcessor, MessageHub
 from seg_runner.history import HistoryBuffer
 
 
 def a_run(**given: Any) -> Any:
-    parts = dict(
-        message_hub=MessageHub(),
-        epoch=0,
-        iter=3,
-        max_epochs=10,
-        max_iters=100,
-        train_dataloader=range(10),
-        val_dataloader=range(5),
-        test_dataloader=range(7),
-    )
+    parts = {
+        "message_hub": MessageHub(),
+        "epoch": 0,
+        "iter": 3,
+        "max_epochs": 10,
+        "max_iters": 100,
+        "train_dataloader": range(10),
+        "val_dataloader": range(5),
+        "test_dataloader": range(7),
+    }
     return SimpleNamespace(**(parts | given))
 
 
@@ -154,11 +153,11 @@ def test_without_times_there_is_no_time_left() -> None:
 @pytest.mark.parametrize(
     ("cfg", "name", "value"),
     [
-        (dict(data_src="loss", method_name="max", window_size="epoch", log_name="loss_max"), "loss_max", 11.0),
-        (dict(data_src="loss", method_name="mean", window_size="global"), "loss", 5.5),
-        (dict(data_src="loss", method_name="min", window_size=3), "loss", 9.0),
-        (dict(data_src="loss", method_name="current"), "loss", 11.0),
-        (dict(data_src="loss", method_name="mean"), "loss", 5.5),
+        ({"data_src": "loss", "method_name": "max", "window_size": "epoch", "log_name": "loss_max"}, "loss_max", 11.0),
+        ({"data_src": "loss", "method_name": "mean", "window_size": "global"}, "loss", 5.5),
+        ({"data_src": "loss", "method_name": "min", "window_size": 3}, "loss", 9.0),
+        ({"data_src": "loss", "method_name": "current"}, "loss", 11.0),
+        ({"data_src": "loss", "method_name": "mean"}, "loss", 5.5),
     ],
 )
 def test_further_records(cfg: dict[str, Any], name: str, value: float) -> None:
@@ -170,7 +169,7 @@ def test_further_records(cfg: dict[str, Any], name: str, value: float) -> None:
 def test_a_further_record_of_a_rate_stands_with_the_rates() -> None:
     run = a_run()
     train(run.message_hub)
-    cfg = [dict(data_src="lr", method_name="mean", window_size=3, log_name="mean_lr")]
+    cfg = [{"data_src": "lr", "method_name": "mean", "window_size": 3, "log_name": "mean_lr"}]
     assert (
         " lr: 8.3333e-03 mean_lr: 9.1414e-03  eta"
         in LogProcessor(custom_cfg=cfg).get_log_after_iter(run, 3, "train")[1]
@@ -184,20 +183,20 @@ def test_a_registered_statistic() -> None:
     HistoryBuffer.register_statistics(last_two)
     run = a_run()
     train(run.message_hub)
-    cfg = [dict(data_src="loss", method_name="last_two", log_name="smooth")]
+    cfg = [{"data_src": "loss", "method_name": "last_two", "log_name": "smooth"}]
     assert LogProcessor(custom_cfg=cfg).get_log_after_iter(run, 3, "train")[0]["smooth"] == 10.5
 
 
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        (dict(window_size="a"), TypeError, "window_size"),
-        (dict(custom_cfg=dict(data_src="loss")), TypeError, "list of dicts"),
-        (dict(custom_cfg=["loss"]), TypeError, r"custom_cfg\[0\]"),
-        (dict(custom_cfg=[dict(method_name="mean")]), ValueError, "data_src is missing"),
-        (dict(custom_cfg=[dict(data_src="a"), dict(data_src="a")]), ValueError, "log_name"),
-        (dict(custom_cfg=[dict(data_src="a", window_size="bogus")]), TypeError, "'bogus'"),
-        (dict(custom_cfg=[dict(data_src="a", window_size="epoch")], by_epoch=False), ValueError, "by_epoch"),
+        ({"window_size": "a"}, TypeError, "window_size"),
+        ({"custom_cfg": {"data_src": "loss"}}, TypeError, "list of dicts"),
+        ({"custom_cfg": ["loss"]}, TypeError, r"custom_cfg\[0\]"),
+        ({"custom_cfg": [{"method_name": "mean"}]}, ValueError, "data_src is missing"),
+        ({"custom_cfg": [{"data_src": "a"}, {"data_src": "a"}]}, ValueError, "log_name"),
+        ({"custom_cfg": [{"data_src": "a", "window_size": "bogus"}]}, TypeError, "'bogus'"),
+        ({"custom_cfg": [{"data_src": "a", "window_size": "epoch"}], "by_epoch": False}, ValueError, "by_epoch"),
     ],
 )
 def test_mistakes_in_the_settings(given: dict[str, Any], error: type[Exception], says: str) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from seg_runner import MessageHub
 from seg_runner.history import HistoryBuffer
 from seg_runner.message_hub import PENDING
@@ -105,7 +104,7 @@ def test_mixed_dtypes_are_kept_exactly() -> None:
 
 def test_counts() -> None:
     hub = MessageHub()
-    hub.update_scalars({"d": dict(value=6.0, count=3)})
+    hub.update_scalars({"d": {"value": 6.0, "count": 3}})
     hub.update_scalar("d", torch.tensor(2.0), count=1)
     assert hub.get_scalar("d").mean() == 2.0
 

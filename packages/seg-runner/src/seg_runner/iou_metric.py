@@ -122,7 +122,8 @@ class IoUMetric:
         """
         if self.format_only:
             return {}
-        self._held.finish(size)
+        if not self._held.finish(size):
+            raise ValueError("no sample was processed: is the data set, or its loader, empty?")
         matrix = self._counts.matrix() if self._counts is not None else self._confusion().matrix()
         self._counts = None
         matrix = sum_over_ranks(matrix)
@@ -161,7 +162,7 @@ class IoUMetric:
 
     def _write(self, sample: Any) -> None:
         assert self.output_dir is not None
-        labels = _data_of(sample, "pred_sem_seg").squeeze().cpu().numpy().astype(np.uint8)
+        labels = _data_of(sample, "pred_sem_seg").cpu().numpy().astype(np.uint8)
         stem = Path(str(_field(sample, "img_path", "")) or "prediction").stem
         write_png(self.output_dir / f"{stem}.png", labels + np.uint8(bool(_field(sample, "reduce_zero_label", False))))
 
@@ -194,7 +195,7 @@ def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
     Raises:
         ValueError: if one is missing, or they do not have the same pixels.
     """
-    pred, true = _data_of(sample, "pred_sem_seg").squeeze(), _data_of(sample, "gt_sem_seg").squeeze()
+    pred, true = _data_of(sample, "pred_sem_seg"), _data_of(sample, "gt_sem_seg")
     if pred.shape != true.shape:
         raise ValueError(
             f"{_field(sample, 'img_path', 'a sample')}: the prediction has {tuple(pred.shape)} pixels, the label map "
@@ -208,7 +209,8 @@ def _data_of(sample: Any, name: str) -> torch.Tensor:
     data = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
     if data is None:
         raise ValueError(f"a data sample has no {name!r}: metrics need pred_sem_seg and gt_sem_seg")
-    return data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
+    labels = data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
+    return labels[0] if labels.dim() == 3 and len(labels) == 1 else labels
 
 
 def _field(sample: Any, name: str, default: Any) -> Any:

@@ -43,21 +43,28 @@ class HeldBack:
         self._take = take
         self._kept: list[Any] = []
         self.seen = 0
-        self.rank, self.world = rank_and_world()
+        self._rank, self._world = 0, 1
 
     def add(self, sample: Any) -> None:
         """Hand over a sample; with one process it counts at once."""
+        if not self.seen:
+            self._rank, self._world = rank_and_world()
         self.seen += 1
-        if self.world == 1:
+        if self._world == 1:
             self._take(sample)
             return
         if self._kept:
             self._take(self._kept.pop())
         self._kept.append(sample)
 
-    def finish(self, size: int) -> None:
-        """Count the sample that was kept, unless its number is beyond the `size` of the data set; begin anew."""
-        if self._kept and (self.seen - 1) * self.world + self.rank < size:
+    def finish(self, size: int) -> int:
+        """Count the sample that was kept, unless its number is beyond the `size` of the data set; begin anew.
+
+        Returns:
+            How many samples were seen, on all ranks together.
+        """
+        if self._kept and (self.seen - 1) * self._world + self._rank < size:
             self._take(self._kept[0])
         self._kept.clear()
-        self.seen = 0
+        seen, self.seen = self.seen, 0
+        return int(sum_over_ranks(np.array(seen)))
