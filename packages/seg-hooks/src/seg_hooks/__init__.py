@@ -16,11 +16,15 @@ from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import EmptyCacheHook, SyncBuffersHook
 from seg_hooks.iter_timer import IterTimerHook
 from seg_hooks.logger import LoggerHook
+from seg_hooks.nan_guard import NanGuardHook
 from seg_hooks.param_scheduler import ParamSchedulerHook
+from seg_hooks.profiler import ProfilerHook
+from seg_hooks.progress_bar import ProgressBarHook
 from seg_hooks.removed import NaiveVisualizationHook, NPUProfilerHook
 from seg_hooks.runtime_info import RuntimeInfoHook
 from seg_hooks.sampler_seed import DistSamplerSeedHook
 from seg_hooks.state import TrainState
+from seg_hooks.throughput import ThroughputHook
 
 __all__ = [
     "BaseAveragedModel",
@@ -36,10 +40,14 @@ __all__ = [
     "MomentumAnnealingEMA",
     "NPUProfilerHook",
     "NaiveVisualizationHook",
+    "NanGuardHook",
     "ParamSchedulerHook",
+    "ProfilerHook",
+    "ProgressBarHook",
     "RuntimeInfoHook",
     "StochasticWeightAverage",
     "SyncBuffersHook",
+    "ThroughputHook",
     "TrainState",
     "__version__",
 ]

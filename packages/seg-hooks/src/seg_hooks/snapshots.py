@@ -18,7 +18,7 @@ from seg_hooks.ema import clean_key, unwrap
 from seg_hooks.files import read_pointer
 from seg_hooks.records import uses_cuda
 
-__all__ = ["gather", "hook_names", "load_random", "newest_whole", "read_whole", "restore", "weights_of"]
+__all__ = ["gather", "hook_names", "load_random", "newest_whole", "read_whole", "restore", "roll_back", "weights_of"]
 
 
 def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
@@ -64,6 +64,18 @@ def restore(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
     missing += _load_named("extra", state.extra.items(), checkpoint.get("extra", {}))
     load_random(checkpoint.get("random", {}))
     return missing
+
+
+def roll_back(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
+    """Weights and optimizer state only; the rates of the groups stay as they are now."""
+    load_weights(state.model, checkpoint["state_dict"])
+    if "optimizer" not in checkpoint:
+        return ["optimizer"]
+    now = [{name: value for name, value in group.items() if name != "params"} for group in state.optimizer.param_groups]
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    for group, options in zip(state.optimizer.param_groups, now, strict=True):
+        group.update(options)
+    return []
 
 
 def _load_named(kind: str, parts: Iterable[tuple[str, Any]], saved: Mapping[str, Any]) -> list[str]:

@@ -93,24 +93,28 @@ class TrainState:
         found = snapshots.newest_whole(self.work_dir, self.logger)
         if found is None:
             return None
-        self.restore(found[0], found[1])
-        self.iter = self._finished = int(found[1]["meta"]["iter"])
-        return found[0]
+        path, checkpoint = found
+        missing = self._take(path, checkpoint, snapshots.restore)
+        self.iter = self._finished = int(checkpoint["meta"]["iter"])
+        rest = f"; not in the file: {', '.join(missing)}" if missing else ""
+        self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
+        return path
 
-    def restore(self, path: Path, checkpoint: dict[str, Any] | None = None) -> None:
-        """Take weights, optimizer, schedulers and the state of hooks from a checkpoint; the count stays."""
-        checkpoint = snapshots.read_whole(path) if checkpoint is None else checkpoint
+    def restore(self, path: Path) -> None:
+        """Go back to a checkpoint's weights and optimizer state; counts, rates and the state of hooks stay."""
+        self._take(path, snapshots.read_whole(path), snapshots.roll_back)
+        self.logger.info("Went back to the weights of %s", path)
+
+    def _take(self, path: Path, checkpoint: dict[str, Any], into: Callable[..., list[str]]) -> list[str]:
         self.resuming = True
         try:
             self.points.fire("after_load_checkpoint", self, checkpoint=checkpoint)
-            missing = snapshots.restore(self, checkpoint)
+            return into(self, checkpoint)
         except Exception as error:
-            error.add_note(f"while resuming from {path}")
+            error.add_note(f"while loading {path}")
             raise
         finally:
             self.resuming = False
-        rest = f"; not in the file: {', '.join(missing)}" if missing else ""
-        self.logger.info("Resumed from %s at iteration %d%s", path, checkpoint["meta"]["iter"], rest)
 
     def __enter__(self) -> TrainState:
         """The run begins."""

@@ -1,0 +1,125 @@
+"""What is kept of a step that was not finite, and the command that replays it."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seg_hooks.files import write_whole
+from seg_hooks.logger import plain
+from seg_hooks.nan_replay import REPLAY
+from seg_hooks.records import uses_cuda
+
+__all__ = ["command", "optimizers_of", "random_state", "sample_names", "write"]
+
+NAMES = ("img_path", "path", "file", "file_name", "filename", "id", "sample_idx", "image_id", "index", "seg_map_path")
+
+
+def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, keep_batch: bool) -> str:
+    """Write `bundle.pt` and `report.json`; what to tell the user. A disk that fails is told too."""
+    report = {
+        "iter": index,
+        "values": {name: plain(_number(value)) for name, value in (facts["outputs"] or {}).items()},
+        "not_finite": [name for name, value in (facts["outputs"] or {}).items() if not _is_finite(value)],
+        "grad_norm": plain(_number(facts["grad_norm"])),
+        "lr": [group["lr"] for optimizer in optimizers_of(wrapper) for group in optimizer.param_groups],
+        "samples": list(dict.fromkeys(sample_names(facts["batch"]))),
+        "scaler": plain(scaler.state_dict()) if (scaler := getattr(wrapper, "loss_scaler", None)) else None,
+        "replay": command(folder / "bundle.pt"),
+    }
+    bundle: dict[str, Any] = {**report, "random": facts["random"]}
+    if keep_batch:
+        bundle["batch"] = _tensors(facts["batch"])
+    try:
+        write_whole(folder / "bundle.pt", lambda file: torch.save(bundle, file))
+        write_whole(folder / "report.json", json.dumps(report, indent=1).encode())
+        kept = f"Kept in {folder}; replay with:\n  {report['replay']}"
+    except OSError as error:
+        kept = f"It could not be kept: {error}"
+    what = ", ".join(report["not_finite"]) or f"the gradient (norm {_number(facts['grad_norm'])})"
+    samples = f" Samples: {', '.join(report['samples'][:8])}." if report["samples"] else ""
+    return f"iteration {index + 1}: {what} is not finite.{samples} {kept}"
+
+
+def command(bundle: Path) -> str:
+    """This process's command line, set to replay the bundle's step."""
+    words = [sys.executable, *sys.orig_argv[1:]]
+    if any(Path(word).name == "seg" or word == "seg_engine" for word in words) and "--resume" not in words:
+        words.append("--resume")
+    return f"{REPLAY}={shlex.quote(str(bundle.resolve()))} {shlex.join(words)}"
+
+
+def optimizers_of(wrapper: Any) -> list[Any]:
+    """The torch optimizers behind an optimizer wrapper, a dict of wrappers, or an optimizer."""
+    if wrapper is None:
+        return []
+    if isinstance(wrapper, torch.optim.Optimizer):
+        return [wrapper]
+    if isinstance(wrapper, Mapping) or hasattr(wrapper, "values"):
+        return [one for part in wrapper.values() for one in optimizers_of(part)]
+    return optimizers_of(getattr(wrapper, "optimizer", None))
+
+
+def random_state() -> dict[str, Any]:
+    """Random state of python and torch at this moment."""
+    state = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if uses_cuda():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def sample_names(batch: Any, depth: int = 4) -> Iterator[str]:
+    """Paths and ids of the samples in a batch, found by usual names in dicts and in `metainfo`."""
+    if depth == 0 or batch is None or isinstance(batch, Tensor | str):
+        return
+    metainfo = getattr(batch, "metainfo", None)
+    if isinstance(metainfo, Mapping):
+        yield from sample_names(metainfo, 2)
+    elif isinstance(batch, Mapping):
+        for name in NAMES:
+            yield from _texts(batch.get(name))
+        for value in batch.values():
+            yield from sample_names(value, depth - 1)
+    elif isinstance(batch, list | tuple):
+        for value in batch:
+            yield from sample_names(value, depth - 1)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str | int | Path):
+        yield str(value)
+    elif isinstance(value, Tensor) and not value.is_floating_point() and value.dim() < 2:
+        yield from map(str, value.reshape(-1).tolist())
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().float().tolist()
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _is_finite(value: Any) -> bool:
+    if not isinstance(value, Tensor | int | float):
+        return True
+    return bool(torch.isfinite(torch.as_tensor(value)).all())
+
+
+def _tensors(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {str(name): _tensors(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tensors(one) for one in value]
+    return value if isinstance(value, int | float | str) or value is None else str(value)

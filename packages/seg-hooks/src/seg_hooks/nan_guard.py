@@ -1,0 +1,228 @@
+"""NanGuardHook: notices a loss or gradient that is not finite, keeps what caused it, and stops, skips or rolls back."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from seg_hooks import nan_bundle
+from seg_hooks.files import read_pointer
+from seg_hooks.hook import Hook
+from seg_hooks.nan_replay import REPLAY, Replay
+from seg_hooks.options import flag, one_of, whole
+from seg_hooks.protocols import HasModel, Logs, Progress, Restores, Saves, Updates
+
+__all__ = ["NanGuardHook"]
+
+
+class _Runner(Progress, HasModel, Updates, Saves, Logs, Restores, Protocol):
+    pass
+
+
+@dataclass
+class _Step:
+    """A step whose verdict may still be on the device."""
+
+    index: int
+    finite: Tensor
+    arrived: Any
+    facts: dict[str, Any]
+
+
+class NanGuardHook(Hook):
+    """Stops a run whose loss or gradient is no longer finite, before a checkpoint is spoilt, and keeps the evidence.
+
+    What is kept lies in `<work_dir>/nan/iter_<n>`: sample names, random state at the start of the step, every loss
+    term, rates, and the state of the loss scaler. The command that is printed replays the run up to that step from
+    the newest checkpoint and names the first module whose output is not finite. A loss scaler that steps back is
+    not reported.
+
+    With 'stop' the verdict is read some steps later, so that no step waits for the device; it is always read before
+    a checkpoint is written. 'skip' and 'rollback' have to know at once: on an accelerator they wait for each step.
+
+    Args:
+        policy: 'stop' raises FloatingPointError; 'skip' leaves the update out and puts the buffers back; 'rollback'
+            takes weights and optimizer of the last checkpoint and goes on with the next batches.
+        max_times: How many bad steps in a row 'skip' bears, how many altogether 'rollback'; one more stops.
+        check_gradients: Look at gradients too: at the clip norm where there is one, else by one multi-tensor norm.
+        delay: With 'stop', after how many steps the verdict is read at the latest.
+        keep_batch: Also keep the tensors of the batch.
+    """
+
+    priority = "ABOVE_NORMAL"
+
+    def __init__(
+        self,
+        policy: str = "stop",
+        max_times: int = 3,
+        check_gradients: bool = True,
+        delay: int = 2,
+        keep_batch: bool = False,
+    ) -> None:
+        own = "NanGuardHook"
+        self.policy = one_of(own, "policy", policy, ("stop", "skip", "rollback"))
+        self.max_times = whole(own, "max_times", max_times, least=1)
+        self.check_gradients = flag(own, "check_gradients", check_gradients)
+        self.delay = whole(own, "delay", delay, least=0) if policy == "stop" else 0
+        self.keep_batch = flag(own, "keep_batch", keep_batch)
+        self.bad_steps = 0
+        self._waiting: deque[_Step] = deque()
+        self._handles: list[Any] = []
+        self._norm: Any = None
+        self._wrapper: Any = None
+        self._last_clip: Any = None
+        self._random: dict[str, Any] = {}
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._replay: Replay | None = None
+
+    def before_train(self, runner: _Runner) -> None:
+        """Watch the optimizer's steps; check that the policy can be carried out."""
+        self._release()
+        if self.policy == "rollback" and not callable(getattr(runner, "restore", None)):
+            raise TypeError("NanGuardHook: policy='rollback' needs a runner with restore(path); say 'stop' or 'skip'.")
+        self._wrapper = runner.optim_wrapper
+        if self.check_gradients or self.policy == "skip":
+            for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
+                self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+        if self.policy == "skip":
+            floats = [buffer for buffer in runner.model.buffers() if buffer.is_floating_point()]
+            self._buffers = [(buffer, buffer.clone()) for buffer in floats]
+        if os.environ.get(REPLAY):
+            self._replay = Replay(Path(os.environ[REPLAY]), runner.iter)
+
+    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Remember the random state, and the buffers where they may have to be put back."""
+        self._random = nan_bundle.random_state()
+        if self._buffers:
+            torch._foreach_copy_([kept for _, kept in self._buffers], [buffer for buffer, _ in self._buffers])
+        if self._replay is not None:
+            self._replay.before_step(runner)
+
+    def after_train_iter(
+        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Judge this step, or an earlier one whose verdict has arrived."""
+        if self._replay is not None:
+            self._replay.after_step(runner)
+        norm, self._norm = self._norm, None
+        finite = verdict(outputs or {}, norm if self.check_gradients else None)
+        if finite is None:
+            return
+        facts = {"outputs": outputs, "grad_norm": norm, "batch": data_batch, "random": self._random}
+        self._waiting.append(_Step(runner.iter, *_send(finite), facts))
+        while self._waiting and (len(self._waiting) > self.delay or _has_arrived(self._waiting[0])):
+            self._judge(runner, self._waiting.popleft())
+
+    def before_save_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
+        """Read every verdict first: weights that are spoilt are not saved."""
+        self._drain(runner)
+
+    def after_train(self, runner: _Runner) -> None:
+        """Read what is left."""
+        self._drain(runner)
+        self._release()
+
+    def after_run(self, runner: _Runner) -> None:
+        """Let the optimizer go, also after an exception."""
+        self._release()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count of bad steps."""
+        return {"bad_steps": self.bad_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the count."""
+        self.bad_steps = int(state_dict["bad_steps"])
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Before an update: the norm of its gradients; with 'skip' an update that is not finite is emptied."""
+        if getattr(optimizer, "found_inf", None) is not None:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
+        self._norm = self._clip_norm()
+        if self._norm is None:
+            norms = torch._foreach_norm([p.grad for p in parameters])
+            self._norm = torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+        if self.policy == "skip" and not bool(torch.isfinite(torch.as_tensor(self._norm))):
+            for parameter in parameters:
+                parameter.grad = None
+
+    def _clip_norm(self) -> Any:
+        """The norm that clipping took in this very update, where the wrapper makes the updates; else None."""
+        norm = getattr(self._wrapper, "grad_norm", None) if hasattr(self._wrapper, "update_params") else None
+        if norm is None or norm is self._last_clip:
+            return None
+        self._last_clip = norm
+        return norm
+
+    def _judge(self, runner: _Runner, step: _Step) -> None:
+        if step.arrived is not None:
+            step.arrived.synchronize()
+        if bool(step.finite):
+            if self.policy == "skip":
+                self.bad_steps = 0
+            return
+        self.bad_steps += 1
+        folder = Path(runner.work_dir) / "nan" / f"iter_{step.index + 1}"
+        text = nan_bundle.write(folder, step.index, step.facts, runner.optim_wrapper, self.keep_batch)
+        if self.policy == "stop" or self.bad_steps > self.max_times:
+            self._waiting.clear()
+            raise FloatingPointError(text)
+        runner.logger.warning("%s\npolicy=%r: number %d of %d.", text, self.policy, self.bad_steps, self.max_times)
+        if self.policy == "rollback":
+            self._roll_back(runner)
+        elif self._buffers:
+            torch._foreach_copy_([buffer for buffer, _ in self._buffers], [kept for _, kept in self._buffers])
+
+    def _roll_back(self, runner: _Runner) -> None:
+        pointer = Path(runner.work_dir) / "last_checkpoint"
+        if not pointer.exists():
+            raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
+        runner.restore(read_pointer(pointer.parent, pointer.read_text()))
+
+    def _drain(self, runner: _Runner) -> None:
+        while self._waiting:
+            self._judge(runner, self._waiting.popleft())
+
+    def _release(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._waiting.clear()
+        self._norm = None
+
+
+def verdict(outputs: dict[str, Any], norm: Any) -> Tensor | None:
+    """One boolean on the device: the total loss (else every loss term) and the norm are finite; None without either."""
+    values = [outputs["loss"]] if "loss" in outputs else [v for name, v in outputs.items() if "loss" in name]
+    values = [*values, *([] if norm is None else [norm])]
+    tensors = [torch.as_tensor(value).detach().sum() for value in values]
+    if not tensors:
+        return None
+    if len(tensors) == 1:
+        return torch.isfinite(tensors[0])
+    device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
+    return torch.isfinite(torch.stack([tensor.float().to(device, non_blocking=True) for tensor in tensors])).all()
+
+
+def _send(finite: Tensor) -> tuple[Tensor, Any]:
+    """The verdict on its way to the host, and the event that says that it is there (None: it is there)."""
+    if finite.device.type != "cuda":
+        return finite, None
+    host = torch.empty((), dtype=torch.bool, pin_memory=True)
+    host.copy_(finite, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, event
+
+
+def _has_arrived(step: _Step) -> bool:
+    return step.arrived is None or bool(step.arrived.query())
