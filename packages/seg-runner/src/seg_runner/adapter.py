@@ -11,6 +11,7 @@ from torch import nn
 
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
+from seg_runner.preprocess import preprocessor_from
 from seg_runner.samples import SegDataSample
 
 __all__ = ["LogitsModel"]
@@ -30,7 +31,7 @@ class LogitsModel(nn.Module):
         model: the model.
         loss: `loss(logits, masks)`: a tensor, or a dict of tensors whose names contain 'loss'. Default: cross-entropy,
             binary cross-entropy where there is one channel; both leave `ignore_index` out.
-        data_preprocessor: for instance `SegDataPreProcessor`; without one, images are taken as they are, as floats.
+        data_preprocessor: for instance `SegDataPreProcessor`, or its config; without one, images are taken as they are, as floats.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
         aux_weight: the weight of each auxiliary loss, or one for each.
         ignore_index: for the default losses.
@@ -49,7 +50,7 @@ class LogitsModel(nn.Module):
         self,
         model: nn.Module,
         loss: Callable[..., Any] | None = None,
-        data_preprocessor: nn.Module | None = None,
+        data_preprocessor: nn.Module | Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         *,
         aux_weight: float | Sequence[float] = 0.4,
@@ -61,7 +62,7 @@ class LogitsModel(nn.Module):
         if not isinstance(model, nn.Module):
             raise TypeError(f"LogitsModel wraps an nn.Module, not {type(model).__name__}")
         self.model = model
-        self.data_preprocessor = data_preprocessor
+        self.data_preprocessor = preprocessor_from(data_preprocessor)
         self.criterion = loss if loss is not None else DefaultLoss(ignore_index)
         self.test_cfg = read_test_cfg(test_cfg)
         self.aux_weight, self.align_corners, self.threshold = aux_weight, align_corners, threshold

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["SegDataPreProcessor"]
+__all__ = ["SegDataPreProcessor", "preprocessor_from"]
 
 Padding = tuple[int, int, int, int]
 
@@ -129,6 +129,24 @@ class SegDataPreProcessor(nn.Module):
             for sample, padding in zip(samples or [], paddings, strict=False):
                 sample.set_metainfo({"img_padding_size": padding, "pad_shape": tuple(batch.shape[-2:])})
         return {"inputs": batch, "data_samples": samples}
+
+
+def preprocessor_from(given: nn.Module | Mapping[str, Any] | None) -> nn.Module | None:
+    """A preprocessor as it stands, or built from its config: a class as `type`, or the name of the one of this package.
+
+    >>> preprocessor_from({"type": "SegDataPreProcessor", "size": (8, 8)}).size
+    (8, 8)
+    """
+    if given is None or isinstance(given, nn.Module):
+        return given
+    cfg = {key: value for key, value in given.items() if key != "_delete_"}
+    kind = cfg.pop("type", SegDataPreProcessor)
+    if kind == "SegDataPreProcessor":
+        kind = SegDataPreProcessor
+    if not callable(kind):
+        raise ValueError(f"data_preprocessor: type must be a class or 'SegDataPreProcessor', not {kind!r}")
+    built: nn.Module = kind(**cfg)
+    return built
 
 
 def paddings_for(

@@ -136,8 +136,8 @@ class SegVisualizationHook:
     def _after_iter(
         self, runner: Position, batch_idx: int, data_batch: Any, outputs: Sequence[Any] | None, mode: str
     ) -> None:
-        """Draw every sample of the batch that is wanted."""
-        if not self.draw or not outputs or not first_process():
+        """Draw every sample of the batch that is wanted; a runner calls this one in training too, where nothing is."""
+        if mode == "train" or not self.draw or not outputs or not first_process():
             return
         if self._visualizer is None or batch_idx == 0:
             self._begin(runner, mode)

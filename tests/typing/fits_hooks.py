@@ -1,0 +1,17 @@
+"""Read by the type checker only: what fits the Protocols of seg-hooks."""
+
+from __future__ import annotations
+
+from seg_hooks import TrainState
+from seg_hooks.protocols import Data, HasModel, Logs, Progress, Resumes, Saves, Stops, Updates
+from seg_runner import Runner
+
+
+def runner_fits(runner: Runner) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes, Data, Stops]:
+    """seg-runner's Runner is what hooks expect."""
+    return runner, runner, runner, runner, runner, runner, runner, runner
+
+
+def train_state_fits(state: TrainState) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes]:
+    """So is TrainState, in anybody's own loop."""
+    return state, state, state, state, state, state

@@ -1,0 +1,49 @@
+"""Read by the type checker only: what fits the Protocols of seg-runner."""
+
+from __future__ import annotations
+
+from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
+from seg_registry import builder
+from seg_runner import Evaluator, IoUMetric, Runner, protocols
+from seg_vis import SegLocalVisualizer
+from seg_vis.protocols import Position
+
+
+def builder_fits() -> protocols.Builder:
+    """seg-registry's builder, found by entry point."""
+    return builder()
+
+
+def wrapper_fits(wrapper: OptimWrapper) -> tuple[protocols.Updates, protocols.Rates, protocols.Stateful]:
+    """seg-optim's wrapper."""
+    return wrapper, wrapper, wrapper
+
+
+def amp_wrapper_fits(wrapper: AmpOptimWrapper) -> tuple[protocols.Updates, protocols.Rates, protocols.Stateful]:
+    """The mixed-precision wrapper."""
+    return wrapper, wrapper, wrapper
+
+
+def scheduler_fits(scheduler: PolyLR) -> protocols.Scheduler:
+    """seg-optim's schedulers."""
+    return scheduler
+
+
+def visualizer_fits(visualizer: SegLocalVisualizer) -> protocols.Pictures:
+    """seg-vis's visualizer."""
+    return visualizer
+
+
+def runner_fits_the_picture_hook(runner: Runner) -> Position:
+    """seg-vis's hook asks little of the runner."""
+    return runner
+
+
+def metric_fits(metric: IoUMetric) -> protocols.Metric:
+    """Our own metric."""
+    return metric
+
+
+def evaluator_is_there(evaluator: Evaluator) -> Evaluator:
+    """Evaluator drives metrics of that shape."""
+    return evaluator
