@@ -31,7 +31,8 @@ class LogitsModel(nn.Module):
         model: the model.
         loss: `loss(logits, masks)`: a tensor, or a dict of tensors whose names contain 'loss'. Default: cross-entropy,
             binary cross-entropy where there is one channel; both leave `ignore_index` out.
-        data_preprocessor: for instance `SegDataPreProcessor`, or its config; without one, images are taken as they are, as floats.
+        data_preprocessor: for instance `SegDataPreProcessor`, or its config; without one, images are taken as they
+            are, as floats.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
         aux_weight: the weight of each auxiliary loss, or one for each.
         ignore_index: for the default losses.
@@ -131,6 +132,21 @@ class LogitsModel(nn.Module):
             if name == wrapped or name.startswith(f"{wrapped}."):
                 name = (prefix + name[len(wrapped) :]) if prefix else name[len(wrapped) + 1 :]
             yield name, module
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take over weights under the model's own names; what is missing is told by these names, too.
+
+        Raises:
+            RuntimeError: if keys are missing or unexpected and `strict`, or shapes differ.
+        """
+        found = super().load_state_dict(state_dict, strict=False, assign=assign)
+        for keys in found:
+            keys[:] = [key.removeprefix("model.") for key in keys]
+        if strict and any(found):
+            kinds = zip(("missing", "unexpected"), found, strict=True)
+            told = "; ".join(f"{kind} keys: {', '.join(keys)}" for kind, keys in kinds if keys)
+            raise RuntimeError(f"the weights do not fit {type(self.model).__name__}: {told}")
+        return found
 
     def __getattr__(self, name: str) -> Any:
         try:
