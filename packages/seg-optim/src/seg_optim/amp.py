@@ -55,8 +55,7 @@ class AmpOptimWrapper(OptimWrapper):
         _check_loss_scale(loss_scale)
         self.device_type = next((p.device.type for p in self._parameters()), "cpu")
         self.dtype = _dtype(dtype, self.device_type)
-        static = isinstance(loss_scale, int | float)
-        self._static_scale = float(loss_scale) if static else None  # type: ignore[arg-type]
+        self._static_scale = float(loss_scale) if isinstance(loss_scale, int | float) else None
         self.scaler: torch.amp.GradScaler | None = None
         self._skipped: Tensor | int = 0
         if self.dtype is torch.float16:
@@ -94,7 +93,7 @@ class AmpOptimWrapper(OptimWrapper):
     def _count_skipped(self, scaler: torch.amp.GradScaler) -> None:
         found = list(scaler._found_inf_per_device(self.optimizer).values()) if scaler.is_enabled() else []
         if found:
-            self._skipped = self._skipped + (sum(flag.to(found[0].device) for flag in found) > 0)  # type: ignore[operator]
+            self._skipped = self._skipped + (sum(flag.to(found[0].device) for flag in found) > 0)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

@@ -161,10 +161,10 @@ class OneCycleParamScheduler(ParamScheduler):
 
     def _prepare(self) -> None:
         count = len(self._groups)
-        peaks = list(self.eta_max) if isinstance(self.eta_max, list | tuple) else [self.eta_max] * count
+        peaks = list(self.eta_max) if isinstance(self.eta_max, Sequence) else [self.eta_max] * count
         if len(peaks) != count:
             raise ValueError(f"{type(self).__name__}: eta_max has {len(peaks)} values for {count} parameter groups")
-        self._levels = [self._level(float(peak)) for peak in peaks]
+        self._levels = [self._level(peak) for peak in peaks]
         for group, level in zip(self._groups, self._levels, strict=True):
             group.update(initial_lr=level["initial"], max_lr=level["max"], min_lr=level["min"])
         self.base_values = [level["initial"] for level in self._levels]

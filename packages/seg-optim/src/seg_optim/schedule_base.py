@@ -235,11 +235,11 @@ class ParamScheduler:
             raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
         if not isinstance(epoch_length, int) or epoch_length <= 0:
             raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
-        end = end if end == INF else int(end * epoch_length)
+        kwargs.update(by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length))
         for key in cls._epoch_keys:
             if kwargs.get(key) is not None:
                 kwargs[key] = _times(kwargs[key], epoch_length)
-        return cls(*args, begin=int(begin * epoch_length), end=end, by_epoch=False, **kwargs)
+        return cls(*args, **kwargs)
 
     def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
         name = type(self).__name__

@@ -188,7 +188,7 @@ class MultiStepParamScheduler(ParamScheduler):
         self,
         optimizer: Any,
         param_name: str,
-        milestones: Sequence[int],
+        milestones: Sequence[float],
         gamma: float = 0.1,
         last_step: int = -1,
         begin: int = 0,
@@ -201,7 +201,7 @@ class MultiStepParamScheduler(ParamScheduler):
         steps = list(milestones)
         if steps != sorted(steps):
             raise ValueError(f"{type(self).__name__}: milestones={steps} are out of order; write {sorted(steps)}")
-        self.milestones = dict(Counter(steps))
+        self.milestones: dict[float, int] = dict(Counter(steps))
         self.gamma = gamma
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
 
