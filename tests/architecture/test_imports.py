@@ -70,7 +70,6 @@ def test_no_sibling_is_imported_by_name(island: str) -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
                 "import_module",
                 "__import__",
-                "find_spec",
             ):
                 words = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
                 found += [f"{path.name}:{node.lineno} {w}" for w in words if w.startswith(siblings)]
