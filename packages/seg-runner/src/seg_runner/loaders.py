@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -171,8 +172,8 @@ class _Slice(Dataset[Any]):
 class WorkerInit:
     """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
 
-    SIGINT and SIGUSR1 are ignored. The first SIGTERM is ignored too (schedulers send one to every process of a job,
-    and the batch being read is still wanted); a second one ends the worker.
+    SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main process: schedulers send one to every
+    process of a job, and the batch being read is still wanted.
     """
 
     def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
@@ -183,7 +184,7 @@ class WorkerInit:
         for name in ("SIGINT", "SIGUSR1"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, _ignore_once)
+        _obey_only(os.getppid())
         if self.seed is not None:
             seed = self.seed + worker_id
             random.seed(seed)
@@ -197,8 +198,18 @@ class WorkerInit:
             self.user(worker_id)
 
 
-def _ignore_once(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_DFL)
+def _obey_only(parent: int) -> None:
+    """End on a SIGTERM that the parent sent, ignore one from anybody else (where the system tells who sent it)."""
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, name="sigterm", daemon=True).start()
 
 
 class SeededDataset(Dataset[Any]):
