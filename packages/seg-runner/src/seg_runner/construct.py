@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from seg_runner import plain, wrap
-from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES
+from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
 from seg_runner.env import describe_environment
 from seg_runner.errors import origin_of
 from seg_runner.hook_table import priority_number
@@ -130,7 +130,7 @@ def make_model(runner: Any, given: Any) -> Any:
     model = runner.assembler.model(given, parts["data_preprocessor"])
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
-    if not hasattr(wrap.unwrap(model), "train_step"):
+    if not any(hasattr(wrap.unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
         model = _with_steps(model, parts)
     elif parts["loss"] is not None:
         raise ValueError(
@@ -161,9 +161,9 @@ def register_hooks(runner: Any) -> None:
     if parts["cfg"] is not None:
         runner.register_default_hooks(parts["default_hooks"])
     else:
-        for slot, hook in (parts["default_hooks"] or {}).items():
-            if hook is not None:
-                register_default_hook(runner, slot, hook, named=True)
+        for slot, (hook, named) in merge_default_hooks(parts["default_hooks"]).items():
+            if named:
+                register_default_hook(runner, slot, hook, named)
     for listed in (parts["custom_hooks"], parts["hooks"]):
         runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed or ())
 

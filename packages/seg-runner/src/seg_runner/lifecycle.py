@@ -40,8 +40,16 @@ def session(runner: Any, mode: str) -> Iterator[None]:
         raise
     finally:
         runner.table.running = False
+        _close_data(runner)
         runner.saver.wait()
         close_log(runner.logger)
+
+
+def _close_data(runner: Any) -> None:
+    """Stop the workers of the training loader; a later `train()` starts them where the run stands."""
+    batches = getattr(runner.train_loop, "batches", None)
+    if batches is not None and not runner.resuming:
+        batches.close()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_runner import wrap
-from seg_runner.checkpoint import read_checkpoint
+from seg_runner.checkpoint import clean_leftovers, read_checkpoint
 from seg_runner.errors import add_note
 from seg_runner.resumable import find_resumable
 from seg_runner.signals import exit_code
@@ -101,6 +101,8 @@ def load_or_resume(runner: Any) -> None:
     """As `resume` and `load_from` say; only the first time, so that a later call keeps what was trained since."""
     if runner.loaded:
         return
+    if runner.rank == 0 and (left := clean_leftovers(runner.work_dir)):
+        runner.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
     wanted, weights = runner.parts["resume"], runner.parts["load_from"]
     if wanted:
         resume(runner, wanted if isinstance(wanted, (str, Path)) else weights)

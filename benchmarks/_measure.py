@@ -1,0 +1,56 @@
+"""Measuring functions against each other in one process: interleaved, process CPU time, one torch thread."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+
+__all__ = ["cpu_seconds", "differences", "paired", "print_table", "ratios"]
+
+
+def cpu_seconds(function: Callable[[], object]) -> float:
+    """Process CPU time of one call, or what the call says itself if it returns a float (setting up left out)."""
+    gc.collect()
+    start = time.process_time()
+    own = function()
+    return own if isinstance(own, float) else time.process_time() - start
+
+
+def paired(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each function in each round; every round runs all of them, in turning order, after one warm-up."""
+    for function in functions.values():
+        function()
+    names = list(functions)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            found[name].append(cpu_seconds(functions[name]))
+    return found
+
+
+def ratios(found: dict[str, list[float]], base: str) -> dict[str, float]:
+    """Median over the rounds of each function's time over the base's in the same round."""
+    return {
+        name: statistics.median(own / bare for own, bare in zip(times, found[base], strict=True))
+        for name, times in found.items()
+    }
+
+
+def differences(found: dict[str, list[float]], base: str) -> dict[str, float]:
+    """Median over the rounds of each function's time less the base's in the same round, in seconds."""
+    return {
+        name: statistics.median(own - bare for own, bare in zip(times, found[base], strict=True))
+        for name, times in found.items()
+    }
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A small table: first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    print(f"\n{title}")
+    for row in [header, *rows]:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("  ".join(cells))

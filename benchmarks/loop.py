@@ -1,0 +1,221 @@
+"""What a training iteration costs above the bare loop: by hand, ours, and MMEngine's (where it is installed).
+
+Run with `./run bench loop`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50; all
+in one process, interleaved; process CPU time; medians. `--length N` puts N iterations before the measured ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import differences, paired, print_table
+from torch import nn
+from torch.utils.data import DataLoader
+
+WARM, STEPS, ROUNDS = 60, 300, 9
+EVERY = 50
+
+
+class Data(torch.utils.data.Dataset):
+    """Images that lie there already: what is measured is the loop."""
+
+    def __init__(self) -> None:
+        self.items = [(torch.randn(3, 8, 8), torch.randint(0, 4, (8, 8))) for _ in range(64)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.items[index]
+
+
+class Net(nn.Module):
+    """Two convolutions with the steps that loops call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
+        self.criterion = nn.CrossEntropyLoss()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images)
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, torch.Tensor]:
+        with optim_wrapper.optim_context(self):
+            loss = self.criterion(self(data[0]), data[1])
+        optim_wrapper.update_params(loss)
+        return {"loss": loss.detach()}
+
+
+class Clock:
+    """A hook that takes the time between two iterations."""
+
+    priority = "HIGHEST"
+
+    def __init__(self, first: int) -> None:
+        self.first, self.start, self.spent = first, 0.0, 0.0
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if batch_idx == self.first:
+            self.start = time.process_time()
+        elif batch_idx == self.first + STEPS:
+            self.spent = time.process_time() - self.start
+
+
+def loader() -> DataLoader[Any]:
+    return DataLoader(Data(), batch_size=2, shuffle=True)
+
+
+def endless(batches: Any) -> Any:
+    while True:
+        yield from batches
+
+
+def by_hand(*, full: bool, ema: bool = False, amp: bool = False) -> float:
+    """The shortest loop; `full` adds what our default hooks do: schedule, times, eta, a JSON record."""
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    average = [p.detach().clone() for p in net.parameters()]
+    source = [p.detach() for p in net.parameters()]
+    batches, out, total = endless(loader()), io.StringIO(), WARM + STEPS + 1
+    last, losses, clock = time.perf_counter(), [], Clock(WARM)
+    for step in range(total):
+        clock.before_train_iter(None, step)
+        images, labels = next(batches)
+        waited = time.perf_counter() - last
+        with torch.autocast("cpu", torch.bfloat16) if amp else contextlib.nullcontext():
+            loss = net.criterion(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if ema:
+            torch._foreach_lerp_(average, source, 0.0002)
+        if full:
+            now = time.perf_counter()
+            spent, last = now - last, now
+            losses.append((loss.detach(), spent, waited))
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1 * (1 - step / total) ** 0.9
+            if step % EVERY == EVERY - 1:
+                values = torch.stack([entry[0] for entry in losses[-10:]]).mean().item()
+                record = {"lr": optimizer.param_groups[0]["lr"], "loss": values, "time": spent, "data_time": waited}
+                out.write(json.dumps({**record, "eta": spent * (total - step), "step": step}) + "\n")
+                losses.clear()
+    return clock.spent
+
+
+def quiet(train: Callable[[], object]) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        train()
+
+
+def ours(folder: Path, *, ema: bool = False, amp: bool = False, length: int = 0, stream: str = "sample") -> float:
+    """Runner with the six default hooks, an OptimWrapper and PolyLR."""
+    from seg_hooks import CheckpointHook, DistSamplerSeedHook, EMAHook, IterTimerHook, LoggerHook
+    from seg_hooks import ParamSchedulerHook, RuntimeInfoHook
+    from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
+
+    from seg_runner import Runner
+
+    net, clock, total = Net(), Clock(WARM + length), length + WARM + STEPS + 1
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    wrapper = AmpOptimWrapper(optimizer=optimizer, dtype="bfloat16") if amp else OptimWrapper(optimizer)
+    hooks = [RuntimeInfoHook(), IterTimerHook(), DistSamplerSeedHook(), LoggerHook(interval=EVERY)]
+    hooks += [ParamSchedulerHook(), CheckpointHook(interval=10**9, by_epoch=False, save_last=False), clock]
+    quiet(
+        lambda: Runner(
+            model=net,
+            train_dataloader=loader(),
+            optim_wrapper=wrapper,
+            param_scheduler=PolyLR(optimizer, power=0.9, begin=0, end=total, by_epoch=False),
+            train_cfg=dict(max_iters=total),
+            hooks=[*hooks, *([EMAHook()] if ema else [])],
+            work_dir=folder,
+            randomness=dict(stream=stream, seed=0),
+        ).train()
+    )
+    return clock.spent
+
+
+def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
+    """MMEngine's Runner with the same parts."""
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel
+    from mmengine.runner import Runner
+
+    class Model(BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, images: Any, labels: Any, mode: str = "tensor") -> Any:
+            return {"loss": self.net.criterion(self.net(images), labels)}
+
+    class Timed(Clock, Hook):
+        pass
+
+    clock, total = Timed(WARM + length), length + WARM + STEPS + 1
+    quiet(
+        lambda: Runner(
+            model=Model(),
+            work_dir=str(folder),
+            train_dataloader=loader(),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+            param_scheduler=dict(type="PolyLR", power=0.9, begin=0, end=total, by_epoch=False),
+            train_cfg=dict(by_epoch=False, max_iters=total),
+            default_hooks=dict(
+                logger=dict(type="LoggerHook", interval=EVERY),
+                checkpoint=dict(type="CheckpointHook", interval=10**9, by_epoch=False, save_last=False),
+            ),
+            custom_hooks=[clock, *([dict(type="EMAHook")] if ema else [])],
+            experiment_name=f"{time.monotonic_ns()}",
+            log_level="ERROR",
+        ).train()
+    )
+    return clock.spent
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    length = int(sys.argv[sys.argv.index("--length") + 1]) if "--length" in sys.argv else 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engines: dict[str, Callable[[], float]] = {
+            "bare": lambda: by_hand(full=False),
+            "by hand, the same work": lambda: by_hand(full=True),
+            "ours": lambda: ours(folder, length=length),
+            "ours, stream=mmengine": lambda: ours(folder, length=length, stream="mmengine"),
+            "bare, EMA": lambda: by_hand(full=False, ema=True),
+            "ours, EMA": lambda: ours(folder, ema=True, length=length),
+            "bare, AMP": lambda: by_hand(full=False, amp=True),
+            "ours, AMP": lambda: ours(folder, amp=True, length=length),
+        }
+        if importlib.util.find_spec("mmengine"):
+            engines["mmengine"] = lambda: mmengine(folder, length=length)
+        else:
+            print("mmengine is not installed here: left out")
+        found = paired(engines, ROUNDS)
+    bare = statistics.median(found["bare"])
+    above = differences(found, "bare")
+    rows = [[name, f"{1e6 * above[name] / STEPS:.0f}", f"{1 + above[name] / bare:.2f}"] for name in engines]
+    title = f"one iteration; bare {1e6 * bare / STEPS:.0f} us" + (f"; after {length} iterations" if length else "")
+    print_table(title, ["engine", "us above bare", "x bare"], rows)
+    for kind in ("EMA", "AMP"):
+        own = differences({"base": found[f"bare, {kind}"], "ours": found[f"ours, {kind}"]}, "base")["ours"]
+        print(f"ours with {kind}, above bare with {kind}: {1e6 * own / STEPS:.0f} us")
+
+
+if __name__ == "__main__":
+    main()
