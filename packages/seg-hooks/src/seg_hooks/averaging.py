@@ -43,7 +43,7 @@ class BaseAveragedModel(nn.Module):
         self.update_buffers = flag(name, "update_buffers", update_buffers)
         self.register_buffer("steps", torch.tensor(0, dtype=torch.long))
         self.count = 0
-        self._source: nn.Module | None = None
+        self._source: tuple[nn.Module | None] = (None,)  # a bare module would become a part of this one
         self._groups: list[tuple[list[Tensor], list[Tensor]]] = []
         self._copied: list[tuple[list[Tensor], list[Tensor]]] = []
 
@@ -58,7 +58,7 @@ class BaseAveragedModel(nn.Module):
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Take in the present weights of `model`."""
-        if model is not self._source:
+        if model is not self._source[0]:
             self.follow(model)
         if self.count == 0:
             for averaged, sources in self._groups:
@@ -72,7 +72,7 @@ class BaseAveragedModel(nn.Module):
 
     def follow(self, model: nn.Module) -> None:
         """List the tensors of `model` and of the average again; needed only where tensors of it were replaced."""
-        self._source = model
+        self._source = (model,)
         pairs = _pairs(self.module.named_parameters(), model.named_parameters())
         buffers = _pairs(self.module.named_buffers(), model.named_buffers())
         if self.update_buffers:
@@ -98,7 +98,7 @@ class BaseAveragedModel(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the lists out, which point into another model."""
-        return {**self.__dict__, "_source": None, "_groups": [], "_copied": []}
+        return {**self.__dict__, "_source": (None,), "_groups": [], "_copied": []}
 
 
 class ExponentialMovingAverage(BaseAveragedModel):

@@ -14,6 +14,9 @@ __all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto"
 
 GREATER = ("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc")
 LESS = ("loss",)
+# What MMEngine cannot tell; looked at last, so that nothing which it can tell changes.
+ALSO_GREATER = ("iou", "dice", "fscore", "f1", "recall", "psnr", "ssim")
+ALSO_LESS = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "silog", "error")
 
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
@@ -21,7 +24,7 @@ _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str:
     """'greater' or 'less' from the name of a metric, or from all names of an expression.
 
-    Exact names come first, then names contained in it, 'greater' before 'less', in any case.
+    Exact names come first, then names contained in it, 'greater' before 'less', in any case; then a few more names.
 
     Example:
         >>> infer_rule("CheckpointHook", "0.5*mIoU + 0.5*mDice")
@@ -54,7 +57,9 @@ def _infer_one(key: str, greater: Sequence[str], less: Sequence[str]) -> str | N
         return "less"
     if any(name in key for name in higher):
         return "greater"
-    return "less" if any(name in key for name in lower) else None
+    if any(name in key for name in (*lower, *ALSO_LESS)):
+        return "less"
+    return "greater" if any(name in key for name in ALSO_GREATER) else None
 
 
 def _names(key: str) -> list[str]:

@@ -91,6 +91,25 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
         return sys.stdout
 
 
+class _File(logging.Handler):
+    """Appends each line to a file that is open only meanwhile; a disk that fails is reported once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.failed = path, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(self.format(record) + "\n")
+            self.failed = False
+        except OSError as error:
+            if not self.failed:
+                self.failed = True
+                print(f"the log {self.path} cannot be written: {error}", file=sys.stderr)
+
+
 def make_logger(file: Path | None, rank: int = 0) -> logging.Logger:
     """A logger of one run: lines on the terminal and, where a file is given, in it; other ranks only say errors."""
     logger = logging.Logger("seg_hooks", logging.INFO if rank == 0 else logging.ERROR)
@@ -99,7 +118,7 @@ def make_logger(file: Path | None, rank: int = 0) -> logging.Logger:
     console.setFormatter(logging.Formatter(layout, "%m/%d %H:%M:%S"))
     logger.addHandler(console)
     if file is not None and rank == 0:
-        lines = logging.FileHandler(file, encoding="utf-8", delay=True)
+        lines = _File(file)
         lines.setFormatter(logging.Formatter(layout, "%Y/%m/%d %H:%M:%S"))
         logger.addHandler(lines)
     return logger

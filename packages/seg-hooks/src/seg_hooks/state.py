@@ -126,7 +126,7 @@ class TrainState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """The run ends: what is due is saved, raw weights are put back, logs are closed."""
+        """The run ends: what is due is saved, raw weights are put back."""
         try:
             self._settle(warn=error is None)
             if error is None:
@@ -134,8 +134,6 @@ class TrainState:
                 self.points.fire("after_train", self)
         finally:
             self.points.fire("after_run", self)
-            for handler in self.logger.handlers:
-                handler.close()
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, pass after pass, until `max_iters` steps are done or a hook stops the run."""

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seg_hooks.best import (
+    file_key,
+    infer_rule,
+    is_better,
+    pick_auto,
+    read_score,
+    rule_doubt,
+    surplus,
+)
+
+METRICS = {"mIoU": 50.0, "mDice": 60.0, "aAcc": 90.0, "loss": 0.25, "coco/bbox_mAP": 0.4, "IoU": {"road": 95.0}}
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        ("mIoU", "greater"),
+        ("miou", "greater"),
+        ("coco/bbox_mAP", "greater"),
+        ("AR@100", "greater"),
+        ("loss", "less"),
+        ("val_loss", "less"),
+        ("top1_loss", "greater"),
+        ("0.5*mIoU + 0.5*mDice", "greater"),
+        ("loss_ce + loss_dice", "less"),
+        ("(mIoU + aAcc) / 2", "greater"),
+        ("IoU.road", "greater"),
+        ("loss_iou", "less"),
+        ("rmse", "less"),
+    ],
+)
+def test_rules_are_inferred_as_the_reference_does(key: str, rule: str) -> None:
+    assert infer_rule("Here", key) == rule
+
+
+@pytest.mark.parametrize("key", ["score", "mIoU + rmse", "mIoU + 2*loss", "", "1 + 1"])
+def test_what_cannot_be_told_is_an_error(key: str) -> None:
+    with pytest.raises(ValueError, match=r"Here: cannot tell .* rule='greater' or rule='less'"):
+        infer_rule("Here", key)
+
+
+def test_a_rule_that_may_be_wrong_is_doubted() -> None:
+    assert "less" in str(rule_doubt("top1_loss"))
+    assert "error" in str(rule_doubt("topology_error"))
+    assert rule_doubt("mIoU") is None
+    assert rule_doubt("val_loss") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "score"),
+    [
+        ("mIoU", 50.0),
+        ("IoU.road", 95.0),
+        ("coco/bbox_mAP", 0.4),
+        ("0.5*mIoU+0.5*mDice", 55.0),
+        ("mIoU - 10*loss", 47.5),
+        ("-loss", -0.25),
+        ("(mIoU + IoU.road) / 2", 72.5),
+        ("mIoU / (loss - loss)", math.nan),
+    ],
+)
+def test_scores(key: str, score: float) -> None:
+    assert read_score(METRICS, key) == pytest.approx(score, nan_ok=True)
+
+
+@pytest.mark.parametrize("key", ["mIou2", "IoU.sky", "0.5*mIoU + nothing", "__import__('os')", "mIoU if 1 else 2", "["])
+def test_what_is_not_there_is_none(key: str) -> None:
+    assert read_score(METRICS, key) is None
+
+
+def test_a_metric_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(TypeError, match="'IoU' is a dict"):
+        read_score(METRICS, "IoU")
+
+
+def test_a_flat_name_with_dots_comes_first() -> None:
+    assert read_score({"IoU.road": 1.0, "IoU": {"road": 2.0}}, "IoU.road") == 1.0
+
+
+@given(st.floats(), st.none() | st.floats(), st.sampled_from(["greater", "less"]))
+def test_better_is_strict_and_nan_never_wins(score: float, best: float | None, rule: str) -> None:
+    if math.isnan(score):
+        assert not is_better(score, best, rule)
+    elif best is None or math.isnan(best):
+        assert is_better(score, best, rule)
+    else:
+        assert is_better(score, best, rule) == (score > best if rule == "greater" else score < best)
+        assert not (is_better(score, best, rule) and is_better(best, score, rule))
+
+
+def test_auto_prefers_miou() -> None:
+    assert pick_auto({"aAcc": 1, "mIoU": 2}) == "mIoU"
+    assert pick_auto({"aAcc": 1, "road/mIoU": 2}) == "road/mIoU"
+    assert pick_auto({"aAcc": 1, "mDice": 2}) == "aAcc"
+
+
+@given(st.text(min_size=1))
+def test_a_file_key_is_a_file_name(key: str) -> None:
+    assert "/" not in file_key(key)
+    assert "\0" not in file_key(key)
+    assert file_key("a/b") == "a_b"
+
+
+@given(st.lists(st.integers(), unique=True), st.integers(-1, 5))
+def test_the_newest_stay(kept: list[int], most: int) -> None:
+    gone = surplus(kept, most)
+    assert [*gone, *kept[len(gone) :]] == kept
+    assert len(kept) - len(gone) == (min(len(kept), most) if most > 0 else len(kept))
