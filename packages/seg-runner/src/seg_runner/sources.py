@@ -225,14 +225,17 @@ class StatefulSource:
 
     def load(self, state: dict[str, Any], iteration: int) -> None:
         """Give the loader its state back."""
-        self.close()
+        shut_down(self._iterator)
+        self._iterator = None
         if "loader" in state:
             self.loader.load_state_dict(state["loader"])
         else:
             self.seek(iteration)
 
     def close(self) -> None:
-        """Stop the workers."""
+        """Stop the workers; the next batch is the one that would have come."""
+        if self._iterator is not None:
+            self.loader.load_state_dict(self.loader.state_dict())
         shut_down(self._iterator)
         self._iterator = None
 
@@ -297,6 +300,7 @@ class PlainSource:
 
     def _go(self, epoch: int, in_pass: int, taken: int) -> None:
         self.close()
+        self._iterator = None
         self.epoch, self.in_pass, self.taken, self._skip = epoch, in_pass, taken, in_pass
 
     def state(self) -> dict[str, Any]:
@@ -311,9 +315,10 @@ class PlainSource:
             self.seek(iteration)
 
     def close(self) -> None:
-        """Stop the workers."""
-        shut_down(self._iterator)
-        self._iterator = None
+        """Stop the workers; the next batch is the one that would have come."""
+        if self._iterator is not None and self._iterator is not self.loader:
+            shut_down(self._iterator)
+            self._iterator, self._skip = None, self.in_pass
 
 
 class _Skipped:
