@@ -104,6 +104,8 @@ def to_rgb(
         >>> to_rgb(np.zeros((4, 5, 12), np.uint16), bands=(7, 3, 2)).shape
         (4, 5, 3)
     """
+    if is_plain(image) and order == "rgb" and bands is stretch is layout is None:
+        return np.ascontiguousarray(image)
     array = to_numpy(image, "image")
     if array.size == 0:
         raise ValueError(f"image is empty: shape {array.shape}")
@@ -113,6 +115,19 @@ def to_rgb(
     picked = pick_bands(channels_last(array, layout or guess_layout(array, hasattr(image, "detach"))), bands)
     scaled = to_uint8(picked, stretch)
     return np.ascontiguousarray(scaled[..., ::-1] if order == "bgr" else scaled)
+
+
+def is_plain(image: Any) -> bool:
+    """Whether this is an array of RGB bytes already (the common case, and the one that has to be fast)."""
+    array = isinstance(image, np.ndarray)
+    return (
+        array
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size > 0
+        and (image.shape[0] not in (1, 3, 4))
+    )
 
 
 def guess_layout(array: NDArray[Any], tensor: bool) -> str:

@@ -49,9 +49,9 @@ def label_codes(labels: Labels, shown: NDArray[np.bool_], ignore_index: int | No
     Only for palettes of up to 255 colours.
     """
     count = len(shown)
-    codes = to_bytes(labels)
-    if int(codes.max()) >= count:
-        report_strangers(labels, codes, count, ignore_index)
+    codes, all_fit = to_bytes(labels)
+    if not all_fit or (int(codes.max()) >= count and has_strangers(codes, count)):
+        report_strangers(labels, count, ignore_index)
     if shown.all():
         return codes
     table = np.full(256, KEEP, np.uint8)
@@ -60,30 +60,37 @@ def label_codes(labels: Labels, shown: NDArray[np.bool_], ignore_index: int | No
     return coded
 
 
-def to_bytes(labels: Labels) -> NDArray[np.uint8]:
-    """Labels as contiguous bytes; what does not fit becomes 255."""
+def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
+    """Labels as contiguous bytes, and whether all of them fit; what does not becomes 255."""
     if labels.dtype == np.uint8:
-        return np.ascontiguousarray(labels)
-    out = np.empty(labels.shape, np.uint8)
-    unsigned = labels.dtype.kind == "u"
+        return np.ascontiguousarray(labels), True
+    out, all_fit = np.empty(labels.shape, np.uint8), True
     for rows in strips(*labels.shape):
         part = labels[rows]
-        wide = part if unsigned else part.view(f"u{part.itemsize}")
-        np.minimum(wide, KEEP, out=out[rows], casting="unsafe")
-    return out
+        fits = bool(part.min() >= 0 and part.max() <= KEEP)
+        out[rows] = part if fits else np.where((part < 0) | (part > KEEP), KEEP, part)
+        all_fit &= fits
+    return out, all_fit
 
 
-def report_strangers(labels: Labels, codes: NDArray[np.uint8], count: int, ignore_index: int | None) -> None:
-    """Warn of labels that are neither in the palette nor the ignored one."""
-    fits = labels.dtype == np.uint8 or (labels.min() >= 0 and labels.max() <= KEEP)
-    found = byte_values(codes) if fits else np.unique(labels)
-    strange = [int(label) for label in found if not 0 <= label < count and label not in (ignore_index, KEEP)]
-    if strange:
-        names = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+def has_strangers(codes: NDArray[np.uint8], count: int) -> bool:
+    """Whether a code lies between the palette and 255 (bytes wrap round, so the least difference tells)."""
+    first, width = np.uint8(count), KEEP - count
+    return any(int((codes[rows] - first).min()) < width for rows in strips(*codes.shape))
+
+
+def report_strangers(labels: Labels, count: int, ignore_index: int | None) -> None:
+    """Warn of labels that are neither in the palette nor the ignored one; 255 is always "no label"."""
+    beyond = (labels < 0) | (labels >= count)
+    if ignore_index is not None:
+        beyond &= labels != ignore_index
+    found = np.unique(labels[beyond & (labels != KEEP)])
+    if len(found):
+        names = ", ".join(map(str, found[:5].tolist())) + (", ..." if len(found) > 5 else "")
         warnings.warn(
             f"labels {names} lie beyond a palette of {count} colours; those pixels keep the image",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -108,13 +115,10 @@ def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float
     table = np.zeros((256, 1, 3), np.uint8)
     table[: len(colours), 0] = colours
     out = np.empty(image.shape, np.uint8)
-    paint = np.empty((0, 0, 3), np.uint8)
     for rows in strips(*codes.shape):
         part, code, target = image[rows], codes[rows], out[rows]
-        if paint.shape != part.shape:
-            paint = np.empty(part.shape, np.uint8)
-        cv2.applyColorMap(code, table, paint)
-        cv2.addWeighted(part, 1.0 - alpha, paint, alpha, 0.0, target)
+        cv2.applyColorMap(code, table, target)
+        cv2.addWeighted(part, 1.0 - alpha, target, alpha, 0.0, target)
         if len(colours) < 256:
             keep_image(cv2, part, code, target, len(colours))
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from seg_vis.libraries import load_cv2
 __all__ = ["Box", "anchors", "place"]
 
 FEW = 40
+STEPS = 60
 Box = tuple[int, int, int, int]
 
 
@@ -61,35 +63,63 @@ def place(
     """
     taken: list[Box] = []
     boxes: list[Box | None] = []
-    for (box_width, box_height), (x, y) in zip(sizes, points, strict=True):
-        corner = free_corner(taken, (box_width, box_height), (x, y), width, height)
-        box = (*corner, box_width, box_height) if corner is not None else None
-        boxes.append(box)
-        if box is not None:
-            taken.append(box)
+    for size, point in zip(sizes, points, strict=True):
+        room = width - size[0], height - size[1]
+        box = (min(max(point[0], 0), room[0]), min(max(point[1], 0), room[1]), *size)
+        found = box if min(room) >= 0 and not any(meet(box, other) for other in taken) else None
+        if found is None and min(room) >= 0:
+            found = moved_aside(taken, box, room) or nearest_free(taken, box, room)
+        boxes.append(found)
+        taken += [] if found is None else [found]
     return boxes
 
 
-def free_corner(
-    taken: list[Box], size: tuple[int, int], point: tuple[int, int], width: int, height: int
-) -> tuple[int, int] | None:
-    """The free corner nearest to a point; candidates are the borders of the boxes that lie there already."""
-    right, bottom = width - size[0], height - size[1]
-    if right < 0 or bottom < 0:
-        return None
-    x, y = min(max(point[0], 0), right), min(max(point[1], 0), bottom)
-    if not taken:
-        return x, y
+def meet(one: Box, other: Box) -> bool:
+    """Whether two boxes share a pixel."""
+    return (
+        one[0] < other[0] + other[2]
+        and other[0] < one[0] + one[2]
+        and one[1] < other[1] + other[3]
+        and other[1] < one[1] + one[3]
+    )
+
+
+def moved_aside(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None:
+    """A free place found by stepping round the boxes that are in the way, the nearest step first."""
+    x, y, width, height = box
+    steps, tried = [(0, x, y)], {(x, y)}
+    for _ in range(STEPS):
+        if not steps:
+            break
+        _, left, top = heapq.heappop(steps)
+        moved = left, top, width, height
+        blockers = [other for other in taken if meet(moved, other)]
+        if not blockers:
+            return moved
+        for bx, by, across, down in blockers:
+            for corner in ((left, by - height), (left, by + down), (bx - width, top), (bx + across, top)):
+                if corner not in tried and 0 <= corner[0] <= room[0] and 0 <= corner[1] <= room[1]:
+                    tried.add(corner)
+                    heapq.heappush(steps, (abs(corner[0] - x) + abs(corner[1] - y), *corner))
+    return None
+
+
+def nearest_free(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None:
+    """The free place nearest to a box; beside the boxes round about first, then beside any."""
     others = np.array(taken)
-    xs = np.concatenate([[x, 0, right], others[:, 0] - size[0], others[:, 0] + others[:, 2]])
-    ys = np.concatenate([[y, 0, bottom], others[:, 1] - size[1], others[:, 1] + others[:, 3]])
-    grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(np.clip(xs, 0, right), np.clip(ys, 0, bottom)))
-    free = ~overlaps(grid_x[:, None], grid_y[:, None], size, others).any(axis=1)
-    if not free.any():
-        return None
-    distance = np.where(free, np.hypot(grid_x - x, grid_y - y), np.inf)
-    best = int(distance.argmin())
-    return int(grid_x[best]), int(grid_y[best])
+    x, y, width, height = box
+    nearest = np.argsort(np.hypot(others[:, 0] - x, others[:, 1] - y), kind="stable")
+    for count in (6, 24, len(taken)):
+        near = others[nearest[:count]]
+        xs = np.concatenate([[x, 0, room[0]], near[:, 0] - width, near[:, 0] + near[:, 2]])
+        ys = np.concatenate([[y, 0, room[1]], near[:, 1] - height, near[:, 1] + near[:, 3]])
+        xs, ys = xs[(xs >= 0) & (xs <= room[0])], ys[(ys >= 0) & (ys <= room[1])]
+        grid_x, grid_y = np.repeat(xs, len(ys)), np.tile(ys, len(xs))
+        free = ~overlaps(grid_x[:, None], grid_y[:, None], (width, height), others).any(axis=1)
+        if free.any():
+            best = int(np.where(free, np.hypot(grid_x - x, grid_y - y), np.inf).argmin())
+            return int(grid_x[best]), int(grid_y[best]), width, height
+    return None
 
 
 def overlaps(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seg_vis.arrays import Image, Labels, as_labels, check_same_size, to_rgb
 from seg_vis.blend import KEEP, blend, blend_many, byte_values, check_alpha, label_codes, shown_labels
 from seg_vis.labels import anchors, place
-from seg_vis.palettes import Palette, get_classes, resolve
+from seg_vis.palettes import Palette, get_classes, is_made, resolve
 from seg_vis.text import font_size, tag_size, write_tag
 
 __all__ = ["class_names", "overlay", "paint", "write_names"]
@@ -88,7 +88,7 @@ def class_names(palette: Any, classes: Sequence[str] | None, count: int) -> list
     """The names to write: those given, those of the data set, or the numbers."""
     if classes is not None:
         return [str(name) for name in classes]
-    if isinstance(palette, str) and palette.replace("_", "").lower() not in ("distinct", "colourblind", "colorblind"):
+    if isinstance(palette, str) and not is_made(palette):
         return get_classes(palette)
     return [str(label) for label in range(count)]
 

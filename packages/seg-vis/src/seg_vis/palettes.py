@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from seg_vis.arrays import to_numpy
 from seg_vis.generated import generate_palette
 
-__all__ = ["Palette", "get_classes", "get_palette", "resolve"]
+__all__ = ["Palette", "get_classes", "get_palette", "is_made", "resolve"]
 
 Palette = NDArray[np.uint8]
 MOST = 255
+MADE = {"distinct": False, "colourblind": True, "colorblind": True}
 
 
+@cache
 def plain(name: str) -> str:
     """A name without case, blanks, dashes and underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
@@ -94,14 +96,26 @@ def get_palette(palette: Any, count: int | None = None) -> Palette:
     return np.ascontiguousarray(colours, dtype=np.uint8)
 
 
+def is_made(name: str) -> bool:
+    """Whether this is a palette made to measure, not one of a data set."""
+    return plain(name) in MADE
+
+
+@cache
+def stored_palette(name: str) -> Palette:
+    """The palette of a data set; nobody may write into it."""
+    palette = np.array(entry_of(name)["palette"], np.uint8)
+    palette.flags.writeable = False
+    return palette
+
+
 def named_palette(name: str, count: int | None) -> Palette:
     """The palette of a data set, or a made one."""
-    made = {"distinct": False, "colourblind": True, "colorblind": True}
-    if plain(name) not in made:
-        return np.array(entry_of(name)["palette"], np.uint8)
+    if not is_made(name):
+        return stored_palette(name)
     if count is None:
         raise ValueError(f"palette {name!r} is made to measure: pass classes, or the number of colours")
-    return generate_palette(count, colour_blind=made[plain(name)])
+    return generate_palette(count, colour_blind=MADE[plain(name)])
 
 
 def resolve(palette: Any, classes: Sequence[str] | None) -> Palette:
