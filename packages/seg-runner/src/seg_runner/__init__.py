@@ -6,7 +6,9 @@ from seg_runner.__about__ import __version__
 from seg_runner.adapter import LogitsModel
 from seg_runner.batches import TrainBatches
 from seg_runner.checkpoint import CheckpointError, read_checkpoint
+from seg_runner.cityscapes_metric import CityscapesMetric
 from seg_runner.collate import default_collate, pseudo_collate
+from seg_runner.depth_metric import DepthMetric
 from seg_runner.eval_loops import TestLoop, ValLoop
 from seg_runner.evaluation import Evaluator
 from seg_runner.iou_metric import IoUMetric
@@ -18,12 +20,15 @@ from seg_runner.resumable import find_resumable
 from seg_runner.runner import Runner
 from seg_runner.samplers import ClassBalancedSampler, DefaultSampler, InfiniteSampler
 from seg_runner.samples import PixelData, SegDataSample
+from seg_runner.tta import SegTTAModel
 from seg_runner.weights import export_safetensors, load_weights
 
 __all__ = [
     "CheckpointError",
+    "CityscapesMetric",
     "ClassBalancedSampler",
     "DefaultSampler",
+    "DepthMetric",
     "EpochBasedTrainLoop",
     "Evaluator",
     "InfiniteSampler",
@@ -36,6 +41,7 @@ __all__ = [
     "Runner",
     "SegDataPreProcessor",
     "SegDataSample",
+    "SegTTAModel",
     "TestLoop",
     "TrainBatches",
     "ValLoop",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seg_runner.around import Around
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
 from seg_runner.preprocess import preprocessor_from
@@ -19,7 +20,7 @@ __all__ = ["LogitsModel"]
 Losses = dict[str, torch.Tensor]
 
 
-class LogitsModel(nn.Module):
+class LogitsModel(Around):
     """Trains, validates and tests a model that maps images to logits.
 
     The model may return a tensor (N x C x H x W, of any height and width), a tuple with auxiliary logits after the
@@ -59,17 +60,12 @@ class LogitsModel(nn.Module):
         align_corners: bool = False,
         threshold: float = 0.5,
     ) -> None:
-        super().__init__()
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"LogitsModel wraps an nn.Module, not {type(model).__name__}")
-        self.model = model
+        super().__init__(model)
         self.data_preprocessor = preprocessor_from(data_preprocessor)
         self.criterion = loss if loss is not None else DefaultLoss(ignore_index)
         self.test_cfg = read_test_cfg(test_cfg)
         self.aux_weight, self.align_corners, self.threshold = aux_weight, align_corners, threshold
         self._anchor = [next(model.parameters(), None)]
-        self._register_state_dict_hook(_strip)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add)  # type: ignore[no-untyped-call]
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -115,46 +111,6 @@ class LogitsModel(nn.Module):
         """Where the model's parameters are."""
         anchor = self._anchor[0]
         return anchor.device if anchor is not None else torch.device("cpu")
-
-    @property
-    def compile_target(self) -> nn.Module:
-        """What `torch.compile` is for: the model, not the steps round it."""
-        return self.model
-
-    # -- the model shows through -------------------------------------------------------------------------------------
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Module]]:
-        """All modules under the model's own names; so parameters and buffers have these names, too."""
-        wrapped = f"{prefix}.model" if prefix else "model"
-        for name, module in super().named_modules(memo, prefix, remove_duplicate):
-            if name == wrapped or name.startswith(f"{wrapped}."):
-                name = (prefix + name[len(wrapped) :]) if prefix else name[len(wrapped) + 1 :]
-            yield name, module
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take over weights under the model's own names; what is missing is told by these names, too.
-
-        Raises:
-            RuntimeError: if keys are missing or unexpected and `strict`, or shapes differ.
-        """
-        found = super().load_state_dict(state_dict, strict=False, assign=assign)
-        for keys in found:
-            keys[:] = [key.removeprefix("model.") for key in keys]
-        if strict and any(found):
-            kinds = zip(("missing", "unexpected"), found, strict=True)
-            told = "; ".join(f"{kind} keys: {', '.join(keys)}" for kind, keys in kinds if keys)
-            raise RuntimeError(f"the weights do not fit {type(self.model).__name__}: {told}")
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name == "module" or "model" not in self.__dict__.get("_modules", {}):
-                raise
-            return getattr(self._modules["model"], name)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -250,23 +206,3 @@ def _as_images(images: Any, device: torch.device) -> torch.Tensor:
     if stacked.device != device:
         stacked = stacked.to(device, non_blocking=True)
     return stacked if stacked.is_floating_point() else stacked.float()
-
-
-def _strip(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """State-dict hook: the model's own names; of the loss only what is trained, no buffers."""
-    lead = f"{prefix}model."
-    trained = {prefix + name for name, _ in module.named_parameters()}
-    for key in [key for key in state if key.startswith(prefix)]:
-        value = state.pop(key)
-        if key.startswith(lead):
-            state[prefix + key[len(lead) :]] = value
-        elif key in trained:
-            state[key] = value
-
-
-def _add(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Load hook: the other way round."""
-    own = {f"{prefix}{name}" for name, _ in module.named_children() if name != "model"}
-    for key in [key for key in state if key.startswith(prefix)]:
-        if ".".join(key.split(".")[: prefix.count(".") + 1]) not in own:
-            state[f"{prefix}model.{key[len(prefix) :]}"] = state.pop(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seg_runner.fields import label_maps
 from seg_runner.ranks import HeldBack
 
 __all__ = ["Evaluator", "TorchMetric", "as_evaluator"]
@@ -91,8 +92,6 @@ class TorchMetric:
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Hand one batch over."""
-        from seg_runner.iou_metric import label_maps
-
         for sample in data_samples:
             self._held.add(label_maps(sample))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 
 from seg_runner.confusion import Confusion, Counts
+from seg_runner.fields import label_maps, prediction_of, sample_field
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
-__all__ = ["IoUMetric", "class_scores", "label_maps"]
+__all__ = ["IoUMetric", "class_scores"]
 
 Scores = dict[str, npt.NDArray[np.float64]]
 
@@ -162,9 +163,11 @@ class IoUMetric:
 
     def _write(self, sample: Any) -> None:
         assert self.output_dir is not None
-        labels = _data_of(sample, "pred_sem_seg").cpu().numpy().astype(np.uint8)
-        stem = Path(str(_field(sample, "img_path", "")) or "prediction").stem
-        write_png(self.output_dir / f"{stem}.png", labels + np.uint8(bool(_field(sample, "reduce_zero_label", False))))
+        labels = prediction_of(sample).cpu().numpy().astype(np.uint8)
+        stem = Path(str(sample_field(sample, "img_path", "")) or "prediction").stem
+        write_png(
+            self.output_dir / f"{stem}.png", labels + np.uint8(bool(sample_field(sample, "reduce_zero_label", False)))
+        )
 
 
 def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Scores:
@@ -187,34 +190,6 @@ def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Score
         }
         scores = {"aAcc": np.atleast_1d(hit.sum() / labelled.sum())}
     return scores | {name: known[name] for kind in kinds for name in KINDS[kind]}
-
-
-def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A sample's predicted and true label map.
-
-    Raises:
-        ValueError: if one is missing, or they do not have the same pixels.
-    """
-    pred, true = _data_of(sample, "pred_sem_seg"), _data_of(sample, "gt_sem_seg")
-    if pred.shape != true.shape:
-        raise ValueError(
-            f"{_field(sample, 'img_path', 'a sample')}: the prediction has {tuple(pred.shape)} pixels, the label map "
-            f"{tuple(true.shape)}: predictions are compared at the label map's own size (ori_shape)"
-        )
-    return pred, true
-
-
-def _data_of(sample: Any, name: str) -> torch.Tensor:
-    field = _field(sample, name, None)
-    data = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
-    if data is None:
-        raise ValueError(f"a data sample has no {name!r}: metrics need pred_sem_seg and gt_sem_seg")
-    labels = data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
-    return labels[0] if labels.dim() == 3 and len(labels) == 1 else labels
-
-
-def _field(sample: Any, name: str, default: Any) -> Any:
-    return sample.get(name, default) if hasattr(sample, "get") else getattr(sample, name, default)
 
 
 def _known_kinds(iou_metrics: str | Sequence[str]) -> list[str]:

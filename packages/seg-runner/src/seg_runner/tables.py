@@ -43,12 +43,13 @@ def _centred(text: str, width: int) -> str:
     return " " * left + text + " " * (blank - left)
 
 
-def write_png(path: Path, labels: npt.NDArray[np.uint8]) -> None:
-    """Write a height x width map of bytes as an 8-bit grey PNG."""
+def write_png(path: Path, labels: npt.NDArray[Any]) -> None:
+    """Write a height x width map of uint8 or uint16 as a grey PNG."""
     height, width = labels.shape
-    lines = np.zeros((height, width + 1), np.uint8)
-    lines[:, 1:] = labels
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    depth = labels.dtype.itemsize
+    lines = np.zeros((height, width * depth + 1), np.uint8)
+    lines[:, 1:] = np.ascontiguousarray(labels.astype(f">u{depth}")).view(np.uint8).reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8 * depth, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

@@ -1,0 +1,157 @@
+"""DepthMetric: errors of depth maps per image, averaged over a data set, under the usual names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seg_runner.fields import map_of, stem_of
+from seg_runner.ranks import HeldBack, sum_over_ranks
+from seg_runner.tables import boxed_table, write_png
+
+__all__ = ["DepthMetric", "depth_errors"]
+
+NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
+
+NYU_CROP = (slice(45, 471), slice(41, 601))
+"""The part of a 480 x 640 image of NYU that Eigen et al. (2014) evaluate on."""
+
+
+class DepthMetric:
+    """Accuracy within 1.25, 1.25^2 and 1.25^3, and errors of depth maps: means over images.
+
+    Samples carry `pred_depth_map` and `gt_depth_map`. Sums stay on the maps' device until `evaluate`.
+
+    Args:
+        depth_metrics: which of d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10, silog; None for all.
+        min_depth_eval: pixels at most so deep do not count.
+        max_depth_eval: pixels at least so deep do not count.
+        crop_type: None, or 'nyu_crop'.
+        depth_scale_factor: what depths are multiplied with before they are written.
+        collect_device: 'cpu' or 'gpu'; sums stay where the maps are in either case.
+        output_dir: where predictions are written as 16-bit PNG, if at all.
+        format_only: only write them, and return no values.
+        prefix: stands before the keys.
+        **ignored: other keys of configs; they are named in a warning.
+
+    Example:
+        >>> metric = DepthMetric(depth_metrics=["d1", "rmse"])
+        >>> maps = dict(gt_depth_map=torch.full((1, 2, 2), 4.0), pred_depth_map=torch.full((1, 2, 2), 3.5))
+        >>> metric.process(None, [{name: dict(data=values) for name, values in maps.items()}])
+        >>> metric.evaluate(1)
+        {'d1': 1.0, 'rmse': 0.5}
+    """
+
+    def __init__(
+        self,
+        depth_metrics: Sequence[str] | None = None,
+        min_depth_eval: float = 0.0,
+        max_depth_eval: float = float("inf"),
+        crop_type: str | None = None,
+        depth_scale_factor: float = 1.0,
+        collect_device: str = "cpu",
+        output_dir: str | None = None,
+        format_only: bool = False,
+        prefix: str | None = None,
+        **ignored: Any,
+    ) -> None:
+        self.depth_metrics = _known(depth_metrics)
+        if crop_type not in (None, "nyu_crop"):
+            raise ValueError(f"crop_type: None or 'nyu_crop' is expected, not {crop_type!r}")
+        if format_only and output_dir is None:
+            raise TypeError("format_only=True writes predictions only, so output_dir must say where")
+        self.min_depth_eval, self.max_depth_eval, self.crop_type = min_depth_eval, max_depth_eval, crop_type
+        self.depth_scale_factor, self.format_only, self.prefix = depth_scale_factor, format_only, prefix
+        self.collect_device = collect_device
+        self.output_dir = Path(output_dir) if output_dir is not None else None
+        self.dataset_meta: dict[str, Any] | None = None
+        self.logger = logging.getLogger(__name__)
+        self._sum: torch.Tensor | None = None
+        self._held = HeldBack(self._add)
+        if ignored:
+            self.logger.warning("DepthMetric does not use %s", ", ".join(sorted(ignored)))
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Measure one batch."""
+        for sample in data_samples:
+            if self.output_dir is not None:
+                self._write(sample)
+            if not self.format_only:
+                self._held.add((map_of(sample, "pred_depth_map"), map_of(sample, "gt_depth_map")))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The means over the images; then forgets them.
+
+        Raises:
+            ValueError: if no image was processed.
+        """
+        if self.format_only:
+            return {}
+        if not self._held.finish(size):
+            raise ValueError("no sample was processed: is the data set, or its loader, empty?")
+        own = np.zeros(len(NAMES) + 1) if self._sum is None else self._sum.cpu().numpy()
+        total, self._sum = sum_over_ranks(own), None
+        means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
+        found = {name: means[name] for name in self.depth_metrics}
+        self.logger.info("results:")
+        self.logger.info("\n%s", boxed_table({name: [round(value, 5)] for name, value in found.items()}))
+        return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in found.items()}
+
+    def _add(self, maps: tuple[torch.Tensor, torch.Tensor]) -> None:
+        predicted, true = maps
+        true = true.to(predicted.device)
+        counted = (true > self.min_depth_eval) & (true < self.max_depth_eval)
+        if self.crop_type == "nyu_crop":
+            inside = torch.zeros_like(counted)
+            inside[..., NYU_CROP[0], NYU_CROP[1]] = True
+            counted &= inside
+        row = torch.cat([depth_errors(predicted, true, counted), predicted.new_ones(1, dtype=torch.float64)])
+        self._sum = row if self._sum is None else self._sum + row.to(self._sum.device)
+
+    def _write(self, sample: Any) -> None:
+        assert self.output_dir is not None
+        depth = map_of(sample, "pred_depth_map").cpu().numpy() * self.depth_scale_factor
+        write_png(self.output_dir / f"{stem_of(sample)}.png", depth.astype(np.uint16))
+
+
+def depth_errors(predicted: torch.Tensor, true: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """One image's nine numbers in the order of `NAMES`, in float64, without waiting for the device.
+
+    With p and t the two depths, r = max(p/t, t/p), d = ln p - ln t: d_i = share of r < 1.25^i; abs_rel = mean |p-t|/t;
+    sq_rel = mean (p-t)^2/t; rmse, rmse_log: roots of mean (p-t)^2, d^2; log10 = mean |log10 p - log10 t|;
+    silog = sqrt(mean d^2 - (mean d)^2 / 2) (Eigen et al. 2014).
+    """
+    p, t = (torch.where(counted, values.double(), 1.0) for values in (predicted, true))
+    number = counted.sum()
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return torch.where(counted, values.double(), 0.0).sum() / number
+
+    ratio, gap, logs = torch.maximum(p / t, t / p), p - t, p.log() - t.log()
+    squares = mean(logs**2)
+    return torch.stack(
+        [
+            *(mean(ratio < 1.25**power) for power in (1, 2, 3)),
+            mean(gap.abs() / t),
+            mean(gap**2 / t),
+            mean(gap**2).sqrt(),
+            squares.sqrt(),
+            mean(p.log10().sub(t.log10()).abs()),
+            (squares - 0.5 * mean(logs) ** 2).sqrt(),
+        ]
+    )
+
+
+def _known(depth_metrics: Sequence[str] | None) -> list[str]:
+    if depth_metrics is None:
+        return list(NAMES)
+    wanted = [depth_metrics] if isinstance(depth_metrics, str) else list(depth_metrics)
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        raise KeyError(f"depth_metrics: {', '.join(map(repr, unknown))}: not among {', '.join(NAMES)}")
+    return wanted

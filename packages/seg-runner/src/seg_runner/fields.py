@@ -1,0 +1,56 @@
+"""What metrics read off samples: objects, or nested dicts of the same shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["label_maps", "map_of", "prediction_of", "sample_field", "stem_of"]
+
+
+def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """A sample's predicted and true label map.
+
+    Raises:
+        ValueError: if one is missing, or they do not have the same pixels.
+    """
+    pred, true = prediction_of(sample), map_of(sample, "gt_sem_seg")
+    if pred.shape != true.shape:
+        raise ValueError(
+            f"{sample_field(sample, 'img_path', 'a sample')}: the prediction has {tuple(pred.shape)} pixels, the label "
+            f"map {tuple(true.shape)}: predictions are compared at the label map's own size (ori_shape)"
+        )
+    return pred, true
+
+
+def prediction_of(sample: Any) -> torch.Tensor:
+    """A sample's predicted label map, height x width."""
+    return map_of(sample, "pred_sem_seg")
+
+
+def map_of(sample: Any, name: str) -> torch.Tensor:
+    """A sample's map of this name as a tensor, height x width where it has one channel.
+
+    Raises:
+        ValueError: if the sample has none.
+    """
+    field = sample_field(sample, name, None)
+    data = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
+    if data is None:
+        raise ValueError(f"a data sample has no {name!r}, which this metric needs")
+    values = data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
+    return values[0] if values.dim() == 3 and len(values) == 1 else values
+
+
+def stem_of(sample: Any) -> str:
+    """The name of a sample's image without folder and ending."""
+    return Path(str(sample_field(sample, "img_path", "")) or "prediction").stem
+
+
+def sample_field(sample: Any, name: str, default: Any) -> Any:
+    """What a sample, or a dict of that shape, has under a name."""
+    return sample.get(name, default) if hasattr(sample, "get") else getattr(sample, name, default)
