@@ -1,0 +1,86 @@
+"""What `seg demo` does: scenes, configs, training, and a list of what lies where."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from seg_engine.demo.scenes import write_scenes
+from seg_engine.demo.summary import print_summary
+
+__all__ = ["run_demo"]
+
+SHORT_SCENES = {"training": 48, "validation": 8}
+SHORT = [
+    "train_cfg.max_iters=40",
+    "train_cfg.val_interval=20",
+    "default_hooks.checkpoint.interval=20",
+    "default_hooks.logger.interval=10",
+    "default_hooks.visualization.interval=1",
+    "param_scheduler.0.end=10",
+    "param_scheduler.1.begin=10",
+    "param_scheduler.1.end=40",
+]
+SHORT_AVERAGE = ["custom_hooks.0.begin_iter=10"]
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Draw, train, show; returns the exit code."""
+    from seg_registry import Config
+
+    from seg_engine.cli.options import override
+    from seg_engine.cli.runs import make_runner
+
+    start = time.monotonic()
+    out = Path(options.out)
+    scenes = write_scenes(out / "street_scenes", **(SHORT_SCENES if options.short else {}))
+    print(f"Street scenes: {scenes} (ADE20K's layout; python -m seg_engine.demo.scenes draws more)")
+    path = write_configs(out / "configs") / f"{options.config}_street.py"
+    cfg = Config.fromfile(path)
+    if options.short:
+        override(cfg, [*SHORT, *(SHORT_AVERAGE if cfg.get("custom_hooks") else [])])
+    override(cfg, options.cfg_options)
+    cfg.work_dir, cfg.resume = str(out / options.config), options.resume
+    print(f"Config: {path}", flush=True)
+    share_cores(cfg)
+    runner = make_runner(cfg)
+    runner.train()
+    print_summary(runner, facts(options, path, time.monotonic() - start))
+    return 0
+
+
+def share_cores(cfg: Any) -> None:
+    """Leave a core to each process that reads images: threads that wait for one another are slow where cores are few."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        workers = int(cfg.train_dataloader.get("num_workers", 0))
+        torch.set_num_threads(max(1, torch.get_num_threads() - workers))
+
+
+def write_configs(folder: Path) -> Path:
+    """Copy the configs that come with the package, so that they can be read and changed; changed ones are kept."""
+    with as_file(files("seg_engine.demo") / "configs") as shipped:
+        for source in sorted(shipped.rglob("*.py")):
+            target = folder / source.relative_to(shipped)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+    return folder
+
+
+def facts(options: argparse.Namespace, config: Path, seconds: float) -> dict[str, Any]:
+    """What the summary says beyond what the runner knows."""
+    words = ["seg", "demo"]
+    if options.out != "work_dirs/demo":
+        words += ["--out", options.out]
+    if options.config != "convnext":
+        words += ["--config", options.config]
+    if options.short:
+        words.append("--short")
+    return {"config": config, "seconds": seconds, "resume": " ".join([*words, "--resume"])}

@@ -1,0 +1,82 @@
+"""The end of the demo: the number that was reached, and where everything lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["best_score", "print_summary"]
+
+
+def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
+    """Print the mIoU of the last and the best validation, then each thing that the run left, with its path."""
+    from rich.console import Console
+
+    scalars = runner.log_dir / "vis_data" / "scalars.json"
+    scores = validation_scores(scalars)
+    console = Console(soft_wrap=True, highlight=False)
+    if scores:
+        console.print(
+            f"\n[bold]mIoU on the validation scenes: {scores[-1] / 100:.3f}[/] (best {max(scores) / 100:.3f})"
+        )
+    console.print(f"{facts['seconds']:.0f} seconds for drawing, training, validating and saving\n")
+    for what, where in left_behind(runner, facts):
+        console.print(f"  {what:<32}{where}")
+
+
+def validation_scores(scalars: Path) -> list[float]:
+    """The mIoU (percent) of every validation, in order."""
+    if not scalars.exists():
+        return []
+    records = [json.loads(line) for line in scalars.read_text(encoding="utf-8").splitlines()]
+    return [record["mIoU"] for record in records if "mIoU" in record]
+
+
+def best_score(scalars: Path) -> float:
+    """The highest mIoU (percent); 0 where nothing was validated."""
+    return max(validation_scores(scalars), default=0.0)
+
+
+def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What there is to look at and to go on with: a name and a path or command for each."""
+    work, logs = short(runner.work_dir), short(runner.log_dir)
+    best = newest(runner.work_dir, "best_*.pth")
+    last = newest(runner.work_dir, "iter_*.pth")
+    rows = [
+        ("log", f"{logs}/{runner.timestamp}.log"),
+        ("scalars", f"{logs}/vis_data/scalars.json"),
+        ("TensorBoard", first(runner.log_dir, "vis_data/**/events.out.tfevents.*")),
+        ("W&B, offline", first(runner.log_dir, "vis_data/**/offline-run-*")),
+        ("overlays (truth | prediction)", f"{logs}/vis_data/vis_image/"),
+        ("last checkpoint", f"{work}/{last}" if last else ""),
+        ("best checkpoint", f"{work}/{best}" if best else ""),
+        ("config", f"{short(facts['config'])}"),
+        ("", ""),
+        ("go on after Ctrl-C", facts["resume"]),
+        ("look at the curves", f"tensorboard --logdir {work}"),
+    ]
+    if best:
+        scenes = short(Path(facts["config"]).parent.parent / "street_scenes" / "images" / "validation")
+        rows.append(("segment images", f"seg predict {work}/{best} {scenes} --out predicted"))
+    return [row for row in rows if row[1] or not row[0]]
+
+
+def first(folder: Path, pattern: str) -> str:
+    """The first path that matches, or ''."""
+    return next((short(path) for path in sorted(folder.glob(pattern))), "")
+
+
+def newest(folder: Path, pattern: str) -> str:
+    """The name of the file written last, or ''."""
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1].name if found else ""
+
+
+def short(path: Path) -> str:
+    """A path as seen from here, where that is shorter."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
