@@ -17,6 +17,7 @@ __all__ = ["compare", "panels"]
 
 GAP = 4
 PAPER = 255
+SMALLEST = 8
 
 
 def panels(
@@ -45,23 +46,42 @@ def panels(
     named = list(pictures.items()) if isinstance(pictures, Mapping) else [("", picture) for picture in pictures]
     if not named or (columns is not None and columns < 1):
         raise ValueError(f"panels needs a picture and a column at least, got {len(named)} pictures, columns={columns}")
-    cells = [titled(to_rgb(picture), title) for title, picture in named]
+    cells = with_titles([title for title, _ in named], [to_rgb(picture) for _, picture in named])
     per_row = min(columns or len(cells), len(cells))
     rows = [cells[start : start + per_row] for start in range(0, len(cells), per_row)]
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(per_row)]
     return stack([stack([pad(cell, width) for cell, width in zip(r, widths, strict=False)], gap, 1) for r in rows], gap)
 
 
-def titled(picture: Image, title: str) -> Image:
-    """The picture under a white strip with its title; no strip without a title."""
-    if not title:
-        return picture
-    height, width = picture.shape[:2]
-    size = font_size(height, width)
-    while size > 6 and text_size(title, size)[0] > width - 4:
+def with_titles(titles: Sequence[str], pictures: Sequence[Image]) -> list[Image]:
+    """Each picture under a white strip with its title, all strips of one height; none where no title is given."""
+    if not any(titles):
+        return list(pictures)
+    size = font_size(*pictures[0].shape[:2])
+    widths = [picture.shape[1] - 4 for picture in pictures]
+    while size > SMALLEST and any(text_size(t, size)[0] > w for t, w in zip(titles, widths, strict=True)):
         size -= 1
-    strip = np.full((text_size(title, size)[1] + 4, width, 3), PAPER, np.uint8)
-    draw_text(strip, title, (max(2, (width - text_size(title, size)[0]) // 2), 1), size, (0, 0, 0))
+    height = max(text_size(title, size)[1] for title in titles) + 4
+    return [
+        titled(picture, shortened(t, size, w), size, height)
+        for picture, t, w in zip(pictures, titles, widths, strict=True)
+    ]
+
+
+def shortened(text: str, size: int, width: int) -> str:
+    """The text, or as much of its beginning as there is room for."""
+    if text_size(text, size)[0] <= width:
+        return text
+    while text and text_size(text + "...", size)[0] > width:
+        text = text[:-1]
+    return text + "..." if text else ""
+
+
+def titled(picture: Image, title: str, size: int, height: int) -> Image:
+    """A picture under a strip with its title in the middle."""
+    strip = np.full((height, picture.shape[1], 3), PAPER, np.uint8)
+    left = max(2, (picture.shape[1] - text_size(title, size)[0]) // 2)
+    draw_text(strip, title, (left, 1), size, (0, 0, 0))
     return np.concatenate([strip, picture])
 
 

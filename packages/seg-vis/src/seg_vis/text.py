@@ -31,10 +31,10 @@ def font_size(height: int, width: int) -> int:
 
 
 def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
-    """Width and height in pixels of one line; the height depends on the font size only."""
+    """Width and height in pixels of one line; the height is that of the font size, or more for deep letters."""
     cv2 = load_cv2()
     box = cv2.getTextSize((1 << 15, 1 << 15), text, (0, size), font_face(font), size, WEIGHT)
-    return max(0, box[0] + box[2]), -(-size * 5 // 4)
+    return max(0, box[0] + box[2]), max(-(-size * 5 // 4), box[1] + box[3])
 
 
 def draw_text(

@@ -1,0 +1,100 @@
+"""Sheets of several pictures, and legends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from seg_vis import compare, error_map, get_palette, legend, overlay, panels
+from seg_vis.text import text_size
+
+
+def flat(value: int, height: int = 20, width: int = 30) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def test_panels_stand_side_by_side_with_white_between() -> None:
+    sheet = panels([flat(1), flat(2), flat(3)], gap=4)
+    assert sheet.shape == (20, 98, 3)
+    assert sheet[0, [0, 34, 68], 0].tolist() == [1, 2, 3]
+    assert (sheet[:, 30:34] == 255).all()
+
+
+def test_panels_go_into_columns() -> None:
+    sheet = panels([flat(i) for i in range(1, 6)], columns=2, gap=2)
+    assert sheet.shape == (64, 62, 3)
+    assert sheet[[0, 0, 22, 22, 44], [0, 32, 0, 32, 0], 0].tolist() == [1, 2, 3, 4, 5]
+    assert (sheet[44:, 32:] == 255).all()
+
+
+def test_sizes_may_differ_and_nothing_is_stretched() -> None:
+    sheet = panels([flat(1, 10, 10), flat(2, 30, 20)], gap=1)
+    assert sheet.shape == (30, 31, 3)
+    assert (sheet[:10, :10] == 1).all()
+    assert (sheet[10:, :10] == 255).all()
+    assert (sheet[:, 11:] == 2).all()
+
+
+def test_titles_stand_above_and_fit() -> None:
+    sheet = panels({"a rather long title": flat(9, 60, 60), "b": flat(9, 60, 60)}, gap=0)
+    strip = sheet.shape[0] - 60
+    assert strip > 8
+    assert (sheet[strip:] == 9).all()
+    assert (sheet[:strip] < 100).any()
+    assert (sheet[:strip, :1] == 255).all()
+    assert (sheet[:strip, 59:61] == 255).all()
+
+
+def test_any_form_of_picture_is_taken() -> None:
+    assert panels([np.zeros((4, 6)), np.ones((4, 6, 4)), flat(1, 4, 6)], gap=0).shape == (4, 18, 3)
+
+
+def test_no_picture_is_an_error() -> None:
+    with pytest.raises(ValueError, match="got 0 pictures"):
+        panels([])
+    with pytest.raises(ValueError, match="columns=0"):
+        panels([flat(1)], columns=0)
+
+
+def test_compare_is_image_truth_prediction_errors() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    truth, guess = rng.integers(0, 19, (20, 30)), rng.integers(0, 19, (20, 30))
+    truth[0] = 255
+    sheet = compare(image, truth, guess, palette="cityscapes", titles=False)
+    parts = [sheet[:, left : left + 30] for left in (0, 34, 68, 102)]
+    assert sheet.shape == (20, 132, 3)
+    assert np.array_equal(parts[0], image)
+    assert np.array_equal(parts[1], overlay(image, truth, palette="cityscapes"))
+    assert np.array_equal(parts[2], overlay(image, guess, palette="cityscapes"))
+    assert np.array_equal(parts[3], error_map(image, truth, guess))
+    titled = compare(image, truth, guess, palette="cityscapes")
+    assert np.array_equal(titled[-20:], sheet)
+
+
+def test_a_legend_shows_every_colour_once_in_order() -> None:
+    sheet = legend("cityscapes", size=20)
+    column = sheet[:, 12]
+    changes = [tuple(c) for i, c in enumerate(column.tolist()) if i == 0 or column[i - 1].tolist() != c]
+    shown = [c for c in changes if c not in ((255, 255, 255), (0, 0, 0))]
+    assert shown == [tuple(c) for c in get_palette("cityscapes").tolist()]
+
+
+def test_a_legend_is_as_large_as_its_names() -> None:
+    short, long = legend([[1, 2, 3]], ["a"]), legend([[1, 2, 3]], ["a very long name of a class"])
+    difference = text_size("a very long name of a class", 16)[0] - text_size("a", 16)[0]
+    assert long.shape[1] - short.shape[1] == difference
+    assert (long[:, -2:] == 255).all()
+
+
+def test_a_legend_of_what_is_there() -> None:
+    labels = np.array([[0, 5, 255]])
+    assert legend("cityscapes", labels=labels).shape[0] == legend([[1, 1, 1], [2, 2, 2]], ["a", "b"]).shape[0]
+    assert legend("cityscapes", labels=np.full((2, 2), 255)).shape[2] == 3
+
+
+def test_columns_are_filled_from_the_top() -> None:
+    one, two = legend("loveda"), legend("loveda", columns=2)
+    assert two.shape[0] < one.shape[0]
+    assert two.shape[1] > one.shape[1]
+    with pytest.raises(ValueError, match="one column"):
+        legend("loveda", columns=0)

@@ -1,0 +1,76 @@
+"""Text: what is measured is what is drawn, in many scripts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from seg_vis.text import draw_text, font_size, readable_on, tag_size, text_size, write_tag
+
+WORDS = ["road", "pgjyÉ", "道路", "보행자", "トラック", "дорога", "שלום", "مرحبا", "Straße ñ", "traffic light 0123"]
+
+
+def drawn(text: str, size: int, corner: tuple[int, int] = (20, 20)) -> np.ndarray:
+    canvas = np.zeros((140, 600, 3), np.uint8)
+    draw_text(canvas, text, corner, size, (255, 255, 255))
+    return canvas.any(axis=2)
+
+
+@pytest.mark.parametrize("text", WORDS)
+@pytest.mark.parametrize("size", [9, 13, 26, 48])
+def test_text_fills_its_box_and_stays_in_it(text: str, size: int) -> None:
+    width, height = text_size(text, size)
+    ink = drawn(text, size)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    assert rows[0] >= 20 - 2
+    assert rows[-1] < 20 + height + 2
+    assert columns[0] >= 20 - 2
+    assert columns[-1] < 20 + width + 3
+    assert columns[-1] - columns[0] > 0.8 * width - 4
+
+
+@pytest.mark.parametrize("text", ["道路", "보행자", "トラック", "дорога"])
+def test_letters_are_letters_and_no_boxes(text: str) -> None:
+    """OpenCV draws a question mark for what its font lacks."""
+    missing = drawn("?" * len(text), 26)
+    assert not np.array_equal(drawn(text, 26), missing)
+    assert len({drawn(letter, 40).tobytes() for letter in text}) == len(set(text))
+
+
+def test_text_at_the_right_edge_is_cut_and_not_wrapped() -> None:
+    canvas = np.zeros((60, 50, 3), np.uint8)
+    draw_text(canvas, "a long name", (10, 2), 14, (255, 255, 255))
+    assert canvas[:20].any()
+    assert not canvas[24:].any()
+
+
+def test_the_height_depends_on_the_size_but_for_deep_letters() -> None:
+    assert {text_size(text, 20)[1] for text in WORDS if text != "مرحبا"} == {25}
+    assert text_size("مرحبا", 20)[1] > 25
+    assert text_size("", 20)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(20, 30, 11), (512, 1024, 13), (1024, 2048, 26), (9000, 9000, 48)]
+)
+def test_the_size_suits_the_picture(height: int, width: int, size: int) -> None:
+    assert font_size(height, width) == size
+
+
+def test_black_on_bright_and_white_on_dark() -> None:
+    assert readable_on(np.array([255, 255, 0], np.uint8)) == (0, 0, 0)
+    assert readable_on(np.array([0, 0, 142], np.uint8)) == (255, 255, 255)
+
+
+def test_a_tag_changes_its_box_only() -> None:
+    canvas = np.full((80, 200, 3), 77, np.uint8)
+    width, height = tag_size("pgjy", 20)
+    write_tag(canvas, "pgjy", (15, 10, width, height), 20, np.array([200, 0, 0], np.uint8))
+    changed = (canvas != 77).any(axis=2)
+    assert changed[10 : 10 + height, 15 : 15 + width].all()
+    changed[10 : 10 + height, 15 : 15 + width] = False
+    assert not changed.any()
+
+
+def test_a_font_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'sans', 'italic', 'uni' or a font file, and 'none\.ttf' is no file"):
+        text_size("road", 20, "none.ttf")
