@@ -6,6 +6,8 @@ import logging
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 import torch
@@ -55,9 +57,16 @@ def copy_loader(loader: Any, dataset: Any, batch_sampler: Any, **changes: Any) -
     """A torch DataLoader with another data set and order, otherwise like the given one."""
     names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
     options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
-    with warnings.catch_warnings():  # what torch has to say about the number of workers, it said to the user's loader
-        warnings.simplefilter("ignore")
+    with _quiet():
         return DataLoader(dataset, batch_sampler=batch_sampler, **{**options, **changes})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch has to say about the number of workers, it said to the user's loader."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 class _Keys:
@@ -135,7 +144,8 @@ class IndexedSource:
 
     def _begin(self, position: Position) -> None:
         self.position = self.keys.start = position
-        self._iterator = iter(self._private)
+        with _quiet():
+            self._iterator = iter(self._private)
 
     def _take(self) -> Any:
         assert self._iterator is not None
@@ -143,19 +153,30 @@ class IndexedSource:
             batch = next(self._iterator)
         except StopIteration:
             return _END
-        except RuntimeError as error:
-            self._explain(error)
-            raise
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if (death := self._death(error)) is None:
+                raise
+            self.close()
+            raise RuntimeError(death) from error
         self.last, self.position = self.keys.pending.popleft()
         return batch
 
-    def _explain(self, error: RuntimeError) -> None:
-        """A worker that was killed says only its pid: add what it was reading."""
-        if self._reading is None or "DataLoader worker" not in str(error):
-            return
-        for pid, epoch, index, set_ in self._reading.tolist():
-            if set_ and str(pid) in str(error):
-                error.add_note(f"that worker was reading {describe_sample(self.dataset, index)} in pass {epoch}")
+    def _death(self, error: Exception) -> str | None:
+        """Which worker died, and what it was reading then; None where all live."""
+        workers = {worker.sentinel: worker for worker in getattr(self._iterator, "_workers", [])}
+        if self._reading is None or str(error).startswith("Caught "):
+            return None
+        dead: list[Any] = []
+        with suppress(RuntimeError):  # torch raises one more time when it hears of the death itself
+            dead = wait(list(workers), timeout=2.0)
+        pids = {workers[sentinel].pid for sentinel in dead}
+        for pid, epoch, index, told in self._reading.tolist():
+            if told and (pid in pids or f"pid {pid})" in str(error)):
+                return (
+                    f"the data loader's worker {pid} died while reading {describe_sample(self.dataset, index)} in pass "
+                    f"{epoch}. Was it killed for memory? Fewer workers (num_workers) need less"
+                )
+        return None
 
     def seek(self, iteration: int) -> None:
         """Go anywhere; reads nothing."""
@@ -276,7 +297,8 @@ class PlainSource:
     def _from(self, skip: int) -> Iterator[Any]:
         if isinstance(self.loader, Sequence):
             return iter([self.loader[i] for i in range(skip, len(self.loader))])
-        if isinstance(self.loader, DataLoader) and self.loader.batch_sampler is not None:
+        indexed = isinstance(self.loader, DataLoader) and not is_streaming(self.loader.dataset)
+        if indexed and self.loader.batch_sampler is not None:
             return iter(copy_loader(self.loader, self.loader.dataset, _Skipped(self.loader.batch_sampler, skip)))
         LOG.warning(
             "this loader cannot begin in the middle: reading %d batches again (not with resume_data=False)", skip
