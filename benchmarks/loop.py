@@ -49,9 +49,11 @@ class Net(nn.Module):
         self.criterion = nn.CrossEntropyLoss()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits."""
         return self.body(images)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, torch.Tensor]:
+        """Forward, loss, update."""
         with optim_wrapper.optim_context(self):
             loss = self.criterion(self(data[0]), data[1])
         optim_wrapper.update_params(loss)
@@ -67,6 +69,7 @@ class Clock:
         self.first, self.start, self.spent = first, 0.0, 0.0
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Start, or stop."""
         if batch_idx == self.first:
             self.start = time.process_time()
         elif batch_idx == self.first + STEPS:
@@ -122,10 +125,16 @@ def quiet(train: Callable[[], object]) -> None:
 
 def ours(folder: Path, *, ema: bool = False, amp: bool = False, length: int = 0, stream: str = "sample") -> float:
     """Runner with the six default hooks, an OptimWrapper and PolyLR."""
-    from seg_hooks import CheckpointHook, DistSamplerSeedHook, EMAHook, IterTimerHook, LoggerHook
-    from seg_hooks import ParamSchedulerHook, RuntimeInfoHook
+    from seg_hooks import (
+        CheckpointHook,
+        DistSamplerSeedHook,
+        EMAHook,
+        IterTimerHook,
+        LoggerHook,
+        ParamSchedulerHook,
+        RuntimeInfoHook,
+    )
     from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
-
     from seg_runner import Runner
 
     net, clock, total = Net(), Clock(WARM + length), length + WARM + STEPS + 1
@@ -139,10 +148,10 @@ def ours(folder: Path, *, ema: bool = False, amp: bool = False, length: int = 0,
             train_dataloader=loader(),
             optim_wrapper=wrapper,
             param_scheduler=PolyLR(optimizer, power=0.9, begin=0, end=total, by_epoch=False),
-            train_cfg=dict(max_iters=total),
+            train_cfg={"max_iters": total},
             hooks=[*hooks, *([EMAHook()] if ema else [])],
             work_dir=folder,
-            randomness=dict(stream=stream, seed=0),
+            randomness={"stream": stream, "seed": 0},
         ).train()
     )
     return clock.spent
@@ -171,14 +180,14 @@ def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
             model=Model(),
             work_dir=str(folder),
             train_dataloader=loader(),
-            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
-            param_scheduler=dict(type="PolyLR", power=0.9, begin=0, end=total, by_epoch=False),
-            train_cfg=dict(by_epoch=False, max_iters=total),
-            default_hooks=dict(
-                logger=dict(type="LoggerHook", interval=EVERY),
-                checkpoint=dict(type="CheckpointHook", interval=10**9, by_epoch=False, save_last=False),
-            ),
-            custom_hooks=[clock, *([dict(type="EMAHook")] if ema else [])],
+            optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+            param_scheduler={"type": "PolyLR", "power": 0.9, "begin": 0, "end": total, "by_epoch": False},
+            train_cfg={"by_epoch": False, "max_iters": total},
+            default_hooks={
+                "logger": {"type": "LoggerHook", "interval": EVERY},
+                "checkpoint": {"type": "CheckpointHook", "interval": 10**9, "by_epoch": False, "save_last": False},
+            },
+            custom_hooks=[clock, *([{"type": "EMAHook"}] if ema else [])],
             experiment_name=f"{time.monotonic_ns()}",
             log_level="ERROR",
         ).train()

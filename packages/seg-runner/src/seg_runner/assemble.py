@@ -6,6 +6,7 @@ it that belong to other packages, is looked up; everything deeper reaches the pa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,7 @@ class Assembler:
         self._given = builder
         self.cfg = cfg
         self._scope = scope
+        self.exact = False  # whether sums must round as the reference's do: no fused optimizer step
 
     @cached_property
     def builder(self) -> Builder | None:
@@ -109,7 +111,8 @@ class Assembler:
             changed["type"] = self.resolve("optim_wrapper", cfg.get("type", "OptimWrapper"), "optim_wrapper")
         if isinstance(optimizer, Mapping) and "type" in optimizer:
             found = self.resolve("optimizer", optimizer["type"], "optim_wrapper.optimizer")
-            changed["optimizer"] = _changed(optimizer, type=found)
+            unfused = {"fused": False} if self.exact and _may_be_fused(found, optimizer) else {}
+            changed["optimizer"] = _changed(optimizer, type=found, **unfused)
         return changed
 
     def _ready_wrappers(self, cfg: Mapping[str, Any]) -> Any:
@@ -234,6 +237,12 @@ def _changed(cfg: Mapping[str, Any], **new: Any) -> Any:
     own: Any = copy() if callable(copy) else dict(cfg)
     own.update(new)
     return own
+
+
+def _may_be_fused(optimizer: Any, options: Mapping[str, Any]) -> bool:
+    if {"fused", "foreach"} & set(options) or not str(getattr(optimizer, "__module__", "")).startswith("torch.optim"):
+        return False
+    return "fused" in inspect.signature(optimizer).parameters
 
 
 def is_named(cfg: Any) -> bool:

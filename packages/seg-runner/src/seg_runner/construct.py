@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from seg_runner import plain, wrap
+from seg_runner.assemble import Assembler
 from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
 from seg_runner.env import describe_environment
 from seg_runner.errors import origin_of
@@ -30,6 +31,7 @@ __all__ = [
     "ready_wrapper",
     "register_default_hook",
     "register_hooks",
+    "runner_class",
 ]
 
 INSTALL_HOOKS = "pip install seg-hooks"
@@ -55,6 +57,15 @@ def arguments_of(cfg: Any) -> dict[str, Any]:
             )
     names = [name for name in DEFAULTS if name not in ("cfg", "build")]
     return {name: cfg[name] for name in ("model", "work_dir", *names) if name in cfg}
+
+
+def runner_class(default: type[Any], cfg: Any, build: Any) -> type[Any]:
+    """The class that `runner_type` names, else the default."""
+    name = cfg.get("runner_type")
+    if name is None:
+        return default
+    found: type[Any] = Assembler(build, cfg).resolve("runner", name, "runner_type")
+    return found
 
 
 def check_launcher(launcher: str) -> None:

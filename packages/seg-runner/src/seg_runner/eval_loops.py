@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seg_runner.errors import note_step, sample_paths
+from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.loops import position
 from seg_runner.val_loss import LossMeter
 
@@ -78,8 +78,15 @@ class EvalLoop:
         seen = 0
         for batch_idx, batch in enumerate(loader):
             seen += self._step(forward, evaluator, meter, batch_idx, batch)
-        values = dict(evaluator.evaluate(dataset_size(loader, seen))) if evaluator is not None else {}
-        return {**values, **meter.values(self.mode)}
+        return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
+
+    def _metrics(self, evaluator: Any, size: int) -> dict[str, Any]:
+        try:
+            return dict(evaluator.evaluate(size)) if evaluator is not None else {}
+        except Exception as error:
+            name = f" of {self.current!r}" if self.current else ""
+            add_note(error, f"while computing the metrics{name} of {size} {self.mode} samples")
+            raise
 
     def _step(self, forward: Callable[[Any], Any], evaluator: Any, meter: LossMeter, batch_idx: int, batch: Any) -> int:
         on, mode = self.runner.points, self.mode

@@ -57,6 +57,7 @@ class Runner(Facade):
         seed_everything(self.randomness, self.rank)
         self.device = pick_device(self.parts["device"])
         self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
+        self.assembler.exact = not self.randomness.by_sample
         self.loaders: dict[str, Any] = construct.ready_loaders(self.parts)
         self.loops: dict[str, Any] = {"train": None, "val": None, "test": None}
         self.log_processor = self.assembler.log_processor(
@@ -89,8 +90,9 @@ class Runner(Facade):
         Raises:
             KeyError: `model` or `work_dir` is missing.
         """
-        own = cfg if hasattr(cfg, "pretty_text") else dict(cfg)
-        return cls(**construct.arguments_of(own), cfg=own, build=build)
+        own = copy.deepcopy(cfg)
+        kind = construct.runner_class(cls, own, build)
+        return kind(**construct.arguments_of(own), cfg=own, build=build)
 
     # -- running ----------------------------------------------------------------------------------------------------
 
