@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.machinery
+import importlib.util
 import logging
 import math
 import sys
-import types
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from seg_runner import IoUMetric, LogProcessor, MessageHub
+from seg_runner import CityscapesMetric, DepthMetric, IoUMetric, LogProcessor, MessageHub, SegTTAModel
+from seg_runner.cityscapes_metric import LABEL_IDS
 
-pytest.importorskip("mmengine")
-mmcv = pytest.importorskip("mmcv")
+for package in ("mmengine", "mmcv", "mmseg"):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs {package}", allow_module_level=True)
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _optim_models import import_mmseg  # noqa: E402
+
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-class Operators(types.ModuleType):
-    """Has every operator, and none that works."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
 
 
 @pytest.fixture(scope="module")
 def mmseg_metrics() -> Any:
-    """MMSegmentation's metrics; the compiled operators of MMCV, which metrics do not use, are stood in for."""
-    kept = mmcv.__version__
-    mmcv.__version__ = "2.1.0"
-    operators = Operators("mmcv.ops")
-    operators.__path__ = []
-    operators.__spec__ = importlib.machinery.ModuleSpec("mmcv.ops", None, is_package=True)
-    if importlib.util.find_spec("mmcv._ext") is None:
-        sys.modules["mmcv.ops"] = operators
-    yield pytest.importorskip("mmseg.evaluation")
-    mmcv.__version__ = kept
+    """MMSegmentation's metrics."""
+    import_mmseg()
+    return pytest.importorskip("mmseg.evaluation")
 
 
 def samples(seed: int, classes: int, count: int = 3, beyond: bool = False) -> list[dict[str, Any]]:
@@ -107,6 +97,96 @@ def test_iou_metric_of_nothing_but_ignored_pixels(mmseg_metrics: Any) -> None:
         results.append(metric.evaluate(1))
     assert [math.isnan(float(value)) for value in results[0].values()] == [True] * 3
     assert [math.isnan(float(value)) for value in results[1].values()] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"min_depth_eval": 1.0, "max_depth_eval": 10.0}, {"crop_type": "nyu_crop"}, {"prefix": "p"}],
+    ids=str,
+)
+def test_depth_metric(mmseg_metrics: Any, options: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    data = []
+    for _ in range(2):
+        true = random.uniform(0.1, 12, (480, 640)).astype(np.float32)
+        true[:20] = 0
+        predicted = (true * random.uniform(0.7, 1.4, true.shape) + 0.01).astype(np.float32)
+        maps = {"gt_depth_map": true, "pred_depth_map": predicted}
+        data.append({name: {"data": torch.from_numpy(value)[None]} for name, value in maps.items()})
+    found = []
+    for metric in (DepthMetric(**options), mmseg_metrics.DepthMetric(**options)):
+        metric.process({}, data)
+        found.append(metric.evaluate(2))
+    assert list(found[0]) == list(found[1])
+    assert found[0] == pytest.approx({name: float(value) for name, value in found[1].items()}, rel=2e-5)
+
+
+def test_cityscapes_metric(mmseg_metrics: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cityscapesscripts")
+    cv2 = pytest.importorskip("cv2")
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)
+    random, data = np.random.default_rng(0), []
+    (tmp_path / "gt").mkdir()
+    for index in range(2):
+        true = random.integers(0, 19, (64, 128))
+        predicted = np.where(random.random(true.shape) < 0.7, true, random.integers(0, 19, true.shape))
+        labels = LABEL_IDS[true].astype(np.uint16)
+        labels[:3], true[:3] = 0, 255
+        things = (labels >= 24) & (labels <= 33)
+        instances = np.where(things, labels * 1000 + random.integers(0, 3, true.shape), labels).astype(np.uint16)
+        stem = f"frankfurt_{index:06}_000294"
+        cv2.imwrite(str(tmp_path / f"gt/{stem}_gtFine_labelIds.png"), labels.astype(np.uint8))
+        cv2.imwrite(str(tmp_path / f"gt/{stem}_gtFine_instanceIds.png"), instances)
+        maps = {"gt_sem_seg": true, "pred_sem_seg": predicted}
+        sample: dict[str, Any] = {name: {"data": torch.from_numpy(value)[None]} for name, value in maps.items()}
+        paths = {
+            "img_path": f"{stem}_leftImg8bit.png",
+            "seg_map_path": str(tmp_path / f"gt/{stem}_gtFine_labelTrainIds.png"),
+        }
+        data.append(sample | paths)
+    names = ["road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"]
+    names += ["terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
+    found = []
+    for name, kind in (("ours", CityscapesMetric), ("theirs", mmseg_metrics.CityscapesMetric)):
+        metric = kind(output_dir=str(tmp_path / name), keep_results=True)
+        metric.dataset_meta = {"classes": names}
+        metric.process({}, data)
+        found.append(metric.evaluate(2))
+    for name, value in found[1].items():
+        assert found[0][name] == pytest.approx(float(value))
+    assert {path.name for path in (tmp_path / "ours").iterdir()} == {
+        path.name for path in (tmp_path / "theirs").iterdir()
+    }
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_merging_versions_of_an_image(mmseg_metrics: Any, classes: int) -> None:
+    from mmengine.structures import PixelData as Pixels
+    from mmseg import structures
+    from mmseg.models import SegTTAModel as Reference
+
+    class Fake(torch.nn.Module):
+        decode_head = SimpleNamespace(threshold=0.4)
+        threshold, out_channels = 0.4, classes
+
+        def test_step(self, data: Any) -> Any:
+            return data
+
+    torch.manual_seed(0)
+    logits = [torch.randn(classes, 4, 5) for _ in range(3)]
+    logits = logits if classes > 1 else [value.sigmoid() for value in logits]
+
+    def versions() -> list[Any]:
+        made = []
+        for value in logits:
+            sample = structures.SegDataSample()
+            sample.set_data({"seg_logits": Pixels(data=value), "gt_sem_seg": Pixels(data=torch.zeros(1, 4, 5))})
+            made.append(sample)
+        return made
+
+    ours = SegTTAModel(Fake()).merge_preds([versions()])[0]
+    theirs = Reference(Fake()).merge_preds([versions()])[0]
+    assert torch.equal(ours.pred_sem_seg.data.squeeze(), theirs.pred_sem_seg.data.squeeze().to(torch.int64))
 
 
 def runs(**given: Any) -> tuple[Any, Any]:

@@ -84,8 +84,8 @@ class SegTTAModel(Around):
             total = chances if total is None else total + chances
         assert total is not None
         mean, merged = total / len(samples), samples[0]
-        merged.seg_logits = type(merged.seg_logits)(data=mean)
-        merged.pred_sem_seg = type(merged.pred_sem_seg)(data=self._labels(mean))
+        pixels = type(merged.seg_logits)
+        merged.seg_logits, merged.pred_sem_seg = pixels(data=mean), pixels(data=self._labels(mean))
         return merged
 
     def _labels(self, chances: torch.Tensor) -> torch.Tensor:
