@@ -70,14 +70,17 @@ class RuntimeInfoHook(Hook):
         self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Gradient norm and the values that the step returned."""
-        hub, names = runner.message_hub, self._names
+        names = self._names
+        values: dict[str, Any] = {}
         norm = getattr(runner.optim_wrapper, "grad_norm", None)
         if norm is not self._norm:
             self._norm = norm
             if norm is not None:
-                hub.update_scalar("train/grad_norm", norm)
+                values["train/grad_norm"] = norm
         if outputs:
-            hub.update_scalars({names.get(name) or self._train_name(name): value for name, value in outputs.items()})
+            for name, value in outputs.items():
+                values[names.get(name) or self._train_name(name)] = value
+        runner.message_hub.update_scalars(values)
 
     def after_train(self, runner: _Runner) -> None:
         """No stage any more."""

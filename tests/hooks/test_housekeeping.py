@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from seg_hooks import EmptyCacheHook, SyncBuffersHook
+
+TWO_RANKS = """
+import sys
+from types import SimpleNamespace
+import torch
+from torch import distributed as dist, nn
+from seg_hooks import CheckpointHook, EMAHook, SyncBuffersHook
+from seg_hooks.ema import unwrap
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+net = nn.BatchNorm1d(2)
+net.running_mean.fill_(float(rank))
+net.num_batches_tracked.fill_(rank + 5)
+hook, runner = SyncBuffersHook(), SimpleNamespace(model=net)
+hook.before_train_epoch(runner)
+hook.before_val_epoch(runner)
+assert net.running_mean.tolist() == [0.5, 0.5], net.running_mean
+assert net.num_batches_tracked.item() == 5
+net.running_mean.fill_(float(rank))
+hook.after_train_epoch(runner)
+hook.before_val_epoch(runner)       # already equal: nothing is sent
+assert net.running_mean.tolist() == [0.5, 0.5]
+
+torch.manual_seed(0)
+ddp = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+assert unwrap(ddp) is ddp.module
+ema = EMAHook(momentum=0.5)
+owner = SimpleNamespace(model=ddp, iter=0, epoch=0, max_iters=3, max_epochs=1)
+ema.before_run(owner)
+ema.before_train(owner)
+optimizer = torch.optim.SGD(ddp.parameters(), 0.1)
+for step in range(3):
+    owner.iter = step
+    ddp(torch.full((1, 2), float(rank))).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    ema.after_train_iter(owner, batch_idx=step)
+both = [torch.zeros_like(ddp.module.weight) for _ in range(2)]
+dist.all_gather(both, ema.ema_model.module.weight.detach().clone())
+assert torch.equal(*both)
+del ddp, ema, owner, optimizer      # before the threads that serve them go
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def test_on_two_ranks_buffers_become_equal_and_the_average_is_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(textwrap.dedent(TWO_RANKS))
+    store = tmp_path / "store"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(script), str(rank), str(store)], stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    errors = [worker.communicate()[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)
+
+
+def test_alone_buffers_are_left_as_they_are() -> None:
+    net = torch.nn.BatchNorm1d(2)
+    net.running_mean.fill_(3.0)
+    hook, runner = SyncBuffersHook(), SimpleNamespace(model=net)
+    hook.after_train_epoch(runner)
+    hook.before_val_epoch(runner)
+    assert net.running_mean.tolist() == [3.0, 3.0]
+
+
+def test_the_cache_is_emptied_at_the_points_asked_for() -> None:
+    iterations = [f"after_{mode}_iter" for mode in ("train", "val", "test")]
+    assert set(iterations) <= set(EmptyCacheHook(after_iter=True).get_triggered_stages())
+    for options in ({}, {"before_epoch": True, "after_epoch": False, "after_iter": True}):
+        hook = EmptyCacheHook(**options)
+        hook.before_val_epoch(None)
+        hook.after_train_iter(None, batch_idx=0)
+        hook.after_test_epoch(None)
+
+
+@pytest.mark.parametrize("option", ["before_epoch", "after_epoch", "after_iter"])
+def test_wrong_options(option: str) -> None:
+    with pytest.raises(TypeError, match=f"{option}='yes'"):
+        EmptyCacheHook(**{option: "yes"})
