@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from seg_registry.__about__ import __version__
-from seg_registry.action import DictAction
-from seg_registry.build import Builder, builder
 from seg_registry.config import Config
 from seg_registry.config_dict import ConfigDict
 from seg_registry.errors import (
@@ -21,9 +21,13 @@ from seg_registry.errors import (
     RegistryError,
     UnsafeConfigError,
 )
-from seg_registry.option_values import parse_options
 from seg_registry.origins import Mark, Origin
 from seg_registry.registry import Location, Registry
+
+if TYPE_CHECKING:
+    from seg_registry.action import DictAction
+    from seg_registry.build import Builder, builder
+    from seg_registry.option_values import parse_options
 
 __all__ = [
     "Builder",
@@ -50,3 +54,19 @@ __all__ = [
     "builder",
     "parse_options",
 ]
+
+_LATER = {
+    "Builder": "seg_registry.build",
+    "DictAction": "seg_registry.action",
+    "builder": "seg_registry.build",
+    "parse_options": "seg_registry.option_values",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names whose modules are imported when first asked for: they need argparse, or all the registries."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'seg_registry' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATER[name]), name)

@@ -31,8 +31,7 @@ def base_of_module(tree: ast.Module, file: str) -> tuple[list[str], int, list[tu
 
 def _sets_base(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Assign) and any(
-        target.__class__ is ast.Name and target.id == "_base_"  # type: ignore[attr-defined]
-        for target in statement.targets
+        target.__class__ is ast.Name and target.id == "_base_" for target in statement.targets
     )
 
 

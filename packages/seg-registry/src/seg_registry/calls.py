@@ -9,7 +9,7 @@ from typing import Any
 
 from seg_registry.config_dict import ConfigDict, Draft, thaw
 from seg_registry.errors import LimitError, UnsafeConfigError
-from seg_registry.limits import Budget, text_of, whole
+from seg_registry.limits import Budget, whole
 
 __all__ = ["BUILTINS", "METHODS", "MUTATING", "check_spec", "items_of", "text"]
 
@@ -35,9 +35,9 @@ def text(value: Any, budget: Budget) -> str:
         return value
     if type(value) is int:
         return str(whole(value))
-    text_of(32 * budget.spend_on(value))
+    budget.spend_on_text(32 * budget.spend_on(value))
     result = str(value)
-    text_of(len(result))
+    budget.spend_on_text(len(result))
     return result
 
 
@@ -110,7 +110,7 @@ def _float(budget: Budget, value: Any = 0.0) -> float:
 
 def _zip(budget: Budget, *values: Any, **options: Any) -> list[Any]:
     _only(options, "strict")
-    return list(zip(*[items_of(each, budget) for each in values], **options))
+    return list(zip(*[items_of(each, budget) for each in values], strict=bool(options.get("strict"))))
 
 
 def _reversed(budget: Budget, values: Any) -> list[Any]:
@@ -192,7 +192,7 @@ def _pop(budget: Budget, value: Any, *args: Any) -> Any:
 
 def _join(budget: Budget, glue: str, values: Iterable[Any]) -> str:
     parts = items_of(values, budget)
-    text_of(sum(len(glue) + len(each) for each in parts if isinstance(each, str)))
+    budget.spend_on_text(sum(len(glue) + len(each) for each in parts if isinstance(each, str)))
     return glue.join(parts)
 
 
@@ -209,7 +209,7 @@ def _format(budget: Budget, pattern: str, *args: Any, **kwargs: Any) -> str:
             raise UnsafeConfigError(f"the format field {field!r} is not evaluated")
         check_spec(spec or "")
         size += longest + (1000 if spec else 0)
-    text_of(size)
+    budget.spend_on_text(size)
     return pattern.format(*args, **kwargs)
 
 

@@ -15,7 +15,6 @@ __all__ = [
     "HOOKS",
     "INFERENCERS",
     "KINDS",
-    "Kind",
     "LOG_PROCESSORS",
     "LOOPS",
     "METRICS",
@@ -33,12 +32,13 @@ __all__ = [
     "VISBACKENDS",
     "VISUALIZERS",
     "WEIGHT_INITIALIZERS",
+    "Kind",
     "kind_of",
 ]
 
 
 class Kind(NamedTuple):
-    """One kind of part. `scope_first`: with a scope, its registry is asked before ours; `functions`: not classes only."""
+    """One kind of part; with a scope, that scope's registry is asked first where `scope_first` says so."""
 
     name: str
     attribute: str

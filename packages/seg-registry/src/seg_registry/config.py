@@ -7,7 +7,7 @@ import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.config_dict import ConfigDict, is_index, thaw
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, ConfigWarning
 from seg_registry.load import Loader
 from seg_registry.origins import Origin, origin_of
@@ -252,7 +252,7 @@ def split_path(path: str, root: Any) -> list[Any]:
     for word in path.split("."):
         step: Any = word
         if isinstance(here, list | tuple):
-            if not word.lstrip("-").isdigit() or not -len(here) <= int(word) < len(here):
+            if not is_index(word) or not -len(here) <= int(word) < len(here):
                 raise ConfigKeyError(f"no element {word!r} in the list of {len(here)} on the way to {path!r}")
             step = int(word)
         elif not isinstance(here, dict) or word not in here:

@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from seg_registry.errors import ConfigKeyError, ConfigTypeError
+from seg_registry.errors import ConfigKeyError
 from seg_registry.origins import NO_MARKS, Chain, chain_of
 from seg_registry.suggest import did_you_mean
 
-__all__ = ["BOXES", "ConfigDict", "Dotted", "Draft", "is_table", "plain", "thaw", "wrap"]
+__all__ = ["BOXES", "ConfigDict", "Dotted", "Draft", "is_index", "is_table", "plain", "thaw", "wrap"]
 
 MISSING: Any = object()
 
@@ -61,17 +61,18 @@ class ConfigDict(dict[Any, Any]):
                 dict.__setitem__(self, key, wrap(value, key))
 
     def __missing__(self, key: Any) -> Any:
-        raise ConfigKeyError(f"no key {key!r} {self._where()}; {did_you_mean(key, self)}")
+        raise ConfigKeyError(self._miss(key))
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
             return dict.__getitem__(self, name)
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(f"no key {name!r} {self._where()}; {did_you_mean(name, self)}")
+        raise AttributeError(self._miss(name))
 
-    def _where(self) -> str:
-        return f"in '{self._path_}' of this config" if getattr(self, "_path_", "") else "in this config"
+    def _miss(self, key: Any) -> str:
+        where = f"in '{self._path_}' of this config" if getattr(self, "_path_", "") else "in this config"
+        return f"no key {key!r} {where}; {did_you_mean(key, self)}".rstrip("; ")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if hasattr(type(self), name):
@@ -131,7 +132,7 @@ class ConfigDict(dict[Any, Any]):
     def __ror__(self, other: Any) -> ConfigDict:
         return ConfigDict(other) | self if isinstance(other, Mapping) else NotImplemented
 
-    def __ior__(self, other: Any) -> ConfigDict:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> ConfigDict:
         self.update(other)
         return self
 
@@ -224,7 +225,7 @@ def plain(value: Any) -> Any:
     return str(value) if type(value) is Dotted else value
 
 
-def require_table(value: Any, what: str) -> None:
-    """An error unless a value is a dict."""
-    if not isinstance(value, dict):
-        raise ConfigTypeError(f"{what} must be a dict, got {type(value).__name__}: {value!r}")
+def is_index(step: Any) -> bool:
+    """Whether a step of a dotted path is a whole number, maybe negative."""
+    digits = step[1:] if isinstance(step, str) and step.startswith("-") else step
+    return isinstance(digits, str) and digits.isdecimal() and digits.isascii()

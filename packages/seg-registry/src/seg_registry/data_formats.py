@@ -12,13 +12,15 @@ from seg_registry.limits import MAX_DEPTH, Budget
 
 __all__ = ["load_data", "yaml_module"]
 
+_UNITS = 100_000  # values in a data file, aliases counted as what they stand for
+
 
 def load_data(text: str, path: str, suffix: str) -> tuple[Draft, list[str]]:
     """The values of a data file, and its `_base_` entries."""
     reader = {".json": _read_json, ".toml": _read_toml}.get(suffix, _read_yaml)
     try:
         own = reader(text, path)
-        Budget().spend_on(own)
+        Budget(_UNITS).spend_on(own)
     except ConfigError as error:
         raise type(error)(error.message, file=path, line=error.line or 1) from error.__cause__
     except (RecursionError, MemoryError) as error:
@@ -81,16 +83,26 @@ def yaml_module() -> Any:
 
 def _read_yaml(text: str, path: str) -> Any:
     yaml = yaml_module()
+    _check_brackets(text)
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        return Draft(file=path) if node is None else _from_yaml(loader, node, path, Budget(), 0)
+        return Draft(file=path) if node is None else _from_yaml(loader, node, path, Budget(_UNITS), 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigSyntaxError(problem, file=path, line=mark.line + 1 if mark else 1) from error
     finally:
         loader.dispose()
+
+
+def _check_brackets(text: str) -> None:
+    """PyYAML takes quadratic time over deep brackets, so they are counted first."""
+    depth = 0
+    for match in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if match[0] in "[{" else -1
+        if depth > 2 * MAX_DEPTH:
+            raise LimitError(f"more than {2 * MAX_DEPTH} open brackets", line=text.count("\n", 0, match.start()) + 1)
 
 
 def _from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: int) -> Any:

@@ -111,8 +111,10 @@ def _string(value: str) -> str:
     shown = repr(value)
     if "{{" not in shown:
         return shown
-    quote = shown[0]
-    return shown.replace("{{", f"{{{quote} {quote}{{")
+    cut = f"{shown[0]} {shown[0]}"
+    while "{{" in shown:
+        shown = shown.replace("{{", f"{{{cut}{{")
+    return shown
 
 
 def dotted_name(value: Any, path: str = "") -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from seg_registry import expressions
 from seg_registry.calls import BUILTINS, items_of
-from seg_registry.config_dict import ConfigDict, Dotted, Draft, is_table
+from seg_registry.config_dict import ConfigDict, Dotted, Draft, is_index, is_table
 from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError
-from seg_registry.handlers import HANDLERS, live, read_attribute, read_item, refuse
+from seg_registry.handlers import HANDLERS, described, live, read_attribute, read_item, refuse
 from seg_registry.limits import Budget
 from seg_registry.loops import store
 from seg_registry.operators import binary
@@ -111,9 +111,9 @@ class Evaluator:
     def mark(self, node: ast.expr) -> Any:
         """The mark of a value: its line, or, for one read from a name, that name's chain and this place."""
         if node.__class__ is ast.Name:
-            before = self.lines.get(node.id, ())  # type: ignore[attr-defined]
+            before = self.lines.get(node.id, ())
             chain: Chain = ((self.file, before),) if type(before) is int else before
-            return (*chain, (self.file, node.lineno, node.id))  # type: ignore[attr-defined]
+            return (*chain, (self.file, node.lineno, node.id))
         if isinstance(node, ast.Attribute | ast.Subscript) and self.origins:
             key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
             holder = live(self, node.value)
@@ -124,7 +124,7 @@ class Evaluator:
     def carried(self, table: Any, key: Any, node: ast.expr) -> Any:
         """The mark of a value taken out of a dict."""
         before = chain_of(table, key)
-        return (*before, (self.file, node.lineno, ast.unparse(node))) if before else node.lineno
+        return (*before, (self.file, node.lineno, _shown(node))) if before else node.lineno
 
     def cost(self, node: ast.AST) -> int:
         """How many nodes one round of a loop evaluates."""
@@ -163,7 +163,7 @@ class Evaluator:
         value = self.missing_name("_base_")
         for step in path.split("."):
             index = isinstance(value, list | tuple)
-            value = read_item(value, int(step)) if index else read_attribute(value, step)
+            value = read_item(value, int(step)) if index and is_index(step) else read_attribute(value, step)
         return value
 
     def filled(self, value: str) -> Any:
@@ -174,6 +174,15 @@ class Evaluator:
             if name in value:
                 value = value.replace(name, str(self.base_at(path)))
         return value
+
+
+def _shown(node: ast.AST) -> str:
+    """The name that an expression begins with, and the last part of it."""
+    last = node.attr if isinstance(node, ast.Attribute) else ""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    name = node.id if isinstance(node, ast.Name) else "**"
+    return f"{name}...{last}" if last else name
 
 
 def _line_of(error: BaseException, default: int) -> int:
@@ -195,8 +204,8 @@ def _assign(ev: Evaluator, node: ast.Assign) -> None:
     line = ev.mark(node.value)
     for target in node.targets:
         if target.__class__ is ast.Name:
-            if target.id != "_base_":  # type: ignore[attr-defined]
-                ev.bind(target.id, value, line)  # type: ignore[attr-defined]
+            if target.id != "_base_":
+                ev.bind(target.id, value, line)
         else:
             store(ev, target, value)
 
@@ -232,13 +241,21 @@ def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
 
 
 def _expression(ev: Evaluator, node: ast.Expr) -> None:
-    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "globals().update":
-        table = ev.eval(node.value.args[0]) if len(node.value.args) == 1 else None
+    if _updates_globals(node.value):
+        args = node.value.args  # type: ignore[attr-defined]
+        table = ev.eval(args[0]) if len(args) == 1 else None
         if not isinstance(table, Draft):
             raise refuse("globals().update() of anything but a dict")
         ev.literal = table
     elif not isinstance(node.value, ast.Constant):
         ev.eval(node.value)
+
+
+def _updates_globals(node: ast.expr) -> bool:
+    """`globals().update({...})`: how a config sets keys that are no names; only the dict is evaluated."""
+    function = node.func if isinstance(node, ast.Call) else None
+    holder = function.value if isinstance(function, ast.Attribute) and function.attr == "update" else None
+    return isinstance(holder, ast.Call) and isinstance(holder.func, ast.Name) and holder.func.id == "globals"
 
 
 def _delete(ev: Evaluator, node: ast.Delete) -> None:
@@ -270,7 +287,7 @@ def _for(ev: Evaluator, node: ast.For) -> None:
 
 
 def _refused(ev: Evaluator, node: ast.stmt) -> None:
-    raise refuse(f"the statement {type(node).__name__}")
+    raise refuse(described(type(node)))
 
 
 def _import(ev: Evaluator, node: Any) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from seg_registry.calls import BUILTINS, METHODS, MUTATING, check_spec, items_of, text
 from seg_registry.config_dict import Dotted, Draft, wrap
 from seg_registry.errors import ConfigSyntaxError
-from seg_registry.handlers import CONTAINERS, HANDLERS, Handler, live, read_attribute, read_item, refuse
-from seg_registry.limits import text_of, whole
+from seg_registry.handlers import CONTAINERS, HANDLERS, Handler, kind_name, live, read_attribute, read_item, refuse
+from seg_registry.limits import whole
 from seg_registry.loops import dict_comprehension, list_of, set_comprehension
 from seg_registry.operators import UNARY, binary, compare
 
@@ -41,9 +41,9 @@ def _items(ev: Evaluator, nodes: list[ast.expr]) -> list[Any]:
     values: list[Any] = []
     for node in nodes:
         if node.__class__ is ast.Constant and not ev.placeholders:
-            values.append(node.value)  # type: ignore[attr-defined]
+            values.append(node.value)
         elif node.__class__ is ast.Starred:
-            values.extend(items_of(ev.eval(node.value), ev.budget))  # type: ignore[attr-defined]
+            values.extend(items_of(ev.eval(node.value), ev.budget))
         else:
             values.append(HANDLERS[node.__class__](ev, node))
     return values
@@ -82,14 +82,14 @@ def _unpack(ev: Evaluator, result: Draft, marks: dict[Any, Any], node: ast.expr)
 def _call(ev: Evaluator, node: ast.Call) -> Any:
     function = node.func
     if function.__class__ is ast.Name:
-        name: str = function.id  # type: ignore[attr-defined]
+        name: str = function.id
         if name == "dict" and not node.args and "dict" not in ev.names:
             return _dict_call(ev, node)
         if name in BUILTINS and name not in ev.names:
             return _builtin(ev, node, name)
         raise refuse(f"the call of {name}()")
     if function.__class__ is ast.Attribute:
-        return _method(ev, node, function)  # type: ignore[arg-type]
+        return _method(ev, node, function)
     raise refuse("a call of anything but a known builtin or method")
 
 
@@ -128,8 +128,7 @@ def _arguments(ev: Evaluator, node: ast.Call) -> tuple[list[Any], dict[str, Any]
 def _keywords(ev: Evaluator, node: ast.Call) -> dict[str, Any]:
     if not node.keywords:
         return {}
-    made = _dict_call(ev, ast.Call(func=node.func, args=[], keywords=node.keywords))
-    return dict(made)
+    return _dict_call(ev, ast.Call(func=node.func, args=[], keywords=node.keywords))
 
 
 def _builtin(ev: Evaluator, node: ast.Call, name: str) -> Any:
@@ -151,7 +150,7 @@ def _method(ev: Evaluator, node: ast.Call, function: ast.Attribute) -> Any:
         raise refuse(f"the call of {target}.{name}()")
     method = METHODS.get(type(target), {}).get(name)
     if method is None:
-        raise refuse(f"the method {name}() of {type(target).__name__}")
+        raise refuse(f"the method {name}() of {kind_name(target)}")
     args, kwargs = _arguments(ev, node)
     value = method(ev.budget, target, *args, **kwargs)
     if name in MUTATING and name != "pop":
@@ -224,7 +223,7 @@ def _slice(ev: Evaluator, node: ast.Slice) -> slice:
 
 def _f_string(ev: Evaluator, node: ast.JoinedStr) -> str:
     parts = [ev.eval(each) for each in node.values]
-    text_of(sum(map(len, parts)))
+    ev.budget.spend_on_text(sum(map(len, parts)))
     return "".join(parts)
 
 

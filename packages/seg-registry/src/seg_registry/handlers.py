@@ -12,7 +12,17 @@ from seg_registry.errors import UnsafeConfigError
 if TYPE_CHECKING:
     from seg_registry.evaluate import Evaluator
 
-__all__ = ["CONTAINERS", "HANDLERS", "Handler", "live", "read_attribute", "read_item", "refuse"]
+__all__ = [
+    "CONTAINERS",
+    "HANDLERS",
+    "Handler",
+    "described",
+    "kind_name",
+    "live",
+    "read_attribute",
+    "read_item",
+    "refuse",
+]
 
 Handler = Callable[["Evaluator", Any], Any]
 CONTAINERS = frozenset({list, tuple, dict, Draft, ConfigDict, set})
@@ -23,12 +33,31 @@ class _Handlers(dict[type[ast.AST], Handler]):
 
     def __missing__(self, kind: type[ast.AST]) -> Handler:
         def refused(ev: Evaluator, node: Any) -> Any:
-            raise refuse(f"the construct {kind.__name__}")
+            raise refuse(described(kind))
 
         return refused
 
 
 HANDLERS = _Handlers()
+_WORDS = {
+    "AsyncFunctionDef": "async def",
+    "ClassDef": "class",
+    "FunctionDef": "def",
+    "GeneratorExp": "a generator outside a call",
+    "Lambda": "lambda",
+    "NamedExpr": ":=",
+}
+
+
+def described(kind: type[ast.AST]) -> str:
+    """A node class in the words of somebody who writes Python."""
+    word = _WORDS.get(kind.__name__, kind.__name__.lower())
+    return f"the {'statement' if issubclass(kind, ast.stmt) else 'expression'} '{word}'"
+
+
+def kind_name(value: Any) -> str:
+    """The type of a value as users know it."""
+    return "dict" if isinstance(value, dict) else type(value).__name__
 
 
 def refuse(what: str) -> UnsafeConfigError:
@@ -49,6 +78,7 @@ def live(ev: Evaluator, node: ast.expr) -> Any:
 
 
 def read_attribute(value: Any, name: str) -> Any:
+    """`value.name`, where the value is a dict or the dotted name of an import."""
     if name.startswith("__"):
         raise refuse(f"the attribute {name}")
     if isinstance(value, ConfigDict | Draft):
@@ -61,6 +91,7 @@ def read_attribute(value: Any, name: str) -> Any:
 
 
 def read_item(value: Any, key: Any) -> Any:
+    """`value[key]`, where the value is a plain container."""
     if not isinstance(value, str | bytes | list | tuple | dict | range) or type(value) is Dotted:
         raise TypeError(f"{type(value).__name__} has no items")
     if type(value) is Draft and key not in value:

@@ -6,15 +6,13 @@ from typing import Any
 
 __all__ = ["RUNNER_KEYS", "knows"]
 
-RUNNER_KEYS = frozenset(
-    (
-        "model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr "
-        "optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks custom_hooks data_preprocessor "
-        "load_from resume launcher env_cfg log_processor log_level visualizer default_scope randomness "
-        "experiment_name cfg model_wrapper_cfg custom_imports vis_backends tta_model tta_pipeline compile "
-        "sync_bn find_unused_parameters"
-    ).split()
-)
+_RUNNER_KEYS = """
+    model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr
+    optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks custom_hooks data_preprocessor
+    load_from resume launcher env_cfg log_processor log_level visualizer default_scope randomness experiment_name
+    cfg model_wrapper_cfg custom_imports vis_backends tta_model tta_pipeline compile sync_bn find_unused_parameters
+"""
+RUNNER_KEYS = frozenset(_RUNNER_KEYS.split())
 
 
 def knows(table: Any, key: Any, *, top: bool) -> bool:
@@ -40,6 +38,6 @@ def _parameters(owner: type) -> frozenset[str]:
     from inspect import signature
 
     try:
-        return frozenset(signature(owner.__init__).parameters) if "__init__" in vars(owner) else frozenset()
+        return frozenset(signature(vars(owner)["__init__"]).parameters) if "__init__" in vars(owner) else frozenset()
     except (TypeError, ValueError):
         return frozenset()

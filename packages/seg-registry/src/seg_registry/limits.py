@@ -10,7 +10,7 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "Budget"]
 
 MAX_BYTES = 256 * 1024  # of a config file: parsing needs up to 1,000 times as much memory
 MAX_DEPTH = 100  # of values within values
-MAX_UNITS = 1_000_000  # of work for a file: a unit is one small step, or 16 characters
+MAX_UNITS = 500_000  # of work for a file: a unit is one small step, or 16 characters
 MAX_TEXT = 200_000  # characters of a string made by an operation
 MAX_BITS = 10_000  # of an integer made by an operation: 3,010 digits, so that every one can be printed
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -38,7 +38,7 @@ class Budget:
         elif isinstance(value, str | bytes) and len(value) > 1000:
             self.spend(len(value) >> 4)
         elif type(value) is int:
-            whole(value)
+            self.spend(whole(value).bit_length() >> 8)
         return before - self.left
 
     def _walk(self, value: Any, depth: int) -> None:
@@ -48,8 +48,16 @@ class Budget:
         for each in value.values() if isinstance(value, dict) else value:
             if isinstance(each, _CONTAINERS):
                 self._walk(each, depth + 1)
-            elif isinstance(each, str | bytes) and len(each) > 1000:
+            elif isinstance(each, str | bytes):
                 self.spend(len(each) >> 4)
+            elif type(each) is int and each.bit_length() > 64:
+                self.spend(each.bit_length() >> 4)
+
+    def spend_on_text(self, length: int) -> None:
+        """Check the length of a string and take away what it costs, before it is made."""
+        if length > MAX_TEXT:
+            raise LimitError(f"a string of {length:,} characters; at most {MAX_TEXT:,} may be made in a config")
+        self.spend(length >> 4)
 
     def spend_on_keys(self, count: int) -> None:
         """Take away what building a dict or set of this many keys costs at worst (all keys in one bucket)."""
@@ -61,9 +69,3 @@ def whole(value: int) -> int:
     if value.bit_length() > MAX_BITS:
         raise LimitError(f"an integer of more than {MAX_BITS} bits")
     return value
-
-
-def text_of(length: int) -> None:
-    """Check the length of a string before it is made."""
-    if length > MAX_TEXT:
-        raise LimitError(f"a string of {length:,} characters; at most {MAX_TEXT:,} may be made in a config")

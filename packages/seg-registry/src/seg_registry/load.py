@@ -22,12 +22,13 @@ _SHELF = Shelf()
 class Loaded:
     """What one file says: its own values, the bases it names, and remarks. Shared between configs, never changed."""
 
-    __slots__ = ("entries", "imported", "line", "notes", "own", "variables")
+    __slots__ = ("entries", "imported", "line", "notes", "own", "paths", "variables")
 
     def __init__(self, own: Draft, entries: list[str], line: int = 1) -> None:
         self.own = own
         self.entries = entries
         self.line = line
+        self.paths: list[str] | None = None
         self.notes: list[tuple[int, str]] = []
         self.imported: dict[str, Dotted] = {}
         self.variables: dict[str, str] = {}
@@ -52,49 +53,47 @@ class Loader:
         self.texts: list[tuple[str, bytes]] = []
         self.notes: list[tuple[str, int, str]] = []
         self.variables: dict[str, str] = {}
-        self._above: list[str] = []
+        self._above: dict[tuple[int, int], str] = {}
         self._imports: dict[str, dict[str, Dotted]] = {}
 
     def load(self, path: str, asked_by: tuple[str, int] | None = None) -> Draft:
         """The merged values of a file and its bases."""
         file, line = asked_by or (None, None)
-        data = read(path, file, line)
-        real = os.path.realpath(path) if asked_by else path
-        if real in self._above or path in self._above:
-            chain = " -> ".join([*self._above[self._above.index(real if real in self._above else path) :], path])
-            raise ConfigError(f"the bases form a circle: {chain}", file=file, line=line)
-        self._above.append(real)
+        data, identity = read(path, file, line)
+        if identity in self._above:
+            above = list(self._above)
+            circle = [self._above[each] for each in above[above.index(identity) :]]
+            raise ConfigError(f"the bases form a circle: {' -> '.join([*circle, path])}", file=file, line=line)
+        self._above[identity] = path
         try:
-            loaded = self._evaluated(path, data)
-            return self._over_bases(path, loaded)
+            return self._over_bases(path, self._evaluated(path, data))
         except RecursionError as error:
             raise ConfigError("too many bases on top of one another", file=path, line=1) from error
         finally:
-            self._above.pop()
+            del self._above[identity]
 
     def load_text(self, text: str, path: str) -> Draft:
         """The merged values of a text, as if it lay at `path`."""
         data = text.encode()
-        self._above.append(path)
         try:
             return self._over_bases(path, self._evaluated(path, data))
         except RecursionError as error:
             raise ConfigError("nested too deeply", file=path, line=1) from error
-        finally:
-            self._above.pop()
 
     def _over_bases(self, path: str, loaded: Loaded) -> Draft:
         self.notes += [(path, line, note) for line, note in loaded.notes]
         self.variables.update(loaded.variables)
         self._imports[path] = loaded.imported
-        base = self._base(path, loaded.entries, loaded.line)
+        if loaded.paths is None:
+            loaded.paths = paths(loaded.entries, path, loaded.line)
+        base = self._base(path, loaded.entries, loaded.line, loaded.paths)
         return merged(loaded.own, base) if base is not None else loaded.own
 
-    def _base(self, path: str, entries: list[str], line: int) -> Any:
+    def _base(self, path: str, entries: list[str], line: int, base_paths: list[str] | None = None) -> Any:
         if not entries:
             return None
         parts = []
-        for entry, base_path in zip(entries, paths(entries, path, line), strict=True):
+        for entry, base_path in zip(entries, base_paths or paths(entries, path, line), strict=True):
             part = self.load(base_path, (path, line))
             parts.append(scoped(part, scope_of(entry)) if "::" in entry else part)
         return union(parts, entries, path, line)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["dict_comprehension", "list_of", "set_comprehension", "store"]
 
+_ABSENT: Any = object()
+
 
 def store(ev: Evaluator, target: ast.expr, value: Any) -> None:
     """Bind a value to a target: a name, an item or attribute of a config value, or several of these."""
@@ -77,20 +79,26 @@ def _rounds(ev: Evaluator, generators: list[ast.comprehension], cost: int) -> It
 
 def _comprehension(ev: Evaluator, node: Any, *parts: ast.expr) -> Iterator[Any]:
     """The values of `parts` in each round; loop variables do not leak."""
-    before, lines = ev.names, ev.lines
-    ev.names, ev.lines = dict(before), dict(lines)
+    targets = [each for part in node.generators for each in ast.walk(part.target) if isinstance(each, ast.Name)]
+    hidden = {each.id: (ev.names.get(each.id, _ABSENT), ev.lines.get(each.id)) for each in targets}
     try:
         for _ in _rounds(ev, node.generators, ev.cost(node)):
             yield [ev.eval(part) for part in parts]
     finally:
-        ev.names, ev.lines = before, lines
+        for name, (value, line) in hidden.items():
+            if value is _ABSENT:
+                ev.names.pop(name, None)
+            else:
+                ev.names[name], ev.lines[name] = value, line
 
 
 def list_of(ev: Evaluator, node: ast.ListComp | ast.GeneratorExp) -> list[Any]:
+    """The elements of a list comprehension, or of a generator that is the only argument of a call."""
     return [values[0] for values in _comprehension(ev, node, node.elt)]
 
 
 def set_comprehension(ev: Evaluator, node: ast.SetComp) -> set[Any]:
+    """The set that a set comprehension makes."""
     result: set[Any] = set()
     for values in _comprehension(ev, node, node.elt):
         ev.budget.spend(len(result) // 25)
@@ -99,6 +107,7 @@ def set_comprehension(ev: Evaluator, node: ast.SetComp) -> set[Any]:
 
 
 def dict_comprehension(ev: Evaluator, node: ast.DictComp) -> Draft:
+    """The dict that a dict comprehension makes."""
     result = Draft(file=ev.file)
     for key, value in _comprehension(ev, node, node.key, node.value):
         ev.budget.spend(len(result) // 25)

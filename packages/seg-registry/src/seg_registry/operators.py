@@ -10,7 +10,7 @@ from typing import Any
 
 from seg_registry.config_dict import ConfigDict, Draft
 from seg_registry.errors import LimitError, UnsafeConfigError
-from seg_registry.limits import MAX_BITS, Budget, text_of, whole
+from seg_registry.limits import MAX_BITS, Budget, whole
 
 __all__ = ["BINARY", "COMPARE", "UNARY", "binary", "compare"]
 
@@ -57,7 +57,7 @@ def binary(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> A
     if kind not in BINARY:
         raise UnsafeConfigError(f"the operator {kind.__name__} is not evaluated")
     if isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS):
-        _check_numbers(kind, left, right)
+        _check_numbers(kind, left, right, budget)
     elif kind is ast.Mult:
         _check_repeat(left, right, budget)
     elif kind is ast.Add and isinstance(left, _SEQUENCES):
@@ -71,7 +71,7 @@ def binary(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> A
     return BINARY[kind](left, right)
 
 
-def _check_numbers(kind: type[ast.operator], left: Any, right: Any) -> None:
+def _check_numbers(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> None:
     if not (isinstance(left, int) and isinstance(right, int)):
         return
     if kind is ast.Pow and right > 0 and left.bit_length() * right > MAX_BITS and left not in (-1, 0, 1):
@@ -80,8 +80,9 @@ def _check_numbers(kind: type[ast.operator], left: Any, right: Any) -> None:
         raise LimitError(f"a shift to more than {MAX_BITS} bits")
     if kind is ast.Mult:
         _check_product(left, right)
-    whole(left)
-    whole(right)
+    budget.spend((whole(left).bit_length() + whole(right).bit_length()) >> 8)
+    if kind in (ast.Pow, ast.LShift):
+        budget.spend(MAX_BITS >> 8 if right > 64 else 0)
 
 
 def _check_product(left: int, right: int) -> None:
@@ -94,7 +95,8 @@ def _check_repeat(left: Any, right: Any, budget: Budget) -> None:
     if not isinstance(sequence, _SEQUENCES) or not isinstance(count, int):
         raise TypeError(f"cannot multiply {type(left).__name__} by {type(right).__name__}")
     if isinstance(sequence, str | bytes):
-        text_of(len(sequence) * max(count, 0))
+        budget.spend_on_text(len(sequence) * max(count, 0))
+        return
     budget.spend(len(sequence) * max(count, 0))
     size = budget.spend_on(sequence)
     budget.spend(size * max(count, 0))
@@ -102,7 +104,7 @@ def _check_repeat(left: Any, right: Any, budget: Budget) -> None:
 
 def _check_join(left: Any, right: Any, budget: Budget) -> None:
     if isinstance(left, str | bytes) and isinstance(right, str | bytes):
-        text_of(len(left) + len(right))
+        budget.spend_on_text(len(left) + len(right))
     budget.spend_on(left)
     budget.spend_on(right)
 
@@ -111,7 +113,7 @@ def _check_percent(left: Any, right: Any, budget: Budget) -> None:
     if not isinstance(left, str) or "%" in _PERCENT.sub("", left):
         raise UnsafeConfigError("'%' formatting is evaluated for plain %s, %d, %f, ... only; an f-string may do")
     for each in right if isinstance(right, tuple) else (right,):
-        text_of(len(left) + 16 * budget.spend_on(each))
+        budget.spend_on_text(len(left) + 16 * budget.spend_on(each))
 
 
 def compare(kind: type[ast.cmpop], left: Any, right: Any, budget: Budget) -> Any:

@@ -42,6 +42,12 @@ class Origin(tuple[Mark, ...]):
     __repr__ = __str__
 
 
+def _insert(marks: list[tuple[Any, ...]], mark: tuple[Any, ...]) -> None:
+    """Put a mark after the last one of the same file, or at the end."""
+    same = [position for position, each in enumerate(marks) if each[0] == mark[0]]
+    marks.insert(same[-1] + 1 if same else len(marks), mark)
+
+
 def _short(path: str) -> str:
     """The path relative to the working folder, where it lies inside it."""
     import os
@@ -82,7 +88,9 @@ def origin_of(root: Any, steps: Iterable[Any], files: list[str]) -> Origin:
         here = here[step]
     marks = list(chain)
     for each in reversed(carried):
-        marks += [mark for mark in each if mark not in marks]
+        for mark in each:
+            if mark not in marks:
+                _insert(marks, mark)
     order = {file: position for position, file in enumerate(files)}
     marks.sort(key=lambda mark: order.get(mark[0], len(files)))
     if chain:

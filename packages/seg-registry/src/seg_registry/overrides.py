@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seg_registry.config_dict import MISSING, ConfigDict, mark, wrap
+from seg_registry.config_dict import MISSING, ConfigDict, is_index, mark, wrap
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
 from seg_registry.known_keys import knows
 from seg_registry.option_values import DELETE
@@ -100,6 +100,8 @@ class _Override:
         if old is MISSING:
             return wrap(dict(value), path)
         for key, each in value.items():
+            if key == "_delete_":
+                continue
             part = _Override(str(key), each, self.allow_list_keys, self.strict, "")
             part.insists, part.chain = self.insists, self.chain
             old = part._into(old, [key], path)
@@ -123,7 +125,7 @@ class _Override:
         return holder
 
     def _index(self, holder: Any, step: str, path: str) -> int:
-        if not step.lstrip("-").isdigit():
+        if not is_index(step):
             raise ConfigTypeError(f"cannot set {self.key!r}: {path!r} is a list, {step!r} is not an index")
         if not -len(holder) <= int(step) < len(holder):
             raise ConfigKeyError(
@@ -150,7 +152,7 @@ class _Override:
 
 def _key_in(holder: Any, step: Any) -> Any:
     """The key that a step means: an integer key where there is one and no such string."""
-    if step not in holder and isinstance(step, str) and step.lstrip("-").isdigit() and int(step) in holder:
+    if step not in holder and is_index(step) and int(step) in holder:
         return int(step)
     return step
 

@@ -59,7 +59,7 @@ class Registry:
         self.parent = parent
         self.scope = scope or ""
         self.group = group
-        self.build_func = build_func or (parent.build_func if parent is not None else None)
+        self.build_func: Callable[..., Any] | None = build_func or getattr(parent, "build_func", None)
         self.children: dict[str, Registry] = {}
         self.failures: list[BaseException] = []
         self._locations = list(locations)

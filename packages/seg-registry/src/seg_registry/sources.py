@@ -12,8 +12,11 @@ from seg_registry.limits import MAX_BYTES
 __all__ = ["Shelf", "decoded", "read"]
 
 
-def read(path: str, file: str | None = None, line: int | None = None) -> bytes:
-    """The bytes of a config file; `file` and `line` say who asked for it. Never blocks on a pipe or device."""
+def read(path: str, file: str | None = None, line: int | None = None) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a config file and its identity on disk; never blocks on a pipe or device.
+
+    `file` and `line` say who asked for it.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:
@@ -24,7 +27,7 @@ def read(path: str, file: str | None = None, line: int | None = None) -> bytes:
             raise ConfigFileError(f"{path} is not a regular file", file=file or path, line=line)
         if status.st_size > MAX_BYTES:
             raise LimitError(f"{status.st_size:,} bytes; a config has at most {MAX_BYTES:,}", file=path, line=1)
-        return os.read(handle, MAX_BYTES + 1)
+        return os.read(handle, status.st_size + 1), (status.st_dev, status.st_ino)
     finally:
         os.close(handle)
 
@@ -60,7 +63,7 @@ def decoded(data: bytes, path: str) -> str:
 class Shelf:
     """Keeps what was made from files, for as long as their content stays the same; the oldest go first."""
 
-    def __init__(self, room: int = 512) -> None:
+    def __init__(self, room: int = 2048) -> None:
         self.room = room
         self._kept: dict[tuple[str, bool], tuple[bytes, Any]] = {}
 

@@ -60,5 +60,11 @@ class Templates:
     def _of_base(self, match: re.Match[str], text: str, quote: bool) -> str:
         name = f"__seg_base_{len(self.placeholders)}__"
         self.placeholders[name] = match[1]
-        bare = quote and text[match.start() - 1 : match.start()] not in ("'", '"')
-        return f'"{name}"' if bare else name
+        return f'"{name}"' if quote and _stands_alone(text, match.start()) else name
+
+
+def _stands_alone(text: str, position: int) -> bool:
+    """Whether a template in JSON or YAML is a value of its own, not a part of a text."""
+    before = text[text.rfind("\n", 0, position) + 1 : position]
+    inside = before.count('"') % 2 or before.count("'") % 2
+    return not inside and before.strip()[-1:] in ("", ":", "-", ",", "[", "{")

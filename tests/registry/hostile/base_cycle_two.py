@@ -1,0 +1,1 @@
+_base_ = './base_cycle_one.py'

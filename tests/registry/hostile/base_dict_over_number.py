@@ -1,0 +1,2 @@
+_base_ = 'plain_b.json'
+lr = dict(a=1)

@@ -1,0 +1,2 @@
+_base_ = 'plain_b.json'
+_base_.__class__ = 1

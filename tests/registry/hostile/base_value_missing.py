@@ -1,0 +1,2 @@
+_base_ = 'plain_b.json'
+x = _base_.no.such

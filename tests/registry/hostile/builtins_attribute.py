@@ -1,0 +1,1 @@
+x = __builtins__.eval

@@ -1,0 +1,1 @@
+x = filter(None, [1])

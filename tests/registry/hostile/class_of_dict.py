@@ -1,0 +1,1 @@
+x = dict(a=1).__class__

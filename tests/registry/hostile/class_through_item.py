@@ -1,0 +1,2 @@
+x = dict(a=1)
+y = x['a'].__class__

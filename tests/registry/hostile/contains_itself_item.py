@@ -1,0 +1,2 @@
+x = dict(a=dict())
+x['a']['b'] = x

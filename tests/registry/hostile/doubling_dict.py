@@ -1,0 +1,3 @@
+x = dict(a=1)
+for i in range(100):
+    x = dict(a=x, b=x)

@@ -1,0 +1,3 @@
+x = 'a'
+for i in range(100):
+    x = '{0}{0}'.format(x)

@@ -1,0 +1,3 @@
+x = 'a'
+for i in range(100):
+    x = x + x

@@ -1,0 +1,2 @@
+x = dict()
+x.__class__ = 1

@@ -1,0 +1,2 @@
+x = dict()
+del x.__class__

@@ -1,0 +1,3 @@
+for a in range(10**5):
+    for b in range(10**5):
+        pass

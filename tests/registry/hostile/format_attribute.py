@@ -1,0 +1,2 @@
+x = 1
+y = '{0.__class__}'.format(x)

@@ -1,0 +1,1 @@
+y = '{__class__}'.format(__class__=1)

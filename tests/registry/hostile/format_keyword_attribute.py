@@ -1,0 +1,1 @@
+y = '{a.real}'.format(a=1)

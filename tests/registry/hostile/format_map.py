@@ -1,0 +1,1 @@
+y = '{a.__class__}'.format_map(dict(a=1))

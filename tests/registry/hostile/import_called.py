@@ -1,0 +1,3 @@
+from somewhere import something
+
+x = something()

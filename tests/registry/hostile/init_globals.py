@@ -1,0 +1,1 @@
+x = dict.fromkeys.__self__

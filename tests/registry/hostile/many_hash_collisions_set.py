@@ -1,0 +1,1 @@
+x = set([i * (2**61 - 1) for i in range(50000)])

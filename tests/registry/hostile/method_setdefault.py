@@ -1,0 +1,1 @@
+x = {}.setdefault('a', 1)

@@ -1,0 +1,2 @@
+x = dict(depth=1)
+y = x['dept']

@@ -1,0 +1,3 @@
+_base_ = 'plain_b.json'
+with read_base():
+    from .statement_ok import *

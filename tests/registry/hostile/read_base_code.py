@@ -1,0 +1,2 @@
+with read_base():
+    x = 1

@@ -1,0 +1,2 @@
+with read_base():
+    from .dunder_ok import nothing

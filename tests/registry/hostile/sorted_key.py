@@ -1,0 +1,1 @@
+x = sorted([1], key=len)

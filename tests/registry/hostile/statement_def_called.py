@@ -1,0 +1,5 @@
+def x():
+    return 1
+
+
+y = x()

@@ -1,0 +1,1 @@
+x = dict(type=lambda: 1)

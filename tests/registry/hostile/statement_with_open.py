@@ -1,0 +1,2 @@
+with open('canary', 'w') as x:
+    pass

@@ -1,0 +1,3 @@
+x = 1
+model = dict(type='A'
+y = 2

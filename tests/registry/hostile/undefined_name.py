@@ -1,0 +1,2 @@
+num_classes = 3
+x = dict(a=num_clases)

@@ -1,0 +1,180 @@
+"""Overrides: how a text becomes a value, where it goes, and what is a typo."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seg_registry import Config, ConfigError, DictAction, OverrideError, Registry, parse_options
+from seg_registry.catalog import MODELS
+from seg_registry.option_values import DELETE, parse_value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("1_000", 1000),
+        ("1e-3", 0.001),
+        ("TRUE", True),
+        ("None", None),
+        ("none", "none"),
+        ("1,2", [1, 2]),
+        ("(1,)", (1,)),
+        ("[(1,2),[3,x]]", [(1, 2), [3, "x"]]),
+        ("'1'", "1"),
+        ('"True"', "True"),
+        ("'a,b'", "a,b"),
+        ("hello world", "hello world"),
+        ("  padded  ", "padded"),
+        ("[a b, c d]", ["a b", "c d"]),
+        ("['a, b', c]", ["a, b", "c"]),
+        ("(1,2),(3,4)", [(1, 2), (3, 4)]),
+        ("it's fine", "it's fine"),
+        ("it's,fine", ["it's", "fine"]),
+        ("dict(a=1,b=2)", "dict(a=1,b=2)"),
+        ("''", ""),
+    ],
+)
+def test_values(text: str, value: object) -> None:
+    assert repr(parse_value(text)) == repr(value)
+
+
+@pytest.mark.parametrize("text", ["[1,2", "1,2]", "[1,[2]", "(1,2]", "[" * 80 + "," + "]" * 80])
+def test_unbalanced_or_too_deep_is_an_error(text: str) -> None:
+    with pytest.raises(OverrideError, match="brackets"):
+        parse_value(text)
+
+
+@pytest.mark.parametrize("option", ["novalue", "=1", "", "+=1"])
+def test_an_option_has_a_key_and_a_value(option: str) -> None:
+    with pytest.raises(OverrideError, match="KEY=VALUE"):
+        parse_options([option])
+
+
+def test_the_later_one_wins_and_brackets_are_indices() -> None:
+    assert parse_options(["a=1", "a=2", "l[0].x=b=c"]) == {"a": 2, "l.0.x": "b=c"}
+
+
+def test_the_action() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    args = parser.parse_args(["--cfg-options", "a=1", "b=x y", "--cfg-options", "a=2"])
+    assert args.cfg_options == {"a": 2, "b": "x y"}
+    with pytest.raises(argparse.ArgumentError, match="KEY=VALUE"):
+        parser.parse_args(["--cfg-options", "oops"])
+
+
+def changed(values: dict[str, Any], *options: str, **how: Any) -> dict[str, Any]:
+    cfg = Config(values)
+    cfg.merge_from_dict(parse_options(options), **how)
+    return cfg.to_dict()
+
+
+def test_places() -> None:
+    values = {"a": {"b": 1, "l": [1, {"x": 1}, (2, 3)]}, 5: {"k": 1}}
+    assert changed(values, "a.b=2")["a"]["b"] == 2
+    assert changed(values, "a.l.0=9", "a.l.1.x=8", "a.l.2.1=7", "a.l.-3=6")["a"]["l"] == [6, {"x": 8}, (2, 7)]
+    assert changed(values, "5.k=2")[5] == {"k": 2}
+    assert changed(values, "a.n.m=1")["a"]["n"] == {"m": 1}
+
+
+def test_appending() -> None:
+    values = {"l": [1], "t": (1,), "d": {"l": []}}
+    assert changed(values, "+l=2")["l"] == [1, 2]
+    assert changed(values, "+l=[2,3]")["l"] == [1, 2, 3]
+    assert changed(values, "+l=[[2,3]]")["l"] == [1, [2, 3]]
+    assert changed(values, "+t=2")["t"] == (1, 2)
+    assert changed(values, "+d.l=(1,2)")["d"]["l"] == [(1, 2)]
+
+
+def test_deleting() -> None:
+    values = {"m": {"neck": {"a": 1}, "n": 2}, "l": [1, 2]}
+    assert parse_options(["m.neck="]) == {"m.neck": DELETE}
+    assert changed(values, "m.neck=", "l.0=") == {"m": {"n": 2}, "l": [2]}
+    assert changed(values, "m._delete_=True", "m.x=1")["m"] == {"x": 1}
+    assert changed(values, "m.x=1", "m._delete_=True")["m"] == {"x": 1}
+    assert changed(values, "m._delete_=False", "m.n=1")["m"] == {"neck": {"a": 1}, "n": 1}
+    assert changed(values, "m.neck=''")["m"]["neck"] == ""
+    with pytest.raises(KeyError, match="did you mean 'neck'"):
+        changed(values, "m.nek=")
+
+
+def test_deleting_survives_pickling() -> None:
+    import pickle
+
+    assert pickle.loads(pickle.dumps(DELETE)) is DELETE
+
+
+def test_wrong_places() -> None:
+    values = {"a": 1, "l": [1, 2], "n": None}
+    for option, match in [
+        ("a.b=1", "not a dict"),
+        ("n.b=1", "not a dict"),
+        ("l.x=1", "not an index"),
+        ("l.7=1", "2 elements"),
+    ]:
+        with pytest.raises(ConfigError, match=match):
+            changed(values, option)
+    with pytest.raises(TypeError, match="allow_list_keys"):
+        changed(values, "l.0=1", allow_list_keys=False)
+    with pytest.raises(OverrideError, match="dotted key"):
+        Config(values).merge_from_dict({"a..b": 1})
+
+
+VALUES = {"optim_wrapper": {"optimizer": {"type": "SGD", "lr": 1}}, "test_cfg": {}, "work_dir": "x"}
+
+
+def test_a_near_name_on_the_command_line_is_an_error_that_names_it() -> None:
+    with pytest.raises(OverrideError, match=r"'optim_wraper'; did you mean 'optim_wrapper'\?.*\+optim_wraper\.x="):
+        changed(VALUES, "optim_wraper.x=1", strict=True)
+    with pytest.raises(OverrideError, match="did you mean 'lr'"):
+        changed(VALUES, "optim_wrapper.optimizer.lrr=1", strict=True)
+
+
+def test_insisting_none_known_keys_and_far_names_are_fine() -> None:
+    assert changed(VALUES, "+optim_wraper=1", strict=True)["optim_wraper"] == 1
+    assert changed(VALUES, "test_cf=None", strict=True)["test_cf"] is None
+    assert changed(VALUES, "val_cfg.type=V", strict=True)["val_cfg"] == {"type": "V"}
+    assert changed(VALUES, "crop_size=(1,2)", strict=True)["crop_size"] == (1, 2)
+
+
+def test_what_the_named_class_takes_is_no_typo() -> None:
+    @MODELS.register_module(name="KnowsEpz", force=True)
+    class KnowsEpz:
+        def __init__(self, eps: float = 0.1, epz: float = 0.1) -> None: ...
+
+    values = {"m": {"type": "KnowsEpz", "eps": 1}}
+    assert changed(values, "m.epz=2", strict=True)["m"]["epz"] == 2
+    with pytest.raises(OverrideError, match="did you mean 'eps'"):
+        changed(values, "m.epss=2", strict=True)
+    assert isinstance(MODELS, Registry)
+
+
+def test_in_code_it_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "seg_registry"):
+        changed(VALUES, "optim_wraper.x=1", "brand_new=1")
+    assert "did you mean 'optim_wrapper'" in caplog.text
+    assert "new key 'brand_new'" in caplog.text
+
+
+KEYS = st.from_regex(r"\+?[a-d]([.\[][a-c0-2-]\]?){0,3}", fullmatch=True) | st.text(max_size=8)
+TEXTS = st.text(st.sampled_from("ab1,()[]'\" .=_{}-e"), max_size=20) | st.text(max_size=10)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(KEYS, TEXTS).map("=".join), max_size=4), st.booleans())
+def test_any_overrides_apply_or_are_an_error_of_ours(options: list[str], strict: bool) -> None:
+    logging.getLogger("seg_registry").setLevel(logging.CRITICAL)
+    cfg = Config({"a": {"a": 1, "b": [1, {"c": 2}]}, "b": [1, (2, 3)], "c": None})
+    try:
+        cfg.merge_from_dict(parse_options(options), strict=strict)
+    except ConfigError:
+        return
+    finally:
+        logging.getLogger("seg_registry").setLevel(logging.NOTSET)
+    assert Config.fromstring(cfg.pretty_text) == cfg
