@@ -1,0 +1,125 @@
+"""LocalVisBackend: JSON lines, config, PNG files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seg_vis import LocalVisBackend
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_nothing_is_written_before_it_is_used(tmp_path: Path) -> None:
+    LocalVisBackend(str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_scalars_are_rows_with_a_step(tmp_path: Path) -> None:
+    backend = LocalVisBackend(str(tmp_path))
+    backend.add_scalar("loss", 0.5, step=1)
+    backend.add_scalars({"loss": np.float32(0.25), "iter": 2, "epoch": 1}, step=2, file_path="run.json")
+    backend.add_scalars({"loss": 0.1, "step": 7}, step=3)
+    assert rows(tmp_path / "scalars.json") == [
+        {"loss": 0.5, "step": 1},
+        {"loss": 0.25, "iter": 2, "epoch": 1, "step": 2},
+        {"loss": 0.1, "step": 7},
+    ]
+    assert rows(tmp_path / "run.json") == [{"loss": 0.25, "iter": 2, "epoch": 1, "step": 2}]
+
+
+VALUES = st.one_of(
+    st.floats(), st.integers(-(2**60), 2**60), st.booleans(), st.text(), st.none(), st.lists(st.floats(width=32))
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.text(), VALUES))
+def test_every_line_is_valid_json(tmp_path_factory: Any, row: dict[str, Any]) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    LocalVisBackend(str(folder)).add_scalars(row)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    found = json.loads((folder / "scalars.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            assert found[name] is None
+        elif not isinstance(value, list):
+            assert found[name] == value
+
+
+def test_numpy_and_tensor_numbers_are_numbers(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    backend = LocalVisBackend(str(tmp_path))
+    backend.add_scalars({"a": np.int64(1), "b": np.array(2.5), "c": torch.tensor(0.5), "d": torch.ones(1), "e": [1, 2]})
+    assert rows(tmp_path / "scalars.json") == [{"a": 1, "b": 2.5, "c": 0.5, "d": 1.0, "e": [1, 2], "step": 0}]
+
+
+def test_a_broken_last_line_of_a_killed_run_spoils_nothing(tmp_path: Path) -> None:
+    (tmp_path / "scalars.json").write_text('{"loss": 1.0, "step": 1}\n{"loss": 0.', encoding="utf-8")
+    LocalVisBackend(str(tmp_path)).add_scalar("loss", 0.5, 2)
+    lines = (tmp_path / "scalars.json").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in (lines[0], lines[2])] == [{"loss": 1.0, "step": 1}, {"loss": 0.5, "step": 2}]
+
+
+def test_pictures_are_png_files_in_rgb(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    LocalVisBackend(str(tmp_path)).add_image("street", image, step=12)
+    assert np.array_equal(cv2.imread(str(tmp_path / "vis_image/street_12.png"))[..., ::-1], image)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("val/a", "val/a_0.png"), ("../../etc/x", "etc/x_0.png"), ("/abs/b", "abs/b_0.png"), ("a b.jpg", "a b.jpg_0.png")],
+)
+def test_a_slash_makes_folders_and_nothing_leaves_them(tmp_path: Path, name: str, file: str) -> None:
+    LocalVisBackend(str(tmp_path)).add_image(name, np.zeros((2, 2, 3), np.uint8))
+    assert [str(p.relative_to(tmp_path / "vis_image")) for p in tmp_path.rglob("*.png")] == [file]
+
+
+def test_the_config_is_text(tmp_path: Path) -> None:
+    class Config:
+        """A config that can write itself."""
+
+        def dump(self) -> str:
+            return "model = dict(type='Tiny')\n"
+
+    backend = LocalVisBackend(str(tmp_path))
+    backend.add_config({"max_iters": 5, "name": "x"})
+    assert (tmp_path / "config.py").read_text() == "max_iters = 5\nname = 'x'\n"
+    backend.add_config(Config())
+    assert (tmp_path / "config.py").read_text() == "model = dict(type='Tiny')\n"
+
+
+def test_names_of_files_can_be_chosen(tmp_path: Path) -> None:
+    backend = LocalVisBackend(str(tmp_path), "pictures", "settings.py", "numbers.json")
+    backend.add_config({"a": 1})
+    backend.add_scalar("b", 2)
+    backend.add_image("c", np.zeros((2, 2, 3), np.uint8))
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"settings.py", "numbers.json", "pictures/c_0.png"}
+
+
+def test_wrong_endings_and_types_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config_save_file must end in \.py"):
+        LocalVisBackend(str(tmp_path), config_save_file="config.yaml")
+    with pytest.raises(ValueError, match=r"scalar_save_file must end in \.json"):
+        LocalVisBackend(str(tmp_path), scalar_save_file="scalars.txt")
+    backend = LocalVisBackend(str(tmp_path))
+    with pytest.raises(TypeError, match="must be uint8, got float64"):
+        backend.add_image("x", np.zeros((2, 2, 3)))
+    with pytest.raises(ValueError, match="a picture needs a name"):
+        backend.add_image("//", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"differ from 'scalars\.json'"):
+        backend.add_scalars({"a": 1}, file_path="scalars.json")
