@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from seg_hooks import CheckpointHook, EMAHook, NanGuardHook, TrainState
+from seg_hooks.nan_bundle import optimizers_of, sample_names
+from seg_hooks.nan_guard import verdict
+from torch import nn
+
+Make = Callable[..., TrainState]
+
+
+def train(state: TrainState, bad: tuple[int, ...] = (), poison: str = "loss") -> None:
+    """Ten samples a pass; the loss or one gradient of the steps in `bad` is not finite."""
+    loader = [{"inputs": torch.randn(4, 4), "img_path": [f"img_{index}.png"] * 4} for index in range(10)]
+    with state:
+        for batch in state.batches(loader):
+            loss = state.model(batch["inputs"]).square().mean()
+            if state.iter in bad and poison == "loss":
+                loss = loss * float("nan")
+            loss.backward()
+            if state.iter in bad and poison == "grad":
+                next(state.model.parameters()).grad[0, 0] = float("inf")
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.after_step(loss=loss)
+
+
+def finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("poison", ["loss", "grad"])
+def test_it_stops_says_why_and_keeps_the_evidence(make_state: Make, poison: str) -> None:
+    state = make_state([NanGuardHook(keep_batch=True)], max_iters=20)
+    with pytest.raises(FloatingPointError, match="iteration 6: ") as caught:
+        train(state, bad=(5,), poison=poison)
+    text = str(caught.value)
+    assert ("loss is not finite" if poison == "loss" else "the gradient (norm inf)") in text
+    assert "Samples: img_5.png." in text
+    folder = state.work_dir / "nan/iter_6"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["samples"] == ["img_5.png"]
+    assert report["iter"] == 5
+    assert report["replay"] in text
+    assert report["replay"].startswith(f"SEG_NAN_REPLAY={shlex.quote(str(folder.resolve() / 'bundle.pt'))} ")
+    bundle = torch.load(folder / "bundle.pt", weights_only=True)
+    assert bundle["batch"]["inputs"].shape == (4, 4)
+    assert set(bundle["random"]) >= {"python", "torch"}
+
+
+def test_spoilt_weights_are_never_saved(make_state: Make) -> None:
+    state = make_state([NanGuardHook(delay=100), CheckpointHook(5, by_epoch=False)], max_iters=20)
+    state._in_batches = False
+    with pytest.raises(FloatingPointError):
+        train(state, bad=(7,))
+    assert sorted(path.name for path in state.work_dir.glob("*.pth")) == ["iter_5.pth"]
+    assert finite_file(state.work_dir / "iter_5.pth")
+
+
+def finite_file(path: Path) -> bool:
+    saved = torch.load(path, weights_only=True)
+    return all(bool(torch.isfinite(value).all()) for value in saved["state_dict"].values())
+
+
+@pytest.mark.parametrize("poison", ["loss", "grad"])
+def test_a_skipped_step_leaves_weights_optimizer_and_buffers_as_they_were(make_state: Make, poison: str) -> None:
+    state = make_state([NanGuardHook(policy="skip"), EMAHook()], max_iters=12)
+    steps: list[float] = []
+
+    class Note:
+        def after_train_iter(self, runner: Any) -> None:
+            steps.append(float(next(iter(state.optimizer.state.values()))["step"]))
+
+    state = make_state([NanGuardHook(policy="skip"), EMAHook(), Note()], max_iters=12)
+    train(state, bad=(5, 8), poison=poison)
+    assert finite(state.model)
+    assert steps == [1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9, 10]
+
+
+def test_buffers_that_a_bad_batch_spoilt_are_put_back(make_state: Make) -> None:
+    state = make_state([NanGuardHook(policy="skip")], max_iters=4)
+    with state:
+        for index in range(4):
+            state.points.fire("before_train_iter", state, batch_idx=index)
+            batch = torch.full((4, 4), float("nan")) if index == 2 else torch.randn(4, 4)
+            loss = state.model(batch).mean()
+            loss.backward()
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.after_step(loss=loss)
+    assert finite(state.model)
+
+
+def test_more_bad_steps_in_a_row_than_allowed_stop(make_state: Make) -> None:
+    train(make_state([NanGuardHook(policy="skip", max_times=2)], max_iters=20), bad=(3, 4, 8, 9))
+    with pytest.raises(FloatingPointError, match="iteration 6"):
+        train(make_state([NanGuardHook(policy="skip", max_times=2)], max_iters=20), bad=(3, 4, 5))
+
+
+def test_rolling_back_takes_weights_optimizer_and_average_of_the_last_checkpoint(make_state: Make) -> None:
+    ema = EMAHook(momentum=0.1)
+    state = make_state([NanGuardHook(policy="rollback"), ema, CheckpointHook(3, by_epoch=False)], max_iters=10)
+    train(state, bad=(7,))
+    assert state.iter == 10
+    assert finite(state.model)
+    assert finite(ema.ema_model.module)
+    assert finite_file(state.work_dir / "iter_10.pth")
+    assert float(next(iter(state.optimizer.state.values()))["step"]) == 6 + 2
+
+
+def test_rolling_back_needs_a_checkpoint_and_a_runner_that_can(make_state: Make) -> None:
+    with pytest.raises(FloatingPointError, match="no checkpoint yet"):
+        train(make_state([NanGuardHook(policy="rollback")]), bad=(1,))
+    runner = SimpleNamespace(optim_wrapper=None, iter=0)
+    with pytest.raises(TypeError, match=r"restore\(path\)"):
+        NanGuardHook(policy="rollback").before_train(runner)
+
+
+def test_a_scaler_that_steps_back_is_not_reported(make_state: Make) -> None:
+    """Under a scaler the optimizer is not stepped when a gradient overflows, so there is nothing to report."""
+    state = make_state([NanGuardHook()], max_iters=4)
+    with state:
+        for index in range(4):
+            loss = state.model(torch.randn(4, 4)).square().mean()
+            loss.backward()
+            if index == 2:
+                next(state.model.parameters()).grad.fill_(float("inf"))
+            else:
+                state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.after_step(loss=loss)
+    assert not (state.work_dir / "nan").exists()
+
+
+def test_the_clip_norm_of_the_wrapper_is_used_where_it_makes_the_update(make_state: Make) -> None:
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    wrapper = SimpleNamespace(optimizer=optimizer, grad_norm=torch.tensor(float("nan")), update_params=None)
+    guard = NanGuardHook(policy="skip")
+    runner = SimpleNamespace(optim_wrapper=wrapper, iter=0, model=net, max_iters=1)
+    guard.before_train(runner)
+    before = net.weight.detach().clone()
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert torch.equal(net.weight, before)
+    guard.after_run(runner)
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(net.weight, before)
+
+
+def test_the_verdict_is_one_boolean() -> None:
+    assert verdict({}, None) is None
+    assert bool(verdict({"loss": torch.tensor(1.0), "loss_aux": torch.tensor(float("nan"))}, None))
+    assert not bool(verdict({"loss_a": 1.0, "loss_b": float("inf"), "acc": 0.0}, None))
+    assert not bool(verdict({"loss": 1.0}, torch.tensor(float("nan"))))
+
+
+def test_names_of_samples_are_found_in_usual_places() -> None:
+    class Sample:
+        metainfo = {"img_path": "a.png", "flip": True}
+
+    batch = {"inputs": torch.zeros(1), "data_samples": [Sample(), Sample()], "more": [{"id": torch.tensor([3, 4])}]}
+    assert list(sample_names(batch)) == ["a.png", "a.png", "3", "4"]
+    assert list(sample_names((torch.zeros(2, 3), None))) == []
+
+
+def test_optimizers_are_found_behind_wrappers_and_dicts() -> None:
+    one = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
+    wrapper = SimpleNamespace(optimizer=one)
+    assert optimizers_of(wrapper) == [one]
+    assert optimizers_of({"a": wrapper, "b": one}) == [one, one]
+    assert optimizers_of(None) == []
+
+
+REPLAYED = """
+import sys, torch
+from seg_hooks import CheckpointHook, NanGuardHook, TrainState
+
+class Poison(torch.nn.Module):
+    def forward(self, x):
+        return x / 0 * 0 if (x > 90).any() else x
+
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(2, 2), Poison(), torch.nn.Linear(2, 1))
+with torch.no_grad():
+    net[0].weight.copy_(torch.eye(2))
+optimizer = torch.optim.SGD(net.parameters(), 1e-6)
+loader = [torch.full((2, 2), 99.0 if index == 6 else 1.0) for index in range(10)]
+state = TrainState(net, optimizer, sys.argv[1], 10, hooks=[NanGuardHook(), CheckpointHook(5, by_epoch=False)])
+state.resume()
+with state:
+    for batch in state.batches(loader[state.iter:] + loader):
+        loss = net(batch).mean()
+        loss.backward(); optimizer.step(); optimizer.zero_grad()
+        state.after_step(loss=loss)
+"""
+
+
+def test_the_printed_command_replays_the_step_and_names_the_module(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(REPLAYED))
+    command = [sys.executable, "-W", "ignore", str(script), str(tmp_path / "out")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "FloatingPointError: iteration 7: loss is not finite" in first.stderr
+    replay = json.loads((tmp_path / "out/nan/iter_7/report.json").read_text())["replay"]
+    second = subprocess.run(replay, shell=True, capture_output=True, text=True, env=environment, check=False)
+    assert "Resumed from" in second.stdout
+    assert "The first module whose output is not finite: 1 (Poison)" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"policy": "stopp"}, ValueError, "Did you mean 'stop'"),
+        ({"max_times": 0}, ValueError, "max_times=0"),
+        ({"check_gradients": 1}, TypeError, "check_gradients=1"),
+        ({"delay": -1}, ValueError, "delay=-1"),
+        ({"keep_batch": 1}, TypeError, "keep_batch=1"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        NanGuardHook(**options)
