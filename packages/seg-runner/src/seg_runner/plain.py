@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class PlainVisualizer:
     def __init__(self, log_dir: Path) -> None:
         self.dataset_meta: Any = None
         self._folder = log_dir / "vis_data"
+        self._made = False
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """Keep the resolved config beside the scalars."""
@@ -75,12 +77,15 @@ class PlainVisualizer:
             (self._folder / "config.py").write_text(text, encoding="utf-8")
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
-        """Append one record, to `scalars.json` and to `file_path` beside it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"step": step, **scalar_dict}, default=_plain) + "\n"
+        """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
+        if not self._made:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._made = True
+        line = (json.dumps({**scalar_dict, "step": step}, default=_plain) + "\n").encode()
         for name in {"scalars.json", file_path or "scalars.json"}:
-            with (self._folder / name).open("a", encoding="utf-8") as file:
-                file.write(line)
+            file = os.open(f"{self._folder}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            os.write(file, line)
+            os.close(file)
 
     def close(self) -> None:
         """Every line is already written."""

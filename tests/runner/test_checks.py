@@ -1,0 +1,125 @@
+"""The checks before training: what they find, and that they leave everything as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from seg_runner import IoUMetric, Runner
+from seg_runner.checks import check_disk, check_writable, disk_needed, monitored_keys
+from torch.utils.data import DataLoader
+
+MakeRunner = Callable[..., Runner]
+
+
+class Waits:
+    """A hook that waits for a metric."""
+
+    def __init__(self, **wanted: Any) -> None:
+        self.__dict__.update(wanted)
+
+    def before_run(self, runner: Any) -> None: ...
+
+
+def test_a_metric_that_never_comes_is_found_before_the_first_step(make_runner: MakeRunner, squares: Any) -> None:
+    data = squares()
+    runner = make_runner(hooks=[Waits(save_best="mIou")], train_dataloader=DataLoader(data, batch_size=4))
+    with pytest.raises(KeyError, match=r"save_best='mIou'.* Did you mean 'mIoU'\?.*Validation gives: aAcc, mAcc, mIoU"):
+        runner.train()
+    assert runner.iter == 0
+    assert data.read == []
+
+
+def test_the_first_validation_batch_is_tried_before_training(make_runner: MakeRunner) -> None:
+    class Bad:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> Any:
+            raise FileNotFoundError("gone.png")
+
+    with pytest.raises(FileNotFoundError, match=r"gone.png") as caught:
+        make_runner(val_dataloader=DataLoader(Bad())).train()
+    assert any("skip_checks=True leaves it out" in note for note in caught.value.__notes__)
+
+
+def test_nothing_changes(make_runner: MakeRunner, squares: Any, trace: Any) -> None:
+    states: list[Any] = []
+
+    class Sees:
+        def before_train(self, runner: Any) -> None:
+            states.append((torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()))
+            states.append([module.training for module in runner.model.modules()])
+
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
+    net[1].eval()
+    for skip in (True, False):
+        random.seed(1)
+        np.random.seed(1)
+        metric = IoUMetric(num_classes=3)
+        runner = make_runner(model=net, hooks=[Sees(), trace], skip_checks=skip, val_evaluator=metric)
+        break_before_first_step(runner)
+    assert states[0] == states[2]
+    assert states[1] == states[3]
+    assert "before_val_iter" not in trace.names()
+
+
+def break_before_first_step(runner: Runner) -> None:
+    class Stop:
+        priority = "LOWEST"
+
+        def before_train(self, runner: Any) -> None:
+            raise InterruptedError
+
+    runner.register_hook(Stop())
+    with pytest.raises(InterruptedError):
+        runner.train()
+
+
+def test_loaders_with_workers_are_read_in_this_process(make_runner: MakeRunner, squares: Any) -> None:
+    data = squares()
+    make_runner(val_dataloader=DataLoader(data, batch_size=4, num_workers=2)).train()
+    assert data.read == [0, 1, 2, 3]
+
+
+def test_one_that_is_no_torch_loader_is_left_alone(make_runner: MakeRunner, squares: Any) -> None:
+    batches = [(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())]
+    make_runner(val_dataloader=iter(batches), train_cfg={"max_iters": 2}, hooks=[Waits(save_best="nothing")]).train()
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as caught:
+        check_writable(tmp_path / "file")
+    assert any("cannot be written to" in note for note in caught.value.__notes__)
+    check_writable(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.Linear(1000, 1000)
+    runner = SimpleNamespace(model=net, optim_wrapper=None, hooks=[], work_dir=tmp_path)
+    weights = 4 * (1000 * 1000 + 1000)
+    assert disk_needed(runner) == 3 * weights
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5 * weights))
+    with pytest.raises(OSError, match=r"two checkpoints need about 23 MB; .* has 19 MB free"):
+        check_disk(runner)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=6 * weights))
+    check_disk(runner)
+
+
+def test_names_that_hooks_wait_for() -> None:
+    hooks = [
+        Waits(save_best=["mIoU", "a/b"]),
+        Waits(monitor="val_loss"),
+        Waits(save_best="auto"),
+        Waits(save_best=None),
+    ]
+    assert set(monitored_keys(hooks)) == {"mIoU", "a/b", "val_loss"}
+    assert monitored_keys([Waits(save_best="0.5*mIoU + 0.5*mDice")]) == {}

@@ -1,0 +1,107 @@
+"""What stands in for the other packages: a plain optimizer's wrapper, a file of scalars, plain hooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from seg_runner import Runner
+from seg_runner.plain import PlainVisualizer, PlainWrapper
+from seg_runner.plain_hooks import PLAIN_HOOKS, stand_ins
+
+MakeRunner = Callable[..., Runner]
+
+
+def test_a_plain_optimizer_steps_like_by_hand() -> None:
+    one, two = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    two.load_state_dict(one.state_dict())
+    wrapper = PlainWrapper(torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9))
+    optimizer = torch.optim.SGD(two.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        data = torch.randn(4, 2)
+        with wrapper.optim_context(one):
+            loss = one(data).square().mean()
+        wrapper.update_params(loss)
+        two(data).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.equal(one.weight, two.weight)
+    assert one.weight.grad is None
+    assert wrapper.inner_count == 3
+
+
+def test_rates_momenta_and_state() -> None:
+    net = torch.nn.Linear(2, 1)
+    wrapper = PlainWrapper(torch.optim.Adam(net.parameters(), lr=0.5, betas=(0.8, 0.9)))
+    assert wrapper.get_lr() == {"lr": [0.5]}
+    assert wrapper.get_momentum() == {"momentum": [0.8]}
+    other = PlainWrapper(torch.optim.Adam(net.parameters(), lr=0.1))
+    other.load_state_dict(wrapper.state_dict())
+    assert other.get_lr() == {"lr": [0.5]}
+    wrapper.initialize_count_status(net, 7, 10)
+    assert wrapper.inner_count == 7
+
+
+def test_scalars_go_to_a_file_whole_line_by_whole_line(tmp_path: Path) -> None:
+    visualizer = PlainVisualizer(tmp_path)
+    visualizer.add_scalars({"loss": 1.5, "iou": np.float32(0.5)}, step=3)
+    visualizer.add_scalars({"loss": torch.tensor(2.0)}, step=4, file_path="other.json")
+    lines = (tmp_path / "vis_data" / "scalars.json").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"loss": 1.5, "iou": 0.5, "step": 3}, {"loss": 2.0, "step": 4}]
+    assert (tmp_path / "vis_data" / "other.json").read_text() == lines[1] + "\n"
+    visualizer.close()
+
+
+def test_the_config_is_kept_beside_the_scalars(tmp_path: Path) -> None:
+    class Config:
+        pretty_text = "a = 1\n"
+
+    PlainVisualizer(tmp_path).add_config(Config())
+    assert (tmp_path / "vis_data" / "config.py").read_text() == "a = 1\n"
+
+
+@pytest.mark.parametrize("slot", PLAIN_HOOKS)
+def test_each_plain_hook_steps_aside_for_its_namesake_and_its_subclasses(slot: str) -> None:
+    real = type(PLAIN_HOOKS[slot][1], (), {})
+    mine = type("Mine", (real,), {})
+    assert slot not in stand_ins([mine()], [], {})
+    assert slot not in stand_ins([], [slot], {})
+    kept = stand_ins([], [], {})
+    assert stand_ins([], [], kept)[slot] is kept[slot]
+
+
+def test_the_time_left_is_never_negative_and_counts_this_session(make_runner: MakeRunner) -> None:
+    seen: list[float] = []
+
+    class Looks:
+        priority = "LOWEST"
+
+        def after_train_iter(self, runner: Any) -> None:
+            seen.append(runner.message_hub.get_info("eta"))
+
+    make_runner(hooks=[Looks()]).train()
+    assert all(eta >= 0 for eta in seen)
+    assert seen[-1] == 0
+
+
+def test_by_epoch_schedulers_are_stepped_by_epoch(make_runner: MakeRunner) -> None:
+    class Counts:
+        def __init__(self, by_epoch: bool) -> None:
+            self.by_epoch, self.steps = by_epoch, 0
+
+        def step(self) -> None:
+            self.steps += 1
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: Any) -> None: ...
+
+    schedules = [Counts(True), Counts(False)]
+    make_runner(param_scheduler=schedules, train_cfg={"max_epochs": 2}).train()
+    assert [one.steps for one in schedules] == [2, 6]

@@ -1,0 +1,187 @@
+"""The small modules of the core: words for errors, log, process, record, default hooks, validation losses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks
+from seg_runner.env import describe_environment, pick_device, set_up_process
+from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
+from seg_runner.log_setup import close_log, library_log, make_log_dir, make_logger
+from seg_runner.parts import DEFAULTS, Parts, fill_parts
+from seg_runner.record import git_state, write_record
+from seg_runner.val_loss import LossMeter, batch_losses
+
+
+def test_a_note_is_added_once() -> None:
+    error = ValueError("x")
+    add_note(error, "here")
+    add_note(error, "here")
+    assert error.__notes__ == ["here"]
+
+
+def test_where_a_key_stands() -> None:
+    class Config:
+        def origin(self, key: str) -> Any:
+            if key == "broken":
+                raise KeyError(key)
+            return ["base.py:1", "train.py:3"] if key == "chain" else "train.py:2"
+
+    assert origin_of(Config(), "lr") == " (train.py:2)"
+    assert origin_of(Config(), "chain") == " (train.py:3)"
+    assert origin_of(Config(), "broken") == ""
+    assert origin_of(None, "lr") == ""
+
+
+@given(st.text(max_size=8), st.lists(st.text(max_size=8), max_size=5))
+def test_near_names_are_names_that_exist(name: str, names: list[str]) -> None:
+    said = did_you_mean(name, names)
+    assert said == "" or any(repr(known) in said for known in names)
+
+
+def test_paths_of_a_batch_in_any_style() -> None:
+    sample = SimpleNamespace(img_path="a.png")
+    assert sample_paths({"inputs": [], "data_samples": [sample, {"img_path": "b.png"}]}) == ["a.png", "b.png"]
+    assert sample_paths({"image_path": "c.png"}) == ["c.png"]
+    assert sample_paths((torch.zeros(1), torch.zeros(1))) == []
+    assert sample_paths({"path": [str(i) for i in range(50)]}) == [str(i) for i in range(8)]
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
+    one, two = make_log_dir(tmp_path), make_log_dir(tmp_path)
+    assert one[0] != two[0]
+    assert one[0].name == one[1]
+
+
+def test_each_run_has_a_log_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (make_logger(tmp_path / f"{name}.log") for name in "ab")
+    one.info("first")
+    two.warning("second")
+    two.warning("second")
+    close_log(one)
+    one.info("again")
+    for logger in (one, two):
+        close_log(logger)
+    assert [line.split(" - ", 1)[1] for line in (tmp_path / "a.log").read_text().splitlines()] == [
+        "seg_runner - INFO - first",
+        "seg_runner - INFO - again",
+    ]
+    assert (tmp_path / "b.log").read_text().count("second") == 1
+    assert "first" in capsys.readouterr().out
+    assert "seg_runner" not in [name for name in logging.root.manager.loggerDict if name == str(one)]
+
+
+def test_errors_say_where_they_come_from(tmp_path: Path) -> None:
+    logger = make_logger(tmp_path / "a.log")
+    logger.error("bad")
+    close_log(logger)
+    assert f"{__file__} - test_errors_say_where_they_come_from" in (tmp_path / "a.log").read_text()
+
+
+def test_words_of_the_package_go_to_the_run_that_is_under_way(tmp_path: Path) -> None:
+    logger = make_logger(tmp_path / "a.log", "WARNING")
+    with library_log(logger):
+        logging.getLogger("seg_runner").warning("from within")
+        logging.getLogger("seg_runner").info("too quiet")
+    logging.getLogger("seg_runner").debug("after")
+    close_log(logger)
+    text = (tmp_path / "a.log").read_text()
+    assert "from within" in text
+    assert "quiet" not in text
+    assert logging.getLogger("seg_runner").handlers == []
+
+
+def test_the_process_is_set_up_and_described() -> None:
+    before = torch.backends.cudnn.benchmark
+    try:
+        set_up_process({"cudnn_benchmark": not before, "mp_cfg": {"opencv_num_threads": 0}, "dist_cfg": {}})
+        assert torch.backends.cudnn.benchmark is not before
+    finally:
+        torch.backends.cudnn.benchmark = before
+    set_up_process(None)
+    assert pick_device("cpu") == torch.device("cpu")
+    facts = describe_environment(torch.device("cpu"), 3)
+    assert facts["torch"] == str(torch.__version__)
+    assert facts["seed"] == "3"
+
+
+def test_the_record_repeats_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "code"
+    repository.mkdir()
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    (repository / "file.py").write_text("a = 1\n")
+    subprocess.run(["git", "add", "file.py"], cwd=repository, check=True)
+    monkeypatch.chdir(repository)
+    cfg = SimpleNamespace(pretty_text="a = 1\n", filename="configs/train.py")
+    log_dir = tmp_path / "work" / "now"
+    log_dir.mkdir(parents=True)
+    record = json.loads(write_record(log_dir, cfg=cfg, work_dir=tmp_path / "work", facts={"seed": 7}).read_text())
+    assert record["seed"] == 7
+    assert record["versions"]["torch"] == str(torch.__version__)
+    assert record["git"]["changed"] == ["A  file.py"]
+    assert "+a = 1" in (log_dir / "uncommitted.diff").read_text()
+    assert record["config"] == "train.py"
+    assert (tmp_path / "work" / "train.py").read_text() == "a = 1\n"
+
+
+def test_outside_a_repository_there_is_no_git_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_state(tmp_path) == (None, "")
+
+
+def test_default_hooks_are_replaced_added_and_left_out() -> None:
+    assert list(merge_default_hooks(None)) == list(DEFAULT_HOOKS)
+    merged = merge_default_hooks({"logger": {"type": "Mine"}, "timer": None, "visualization": {"type": "Other"}})
+    assert merged["logger"] == ({"type": "Mine"}, True)
+    assert "timer" not in merged
+    assert list(merged)[-1] == "visualization"
+    with pytest.raises(ValueError, match="no default hook of that name"):
+        merge_default_hooks({"visualization": None})
+
+
+def test_every_key_has_a_default() -> None:
+    assert set(DEFAULTS) == set(Parts.__annotations__)
+    assert fill_parts({}) == DEFAULTS
+
+
+def test_losses_are_averaged_over_samples_and_named() -> None:
+    class Model:
+        def batch_losses(self, batch: Any) -> dict[str, torch.Tensor]:
+            return {"loss": torch.tensor(float(batch)), "loss_ce": torch.tensor(float(batch)), "acc": torch.tensor(1.0)}
+
+    meter = LossMeter(Model())
+    assert meter.split([1, 2, 3], 1) == [1, 2, 3]
+    meter.split([1], 5)
+    assert meter.values("val") == {"loss_ce": 2.0, "acc": 1.0, "val_loss": 2.0}
+    assert LossMeter(None).values("val") == {}
+
+
+def test_a_model_of_the_references_shape_gives_its_loss() -> None:
+    class Model:
+        def data_preprocessor(self, batch: Any, training: bool) -> dict[str, Any]:
+            assert not training
+            return {"inputs": batch}
+
+        def __call__(self, inputs: Any, mode: str) -> dict[str, torch.Tensor]:
+            assert mode == "loss"
+            return {"loss_a": torch.tensor(2.0 * inputs)}
+
+        def parse_losses(self, losses: Any) -> Any:
+            return losses["loss_a"], {"loss": losses["loss_a"], **losses}
+
+    assert batch_losses(Model(), 3)["loss"] == 6.0
+    with pytest.raises(TypeError, match="neither batch_losses"):
+        batch_losses(object(), 3)
