@@ -55,7 +55,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def share_cores(cfg: Any) -> None:
-    """Leave a core to each process that reads images: threads that wait for one another are slow where cores are few."""
+    """Leave a core to each process that reads images: threads that wait for a taken core are slow."""
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:

@@ -3,7 +3,7 @@ _base_ = [
     "_base_/models/tiny_convnext.py",
     "_base_/datasets/street_scenes.py",
     "_base_/default_runtime.py",
-    "_base_/schedules/schedule_1600.py",
+    "_base_/schedules/schedule_1400.py",
 ]
 optim_wrapper = dict(
     _delete_=True,

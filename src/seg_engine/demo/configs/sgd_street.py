@@ -3,5 +3,5 @@ _base_ = [
     "_base_/models/tiny_convnext.py",
     "_base_/datasets/street_scenes.py",
     "_base_/default_runtime.py",
-    "_base_/schedules/schedule_1600.py",
+    "_base_/schedules/schedule_1400.py",
 ]

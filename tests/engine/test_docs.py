@@ -1,0 +1,36 @@
+"""The examples in docstrings run; each entry point of the meta-package loads."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import seg_engine
+
+MODULES = [
+    info.name for info in pkgutil.walk_packages(seg_engine.__path__, "seg_engine.") if "configs" not in info.name
+]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_examples_in_docstrings(name: str) -> None:
+    module = importlib.import_module(name)
+    torch = importlib.import_module("torch")
+    assert doctest.testmod(module, extraglobs={"torch": torch, "nn": nn}).failed == 0
+
+
+def test_every_entry_point_loads_and_is_installed(root: Path) -> None:
+    from importlib.metadata import entry_points
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for group, names in project["entry-points"].items():
+        installed = {point.name: point for point in entry_points(group=group)}
+        for name, value in names.items():
+            assert installed[name].value == value
+            assert callable(installed[name].load())

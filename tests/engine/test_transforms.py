@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seg_engine.pipeline import Compose
+from seg_engine.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, RandomResize, Resize, fitted
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    """Numpy's generator as it was before."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    yield
+    np.random.set_state(state)
+
+
+def record(height: int = 20, width: int = 30) -> dict[str, Any]:
+    """Every pixel's label is its colour, so that a picture and labels that part are noticed."""
+    labels = np.add.outer(np.arange(height), np.arange(width)).astype(np.uint8)
+    return {"img": np.repeat(labels[..., None], 3, 2), "gt_seg_map": labels, "seg_fields": ["gt_seg_map"]}
+
+
+def agree(result: dict[str, Any]) -> bool:
+    return bool(np.array_equal(result["img"][..., 0], result["gt_seg_map"]))
+
+
+def test_resize_to_a_size_and_by_a_factor() -> None:
+    result = Resize(scale=(60, 10))(record())
+    assert result["img"].shape == (10, 60, 3)
+    assert result["gt_seg_map"].shape == (10, 60)
+    assert result["scale_factor"] == (2.0, 0.5)
+    assert Resize(scale_factor=2.0)(record())["img"].shape == (40, 60, 3)
+    assert Resize(scale_factor=(1.0, 0.5))(record())["img"].shape == (10, 30, 3)
+
+
+def test_resize_keeps_the_shape_if_asked() -> None:
+    assert Resize(scale=(90, 45), keep_ratio=True)(record())["img"].shape == (45, 68, 3)
+
+
+def test_resize_needs_one_of_two() -> None:
+    for options in ({}, {"scale": (1, 1), "scale_factor": 2.0}):
+        with pytest.raises(ValueError, match="one of them"):
+            Resize(**options)
+
+
+@given(st.tuples(st.integers(8, 400), st.integers(8, 400)), st.tuples(st.integers(8, 400), st.integers(8, 400)))
+def test_a_fitted_picture_has_room_and_touches_a_side(size: tuple[int, int], scale: tuple[int, int]) -> None:
+    width, height = fitted(size, scale)
+    assert max(width, height) <= max(scale)
+    assert min(width, height) <= min(scale)
+    assert max(width, height) == max(scale) or min(width, height) == min(scale)
+
+
+def test_labels_are_never_mixed_by_resizing() -> None:
+    pair = {**record(), "gt_seg_map": np.array([[0, 255]] * 2, np.uint8).repeat(10, 0).repeat(15, 1)}
+    assert set(np.unique(Resize(scale=(77, 41))(pair)["gt_seg_map"])) == {0, 255}
+
+
+def test_random_resize_stays_within_its_range() -> None:
+    sizes = {RandomResize(scale=(40, 20), ratio_range=(0.5, 2.0))(record())["img"].shape[:2] for _ in range(60)}
+    assert len(sizes) > 20
+    assert all(10 <= height <= 40 and 20 <= width <= 80 for height, width in sizes)
+    between = {RandomResize(scale=[(20, 10), (40, 12)])(record())["img"].shape[:2] for _ in range(60)}
+    assert all(10 <= height <= 12 and 20 <= width <= 40 for height, width in between)
+    with pytest.raises(ValueError, match="ratio_range"):
+        RandomResize(scale=(40, 20))
+
+
+def test_random_crop_cuts_image_and_labels_alike() -> None:
+    places = set()
+    for _ in range(40):
+        result = RandomCrop(crop_size=(8, 12))(record())
+        assert result["img"].shape == (8, 12, 3)
+        assert result["img_shape"] == (8, 12)
+        assert agree(result)
+        places.add(int(result["gt_seg_map"][0, 0]))
+    assert len(places) > 10
+
+
+def test_a_smaller_image_stays_whole() -> None:
+    assert RandomCrop(crop_size=64)(record())["img"].shape == (20, 30, 3)
+
+
+def test_random_crop_avoids_one_class_alone() -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:, 20:] = 1
+    labels[:4] = 255
+    pair = {**record(40, 40), "gt_seg_map": labels}
+    crop = RandomCrop(crop_size=(16, 16), cat_max_ratio=0.95)
+    mixed = [len(np.unique(crop({**pair})["gt_seg_map"])) > 1 for _ in range(60)]
+    assert sum(mixed) > 55
+    assert not crop.mixed(np.full((2, 2), 255, np.uint8))
+
+
+def test_random_flip_mirrors_image_and_labels() -> None:
+    flipped = [RandomFlip(prob=0.5)(record()) for _ in range(200)]
+    share = sum(result["flip"] for result in flipped) / 200
+    assert 0.35 < share < 0.65
+    assert all(agree(result) for result in flipped)
+    assert {result["flip_direction"] for result in flipped} == {None, "horizontal"}
+
+
+@pytest.mark.parametrize(("direction", "axes"), [("horizontal", (1,)), ("vertical", (0,)), ("diagonal", (0, 1))])
+def test_each_direction(direction: str, axes: tuple[int, ...]) -> None:
+    result = RandomFlip(prob=1.0, direction=direction)(record())
+    assert np.array_equal(result["gt_seg_map"], np.flip(record()["gt_seg_map"], axes))
+
+
+def test_several_directions_have_their_probabilities() -> None:
+    flip = RandomFlip(prob=[0.2, 0.8], direction=["horizontal", "vertical"])
+    found = [flip(record())["flip_direction"] for _ in range(200)]
+    assert 100 < found.count("vertical") < 190
+    assert None not in found
+    with pytest.raises(ValueError, match="direction='sideways'"):
+        RandomFlip(direction="sideways")
+    with pytest.raises(ValueError, match="prob"):
+        RandomFlip(prob=[0.9, 0.9], direction=["horizontal", "vertical"])
+
+
+def test_photometric_distortion_changes_colours_only() -> None:
+    before = record()
+    seen = set()
+    for _ in range(30):
+        result = PhotoMetricDistortion()({**before})
+        assert result["img"].dtype == np.uint8
+        assert result["gt_seg_map"] is before["gt_seg_map"]
+        seen.add(result["img"].tobytes())
+    assert len(seen) > 15
+
+
+def test_the_same_seed_gives_the_same_sample() -> None:
+    chain = Compose([RandomResize((30, 20), (0.5, 2.0)), RandomCrop(8), RandomFlip(0.5), PhotoMetricDistortion()])
+    np.random.seed(7)
+    one = chain(record())
+    np.random.seed(7)
+    two = chain(record())
+    assert np.array_equal(one["img"], two["img"])
+    assert np.array_equal(one["gt_seg_map"], two["gt_seg_map"])
+
+
+def test_a_chain_takes_dicts_and_functions_and_says_where_it_broke() -> None:
+    def fail(result: dict[str, Any]) -> dict[str, Any]:
+        raise ValueError("no")
+
+    chain = Compose([{"type": "RandomFlip", "prob": 1.0}, fail])
+    with pytest.raises(ValueError, match="no") as caught:
+        chain({**record(), "img_path": "a.png"})
+    assert caught.value.__notes__ == ["in transform fail of a.png"]
+    with pytest.raises(TypeError, match="a dict with a type"):
+        Compose([3])
