@@ -167,8 +167,9 @@ class IndexedSource:
         if self._reading is None or str(error).startswith("Caught "):
             return None
         dead: list[Any] = []
-        with suppress(RuntimeError):  # torch raises one more time when it hears of the death itself
-            dead = wait(list(workers), timeout=2.0)
+        for _ in range(2):
+            with suppress(RuntimeError):  # torch raises once more, right here, when it hears of the death itself
+                dead = dead or wait(list(workers), timeout=2.0)
         pids = {workers[sentinel].pid for sentinel in dead}
         for pid, epoch, index, told in self._reading.tolist():
             if told and (pid in pids or f"pid {pid})" in str(error)):

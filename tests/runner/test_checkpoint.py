@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seg_runner import CheckpointError, read_checkpoint
+from seg_runner.checkpoint import (
+    CheckpointWriteError,
+    clean_leftovers,
+    verify_checkpoint,
+    write_checkpoint,
+    write_whole,
+)
+
+
+def small() -> dict:
+    generator = torch.Generator().manual_seed(0)
+    weights = OrderedDict(a=torch.randn(5, 3, generator=generator), b=torch.arange(4), h=torch.ones(2).bfloat16())
+    return {"meta": {"iter": 3, "epoch": 1, "note": "ü"}, "state_dict": weights, "optimizer": {"lr": 0.1}}
+
+
+def equal(one, other) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    return one == other
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    write_checkpoint(tmp_path / "iter_3.pth", small())
+    return tmp_path / "iter_3.pth"
+
+
+def test_what_is_written_is_read(file):
+    assert equal(read_checkpoint(file), small())
+    assert [path.name for path in file.parent.iterdir()] == ["iter_3.pth"]
+    assert stat.S_IMODE(file.stat().st_mode) & 0o400
+
+
+def test_plain_torch_reads_it_without_an_allow_list(file):
+    assert not [kind for kind in torch.serialization.get_safe_globals() if "seg_runner" in str(kind)]
+    for options in ({}, {"mmap": True}):
+        assert equal(torch.load(file, weights_only=True, **options), small())
+    assert equal(torch.load(io.BytesIO(file.read_bytes()), weights_only=True), small())
+    assert zipfile.ZipFile(file).comment.startswith(b"seg-runner xxh3-128 ")
+
+
+def test_the_crc_option_of_torch_is_put_back(file):
+    assert torch.serialization.get_crc32_options() is True
+
+
+def test_every_single_bit_is_covered(file):
+    whole = file.read_bytes()
+    for bit in range(0, len(whole) * 8, 61):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(data)
+        try:
+            found = read_checkpoint(file)
+        except CheckpointError:
+            continue
+        assert equal(found, small())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1))
+def test_every_cut_is_noticed(share):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "iter_1.pth"
+        write_checkpoint(path, small())
+        size = int(path.stat().st_size * share)
+        os.truncate(path, min(size, path.stat().st_size - 1))
+        with pytest.raises(CheckpointError, match=r"empty|whole|damaged"):
+            read_checkpoint(path)
+
+
+def test_no_file_and_a_file_of_another_kind(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        read_checkpoint(tmp_path / "iter_1.pth")
+    (tmp_path / "list.pth").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="is empty"):
+        read_checkpoint(tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"text\.pth"):
+        read_checkpoint(tmp_path / "text.pth")
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read_checkpoint(tmp_path / "list.pth")
+
+
+def test_files_of_plain_torch_are_checked_by_their_crc(tmp_path):
+    path = tmp_path / "other.pth"
+    torch.save({"a": torch.arange(1000.0)}, path)
+    assert torch.equal(read_checkpoint(path)["a"], torch.arange(1000.0))
+    data = bytearray(path.read_bytes())
+    data[data.index(np.float32(500.0).tobytes())] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="CRC32"):
+        read_checkpoint(path)
+    assert "a" in read_checkpoint(path, verify=False)
+
+
+def test_the_format_before_zip_is_read(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_checkpoint(tmp_path / "old.pth")["a"], torch.ones(2))
+
+
+def test_tensors_read_are_private(file):
+    found = read_checkpoint(file)
+    found["state_dict"]["a"].zero_()
+    assert equal(read_checkpoint(file), small())
+
+
+def test_a_file_is_replaced_in_one_step(file):
+    held = read_checkpoint(file)
+    write_checkpoint(file, {"meta": {"iter": 4}})
+    assert equal(held, small())
+    assert read_checkpoint(file)["meta"]["iter"] == 4
+
+
+def test_an_error_while_writing_leaves_the_old_file(file, tmp_path):
+    def full(stream):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CheckpointWriteError, match=r"the disk is full.*untouched") as caught:
+        write_whole(file, full)
+    assert caught.value.errno == errno.ENOSPC
+    assert equal(read_checkpoint(file), small())
+    assert [path.name for path in tmp_path.iterdir()] == ["iter_3.pth"]
+
+
+def test_the_limit_of_file_sizes_is_met_inside_torch(tmp_path):
+    """RLIMIT_FSIZE makes the write inside `torch.save` fail, as a quota does."""
+    code = f"""
+import resource, signal, torch
+from seg_runner.checkpoint import CheckpointWriteError, write_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_checkpoint({str(tmp_path / "iter_1.pth")!r}, {{"a": torch.zeros(1_000_000)}})
+except CheckpointWriteError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "the disk is full" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_room_is_seen_before_anything_is_written(tmp_path):
+    huge = torch.empty(1).expand(2**50).as_strided((1,), (1,))
+    with pytest.raises(CheckpointWriteError, match="MB are needed"):
+        write_whole(tmp_path / "x", lambda file: None, expected=2**60)
+    assert huge.numel() == 1
+
+
+def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
+    dead = tmp_path / ".iter_5.pth.0123456789ab.tmp"
+    dead.write_bytes(b"half")
+    (tmp_path / ".mine.tmp").write_text("not ours")
+    seen = []
+
+    def write(stream):
+        stream.write(b"x")
+        seen.extend(clean_leftovers(tmp_path))
+
+    write_whole(tmp_path / "iter_6.pth", write)
+    assert seen == [dead.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.tmp", "iter_6.pth"]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/seg-runner-was-here",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_hostile_file_runs_nothing(tmp_path, zipped):
+    mark = Path("/tmp/seg-runner-was-here")
+    mark.unlink(missing_ok=True)
+    path = tmp_path / "evil.pth"
+    torch.save({"meta": {"iter": 1}, "x": Evil()}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"posix\.system"):
+        read_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_unsafe_takes_an_explicit_flag(tmp_path):
+    path = tmp_path / "objects.pth"
+    torch.save({"x": pickle.PickleError("plain object")}, path)
+    with pytest.raises(CheckpointError, match="unsafe=True"):
+        read_checkpoint(path)
+    assert isinstance(read_checkpoint(path, unsafe=True)["x"], pickle.PickleError)
+
+
+def test_verify_alone(file):
+    verify_checkpoint(file)
+    with open(file, "ab") as stream:
+        stream.write(b"more")
+    with pytest.raises(CheckpointError):
+        verify_checkpoint(file)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    """As an ordinary user: root may write everywhere."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o500)
+    code = f"""
+import os, torch
+from seg_runner.checkpoint import CheckpointWriteError, write_checkpoint
+if os.geteuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+try:
+    write_checkpoint({str(folder / "iter_1.pth")!r}, {{"a": torch.zeros(1)}})
+except CheckpointWriteError as error:
+    print(error.strerror)
+"""
+    for parent in folder.parents:
+        if parent.owner() == "root" and os.geteuid() == 0 and str(parent).startswith("/tmp/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    folder.chmod(0o700)
+    assert "Permission denied" in done.stdout, done.stderr
+    assert list(folder.iterdir()) == []

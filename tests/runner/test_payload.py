@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from seg_runner.payload import Staging, own, payload_bytes, to_cpu, to_plain
+
+
+class Settings(dict):
+    """A subclass, as configs are."""
+
+
+def test_everything_becomes_plain():
+    value = Settings(
+        score=np.float64(0.5), count=np.int64(3), flag=np.bool_(True), path=Path("a/b"), name=np.str_("x"),
+        array=np.arange(3), words=np.array(["a", "b"]), inner=Settings(a=1), pair=(np.float32(1), [None]),
+    )  # fmt: skip
+    found = to_plain(value)
+    assert type(found) is dict
+    assert type(found["inner"]) is dict
+    assert [type(found[key]) for key in ("score", "count", "flag", "path", "name")] == [float, int, bool, str, str]
+    assert torch.equal(found["array"], torch.arange(3))
+    assert found["words"] == ["a", "b"]
+    assert found["pair"] == (1.0, [None])
+
+
+def test_order_metadata_and_counters_stay():
+    state = torch.nn.BatchNorm2d(2).state_dict()
+    found = to_plain(state)
+    assert isinstance(found, OrderedDict)
+    assert found._metadata[""]["version"] == 2
+    assert type(to_plain(Counter(a=2))) is Counter
+
+
+def test_parameters_become_tensors():
+    found = to_plain({"w": torch.nn.Parameter(torch.ones(2))})["w"]
+    assert type(found) is torch.Tensor
+    assert not found.requires_grad
+
+
+def test_an_object_is_refused_with_its_place():
+    with pytest.raises(TypeError, match=r"checkpoint\['hooks.Mine.best\[1\]'\] is a builtins.object"):
+        to_plain({"hooks": {"Mine": {"best": [1, object()]}}})
+
+
+def test_shared_memory_stays_shared_and_small_views_are_cut_out():
+    weight, large = torch.ones(4, 4), torch.zeros(10_000)
+    tree = to_cpu({"a": weight, "b": weight.t(), "c": large[3:7]})
+    assert tree["a"].data_ptr() == tree["b"].data_ptr()
+    assert tree["c"].untyped_storage().nbytes() == 16
+    assert payload_bytes(tree) == 64 + 16
+
+
+def test_own_copies():
+    weight = torch.ones(2)
+    assert own({"a": [weight]})["a"][0].data_ptr() != weight.data_ptr()
+
+
+def test_a_staged_copy_does_not_change_with_the_model():
+    weight, other = torch.ones(4, 4).to(memory_format=torch.contiguous_format), torch.zeros(3)
+    staging = Staging()
+    tree = {"a": weight, "t": weight.t(), "n": 3, "o": OrderedDict(x=other)}
+    copy = staging.copy(tree)
+    weight.fill_(7)
+    assert torch.equal(copy["a"], torch.ones(4, 4))
+    assert copy["t"].stride() == (1, 4)
+    assert copy["t"].data_ptr() == copy["a"].data_ptr()
+    address = copy["a"].data_ptr()
+    again = staging.copy(tree)
+    assert again["a"].data_ptr() == address
+    assert torch.equal(again["a"], weight)
+    assert staging.copy({"a": torch.zeros(50)})["a"].shape == (50,)

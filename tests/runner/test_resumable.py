@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+from seg_runner import find_resumable
+from seg_runner.checkpoint import write_checkpoint
+
+
+def save(folder, name, iteration, run="a", optimizer=True):
+    payload = {"meta": {"iter": iteration, "epoch": 0, "run_id": run}, "state_dict": {"w": torch.zeros(100)}}
+    if optimizer:
+        payload["optimizer"] = {"state": {}}
+    write_checkpoint(folder / name, payload)
+    return folder / name
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes(300))] ^= 4
+    path.write_bytes(data)
+
+
+def test_nothing_to_resume(tmp_path):
+    assert find_resumable(tmp_path) is None
+    assert find_resumable(tmp_path / "none") is None
+    save(tmp_path, "best_mIoU_iter_3.pth", 3)
+    save(tmp_path, "interrupted_iter_4.pth", 4)
+    (tmp_path / "notes.pth").write_text("no checkpoint")
+    assert find_resumable(tmp_path) is None
+
+
+def test_the_newest_is_taken_even_if_the_pointer_lags(tmp_path):
+    for iteration in (9, 10, 100):
+        newest = save(tmp_path, f"iter_{iteration}.pth", iteration)
+    (tmp_path / "last_checkpoint").write_text("iter_10.pth")
+    assert find_resumable(tmp_path) == newest
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "empty"])
+def test_a_damaged_file_is_named_and_passed_over(tmp_path, how, caplog):
+    save(tmp_path, "iter_1.pth", 1)
+    good = save(tmp_path, "iter_2.pth", 2)
+    bad = save(tmp_path, "iter_3.pth", 3)
+    (tmp_path / "last_checkpoint").write_text("iter_3.pth")
+    if how == "flip":
+        damage(bad)
+    else:
+        os.truncate(bad, 0 if how == "empty" else bad.stat().st_size // 2)
+    assert find_resumable(tmp_path) == good
+    assert "iter_3.pth" in caplog.text
+
+
+def test_clocks_that_jump_back_change_nothing(tmp_path):
+    save(tmp_path, "iter_1.pth", 1)
+    newest = save(tmp_path, "iter_2.pth", 2)
+    os.utime(newest, (1, 1))
+    assert find_resumable(tmp_path) == newest
+
+
+def test_an_older_run_in_the_same_folder_is_not_gone_on_with(tmp_path):
+    save(tmp_path, "iter_1000.pth", 1000, run="old")
+    mine = save(tmp_path, "iter_20.pth", 20, run="new")
+    (tmp_path / "last_checkpoint").write_text("iter_20.pth")
+    assert find_resumable(tmp_path) == mine
+
+
+def test_a_moved_folder(tmp_path):
+    first = tmp_path / "first"
+    first.mkdir()
+    save(first, "iter_1.pth", 1)
+    (first / "last_checkpoint").write_text(str(first / "iter_1.pth"))
+    shutil.move(first, tmp_path / "second")
+    assert find_resumable(tmp_path / "second") == tmp_path / "second" / "iter_1.pth"
+
+
+def test_files_elsewhere_are_found_through_the_pointer(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    file = save(elsewhere, "iter_1.pth", 1)
+    (tmp_path / "last_checkpoint").write_text(str(file))
+    assert find_resumable(tmp_path) == file
+    (tmp_path / "last_checkpoint").write_text("gone.pth")
+    assert find_resumable(tmp_path) is None
+
+
+def test_interrupted_files_only_on_request(tmp_path):
+    regular = save(tmp_path, "iter_1.pth", 1)
+    broken_off = save(tmp_path, "interrupted_iter_2.pth", 2)
+    assert find_resumable(tmp_path) == regular
+    assert find_resumable(tmp_path, interrupted=True) == broken_off
+
+
+def test_weights_alone_are_the_last_choice(tmp_path):
+    whole = save(tmp_path, "iter_1.pth", 1)
+    save(tmp_path, "iter_2.pth", 2, optimizer=False)
+    assert find_resumable(tmp_path) == whole
+    whole.unlink()
+    assert find_resumable(tmp_path) == tmp_path / "iter_2.pth"
+
+
+def test_leftovers_are_no_checkpoints(tmp_path):
+    (tmp_path / ".iter_9.pth.0123456789ab.tmp").write_bytes(b"half")
+    assert find_resumable(tmp_path) is None

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+import pytest
+import torch
+from seg_runner import export_safetensors, load_weights
+from seg_runner.checkpoint import write_checkpoint
+from seg_runner.weights import clean_state_dict, unwrap, weights_of
+from torch import nn
+
+
+class Net(nn.Module):
+    """Has a part that is called as wrappers call theirs."""
+
+    def __init__(self, classes=3, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.modules_ = nn.ModuleList([nn.Linear(2, 2)])
+        self.norm = nn.BatchNorm1d(2)
+        self.head = nn.Linear(2, classes)
+
+
+class ModelWrapper(nn.Module):
+    """Of the shape of DDP, without a process group."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+WRAPS = {
+    "plain": lambda net: net,
+    "data parallel": nn.DataParallel,
+    "ddp shape": ModelWrapper,
+    "compiled": torch.compile,
+    "compiled inside ddp": lambda net: ModelWrapper(torch.compile(net)),
+    "a part compiled": lambda net: setattr(net, "head", torch.compile(net.head)) or net,
+}
+
+
+@pytest.mark.parametrize("source", WRAPS)
+@pytest.mark.parametrize("target", WRAPS)
+@pytest.mark.parametrize("raw", [False, True])
+def test_every_wrapper_loads_from_every_other(source, target, raw):
+    given, taking = WRAPS[source](Net(seed=1)), WRAPS[target](Net(seed=2))
+    state = given.state_dict() if raw else weights_of(given)
+    if not raw:
+        assert list(state) == list(Net().state_dict())
+    assert load_weights(taking, state).whole
+    for one, other in zip(weights_of(given).values(), weights_of(taking).values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_model_with_a_part_called_module():
+    net = nn.Sequential(OrderedDict(module=nn.Linear(1, 1), modules=nn.Linear(1, 1)))
+    assert list(weights_of(net)) == ["module.weight", "module.bias", "modules.weight", "modules.bias"]
+    assert load_weights(net, weights_of(net)).whole
+    assert unwrap(net) is net
+
+
+def test_what_does_not_fit_is_listed_by_name_and_shape(caplog):
+    caplog.set_level(logging.WARNING, "seg_runner")
+    state = Net(classes=5).state_dict()
+    del state["norm.weight"], state["norm.num_batches_tracked"]
+    state["old.weight"] = torch.ones(1)
+    net = Net()
+    before = net.head.weight.clone()
+    report = load_weights(net, {"state_dict": state})
+    assert report.mismatched == [("head.weight", (5, 2), (3, 2)), ("head.bias", (5,), (3,))]
+    assert report.missing == ["norm.weight"]
+    assert report.unexpected == ["old.weight"]
+    assert torch.equal(net.head.weight, before)
+    assert "head.weight: shape (5, 2) in the file, (3, 2) in the model" in caplog.text
+    assert "old.weight: in the file, not in the model" in str(report)
+    with pytest.raises(RuntimeError, match="do not fit this model"):
+        load_weights(net, state, strict=True)
+
+
+def test_names_can_be_revised():
+    state = {f"backbone.{name}": value for name, value in Net(seed=3).state_dict().items()}
+    assert load_weights(Net(), state, revise_keys=[(r"^backbone\.", "")]).whole
+
+
+def test_long_lists_are_cut_short():
+    report = load_weights(Net(), {f"x{i}": torch.ones(1) for i in range(99)})
+    assert report.lines()[-1].startswith("... and ")
+
+
+def test_metadata_survives_cleaning():
+    state = clean_state_dict(torch.compile(nn.BatchNorm1d(2)).state_dict())
+    assert state._metadata[""]["version"] == 2
+
+
+def test_export_to_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    write_checkpoint(tmp_path / "iter_1.pth", {"meta": {"iter": 1}, "state_dict": Net(seed=1).state_dict()})
+    out = export_safetensors(tmp_path / "iter_1.pth", tmp_path / "weights.safetensors")
+    found = safetensors.load_file(out)
+    for name, value in Net(seed=1).state_dict().items():
+        assert torch.equal(found[name], value)
