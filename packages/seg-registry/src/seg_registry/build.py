@@ -147,7 +147,7 @@ class Builder:
     def _miss(self, kind: Kind, name: str, scope: scopes.Scope | None) -> RegistryError:
         searched = [f"{scope.name}.registry"] if scope is not None else []
         failures = [*self.failures, *(scope.failures if scope is not None else ())]
-        error = kind.registry.miss(name, searched, failures)
+        error = kind.registry.miss(name, searched, failures, scope.names(kind) if scope is not None else ())
         if self._not_imported:
             error.args = (
                 f"{error.args[0]}. custom_imports ({', '.join(self._not_imported)}) was not carried out; "

@@ -151,7 +151,7 @@ class Registry:
             return None
         try:
             return entry.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:
             error.add_note(f"while loading the entry point {name} = {entry.value!r} of {self.group}")
             self._failed(error)
             return None
@@ -163,7 +163,7 @@ class Registry:
             module = self._pending.pop(0)
             try:
                 import_module(module)
-            except ImportError as error:
+            except Exception as error:
                 error.add_note(f"while importing {module!r}, a location of the registry {self.name!r}")
                 self._failed(error)
 
@@ -178,13 +178,19 @@ class Registry:
             "rename one, register it with force=True, or give the class itself as type"
         )
 
-    def miss(self, key: str, searched: Sequence[str] = (), failures: Sequence[BaseException] = ()) -> RegistryError:
+    def miss(
+        self,
+        key: str,
+        searched: Sequence[str] = (),
+        failures: Sequence[BaseException] = (),
+        more_names: Sequence[str] = (),
+    ) -> RegistryError:
         """The error for a name that is not there, with every import that failed as its cause."""
-        names = self.names()
+        names = sorted({*self.names(), *more_names})
         where = ", ".join(self._searched(searched)) or "nothing else"
         all_failures = [*self.failures, *failures]
         message = f"{key!r} is not in the {self.name} registry ({len(names)} names); {did_you_mean(key, names)}"
-        message = f"{message.rstrip('; ')}. Searched: this process, {where}"
+        message = f"{message.rstrip('; ')}{'' if message.endswith('?') else '.'} Searched: this process, {where}"
         if all_failures:
             message += f". {len(all_failures)} import(s) failed: " + "; ".join(map(_one_line, all_failures))
         error = RegistryError(message)

@@ -42,7 +42,7 @@ class Scope:
             try:
                 with _LOCK:
                     self._module = import_module(f"{self.name}.registry")
-            except ImportError as error:
+            except Exception as error:  # some packages check versions with assert while they are imported
                 error.add_note(f"while importing {self.name}.registry for the scope {self.name!r}")
                 self.failures.append(error)
         found = getattr(self._module, kind.attribute, None)
@@ -56,10 +56,15 @@ class Scope:
         try:
             with _LOCK:
                 found = registry.get(name)
-        except (ImportError, KeyError) as error:
+        except Exception as error:  # the scope imports its own modules now, which may fail in any way
+            error.add_note(f"while {self.name}.registry looked up {name!r}")
             self.failures.append(error)
             return None
         return found if isinstance(found, type | FunctionType) and not is_never(found.__module__) else None
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names that the scope's registry has by now."""
+        return [str(name) for name in getattr(self.registry(kind), "module_dict", ())]
 
     @staticmethod
     def _is_module(name: str) -> bool:
