@@ -21,7 +21,8 @@ def builder(cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool =
 
     Args:
         cfg: The whole config, or None.
-        allow: Packages, or dotted paths, that the caller vouches for beyond what every config may use.
+        allow: Packages, or dotted paths, that the caller vouches for beyond what every config may use; '*' is every
+            package (`--trust-config`). The standard library, pip and setuptools stay out of reach.
         allow_imports: Carry out the config's `custom_imports` (each is logged first; never the standard library).
 
     >>> builder().get("hook", "NoSuchHook")  # doctest: +IGNORE_EXCEPTION_DETAIL

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from string import Formatter
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, Draft, thaw
+from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.draft import Draft
 from seg_registry.errors import LimitError, UnsafeConfigError
 from seg_registry.limits import Budget, whole
 

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, is_index, thaw
+from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.draft import is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, ConfigWarning
 from seg_registry.load import Loader
 from seg_registry.origins import Origin, origin_of

@@ -7,30 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigKeyError
+from seg_registry.merge import merged
 from seg_registry.origins import NO_MARKS, Chain, chain_of
 from seg_registry.suggest import did_you_mean
 
-__all__ = ["BOXES", "ConfigDict", "Dotted", "Draft", "is_index", "is_table", "plain", "thaw", "wrap"]
-
-MISSING: Any = object()
-
-
-class Draft(dict[Any, Any]):
-    """A dict as the evaluator builds it: plain behaviour, with marks. Kept and shared, so never changed once done."""
-
-    __slots__ = ("_file_", "_marks_")
-
-    def __init__(self, *args: Any, file: str = "", marks: dict[Any, Any] | None = None) -> None:
-        super().__init__(*args)
-        self._file_ = file
-        self._marks_: dict[Any, Any] = NO_MARKS if marks is None else marks
-
-
-class Dotted(str):
-    """The dotted name that an import in a config stands for; nothing is imported."""
-
-    __slots__ = ()
+__all__ = ["BOXES", "ConfigDict", "is_table", "mark", "plain", "thaw", "wrap"]
 
 
 class ConfigDict(dict[Any, Any]):
@@ -115,8 +98,6 @@ class ConfigDict(dict[Any, Any]):
 
     def merge(self, other: Mapping[Any, Any]) -> None:
         """Merge as a child config is merged over its base: `_delete_` is honoured, lists are replaced."""
-        from seg_registry.merge import merged
-
         result = thaw(merged(ConfigDict(other), self), self._path_)
         dict.clear(self)
         dict.update(self, result)
@@ -223,9 +204,3 @@ def plain(value: Any) -> Any:
     if type(value) is list or type(value) is tuple:
         return type(value)([plain(each) for each in value])
     return str(value) if type(value) is Dotted else value
-
-
-def is_index(step: Any) -> bool:
-    """Whether a step of a dotted path is a whole number, maybe negative."""
-    digits = step[1:] if isinstance(step, str) and step.startswith("-") else step
-    return isinstance(digits, str) and digits.isdecimal() and digits.isascii()

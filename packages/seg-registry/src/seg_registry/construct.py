@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seg_registry.config import Config
 from seg_registry.errors import ConfigKeyError, ConfigTypeError
 from seg_registry.origins import place_of
-from seg_registry.registry import Registry
 from seg_registry.suggest import nearest
 
 __all__ = ["arguments", "build_from_cfg", "construct", "table_of"]
@@ -17,17 +15,16 @@ _NOT_ARGUMENTS = ("type", "_scope_", "_delete_")
 _NOTE = "while building "
 
 
-def build_from_cfg(cfg: Any, registry: Registry, defaults: Mapping[str, Any] | None = None) -> Any:
+def build_from_cfg(cfg: Any, look_up: Callable[[Any], Any], defaults: Mapping[str, Any]) -> Any:
     """What `Registry.build` does: look up `type`, call it with the other keys; nested configs are not built."""
     table = table_of(cfg)
-    kind, kwargs = arguments(table, defaults or {})
-    return construct(registry.get(kind), kwargs, table)
+    kind, kwargs = arguments(table, defaults)
+    return construct(look_up(kind), kwargs, table)
 
 
 def table_of(cfg: Any) -> Mapping[str, Any]:
     """The dict of a config that is to be built."""
-    if isinstance(cfg, Config):
-        return cfg._cfg_dict
+    cfg = getattr(cfg, "_cfg_dict", cfg)  # a Config holds its values there
     if not isinstance(cfg, Mapping):
         raise ConfigTypeError(f"a part is built from a dict with a 'type', got {type(cfg).__name__}: {cfg!r}")
     return cfg

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from seg_registry.bases import checked
-from seg_registry.config_dict import Draft
+from seg_registry.draft import Draft
 from seg_registry.errors import ConfigError, ConfigSyntaxError, ConfigTypeError, LimitError
 from seg_registry.limits import MAX_DEPTH, Budget
 

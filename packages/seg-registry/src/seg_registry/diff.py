@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from seg_registry.config_dict import MISSING
+from seg_registry.draft import MISSING
 from seg_registry.dump import dotted_name
 
 __all__ = ["Change", "Diff", "diff"]

@@ -6,7 +6,7 @@ import keyword
 import math
 from typing import Any
 
-from seg_registry.config_dict import Dotted
+from seg_registry.draft import Dotted
 from seg_registry.errors import ConfigTypeError
 
 __all__ = ["dotted_name", "python_text"]

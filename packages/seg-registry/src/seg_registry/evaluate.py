@@ -8,7 +8,8 @@ from typing import Any
 
 from seg_registry import expressions
 from seg_registry.calls import BUILTINS, items_of
-from seg_registry.config_dict import ConfigDict, Dotted, Draft, is_index, is_table
+from seg_registry.config_dict import ConfigDict, is_table
+from seg_registry.draft import Dotted, Draft, is_index
 from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError
 from seg_registry.handlers import HANDLERS, described, live, read_attribute, read_item, refuse
 from seg_registry.limits import Budget

@@ -6,7 +6,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from seg_registry.calls import BUILTINS, METHODS, MUTATING, check_spec, items_of, text
-from seg_registry.config_dict import Dotted, Draft, wrap
+from seg_registry.config_dict import wrap
+from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.handlers import CONTAINERS, HANDLERS, Handler, kind_name, live, read_attribute, read_item, refuse
 from seg_registry.limits import whole

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from seg_registry.config_dict import ConfigDict, Dotted, Draft
+from seg_registry.config_dict import ConfigDict
+from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import UnsafeConfigError
 
 if TYPE_CHECKING:

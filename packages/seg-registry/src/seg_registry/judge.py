@@ -23,14 +23,18 @@ def is_never(module: str) -> bool:
 def resolve(path: str, allow: Iterable[str] = (), widened: Iterable[str] = (), *, functions: bool = False) -> Any:
     """The class (or, where allowed, function) that a dotted path `package.module.Name` or `package.module:Name` means.
 
-    `allow` is what the caller vouches for, classes and functions; `widened` are packages that custom_imports brought
-    in, classes only; `functions` says that this kind wants callables.
+    `allow` is what the caller vouches for, classes and functions ('*': every package); `widened` are packages that
+    custom_imports brought in, classes only; `functions` says that this kind wants callables.
     """
     allow, widened = tuple(allow), tuple(widened)
     top = path.replace(":", ".").partition(".")[0]
     if is_never(top):
         raise NotAllowedError(f"{path!r}: a config can never use {top!r} (standard library, pip or setuptools)")
-    if top != "torch" and top not in {each.partition(".")[0] for each in (*OURS, *allow, *widened)}:
+    if (
+        top != "torch"
+        and "*" not in allow
+        and top not in {each.partition(".")[0] for each in (*OURS, *allow, *widened)}
+    ):
         raise NotAllowedError(_how_to_allow(path, top))
     found = _find(path)
     module = getattr(found, "__module__", None)
@@ -43,7 +47,7 @@ def resolve(path: str, allow: Iterable[str] = (), widened: Iterable[str] = (), *
 
 def _allowed(found: Any, path: str, module: str, allow: Any, widened: Any, functions: bool) -> bool:
     is_class = isinstance(found, type)
-    vouched = _within(module, allow) or (path.replace(":", ".") in allow)
+    vouched = "*" in allow or _within(module, allow) or (path.replace(":", ".") in allow)
     if not is_class and not (isinstance(found, FunctionType) and (functions or vouched)):
         return False
     if vouched or _within(module, (*OURS, *widened)):

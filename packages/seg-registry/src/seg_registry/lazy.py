@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from seg_registry.config_dict import Dotted, Draft, wrap
+from seg_registry.config_dict import wrap
+from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.handlers import refuse
 from seg_registry.origins import chain_of

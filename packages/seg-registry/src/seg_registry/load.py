@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from seg_registry.bases import base_of_module, paths, scope_of
-from seg_registry.config_dict import ConfigDict, Dotted, Draft, thaw
+from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.evaluate import Evaluator, parse
 from seg_registry.merge import merged, union

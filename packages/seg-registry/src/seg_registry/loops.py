@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from seg_registry.calls import items_of, rebuilt
-from seg_registry.config_dict import ConfigDict, Draft
+from seg_registry.config_dict import ConfigDict
+from seg_registry.draft import Draft
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.handlers import live, refuse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seg_registry.config_dict import MISSING, Draft
+from seg_registry.draft import MISSING, Draft
 from seg_registry.errors import ConfigKeyError, ConfigTypeError
 from seg_registry.origins import Mark, chain_of
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, Draft
+from seg_registry.config_dict import ConfigDict
+from seg_registry.draft import Draft
 from seg_registry.errors import LimitError, UnsafeConfigError
 from seg_registry.limits import MAX_BITS, Budget, whole
 

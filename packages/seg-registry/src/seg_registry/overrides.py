@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seg_registry.config_dict import MISSING, ConfigDict, is_index, mark, wrap
+from seg_registry.config_dict import ConfigDict, mark, wrap
+from seg_registry.draft import MISSING, is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
 from seg_registry.known_keys import knows
 from seg_registry.option_values import DELETE

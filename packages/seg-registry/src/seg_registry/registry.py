@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,7 +33,8 @@ class Registry:
         name: What is registered here, in the singular: 'hook', 'model'.
         build_func: Called as `build_func(cfg, *args, registry=self, **kwargs)` instead of the plain building.
         parent: Where names that are not here are looked for.
-        scope: A prefix under which this registry is reached from its parent: `scope.Name`.
+        scope: A prefix under which this registry is reached from its parent: `scope.Name`; by default the package
+            that makes the registry.
         locations: Modules to import before the first look-up, because importing them registers.
         group: Entry-point group that offers further names; by default none.
 
@@ -57,7 +59,7 @@ class Registry:
     ) -> None:
         self.name = name
         self.parent = parent
-        self.scope = scope or ""
+        self.scope = scope or sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         self.group = group
         self.build_func: Callable[..., Any] | None = build_func or getattr(parent, "build_func", None)
         self.children: dict[str, Registry] = {}
@@ -218,7 +220,7 @@ class Registry:
         from seg_registry.construct import build_from_cfg
 
         defaults = {**(args[0] if args else {}), **kwargs.pop("default_args", {}), **kwargs}
-        return build_from_cfg(cfg, self, defaults)
+        return build_from_cfg(cfg, self.get, defaults)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.find_here(key) is not None

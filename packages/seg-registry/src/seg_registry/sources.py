@@ -61,7 +61,7 @@ def decoded(data: bytes, path: str) -> str:
 
 
 class Shelf:
-    """Keeps what was made from files, for as long as their content stays the same; the oldest go first."""
+    """Keeps what was made from files, for as long as their content stays the same."""
 
     def __init__(self, room: int = 2048) -> None:
         self.room = room
@@ -74,6 +74,6 @@ class Shelf:
 
     def put(self, key: tuple[str, bool], data: bytes, value: Any) -> None:
         """Keep a value for this path and content."""
-        while len(self._kept) >= self.room:
-            self._kept.pop(next(iter(self._kept)), None)
+        if len(self._kept) >= self.room:
+            self._kept.clear()  # in one step, because other threads may be reading
         self._kept[key] = (data, value)

@@ -6,7 +6,8 @@ import ast
 from types import FunctionType, ModuleType
 from typing import Any
 
-from seg_registry.config_dict import Draft, plain
+from seg_registry.config_dict import plain
+from seg_registry.draft import Draft
 from seg_registry.errors import ConfigError
 from seg_registry.evaluate import Evaluator
 
