@@ -50,7 +50,6 @@ HOSTILE = {
     "system": Call(os.system, f"touch {MARK}"),
     "eval": Call(eval, f"open('{MARK}', 'w')"),
     "open": Call(open, str(MARK), "w"),
-    "getattr": Call(getattr, os, "system"),
     "torch.load": Call(torch.load, str(MARK)),
     "compile": Call(compile, "1", "x", "exec"),
     "tensor method": Call(torch.hub.load, "x", "y"),
