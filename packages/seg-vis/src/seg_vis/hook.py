@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis.arrays import Image, to_numpy, to_rgb
+from seg_vis.arrays import Image, to_rgb
 from seg_vis.files import read_image
 from seg_vis.protocols import Position
 from seg_vis.ranks import first_process
@@ -174,9 +174,10 @@ class SegVisualizationHook:
         """The image: from the batch where it is still there as it was read, else from its file."""
         held = held_image(data_batch, position)
         bgr = isinstance(data_batch, Mapping) if self.order is None else self.order == "bgr"
-        order = "bgr" if bgr else "rgb"
-        if held is not None and (path is None or as_read(held, sample)):
-            return to_rgb(held, order=order)
+        layout = None if held is None else layout_by_labels(held, sample)
+        untouched = layout is not None and "uint8" in str(held.dtype)
+        if held is not None and (path is None or untouched):
+            return to_rgb(held, order="bgr" if bgr else "rgb", layout=layout)
         if path is None:
             raise ValueError("neither the sample has an img_path nor the batch the image")
         return read_image(path, self.backend_args)
@@ -210,11 +211,10 @@ def held_image(data_batch: Any, position: int) -> Any:
     return image if hasattr(image, "shape") and len(image.shape) in (2, 3) else None
 
 
-def as_read(image: Any, sample: Any) -> bool:
-    """Whether a batch's image is still as it was in the file: bytes, in the size of the labels."""
-    labels = next((x for x in (field(sample, f"{side}_sem_seg") for side in ("pred", "gt")) if x is not None), None)
-    if labels is None or "uint8" not in str(image.dtype):
-        return False
-    shape = to_numpy(image).shape
-    sides = shape[-2:] if len(shape) == 2 or shape[0] in (1, 3, 4) else shape[:2]
-    return tuple(sides) == tuple(labels.shape[-2:])
+def layout_by_labels(image: Any, sample: Any) -> str | None:
+    """`chw` or `hwc`, where the image has the size of the sample's labels; None where it has another."""
+    planes = [field(sample, f"{side}_sem_seg") for side in ("pred", "gt")]
+    size = next((tuple(plane.shape[-2:]) for plane in planes if plane is not None), None)
+    if len(image.shape) == 3 and tuple(image.shape[-2:]) == size:
+        return "chw"
+    return "hwc" if tuple(image.shape[:2]) == size else None

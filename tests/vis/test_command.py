@@ -1,0 +1,161 @@
+"""`python -m seg_vis overlay`, run as people run it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from seg_vis import get_palette, overlay, to_rgb
+from seg_vis.command import main
+from seg_vis.masks import labels_from_colours, read_mask
+from seg_vis.pairs import find_pairs
+from seg_vis.progress import Progress
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+LABELS = RNG.integers(0, 19, (20, 30), dtype=np.uint8)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: Any) -> Path:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("street.png", IMAGE[..., ::-1])
+    cv2.imwrite("labels.png", LABELS)
+    return tmp_path
+
+
+def read(path: str | Path) -> np.ndarray:
+    return cv2.imread(str(path))[..., ::-1]
+
+
+def test_one_image_from_the_command_line(here: Path) -> None:
+    command = [sys.executable, "-m", "seg_vis", "overlay", "street.png", "labels.png", "--out", "x.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here)
+    assert done.stdout == "1 of 1 pictures written: x.png\n"
+    assert done.stderr == ""
+    assert np.array_equal(read("x.png"), overlay(IMAGE, LABELS, palette="cityscapes"))
+
+
+def test_options_reach_the_picture(here: Path, capsys: Any) -> None:
+    arguments = ["--palette", "voc", "--alpha", "0.8", "--only", "3", "4", "--ignore-index", "4"]
+    assert main(["overlay", "street.png", "labels.png", *arguments]) == 0
+    expected = overlay(IMAGE, LABELS, palette="voc", alpha=0.8, only=[3], ignore_index=4)
+    assert np.array_equal(read("street_overlay.png"), expected)
+    assert main(["overlay", "street.png", "labels.png", "--names", "--legend", "--out", "wide.jpg"]) == 0
+    assert read("wide.jpg").shape[1] > 30
+
+
+def test_bands_and_stretch(here: Path) -> None:
+    deep = RNG.integers(0, 4000, (20, 30, 4), dtype=np.uint16)
+    cv2.imwrite("deep.png", deep)
+    arguments = ["--bands", "3", "0", "1", "--stretch", "2", "98", "--alpha", "0"]
+    assert main(["overlay", "deep.png", "labels.png", "--out", "x.png", *arguments]) == 0
+    expected = to_rgb(deep[..., [2, 1, 0, 3]], bands=(3, 0, 1), stretch=(2, 98))
+    assert np.array_equal(read("x.png"), expected)
+
+
+def test_folders_are_matched_by_name_and_drawn_with_a_report(here: Path, capsys: Any) -> None:
+    for city, number in (("a", 1), ("a", 2), ("b", 3)):
+        for folder, tail, picture in (("img", "leftImg8bit", IMAGE), ("gt", "gtFine_labelTrainIds", LABELS)):
+            Path(folder, city).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(f"{folder}/{city}/{number:03}_{tail}.png", picture)
+    cv2.imwrite("img/alone.png", IMAGE)
+    assert main(["overlay", "img", "gt", "--out", "drawn"]) == 0
+    written = sorted(str(path) for path in Path("drawn").rglob("*.png"))
+    assert written == [f"drawn/{city}/00{n}_leftImg8bit.png" for city, n in (("a", 1), ("a", 2), ("b", 3))]
+    said = capsys.readouterr()
+    assert "no mask for img/alone.png" in said.err
+    assert "3 of 3 pictures written" in said.out
+    assert main(["overlay", "img", "gt"]) == 0
+    assert len(list(Path("img_overlay").rglob("*.png"))) == 3
+
+
+def test_a_bad_file_is_named_and_the_others_are_drawn(here: Path, capsys: Any) -> None:
+    for folder, picture in (("img", IMAGE), ("gt", LABELS)):
+        Path(folder).mkdir()
+        for name in "abc":
+            cv2.imwrite(f"{folder}/{name}.png", picture)
+    Path("gt/b.png").write_text("no image")
+    cv2.imwrite("gt/c.png", LABELS[:5])
+    assert main(["overlay", "img", "gt", "--out", "o"]) == 1
+    said = capsys.readouterr()
+    assert "gt/b.png is no image" in said.err
+    assert "labels is 5 x 30 and the image 20 x 30" in said.err
+    assert "1 of 3 pictures written" in said.out
+    assert [path.name for path in Path("o").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gone.png", "labels.png"], "gone.png does not exist"),
+        (["street.png", "labels.png", "--palette", "citscapes"], "did you mean cityscapes"),
+        (["street.png", "labels.png", "--alpha", "2"], "alpha must be between"),
+        (["street.png", "."], "two files or two folders"),
+        (["empty", "empty"], "no image in empty has a mask"),
+    ],
+)
+def test_mistakes_are_one_line(here: Path, capsys: Any, arguments: list[str], words: str) -> None:
+    Path("empty").mkdir()
+    assert main(["overlay", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_strange_labels_are_one_line_too(here: Path, capsys: Any) -> None:
+    cv2.imwrite("odd.png", np.where(LABELS == 3, 77, LABELS).astype(np.uint8))
+    assert main(["overlay", "street.png", "odd.png", "--out", "x.png"]) == 0
+    said = capsys.readouterr().err
+    assert said == "seg_vis: labels 77 lie beyond a palette of 19 colours; those pixels keep the image\n"
+
+
+def test_masks_in_the_colours_of_a_palette(here: Path) -> None:
+    colours = get_palette("voc")[LABELS % 21]
+    colours[0, 0] = [224, 224, 192]
+    cv2.imwrite("colours.png", colours[..., ::-1])
+    with pytest.warns(UserWarning, match="1 pixels have no colour"):
+        labels = read_mask("colours.png", "voc")
+    assert labels[0, 0] == 255
+    assert np.array_equal(labels.ravel()[1:], LABELS.ravel()[1:])
+    with pytest.raises(ValueError, match="is it another one"):
+        labels_from_colours(np.full((2, 2, 3), 77, np.uint8), get_palette("voc"))
+    with pytest.raises(ValueError, match="say which palette"):
+        read_mask("colours.png")
+
+
+def test_grey_masks_saved_in_colour_are_grey(here: Path) -> None:
+    cv2.imwrite("grey.png", np.repeat(LABELS[..., None], 3, axis=2))
+    assert np.array_equal(read_mask("grey.png"), LABELS)
+
+
+def test_the_very_same_name_goes_first(tmp_path: Path) -> None:
+    for name in ("i/a.jpg", "i/b_img.jpg", "m/a.png", "m/a_mask.png", "m/b_labels.png", "m/readme.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pairs, alone = find_pairs(tmp_path / "i", tmp_path / "m")
+    assert [(i.name, m.name) for i, m in pairs] == [("a.jpg", "a.png"), ("b_img.jpg", "b_labels.png")]
+    assert alone == []
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, ends in ((Terminal(), "\n"), (io.StringIO(), "\n")):
+        with Progress(20, stream) as progress:
+            for _ in range(20):
+                progress.advance(Path("x.png"))
+            progress.say("done")
+        text = stream.getvalue()
+        assert "20/20" in text
+        assert text.endswith(ends)
+        assert ("[####" in text) is isinstance(stream, Terminal)
+    assert io.StringIO().getvalue() == ""

@@ -1,0 +1,238 @@
+"""SegVisualizationHook with a runner that is three attributes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from seg_vis import LocalVisBackend, SegLocalVisualizer, SegVisualizationHook, overlay
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (6, 12, 16, 3), dtype=np.uint8)
+LABELS = RNG.integers(0, 19, (6, 12, 16))
+
+
+class Recorder(SegLocalVisualizer):
+    """Notes what it is asked to draw."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.calls: list[dict[str, Any]] = []
+
+    def add_datasample(self, name: str, image: Any, data_sample: Any = None, **options: Any) -> None:
+        self.calls.append({"name": name, "image": image, "sample": data_sample, **options})
+
+
+class Run:
+    """A run, as far as the hook may see it."""
+
+    def __init__(self, visualizer: Any, finished: int = 40) -> None:
+        self.iter = finished
+        self.visualizer = visualizer
+        self.logger = logging.getLogger("run")
+
+    @property
+    def train_dataloader(self) -> Any:
+        raise AssertionError("a test must not build the training data")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    for number, image in enumerate(IMAGES):
+        cv2.imwrite(str(tmp_path / f"street{number}.png"), image[..., ::-1])
+    return [str(tmp_path / f"street{number}.png") for number in range(len(IMAGES))]
+
+
+def sample(number: int, path: str | None = None) -> Any:
+    return SimpleNamespace(pred_sem_seg=SimpleNamespace(data=LABELS[number][None]), img_path=path)
+
+
+def one_pass(hook: SegVisualizationHook, run: Run, paths: list[str], mode: str = "val", size: int = 1) -> list[str]:
+    """Runs all points of a pass over the six images; the names that were drawn."""
+    before = len(run.visualizer.calls)
+    getattr(hook, f"before_{mode}_epoch")(run)
+    for batch in range(0, len(paths), size):
+        outputs = [sample(number, paths[number]) for number in range(batch, min(batch + size, len(paths)))]
+        getattr(hook, f"after_{mode}_iter")(run, batch_idx=batch // size, data_batch=None, outputs=outputs)
+    getattr(hook, f"after_{mode}_epoch")(run, metrics={})
+    return [call["name"] for call in run.visualizer.calls[before:]]
+
+
+@pytest.mark.parametrize("mode", ["val", "test"])
+def test_every_sample_of_each_nth_batch(paths: list[str], mode: str) -> None:
+    run = Run(Recorder())
+    assert one_pass(SegVisualizationHook(draw=True, interval=2), run, paths, mode, size=2) == [
+        f"{mode}_street2.png",
+        f"{mode}_street3.png",
+    ]
+
+
+def test_the_picture_has_the_image_of_the_file_and_the_steps_so_far(paths: list[str]) -> None:
+    run = Run(Recorder(), finished=120)
+    one_pass(SegVisualizationHook(draw=True, interval=3, wait_time=0.5), run, paths)
+    assert [call["step"] for call in run.visualizer.calls] == [120, 120]
+    assert np.array_equal(run.visualizer.calls[0]["image"], IMAGES[2])
+    assert run.visualizer.calls[0]["wait_time"] == 0.5
+    assert not run.visualizer.calls[0]["show"]
+
+
+def test_it_draws_nothing_unless_asked(paths: list[str]) -> None:
+    run = Run(Recorder())
+    assert one_pass(SegVisualizationHook(interval=1), run, paths) == []
+
+
+def test_it_has_no_point_in_training() -> None:
+    assert not [name for name in dir(SegVisualizationHook) if "train" in name]
+
+
+def test_a_picture_that_cannot_be_read_is_reported_and_skipped(paths: list[str], caplog: Any) -> None:
+    Path(paths[1]).write_text("no image")
+    Path(paths[3]).unlink()
+    run = Run(Recorder())
+    with caplog.at_level(logging.WARNING, "run"):
+        drawn = one_pass(SegVisualizationHook(draw=True, interval=1), run, paths)
+    assert drawn == [f"val_street{number}.png" for number in (0, 2, 4, 5)]
+    assert [paths[1] in caplog.messages[0], paths[3] in caplog.messages[1]] == [True, True]
+    assert "is no image that OpenCV can read" in caplog.text
+
+
+def test_a_visualizer_that_fails_does_not_stop_the_run(paths: list[str], caplog: Any) -> None:
+    class Broken(Recorder):
+        def add_datasample(self, *args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("no ink")
+
+    with caplog.at_level(logging.WARNING, "run"):
+        one_pass(SegVisualizationHook(draw=True, interval=6), Run(Broken()), paths)
+    assert "RuntimeError: no ink" in caplog.text
+
+
+class Loader:
+    """A loader of six samples."""
+
+    dataset = range(6)
+
+
+def test_the_same_samples_at_every_pass(paths: list[str]) -> None:
+    run = Run(Recorder())
+    run.val_dataloader = Loader()  # type: ignore[attr-defined]
+    hook = SegVisualizationHook(draw=True, samples=3, seed=1)
+    first, second = one_pass(hook, run, paths, size=4), one_pass(hook, run, paths, size=4)
+    assert first == second
+    assert len(first) == 3
+    others = {tuple(one_pass(SegVisualizationHook(draw=True, samples=3, seed=s), run, paths)) for s in range(9)}
+    assert len(others) > 1
+
+
+def test_where_the_length_is_not_known_the_first_samples_are_taken(paths: list[str]) -> None:
+    drawn = one_pass(SegVisualizationHook(draw=True, samples=2), Run(Recorder()), paths)
+    assert drawn == ["val_street0.png", "val_street1.png"]
+
+
+def test_at_most_so_many_pictures_a_pass(paths: list[str]) -> None:
+    run = Run(Recorder())
+    hook = SegVisualizationHook(draw=True, interval=1, max_pictures=2)
+    assert len(one_pass(hook, run, paths)) == 2
+    assert len(one_pass(hook, run, paths)) == 2
+
+
+def test_images_that_the_batch_still_holds_are_not_read_again(paths: list[str]) -> None:
+    """A batch as MMSegmentation makes it: BGR bytes, channels first, of the size of the labels."""
+    for path in paths:
+        Path(path).unlink()
+    run = Run(Recorder())
+    batch = {"inputs": [image[..., ::-1].transpose(2, 0, 1) for image in IMAGES[:2]]}
+    outputs = [sample(0, paths[0]), sample(1, paths[1])]
+    SegVisualizationHook(draw=True, interval=1).after_val_iter(run, 0, batch, outputs)
+    assert [call["name"] for call in run.visualizer.calls] == ["val_street0.png", "val_street1.png"]
+    assert np.array_equal(run.visualizer.calls[1]["image"], IMAGES[1])
+
+
+def test_a_resized_or_normalised_batch_is_read_from_the_file(paths: list[str]) -> None:
+    run = Run(Recorder())
+    hook = SegVisualizationHook(draw=True, interval=1)
+    hook.after_val_iter(run, 0, {"inputs": [np.zeros((3, 6, 8), np.uint8)]}, [sample(0, paths[0])])
+    hook.after_val_iter(run, 1, {"inputs": np.zeros((1, 3, 12, 16), np.float32)}, [sample(1, paths[1])])
+    assert [np.array_equal(call["image"], IMAGES[i]) for i, call in enumerate(run.visualizer.calls)] == [True, True]
+
+
+def test_samples_without_a_path_are_drawn_from_the_batch() -> None:
+    torch = pytest.importorskip("torch")
+    run = Run(Recorder())
+    batch = torch.from_numpy(IMAGES[:2]).permute(0, 3, 1, 2).float() / 255, None
+    SegVisualizationHook(draw=True, interval=1).after_test_iter(run, 0, batch, [sample(0), sample(1)])
+    assert [call["name"] for call in run.visualizer.calls] == ["test_0", "test_1"]
+    assert np.array_equal(run.visualizer.calls[1]["image"], IMAGES[1])
+
+
+def test_neither_path_nor_batch_is_reported(caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING, "run"):
+        SegVisualizationHook(draw=True, interval=1).after_val_iter(Run(Recorder()), 0, None, [sample(0)])
+    assert "neither the sample has an img_path nor the batch the image" in caplog.text
+
+
+def test_addresses_are_read_through_fsspec() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://pictures/a.png", "wb") as file:
+        file.write(cv2.imencode(".png", IMAGES[0][..., ::-1])[1].tobytes())
+    run = Run(Recorder())
+    hook = SegVisualizationHook(draw=True, interval=1, file_client_args={"backend": "memory"})
+    hook.after_val_iter(run, 0, None, [sample(0, "memory://pictures/a.png")])
+    assert run.visualizer.calls[0]["name"] == "val_a.png"
+    assert np.array_equal(run.visualizer.calls[0]["image"], IMAGES[0])
+
+
+def test_pictures_are_all_written_when_the_pass_ends(paths: list[str], tmp_path: Path) -> None:
+    visualizer = SegLocalVisualizer(vis_backends={"type": LocalVisBackend}, save_dir=str(tmp_path), alpha=0.5)
+    run = Run(visualizer)
+    hook = SegVisualizationHook(draw=True, interval=1)
+    hook.before_run(run)
+    for number, path in enumerate(paths):
+        hook.after_val_iter(run, number, None, [sample(number, path)])
+    hook.after_val_epoch(run)
+    written = sorted((tmp_path / "vis_data/vis_image").iterdir())
+    assert [path.name for path in written] == [f"val_street{number}.png_40.png" for number in range(6)]
+    assert hook._visualizer is visualizer
+
+
+def test_subclasses_may_write_the_one_method_of_the_reference(paths: list[str]) -> None:
+    class Own(SegVisualizationHook):
+        def _after_iter(self, runner: Any, batch_idx: int, data_batch: Any, outputs: Any, mode: str) -> None:
+            self._visualizer.add_datasample(f"own_{mode}_{batch_idx}", IMAGES[0])
+
+    run = Run(Recorder())
+    hook = Own(draw=True)
+    hook.before_run(run)
+    assert one_pass(hook, run, paths[:2]) == ["own_val_0", "own_val_1"]
+
+
+def test_other_ranks_do_not_even_read(monkeypatch: Any, caplog: Any) -> None:
+    monkeypatch.setenv("RANK", "2")
+    SegVisualizationHook(draw=True, interval=1).after_val_iter(Run(Recorder()), 0, None, [sample(0, "gone.png")])
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"interval": 0}, {"samples": 0}, {"max_pictures": -1}, {"backend_args": {}, "file_client_args": {}}]
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be 1 or more|old name"):
+        SegVisualizationHook(**arguments)
+
+
+def test_every_n_inner_iters_counts_from_one() -> None:
+    hook = SegVisualizationHook()
+    assert [hook.every_n_inner_iters(i, 3) for i in range(6)] == [False, False, True, False, False, True]
+    assert not hook.every_n_inner_iters(0, 0)
+
+
+def test_the_drawn_file_is_the_overlay(paths: list[str], tmp_path: Path) -> None:
+    visualizer = SegLocalVisualizer(alpha=0.5)
+    hook = SegVisualizationHook(draw=True, interval=1)
+    hook.after_val_iter(Run(visualizer), 0, None, [sample(0, paths[0])])
+    plain = overlay(IMAGES[0], LABELS[0], palette="cityscapes")
+    assert visualizer.get_image().shape == plain.shape

@@ -1,0 +1,49 @@
+"""Which process draws; what a sample holds."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from seg_vis.ranks import first_process
+from seg_vis.samples import field, image_path
+
+
+@pytest.mark.parametrize(("rank", "first"), [(None, True), ("0", True), ("1", False), ("7", False)])
+def test_the_environment_tells_the_rank(monkeypatch: Any, rank: str | None, first: bool) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    if rank is None:
+        monkeypatch.delenv("RANK", raising=False)
+    else:
+        monkeypatch.setenv("RANK", rank)
+    assert first_process() is first
+
+
+def test_a_process_group_tells_it_better(monkeypatch: Any) -> None:
+    group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_rank=lambda: 3)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(distributed=group))
+    monkeypatch.setenv("RANK", "0")
+    assert not first_process()
+    group.get_rank = lambda: 0
+    assert first_process()
+
+
+def test_fields_of_dicts_objects_and_wrapped_data() -> None:
+    plane = np.zeros((2, 2))
+    assert field({"gt_sem_seg": plane}, "gt_sem_seg") is plane
+    assert field(SimpleNamespace(gt_sem_seg=SimpleNamespace(data=plane)), "gt_sem_seg") is plane
+    assert field({"gt_sem_seg": [[1]]}, "gt_sem_seg") == [[1]]
+    assert field({}, "gt_sem_seg") is None
+    assert field(SimpleNamespace(), "gt_sem_seg") is None
+    assert field(None, "gt_sem_seg") is None
+
+
+def test_the_path_of_the_image() -> None:
+    assert image_path({"img_path": "a.png"}) == "a.png"
+    assert image_path(SimpleNamespace(img_path="b.png")) == "b.png"
+    assert image_path(SimpleNamespace(metainfo={"img_path": "c.png"})) == "c.png"
+    assert image_path(SimpleNamespace()) is None
+    assert image_path(None) is None
