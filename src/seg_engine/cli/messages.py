@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["describe"]
 
+WORKER = "Original Traceback (most recent call last):"
 OWN = ("ValueError", "TypeError", "KeyError", "OSError", "RuntimeError")
 
 
@@ -24,8 +25,10 @@ def describe(error: BaseException) -> str:
 
 
 def is_for_users(error: BaseException) -> bool:
-    """Whether an error was made to be read without its traceback: raised by one of our packages."""
+    """Whether an error was made to be read without its traceback: raised, or explained, by one of our packages."""
     trace = error.__traceback__
+    if getattr(error, "__notes__", None):
+        return True
     if trace is None:
         return isinstance(error, KeyError)
     while trace.tb_next is not None:
@@ -40,5 +43,21 @@ def text_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
     text = str(error) or type(error).__name__
+    if WORKER in text:
+        return from_worker(text)
     family = any(kind.__name__ in OWN for kind in type(error).__mro__)
     return text if family and " " in text else f"{type(error).__name__}: {text}"
+
+
+def from_worker(text: str) -> str:
+    """What an exception said that a data loader's worker passed on inside a printed traceback.
+
+    >>> from_worker("Caught it.\\n" + WORKER + "\\n  File x\\nValueError: bad\\n")
+    'bad'
+    """
+    lines = text[text.rindex(WORKER) :].strip().splitlines()
+    last = max(index for index, line in enumerate(lines) if index == 0 or line.startswith("  "))
+    said = [line for line in lines[last + 1 :] if line.strip()] or [text]
+    kind, _, rest = said[0].partition(": ")
+    said[0] = rest if rest and kind.endswith("Error") else said[0]
+    return "\n".join(said)

@@ -102,7 +102,12 @@ class Assembler:
         for key in ("constructor", "paramwise_cfg"):
             resolved.pop(key, None)
         made = {"type": constructor, "optim_wrapper_cfg": resolved, "paramwise_cfg": paramwise}
-        return self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")(model)
+        make = self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")
+        try:
+            return make(model)
+        except Exception as error:
+            add_note(error, f"while building optim_wrapper{origin_of(self.cfg, 'optim_wrapper')}")
+            raise
 
     def _wrapper_classes(self, cfg: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] = {}

@@ -75,10 +75,10 @@ class TensorboardVisBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Several numbers of one step; `step` in the dict is taken as the step, texts such as `mode` are left out."""
+        """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out."""
         step = int(scalar_dict.get("step", step))
         for name, value in scalar_dict.items():
-            if name != "step" and not isinstance(value, str):
+            if name not in ("step", "mode"):
                 self.add_scalar(name, value, step)
         self.experiment.flush()
 

@@ -14,5 +14,6 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=350, max_keep_ckpts=2, save_best="mIoU"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    progress=dict(type="ProgressBarHook"),
     visualization=dict(type="SegVisualizationHook", draw=True, interval=10),
 )
