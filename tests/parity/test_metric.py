@@ -179,7 +179,7 @@ def test_merging_versions_of_an_image(mmseg_metrics: Any, classes: int) -> None:
     def versions() -> list[Any]:
         made = []
         for value in logits:
-            sample = structures.SegDataSample()
+            sample = structures.SegDataSample(metainfo={"img_path": "a.png"})
             sample.set_data({"seg_logits": Pixels(data=value), "gt_sem_seg": Pixels(data=torch.zeros(1, 4, 5))})
             made.append(sample)
         return made

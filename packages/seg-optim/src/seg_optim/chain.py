@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from seg_optim.schedule_base import ParamScheduler
+from typing import Any
 
 __all__ = ["Chain", "Ticks", "chain_of"]
 
@@ -29,16 +26,16 @@ class Chain:
 
     def __init__(self, param_name: str) -> None:
         self.param_name = param_name
-        self._members: list[weakref.ref[ParamScheduler]] = []
+        self._members: list[weakref.ref[Any]] = []
         self._replaying = False
         self._ticks: Ticks | None = None
 
     @property
-    def members(self) -> list[ParamScheduler]:
+    def members(self) -> list[Any]:
         """Those that still exist."""
         return [member for reference in self._members if (member := reference()) is not None]
 
-    def join(self, scheduler: ParamScheduler) -> None:
+    def join(self, scheduler: Any) -> None:
         """Add a scheduler that has taken its step 0."""
         self._members = [reference for reference in self._members if reference() is not None]
         self._members.append(weakref.ref(scheduler))
@@ -49,7 +46,7 @@ class Chain:
             self._ticks = Ticks(base_optimizer(optimizer))
         return self._ticks
 
-    def loaded(self, scheduler: ParamScheduler, different: bool) -> None:
+    def loaded(self, scheduler: Any, different: bool) -> None:
         """A member took over a position; once one differs from its state, the values have to be worked out."""
         if different:
             self._replaying = True

@@ -66,7 +66,7 @@ class DefaultOptimWrapperConstructor:
         self.optim_wrapper_cfg: dict[str, Any] = dict(optim_wrapper_cfg)
         if "optimizer" not in self.optim_wrapper_cfg:
             raise ValueError("optim_wrapper has no 'optimizer': add optimizer=dict(type='AdamW', lr=1e-4)")
-        self.optimizer_cfg = dict(self.optim_wrapper_cfg.pop("optimizer"))
+        self.optimizer_cfg: Any = self.optim_wrapper_cfg.pop("optimizer")
         self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
         self.base_lr = self.optimizer_cfg.get("lr")
         self.base_wd = self.optimizer_cfg.get("weight_decay")

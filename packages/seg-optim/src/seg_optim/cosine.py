@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.schedule_base import INF, ParamScheduler
+from seg_optim.schedule_base import INF, ParamScheduler, window_length
 from seg_optim.schedulers import floors_of
 
 __all__ = ["CosineAnnealingParamScheduler", "CosineRestartParamScheduler", "OneCycleParamScheduler"]
@@ -40,7 +40,7 @@ class CosineAnnealingParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
-        self.T_max: float = T_max or (end - begin)
+        self.T_max: float = T_max or window_length(type(self).__name__, begin, end)
         self.eta_min = 0.0 if eta_min is None and eta_min_ratio is None else eta_min
         self.eta_min_ratio = eta_min_ratio
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
@@ -152,7 +152,7 @@ class OneCycleParamScheduler(ParamScheduler):
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f"{name}: anneal_strategy={anneal_strategy!r}: choose 'cos' or 'linear'")
         self.eta_max, self.div_factor, self.final_div_factor = eta_max, div_factor, final_div_factor
-        self.total_steps = end - begin if total_steps is None else total_steps
+        self.total_steps = window_length(name, begin, end) if total_steps is None else total_steps
         if self.total_steps <= 0:
             raise ValueError(f"{name}: total_steps={total_steps} must be above 0")
         self._linear = anneal_strategy == "linear"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from torch import nn
 
 from seg_optim.layer_ids import Depths, from_matcher
 from seg_optim.protocols import KnowsDepth
-from seg_optim.schemes import find_scheme
+from seg_optim.schemes import find_scheme, is_final_norm
 
 __all__ = ["read_depths"]
+
+DEEPEST = 4
+"""How many levels down a backbone is looked for."""
 
 
 def read_depths(
@@ -34,37 +38,43 @@ def read_depths(
     for prefix, module in candidates(model):
         inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         ids = _ids(module, inside, stages, final_norm)
-        if ids is not None:
+        if ids is not None and (0 in ids.values() or prefix in ("", "backbone.")):
             return _placed(names, {prefix + name: depth for name, depth in ids.items()}, num_layers)
     raise ValueError(_no_scheme(model, names))
 
 
 def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The model, `backbone` first if it has one, then its submodules two levels down, with their prefixes."""
-    inner = [(f"{name}.", module) for name, module in model.named_modules() if name and name.count(".") < 2]
-    inner = [(prefix, module) for prefix, module in inner if any(True for _ in module.parameters())]
-    inner.sort(key=lambda pair: (pair[0].count("."), pair[0] != "backbone."))
-    return [*inner[:1], ("", model), *inner[1:]] if inner and inner[0][0] == "backbone." else [("", model), *inner]
+    """What may be the backbone, with its prefix: `backbone`, the model itself, then its parts, the largest first."""
+    parts = [(f"{name}.", part) for name, part in model.named_modules() if name and name.count(".") < DEEPEST]
+    weights = {prefix: sum(parameter.numel() for parameter in part.parameters()) for prefix, part in parts}
+    parts = [(prefix, part) for prefix, part in parts if weights[prefix] and not re.search(r"(^|\.)\d+\.", prefix)]
+    parts.sort(key=lambda pair: (-weights[pair[0]], pair[0].count(".")))
+    named = [pair for pair in parts if pair[0] == "backbone."]
+    return [*named, ("", model), *(pair for pair in parts if pair[0] != "backbone.")]
 
 
 def _ids(module: nn.Module, names: Sequence[str], stages: bool, final_norm: str) -> dict[str, int | None] | None:
     if isinstance(module, KnowsDepth):
         return {name: module.get_layer_id(name) for name in names}
     matcher = getattr(module, "group_matcher", None)
-    if callable(matcher) and not stages:
-        return dict(from_matcher(names, matcher(coarse=False)))
-    return find_scheme(names, stages, final_norm)
+    if not callable(matcher):
+        return find_scheme(names, stages, final_norm)
+    ids = from_matcher(names, matcher(coarse=stages))
+    if final_norm == "head":
+        ids.update({name: None for name in names if is_final_norm(name)})
+    return ids
 
 
 def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | None) -> Depths:
+    """The head lies one above the deepest layer; where there is no head, the deepest layer is in its place."""
     deepest = max((depth for depth in ids.values() if depth is not None), default=0)
-    last = deepest + 1 if num_layers is None else num_layers + 1
-    if deepest > last:
+    headless = all(ids.get(name) is not None for name in names)
+    last = num_layers + 1 if num_layers is not None else deepest if headless else deepest + 1
+    if deepest > last or (deepest == last and not headless):
         raise ValueError(
             f"num_layers={num_layers}, but the model has layers up to {deepest}: set num_layers={deepest} or 'auto'"
         )
-    placed = {name: ids.get(name) for name in names}
-    return Depths({name: last if depth is None else depth for name, depth in placed.items()}, last)
+    return Depths({name: last if (depth := ids.get(name)) is None else depth for name in names}, last)
 
 
 def _no_scheme(model: nn.Module, names: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ __all__ = [
 LayerIds = Callable[[str], int | None]
 """Name of a parameter -> its layer id, or None for the head."""
 TOKENS = ("backbone.cls_token", "backbone.mask_token", "backbone.pos_embed")
+END = float("inf")
 PREVIOUS = 99999
 """timm's mark for `belongs to the group before`."""
 
@@ -89,17 +90,17 @@ def from_function(names: Iterable[str], function: LayerIds, num_layers: int | No
     return Depths({name: last if depth is None else depth for name, depth in found.items()}, last)
 
 
-def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int]:
+def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int | None]:
     """Layer ids from a model's `group_matcher`: timm's notation, a dict of patterns or a function.
 
     A pattern (or each `(pattern, order)` of a list) gives a sort key: the pattern's place, the numbers it captured,
-    the order. Equal keys are one layer, layers are numbered in the order of their keys, names without a match come
-    last, and a key that ends in 99999 belongs to the layer before.
+    the order. Equal keys are one layer, layers are numbered in the order of their keys, a key that ends in 99999
+    belongs to the layer before, and names without a match are the head.
     """
     keys = {name: _matcher_key(name, matcher) for name in names}
-    ids: dict[tuple[float, ...], int] = {}
+    ids: dict[tuple[float, ...], int | None] = {(END,): None}
     depth = -1
-    for key in sorted(set(keys.values())):
+    for key in sorted(set(keys.values()) - {(END,)}):
         if depth < 0 or key[-1] != PREVIOUS:
             depth += 1
         ids[key] = depth
@@ -116,4 +117,4 @@ def _matcher_key(name: str, matcher: Any) -> tuple[float, ...]:
             if found:
                 numbers = [float(text) for text in found.groups() if text]
                 return (float(place), *numbers, *map(float, order or ()))
-    return (float("inf"),)
+    return (END,)

@@ -9,7 +9,7 @@ from seg_optim.chain import Chain, chain_of
 from seg_optim.schedules import approach
 from seg_optim.suggest import unknown_key
 
-__all__ = ["INF", "ParamScheduler"]
+__all__ = ["INF", "ParamScheduler", "window_length"]
 
 INF = int(1e9)
 """`end` of a schedule that never ends."""
@@ -235,7 +235,9 @@ class ParamScheduler:
             raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
         if not isinstance(epoch_length, int) or epoch_length <= 0:
             raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
-        kwargs.update(by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length))
+        kwargs.update(
+            by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
+        )
         for key in cls._epoch_keys:
             if kwargs.get(key) is not None:
                 kwargs[key] = _times(kwargs[key], epoch_length)
@@ -245,11 +247,11 @@ class ParamScheduler:
         name = type(self).__name__
         if not isinstance(getattr(optimizer, "param_groups", None), list):
             raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
-        for key, value in (("begin", begin), ("end", end), ("last_step", last_step)):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
-        if end <= begin:
-            raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
+        window_length(name, begin, end)
+        if isinstance(last_step, bool) or not isinstance(last_step, int):
+            raise TypeError(
+                f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
+            )
         if last_step < -1:
             raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
 
@@ -264,6 +266,21 @@ class ParamScheduler:
                 f"{initial!r} is not in parameter group {index}: last_step={self.last_step} needs a resumed optimizer"
             )
         return float(group[initial])
+
+
+def window_length(name: str, begin: int, end: int) -> int:
+    """Steps in `[begin, end)`.
+
+    Raises:
+        TypeError: one of them is not a number.
+        ValueError: the window is empty.
+    """
+    for key, value in (("begin", begin), ("end", end)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
+    if end <= begin:
+        raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
+    return end - begin
 
 
 def _times(value: Any, length: int) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.schedule_base import INF, ParamScheduler
+from seg_optim.schedule_base import INF, ParamScheduler, window_length
 
 __all__ = [
     "ConstantParamScheduler",
@@ -50,7 +50,7 @@ class ConstantParamScheduler(ParamScheduler):
         resume_schedule: str = "config",
     ) -> None:
         self.factor = _factor_in_range(type(self).__name__, "factor", factor)
-        self.total_iters = end - begin - 1
+        self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
 
     def _factor(self) -> float | None:
@@ -79,7 +79,7 @@ class LinearParamScheduler(ParamScheduler):
         name = type(self).__name__
         self.start_factor = _factor_in_range(name, "start_factor", start_factor)
         self.end_factor = _factor_in_range(name, "end_factor", end_factor, zero=True)
-        self.total_iters = end - begin - 1
+        self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
 
     def _factor(self) -> float | None:
@@ -113,7 +113,7 @@ class PolyParamScheduler(ParamScheduler):
         self.eta_min, self.eta_min_ratio = eta_min or 0, eta_min_ratio
         self._given_eta_min = eta_min
         self.power = power
-        self.total_iters = end - begin - 1
+        self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
 
     def _prepare(self) -> None:

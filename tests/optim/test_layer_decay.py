@@ -1,0 +1,322 @@
+"""Layer decay: the constructors of MMSegmentation, plain functions, naming schemes, bad input."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from seg_optim import build_optim_wrapper, layer_decay_param_groups
+from seg_optim.depth import read_depths
+from seg_optim.layer_ids import convnext_layer_wise, convnext_stage_wise, from_function, from_matcher, vit_layer_wise
+from torch import nn
+
+OPTIONS: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.05, "decay_rate": 0.5}
+
+
+def named(*names: str) -> nn.Module:
+    """A model with exactly these parameter names, one element each (two-dimensional unless it is a bias or norm)."""
+    root = nn.Module()
+    for name in names:
+        *path, last = name.split(".")
+        module = root
+        for part in path:
+            if not hasattr(module, part):
+                module.add_module(part, nn.Module())
+            module = getattr(module, part)
+        flat = last == "bias" or "norm" in name
+        module.register_parameter(last, nn.Parameter(torch.zeros([1] if flat else [1, 1])))
+    return root
+
+
+def held(backbone: str, *names: str) -> nn.Module:
+    """A segmentor whose `backbone` is of a class with this name."""
+    model = named(*[f"backbone.{name}" for name in names], "decode_head.conv_seg.weight", "decode_head.conv_seg.bias")
+    model.backbone.__class__ = type(backbone, (nn.Module,), {})
+    return model
+
+
+def scales(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, float]:
+    where = {id(p): group["lr"] for group in groups for p in group["params"]}
+    return {name: where[id(p)] for name, p in model.named_parameters() if id(p) in where}
+
+
+def built(model: nn.Module, constructor: str, **paramwise: Any) -> Any:
+    cfg = {
+        "optimizer": {"type": "AdamW", "lr": 1.0, "weight_decay": 0.05},
+        "constructor": constructor,
+        "paramwise_cfg": paramwise,
+    }
+    return build_optim_wrapper(model, cfg)
+
+
+BEIT = ["cls_token", "pos_embed", "patch_embed.weight", *[f"layers.{i}.w.weight" for i in range(12)], "norm1.weight"]
+CONVNEXT = [
+    *[f"downsample_layers.{i}.0.weight" for i in range(4)],
+    *[f"stages.{s}.{b}.weight" for s, depth in enumerate((3, 3, 27, 3)) for b in range(depth)],
+    "norm3.weight",
+]
+
+
+def test_beit_gets_the_scales_of_mmsegmentation() -> None:
+    model = held("BEiT", *BEIT)
+    wrapper = built(model, "LayerDecayOptimizerConstructor", num_layers=12, layer_decay_rate=0.9)
+    found = scales(model, wrapper.optimizer.param_groups)
+    assert found["backbone.cls_token"] == found["backbone.patch_embed.weight"] == pytest.approx(0.254187, rel=1e-5)
+    assert [found[f"backbone.layers.{i}.w.weight"] for i in range(12)] == [0.9 ** (12 - i) for i in range(12)]
+    assert found["backbone.norm1.weight"] == found["decode_head.conv_seg.bias"] == 1.0
+    assert [g["name"] for g in wrapper.optimizer.param_groups][:2] == ["layer_0_decay", "layer_1_decay"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [(12, [0.254187, 0.282430, 0.313811, 0.348678, 0.387420]), (6, [0.478297, 0.531441, 0.590490, 0.656100, 0.729])],
+)
+def test_convnext_stage_wise_keeps_the_references_offset(layers: int, expected: list[float]) -> None:
+    model = held("ConvNeXt", *CONVNEXT)
+    paramwise = {"decay_rate": 0.9, "decay_type": "stage_wise", "num_layers": layers}
+    groups = built(model, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups
+    found = scales(model, groups)
+    assert found["backbone.downsample_layers.3.0.weight"] == pytest.approx(expected[0], rel=1e-5)
+    for stage in range(4):
+        assert found[f"backbone.stages.{stage}.0.weight"] == pytest.approx(expected[stage + 1], rel=1e-5)
+    auto = built(model, "LearningRateDecayOptimizerConstructor", **{**paramwise, "num_layers": "auto"})
+    assert scales(model, auto.optimizer.param_groups)["backbone.stages.3.0.weight"] == 0.9
+
+
+def test_convnext_layer_wise_takes_three_blocks_of_the_third_stage_at_a_time() -> None:
+    model = held("ConvNeXt", *CONVNEXT)
+    paramwise = {"decay_rate": 0.9, "decay_type": "layer_wise", "num_layers": 12}
+    found = scales(model, built(model, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups)
+    ids = [convnext_layer_wise(f"backbone.stages.2.{block}.weight", 12) for block in range(27)]
+    assert ids == [3 + block // 3 for block in range(27)]
+    assert found["backbone.stages.3.0.weight"] == pytest.approx(0.9)
+    assert found["backbone.downsample_layers.1.0.weight"] == 0.9**11
+
+
+def test_pure_ids() -> None:
+    assert vit_layer_wise("backbone.layers.4.attn.qkv.weight", 12) == 5
+    assert vit_layer_wise("backbone.pos_embed", 12) == 0
+    assert vit_layer_wise("decode_head.conv.weight", 12) is None
+    assert convnext_stage_wise("backbone.mask_token", 12) == 0
+    assert convnext_stage_wise("backbone.stages.3.1.gamma", 12) == 4
+    assert convnext_stage_wise("backbone.norm2.weight", 12) is None
+    assert [convnext_layer_wise(f"backbone.downsample_layers.{i}.0.bias", 12) for i in range(4)] == [0, 2, 3, 12]
+    assert convnext_layer_wise("backbone.cls_token", 12) == 0
+
+
+def test_tokens_are_decayed_as_in_the_reference_unless_skipped() -> None:
+    model = held("MAE", *BEIT)
+    cls_token = model.backbone.cls_token
+    for skip, decay in ((False, 0.05), (True, 0.0)):
+        wrapper = built(
+            model, "LearningRateDecayOptimizerConstructor", num_layers=12, decay_rate=0.65, skip_tokens=skip
+        )
+        group = next(g for g in wrapper.optimizer.param_groups if any(p is cls_token for p in g["params"]))
+        assert group["weight_decay"] == decay
+
+
+def test_one_dimensional_parameters_and_biases_are_not_decayed() -> None:
+    model = held("BEiT", *BEIT)
+    wrapper = built(model, "LayerDecayOptimizerConstructor", num_layers=12, layer_decay_rate=0.9)
+    for group in wrapper.optimizer.param_groups:
+        assert all((p.ndim <= 1) == (group["weight_decay"] == 0.0) for p in group["params"])
+
+
+SWIN = [
+    "patch_embed.weight",
+    *[f"stages.{s}.blocks.{b}.w.weight" for s in range(4) for b in range(2)],
+    *[f"stages.{s}.downsample.weight" for s in range(3)],
+    "norm3.weight",
+]
+MIT = [
+    name
+    for s in range(4)
+    for name in (f"layers.{s}.0.weight", f"layers.{s}.1.0.weight", f"layers.{s}.1.1.weight", f"layers.{s}.2.norm")
+]
+RESNET = ["stem.0.weight", *[f"layer{s}.{b}.conv1.weight" for s in (1, 2, 3, 4) for b in range(2)]]
+ORIGINAL_MIT = [
+    name
+    for s in (1, 2, 3, 4)
+    for name in (f"patch_embed{s}.weight", f"block{s}.0.weight", f"block{s}.1.weight", f"norm{s}.weight")
+]
+TV_SWIN = [
+    "features.0.0.weight",
+    *[f"features.{s}.{b}.weight" for s in (1, 3, 5, 7) for b in range(2)],
+    *[f"features.{s}.reduction.weight" for s in (2, 4, 6)],
+    "norm.weight",
+    "head.weight",
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "first_of_third_stage", "leading_in"),
+    [
+        (SWIN, "stages.2.blocks.0.w.weight", "stages.1.downsample.weight"),
+        (MIT, "layers.2.1.0.weight", "layers.2.0.weight"),
+        (ORIGINAL_MIT, "block3.0.weight", "patch_embed3.weight"),
+        (RESNET, "layer3.0.conv1.weight", "layer3.0.conv1.weight"),
+        (TV_SWIN, "features.5.0.weight", "features.4.reduction.weight"),
+    ],
+    ids=["swin", "mit", "original mit", "resnet", "torchvision swin"],
+)
+def test_backbones_of_stages(names: list[str], first_of_third_stage: str, leading_in: str) -> None:
+    for prefix in ("", "backbone.", "encoder.net."):
+        model = named(*[prefix + name for name in names], *(["decode_head.weight"] if prefix else []))
+        found = read_depths(model)
+        headless = found.last == 8
+        assert found.last == 9 or headless
+        assert found.ids[prefix + first_of_third_stage] == found.ids[prefix + leading_in] == 5
+        assert found.ids[prefix + names[0]] == 0
+        stages = read_depths(model, stages=True)
+        assert stages.ids[prefix + first_of_third_stage] == stages.ids[prefix + leading_in] == 3
+
+
+def test_a_given_number_of_layers_stretches_the_distance_to_the_head() -> None:
+    model = held("SwinTransformer", *SWIN)
+    paramwise = {"decay_rate": 0.5, "decay_type": "layer_wise", "num_layers": 12}
+    found = scales(model, built(model, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups)
+    assert found["backbone.patch_embed.weight"] == 0.5**13
+    assert found["backbone.stages.3.blocks.1.w.weight"] == 0.5**5
+    with pytest.raises(ValueError, match=r"num_layers=6.*set num_layers=8 or 'auto'"):
+        built(model, "LearningRateDecayOptimizerConstructor", **{**paramwise, "num_layers": 6})
+
+
+def test_the_norm_after_the_last_block(vit: nn.Module) -> None:
+    head = scales(vit, layer_decay_param_groups(vit, **OPTIONS))
+    block = scales(vit, layer_decay_param_groups(vit, **OPTIONS, final_norm="last_block"))
+    assert (head["norm.weight"], block["norm.weight"]) == (1.0, 0.5)
+    assert head["blocks.2.fc.weight"] == block["blocks.2.fc.weight"] == 0.5
+    assert head["pos_embed"] == 0.5**4
+
+
+def test_groups_for_torch_and_for_timm(vit: nn.Module) -> None:
+    groups = layer_decay_param_groups(vit, **OPTIONS)
+    assert all("lr_scale" not in group for group in groups)
+    torch.optim.AdamW(groups)
+    for group, other in zip(groups, layer_decay_param_groups(vit, **OPTIONS, style="timm"), strict=True):
+        assert (other["lr"], other["lr_scale"]) == (1.0, group["lr"])
+
+
+def test_a_floor_for_scales_and_a_factor_for_the_head(vit: nn.Module) -> None:
+    found = scales(vit, layer_decay_param_groups(vit, **OPTIONS, min_scale=0.2, head=10.0))
+    assert found["patch_embed.weight"] == found["blocks.0.fc.weight"] == 0.2
+    assert found["head.weight"] == 10.0
+    assert found["blocks.2.fc.weight"] == 0.5
+
+
+def test_what_the_model_wants_undecayed(vit: nn.Module) -> None:
+    class Wishes(type(vit)):  # type: ignore[misc]
+        def no_weight_decay(self) -> set[str]:
+            return {"pos_embed"}
+
+        def no_weight_decay_keywords(self) -> set[str]:
+            return {"patch_embed"}
+
+    vit.__class__ = Wishes
+    holder = nn.ModuleDict({"backbone": vit})
+    for honoured in (True, False):
+        groups = layer_decay_param_groups(holder, **OPTIONS, no_weight_decay=honoured)
+        free = {id(p) for group in groups if not group["weight_decay"] for p in group["params"]}
+        assert (id(vit.pos_embed) in free) is honoured
+        assert (id(vit.patch_embed.weight) in free) is honoured
+        assert id(vit.cls_token) not in free
+
+
+def test_frozen_parameters_do_not_move_the_others(vit: nn.Module) -> None:
+    before = scales(vit, layer_decay_param_groups(vit, **OPTIONS))
+    vit.blocks[0].requires_grad_(False)
+    vit.head.requires_grad_(False)
+    after = scales(vit, layer_decay_param_groups(vit, **OPTIONS))
+    assert after == {name: scale for name, scale in before.items() if not name.startswith(("blocks.0.", "head"))}
+
+
+def test_your_own_depths(vit: nn.Module) -> None:
+    def by_hand(name: str) -> int | None:
+        return None if name.startswith("head") else 0
+
+    found = scales(vit, layer_decay_param_groups(vit, **OPTIONS, layer_ids=by_hand))
+    assert {found["head.weight"], found["patch_embed.weight"]} == {1.0, 0.5}
+    with pytest.raises(ValueError, match="ids count from 0"):
+        layer_decay_param_groups(vit, **OPTIONS, layer_ids=lambda name: -1)
+    with pytest.raises(ValueError, match=r"num_layers=2.*lies in layer 7"):
+        layer_decay_param_groups(vit, **OPTIONS, layer_ids=lambda name: 7, num_layers=2)
+
+
+def test_a_model_that_knows_its_depths() -> None:
+    class Knows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.odd, self.even = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+
+        def get_layer_id(self, name: str) -> int:
+            return int(name.startswith("even"))
+
+    model = nn.ModuleDict({"anything": Knows(), "top": nn.Linear(1, 1, bias=False)})
+    found = scales(model, layer_decay_param_groups(model, **OPTIONS))
+    assert list(found.values()) == [0.25, 0.5, 1.0]
+
+
+def test_timms_notation_of_groups() -> None:
+    names = ["stem.weight", "blocks.0.a", "blocks.0.b", "blocks.10.a", "blocks.2.a", "norm.weight", "head.weight"]
+    matcher = {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
+    assert from_matcher(names, matcher) == dict(zip(names, [0, 1, 1, 3, 2, 3, None], strict=True))
+    assert from_matcher(["a", "b"], lambda name: (name == "b",)) == {"a": 0, "b": 1}
+
+
+def test_a_model_of_no_known_scheme_lists_its_names() -> None:
+    with pytest.raises(ValueError, match=r"no scheme.*layer_ids=.*thing\.weight, other\.weight"):
+        layer_decay_param_groups(named("thing.weight", "other.weight"), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "paramwise", "error", "words"),
+    [
+        ("LearningRateDecayOptimizerConstructor", {"num_layers": 12}, ValueError, "no 'decay_rate'"),
+        ("LearningRateDecayOptimizerConstructor", {"decay_rate": 0.9}, ValueError, "no 'num_layers'"),
+        (
+            "LearningRateDecayOptimizerConstructor",
+            {"decay_rate": 0.9, "num_layers": 12, "decay_type": "block_wise"},
+            ValueError,
+            "layer_wise or stage_wise",
+        ),
+        (
+            "LearningRateDecayOptimizerConstructor",
+            {"decay_rat": 0.9, "num_layers": 12},
+            ValueError,
+            "Did you mean 'decay_rate'",
+        ),
+        ("LayerDecayOptimizerConstructor", {"num_layers": 12}, KeyError, "layer_decay_rate"),
+    ],
+)
+def test_bad_configs(constructor: str, paramwise: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        built(held("BEiT", *BEIT), constructor, **paramwise)
+
+
+def test_layer_decay_without_settings_is_one_group_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="seg_optim"):
+        wrapper = built(held("BEiT", *BEIT), "LayerDecayOptimizerConstructor")
+    assert len(wrapper.optimizer.param_groups) == 1
+    assert "no learning rate is decayed" in caplog.text
+    cfg = {
+        "optimizer": {"type": "AdamW", "lr": 1.0},
+        "constructor": "LayerDecayOptimizerConstructor",
+        "paramwise_cfg": {"num_layers": 12, "layer_decay_rate": 0.9},
+    }
+    with pytest.raises(ValueError, match="has no weight_decay"):
+        build_optim_wrapper(held("BEiT", *BEIT), cfg)
+
+
+@given(st.integers(1, 30), st.floats(0.1, 1.0), st.integers(0, 5))
+def test_scales_are_powers_of_the_distance_to_the_head(depth: int, rate: float, extra: int) -> None:
+    names = [f"blocks.{index}.weight" for index in range(depth)]
+    found = from_function([*names, "head"], lambda n: None if n == "head" else int(n.split(".")[1]) + 1, depth + extra)
+    assert found.ids["head"] == found.last == depth + extra + 1
+    model = named(*names, "head.weight")
+    groups = layer_decay_param_groups(model, lr=2.0, weight_decay=0.0, decay_rate=rate, num_layers=depth + extra)
+    for index, name in enumerate(names):
+        assert scales(model, groups)[name] == rate ** (depth + extra - index) * 2.0
