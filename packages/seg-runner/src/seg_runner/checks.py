@@ -143,7 +143,7 @@ def _copied(evaluator: Any) -> Any:
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
     state = global_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

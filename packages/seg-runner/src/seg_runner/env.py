@@ -79,5 +79,5 @@ def describe_environment(device: torch.device, seed: int | None) -> dict[str, st
     if device.type == "cuda":
         facts["GPU"] = torch.cuda.get_device_name(device)
         facts["CUDA"] = str(torch.version.cuda)
-        facts["cuDNN"] = str(torch.backends.cudnn.version())
+        facts["cuDNN"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return facts

@@ -45,7 +45,7 @@ class Parts(TypedDict, total=False):
     resume_data: bool  # False: a fresh pass over the data
     skip_checks: bool
     log_interval: int  # of the plain lines, where no LoggerHook is registered
-    checkpoint: Any  # dict(async_=True, on_full='stop'): how files are written
+    checkpoint: Any  # dict(async_save=True, on_full='stop'): how files are written
     signals: Any  # names of the signals that save and stop
     launcher: str
     env_cfg: Any

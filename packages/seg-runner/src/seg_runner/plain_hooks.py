@@ -154,7 +154,7 @@ def _monitored(scheduler: Any, metrics: Mapping[str, Any]) -> float:
     name = getattr(scheduler, "monitor", None)
     if name is None and len(metrics) == 1:
         name = next(iter(metrics))
-    if name not in metrics:
+    if not isinstance(name, str) or name not in metrics:
         raise KeyError(
             f"ReduceLROnPlateau does not know which metric to look at ({name!r}): set its attribute `monitor` to one "
             f"of {', '.join(metrics)}"

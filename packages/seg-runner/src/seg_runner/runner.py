@@ -92,7 +92,8 @@ class Runner(Facade):
         """
         own = copy.deepcopy(cfg)
         kind = construct.runner_class(cls, own, build)
-        return kind(**construct.arguments_of(own), cfg=own, build=build)
+        runner: Runner = kind(**construct.arguments_of(own), cfg=own, build=build)
+        return runner
 
     # -- running ----------------------------------------------------------------------------------------------------
 

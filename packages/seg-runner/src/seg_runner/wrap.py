@@ -120,7 +120,7 @@ def checkpoint_activations(model: nn.Module, names: str | Iterable[str]) -> list
         found += [name for name in matched if name not in found]
     for name in found:
         module = modules[name]
-        module.forward = partial(_recompute, module.forward)  # type: ignore[method-assign]
+        module.forward = partial(_recompute, module.forward)
     return found
 
 
