@@ -43,6 +43,7 @@ class Confusion:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self._pairs: Counts | None = None
+        self._keys: npt.NDArray[np.intp] = np.empty(0, np.intp)
         self._sum = np.zeros((num_classes + 1, num_classes + 1), np.int64)
         self._on_device: dict[torch.device, torch.Tensor] = {}
 
@@ -73,11 +74,11 @@ class Confusion:
 
     def _add_chunk(self, pred: npt.NDArray[Any], true: npt.NDArray[Any]) -> None:
         if self.num_classes <= BYTE and _fits_a_byte(pred) and _fits_a_byte(true):
-            keys = np.multiply(true, BYTE, dtype=np.intp)
-            keys += pred
             if self._pairs is None:
-                self._pairs = np.zeros(BYTE * BYTE, np.int64)
-            self._pairs += np.bincount(keys, minlength=BYTE * BYTE)
+                self._pairs, self._keys = np.zeros(BYTE * BYTE, np.int64), np.empty(CHUNK, np.intp)
+            keys = np.multiply(true, BYTE, out=self._keys[: true.size], casting="unsafe", dtype=np.intp)
+            np.add(keys, pred, out=keys, casting="unsafe")
+            np.add(self._pairs, np.bincount(keys, minlength=BYTE * BYTE), out=self._pairs)
             return
         self._sum += confusion_of(pred, true, self.num_classes, self.ignore_index)
 
