@@ -16,7 +16,7 @@ def payload() -> dict:
 
 
 def test_both_ways_write_the_same_bytes(tmp_path):
-    direct, beside = CheckpointSaver(), CheckpointSaver(async_=True)
+    direct, beside = CheckpointSaver(), CheckpointSaver(async_save=True)
     direct.save(tmp_path / "a.pth", payload())
     beside.save(tmp_path / "b.pth", payload())
     beside.wait()
@@ -24,7 +24,7 @@ def test_both_ways_write_the_same_bytes(tmp_path):
 
 
 def test_what_changes_afterwards_is_not_saved(tmp_path):
-    saver, state = CheckpointSaver(async_=True), payload()
+    saver, state = CheckpointSaver(async_save=True), payload()
     saver.save(tmp_path / "a.pth", state)
     state["state_dict"]["a"].fill_(-1)
     saver.wait()
@@ -34,7 +34,7 @@ def test_what_changes_afterwards_is_not_saved(tmp_path):
 @pytest.mark.parametrize("beside", [False, True])
 def test_on_done_runs_in_this_thread_once_the_file_is_there(tmp_path, beside):
     seen = []
-    saver = CheckpointSaver(async_=beside)
+    saver = CheckpointSaver(async_save=beside)
     path = tmp_path / "a.pth"
     saver.save(path, payload(), lambda: seen.append((path.exists(), threading.current_thread())))
     saver.wait()
@@ -44,7 +44,7 @@ def test_on_done_runs_in_this_thread_once_the_file_is_there(tmp_path, beside):
 
 
 def test_one_save_is_in_flight_at_most(tmp_path):
-    saver, done = CheckpointSaver(async_=True), []
+    saver, done = CheckpointSaver(async_save=True), []
     for number in range(5):
         saver.save(tmp_path / f"{number}.pth", payload(), lambda number=number: done.append(number))
     saver.wait()
@@ -55,12 +55,12 @@ def test_one_save_is_in_flight_at_most(tmp_path):
 def test_a_failed_write_goes_on_or_stops(tmp_path, beside, caplog):
     (tmp_path / "file").write_text("")
     target, done = tmp_path / "file" / "a.pth", []
-    saver = CheckpointSaver(async_=beside)
+    saver = CheckpointSaver(async_save=beside)
     saver.save(target, payload(), lambda: done.append(1))
     saver.wait()
     assert done == []
     assert caplog.text.count("was not written") == 1
-    strict = CheckpointSaver(async_=beside, on_full="stop")
+    strict = CheckpointSaver(async_save=beside, on_full="stop")
     with pytest.raises(CheckpointWriteError, match=r"a\.pth"):  # noqa: PT012
         strict.save(target, payload())
         strict.wait()
@@ -68,7 +68,7 @@ def test_a_failed_write_goes_on_or_stops(tmp_path, beside, caplog):
 
 def test_a_failure_beside_training_surfaces_at_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
-    saver = CheckpointSaver(async_=True, on_full="stop")
+    saver = CheckpointSaver(async_save=True, on_full="stop")
     saver.save(tmp_path / "file" / "a.pth", payload())
     saver._flight.join()
     with pytest.raises(CheckpointWriteError):
@@ -78,7 +78,7 @@ def test_a_failure_beside_training_surfaces_at_the_next_step(tmp_path):
 def test_mistakes_are_errors_in_both_modes(tmp_path):
     for beside in (False, True):
         with pytest.raises(TypeError, match="checkpoint"):
-            CheckpointSaver(async_=beside).save(tmp_path / "a.pth", {"x": object()})
+            CheckpointSaver(async_save=beside).save(tmp_path / "a.pth", {"x": object()})
     with pytest.raises(ValueError, match="'continue' or 'stop'"):
         CheckpointSaver(on_full="panic")
     assert os.listdir(tmp_path) == []

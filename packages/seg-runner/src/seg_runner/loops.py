@@ -12,6 +12,7 @@ from typing import Any
 from seg_runner.batches import TrainBatches
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.hook_table import Points
+from seg_runner.randomness import seed_step
 
 __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
 
@@ -97,6 +98,7 @@ class TrainLoop:
     def validate(self) -> None:
         """Run the validation loop and set the model back to training."""
         self.validated = self.iter
+        seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
         self.runner.val_loop.run()
         self.runner.model.train()
 

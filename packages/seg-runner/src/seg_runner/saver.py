@@ -19,12 +19,12 @@ LOG = logging.getLogger("seg_runner")
 class CheckpointSaver:
     """Writes checkpoints one after the other.
 
-    With `async_=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory) and
+    With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory) and
     returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or its
     failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
 
     Args:
-        async_: Write beside training.
+        async_save: Write beside training.
         on_full: What a failed write (full disk, lost permission) does: `continue` logs one message and goes on with the
             files from before; `stop` raises.
 
@@ -32,10 +32,10 @@ class CheckpointSaver:
         ValueError: `on_full` is neither.
     """
 
-    def __init__(self, async_: bool = False, on_full: str = "continue") -> None:
+    def __init__(self, async_save: bool = False, on_full: str = "continue") -> None:
         if on_full not in ("continue", "stop"):
             raise ValueError(f"on_full is {on_full!r}; it is 'continue' or 'stop'")
-        self.async_, self.on_full = async_, on_full
+        self.async_save, self.on_full = async_save, on_full
         self._staging = Staging()
         self._flight: _Flight | None = None
 
@@ -47,7 +47,7 @@ class CheckpointSaver:
             CheckpointWriteError: Only with `on_full='stop'`.
         """
         self.wait()
-        if self.async_:
+        if self.async_save:
             self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done)
             self._flight.start()
             return

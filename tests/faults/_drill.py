@@ -1,0 +1,225 @@
+"""A small run with everything that could make a resumed run differ, run in child processes that may be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo  # the optimizer would import it in every child
+from seg_hooks import (
+    CheckpointHook,
+    EarlyStoppingHook,
+    EMAHook,
+    IterTimerHook,
+    LoggerHook,
+    ParamSchedulerHook,
+    RuntimeInfoHook,
+)
+from seg_optim import AmpOptimWrapper, LinearLR, OptimWrapper, PolyLR
+from seg_runner import DefaultSampler, InfiniteSampler, IoUMetric, Runner
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+TIMES = ("time", "data_time", "eta", "memory")
+
+
+class Crops(Dataset[Any]):
+    """Images cut and changed with python's, numpy's, torch's and its own random numbers."""
+
+    metainfo = {"classes": ("a", "b", "c")}
+
+    def __init__(self, size: int = 22, own: bool = True) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.labels = torch.randint(0, 3, (size, 10, 10), generator=generator)
+        self.own = np.random.default_rng(3) if own else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        top, left = random.randrange(3), int(np.random.randint(3))
+        label = self.labels[index, top : top + 8, left : left + 8]
+        image = (
+            label.float().expand(3, 8, 8)
+            + 0.3 * torch.randn(3, 8, 8)
+            + 0.1 * (float(self.own.normal()) if self.own else 0.0)
+        )
+        return (image.flip(-1), label.flip(-1)) if random.random() < 0.5 else (image, label)
+
+
+class KillAt:
+    """Kills the process in the step with this number, before or after it counted."""
+
+    priority = 100
+
+    def __init__(self, iteration: int, point: str = "after_train_iter") -> None:
+        self.iteration = iteration
+        setattr(self, point, self._kill)
+
+    def _kill(self, runner: Any) -> None:
+        if runner.iter >= self.iteration:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def network() -> nn.Module:
+    """Convolution, batch norm, dropout."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 3, 1)
+    )
+
+
+def make_runner(work_dir: Path, **plan: Any) -> Runner:
+    """A run of `total` steps; `plan` says how.
+
+    Keys: total, workers, persistent, sampler (None, 'default', 'infinite'), epochs (an epoch loop), accumulate, amp,
+    interval (of checkpoints), kill (a KillAt), async_save, and what Runner takes.
+    """
+    torch.set_num_threads(1)
+    total, workers = plan.pop("total", 20), plan.pop("workers", 0)
+    net, data = network(), Crops()
+    sampler = {"default": DefaultSampler, "infinite": InfiniteSampler}.get(plan.pop("sampler", None))
+    order = {"sampler": sampler(data, seed=4)} if sampler else {"shuffle": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # four workers on two cores
+        loader = DataLoader(
+            data, 4, num_workers=workers, persistent_workers=plan.pop("persistent", False) and workers > 0, **order
+        )
+    epochs = plan.pop("epochs", False)
+    wrapper = _wrapper(net, plan.pop("accumulate", 1), plan.pop("amp", False))
+    count = {"max_epochs": total // 6, "val_interval": 1} if epochs else {"max_iters": total, "val_interval": 5}
+    hooks = _hooks(plan.pop("interval", 7), epochs) + [h for h in [plan.pop("kill", None)] if h]
+    return Runner(
+        model=net,
+        loss=nn.CrossEntropyLoss(),
+        work_dir=work_dir,
+        train_dataloader=loader,
+        train_cfg=count,
+        optim_wrapper=wrapper,
+        param_scheduler=[
+            LinearLR(wrapper, start_factor=0.1, begin=0, end=8, by_epoch=False),
+            PolyLR(wrapper, begin=8, end=40, by_epoch=False),
+        ],
+        val_dataloader=DataLoader(Crops(6, own=False), 3),
+        val_evaluator=IoUMetric(num_classes=3),
+        hooks=hooks,
+        checkpoint={"async_save": plan.pop("async_save", False)},
+        **{"randomness": {"seed": 4}, "resume": True, "skip_checks": True, **plan},
+    )
+
+
+def _wrapper(net: nn.Module, accumulate: int, amp: bool) -> Any:
+    kind: Any = AmpOptimWrapper if amp else OptimWrapper
+    options: dict[str, Any] = {"accumulative_counts": accumulate, "clip_grad": {"max_norm": 1.0}}
+    if amp:
+        options["dtype"] = "bfloat16"
+    return kind(torch.optim.AdamW(net.parameters(), 1e-2), **options)
+
+
+def _hooks(interval: int, epochs: bool) -> list[Any]:
+    return [
+        RuntimeInfoHook(),
+        IterTimerHook(),
+        LoggerHook(interval=2, log_metric_by_epoch=epochs),
+        ParamSchedulerHook(),
+        CheckpointHook(interval=interval, by_epoch=False, max_keep_ckpts=3, save_best="mIoU"),
+        EMAHook(begin_iter=3, momentum=0.1),
+        EarlyStoppingHook(monitor="mIoU", patience=100),
+    ]
+
+
+def train(work_dir: Path, **plan: Any) -> None:
+    """Run to the end."""
+    make_runner(work_dir, **plan).train()
+
+
+def in_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+    """Run a function in a child process, with its output in `child.log` of its folder; returns the exit code."""
+    return wait_for(start_child(function, *args, **kwargs))
+
+
+def start_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+    """Start a child; returns its pid."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # python 3.12 on forking with threads
+        pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        handle = os.open(Path(args[0]).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        function(*args, **kwargs)
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def wait_for(pid: int) -> int:
+    """The child's exit code; -9 where it was killed. Its workers are gone too."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    return code
+
+
+# ---------------------------------------------------------------------------------------------------- comparing
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Paths at which two trees of tensors and plain values differ, bit for bit."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if torch.equal(one, other) and one.dtype == other.dtype else [path]
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = dict.fromkeys([*one, *other])
+        return [d for key in keys for d in differences(one.get(key), other.get(key), f"{path}.{key}")]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return [d for i, pair in enumerate(zip(one, other, strict=True)) for d in differences(*pair, f"{path}[{i}]")]
+    return [] if one == other or (one != one and other != other) else [f"{path}: {one!r} / {other!r}"]
+
+
+def checkpoint_differences(one: Path, other: Path) -> list[str]:
+    """How two final checkpoints differ, times and names of sessions aside."""
+    trees = [torch.load(path, weights_only=True) for path in (one, other)]
+    for tree in trees:
+        for key in ("time", "experiment_name", "run_id", "cfg"):
+            tree["meta"].pop(key, None)
+        hub = tree["message_hub"]
+        hub["log_scalars"] = {k: v for k, v in hub["log_scalars"].items() if k.split("/")[-1] not in TIMES}
+        hub["runtime_info"] = {
+            k: v for k, v in hub["runtime_info"].items() if k not in ("eta", "cfg", "experiment_name")
+        }
+        hub.pop("resumed_keys", None)
+        tree.pop("visualizer", None)
+    return differences(*trees)
+
+
+def log_lines(work_dir: Path) -> list[dict[str, Any]]:
+    """All scalar records of a run, of every session, times aside; a step logged by two sessions counts once."""
+    records: dict[str, dict[str, Any]] = {}
+    for file in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for line in file.read_text().splitlines():
+            record = {key: value for key, value in json.loads(line).items() if key not in TIMES}
+            records[f"{record.get('step')} {'mIoU' in record}"] = record
+    return sorted(records.values(), key=lambda record: (record.get("step", 0), "mIoU" in record))
