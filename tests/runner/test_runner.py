@@ -286,3 +286,46 @@ def test_a_model_that_lacks_a_step_is_refused(make_runner: MakeRunner) -> None:
         make_runner(model=net, loss=None, optim_wrapper=torch.optim.SGD(net.parameters(), 0.1)).train()
     with pytest.raises(ValueError, match="has a train_step, which has its own loss"):
         make_runner(model=net, optim_wrapper=torch.optim.SGD(net.parameters(), 0.1))
+
+
+def test_operations_without_a_deterministic_form_are_errors_or_listed(make_runner: MakeRunner) -> None:
+    class Unpools(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            pooled, places = torch.nn.functional.max_pool2d(self.conv(images), 2, return_indices=True)
+            return torch.nn.functional.max_unpool2d(pooled, places, 2)
+
+    try:
+        with pytest.raises(RuntimeError, match="deterministic") as caught:
+            make_runner(model=Unpools(), randomness={"seed": 0, "deterministic": True}, skip_checks=True).train()
+        assert any("deterministic='warn'" in note for note in caught.value.__notes__)
+        runner = make_runner(model=Unpools(), randomness={"seed": 0, "deterministic": "warn"})
+        runner.train()
+        log = (runner.log_dir / f"{runner.timestamp}.log").read_text()
+        assert "stayed non-deterministic in this run: max_unpool" in log
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_two_deterministic_runs_are_equal_bit_for_bit(make_runner: MakeRunner) -> None:
+    try:
+        runs = [make_runner(randomness={"seed": 3, "deterministic": True}) for _ in range(2)]
+        for runner in runs:
+            runner.train()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert same(weights(runs[0]), weights(runs[1]))
+
+
+def test_hooks_of_the_reference_may_save_with_their_own_words(make_runner: MakeRunner) -> None:
+    runner = make_runner()
+    runner.train()
+    runner.save_checkpoint(str(runner.work_dir), "mine.pth", save_optimizer=False, meta={}, by_epoch=False)
+    saved = torch.load(runner.work_dir / "mine.pth", weights_only=True)
+    assert "optimizer" not in saved
+    assert saved["meta"]["iter"] == 6
+    with pytest.raises(TypeError, match="Did you mean 'save_optimizer'"):
+        runner.save_checkpoint(runner.work_dir, "mine.pth", save_optimiser=False)

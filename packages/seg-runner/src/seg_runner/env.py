@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from seg_runner.errors import did_you_mean
 
-__all__ = ["describe_environment", "pick_device", "set_up_process"]
+__all__ = ["describe_environment", "nondeterministic_operations", "pick_device", "set_up_process"]
 
 _KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 
@@ -81,3 +83,25 @@ def describe_environment(device: torch.device, seed: int | None) -> dict[str, st
         facts["CUDA"] = str(torch.version.cuda)
         facts["cuDNN"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return facts
+
+
+NO_DETERMINISTIC_FORM = "does not have a deterministic implementation"
+
+
+@contextmanager
+def nondeterministic_operations() -> Iterator[list[str]]:
+    """Within this context, collects the names of operations that torch warns of as not deterministic."""
+    found: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message=f".*{NO_DETERMINISTIC_FORM}")
+        others = warnings.showwarning
+
+        def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+            text = str(message)
+            if NO_DETERMINISTIC_FORM not in text:
+                others(message, category, filename, lineno, file, line)
+            elif (name := text.split(NO_DETERMINISTIC_FORM)[0].strip()) not in found:
+                found.append(name)
+
+        warnings.showwarning = show
+        yield found

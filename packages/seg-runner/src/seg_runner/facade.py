@@ -104,7 +104,7 @@ class Facade:
     @property
     def deterministic(self) -> bool:
         """Whether only deterministic operations may be used."""
-        return self.randomness.deterministic
+        return bool(self.randomness.deterministic)
 
     @property
     def rank(self) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
+from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
+from seg_runner.errors import add_note
 from seg_runner.log_setup import close_log, library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
@@ -33,9 +35,11 @@ def session(runner: Any, mode: str) -> Iterator[None]:
     fill_stand_ins(runner)
     runner.table.running = True
     try:
-        with library_log(runner.logger), _signals(runner, mode):
+        with library_log(runner.logger), _signals(runner, mode), _determinism(runner):
             yield
     except Exception as error:
+        if NO_DETERMINISTIC_FORM in str(error):
+            add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
         saving.save_interrupted(runner, mode, error)
         raise
     finally:
@@ -63,6 +67,19 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
             yield
         finally:
             runner.signals = None
+
+
+@contextmanager
+def _determinism(runner: Any) -> Iterator[None]:
+    if runner.randomness.deterministic != "warn":
+        yield
+        return
+    with nondeterministic_operations() as found:
+        try:
+            yield
+        finally:
+            names = ", ".join(found) or "none"
+            runner.logger.info("Operations that stayed non-deterministic in this run: %s", names)
 
 
 def fill_stand_ins(runner: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from seg_runner.batches import TrainBatches
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.hook_table import Points
+from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
 
 __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
@@ -45,7 +46,8 @@ class TrainLoop:
         self.finished_iters = 0
         self.finished_epochs = 0
         self.validated = 0
-        self.batches: Any = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
+        batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
+        self.batches: Any = prefetched(batches, getattr(runner, "device", "cpu"), runner.randomness, runner.rank)
 
     def seek(self, iteration: int, epoch: int) -> None:
         """Stand where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""

@@ -24,7 +24,8 @@ class Randomness:
     Args:
         seed: The run's seed, 0 to 2**31 - 1.
         diff_rank_seed: Whether each rank's global generators start from `seed + rank`.
-        deterministic: Whether torch may use only deterministic operations.
+        deterministic: True: torch may use only deterministic operations, others are errors. 'warn': others are used,
+            and listed at the end of the run.
         stream: `sample`: the numbers of a sample depend on (seed, pass, sample index) alone, so a resumed run
             continues exactly. `mmengine`: the shared global generators, in the reference's order of use;
             not exact on resume.
@@ -33,7 +34,7 @@ class Randomness:
 
     seed: int
     diff_rank_seed: bool = False
-    deterministic: bool = False
+    deterministic: bool | str = False
     stream: str = "sample"
     chosen: bool = True
 
@@ -124,7 +125,7 @@ def seed_everything(randomness: Randomness, rank: int = 0) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=randomness.deterministic == "warn")
 
 
 def global_state() -> tuple[Any, Any, torch.Tensor]:

@@ -160,20 +160,26 @@ class Runner(Facade):
     def save_checkpoint(
         self,
         path: str | Path,
+        filename: str | None = None,
         *,
         optimizer: bool = True,
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
+        **reference: Any,
     ) -> None:
         """Write the whole state to `path`: whole or absent, never half.
 
         Args:
             path: Where to; relative paths lie in `work_dir`.
+            filename: Name of the file, where `path` is its folder (hooks written for MMEngine call it so).
             optimizer: Keep the optimizer's state too.
             schedulers: Keep the schedulers' state too.
             on_done: Called once the file is complete, which is later where saving is asynchronous.
+            **reference: `save_optimizer` and `save_param_scheduler`, the reference's names for two of them.
         """
-        saving.save(self, self.work_dir / path, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
+        optimizer, schedulers = saving.options_of(reference, optimizer, schedulers)
+        target = self.work_dir / path / (filename or "")
+        saving.save(self, target, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
 
     def save_last(self) -> Path:
         """Write a checkpoint of this moment and point `last_checkpoint` at it; returns its path."""

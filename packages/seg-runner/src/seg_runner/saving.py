@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from seg_runner import wrap
 from seg_runner.checkpoint import clean_leftovers, read_checkpoint
-from seg_runner.errors import add_note
+from seg_runner.errors import add_note, did_you_mean
 from seg_runner.resumable import find_resumable
 from seg_runner.signals import exit_code
 from seg_runner.state import gather_state, restore_state
@@ -18,6 +18,7 @@ __all__ = [
     "load_for_evaluation",
     "load_or_resume",
     "load_weights_from",
+    "options_of",
     "resume",
     "save",
     "save_interrupted",
@@ -36,6 +37,20 @@ def save(
     if runner.rank == 0:
         runner.call_hook("before_save_checkpoint", checkpoint=payload)
         runner.saver.save(path, payload, on_done)
+
+
+def options_of(reference: Mapping[str, Any], optimizer: bool, schedulers: bool) -> tuple[bool, bool]:
+    """What goes into the file, when it is said with the reference's names.
+
+    Raises:
+        TypeError: a name that is not known.
+    """
+    known = ("save_optimizer", "save_param_scheduler", "meta", "by_epoch", "backend_args", "file_client_args")
+    for name in reference:
+        if name not in known:
+            choices = ["optimizer", "schedulers", "on_done", *known]
+            raise TypeError(f"save_checkpoint takes no argument {name!r}.{did_you_mean(name, choices)}")
+    return bool(reference.get(known[0], optimizer)), bool(reference.get(known[1], schedulers))
 
 
 def save_last(runner: Any) -> Path:
