@@ -267,6 +267,21 @@ def test_timms_notation_of_groups() -> None:
     assert from_matcher(["a", "b"], lambda name: (name == "b",)) == {"a": 0, "b": 1}
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"decay_rate": -1.0}, ValueError, "decay_rate=-1.0"),
+        ({"lr": float("nan")}, ValueError, "lr=nan"),
+        ({"style": "mmseg"}, ValueError, "'torch' or 'timm'"),
+        ({"final_norm": "block"}, ValueError, "'head' or 'last_block'"),
+        ({"min_scal": 0.1}, TypeError, "Did you mean 'min_scale'"),
+    ],
+)
+def test_bad_options(vit: nn.Module, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        layer_decay_param_groups(vit, **(OPTIONS | options))
+
+
 def test_a_model_of_no_known_scheme_lists_its_names() -> None:
     with pytest.raises(ValueError, match=r"no scheme.*layer_ids=.*thing\.weight, other\.weight"):
         layer_decay_param_groups(named("thing.weight", "other.weight"), **OPTIONS)

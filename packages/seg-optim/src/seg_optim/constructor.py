@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
+from torch.optim import Optimizer
 
 from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.checks import check_model, check_paramwise, report_unmatched
 from seg_optim.groups import fuse, names_of, parameter_names, unwrapped, with_names
-from seg_optim.optimizers import find, make_optimizer, optimizer_options
+from seg_optim.optimizers import find, is_muon, make_optimizer, optimizer_options
 from seg_optim.rules import Rules, Subject, is_deformable
+from seg_optim.split import SplitOptimizer, divided, hidden_matrices
 from seg_optim.wrapper import OptimWrapper
 
 __all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructor"]
@@ -27,7 +29,8 @@ class DefaultOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: `type` (default `OptimWrapper`), `optimizer=dict(type=..., lr=...)`, `implementation`
-            (`auto`, `fused`, `foreach`, `plain`, `torch`), and arguments of the wrapper.
+            (`auto`, `fused`, `foreach`, `plain`, `torch`), and arguments of the wrapper. `optimizer` may have
+            `rest=dict(type='AdamW', lr=...)` for the parameters that Muon cannot take.
         paramwise_cfg: rules, see below. None or empty: one group with all parameters, the frozen ones included.
 
     Keys of `paramwise_cfg`, as in MMEngine:
@@ -68,6 +71,9 @@ class DefaultOptimWrapperConstructor:
             raise ValueError("optim_wrapper has no 'optimizer': add optimizer=dict(type='AdamW', lr=1e-4)")
         self.optimizer_cfg: Any = self.optim_wrapper_cfg.pop("optimizer")
         self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
+        self.rest = self.optimizer_options.pop("rest", None)
+        if self.rest is not None and not is_muon(self.factory):
+            raise ValueError("optim_wrapper.optimizer.rest: only Muon shares the parameters with a second optimizer")
         self.base_lr = self.optimizer_cfg.get("lr")
         self.base_wd = self.optimizer_cfg.get("weight_decay")
         self.paramwise_cfg: dict[str, Any] = {} if paramwise_cfg is None else paramwise_cfg  # type: ignore[assignment]
@@ -155,14 +161,26 @@ class DefaultOptimWrapperConstructor:
         names = parameter_names(model)
         reference = names_of(params, names)
         groups = self.fused(params)
-        how = self.optim_wrapper_cfg.get("implementation", "auto")
-        optimizer = make_optimizer(self.factory, groups, self.optimizer_options, model, how)
+        optimizer = self.optimizer(model, groups, names)
         options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
         kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
         wrapper = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)(optimizer=optimizer, **options)
         if hasattr(wrapper, "describe"):
-            wrapper.describe(names_of(optimizer.param_groups, names), reference)
+            own = names_of(optimizer.param_groups, names)
+            wrapper.describe(own, own if self.rest else reference)
         return wrapper  # type: ignore[no-any-return]
+
+    def optimizer(self, model: nn.Module, groups: Groups, names: dict[int, str]) -> Optimizer:
+        """The optimizer over fused groups; two in one where `rest` names a second."""
+        how = self.optim_wrapper_cfg.get("implementation", "auto")
+        if self.rest is None:
+            return make_optimizer(self.factory, groups, self.optimizer_options, model, how)
+        factory, options = optimizer_options(self.rest)
+        rates = {"lr": (self.base_lr, options.get("lr")), "weight_decay": (self.base_wd, options.get("weight_decay"))}
+        main, others = divided(groups, names, hidden_matrices(model), rates)
+        parts = [(self.factory, main, self.optimizer_options), (factory, others, options)]
+        made = [make_optimizer(kind, part, given, model, how) for kind, part, given in parts if part]
+        return SplitOptimizer(*made) if len(made) == 2 else made[0]
 
     def fused(self, params: Groups) -> Groups:
         """As few groups as there are settings, named; as they are with `fuse=False`."""

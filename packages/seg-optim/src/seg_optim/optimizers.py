@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from seg_optim.suggest import near
 
-__all__ = ["IMPLEMENTATIONS", "check_rates", "find", "make_optimizer", "optimizer_options"]
+__all__ = ["IMPLEMENTATIONS", "check_rates", "find", "is_muon", "make_optimizer", "optimizer_options"]
 
 GROUP = "seg_engine.optimizers"
 IMPLEMENTATIONS = ("auto", "fused", "foreach", "plain", "torch")
@@ -72,7 +72,7 @@ def optimizer_options(cfg: Any) -> tuple[Factory, dict[str, Any]]:
 
 def check_rates(options: Mapping[str, Any], where: str) -> None:
     """Raise ValueError for a learning rate or weight decay that is not a finite number of at least 0."""
-    for key in ("lr", "weight_decay"):
+    for key in ("lr", "weight_decay", "decay_rate"):
         value = options.get(key)
         if value is None or isinstance(value, torch.Tensor):
             continue
@@ -96,6 +96,7 @@ def make_optimizer(
             (deterministic algorithms, sparse gradients, `foreach`/`fused` in the options); `fused`, `foreach`,
             `plain` set it; `torch` leaves torch's own default, whose results equal MMEngine's to the last bit.
     """
+    check_fits(factory, groups, model)
     if how not in IMPLEMENTATIONS:
         raise ValueError(f"optim_wrapper.implementation={how!r}: choose one of {', '.join(IMPLEMENTATIONS)}")
     chosen = {"fused": {"fused": True}, "foreach": {"foreach": True}, "plain": {"foreach": False}}.get(how, {})
@@ -105,6 +106,31 @@ def make_optimizer(
         except RuntimeError:  # torch's word for: not on this device or not for these tensors
             chosen = {}
     return factory(_copies(groups), **options, **chosen)
+
+
+def check_fits(factory: Factory, groups: Sequence[dict[str, Any]], model: nn.Module) -> None:
+    """Raise ValueError for parameters that an optimizer cannot take."""
+    if factory is torch.optim.LBFGS and len(groups) > 1:
+        raise ValueError(f"LBFGS takes one group, paramwise_cfg makes {len(groups)}: leave it out, or use AdamW")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    taken = [(names[id(p)], p) for group in groups for p in group["params"]]
+    if factory is torch.optim.SparseAdam:
+        sparse = set(sparse_parameters(model))
+        _refuse([n for n, _ in taken if n not in sparse], "SparseAdam takes sparse gradients only, but these are dense")
+    if is_muon(factory):
+        flat = [name for name, parameter in taken if parameter.ndim != 2]
+        _refuse(flat, "Muon takes 2-D weights only: give the others optimizer.rest=dict(type='AdamW', lr=...)")
+
+
+def _refuse(names: Sequence[str], why: str) -> None:
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise ValueError(f"{why}: {', '.join(names[:8])}{more}")
+
+
+def is_muon(factory: Factory) -> bool:
+    """Whether a class is torch's Muon (torch 2.9 and later)."""
+    return factory is getattr(torch.optim, "Muon", None)
 
 
 def _copies(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

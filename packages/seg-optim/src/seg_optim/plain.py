@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
@@ -12,8 +12,9 @@ from seg_optim.constructor import DefaultOptimWrapperConstructor
 from seg_optim.depth import read_depths
 from seg_optim.groups import unwrapped
 from seg_optim.layer_decay import layer_groups, undecayed
-from seg_optim.layer_ids import LayerIds, from_function
+from seg_optim.layer_ids import Depths, LayerIds, from_function
 from seg_optim.optimizers import check_rates
+from seg_optim.suggest import unknown_key
 
 __all__ = ["layer_decay_param_groups", "param_groups"]
 
@@ -52,19 +53,20 @@ def param_groups(
     return [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]  # type: ignore[attr-defined]
 
 
+class DecayOptions(TypedDict, total=False):
+    """The keyword arguments of `layer_decay_param_groups`."""
+
+    layer_ids: LayerIds | None
+    final_norm: str
+    min_scale: float
+    head: float
+    style: str
+    no_weight_decay: bool
+    num_layers: int | str
+
+
 def layer_decay_param_groups(
-    model: nn.Module,
-    lr: float,
-    weight_decay: float,
-    decay_rate: float,
-    *,
-    layer_ids: LayerIds | None = None,
-    final_norm: str = "head",
-    min_scale: float = 0.0,
-    head: float = 1.0,
-    style: str = "torch",
-    no_weight_decay: bool = True,
-    num_layers: int | str = "auto",
+    model: nn.Module, lr: float, weight_decay: float, decay_rate: float, **options: Unpack[DecayOptions]
 ) -> list[dict[str, Any]]:
     """Parameter groups whose learning rate falls by `decay_rate` from layer to layer, from the head down.
 
@@ -76,6 +78,7 @@ def layer_decay_param_groups(
         lr: learning rate of the head.
         weight_decay: of all but biases and one-dimensional parameters.
         decay_rate: rate of a layer over that of the next one.
+        **options: any of the following.
         layer_ids: your own depths: parameter name -> id from 0, None for the head.
         final_norm: whether the norm after the last block learns like the `'head'` or like the `'last_block'` (timm).
         min_scale: no layer's scale falls below it.
@@ -86,7 +89,11 @@ def layer_decay_param_groups(
             `no_weight_decay_keywords()`.
         num_layers: layers below the head, or `'auto'`.
 
+    Returns:
+        One group per depth and kind of decay, with `params`, `name`, `lr` and `weight_decay`.
+
     Raises:
+        TypeError: an option is unknown.
         ValueError: no scheme fits the names (they are listed), or a rate is not a finite number of at least 0.
 
     Example:
@@ -99,28 +106,54 @@ def layer_decay_param_groups(
         >>> [(group["name"], group["lr"]) for group in groups]
         [('layer_1_decay', 0.25), ('layer_2_decay', 0.5), ('layer_3_decay', 1.0)]
     """
-    check_rates({"lr": lr, "weight_decay": weight_decay}, "layer_decay_param_groups")
+    check_rates({"lr": lr, "weight_decay": weight_decay, "decay_rate": decay_rate}, "layer_decay_param_groups")
+    _check_options(options)
     model = unwrapped(model)
     check_model(model)
-    number = None if num_layers == "auto" else int(num_layers)
-    if layer_ids is not None:
-        depths = from_function([name for name, _ in model.named_parameters()], layer_ids, number)
-    else:
-        depths = read_depths(model, number, final_norm=final_norm)
-    spared = set(_spared(model)) if no_weight_decay else set()
+    depths = _depths(model, options)
+    spared = set(_spared(model)) if options.get("no_weight_decay", True) else set()
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
     groups = layer_groups(
-        trainable, depths, lr, weight_decay, decay_rate, lambda n, p: undecayed(n, p) or n in spared, min_scale
+        trainable,
+        depths,
+        lr,
+        weight_decay,
+        decay_rate,
+        lambda name, parameter: undecayed(name, parameter) or name in spared,
+        options.get("min_scale", 0.0),
     )
     for group in groups:
-        if group["name"].startswith(f"layer_{depths.last}_"):
-            group["lr"], group["lr_scale"] = group["lr"] * head, group["lr_scale"] * head
-        del group["param_names"], group["group_name"]
-        if style == "timm":
-            group["lr"] = lr
-        else:
-            del group["lr_scale"]
+        _finish(group, depths, options.get("head", 1.0), lr if options.get("style") == "timm" else None)
     return groups
+
+
+def _depths(model: nn.Module, options: DecayOptions) -> Depths:
+    given = options.get("num_layers", "auto")
+    number = None if given == "auto" else int(given)
+    function = options.get("layer_ids")
+    if function is not None:
+        return from_function([name for name, _ in model.named_parameters()], function, number)
+    return read_depths(model, number, final_norm=options.get("final_norm", "head"))
+
+
+def _finish(group: dict[str, Any], depths: Depths, head: float, base: float | None) -> None:
+    """Scale the head; keep `lr_scale` for timm (`base` is the rate then), or drop it."""
+    if group["name"].startswith(f"layer_{depths.last}_"):
+        group["lr"], group["lr_scale"] = group["lr"] * head, group["lr_scale"] * head
+    del group["param_names"], group["group_name"]
+    if base is None:
+        del group["lr_scale"]
+    else:
+        group["lr"] = base
+
+
+def _check_options(options: DecayOptions) -> None:
+    for key in options:
+        if key not in DecayOptions.__annotations__:
+            raise TypeError(unknown_key(key, DecayOptions.__annotations__, "an argument of layer_decay_param_groups"))
+    for key, choices in (("style", ("torch", "timm")), ("final_norm", ("head", "last_block"))):
+        if options.get(key, choices[0]) not in choices:
+            raise ValueError(f"{key}={options.get(key)!r}: choose {choices[0]!r} or {choices[1]!r}")
 
 
 def _spared(model: nn.Module) -> Iterable[str]:
