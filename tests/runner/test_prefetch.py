@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from seg_runner import PixelData, SegDataSample
-from seg_runner.prefetch import Prefetch, tensors_in, to_device
+from seg_runner import PixelData, SegDataSample, TrainBatches
+from seg_runner.prefetch import Prefetch, prefetched, tensors_in, to_device
+from seg_runner.randomness import Randomness, seed_step
+from torch.utils.data import DataLoader
 
 
 class Stream:
@@ -105,3 +107,56 @@ def test_batches_arrive_on_the_device_without_a_wait() -> None:
     sums = [next(batches)["x"].sum() for _ in range(5)]
     torch.cuda.set_sync_debug_mode("default")
     assert [int(value) >> 20 for value in sums] == [1, 2, 3, 4, 5]
+
+
+def steps(batches: Any, count: int) -> list[tuple[list[int], float]]:
+    """What a training step sees: its batch, and a random number drawn in it."""
+    return [(next(batches).tolist(), float(torch.rand(()))) for _ in range(count)]
+
+
+def train_batches() -> TrainBatches:
+    return TrainBatches(DataLoader(torch.arange(10), batch_size=3, shuffle=True), Randomness(seed=5))
+
+
+def with_prefetch() -> Prefetch:
+    return Prefetch(train_batches(), "cpu", ahead=True, seed=lambda step: seed_step(Randomness(seed=5), step))
+
+
+def test_a_run_is_the_same_with_and_without_it() -> None:
+    assert steps(with_prefetch(), 11) == steps(train_batches(), 11)
+
+
+def test_a_resumed_run_is_the_same_as_well() -> None:
+    whole, first = steps(train_batches(), 11), with_prefetch()
+    steps(first, 6)
+    saved = first.state_dict(6)
+    for other in (with_prefetch(), train_batches()):
+        other.load_state_dict(saved)
+        assert steps(other, 5) == whole[6:]
+    other = with_prefetch()
+    steps(other, 2)
+    other.seek(6)
+    assert steps(other, 5) == whole[6:]
+
+
+def test_another_seed_holds_from_the_next_batch_on() -> None:
+    one, other = with_prefetch(), train_batches()
+    for batches in (one, other):
+        next(batches)
+        batches.follow(6)
+    assert [next(one).tolist() for _ in range(4)] == [next(other).tolist() for _ in range(4)]
+
+
+def test_only_accelerators_are_fed_ahead() -> None:
+    batches = train_batches()
+    assert prefetched(batches, "cpu", Randomness(seed=5)) is batches
+    assert prefetched(batches, "cuda", Randomness(seed=5, stream="mmengine")) is batches
+
+
+def test_the_samples_of_the_latest_batch_are_not_mixed_up() -> None:
+    batches = with_prefetch()
+    next(batches)
+    assert batches.last_samples() == []
+    plain = Prefetch(train_batches(), "cpu", ahead=False)
+    next(plain)
+    assert len(plain.last_samples()) == 3

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-__all__ = ["Prefetch", "to_device"]
+from seg_runner.randomness import seed_step
+
+__all__ = ["Prefetch", "prefetched", "to_device"]
+
+
+def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
+    """The training batches of a run, prefetched where that helps and changes nothing; else as they are.
+
+    That is on CUDA, and with `stream='sample'`: the reference's stream draws numbers in the order of reading.
+    """
+    if torch.device(device).type != "cuda" or not randomness.by_sample:
+        return batches
+    return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -35,18 +47,27 @@ class Prefetch:
 
     One batch is read ahead and copied on a stream of its own, so that the copy overlaps with the computation; the
     copy is asynchronous where the loader pins memory. Nothing is read ahead over the end of a pass, so that what
-    hooks do between passes (a sampler's `set_epoch`) comes in time.
+    hooks do between passes (a sampler's `set_epoch`) comes in time. Random numbers of the step are those that it has
+    without prefetch.
 
     Args:
         batches: a stream with `seek` and `close` and, where passes have an end, `batches_per_pass`.
         device: where the batches go.
         ahead: whether to read ahead; by default only for accelerators.
+        seed: called with the number of the step to come, where something may have been read ahead of it.
     """
 
-    def __init__(self, batches: Any, device: torch.device | str, ahead: bool | None = None) -> None:
+    def __init__(
+        self,
+        batches: Any,
+        device: torch.device | str,
+        ahead: bool | None = None,
+        seed: Callable[[int], None] | None = None,
+    ) -> None:
         self.batches = batches
         self.device = torch.device(device)
         self.ahead = self.device.type == "cuda" if ahead is None else ahead
+        self._seed = seed
         self._stream: Any = None
         if self.device.type == "cuda":
             self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
@@ -62,10 +83,9 @@ class Prefetch:
         self._given += 1
         length = getattr(self.batches, "batches_per_pass", None)
         if self.ahead and not (length and self._given % length == 0):
-            try:
-                self._next.append(self._fetch())
-            except StopIteration:
-                self.ahead = False
+            self._read_ahead()
+        if self.ahead and self._seed is not None:
+            self._seed(self._given - 1)
         return batch
 
     def seek(self, iteration: int) -> None:
@@ -73,6 +93,28 @@ class Prefetch:
         self._next.clear()
         self._given = iteration
         self.batches.seek(iteration)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Go to a saved position."""
+        self._next.clear()
+        self._given = int(state_dict["iteration"])
+        return self.batches.load_state_dict(state_dict)
+
+    def restart(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, with a fresh pass over the data."""
+        self._next.clear()
+        self._given = int(state_dict.get("iteration", 0))
+        self.batches.restart(state_dict)
+
+    def follow(self, seed: int) -> None:
+        """Take another seed; what was read ahead is read again."""
+        if self._next:
+            self.seek(self._given)
+        self.batches.follow(seed)
+
+    def last_samples(self, limit: int = 8) -> list[str]:
+        """The samples of the latest batch in words; nothing while another one was read after it."""
+        return [] if self._next else self.batches.last_samples(limit)
 
     def close(self) -> None:
         """Drop what was read ahead, and stop the workers."""
@@ -83,6 +125,12 @@ class Prefetch:
         if name == "batches":
             raise AttributeError(name)
         return getattr(self.batches, name)
+
+    def _read_ahead(self) -> None:
+        try:
+            self._next.append(self._fetch())
+        except StopIteration:
+            self.ahead = False
 
     def _fetch(self) -> Any:
         batch = next(self.batches)
