@@ -30,6 +30,7 @@ from seg_runner import DefaultSampler, InfiniteSampler, IoUMetric, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+POINTERS = ("last_ckpt", "keep_ckpt_ids")  # names of files, told once a file is whole: after it was written
 TIMES = ("time", "data_time", "eta", "memory")
 
 
@@ -123,7 +124,7 @@ def _wrapper(net: nn.Module, accumulate: int, amp: bool) -> Any:
     options: dict[str, Any] = {"accumulative_counts": accumulate, "clip_grad": {"max_norm": 1.0}}
     if amp:
         options["dtype"] = "bfloat16"
-    return kind(torch.optim.AdamW(net.parameters(), 1e-2), **options)
+    return kind(optimizer=torch.optim.AdamW(net.parameters(), 1e-2), **options)
 
 
 def _hooks(interval: int, epochs: bool) -> list[Any]:
@@ -208,10 +209,15 @@ def checkpoint_differences(one: Path, other: Path) -> list[str]:
         hub = tree["message_hub"]
         hub["log_scalars"] = {k: v for k, v in hub["log_scalars"].items() if k.split("/")[-1] not in TIMES}
         hub["runtime_info"] = {
-            k: v for k, v in hub["runtime_info"].items() if k not in ("eta", "cfg", "experiment_name")
+            k: v
+            for k, v in hub["runtime_info"].items()
+            if k not in ("eta", "cfg", "experiment_name", "pause", *POINTERS)
         }
         hub.pop("resumed_keys", None)
         tree.pop("visualizer", None)
+        tree["hooks"]["CheckpointHook"].pop(
+            "kept", None
+        )  # files there at that moment: later when saved beside training
     return differences(*trees)
 
 
