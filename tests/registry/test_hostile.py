@@ -10,7 +10,13 @@ import pytest
 from seg_registry import Config, ConfigError, ConfigFileError, ConfigSyntaxError, LimitError
 
 FOLDER = Path(__file__).parent / "hostile"
-BASES = {"plain_a.yaml.json", "plain_b.json", "ruff.toml"}
+BASES = {
+    "plain_a.yaml.json",
+    "plain_b.json",
+    "plain_empty.json",
+    "ruff.toml",
+    *(f"bases_doubling_{i}.json" for i in range(4, 13)),
+}
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name not in BASES)
 
 

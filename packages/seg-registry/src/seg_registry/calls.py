@@ -61,7 +61,7 @@ def _sum(budget: Budget, values: Any, start: Any = 0) -> Any:
 
 
 def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(budget: Budget, *values: Any, **options: Any) -> Any:
+    def call(budget: Budget, /, *values: Any, **options: Any) -> Any:
         _only(options, "default")
         for each in values:
             budget.spend_on(each)
@@ -120,7 +120,7 @@ def _reversed(budget: Budget, values: Any) -> list[Any]:
     return items_of(values, budget)[::-1]
 
 
-def _dict(budget: Budget, *args: Any, **kwargs: Any) -> Draft:
+def _dict(budget: Budget, /, *args: Any, **kwargs: Any) -> Draft:
     if len(args) > 1:
         raise TypeError(f"dict expected at most 1 argument, got {len(args)}")
     result = Draft()
@@ -162,7 +162,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _update(budget: Budget, table: Any, *args: Any, **kwargs: Any) -> None:
+def _update(budget: Budget, table: Any, /, *args: Any, **kwargs: Any) -> None:
     """Values of a base are updated key by key, as a ConfigDict is; dicts made in the file as plain dicts are."""
     if isinstance(table, ConfigDict):
         for each in (*args, kwargs):
@@ -197,7 +197,7 @@ def _join(budget: Budget, glue: str, values: Iterable[Any]) -> str:
     return glue.join(parts)
 
 
-def _format(budget: Budget, pattern: str, *args: Any, **kwargs: Any) -> str:
+def _format(budget: Budget, pattern: str, /, *args: Any, **kwargs: Any) -> str:
     size = len(pattern)
     values = [text(each, budget) for each in (*args, *kwargs.values())]
     longest = max((len(each) for each in values), default=0)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.config_dict import ConfigDict
 from seg_registry.draft import is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, ConfigWarning
 from seg_registry.load import Loader
@@ -75,11 +75,11 @@ class Config:
         Errors are `ConfigError`s with `file:line`.
         """
         loader = Loader(predefined=use_predefined_variables, environment=use_environment_variables, trusted=trusted)
-        return cls._loaded(loader, os.fspath(filename))
+        return cls._loaded(loader, os.fsdecode(filename))
 
     @classmethod
     def _loaded(cls, loader: Loader, filename: str) -> Config:
-        values = thaw(loader.load(os.path.abspath(filename)))
+        values = loader.thawed(loader.load(os.path.abspath(filename)))
         for file, line, note in loader.notes:
             warnings.warn(f"{file}:{line}: {note}", ConfigWarning, stacklevel=3)
         _tell_deprecated(values)
@@ -95,7 +95,7 @@ class Config:
         0.2
         """
         loader = Loader(trusted=trusted, keep=False)
-        values = thaw(loader.load_text(text, os.path.join(os.getcwd(), f"<string>{suffix}")))
+        values = loader.thawed(loader.load_text(text, os.path.join(os.getcwd(), f"<string>{suffix}")))
         self = cls.__new__(cls)
         self._fill(values, loader.texts, None, loader.variables)
         return self

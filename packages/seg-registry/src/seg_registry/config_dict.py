@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from seg_registry.draft import Dotted, Draft
-from seg_registry.errors import ConfigKeyError
+from seg_registry.draft import MAX_DEPTH, Dotted, Draft
+from seg_registry.errors import ConfigKeyError, LimitError
 from seg_registry.merge import merged
 from seg_registry.origins import NO_MARKS, Chain, chain_of
 from seg_registry.suggest import did_you_mean
@@ -33,7 +33,7 @@ class ConfigDict(dict[Any, Any]):
     _marks_: dict[Any, Any]
     _path_: str
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         source = args[0] if args and is_table(args[0]) else None
         _set_marks(self, NO_MARKS if source is None else source._marks_)
@@ -86,7 +86,7 @@ class ConfigDict(dict[Any, Any]):
             _assign(self, key, default)
         return dict.__getitem__(self, key)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, /, *args: Any, **kwargs: Any) -> None:
         """Take over keys; a dict over a dict is updated key by key, everything else is replaced."""
         other = args[0] if args and is_table(args[0]) and not kwargs else dict(*args, **kwargs)
         for key, value in other.items():
@@ -175,26 +175,30 @@ def _rebuild(items: Any, marks: dict[Any, Any], file: str, path: str) -> ConfigD
     return result
 
 
-def thaw(table: Any, path: str = "") -> ConfigDict:
+def thaw(table: Any, path: str = "", depth: int = 0) -> ConfigDict:
     """A dict with marks as a ConfigDict of its own: every dict, list and tuple inside is copied, marks are shared."""
     result = _rebuild(table, getattr(table, "_marks_", NO_MARKS), getattr(table, "_file_", ""), path)
     prefix = path and path + "."
     for key, value in table.items():
         if type(value) in BOXES:
-            dict.__setitem__(result, key, wrap(value, f"{prefix}{key}"))
+            dict.__setitem__(result, key, wrap(value, f"{prefix}{key}", depth + 1))
     return result
 
 
-def wrap(value: Any, path: Any = "") -> Any:
+def wrap(value: Any, path: Any = "", depth: int = 0) -> Any:
     """A value with plain dicts turned into ConfigDicts and lists and tuples copied, all the way down."""
     kind = type(value)
+    if depth > MAX_DEPTH:
+        raise LimitError(f"values are nested more than {MAX_DEPTH} deep at '{str(path)[:60]}...'")
+    depth += 1
     if kind is list:
-        return [wrap(each, f"{path}.{i}") if type(each) in BOXES else each for i, each in enumerate(value)]
+        return [wrap(each, f"{path}.{i}", depth) if type(each) in BOXES else each for i, each in enumerate(value)]
     if kind is tuple:
-        return tuple([wrap(each, f"{path}.{i}") if type(each) in BOXES else each for i, each in enumerate(value)])
+        items = [wrap(each, f"{path}.{i}", depth) if type(each) in BOXES else each for i, each in enumerate(value)]
+        return tuple(items)
     if kind is Dotted:
         return str(value)
-    return thaw(value, str(path)) if kind in BOXES else value
+    return thaw(value, str(path), depth - 1) if kind in BOXES else value
 
 
 def plain(value: Any) -> Any:

@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from seg_registry.bases import checked
-from seg_registry.draft import Draft
+from seg_registry.draft import MAX_DEPTH, Draft
 from seg_registry.errors import ConfigError, ConfigSyntaxError, ConfigTypeError, LimitError
-from seg_registry.limits import MAX_DEPTH, Budget
+from seg_registry.limits import Budget
 
 __all__ = ["load_data", "yaml_module"]
 
+_MAX_YAML = 64 * 1024  # PyYAML takes about a second for 100 KiB
 _UNITS = 100_000  # values in a data file, aliases counted as what they stand for
 
 
@@ -37,8 +38,12 @@ def _read_json(text: str, path: str) -> Any:
     """Parsed with the standard reader; a second, textual walk finds the line of each key."""
     from json import loads
 
-    value = loads(text)
+    value = loads(text, object_pairs_hook=_Pairs)
     return _marked(value, path, _KeyLines(text))
+
+
+class _Pairs(list[Any]):
+    """The keys and values of a JSON object, doubled keys too, so that lines can be counted off."""
 
 
 class _KeyLines:
@@ -63,9 +68,9 @@ class _KeyLines:
 
 
 def _marked(value: Any, path: str, lines: _KeyLines) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, _Pairs):
         pairs, marks = {}, {}
-        for key, each in value.items():
+        for key, each in value:
             marks[key] = lines.next()
             pairs[key] = _marked(each, path, lines)
         return Draft(pairs, file=path, marks=marks)
@@ -83,6 +88,10 @@ def yaml_module() -> Any:
 
 def _read_yaml(text: str, path: str) -> Any:
     yaml = yaml_module()
+    if len(text) > _MAX_YAML:
+        raise LimitError(
+            f"{len(text):,} characters of YAML; at most {_MAX_YAML:,} are read (.json and .py may be larger)"
+        )
     _check_brackets(text)
     loader = yaml.SafeLoader(text)
     try:
@@ -150,12 +159,22 @@ def _table_from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: i
 def _read_toml(text: str, path: str) -> Any:
     import tomllib
 
+    _check_dots(text)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         raise ConfigSyntaxError(str(error), file=path, line=int(found[1]) if found else 1) from error
     return _placed(values, path, _toml_lines(text), ())
+
+
+def _check_dots(text: str) -> None:
+    """The reader takes quadratic memory over a key of many parts, so they are counted first."""
+    parts = 0
+    for piece in text.split("."):
+        parts = parts + 1 if re.fullmatch(r"""[\w"'-]+""", piece.strip(" \t")) else 0
+        if parts > MAX_DEPTH:
+            raise LimitError(f"a key of more than {MAX_DEPTH} parts")
 
 
 def _placed(value: Any, path: str, lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> Any:
@@ -180,16 +199,16 @@ def _toml_lines(text: str) -> dict[tuple[Any, ...], int]:
     table: tuple[Any, ...] = ()
     counts: dict[tuple[Any, ...], int] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", line)
-        key = re.match(r"""\s*([\w.\-"' ]+?)\s*=""", line)
-        if header and not key:
-            table = _parts(header[2])
-            if header[1] == "[[":
+        text_of_key, equals, _ = line.partition("=")
+        stripped = line.strip()
+        if stripped.startswith("[") and "]" in stripped:
+            table = _parts(stripped.strip("[").partition("]")[0])
+            if stripped.startswith("[["):
                 counts[table] = counts.get(table, -1) + 1
                 table = (*table, counts[table])
             lines.setdefault(table, number)
-        elif key:
-            lines.setdefault((*table, *_parts(key[1])), number)
+        elif equals and re.fullmatch(r"""[\w.\-"' \t]+""", text_of_key):
+            lines.setdefault((*table, *_parts(text_of_key)), number)
     return lines
 
 

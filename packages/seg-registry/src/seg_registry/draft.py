@@ -6,9 +6,10 @@ from typing import Any
 
 from seg_registry.origins import NO_MARKS
 
-__all__ = ["MISSING", "Dotted", "Draft", "is_index"]
+__all__ = ["MAX_DEPTH", "MISSING", "Dotted", "Draft", "is_index"]
 
 MISSING: Any = object()
+MAX_DEPTH = 100  # of values within values
 
 
 class Draft(dict[Any, Any]):

@@ -95,10 +95,15 @@ def _scalar(value: Any, path: str) -> str:
     if isinstance(value, float):
         return repr(float(value)) if math.isfinite(value) else f"float('{float(value)}')"
     if isinstance(value, int | bytes | range):
-        return repr(value if isinstance(value, bytes | range) else int(value))
+        return _whole(int(value)) if isinstance(value, int) else repr(value)
     if isinstance(value, complex) and math.isfinite(value.real) and math.isfinite(value.imag):
         return _complex(value)
     return _string(dotted_name(value, path))
+
+
+def _whole(value: int) -> str:
+    """Decimal, or hexadecimal where Python refuses to print so many decimal digits."""
+    return repr(value) if value.bit_length() <= 10_000 else hex(value)
 
 
 def _complex(value: complex) -> str:

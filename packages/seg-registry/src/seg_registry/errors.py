@@ -18,6 +18,9 @@ __all__ = [
 ]
 
 
+_LONGEST = 2000  # characters of a message, which may show values of the config
+
+
 class ConfigWarning(UserWarning):
     """Something in a config that loads, but probably does not mean what was wanted."""
 
@@ -32,7 +35,9 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str, *, file: str | None = None, line: int | None = None) -> None:
-        self.message = message
+        self.message = (
+            message if len(message) <= _LONGEST else f"{message[:_LONGEST]} ... ({len(message):,} characters)"
+        )
         self.file = file
         self.line = line
         super().__init__(str(self))

@@ -27,7 +27,7 @@ _ABSENT: Any = object()
 def parse(source: str, file: str) -> ast.Module:
     """The syntax tree of a config file; whatever the parser raises becomes an error of ours."""
     try:
-        return ast.parse(source)
+        return ast.parse(source, file)
     except SyntaxError as error:
         raise ConfigSyntaxError(error.msg or "invalid syntax", file=file, line=error.lineno or 1) from error
     except (RecursionError, MemoryError) as error:

@@ -10,7 +10,6 @@ from seg_registry.config_dict import wrap
 from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.handlers import CONTAINERS, HANDLERS, Handler, kind_name, live, read_attribute, read_item, refuse
-from seg_registry.limits import whole
 from seg_registry.loops import dict_comprehension, list_of, set_comprehension
 from seg_registry.operators import UNARY, binary, compare
 
@@ -26,7 +25,7 @@ def _constant(ev: Evaluator, node: ast.Constant) -> Any:
     value = node.value
     if ev.placeholders and type(value) is str:
         return ev.filled(value)
-    return whole(value) if type(value) is int else value
+    return value
 
 
 def _name(ev: Evaluator, node: ast.Name) -> Any:

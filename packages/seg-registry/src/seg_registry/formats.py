@@ -6,7 +6,7 @@ from typing import Any
 
 from seg_registry.config_dict import plain
 from seg_registry.dump import dotted_name, python_text
-from seg_registry.errors import ConfigError
+from seg_registry.errors import ConfigError, ConfigTypeError
 
 __all__ = ["write_text"]
 
@@ -16,7 +16,10 @@ def write_text(table: dict[Any, Any], suffix: str) -> str:
     if suffix == ".json":
         import json
 
-        return json.dumps(plain(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
+        try:
+            return json.dumps(plain(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
+        except (TypeError, ValueError) as error:  # such as a tuple as a key
+            raise ConfigTypeError(f"cannot be written as JSON: {error}") from error
     if suffix in (".yaml", ".yml"):
         return _yaml_text(table)
     if suffix == ".toml":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from seg_registry.draft import MAX_DEPTH
 from seg_registry.errors import LimitError
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Budget"]
 
 MAX_BYTES = 256 * 1024  # of a config file: parsing needs up to 1,000 times as much memory
-MAX_DEPTH = 100  # of values within values
 MAX_UNITS = 500_000  # of work for a file: a unit is one small step, or 16 characters
 MAX_TEXT = 200_000  # characters of a string made by an operation
 MAX_BITS = 10_000  # of an integer made by an operation: 3,010 digits, so that every one can be printed

@@ -9,14 +9,16 @@ from typing import Any
 from seg_registry.bases import base_of_module, paths, scope_of
 from seg_registry.config_dict import ConfigDict, thaw
 from seg_registry.draft import Dotted, Draft
-from seg_registry.errors import ConfigError, ConfigFileError
+from seg_registry.errors import ConfigError, ConfigFileError, LimitError
 from seg_registry.evaluate import Evaluator, parse
+from seg_registry.limits import MAX_BYTES
 from seg_registry.merge import merged, union
 from seg_registry.sources import Shelf, decoded, read
 from seg_registry.templates import Templates
 
 __all__ = ["Loaded", "Loader"]
 
+MAX_FILES = 1000  # of a chain of bases; every mention counts
 _SHELF = Shelf()
 
 
@@ -33,6 +35,22 @@ class Loaded:
         self.notes: list[tuple[int, str]] = []
         self.imported: dict[str, Dotted] = {}
         self.variables: dict[str, str] = {}
+
+
+class _Shared:
+    """What all loaders of one chain share: the files being loaded, and how much was read."""
+
+    def __init__(self) -> None:
+        self.above: dict[tuple[int, int], str] = {}
+        self.files = 0
+        self.size = 0
+
+    def count(self, path: str, data: bytes) -> None:
+        """Refuse a chain that names files again and again."""
+        self.files += 1
+        self.size += len(data)
+        if self.files > MAX_FILES or self.size > 32 * MAX_BYTES:
+            raise LimitError(f"the chain of bases reads more than {MAX_FILES} files", file=path, line=1)
 
 
 class Loader:
@@ -54,28 +72,35 @@ class Loader:
         self.texts: list[tuple[str, bytes]] = []
         self.notes: list[tuple[str, int, str]] = []
         self.variables: dict[str, str] = {}
-        self._above: dict[tuple[int, int], str] = {}
+        self._shared = _Shared()
         self._imports: dict[str, dict[str, Dotted]] = {}
 
     def load(self, path: str, asked_by: tuple[str, int] | None = None) -> Draft:
         """The merged values of a file and its bases."""
         file, line = asked_by or (None, None)
         data, identity = read(path, file, line)
-        if identity in self._above:
-            above = list(self._above)
-            circle = [self._above[each] for each in above[above.index(identity) :]]
+        if identity in self._shared.above:
+            above = list(self._shared.above)
+            circle = [self._shared.above[each] for each in above[above.index(identity) :]]
             raise ConfigError(f"the bases form a circle: {' -> '.join([*circle, path])}", file=file, line=line)
-        self._above[identity] = path
+        self._shared.above[identity] = path
         try:
             return self._over_bases(path, self._evaluated(path, data))
         except RecursionError as error:
             raise ConfigError("too many bases on top of one another", file=path, line=1) from error
         finally:
-            del self._above[identity]
+            del self._shared.above[identity]
+
+    def thawed(self, table: Draft) -> ConfigDict:
+        """What was loaded, as a ConfigDict that is the caller's own."""
+        try:
+            return thaw(table)
+        except LimitError as error:
+            raise LimitError(error.message, file=table._file_, line=1) from error
 
     def load_text(self, text: str, path: str) -> Draft:
         """The merged values of a text, as if it lay at `path`."""
-        data = text.encode()
+        data = text.encode(errors="surrogatepass")
         try:
             return self._over_bases(path, self._evaluated(path, data))
         except RecursionError as error:
@@ -101,6 +126,7 @@ class Loader:
 
     def _evaluated(self, path: str, data: bytes) -> Loaded:
         self.texts.append((path, data))
+        self._shared.count(path, data)
         key = (path, self.origins)
         kept: Loaded | None = _SHELF.get(key, data) if self.keep else None
         if kept is not None:
@@ -167,7 +193,7 @@ class Loader:
         def include(base_path: str, line: int) -> Draft:
             included.append(base_path)
             inner = Loader(**self.options, trusted=self.trusted, origins=self.origins, keep=False)
-            inner._above = self._above
+            inner._above = self._shared.above
             found, imported = inner.load_names(base_path, (path, line))
             self.texts += inner.texts
             self.notes += inner.notes
@@ -185,7 +211,12 @@ class Loader:
         ev = Evaluator(
             path, base=self._base_value(path, loaded.entries, 1), placeholders=placeholders, origins=self.origins
         )
-        loaded.own = _filled(loaded.own, ev)
+        try:
+            loaded.own = _filled(loaded.own, ev)
+        except ConfigError as error:
+            raise type(error)(error.message, file=error.file or path, line=error.line) from error
+        except (LookupError, TypeError, NameError) as error:
+            raise ConfigError(f"{type(error).__name__}: {error}", file=path, line=1) from error
         if ev.base_value is not None:
             _merged_already(loaded, ev.base_value)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 __all__ = ["did_you_mean", "edit_distance", "nearest"]
+
+_LONGEST = 100  # characters of a name that is compared: comparing takes quadratic time
+_MOST = 5000  # names that are compared
 
 
 def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:
@@ -15,8 +19,9 @@ def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:
     """
     from difflib import get_close_matches
 
-    by_lower = {str(each).lower(): str(each) for each in known}
-    return [by_lower[low] for low in get_close_matches(str(name).lower(), by_lower, count, 0.6)]
+    short = [text for text in map(str, islice(known, _MOST)) if len(text) <= _LONGEST]
+    by_lower = {text.lower(): text for text in short}
+    return [by_lower[low] for low in get_close_matches(str(name)[:_LONGEST].lower(), by_lower, count, 0.6)]
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
@@ -25,7 +30,7 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     near = nearest(name, names)
     if near:
         return f"did you mean {' or '.join(repr(each) for each in near)}?"
-    shown = ", ".join(sorted(names)[:12])
+    shown = ", ".join(each[:_LONGEST] for each in sorted(names)[:12])
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return f"known: {shown}{more}" if names else ""
 
@@ -36,7 +41,7 @@ def edit_distance(one: str, other: str, limit: int = 3) -> int:
     >>> edit_distance("optim_wraper", "optim_wrapper")
     1
     """
-    if abs(len(one) - len(other)) >= limit:
+    if abs(len(one) - len(other)) >= limit or len(one) > _LONGEST:
         return limit
     row = list(range(len(other) + 1))
     for i, left in enumerate(one, 1):

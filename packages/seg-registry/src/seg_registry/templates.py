@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 
-from seg_registry.errors import ConfigKeyError
+from seg_registry.errors import ConfigKeyError, LimitError
 
 __all__ = ["Templates"]
 
 _FILE = re.compile(r"\{\{\s*(fileDirname|fileBasenameNoExtension|fileBasename|fileExtname)\s*\}\}")
-_ENV = re.compile(r"""\{\{\s*(['"]?)\$(\w+)\s*:\s*([^\s]*?)\1\s*\}\}""")
+_ENV = re.compile(r"""\{\{\s*(['"]?)\$(\w+)\s*:\s*([^\s]{0,500}?)\1\s*\}\}""")
 _BASE = re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}")
 
 
@@ -58,6 +58,8 @@ class Templates:
         return value
 
     def _of_base(self, match: re.Match[str], text: str, quote: bool) -> str:
+        if len(self.placeholders) >= 200:
+            raise LimitError("more than 200 {{_base_...}} templates", file=self.path, line=1)
         name = f"__seg_base_{len(self.placeholders)}__"
         self.placeholders[name] = match[1]
         return f'"{name}"' if quote and _stands_alone(text, match.start()) else name

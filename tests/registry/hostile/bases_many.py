@@ -1,0 +1,1 @@
+_base_ = ['plain_empty.json'] * 100000

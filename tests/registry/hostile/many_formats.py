@@ -1,0 +1,1 @@
+x = ['{:999}'.format(i) for i in range(100000)]

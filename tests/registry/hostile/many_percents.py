@@ -1,0 +1,1 @@
+x = ['%999d' % i for i in range(100000)]

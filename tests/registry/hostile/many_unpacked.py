@@ -1,0 +1,3 @@
+x = dict(a=1)
+for i in range(100000):
+    x = {**x, **x, 'b': x}

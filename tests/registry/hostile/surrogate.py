@@ -1,0 +1,2 @@
+x = '\ud800'
+y = undefined_here
