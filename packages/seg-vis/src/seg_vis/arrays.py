@@ -104,7 +104,7 @@ def to_rgb(
         >>> to_rgb(np.zeros((4, 5, 12), np.uint16), bands=(7, 3, 2)).shape
         (4, 5, 3)
     """
-    if is_plain(image) and order == "rgb" and bands is stretch is layout is None:
+    if is_plain(image) and order == "rgb" and (bands, stretch, layout) == (None, None, None):
         return np.ascontiguousarray(image)
     array = to_numpy(image, "image")
     if array.size == 0:

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = one_line  # type: ignore[assignment]
+        warnings.showwarning = one_line
         try:
             check_alpha(options.alpha)
             get_palette(options.palette, 1)
