@@ -164,6 +164,7 @@ def start_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         handle = os.open(Path(args[0]).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        sys.stdout = sys.stderr = open(handle, "w", buffering=1, closefd=False)  # noqa: SIM115
         function(*args, **kwargs)
         code = 0
     except SystemExit as leaving:

@@ -108,6 +108,6 @@ def test_an_exception_saves_what_is_resumed_only_when_asked_for(tmp_path):
 
 def test_handlers_are_those_of_before(tmp_path):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
-    make_runner(tmp_path / "run", total=2).train()
+    make_runner(tmp_path / "run", total=4).train()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
     torch.set_num_threads(1)

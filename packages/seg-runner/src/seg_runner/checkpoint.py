@@ -166,7 +166,7 @@ def _check_space(folder: Path, expected: int) -> None:
         state = os.statvfs(folder)
         free = state.f_bavail * state.f_frsize
         if state.f_blocks and free < expected:
-            raise OSError(errno.ENOSPC, f"{free / 2**20:.0f} MB are free, {expected / 2**20:.0f} MB are needed")
+            raise OSError(errno.ENOSPC, f"{free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed")
 
 
 def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:

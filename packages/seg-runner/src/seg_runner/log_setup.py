@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["close_log", "library_log", "make_log_dir", "make_logger"]
@@ -24,6 +24,23 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
     def stream(self) -> object:
         """The current standard output."""
         return sys.stdout
+
+
+class _File(logging.FileHandler):
+    """The log file. A disk that fills costs lines of the log, not the run; it is said once."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say it, the first time."""
+        if not self._told:
+            self._told = True
+            print(f"the log file cannot be written: {sys.exc_info()[1]}; training goes on", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close, whatever happens to the last lines."""
+        with suppress(OSError):
+            super().close()
 
 
 class _Lines(logging.Formatter):
@@ -101,7 +118,7 @@ def make_logger(
     console.setLevel(level.upper() if rank == 0 else "ERROR")
     logger.addHandler(console)
     if log_file is not None:
-        file = logging.FileHandler(log_file, "a", encoding="utf-8", delay=True)
+        file = _File(log_file, "a", encoding="utf-8", delay=True)
         file.setFormatter(_Lines("%Y/%m/%d %H:%M:%S", colour=False))
         logger.addHandler(file)
     return logger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -78,17 +79,26 @@ class PlainVisualizer:
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
-        if not self._made:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._made = True
         line = (json.dumps({**scalar_dict, "step": step}, default=_plain) + "\n").encode()
-        for name in {"scalars.json", file_path or "scalars.json"}:
-            file = os.open(f"{self._folder}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(file, line)
-            os.close(file)
+        try:
+            if not self._made:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._made = True
+            for name in {"scalars.json", file_path or "scalars.json"}:
+                _append(f"{self._folder}/{name}", line)
+        except OSError as error:  # a full disk costs lines of the log, not the run
+            logging.getLogger("seg_runner").warning("scalars cannot be written: %s", error.strerror)
 
     def close(self) -> None:
         """Every line is already written."""
+
+
+def _append(path: str, line: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, line)
+    finally:
+        os.close(file)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -19,9 +20,9 @@ LOG = logging.getLogger("seg_runner")
 class CheckpointSaver:
     """Writes checkpoints one after the other.
 
-    With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory) and
-    returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or its
-    failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
+    With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory)
+    and returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or
+    its failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
 
     Args:
         async_save: Write beside training.
@@ -56,7 +57,7 @@ class CheckpointSaver:
         except CheckpointWriteError as error:
             self._failed(error)
         else:
-            _run(on_done)
+            self._done(on_done)
 
     def check(self) -> None:
         """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
@@ -74,7 +75,16 @@ class CheckpointSaver:
         elif flight.error is not None:
             raise flight.error
         else:
-            _run(flight.on_done)
+            self._done(flight.on_done)
+
+    def _done(self, on_done: Callable[[], None] | None) -> None:
+        """Tell that the file is there; pointers may then meet the same full disk."""
+        try:
+            if on_done is not None:
+                on_done()
+        except OSError as error:
+            text = f"the checkpoint is written, but what points to it is not: {error.strerror or error}"
+            self._failed(CheckpointWriteError(error.errno or errno.EIO, text))
 
     def _failed(self, error: CheckpointWriteError) -> None:
         if self.on_full == "stop":
@@ -97,8 +107,3 @@ class _Flight(threading.Thread):
         except BaseException as error:  # comes up in the main thread
             self.error = error
         self.payload = {}
-
-
-def _run(on_done: Callable[[], None] | None) -> None:
-    if on_done is not None:
-        on_done()
