@@ -1,0 +1,126 @@
+"""The README's blocks run, those for Lightning and Hugging Face where these are installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+README = "packages/seg-hooks/README.md"
+Blocks = Callable[[str], list[str]]
+
+
+def names() -> dict[str, Any]:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+    loader = [torch.randn(8, 4) for _ in range(30)]
+    return {
+        "net": net,
+        "optimizer": torch.optim.AdamW(net.parameters(), 1e-3),
+        "loader": loader,
+        "batch": loader[0],
+        "evaluate": lambda net: {"mIoU": float(net(loader[0]).detach().mean())},
+    }
+
+
+def test_the_quick_start_and_a_second_run_of_it(
+    python_blocks: Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = python_blocks(README)[0]
+    exec(code, names())
+    found = sorted(path.name for path in Path("out").glob("iter_*.pth"))
+    assert found == [f"iter_{count}.pth" for count in (1000, 200, 400, 600, 800)]
+    assert len(list(Path("out").glob("best_mIoU_iter_*.pth"))) == 1
+    again = names()
+    exec(code, again)
+    assert again["state"].iter == 1000
+
+
+def test_the_other_blocks(python_blocks: Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in python_blocks(README)[1:]:
+        exec(block, names())
+
+
+def other_blocks(root: Path) -> list[str]:
+    return re.findall(r"^```py\n(.*?)^```", (root / README).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def check(work_dir: Path, state: Any) -> None:
+    assert state.iter == 6
+    saved = torch.load(work_dir / "iter_6.pth", weights_only=True)
+    assert int(saved["ema_state_dict"]["steps"]) == 6
+    assert list(work_dir.glob("best_score_iter_*.pth"))
+    assert not any(hook._swapped for hook in state.hooks if hasattr(hook, "_swapped"))
+
+
+def hooks_of(scope: dict[str, Any]) -> list[Any]:
+    saving = scope["CheckpointHook"](2, by_epoch=False, save_best="score", rule="greater")
+    return [scope["EMAHook"](momentum=0.1), scope["LoggerHook"](2), saving]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning")
+    scope: dict[str, Any] = {}
+    exec(other_blocks(root)[0], scope)
+
+    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            return self.net(batch).square().mean()
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log("score", -self.net(batch).square().mean())
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
+    loader = torch.utils.data.DataLoader(torch.randn(12, 4), batch_size=4)
+    trainer.fit(Module(), loader, loader)
+    check(tmp_path / "out", callback.state)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_callback_for_hugging_face(root: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    scope: dict[str, Any] = {}
+    exec(other_blocks(root)[1], scope)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            logits = self.net(x)
+            return {"loss": (logits - labels).square().mean(), "logits": logits}
+
+    data = [{"x": torch.randn(4), "labels": torch.zeros(1)} for _ in range(12)]
+    options = {"eval_strategy": "steps", "eval_steps": 3, "save_strategy": "no", "report_to": [], "use_cpu": True}
+    arguments = transformers.TrainingArguments(
+        str(tmp_path / "hf"), max_steps=6, per_device_train_batch_size=4, disable_tqdm=True, **options
+    )
+    callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
+    trainer = transformers.Trainer(
+        Model(),
+        arguments,
+        train_dataset=data,
+        eval_dataset=data,
+        compute_metrics=lambda prediction: {"score": -float(abs(prediction.predictions).mean())},
+        callbacks=[callback],
+    )
+    trainer.train()
+    check(tmp_path / "out", callback.state)
