@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-__all__ = ["make_runner"]
+__all__ = ["make_runner", "train"]
 
 
 def make_runner(cfg: Any) -> Any:
@@ -13,3 +14,12 @@ def make_runner(cfg: Any) -> Any:
     from seg_runner import Runner
 
     return Runner.from_cfg(cfg, build=builder(cfg, allow_imports=True))
+
+
+def train(runner: Any, again: str) -> None:
+    """Train; where a signal stops it, say which command goes on."""
+    try:
+        runner.train()
+    except SystemExit:
+        print(f"go on with: {again}", file=sys.stderr)
+        raise

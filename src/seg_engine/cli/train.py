@@ -6,6 +6,7 @@ The same command starts a run or, with --resume, goes on. Ctrl-C saves first.
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from seg_engine.cli.options import add_run_options, load_config, use_amp
 
@@ -29,13 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train."""
-    from seg_engine.cli.runs import make_runner
+    from seg_engine.cli.runs import make_runner, train
 
     cfg = load_config(options)
     if options.amp:
         use_amp(cfg)
     if options.resume is not None:
         cfg.resume = options.resume
-    runner = make_runner(cfg)
-    runner.train()
+    train(make_runner(cfg), again=command(options, cfg.work_dir))
     return 0
+
+
+def command(options: argparse.Namespace, work_dir: str) -> str:
+    """The command line that goes on with this run."""
+    words = ["seg", "train", options.config, "--work-dir", work_dir, "--resume"]
+    words += ["--amp"] if options.amp else []
+    return shlex.join([*words, *(["--cfg-options", *options.cfg_options] if options.cfg_options else [])])

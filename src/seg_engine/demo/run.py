@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import time
 from importlib.resources import as_file, files
@@ -34,7 +35,7 @@ def run_demo(options: argparse.Namespace) -> int:
     from seg_registry import Config
 
     from seg_engine.cli.options import override
-    from seg_engine.cli.runs import make_runner
+    from seg_engine.cli.runs import make_runner, train
 
     start = time.monotonic()
     out = Path(options.out)
@@ -49,8 +50,9 @@ def run_demo(options: argparse.Namespace) -> int:
     print(f"Config: {path}", flush=True)
     share_cores(cfg)
     runner = make_runner(cfg)
-    runner.train()
-    print_summary(runner, facts(options, path, time.monotonic() - start))
+    train(runner, again=command(options))
+    found = {"config": path, "seconds": time.monotonic() - start, "resume": command(options)}
+    print_summary(runner, found)
     return 0
 
 
@@ -74,8 +76,8 @@ def write_configs(folder: Path) -> Path:
     return folder
 
 
-def facts(options: argparse.Namespace, config: Path, seconds: float) -> dict[str, Any]:
-    """What the summary says beyond what the runner knows."""
+def command(options: argparse.Namespace) -> str:
+    """The command line that goes on with this demo."""
     words = ["seg", "demo"]
     if options.out != "work_dirs/demo":
         words += ["--out", options.out]
@@ -83,4 +85,4 @@ def facts(options: argparse.Namespace, config: Path, seconds: float) -> dict[str
         words += ["--config", options.config]
     if options.short:
         words.append("--short")
-    return {"config": config, "seconds": seconds, "resume": " ".join([*words, "--resume"])}
+    return shlex.join([*words, "--resume", *(["--cfg-options", *options.cfg_options] if options.cfg_options else [])])

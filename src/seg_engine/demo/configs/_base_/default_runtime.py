@@ -4,7 +4,10 @@ env_cfg = dict(
 vis_backends = [
     dict(type="LocalVisBackend"),
     dict(type="TensorboardVisBackend"),
-    dict(type="WandbVisBackend", init_kwargs=dict(project="seg-engine-demo", mode="offline")),
+    dict(
+        type="WandbVisBackend",
+        init_kwargs=dict(project="seg-engine-demo", mode="offline", settings=dict(silent=True, console="off")),
+    ),
 ]
 visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer", alpha=0.6)
 log_processor = dict(by_epoch=False)
