@@ -329,3 +329,12 @@ def test_a_config_from_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "base.py").write_text("x = 1\n")
     assert Config.fromstring("_base_ = 'base.py'\ny = 2\n", ".py").to_dict() == {"x": 1, "y": 2}
     assert Config.fromstring('{"a": 1}', ".json").to_dict() == {"a": 1}
+
+
+def test_a_circle_of_new_style_files_is_shown(write: Write) -> None:
+    path = write(
+        a_py="with read_base():\n    from .b import *\n",
+        b_py="with read_base():\n    from .a import *\n",
+    )
+    with pytest.raises(ConfigError, match=r"a\.py:2: the bases form a circle: .*b\.py -> .*a\.py -> .*b\.py"):
+        load(path)

@@ -22,12 +22,12 @@ from seg_registry.errors import (
     UnsafeConfigError,
 )
 from seg_registry.origins import Mark, Origin
-from seg_registry.registry import Location, Registry
 
 if TYPE_CHECKING:
     from seg_registry.action import DictAction
     from seg_registry.build import Builder, builder
     from seg_registry.option_values import parse_options
+    from seg_registry.registry import Location, Registry
 
 __all__ = [
     "Builder",
@@ -58,13 +58,15 @@ __all__ = [
 _LATER = {
     "Builder": "seg_registry.build",
     "DictAction": "seg_registry.action",
+    "Location": "seg_registry.registry",
+    "Registry": "seg_registry.registry",
     "builder": "seg_registry.build",
     "parse_options": "seg_registry.option_values",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Names whose modules are imported when first asked for: they need argparse, or all the registries."""
+    """Names whose modules are imported when first asked for: not every program needs them."""
     if name not in _LATER:
         raise AttributeError(f"module 'seg_registry' has no attribute {name!r}")
     from importlib import import_module

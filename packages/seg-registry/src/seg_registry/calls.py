@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from string import Formatter
 from typing import Any
 
 from seg_registry.config_dict import ConfigDict, thaw
@@ -44,6 +42,10 @@ def text(value: Any, budget: Budget) -> str:
 
 def check_spec(spec: str) -> None:
     """Refuse a format specification that makes long strings."""
+    import re
+
+    if not spec:
+        return
     if any(len(digits) > 3 for digits in re.findall(r"\d+", spec)) or "{" in spec:
         raise LimitError(f"the format specification {spec!r} asks for more than 999 characters")
 
@@ -198,6 +200,8 @@ def _join(budget: Budget, glue: str, values: Iterable[Any]) -> str:
 
 
 def _format(budget: Budget, pattern: str, /, *args: Any, **kwargs: Any) -> str:
+    from string import Formatter
+
     size = len(pattern)
     values = [text(each, budget) for each in (*args, *kwargs.values())]
     longest = max((len(each) for each in values), default=0)

@@ -193,7 +193,7 @@ class Loader:
         def include(base_path: str, line: int) -> Draft:
             included.append(base_path)
             inner = Loader(**self.options, trusted=self.trusted, origins=self.origins, keep=False)
-            inner._above = self._shared.above
+            inner._shared = self._shared
             found, imported = inner.load_names(base_path, (path, line))
             self.texts += inner.texts
             self.notes += inner.notes

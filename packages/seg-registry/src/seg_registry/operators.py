@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import operator
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ __all__ = ["BINARY", "COMPARE", "UNARY", "binary", "compare"]
 
 _NUMBERS = (int, float, bool, complex)
 _SEQUENCES = (str, bytes, list, tuple)
-_PERCENT = re.compile(r"%(?:%|[-+ #0]*\d{0,3}(?:\.\d{0,3})?[sdrfeEgGixXo])")
+_PERCENT = r"%(?:%|[-+ #0]*\d{0,3}(?:\.\d{0,3})?[sdrfeEgGixXo])"
 
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -111,7 +110,9 @@ def _check_join(left: Any, right: Any, budget: Budget) -> None:
 
 
 def _check_percent(left: Any, right: Any, budget: Budget) -> None:
-    if not isinstance(left, str) or "%" in _PERCENT.sub("", left):
+    import re
+
+    if not isinstance(left, str) or "%" in re.sub(_PERCENT, "", left):
         raise UnsafeConfigError("'%' formatting is evaluated for plain %s, %d, %f, ... only; an f-string may do")
     for each in right if isinstance(right, tuple) else (right,):
         budget.spend_on_text(len(left) + 16 * budget.spend_on(each))

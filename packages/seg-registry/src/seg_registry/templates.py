@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
+from typing import TYPE_CHECKING
 
 from seg_registry.errors import ConfigKeyError, LimitError
 
+if TYPE_CHECKING:
+    import re
+
 __all__ = ["Templates"]
 
-_FILE = re.compile(r"\{\{\s*(fileDirname|fileBasenameNoExtension|fileBasename|fileExtname)\s*\}\}")
-_ENV = re.compile(r"""\{\{\s*(['"]?)\$(\w+)\s*:\s*([^\s]{0,500}?)\1\s*\}\}""")
-_BASE = re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}")
+_FILE = r"\{\{\s*(fileDirname|fileBasenameNoExtension|fileBasename|fileExtname)\s*\}\}"
+_ENV = r"""\{\{\s*(['"]?)\$(\w+)\s*:\s*([^\s]{0,500}?)\1\s*\}\}"""
+_BASE = r"\{\{\s*_base_\.([\w.]+)\s*\}\}"
 
 
 class Templates:
@@ -28,11 +31,13 @@ class Templates:
         """The text with the templates replaced; base values become names (`quote`: quoted ones, for JSON and YAML)."""
         if "{{" not in text:
             return text
+        import re
+
         if self.predefined:
-            text = _FILE.sub(lambda match: self._of_file(match[1]), text)
+            text = re.sub(_FILE, lambda match: self._of_file(match[1]), text)
         if self.environment:
-            text = _ENV.sub(lambda match: self._of_environment(match, text), text)
-        return _BASE.sub(lambda match: self._of_base(match, text, quote), text)
+            text = re.sub(_ENV, lambda match: self._of_environment(match, text), text)
+        return re.sub(_BASE, lambda match: self._of_base(match, text, quote), text)
 
     def _of_file(self, name: str) -> str:
         base = os.path.basename(self.path)
