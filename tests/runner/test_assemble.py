@@ -104,7 +104,7 @@ def test_steps_that_must_round_like_the_reference_are_not_fused(assembler: Assem
 def test_several_ready_wrappers_become_one(assembler: Assembler) -> None:
     one, two = Wrapper(), Wrapper()
     assert assembler.optim_wrapper({"one": one, "two": two}, None).given == {"one": one, "two": two}
-    with pytest.raises(ValueError, match=r"neither 'optimizer' nor 'constructor'. Did you mean 'optimzer'"):
+    with pytest.raises(ValueError, match=r"neither 'optimizer' nor 'constructor', but 'optimzer'. Did you mean 'optimizer'"):
         assembler.optim_wrapper({"optimzer": {"type": "SGD"}}, None)
 
 

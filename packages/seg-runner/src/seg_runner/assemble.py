@@ -73,7 +73,13 @@ class Assembler:
 
     def resolve(self, kind: str, name: Any, key: str) -> Any:
         """The class that `name` stands for; a class stands for itself."""
-        return self._builder(key).get(kind, name) if isinstance(name, str) else name
+        if not isinstance(name, str):
+            return name
+        try:
+            return self._builder(key).get(kind, name)
+        except Exception as error:
+            add_note(error, f"in {key}{origin_of(self.cfg, key)}")
+            raise
 
     def _builder(self, key: str) -> Builder:
         if self.builder is None:
@@ -123,9 +129,10 @@ class Assembler:
     def _ready_wrappers(self, cfg: Mapping[str, Any]) -> Any:
         unready = [name for name, wrapper in cfg.items() if not hasattr(wrapper, "update_params")]
         if unready or not cfg:
+            first = next((key for key in unready if isinstance(key, str)), "")
             raise ValueError(
-                f"optim_wrapper{origin_of(self.cfg, 'optim_wrapper')} has neither 'optimizer' nor 'constructor'."
-                f"{did_you_mean('optimizer', [key for key in unready if isinstance(key, str)])} "
+                f"optim_wrapper{origin_of(self.cfg, 'optim_wrapper')} has neither 'optimizer' nor 'constructor', but "
+                f"{', '.join(map(repr, cfg)) or 'nothing'}.{did_you_mean(first, ['optimizer', 'constructor'])} "
                 "Write optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)); for several optimizers give a "
                 "constructor, or a dict of ready OptimWrappers."
             )
@@ -163,16 +170,16 @@ class Assembler:
         own = _changed(cfg)
         convert = own.pop("convert_to_iter_based", False)
         by_epoch = bool(own.get("by_epoch", True))
-        own.setdefault("end", ends[by_epoch])
         if not convert:
-            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper)
+            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper, end=ends[by_epoch])
         if not by_epoch or epoch_length is None:
             raise ValueError(
                 "convert_to_iter_based=True turns epochs into iterations: it needs by_epoch=True and a "
                 f"train_dataloader with a length{origin_of(self.cfg, 'param_scheduler')}"
             )
         found = self.resolve("param_scheduler", own.pop("type"), "param_scheduler")
-        return found.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **own)
+        given = {"end": ends[True], **own}
+        return found.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **given)
 
     def hook(self, cfg: Any, key: str) -> tuple[Any, Any]:
         """The hook of a config, and the priority that the config gives it (None: the hook's own)."""

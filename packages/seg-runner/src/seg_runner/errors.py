@@ -27,15 +27,16 @@ def origin_of(cfg: Any, key: str) -> str:
     if not callable(find):
         return ""
     try:
-        return f" ({_first_line(find(key))})"
+        where = _first_line(find(key))
     except (KeyError, ValueError, TypeError, AttributeError):
         return ""
+    return "" if where in ("", "None", "unknown") else f" ({where})"
 
 
 def _first_line(origin: Any) -> str:
     if isinstance(origin, (list, tuple)) and origin:
         origin = origin[-1]
-    return str(origin).strip().splitlines()[0]
+    return str(origin).strip().partition("\n")[0]
 
 
 def add_note(error: BaseException, text: str) -> None:

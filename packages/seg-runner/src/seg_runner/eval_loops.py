@@ -9,6 +9,7 @@ import torch
 
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.loops import position
+from seg_runner.randomness import seed_step
 from seg_runner.val_loss import LossMeter
 
 __all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
@@ -59,6 +60,7 @@ class EvalLoop:
         metrics: dict[str, Any] = {}
         for name in self._due_sets():
             self.current = name
+            seed_step(runner.randomness, runner.iter, runner.rank)  # so that a pass does not depend on what ran before
             values = self._run_set()
             metrics.update({f"{name}/{key}" if name else key: value for key, value in values.items()})
         getattr(on, f"after_{mode}_epoch")(metrics=metrics)
