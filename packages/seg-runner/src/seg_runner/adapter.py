@@ -98,11 +98,12 @@ class LogitsModel(Around):
             if masks is None:
                 raise TypeError("this batch has no masks: training needs (images, masks), or dict(image=..., mask=...)")
             device = self.device
-            return self._losses_of(self.model(_as_images(images, device)), target_of(masks, device))
+            return self._losses_of(self._model(_as_images(images, device)), target_of(masks, device))
         images, samples = self._read(data, training=self.training)
-        output = self.model(images)
+        output = self._model(images)
         if self.training:
-            return self._losses_of(output, torch.cat([sample.gt_sem_seg.data for sample in samples]).long())
+            truth = torch.cat([sample.gt_sem_seg.data for sample in samples])
+            return self._losses_of(output, target_of(truth, images.device))
         logits = logits_of(output)[0]
         return _averaged([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
 
@@ -111,6 +112,11 @@ class LogitsModel(Around):
         """Where the model's parameters are."""
         anchor = self._anchor[0]
         return anchor.device if anchor is not None else torch.device("cpu")
+
+    @property
+    def _model(self) -> Any:
+        """The model, by the short way: `nn.Module` looks attributes up in several places."""
+        return self._modules["model"]
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -128,26 +134,32 @@ class LogitsModel(Around):
         return images, samples_for(images, None) if samples is None else list(samples)
 
     def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
-        return logits_of(self.model(images))[0]
+        return logits_of(self._model(images))[0]
 
     def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
         main, auxiliary = logits_of(output)
-        losses = self._named("decode.", main, masks)
-        if not auxiliary and list(losses) == ["decode.loss"]:
-            return {"loss": losses["decode.loss"]}
+        value = self._loss(main, masks)
+        if not auxiliary and isinstance(value, torch.Tensor):
+            return {"loss": value}
+        losses = _named("decode.", value)
         for index, (logits, weight) in enumerate(zip(auxiliary, self._weights(len(auxiliary)), strict=True)):
             lead = "aux." if len(auxiliary) == 1 else f"aux_{index}."
-            named = self._named(lead, logits, masks).items()
+            named = _named(lead, self._loss(logits, masks)).items()
             losses |= {name: value * weight if "loss" in name else value for name, value in named}
         return _with_total(losses)
 
-    def _named(self, lead: str, logits: torch.Tensor, masks: torch.Tensor) -> Losses:
-        value = self.criterion(resize(logits, (masks.shape[-2], masks.shape[-1]), self.align_corners), masks)
+    def _loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor | Mapping[str, torch.Tensor]:
+        """What the loss gives: a number, or several by name."""
+        size = masks.shape[-2:]
+        if logits.shape[-2:] != size:
+            logits = resize(logits, (size[0], size[1]), self.align_corners)
+        criterion: Any = self._modules.get("criterion")
+        value = (self.criterion if criterion is None else criterion)(logits, masks)
+        if isinstance(value, torch.Tensor):
+            return value.mean() if value.dim() else value
         if isinstance(value, Mapping):
-            return {f"{lead}{name}": part.mean() for name, part in value.items()}
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"the loss returned {type(value).__name__}: a tensor, or a dict of tensors, is expected")
-        return {f"{lead}loss": value if value.dim() == 0 else value.mean()}
+            return value
+        raise TypeError(f"the loss returned {type(value).__name__}: a tensor, or a dict of tensors, is expected")
 
     def _weights(self, count: int) -> list[float]:
         if isinstance(self.aux_weight, int | float):
@@ -159,7 +171,7 @@ class LogitsModel(Around):
         return list(self.aux_weight)
 
     def _sample_losses(self, sample: Any, logits: torch.Tensor) -> Losses:
-        truth = sample.gt_sem_seg.data.long()
+        truth = target_of(sample.gt_sem_seg.data, logits.device)
         return self._losses_of(
             restore(logits, sample.metainfo, tuple(truth.shape[-2:]), self.align_corners)[None], truth
         )
@@ -180,6 +192,12 @@ class DefaultLoss:
         counted = masks != self.ignore_index
         each = F.binary_cross_entropy_with_logits(logits[:, 0], masks.to(logits.dtype), reduction="none")
         return (each * counted).sum() / counted.sum().clamp_min(1)
+
+
+def _named(lead: str, value: torch.Tensor | Mapping[str, torch.Tensor]) -> Losses:
+    if isinstance(value, torch.Tensor):
+        return {f"{lead}loss": value}
+    return {f"{lead}{name}": part.mean() for name, part in value.items()}
 
 
 def _with_total(losses: Losses) -> Losses:
