@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,28 @@ def test_a_failing_backend_is_reported_once_and_tried_again(tmp_path: Path, capl
     assert [step for _, step in keeper.rows] == [0, 1, 7, 8, 9]
     kept = [json.loads(line)["step"] for line in (tmp_path / "vis_data/scalars.json").read_text().splitlines()]
     assert kept == list(range(10))
+
+
+def test_a_server_that_does_not_answer_rests_and_is_tried_again(monkeypatch: Any, caplog: Any) -> None:
+    """Each try takes five seconds of a clock of ours; between two tries lie fifty."""
+    clock, tries = [0.0], []
+
+    class Slow(BaseVisBackend):
+        def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+            tries.append(clock[0])
+            clock[0] += 5.0
+            if clock[0] < 200:
+                raise TimeoutError("no answer")
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    visualizer = Visualizer(vis_backends=Slow())
+    with caplog.at_level(logging.WARNING, "seg_vis"):
+        while clock[0] < 250:
+            visualizer.add_scalar("loss", 1.0)
+            clock[0] += 1.0
+    assert tries[:4] == [0, 55, 110, 165]
+    assert len(caplog.records) == 2
+    assert "works again" in caplog.messages[1]
 
 
 def test_a_folder_that_cannot_be_written_is_reported_and_the_run_goes_on(tmp_path: Path, caplog: Any) -> None:

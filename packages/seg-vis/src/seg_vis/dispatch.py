@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +17,8 @@ from seg_vis.writer import Writer
 __all__ = ["Dispatch", "make_backends"]
 
 GROUP = "seg_engine.vis_backends"
+PATIENCE = 1.0
+RESTS = 10
 Log = logging.getLogger
 
 
@@ -79,13 +82,16 @@ def find_class(kind: Any) -> Any:
 class Dispatch:
     """Calls every backend; one that fails is reported once, tried again at the next call, and never stops a run.
 
-    A library that is not installed is an error all the same: nothing would ever reach such a backend.
+    One that takes long to fail (a server that does not answer) rests for ten times as long, so that it never costs
+    more than a tenth of the run. A library that is not installed is an error all the same: nothing would ever reach
+    such a backend.
     """
 
     def __init__(self, backends: dict[str, Any]) -> None:
         self.backends = backends
         self.writer: Writer | None = None
         self._failures: dict[str, int] = {}
+        self._rest_until: dict[str, float] = {}
         self._locks = {name: threading.RLock() for name in backends}
 
     def each(self, method: str, *args: Any, **kwargs: Any) -> None:
@@ -103,20 +109,26 @@ class Dispatch:
 
     def guarded(self, name: str, call: Callable[[], Any]) -> None:
         """One call of one backend."""
+        start = time.monotonic()
+        if start < self._rest_until.get(name, start):
+            self._failures[name] += 1
+            return
         try:
             with self._locks[name]:
                 call()
         except ImportError:
             if threading.current_thread() is threading.main_thread():
                 raise
-            self._report(name)
+            self._report(name, start)
         except Exception:
-            self._report(name)
+            self._report(name, start)
         else:
             if missed := self._failures.pop(name, 0):
                 Log("seg_vis").warning("backend %s works again; %d calls before this one were lost", name, missed)
 
-    def _report(self, name: str) -> None:
+    def _report(self, name: str, start: float) -> None:
+        now = time.monotonic()
+        self._rest_until[name] = now + RESTS * (now - start) if now - start > PATIENCE else now
         self._failures[name] = self._failures.get(name, 0) + 1
         if self._failures[name] == 1:
             text = "backend %s failed; the run goes on and tries it again, the other backends get everything"

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ SUFFIXES = (".json", ".log", ".py", "yaml")
 class MLflowVisBackend(BaseVisBackend):
     """Scalars, pictures, parameters and files in an MLflow run.
 
-    Names are cut and cleaned to what MLflow takes, long values shortened, steps kept for pictures too.
+    The run starts with the first number or picture, so that a resumed training can say before which run it goes on
+    with. Names are cut and cleaned to what MLflow takes, long values shortened, steps kept for pictures too.
 
     Args:
         save_dir: folder of the local store, where there is no other.
@@ -70,12 +72,15 @@ class MLflowVisBackend(BaseVisBackend):
         self._client: Any = None
         self._run_id: str | None = None
         self._work_dir: str | None = None
+        self._config: Any = None
 
     @property
     def experiment(self) -> Any:
         """The `MlflowClient`; the run is made at first use."""
         if self._client is None:
             self._client = self._start()
+            if self._config is not None:
+                self._send_config()
         return self._client
 
     @property
@@ -105,12 +110,19 @@ class MLflowVisBackend(BaseVisBackend):
         return client
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
-        """The config as parameters and as the file `config.py`."""
-        values = config_dict(config)
+        """The config as parameters and as the file `config.py`; sent when the run starts, or at once if it has."""
+        load_library("mlflow.tracking", "mlflow", INSTALL)
+        self._config = config
+        self._work_dir = config_dict(config).get("work_dir")
+        if self._client is not None:
+            self._send_config()
+
+    def _send_config(self) -> None:
+        values = config_dict(self._config)
         tracked = {key: values[key] for key in values if self._tracked is None or key in self._tracked}
-        self._work_dir = values.get("work_dir")
-        log_params(self.experiment, self.run_id, flatten(tracked))
-        self.experiment.log_text(self.run_id, config_text(config), "config.py")
+        log_params(self._client, self.run_id, flatten(tracked))
+        self._client.log_text(self.run_id, config_text(self._config), "config.py")
+        self._config = None
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """One picture, kept as `<name>_<step>.png`."""
@@ -131,9 +143,10 @@ class MLflowVisBackend(BaseVisBackend):
         """Several numbers of one step; `step` in the dict is taken as the step."""
         numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
         at = int(numbers.pop("step", None) or step)
-        for name, number in numbers.items():
-            if number is not None:
-                self.experiment.log_metric(self.run_id, clean(name), number, step=at)
+        entities = load_library("mlflow.entities", "mlflow", INSTALL)
+        now = int(time.time() * 1000)
+        rows = [entities.Metric(clean(k), v, now, at) for k, v in numbers.items() if v is not None]
+        self.experiment.log_batch(self.run_id, metrics=rows)
 
     def close(self) -> None:
         """Keep the files of the work folder and end the run."""
