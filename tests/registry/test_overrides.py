@@ -178,3 +178,16 @@ def test_any_overrides_apply_or_are_an_error_of_ours(options: list[str], strict:
     finally:
         logging.getLogger("seg_registry").setLevel(logging.NOTSET)
     assert Config.fromstring(cfg.pretty_text) == cfg
+
+
+def test_an_override_that_comes_too_late_for_some_places_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    text = "crop = (1, 2)\npre = dict(size=crop)\nmodel = dict(pre=pre, sizes=[dict(s=crop)])\nother = dict(s=1)\n"
+    cfg = Config.fromstring(text)
+    with caplog.at_level(logging.WARNING, "seg_registry"):
+        cfg.merge_from_dict({"crop": (3, 4)})
+    (message,) = caplog.messages
+    assert message.endswith("unchanged: 'pre.size', 'model.pre.size', 'model.sizes.0.s'")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "seg_registry"):
+        Config.fromstring(text).merge_from_dict({"pre.size": 1, "model.pre.size": 1, "other.s": 2})
+    assert caplog.messages == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seg_registry.carried import places_that_keep
 from seg_registry.config_dict import ConfigDict, mark, wrap
 from seg_registry.draft import MISSING, is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
@@ -28,6 +29,7 @@ def apply(
     ordered = sorted(options.items(), key=lambda item: not str(item[0]).endswith("._delete_"))
     for key, value in ordered:
         _Override(str(key), value, allow_list_keys, strict, source).put_into(table)
+    _report_late({str(key).lstrip("+").partition(".")[0] for key in options}, table, options)
 
 
 class _Override:
@@ -149,6 +151,15 @@ class _Override:
             _report(message)
         elif not self.insists:
             _report(f"new key {step!r}{at}, set by {self.key!r}")
+
+
+def _report_late(names: set[str], table: ConfigDict, options: Mapping[str, Any]) -> None:
+    """Say where an overridden variable had been used already, so that nobody waits for an effect that cannot come."""
+    for name in sorted(names):
+        kept = [path for path in places_that_keep(table, name) if not any(path in str(key) for key in options)]
+        if kept:
+            more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+            _report(f"{name!r} was read before the override; unchanged: {', '.join(map(repr, kept[:3]))}{more}")
 
 
 def _key_in(holder: Any, step: Any) -> Any:
