@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from seg_hooks import LoggerHook, TrainState
-from seg_hooks.logger import plain
-from seg_hooks.scalars import ScalarStore
+from seg_hooks.scalars import ScalarStore, plain
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]

@@ -86,6 +86,7 @@ class CheckpointHook(Hook):
         self.out_dir = folder(own, "out_dir", out_dir)
         self.max_keep_ckpts = whole(own, "max_keep_ckpts", max_keep_ckpts, least=-1)
         self.save_last = flag(own, "save_last", save_last)
+        self.save_best = save_best
         self.best: list[BestOf] = read_best(own, save_best, rule, greater_keys, less_keys)
         self.filename_tmpl = template(own, filename_tmpl, by_epoch)
         self.published_keys = [] if published_keys is None else names(own, "published_keys", published_keys)

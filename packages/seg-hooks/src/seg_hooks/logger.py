@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
 from seg_hooks.options import flag, folder, whole
 from seg_hooks.protocols import Data, Logs, Progress, Saves
+from seg_hooks.scalars import plain
 
 __all__ = ["LoggerHook"]
 
@@ -187,26 +187,6 @@ class LoggerHook(Hook):
             _close_files(logger, files)
             for path in files:
                 path.unlink(missing_ok=True)
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
-
-    Example:
-        >>> plain({"loss": float("nan"), "IoU": [0.5]})
-        {'loss': None, 'IoU': [0.5]}
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
 
 
 def _complete(tags: Mapping[str, Any], mode: str, iteration: int, epoch: int) -> dict[str, Any]:

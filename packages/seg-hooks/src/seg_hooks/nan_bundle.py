@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from seg_hooks.files import write_whole
-from seg_hooks.logger import plain
 from seg_hooks.nan_replay import REPLAY
 from seg_hooks.records import uses_cuda
+from seg_hooks.scalars import plain
 
 __all__ = ["command", "optimizers_of", "random_state", "sample_names", "write"]
 

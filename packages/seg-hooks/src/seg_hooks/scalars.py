@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["ScalarStore"]
+__all__ = ["ScalarStore", "is_plain", "plain"]
 
 
 class ScalarStore:
@@ -99,6 +100,26 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return type(value) in (list, tuple) and all(map(is_plain, value))
     return value is None or type(value) in (bool, int, float, str)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
+
+    Example:
+        >>> plain({"loss": float("nan"), "IoU": [0.5]})
+        {'loss': None, 'IoU': [0.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
 
 
 def _transfer(tensors: list[Tensor]) -> list[float]:

@@ -8,8 +8,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from seg_hooks.logger import plain
-
 __all__ = ["RecordSink"]
 
 PLACE = ("step", "iter", "epoch", "mode")
