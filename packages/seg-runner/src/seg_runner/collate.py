@@ -34,7 +34,7 @@ def default_collate(data_batch: Sequence[Any]) -> Any:
     return _collate(data_batch, torch_collate)
 
 
-def _collate(batch: Sequence[Any], leaf: Callable[[Sequence[Any]], Any]) -> Any:
+def _collate(batch: Sequence[Any], leaf: Callable[[list[Any]], Any]) -> Any:
     first = batch[0]
     if is_data_element(first) or isinstance(first, str | bytes):
         return list(batch)

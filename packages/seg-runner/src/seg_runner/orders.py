@@ -228,7 +228,7 @@ def _pass_of(sampler: Any, seed: int, epoch: int) -> Any:
         return sampler.order(seed, epoch)
     if isinstance(sampler, SequentialSampler):
         return np.arange(len(sampler))
-    if type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source):  # type: ignore[arg-type]
+    if type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source):
         return permutation(len(sampler), seed + epoch)
     size = _shape_of_known(sampler)
     if size is not None:

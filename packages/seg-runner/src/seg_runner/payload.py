@@ -57,9 +57,10 @@ def _plain_leaf(value: Any, path: str) -> Any:
         return torch.from_numpy(np.ascontiguousarray(value))
     if isinstance(value, np.ndarray):
         return to_plain(value.tolist(), path)
-    for base in (bool, int, float, str, bytes, complex):
+    for base in (int, float, str, bytes, complex):
         if isinstance(value, base):
-            return base.__new__(base, value)
+            plain: Any = base
+            return plain.__new__(plain, value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(
@@ -118,7 +119,7 @@ def _is_strided(tensor: torch.Tensor) -> bool:
 
 
 def _key(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def to_cpu(value: Any) -> Any:
@@ -134,7 +135,7 @@ def to_cpu(value: Any) -> Any:
         if tensor.device.type == "cpu":
             return tensor.resolve_conj().resolve_neg()
         if _key(tensor) not in kept:
-            kept[_key(tensor)] = tensor.untyped_storage().cpu()
+            kept[_key(tensor)] = tensor.untyped_storage().cpu()  # type: ignore[no-untyped-call]
         return _on(kept[_key(tensor)], tensor)
 
     return map_tensors(value, move)
@@ -148,7 +149,7 @@ def _wasteful(tensors: list[torch.Tensor]) -> set[int]:
     for tensor in filter(_is_strided, tensors):
         key = _key(tensor)
         size[key] = tensor.untyped_storage().nbytes()
-        part = (key, tensor.storage_offset(), tensor.numel())
+        part = (key, int(tensor.storage_offset()), tensor.numel())
         if part not in seen:
             used[key] = used.get(key, 0) + tensor.numel() * tensor.element_size()
         seen.add(part)
@@ -157,7 +158,7 @@ def _wasteful(tensors: list[torch.Tensor]) -> set[int]:
 
 def _on(storage: Storage, like: torch.Tensor) -> torch.Tensor:
     empty = torch.empty(0, dtype=like.dtype, device="cpu")
-    return empty.set_(storage, like.storage_offset(), like.size(), like.stride())  # type: ignore[call-overload, no-any-return]
+    return empty.set_(storage, like.storage_offset(), like.size(), like.stride())
 
 
 class Staging:
@@ -183,7 +184,7 @@ class Staging:
             return _on(done[_key(tensor)], tensor)
 
         result = map_tensors(value, stage)
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         return result
 

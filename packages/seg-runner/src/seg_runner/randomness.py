@@ -109,7 +109,7 @@ def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
         return
     seed = derive_seed("step", randomness.seed, iteration, rank)
     seed_generators(seed)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
 
 

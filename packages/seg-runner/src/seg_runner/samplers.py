@@ -172,7 +172,8 @@ def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
     present = np.asarray(presence, dtype=bool)
     frequency = present.mean(axis=0)
     by_class = np.sqrt(np.maximum(1.0, threshold / np.maximum(frequency, 1e-12)))
-    return np.where(present, by_class[None], 1.0).max(axis=1, initial=1.0)
+    factors: np.ndarray = np.where(present, by_class[None], 1.0).max(axis=1, initial=1.0)
+    return factors
 
 
 class ClassBalancedSampler(Sampler[int]):

@@ -1,12 +1,10 @@
-"""Where training batches come from: a seekable torch loader, a loader that knows its own state, any other iterable."""
+"""Where training batches come from: a torch loader made seekable; other kinds of loaders: `plain_sources.py`."""
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
@@ -15,11 +13,10 @@ from torch.utils.data import DataLoader
 
 from seg_runner.loaders import SeededDataset, WorkerInit, describe_sample, is_streaming
 from seg_runner.orders import Key, Order, Position, order_of
-from seg_runner.randomness import Randomness, derive_seed, seed_generators
+from seg_runner.plain_sources import END, PlainSource, StatefulSource, copy_loader, quiet, shut_down
+from seg_runner.randomness import Randomness
 
-__all__ = ["IndexedSource", "PlainSource", "Source", "StatefulSource", "source_of"]
-
-LOG = logging.getLogger("seg_runner")
+__all__ = ["IndexedSource", "Source", "source_of"]
 
 
 class Source(Protocol):
@@ -51,22 +48,6 @@ def source_of(loader: Any, randomness: Randomness, rank: int, world_size: int) -
     if seekable and randomness.by_sample and not is_streaming(loader.dataset):
         return IndexedSource(loader, randomness, rank, world_size)
     return PlainSource(loader, randomness)
-
-
-def copy_loader(loader: Any, dataset: Any, batch_sampler: Any, **changes: Any) -> DataLoader[Any]:
-    """A torch DataLoader with another data set and order, otherwise like the given one."""
-    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
-    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
-    with _quiet():
-        return DataLoader(dataset, batch_sampler=batch_sampler, **{**options, **changes})
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What torch has to say about the number of workers, it said to the user's loader."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="This DataLoader will create")
-        yield
 
 
 class _Keys:
@@ -101,7 +82,7 @@ class IndexedSource:
         seed = self._order_seed(randomness)
         self.keys = _Keys(order_of(self.loader, seed, self.rank, self.world_size), self.loader.batch_sampler is None)
         workers = self.loader.num_workers
-        self._reading = torch.zeros(workers, 4, dtype=torch.int64).share_memory_() if workers else None
+        self._reading = _shared_rows(workers) if workers else None
         dataset = SeededDataset(self.loader.dataset, randomness.seed, self._reading)
         user = self.loader.worker_init_fn
         init = user if isinstance(user, WorkerInit) else WorkerInit(user)
@@ -131,10 +112,10 @@ class IndexedSource:
         if self._iterator is None:
             self._begin(self.position)
         batch = self._take()
-        if batch is _END:
+        if batch is END:
             self._begin(Position(self.position.epoch + 1))
             batch = self._take()
-        if batch is _END:
+        if batch is END:
             raise ValueError(
                 f"the training loader gives no batch: {len(self.dataset)} samples, "
                 f"{self.keys.order.step} wanted per step. "
@@ -144,7 +125,7 @@ class IndexedSource:
 
     def _begin(self, position: Position) -> None:
         self.position = self.keys.start = position
-        with _quiet():
+        with quiet():
             self._iterator = iter(self._private)
 
     def _take(self) -> Any:
@@ -152,7 +133,7 @@ class IndexedSource:
         try:
             batch = next(self._iterator)
         except StopIteration:
-            return _END
+            return END
         except (RuntimeError, ConnectionError, EOFError) as error:
             if (death := self._death(error)) is None:
                 raise
@@ -207,169 +188,7 @@ class IndexedSource:
             self._iterator = None
 
 
-_END = object()
-
-
-def shut_down(iterator: Any) -> None:
-    """Stop the workers of a torch loader's iterator now, not when it is collected."""
-    stop = getattr(iterator, "_shutdown_workers", None)
-    if callable(stop):
-        stop()
-
-
-class StatefulSource:
-    """A loader with `state_dict` and `load_state_dict` of its own (torchdata's), used as it is."""
-
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
-        self.notes: list[str] = []
-        self._iterator: Iterator[Any] | None = None
-
-    def fetch(self) -> Any:
-        """The next batch."""
-        batch = _next_of(self)
-        if batch is _END:
-            raise ValueError("the training loader gives no batch: its data set is empty")
-        return batch
-
-    def restart(self) -> Iterator[Any]:
-        """Begin a pass."""
-        return iter(self.loader)
-
-    def seek(self, iteration: int) -> None:
-        """Such a loader goes to a saved state only."""
-        if iteration:
-            self.notes = ["position in the data: the loader keeps its own state, and the checkpoint has none of it"]
-
-    def state(self) -> dict[str, Any]:
-        """The loader's own state."""
-        return {"loader": self.loader.state_dict()}
-
-    def load(self, state: dict[str, Any], iteration: int) -> None:
-        """Give the loader its state back."""
-        shut_down(self._iterator)
-        self._iterator = None
-        if "loader" in state:
-            self.loader.load_state_dict(state["loader"])
-        else:
-            self.seek(iteration)
-
-    def close(self) -> None:
-        """Stop the workers; the next batch is the one that would have come."""
-        if self._iterator is not None:
-            self.loader.load_state_dict(self.loader.state_dict())
-        shut_down(self._iterator)
-        self._iterator = None
-
-
-class PlainSource:
-    """Any iterable of batches. A list can begin anywhere; anything else is read again up to where it was."""
-
-    def __init__(self, loader: Any, randomness: Randomness) -> None:
-        self.loader, self.randomness = loader, randomness
-        self.taken, self.epoch, self.in_pass = 0, 0, 0
-        self._iterator: Iterator[Any] | None = None
-        self._skip = 0
-        self.notes: list[str] = []
-        if not randomness.by_sample:
-            self.notes.append("random numbers of the data: stream='mmengine' draws them from the global generators")
-
-    def fetch(self) -> Any:
-        """The next batch."""
-        self._seed_fetch()
-        batch = _next_of(self)
-        if batch is _END:
-            raise ValueError("the training loader gives no batch: it is empty, or an iterator that was used up")
-        self.taken, self.in_pass = self.taken + 1, self.in_pass + 1
-        return batch
-
-    def _seed_fetch(self) -> None:
-        if self.randomness.by_sample:
-            seed_generators(derive_seed("fetch", self.randomness.seed, self.taken))
-
-    def restart(self) -> Iterator[Any]:
-        """Begin a pass, at the place that `seek` chose."""
-        if self._iterator is not None:
-            self.epoch, self.in_pass = self.epoch + 1, 0
-        set_epoch(self.loader, self.epoch)
-        skip, self._skip = self._skip, 0
-        return self._from(skip) if skip else iter(self.loader)
-
-    def _from(self, skip: int) -> Iterator[Any]:
-        if isinstance(self.loader, Sequence):
-            return iter([self.loader[i] for i in range(skip, len(self.loader))])
-        indexed = isinstance(self.loader, DataLoader) and not is_streaming(self.loader.dataset)
-        if indexed and self.loader.batch_sampler is not None:
-            return iter(copy_loader(self.loader, self.loader.dataset, _Skipped(self.loader.batch_sampler, skip)))
-        LOG.warning(
-            "this loader cannot begin in the middle: reading %d batches again (not with resume_data=False)", skip
-        )
-        iterator = iter(self.loader)
-        for number in range(self.taken - skip, self.taken):
-            if self.randomness.by_sample:
-                seed_generators(derive_seed("fetch", self.randomness.seed, number))
-            next(iterator)
-        self._seed_fetch()
-        return iterator
-
-    def seek(self, iteration: int) -> None:
-        """Go to where a run stands after `iteration` batches."""
-        try:
-            size = len(self.loader)
-        except TypeError:
-            size = 0
-        endless = getattr(getattr(self.loader, "sampler", None), "endless", False)
-        self._go(*(divmod(iteration, size) if size and not endless else (0, iteration)), iteration)
-
-    def _go(self, epoch: int, in_pass: int, taken: int) -> None:
-        self.close()
-        self._iterator = None
-        self.epoch, self.in_pass, self.taken, self._skip = epoch, in_pass, taken, in_pass
-
-    def state(self) -> dict[str, Any]:
-        """Passes and batches."""
-        return {"pass": self.epoch, "batch": self.in_pass, "taken": self.taken}
-
-    def load(self, state: dict[str, Any], iteration: int) -> None:
-        """Go to a saved position."""
-        if "batch" in state:
-            self._go(int(state["pass"]), int(state["batch"]), int(state["taken"]))
-        else:
-            self.seek(iteration)
-
-    def close(self) -> None:
-        """Stop the workers; the next batch is the one that would have come."""
-        if self._iterator is not None and self._iterator is not self.loader:
-            shut_down(self._iterator)
-            self._iterator, self._skip = None, self.in_pass
-
-
-class _Skipped:
-    """A batch sampler without its first batches; indices are drawn, nothing is read."""
-
-    def __init__(self, sampler: Any, skip: int) -> None:
-        self.sampler, self.skip = sampler, skip
-
-    def __iter__(self) -> Iterator[Any]:
-        from itertools import islice
-
-        return islice(iter(self.sampler), self.skip, None)
-
-
-def _next_of(source: StatefulSource | PlainSource) -> Any:
-    if source._iterator is None:
-        source._iterator = source.restart()
-    batch = next(source._iterator, _END)
-    if batch is _END:
-        source._iterator = source.restart()
-        batch = next(source._iterator, _END)
-    return batch
-
-
-def set_epoch(loader: Any, epoch: int) -> None:
-    """Tell the loader's sampler which pass begins."""
-    for name in ("sampler", "batch_sampler"):
-        part = getattr(loader, name, None)
-        for target in (part, getattr(part, "sampler", None)):
-            if callable(getattr(target, "set_epoch", None)):
-                target.set_epoch(epoch)  # type: ignore[union-attr]
+def _shared_rows(workers: int) -> torch.Tensor:
+    """What each worker is reading: pid, pass, index, and whether anything is told."""
+    rows: Any = torch.zeros(workers, 4, dtype=torch.int64)
+    return rows.share_memory_()  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -74,11 +74,11 @@ def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     >>> list(clean_state_dict({"_orig_mod.a": 1, "b._orig_mod.c": 2}))
     ['a', 'b.c']
     """
-    cleaned = type(state_dict)() if isinstance(state_dict, dict) else {}
+    cleaned: Any = type(state_dict)() if isinstance(state_dict, dict) else {}
     cleaned.update({_clean(name): value for name, value in state_dict.items()})
     if hasattr(state_dict, "_metadata"):
         cleaned._metadata = {_clean(k): v for k, v in state_dict._metadata.items()}
-    return cleaned
+    return cleaned  # type: ignore[no-any-return]
 
 
 def _clean(name: str) -> str:
@@ -150,6 +150,10 @@ def _fitted(name: str, own: Mapping[str, Any]) -> str:
     return short if short in own or not name.startswith("module.") else name.removeprefix("module.")
 
 
+def _write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+
+
 def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
     """Write a checkpoint's weights (averaged ones, where it has them) as a safetensors file.
 
@@ -167,5 +171,5 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
     weights = content.get("state_dict", content)
     tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}
     data = save(tensors, metadata={"format": "pt"})
-    write_whole(Path(out), lambda file: file.write(data), len(data))
+    write_whole(Path(out), lambda file: _write(file, data), len(data))
     return Path(out)
