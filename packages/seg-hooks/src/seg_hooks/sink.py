@@ -8,6 +8,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from seg_hooks.scalars import plain
+
 __all__ = ["RecordSink"]
 
 PLACE = ("step", "iter", "epoch", "mode")
