@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,13 +33,12 @@ def check_model(model: nn.Module) -> None:
     """Raise ValueError for a model that has nothing to train."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+    if any(p.requires_grad or hasattr(p, "unfreezes_at") for p in model.parameters()):
+        return
     parameters = list(model.parameters())
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no parameters, so there is nothing to optimize")
-    if not any(p.requires_grad or hasattr(p, "unfreezes_at") for p in parameters):
-        raise ValueError(
-            f"all {len(parameters)} parameters of {type(model).__name__} are frozen; nothing would be trained"
-        )
+    raise ValueError(f"all {len(parameters)} parameters of {type(model).__name__} are frozen; nothing would be trained")
 
 
 def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own: Sequence[str] | None) -> None:
@@ -87,28 +86,23 @@ def _check_number(value: Any, where: str) -> None:
         raise ValueError(f"{where}={value}: a finite number of at least 0 is needed")
 
 
-def report_unmatched(rules: Rules, model: nn.Module, strict: bool) -> None:
-    """Say once which custom keys match no parameter, with near names; an error if `strict`.
+def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
+    """Say once which custom keys match none of the parameters, with near names; an error if `strict`.
 
     A key that matches, but never wins against a longer one, is not reported.
     """
     left = [key for key in rules.keys if key not in rules.hit]
     if not left:
         return
-    names = [name for name, _ in model.named_parameters()]
-    words = sorted({word for name in names for word in name.split(".") if not word.isdigit()})
-    lines = [f"{key!r} matches no parameter.{near(key, words)}" for key in left if not _anywhere(rules, key, names)]
-    if not lines:
+    split = [name.rpartition(".") for name in names]
+    texts = [rules.text(prefix, name) for prefix, _, name in split]
+    left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
+    if not left:
         return
-    text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(lines)
+    words = sorted({word for prefix, _, name in split for word in (*prefix.split("."), name) if not word.isdigit()})
+    text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
+        f"{key!r} matches no parameter.{near(key, words)}" for key in left
+    )
     if strict:
         raise ValueError(text)
     logger.warning("%s", text)
-
-
-def _anywhere(rules: Rules, key: str, names: Sequence[str]) -> bool:
-    from seg_optim.rules import Subject
-
-    empty = nn.Module()
-    split = [name.rpartition(".") for name in names]
-    return any(rules.matches(key, Subject(name, prefix, 0, empty)) for prefix, _, name in split)

@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.checks import check_model, check_paramwise, report_unmatched
-from seg_optim.groups import fuse, names_of, parameter_names, unwrapped, with_names
+from seg_optim.groups import fuse, members, parameter_names, unwrapped, with_names
 from seg_optim.optimizers import find, is_muon, make_optimizer, optimizer_options
-from seg_optim.rules import Rules, Subject, is_deformable
+from seg_optim.rules import Rules, Subject, Verdict
 from seg_optim.split import SplitOptimizer, divided, hidden_matrices
 from seg_optim.wrapper import OptimWrapper
 
@@ -92,16 +92,18 @@ class DefaultOptimWrapperConstructor:
         model = unwrapped(model)
         check_model(model)
         if not self.paramwise_cfg:
-            return self.wrap(model, [{"params": list(model.parameters())}])
+            return self.wrap(model, [{"params": list(model.parameters())}], parameter_names(model))
         params: Groups = []
         self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced)
+        self._options: dict[int, dict[str, Any]] = {}
         self._seen: dict[int, str] = {}
         self._frozen: list[str] = []
         self.add_params(params, model)
-        report_unmatched(self.rules, model, strict=bool(self.paramwise_cfg.get("strict")))
+        report_unmatched(self.rules, self._seen.values(), strict=bool(self.paramwise_cfg.get("strict")))
         if self._frozen:
             logger.info("in no group, because frozen: %s", ", ".join(self._frozen))
-        return self.wrap(model, params)
+        known = all(id(parameter) in self._seen for group in params for parameter in members(group))
+        return self.wrap(model, params, self._seen if known else parameter_names(model))
 
     def add_params(
         self, params: Groups, module: nn.Module, prefix: str = "", is_dcn_module: bool | int | float | None = None
@@ -115,18 +117,22 @@ class DefaultOptimWrapperConstructor:
             is_dcn_module: whether the module lies in a deformable convolution.
         """
         inside = bool(is_dcn_module)
-        for name, parameter in module.named_parameters(recurse=False):
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
             subject = Subject(name, prefix, parameter.ndim, module, inside)
             if self._takes(subject, parameter, params):
                 params.append(self._group(subject, parameter))
-        deformable = is_deformable(module)
-        for child_name, child in module.named_children():
-            child_prefix = f"{prefix}.{child_name}" if prefix else child_name
-            self.add_params(params, child, prefix=child_prefix, is_dcn_module=deformable)
+        if module._modules:
+            deformable = self.rules.is_deformable(module)
+            for child_name, child in module.named_children():
+                child_prefix = f"{prefix}.{child_name}" if prefix else child_name
+                self.add_params(params, child, prefix=child_prefix, is_dcn_module=deformable)
 
     def _takes(self, subject: Subject, parameter: nn.Parameter, params: Groups) -> bool:
-        first = self._seen.setdefault(id(parameter), subject.full_name)
-        if first != subject.full_name:
+        name = subject.full_name
+        first = self._seen.setdefault(id(parameter), name)
+        if first != name:
             if self.paramwise_cfg.get("bypass_duplicate"):
                 logger.info("%s is the parameter %s, taken once", subject.full_name, first)
                 return False
@@ -143,31 +149,33 @@ class DefaultOptimWrapperConstructor:
 
     def _group(self, subject: Subject, parameter: nn.Parameter) -> dict[str, Any]:
         verdict = self.rules.decide(subject)
-        group: dict[str, Any] = {"params": [parameter]}
+        options = self._options.get(id(verdict))
+        if options is None:
+            options = self._options[id(verdict)] = self._rates(verdict)
+        return {"params": [parameter], **options}
+
+    def _rates(self, verdict: Verdict) -> dict[str, Any]:
+        rates: dict[str, Any] = {}
         if verdict.lr_mult is not None and (self.base_lr is not None or verdict.lr_mult != 1):
-            group["lr"] = self._base(self.base_lr, "lr", verdict.lr_rule) * verdict.lr_mult
+            rates["lr"] = self._base(self.base_lr, "lr", verdict.lr_rule) * verdict.lr_mult
         if verdict.decay_mult is not None and self.base_wd is not None:
-            group["weight_decay"] = self.base_wd * verdict.decay_mult
-        group.update(verdict.extra)
-        return group
+            rates["weight_decay"] = self.base_wd * verdict.decay_mult
+        return rates | verdict.extra
 
     def _base(self, value: float | None, key: str, rule: str) -> float:
         if value is None:
             raise ValueError(f"paramwise_cfg.{rule} multiplies {key}, but optim_wrapper.optimizer has no {key}: add it")
         return value
 
-    def wrap(self, model: nn.Module, params: Groups) -> OptimWrapper:
+    def wrap(self, model: nn.Module, params: Groups, names: dict[int, str]) -> OptimWrapper:
         """The wrapper over groups that are in the reference's order: fuses, names and remembers the layout."""
-        names = parameter_names(model)
-        reference = names_of(params, names)
         groups = self.fused(params)
         optimizer = self.optimizer(model, groups, names)
         options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
         kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
         wrapper = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)(optimizer=optimizer, **options)
         if hasattr(wrapper, "describe"):
-            own = names_of(optimizer.param_groups, names)
-            wrapper.describe(own, own if self.rest else reference)
+            wrapper.describe(names, optimizer.param_groups if self.rest else params)
         return wrapper  # type: ignore[no-any-return]
 
     def optimizer(self, model: nn.Module, groups: Groups, names: dict[int, str]) -> Optimizer:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["fuse", "names_of", "parameter_names", "unwrapped", "with_names"]
 
 Group = dict[str, Any]
 NOTES = frozenset({"params", "name", "lr_mult", "decay_mult", "param_names"})
 """Entries of a group that change nothing in the update."""
+PLAIN = NOTES | {"lr", "weight_decay"}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -50,7 +51,9 @@ def names_of(groups: Iterable[Group], names: Mapping[int, str]) -> list[list[str
 def members(group: Group) -> list[nn.Parameter]:
     """A group's parameters as a list (they may be given as one tensor)."""
     parameters = group["params"]
-    return [parameters] if isinstance(parameters, nn.Parameter) else list(parameters)
+    if type(parameters) is list:
+        return parameters
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
 
 
 def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
@@ -62,24 +65,27 @@ def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
             one that leaves it out.
     """
     fused: dict[Any, Group] = {}
+    lr, decay = defaults.get("lr"), defaults.get("weight_decay")
     for group in groups:
-        options = {key: value for key, value in group.items() if key not in NOTES}
-        identity = _identity({**defaults, **options})
-        if identity in fused:
-            fused[identity]["params"] += members(group)
+        special = group.keys() - PLAIN
+        rates = (group.get("lr", lr), group.get("weight_decay", decay))
+        identity = (rates, _identity({key: group[key] for key in special})) if special else rates
+        known = fused.get(identity)
+        if known is not None:
+            known["params"] += members(group)
         else:
-            keep = {key: group[key] for key in ("name",) if key in group}
-            fused[identity] = {"params": members(group), **options, **keep}
+            options = {key: value for key, value in group.items() if key not in NOTES or key == "name"}
+            fused[identity] = {**options, "params": list(members(group))}
     return list(fused.values())
 
 
 def _identity(options: Mapping[str, Any]) -> Any:
-    pairs = sorted(options.items())
+    pairs = tuple(sorted(options.items()))
     try:
-        hash(identity := tuple(pairs))
+        hash(pairs)
     except TypeError:
-        identity = tuple((key, repr(value)) for key, value in pairs)
-    return identity
+        return tuple((key, repr(value)) for key, value in pairs)
+    return pairs
 
 
 def with_names(groups: Sequence[Group], lr: float | None, weight_decay: float | None) -> list[Group]:

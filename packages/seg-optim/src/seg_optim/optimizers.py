@@ -112,6 +112,8 @@ def check_fits(factory: Factory, groups: Sequence[dict[str, Any]], model: nn.Mod
     """Raise ValueError for parameters that an optimizer cannot take."""
     if factory is torch.optim.LBFGS and len(groups) > 1:
         raise ValueError(f"LBFGS takes one group, paramwise_cfg makes {len(groups)}: leave it out, or use AdamW")
+    if factory is not torch.optim.SparseAdam and not is_muon(factory):
+        return
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     taken = [(names[id(p)], p) for group in groups for p in group["params"]]
     if factory is torch.optim.SparseAdam:
@@ -140,7 +142,12 @@ def _copies(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _may_fuse(factory: Factory, options: Mapping[str, Any], model: nn.Module) -> bool:
     known = inspect.isclass(factory) and factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
     said = {"fused", "foreach", "differentiable", "capturable"} & {key for key in options if options[key] is not None}
-    return known and not said and not torch.are_deterministic_algorithms_enabled() and not sparse_parameters(model)
+    return (
+        known
+        and not said
+        and not torch.are_deterministic_algorithms_enabled()
+        and not any(isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse for module in model.modules())
+    )
 
 
 def sparse_parameters(model: nn.Module) -> list[str]:

@@ -22,7 +22,7 @@ __all__ = ["layer_decay_param_groups", "param_groups"]
 class _Groups(DefaultOptimWrapperConstructor):
     """The default constructor, stopped before it makes an optimizer."""
 
-    def wrap(self, model: nn.Module, params: list[dict[str, Any]]) -> Any:
+    def wrap(self, model: nn.Module, params: list[dict[str, Any]], names: dict[int, str]) -> Any:
         return self.fused(params)
 
 

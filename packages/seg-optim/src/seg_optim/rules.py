@@ -15,6 +15,14 @@ from torch.nn.modules.batchnorm import _NormBase
 __all__ = ["MATCH_MODES", "Rules", "Subject", "Verdict", "is_deformable", "is_norm", "ordered_keys"]
 
 NORMS = (_NormBase, GroupNorm, LayerNorm)
+KIND_KEYS = (
+    "bias_lr_mult",
+    "dcn_offset_lr_mult",
+    "norm_decay_mult",
+    "bias_decay_mult",
+    "dwconv_decay_mult",
+    "flat_decay_mult",
+)
 MATCH_MODES = ("substring", "glob", "regex", "exact")
 
 
@@ -39,7 +47,7 @@ class Subject:
     @property
     def full_name(self) -> str:
         """Dotted name from the model down."""
-        return f"{self.prefix}.{self.name}" if self.prefix else self.name
+        return full_name(self.prefix, self.name)
 
 
 @dataclass(slots=True)
@@ -79,20 +87,25 @@ def ordered_keys(keys: Mapping[str, Any]) -> list[str]:
     return sorted(sorted(keys), key=len, reverse=True)
 
 
-def matcher(mode: str) -> Callable[[str, Subject], bool]:
-    """The test of one match mode: `(key, subject) -> bool`.
+def full_name(prefix: str, name: str) -> str:
+    """Dotted name from the model down."""
+    return f"{prefix}.{name}" if prefix else name
+
+
+def matcher(mode: str) -> tuple[Callable[[str, str], str], Callable[[str, str], bool]]:
+    """One match mode as two functions: `(prefix, name) -> text` and `(key, text) -> bool`.
 
     `substring` looks into `prefix.name`, which for a top-level parameter begins with a dot (the reference's way);
     `glob` and `regex` look at the full name; `exact` wants the full name, or that of a module above it.
     """
     if mode == "substring":
-        return lambda key, subject: key in f"{subject.prefix}.{subject.name}"
+        return lambda prefix, name: f"{prefix}.{name}", lambda key, text: key in text
     if mode == "glob":
-        return lambda key, subject: fnmatch.fnmatchcase(subject.full_name, key)
+        return full_name, lambda key, text: fnmatch.fnmatchcase(text, key)
     if mode == "regex":
-        return lambda key, subject: re.search(key, subject.full_name) is not None
+        return full_name, lambda key, text: re.search(key, text) is not None
     if mode == "exact":
-        return lambda key, subject: f"{subject.full_name}.".startswith(f"{key}.")
+        return full_name, lambda key, text: f"{text}.".startswith(f"{key}.")
     raise ValueError(f"paramwise_cfg.match={mode!r}: choose one of {', '.join(MATCH_MODES)}")
 
 
@@ -114,30 +127,44 @@ class Rules:
         self.composing, self.forced = composing, forced
         self.custom: Mapping[str, Mapping[str, Any]] = cfg.get("custom_keys") or {}
         self.keys = ordered_keys(self.custom)
-        self.matches = matcher(cfg.get("match", "substring"))
+        self.text, self.matches = matcher(cfg.get("match", "substring"))
+        self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
         self.hit: set[str] = set()
+        self._verdicts: dict[tuple[tuple[str, ...], str, str], Verdict] = {}
         self._norms: dict[type, bool] = {}
+        self._deformable: dict[type, bool] = {}
 
     def decide(self, subject: Subject) -> Verdict:
-        """The multipliers of one parameter."""
-        if self.composing:
-            return self._composed(subject)
-        key = next((key for key in self.keys if self.matches(key, subject)), None)
+        """The multipliers of one parameter. Equal decisions are one object."""
+        text, matches = self.text(subject.prefix, subject.name), self.matches
+        found: tuple[str, ...] = ()
+        for key in self.keys:
+            if matches(key, text):
+                found = (*found, key)
+                if not self.composing:
+                    break
+        rate = decay = ""
+        if self._any_kind and (not found or self.composing or self.forced):
+            norm = self._is_norm(subject.module)
+            rate, decay = self._rate_rule(subject, norm), self._decay_rule(subject, norm)
+        reason = (found, rate, decay)
+        if reason not in self._verdicts:
+            self.hit.update(found)
+            self._verdicts[reason] = self._composed(*reason) if self.composing else self._single(*reason)
+        return self._verdicts[reason]
+
+    def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         verdict = Verdict()
-        if key is not None:
-            self.hit.add(key)
-            options = self.custom[key]
-            rule = f"custom_keys[{key!r}]"
+        if found:
+            options, rule = self.custom[found[0]], f"custom_keys[{found[0]!r}]"
             verdict = Verdict(options.get("lr_mult", 1.0), options.get("decay_mult", 1.0), dict(options), rule, rule)
-        if key is None or self.forced:
-            self._by_kind(subject, verdict)
+        self._by_kind(verdict, rate, decay)
         return verdict
 
-    def _composed(self, subject: Subject) -> Verdict:
+    def _composed(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         verdict = Verdict()
-        self._by_kind(subject, verdict)
-        for key in reversed([key for key in self.keys if self.matches(key, subject)]):
-            self.hit.add(key)
+        self._by_kind(verdict, rate, decay)
+        for key in reversed(found):
             options, rule = self.custom[key], f"custom_keys[{key!r}]"
             verdict.extra.update(options)
             if "lr_mult" in options:
@@ -146,12 +173,9 @@ class Rules:
                 verdict.decay_mult, verdict.decay_rule = options["decay_mult"], rule
         return verdict
 
-    def _by_kind(self, subject: Subject, verdict: Verdict) -> None:
-        norm = self._is_norm(subject.module)
-        rate = self._rate_rule(subject, norm)
+    def _by_kind(self, verdict: Verdict, rate: str, decay: str) -> None:
         if rate:
             verdict.lr_mult, verdict.lr_rule = self.cfg[rate], rate
-        decay = self._decay_rule(subject, norm)
         if decay:
             verdict.decay_mult, verdict.decay_rule = self.cfg[decay], decay
 
@@ -174,6 +198,13 @@ class Rules:
             return "dwconv_decay_mult"
         flat = subject.ndim == 1 and not subject.in_deformable
         return "flat_decay_mult" if flat and cfg.get("flat_decay_mult") is not None else ""
+
+    def is_deformable(self, module: nn.Module) -> bool:
+        """`is_deformable`, worked out once per class."""
+        kind = type(module)
+        if kind not in self._deformable:
+            self._deformable[kind] = is_deformable(module)
+        return self._deformable[kind]
 
     def _is_norm(self, module: nn.Module) -> bool:
         kind = type(module)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
+from seg_optim.groups import names_of
 from seg_optim.layout import OWN_KEYS, Layout, sizes
 from seg_optim.protocols import NoSync
 
@@ -68,7 +69,8 @@ class OptimWrapper:
         self._inner_count = 0
         self._max_counts = -1
         self._remainder_counts = -1
-        self._layout: Layout | None = None
+        self._known_layout: Layout | None = None
+        self._described: tuple[Mapping[int, str], Sequence[dict[str, Any]]] | None = None
         self._clipped: list[nn.Parameter] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
@@ -232,9 +234,22 @@ class OptimWrapper:
         """Parameter names by group in the reference's layout."""
         return None if self._layout is None else self._layout.reference
 
-    def describe(self, own: list[list[str]], reference: list[list[str]]) -> None:
-        """Say which parameters stand in the groups; called by constructors."""
-        self._layout = Layout(own, reference)
+    @property
+    def _layout(self) -> Layout | None:
+        """Both orders of the groups, worked out when first asked for."""
+        if self._described is not None:
+            names, reference = self._described
+            self._described = None
+            if all(id(p) in names for group in self.optimizer.param_groups for p in group["params"]):
+                self._known_layout = Layout(names_of(self.optimizer.param_groups, names), names_of(reference, names))
+        return self._known_layout
+
+    def describe(self, names: Mapping[int, str], reference: Sequence[dict[str, Any]]) -> None:
+        """Say what the parameters are called, by id, and how the reference would have grouped them.
+
+        Called by constructors; from then on states are written in the reference's layout.
+        """
+        self._described = (names, reference)
         self._clipped = None
         self.base_groups = [self._phantom()] if len(reference) > 1 else []
 

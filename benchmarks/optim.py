@@ -1,0 +1,167 @@
+"""Optimizer work per run and per step: the bare limit, ours and MMEngine's, as ratios.
+
+Run `python benchmarks/optim.py`; without mmengine it says so and leaves its column out. The net has the tensors of
+SegFormer-B5 (about a thousand, in blocks with norms and depthwise convolutions), cut to 64 elements, so that what is
+measured is the work per tensor and per group, which on a GPU is what the host thread pays.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from _measure import paired, print_table
+from seg_optim import PolyLR, build_optim_wrapper
+from torch import nn
+
+LR, DECAY = 6e-5, 0.01
+KEYS = {"pos_block": {"decay_mult": 0.0}, "norm": {"decay_mult": 0.0}, "head": {"lr_mult": 10.0}}
+CFG: dict[str, Any] = {
+    "type": "OptimWrapper",
+    "optimizer": {"type": "AdamW", "lr": LR, "betas": (0.9, 0.999), "weight_decay": DECAY},
+    "paramwise_cfg": {"custom_keys": KEYS},
+    "clip_grad": {"max_norm": 1e9},
+}
+POLY: dict[str, Any] = {"power": 1.0, "eta_min": 0.0, "begin": 0, "end": 10**6, "by_epoch": False}
+GOALS = {"build": "<= 2 x bare", "step": ">= 8 x under mmengine", "schedule": "<= 5 us", "zero_grad": "<= 1.2 x bare"}
+
+
+class Block(nn.Module):
+    """The tensors of one MiT block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.q, self.kv, self.proj = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.fc1, self.fc2 = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.dwconv = nn.Conv2d(8, 8, 1, groups=8)
+        self.sr = nn.Conv2d(8, 8, 1)
+
+
+def net() -> nn.Module:
+    """About as many tensors as SegFormer-B5 has, in as many modules."""
+    stages = [nn.ModuleList([nn.Conv2d(8, 8, 1), nn.ModuleList(Block() for _ in range(d))]) for d in (3, 6, 40, 3)]
+    return nn.ModuleDict(
+        {"backbone": nn.ModuleList(stages), "decode_head": nn.ModuleList(nn.Linear(8, 8) for _ in range(8))}
+    )
+
+
+def bare_build(model: nn.Module) -> torch.optim.Optimizer:
+    """The shortest code that makes the same groups."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        settings = (LR, 0.0) if "norm" in name else (LR * 10, DECAY) if "head" in name else (LR, DECAY)
+        groups.setdefault(settings, []).append(parameter)
+    listed = [{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+    return torch.optim.AdamW(listed, lr=LR, weight_decay=DECAY, fused=True)
+
+
+def mmengine_parts() -> tuple[Callable[..., Any], type] | None:
+    """MMEngine's builder and scheduler, quiet."""
+    if importlib.util.find_spec("mmengine") is None:
+        print("mmengine is not installed: its column is left out")
+        return None
+    from mmengine.optim import PolyLR as TheirPoly
+    from mmengine.optim import build_optim_wrapper as their_build
+
+    return their_build, TheirPoly
+
+
+def with_gradients(model: nn.Module) -> nn.Module:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return model
+
+
+def repeated(times: int, function: Callable[[], Any]) -> Callable[[], None]:
+    def many() -> None:
+        for _ in range(times):
+            function()
+
+    return many
+
+
+def prepared(model: nn.Module, function: Callable[[], Any]) -> Callable[[], float]:
+    """Time of a function alone, its gradients laid ready before."""
+
+    def once() -> float:
+        with_gradients(model)
+        start = time.process_time()
+        function()
+        return time.process_time() - start
+
+    return once
+
+
+def drop_gradients(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
+def bare_poly(groups: list[dict[str, Any]]) -> Callable[[], None]:
+    """Closed form over the merged groups."""
+    bases, step = [group["lr"] for group in groups], [0]
+
+    def advance() -> None:
+        step[0] += 1
+        factor = 1 - step[0] / POLY["end"]
+        for group, base in zip(groups, bases, strict=True):
+            group["lr"] = base * factor
+
+    return advance
+
+
+def contestants() -> dict[str, dict[str, tuple[Callable[[], Any], int]]]:
+    """Task -> who -> what to time and how many units of work it holds."""
+    models = {who: net() for who in ("bare", "ours", "mmengine")}
+    peer = mmengine_parts()
+    wrappers: dict[str, Any] = {"ours": build_optim_wrapper(with_gradients(models["ours"]), CFG)}
+    optimizer = bare_build(with_gradients(models["bare"]))
+    schedules: dict[str, Any] = {"ours": PolyLR(wrappers["ours"], **POLY)}
+    builds: dict[str, Callable[[], Any]] = {"ours": lambda: build_optim_wrapper(models["ours"], CFG)}
+    if peer:
+        wrappers["mmengine"] = peer[0](with_gradients(models["mmengine"]), dict(CFG))
+        schedules["mmengine"] = peer[1](wrappers["mmengine"], **POLY)
+        builds["mmengine"] = lambda: peer[0](models["mmengine"], dict(CFG))
+    tasks: dict[str, dict[str, tuple[Callable[[], Any], int]]] = {
+        "build": {"bare": (lambda: bare_build(models["bare"]), 1)},
+        "step": {"bare": (repeated(5, optimizer.step), 5)},
+        "schedule": {"bare": (repeated(200, bare_poly(optimizer.param_groups)), 200)},
+        "zero_grad": {"bare": (prepared(models["bare"], lambda: drop_gradients(models["bare"])), 1)},
+        "clip": {"bare": (repeated(3, lambda: nn.utils.clip_grad_norm_(models["bare"].parameters(), 1e9)), 3)},
+    }
+    for who, wrapper in wrappers.items():
+        tasks["build"][who] = (builds[who], 1)
+        tasks["step"][who] = (repeated(5, wrapper.optimizer.step), 5)
+        tasks["schedule"][who] = (repeated(200, schedules[who].step), 200)
+        tasks["zero_grad"][who] = (prepared(models[who], wrapper.zero_grad), 1)
+        tasks["clip"][who] = (repeated(3, wrapper._clip_grad), 3)
+    return tasks
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    rows = []
+    for task, sides in contestants().items():
+        found = paired({who: function for who, (function, _) in sides.items()}, rounds=15)
+        micros = {who: statistics.median(found[who]) / units * 1e6 for who, (_, units) in sides.items()}
+        ratio = {who: statistics.median(a / b for a, b in zip(found["ours"], found[who], strict=True)) for who in sides}
+        peer = f"{1 / ratio['mmengine']:.1f}" if "mmengine" in ratio else "-"
+        theirs = f"{micros['mmengine']:.1f}" if "mmengine" in micros else "-"
+        row = [f"{micros['bare']:.1f}", f"{micros['ours']:.1f}", theirs, f"{ratio['bare']:.2f}", peer]
+        rows.append([task, *row, GOALS.get(task, "")])
+    header = ["task", "bare us", "ours us", "mmengine us", "ours / bare", "mmengine / ours", "goal"]
+    tensors = sum(1 for _ in net().parameters())
+    print_table(f"Optimizer work, {tensors} tensors of at most 64 elements, one thread", header, rows)
+
+
+if __name__ == "__main__":
+    main()
