@@ -172,9 +172,8 @@ class LogitsModel(Around):
 
     def _sample_losses(self, sample: Any, logits: torch.Tensor) -> Losses:
         truth = target_of(sample.gt_sem_seg.data, logits.device)
-        return self._losses_of(
-            restore(logits, sample.metainfo, tuple(truth.shape[-2:]), self.align_corners)[None], truth
-        )
+        size = (int(truth.shape[-2]), int(truth.shape[-1]))
+        return self._losses_of(restore(logits, sample.metainfo, size, self.align_corners)[None], truth)
 
     def _finished(self, sample: Any, logits: torch.Tensor) -> Any:
         return write_prediction(sample, restore(logits, sample.metainfo, None, self.align_corners), self.threshold)
