@@ -13,21 +13,6 @@ from torch import Tensor, nn
 __all__ = ["TinyConvNeXt", "TinyViT"]
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of N x C x H x W."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each pixel."""
-        mean = x.mean(1, keepdim=True)
-        scale = (x.var(1, keepdim=True, unbiased=False) + 1e-6).rsqrt()
-        return (x - mean) * scale * self.weight[:, None, None] + self.bias[:, None, None]
-
-
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, then a two-layer network on each pixel, added to the input (arXiv:2201.03545, fig. 4)."""
 
@@ -42,7 +27,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W, unchanged in shape."""
-        y = self.pointwise_conv2(self.act(self.pointwise_conv1(self.norm(self.depthwise_conv(x)))))
+        y: Tensor = self.pointwise_conv2(self.act(self.pointwise_conv1(self.norm(self.depthwise_conv(x)))))
         return x + self.gamma[:, None, None] * y
 
 
@@ -116,7 +101,8 @@ class TransformerLayer(nn.Module):
         """N x tokens x C, unchanged in shape."""
         y = self.norm1(x)
         x = x + self.attn(y, y, y, need_weights=False)[0]
-        return x + self.ffn(self.norm2(x))
+        z: Tensor = self.ffn(self.norm2(x))
+        return x + z
 
 
 class TinyViT(nn.Module):

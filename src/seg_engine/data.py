@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from seg_engine.demo.canvas import CLASSES, PALETTE
 from seg_engine.files import nearest_folder
 from seg_engine.pipeline import Compose
 
@@ -18,7 +17,6 @@ __all__ = [
     "CityscapesDataset",
     "LoveDADataset",
     "PascalVOCDataset",
-    "StreetScenesDataset",
 ]
 
 Record = dict[str, Any]
@@ -49,6 +47,7 @@ class BaseSegDataset:
 
     Example:
         >>> import tempfile
+        >>> from seg_engine.demo.dataset import StreetScenesDataset
         >>> from seg_engine.demo.scenes import write_scenes
         >>> root = write_scenes(tempfile.mkdtemp(), training=2, validation=1)
         >>> data = StreetScenesDataset(data_root=root, data_prefix=dict(img_path="images/training",
@@ -245,15 +244,6 @@ def known_metainfo(name: str) -> dict[str, Any]:
     from seg_vis import get_classes, get_palette
 
     return {"classes": tuple(get_classes(name)), "palette": get_palette(name).tolist()}
-
-
-class StreetScenesDataset(BaseSegDataset):
-    """The demo's street scenes: eight classes, border pixels 255."""
-
-    METAINFO: ClassVar[dict[str, Any]] = {"classes": CLASSES, "palette": [list(colour) for colour in PALETTE]}
-
-    def __init__(self, img_suffix: str = ".png", seg_map_suffix: str = ".png", **options: Any) -> None:
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **options)
 
 
 class ADE20KDataset(BaseSegDataset):

@@ -223,7 +223,8 @@ class PhotoMetricDistortion:
         hue_delta: int = 18,
     ) -> None:
         self.brightness_delta, self.hue_delta = brightness_delta, hue_delta
-        self.contrast_range, self.saturation_range = tuple(contrast_range), tuple(saturation_range)
+        self.contrast_range = float(contrast_range[0]), float(contrast_range[1])
+        self.saturation_range = float(saturation_range[0]), float(saturation_range[1])
 
     def __call__(self, record: Record) -> Record:
         """Changes `img`."""

@@ -27,6 +27,8 @@ def describe(error: BaseException) -> str:
 def is_for_users(error: BaseException) -> bool:
     """Whether an error was made to be read without its traceback: raised, or explained, by one of our packages."""
     trace = error.__traceback__
+    if isinstance(error, AttributeError | TypeError | AssertionError | IndexError):
+        return False
     if getattr(error, "__notes__", None):
         return True
     if trace is None:

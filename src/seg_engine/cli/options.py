@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from seg_engine.launch import override
+
 __all__ = ["add_config_options", "add_run_options", "find_work_dir", "load_config", "use_amp"]
 
 
@@ -44,14 +46,6 @@ def load_config(options: argparse.Namespace) -> Any:
         cfg.launcher = options.launcher
     cfg.work_dir = find_work_dir(cfg, options)
     return cfg
-
-
-def override(cfg: Any, words: list[str]) -> None:
-    """Apply `--cfg-options` words to a config; a key that looks misspelt is an error."""
-    from seg_registry import parse_options
-
-    if words:
-        cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
 
 
 def find_work_dir(cfg: Any, options: argparse.Namespace) -> str:

@@ -14,7 +14,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg rerun`."""
-    parser.add_argument("run", metavar="RUN", help="log folder of a run (WORK_DIR/<time>), or WORK_DIR for its newest")
+    parser.add_argument("record", metavar="RUN", help="log folder of a run (WORK_DIR/<time>), or WORK_DIR for its newest")
     parser.add_argument("--work-dir", metavar="DIR", required=True, help="folder for the repetition")
     add_config_options(parser)
 
@@ -23,10 +23,9 @@ def run(options: argparse.Namespace) -> int:
     """Repeat."""
     from seg_registry import Config
 
-    from seg_engine.cli.options import override
-    from seg_engine.cli.runs import make_runner
+    from seg_engine.launch import make_runner, override
 
-    folder, record = find_record(Path(options.run))
+    folder, record = find_record(Path(options.record))
     for line in differences(record):
         print(f"note: {line}")
     cfg = Config.fromfile(folder / record["config"])

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Test."""
-    from seg_engine.cli.runs import make_runner
+    from seg_engine.launch import make_runner
 
     cfg = load_config(options)
     for key in ("test_dataloader", "test_evaluator"):
@@ -58,8 +58,10 @@ def show(cfg: Any, options: argparse.Namespace) -> None:
     if options.show:
         hook["show"], hook["wait_time"] = True, options.wait_time
     if options.show_dir:
-        cfg.visualizer["save_dir"] = options.show_dir
         hook["interval"] = 1
+        for backend in cfg.visualizer.get("vis_backends") or []:
+            if backend["type"] == "LocalVisBackend":
+                backend["save_dir"] = options.show_dir
 
 
 def metrics_of(evaluator: Any) -> list[Any]:

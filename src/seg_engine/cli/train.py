@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train."""
-    from seg_engine.cli.runs import make_runner, train
+    from seg_engine.launch import make_runner, train
 
     cfg = load_config(options)
     if options.amp:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from seg_engine.files import read_picture
+
 Array = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
 COLOURS, PLACES = 10, 12
@@ -31,8 +33,8 @@ def read_pixels(root: Path, split: str, most: int, seed: int) -> tuple[Array, Cl
     random = np.random.default_rng(seed)
     rows, classes = [], []
     for path in sorted((root / "images" / split).glob("*.png")):
-        picture = cv2.imread(str(path))[..., ::-1] / 255
-        labels = cv2.imread(str(root / "annotations" / split / path.name), cv2.IMREAD_UNCHANGED)
+        picture = read_picture(path)[..., ::-1] / 255
+        labels = read_picture(root / "annotations" / split / path.name, cv2.IMREAD_UNCHANGED)
         height, width = labels.shape
         y, x = np.mgrid[0:height, 0:width]
         pixels = np.dstack([picture, x / width, y / height]).reshape(-1, 5).astype(np.float32)
@@ -94,7 +96,7 @@ def by_network(train: tuple[Array, Classes], val: tuple[Array, Classes], classes
         chosen = torch.randint(len(labels), (4096,))
         loss = loss_of(net(pixels[chosen]), labels[chosen])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():

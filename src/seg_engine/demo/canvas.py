@@ -43,7 +43,7 @@ class Canvas:
     @property
     def size(self) -> int:
         """Side length in pixels."""
-        return self.labels.shape[0]
+        return len(self.labels)
 
     def mask(self) -> Mask:
         """An empty mask to draw shapes into."""

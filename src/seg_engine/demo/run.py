@@ -34,8 +34,7 @@ def run_demo(options: argparse.Namespace) -> int:
     """Draw, train, show; returns the exit code."""
     from seg_registry import Config
 
-    from seg_engine.cli.options import override
-    from seg_engine.cli.runs import make_runner, train
+    from seg_engine.launch import make_runner, override, train
 
     start = time.monotonic()
     out = Path(options.out)

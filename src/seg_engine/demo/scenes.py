@@ -63,9 +63,11 @@ def class_shares(root: Path) -> dict[str, float]:
     """The share of all labelled pixels, of both splits, that each class has."""
     import cv2
 
+    from seg_engine.files import read_picture
+
     counts = np.zeros(256, np.int64)
     for path in sorted(root.glob("annotations/*/*.png")):
-        counts += np.bincount(cv2.imread(str(path), cv2.IMREAD_UNCHANGED).ravel(), minlength=256)
+        counts += np.bincount(read_picture(path, cv2.IMREAD_UNCHANGED).ravel(), minlength=256)
     known = counts[: len(CLASSES)]
     return {name: float(count / known.sum()) for name, count in zip(CLASSES, known, strict=True)}
 

@@ -110,5 +110,5 @@ def paint_pole(canvas: Canvas, x: float, foot: float, scale: float) -> None:
     canvas.paint(post, (grey, grey, grey), POLE)
     face = any_colour(random)
     canvas.paint(sign, face, POLE)
-    inner = cv2.erode(sign, np.ones((3, 3), np.uint8))
+    inner = np.asarray(cv2.erode(sign, np.ones((3, 3), np.uint8)), np.uint8)
     canvas.paint(sign - inner, (235.0, 235.0, 235.0) if sum(face) < 400 else (40.0, 40.0, 45.0), None)

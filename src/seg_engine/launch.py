@@ -1,11 +1,19 @@
-"""From a config to a Runner on the command line, where `custom_imports` may be carried out."""
+"""From a config and the words of a command line to a run: overrides, `custom_imports`, what to do after a stop."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-__all__ = ["make_runner", "train"]
+__all__ = ["make_runner", "override", "train"]
+
+
+def override(cfg: Any, words: list[str]) -> None:
+    """Apply `--cfg-options` words to a config; a key that looks misspelt is an error."""
+    from seg_registry import parse_options
+
+    if words:
+        cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
 
 
 def make_runner(cfg: Any) -> Any:

@@ -1,0 +1,119 @@
+"""The commands one after the other, as a person types them: train, test, predict, rerun."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from _small import small_config
+
+from seg_engine import load_model
+from seg_engine.predict import Prediction
+
+
+def seg(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "seg_engine", *words]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
+    """A folder with `run.py` and the run that `seg train run.py` made of it, in work_dirs/run."""
+    folder = tmp_path_factory.mktemp("trained")
+    hook = "default_hooks = dict(visualization=dict(type='SegVisualizationHook'))"
+    small_config(folder / "run.py", scenes, hook)
+    seg("train", "run.py", "--cfg-options", "randomness.seed=3", cwd=folder)
+    return folder
+
+
+CHECKPOINT = "work_dirs/run/iter_4.pth"
+
+
+def test_train_writes_into_a_folder_named_after_the_config(trained: Path) -> None:
+    work_dir = trained / "work_dirs" / "run"
+    assert (trained / CHECKPOINT).exists()
+    assert (work_dir / "last_checkpoint").read_text() == "iter_4.pth"
+    record = json.loads(next(work_dir.glob("*/run.json")).read_text())
+    assert record["seed"] == 3
+
+
+def test_test_measures_draws_and_writes(trained: Path) -> None:
+    done = seg(
+        "test", "run.py", CHECKPOINT, "--show-dir", "shown", "--out", "labels", "--work-dir", "tested", cwd=trained
+    )
+    assert re.search(r"mIoU: \d", done.stdout.splitlines()[-1])
+    pictures = sorted((trained / "shown").rglob("*.png"))
+    assert len(pictures) == 3
+    assert cv2.imread(str(pictures[0])).shape == (192, 2 * 192, 3)
+    maps = sorted((trained / "labels").glob("*.png"))
+    assert [path.stem for path in maps] == ["street_00000", "street_00001", "street_00002"]
+    assert cv2.imread(str(maps[0]), cv2.IMREAD_UNCHANGED).max() < 8
+
+
+def test_predict_needs_nothing_but_the_checkpoint(trained: Path, scenes: Path) -> None:
+    done = seg("predict", CHECKPOINT, str(scenes / "images"), "--out", "made", cwd=trained)
+    assert "9 images" in done.stdout
+    label = cv2.imread(str(trained / "made/labels/validation/street_00001.png"), cv2.IMREAD_UNCHANGED)
+    overlay = cv2.imread(str(trained / "made/overlays/validation/street_00001.png"))
+    assert label.shape == (192, 192)
+    assert overlay.shape == (192, 192, 3)
+    predicted = load_model(trained / CHECKPOINT).predict(scenes / "images" / "validation" / "street_00001.png")
+    assert np.array_equal(predicted.labels, label)
+
+
+def test_predict_in_python_takes_files_and_pixels(trained: Path, scenes: Path) -> None:
+    model = load_model(trained / CHECKPOINT)
+    path = scenes / "images" / "validation" / "street_00000.png"
+    pixels = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    one, two = model.predict(path), model.predict(pixels)
+    assert isinstance(one, Prediction)
+    assert np.array_equal(one.labels, two.labels)
+    assert one.classes is not None
+    assert one.classes[0] == "sky"
+    assert one.overlay(alpha=0.0, with_labels=False).tolist() == pixels.tolist()
+    odd = model.predict(np.zeros((50, 70, 3), np.uint8))
+    assert odd.labels.shape == (50, 70)
+    with pytest.raises(ValueError, match=r"H x W x 3 pixels of uint8.*float64 \(4, 4, 3\)"):
+        model.predict(np.zeros((4, 4, 3)))
+
+
+def test_the_predictions_are_those_of_seg_test(trained: Path, scenes: Path) -> None:
+    seg("test", "run.py", CHECKPOINT, "--out", "again", "--work-dir", "tested2", cwd=trained)
+    model = load_model(trained / CHECKPOINT)
+    for path in sorted((trained / "again").glob("*.png")):
+        expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(model.predict(scenes / "images" / "validation" / path.name).labels, expected)
+
+
+def test_rerun_repeats_the_run(trained: Path) -> None:
+    import torch
+
+    seg("rerun", "work_dirs/run", "--work-dir", "repeated", cwd=trained)
+    one, two = (
+        torch.load(trained / path, weights_only=True)["state_dict"] for path in (CHECKPOINT, "repeated/iter_4.pth")
+    )
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_amp_switches_the_wrapper(trained: Path) -> None:
+    seg("train", "run.py", "--amp", "--work-dir", "amp", cwd=trained)
+    assert "AmpOptimWrapper" in (trained / "amp" / "run.py").read_text()
+
+
+def test_resume_goes_on_with_more_iterations(trained: Path) -> None:
+    seg("train", "run.py", "--work-dir", "longer", cwd=trained)
+    more = ["--resume", "--cfg-options", "train_cfg.max_iters=6"]
+    seg("train", "run.py", "--work-dir", "longer", *more, cwd=trained)
+    assert (trained / "longer" / "iter_6.pth").exists()
+    log = sorted((trained / "longer").glob("*/*.log"))[-1].read_text()
+    assert "Resumed from" in log
