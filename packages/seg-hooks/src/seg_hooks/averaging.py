@@ -189,10 +189,9 @@ class StochasticWeightAverage(BaseAveragedModel):
     """
 
     def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
-        """Three multi-tensor calls: difference, share, sum."""
+        """Two multi-tensor calls: the difference, and its share added."""
         change = torch._foreach_sub(sources, averaged)
-        torch._foreach_div_(change, float(steps // self.interval + 1))
-        torch._foreach_add_(averaged, change)
+        torch._foreach_add_(averaged, change, alpha=1 / (steps // self.interval + 1))
 
 
 _AT_ONCE = 32
