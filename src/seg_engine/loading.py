@@ -123,12 +123,13 @@ def _palette_indices(path: str) -> npt.NDArray[np.uint8]:
 
 
 def check_size(labels: npt.NDArray[Any], record: Mapping[str, Any]) -> None:
-    """Image and labels must be of one size."""
+    """Labels must be of the size that the image's file has: test pipelines read them after the image was resized."""
     image = record.get("img")
-    if image is not None and labels.shape[:2] != image.shape[:2]:
+    size = record.get("ori_shape", None if image is None else image.shape[:2])
+    if size is not None and tuple(labels.shape[:2]) != tuple(size):
         raise ValueError(
             f"{record['seg_map_path']}: this label map is {labels.shape[1]} x {labels.shape[0]} pixels, but its image "
-            f"{record.get('img_path')} is {image.shape[1]} x {image.shape[0]}"
+            f"{record.get('img_path')} is {size[1]} x {size[0]}"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seg_runner.around import Around
+from seg_runner.assemble import find_builder
 from seg_runner.inference import labels_of, resize
 from seg_runner.model_io import images_and_masks, samples_for, target_of
 
@@ -22,7 +23,7 @@ class SegTTAModel(Around):
     entry per version), or are made here from an ordinary batch by `scales` and `flip`.
 
     Args:
-        module: the model; has `test_step`, which undoes flips and sizes that `metainfo` tells.
+        module: the model, or its config; has `test_step`, which undoes flips and sizes that `metainfo` tells.
         data_preprocessor: kept for configs; the model has its own.
         scales: the sizes of the versions made here, as factors.
         flip: make each of them mirrored as well.
@@ -39,16 +40,17 @@ class SegTTAModel(Around):
 
     def __init__(
         self,
-        module: nn.Module,
+        module: nn.Module | Mapping[str, Any],
         data_preprocessor: Any = None,
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         threshold: float | None = None,
     ) -> None:
-        super().__init__(module)
-        if not callable(getattr(module, "test_step", None)):
-            raise TypeError(f"test-time augmentation needs a model with test_step, which {type(module).__name__} lacks")
+        super().__init__(_built(module))
+        model = self.module
+        if not callable(getattr(model, "test_step", None)):
+            raise TypeError(f"test-time augmentation needs a model with test_step, which {type(model).__name__} lacks")
         if not scales or any(scale <= 0 for scale in scales):
             raise ValueError(f"scales: positive factors are expected, not {scales!r}")
         self.scales, self.flip, self.threshold = list(scales), flip, threshold
@@ -93,6 +95,19 @@ class SegTTAModel(Around):
             return labels_of(chances)
         threshold = self.threshold if self.threshold is not None else getattr(self.module, "threshold", 0.5)
         return (chances > threshold).long()
+
+
+def _built(module: nn.Module | Mapping[str, Any]) -> nn.Module:
+    """The model; a config is built by what is installed for that."""
+    if not isinstance(module, Mapping):
+        return module
+    builder = find_builder(module)
+    if builder is None:
+        raise TypeError(
+            "module is a dict, and nothing that builds models from dicts is installed: pip install seg-registry"
+        )
+    model: nn.Module = builder.build("model", module)
+    return model
 
 
 def versions_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
