@@ -14,7 +14,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg rerun`."""
-    parser.add_argument("record", metavar="RUN", help="log folder of a run (WORK_DIR/<time>), or WORK_DIR for its newest")
+    parser.add_argument("record", metavar="RUN", help="log folder of a run, or its working folder for the newest")
     parser.add_argument("--work-dir", metavar="DIR", required=True, help="folder for the repetition")
     add_config_options(parser)
 

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from seg_registry import Config
+
+import seg_engine
+from seg_engine.cli import VERBS, main, make_parser
+from seg_engine.cli.messages import describe, from_worker, is_for_users
+from seg_engine.cli.options import find_work_dir, use_amp
+from seg_engine.cli.rerun import differences, find_record
+from seg_engine.cli.test import show, use_tta
+
+
+def test_every_verb_has_its_flags_and_one_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"    {verb} " in text for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("train", ["--work-dir", "--resume", "--amp", "--cfg-options", "--launcher"]),
+        (
+            "test",
+            ["--work-dir", "--show-dir", "--show", "--out", "--cfg-options", "--launcher", "--tta", "--wait-time"],
+        ),
+        ("predict", ["--out", "--device", "--alpha"]),
+        ("demo", ["--out", "--resume", "--short", "--config", "--cfg-options"]),
+        ("rerun", ["--work-dir", "--cfg-options"]),
+    ],
+)
+def test_flags_are_mmsegmentations(verb: str, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert [flag for flag in [*flags, "--debug"] if flag not in text] == []
+
+
+def test_resume_is_a_switch_or_takes_a_file() -> None:
+    parse = make_parser().parse_args
+    assert parse(["train", "a.py"]).resume is None
+    assert parse(["train", "a.py", "--resume"]).resume is True
+    assert parse(["train", "a.py", "--resume", "b.pth"]).resume == "b.pth"
+
+
+def test_the_help_waits_for_nothing_heavy() -> None:
+    heavy = "{'torch', 'cv2', 'numpy', 'rich'}"
+    code = f"import sys, seg_engine.cli as c; c.make_parser(); print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "seg_engine", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"seg-engine {seg_engine.__version__}"
+
+
+def test_an_error_is_one_message_and_with_debug_a_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", str(tmp_path / "none.py")]) == 1
+    assert (
+        capsys.readouterr().err == f"error: there is no config {tmp_path}/none.py (the path exists up to {tmp_path})\n"
+    )
+    with pytest.raises(FileNotFoundError):
+        main(["train", str(tmp_path / "none.py"), "--debug"])
+
+
+def test_the_working_folder_is_importable_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    main(["train", "none.py"])
+    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_message_has_the_notes_and_says_when_the_fault_is_ours() -> None:
+    error = ValueError("bad value of x")
+    error.add_note("while building 'model' (a.py:3)")
+    assert describe(error) == "error: bad value of x\nwhile building 'model' (a.py:3)"
+    assert describe(KeyError("x")) == "error: KeyError: 'x'"
+    assert "--debug" in describe(AttributeError("a b"))
+    assert describe(FileNotFoundError(2, "No such file", "a.txt")).startswith("error: No such file: a.txt")
+
+
+def test_a_workers_traceback_is_left_out() -> None:
+    text = (
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "a.py", line 1, in f\n    raise ValueError(\n        ^^^\nValueError: a.png: label 9\nin transform X\n\n'
+    )
+    assert from_worker(text) == "a.png: label 9\nin transform X"
+
+
+def test_the_working_folder_is_the_flags_the_configs_or_named_after_it() -> None:
+    options = Namespace(work_dir=None, config="configs/net.py")
+    assert find_work_dir(Config({}), options) == "work_dirs/net"
+    assert find_work_dir(Config({"work_dir": "there"}), options) == "there"
+    assert find_work_dir(Config({"work_dir": "there"}), Namespace(work_dir="here", config="a.py")) == "here"
+
+
+def test_amp() -> None:
+    cfg = Config({"optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "SGD"}}})
+    use_amp(cfg)
+    use_amp(cfg)
+    assert cfg.optim_wrapper.type == "AmpOptimWrapper"
+    assert cfg.optim_wrapper.loss_scale == "dynamic"
+    with pytest.raises(ValueError, match="'MyWrapper'"):
+        use_amp(Config({"optim_wrapper": {"type": "MyWrapper"}}))
+
+
+def test_showing_needs_a_hook_and_tta_needs_a_model() -> None:
+    with pytest.raises(ValueError, match="SegVisualizationHook"):
+        show(Config({"default_hooks": {}}), Namespace(show=False, show_dir="x"))
+    with pytest.raises(ValueError, match="--tta needs tta_model"):
+        use_tta(Config({"tta_pipeline": []}))
+
+
+def test_a_record_is_found_and_what_differs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no run\.json"):
+        find_record(tmp_path)
+    for name in ("2026_1", "2026_2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"config": "a.py", "seed": 1}), encoding="utf-8")
+    assert find_record(tmp_path)[0].name == "2026_2"
+    (tmp_path / "2026_2" / "run.json").write_text(json.dumps({"seed": 1}), encoding="utf-8")
+    with pytest.raises(ValueError, match="without a config"):
+        find_record(tmp_path)
+    told = differences({"versions": {"torch": "0.1", "nothing-like-it": "1"}, "git": {"changed": ["a"]}})
+    assert told[0].startswith("torch was 0.1 and is ")
+    assert told[1] == "nothing-like-it was 1 and is not installed"
+    assert "1 files were not committed" in told[2]
