@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from seg_runner import CityscapesMetric, DepthMetric, IoUMetric, LogProcessor, MessageHub, SegTTAModel
+from seg_runner import (
+    CityscapesMetric,
+    DepthMetric,
+    IoUMetric,
+    LogProcessor,
+    MessageHub,
+    PixelData,
+    SegDataPreProcessor,
+    SegDataSample,
+    SegTTAModel,
+)
 from seg_runner.cityscapes_metric import LABEL_IDS
+from seg_runner.inference import restore, slide, write_prediction
 
 for package in ("mmengine", "mmcv", "mmseg"):
     if importlib.util.find_spec(package) is None:
@@ -187,6 +198,79 @@ def test_merging_versions_of_an_image(mmseg_metrics: Any, classes: int) -> None:
     ours = SegTTAModel(Fake()).merge_preds([versions()])[0]
     theirs = Reference(Fake()).merge_preds([versions()])[0]
     assert torch.equal(ours.pred_sem_seg.data.squeeze(), theirs.pred_sem_seg.data.squeeze().to(torch.int64))
+
+
+@pytest.mark.parametrize("size", [(20, 31), (8, 8), (5, 40)])
+def test_sliding_windows(mmseg_metrics: Any, size: tuple[int, int]) -> None:
+    from mmengine.config import ConfigDict
+    from mmseg.models import EncoderDecoder
+
+    class Fake(EncoderDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.out_channels, self.align_corners = 2, False
+            self.test_cfg = ConfigDict(mode="slide", crop_size=(8, 12), stride=(5, 7))
+
+        def encode_decode(self, inputs: torch.Tensor, metas: Any) -> torch.Tensor:
+            return forward(inputs)
+
+    def forward(inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([inputs.cumsum(-1)[:, :1], inputs.cumsum(-2)[:, 1:2]], 1)
+
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, *size)
+    theirs = Fake().slide_inference(images, [{"img_shape": size}] * 2)
+    assert torch.allclose(slide(forward, images, (8, 12), (5, 7)), theirs, atol=1e-5)
+
+
+def test_restoring_predictions(mmseg_metrics: Any) -> None:
+    from mmseg.models import EncoderDecoder
+
+    class Fake(EncoderDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.out_channels, self.align_corners = 3, False
+            self.decode_head = SimpleNamespace(threshold=0.3)
+
+    from mmseg.structures import SegDataSample as Sample
+
+    torch.manual_seed(0)
+    for facts in (
+        {"ori_shape": (9, 15), "img_padding_size": (0, 2, 0, 1), "flip": True, "flip_direction": "vertical"},
+        {"ori_shape": (9, 15), "padding_size": [0, 2, 0, 1], "flip": True, "flip_direction": "horizontal"},
+        {"ori_shape": (30, 4), "flip": False, "flip_direction": None},
+    ):
+        logits = torch.randn(1, 3, 8, 12)
+        wanted = Fake().postprocess_result(logits.clone(), [Sample(metainfo=facts)])[0]
+        found = write_prediction(SegDataSample(metainfo=facts), restore(logits[0], facts))
+        assert torch.allclose(found.seg_logits.data, wanted.seg_logits.data, atol=1e-6)
+        assert torch.equal(found.pred_sem_seg.data, wanted.pred_sem_seg.data)
+
+
+def test_preprocessing(mmseg_metrics: Any) -> None:
+    from mmengine.structures import PixelData as Pixels
+    from mmseg.models import SegDataPreProcessor as Reference
+    from mmseg.structures import SegDataSample as Sample
+
+    options: dict[str, Any] = {"mean": [120.0, 110.0, 100.0], "std": [60.0, 58.0, 57.0], "bgr_to_rgb": True}
+    for training, more in (
+        (True, {"size": (10, 12)}),
+        (True, {"size_divisor": 8}),
+        (False, {"test_cfg": {"size_divisor": 8}}),
+    ):
+        images = [torch.randint(0, 255, (3, 9, 11), dtype=torch.uint8) for _ in range(2)]
+        results = []
+        for kind, sample, pixels in ((SegDataPreProcessor, SegDataSample, PixelData), (Reference, Sample, Pixels)):
+            samples = [sample(metainfo={"ori_shape": (9, 11), "img_shape": (9, 11)}) for _ in images]
+            for one in samples:
+                one.gt_sem_seg = pixels(data=torch.zeros(1, 9, 11, dtype=torch.int64))
+            results.append(kind(**options, **more)({"inputs": list(images), "data_samples": samples}, training))
+        ours, theirs = results
+        assert torch.allclose(ours["inputs"], theirs["inputs"])
+        for one, other in zip(ours["data_samples"], theirs["data_samples"], strict=True):
+            assert torch.equal(one.gt_sem_seg.data, other.gt_sem_seg.data)
+            for name in ("img_shape", "pad_shape", "padding_size", "img_padding_size"):
+                assert list(one.get(name, ())) == list(other.get(name, ())), name
 
 
 def runs(**given: Any) -> tuple[Any, Any]:

@@ -28,7 +28,7 @@ def test_training_pads_images_and_maps_to_the_size() -> None:
     assert second.gt_sem_seg.data[0, 0].tolist() == [0] * 5 + [254] * 3
     assert second.gt_sem_seg.data.dtype is torch.int64
     assert second.padding_size == (0, 3, 0, 0)
-    assert second.img_shape == second.pad_shape == (6, 8)
+    assert (second.img_shape, second.pad_shape) == ((6, 5), (6, 8))
     assert second.ori_shape == (6, 5)
 
 

@@ -112,7 +112,8 @@ class SegDataPreProcessor(nn.Module):
         for image, sample, padding in zip(images, samples, paddings, strict=True):
             _pad_maps(sample, padding, self.seg_pad_val)
             padded = (image.shape[-2] + padding[3], image.shape[-1] + padding[1])
-            sample.set_metainfo({"img_shape": padded, "pad_shape": padded, "padding_size": padding})
+            own = tuple(image.shape[-2:])
+            sample.set_metainfo({"img_shape": own, "pad_shape": padded, "padding_size": padding})
         batch = _stacked(images, paddings, self.pad_val)
         for augment in self.batch_augments:
             batch, samples = augment(batch, samples)
