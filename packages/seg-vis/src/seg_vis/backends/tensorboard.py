@@ -34,6 +34,7 @@ class TensorboardVisBackend(BaseVisBackend):
     def __init__(self, save_dir: str) -> None:
         super().__init__(str(save_dir))
         self._writer: Any = None
+        self._left_out: set[str] = set()
 
     @property
     def experiment(self) -> Any:
@@ -64,10 +65,12 @@ class TensorboardVisBackend(BaseVisBackend):
         self.experiment.flush()
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """One number; what is no number is reported and left out."""
+        """One number; text is left out, and so is anything else that is no number, with one line for its name."""
         number = plain_number(value)
         if number is None:
-            logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", name, type(value).__name__)
+            if name not in self._left_out and not isinstance(value, str):
+                logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", name, type(value).__name__)
+            self._left_out.add(name)
             return
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         self._write(summary.Summary.Value(tag=name, simple_value=number), step)
