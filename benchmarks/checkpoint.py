@@ -27,13 +27,16 @@ def state_of(millions: float) -> dict[str, Any]:
     """Weights and two moments, in 391 tensors each."""
     size = int(millions * 1e6 / 391)
     groups = {key: {f"layer{i}.weight": torch.randn(size) for i in range(391)} for key in ("state_dict", "m", "v")}
-    return {"meta": {"iter": 1, "epoch": 0}, "optimizer": {"m": groups["m"], "v": groups["v"]}, **groups}
+    moments = {"m": groups["m"], "v": groups["v"]}
+    return {"meta": {"iter": 1, "epoch": 0}, "state_dict": groups["state_dict"], "optimizer": moments}
 
 
-def timed(function: Callable[[], object]) -> Timed:
-    """A function that returns the wall time of each call."""
+def timed(function: Callable[[], object], file: Path | None = None) -> Timed:
+    """A function that returns the wall time of each call; `file` is removed before (a run saves under new names)."""
 
     def run() -> float:
+        if file is not None:
+            file.unlink(missing_ok=True)
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
@@ -62,11 +65,16 @@ def savers(state: dict[str, Any], folder: Path) -> dict[str, Timed]:
     beside = CheckpointSaver(async_save=True)
 
     def hold() -> float:
+        (folder / "beside.pth").unlink(missing_ok=True)
         start = time.perf_counter()
         beside.save(folder / "beside.pth", state)
         blocked = time.perf_counter() - start
         beside.wait()
         return blocked
+
+    def until_whole() -> None:
+        beside.save(folder / "b.pth", state)
+        beside.wait()
 
     def no_crc() -> None:
         torch.serialization.set_crc32_options(False)
@@ -74,11 +82,11 @@ def savers(state: dict[str, Any], folder: Path) -> dict[str, Timed]:
         torch.serialization.set_crc32_options(True)
 
     return {
-        "torch.save": timed(lambda: torch.save(state, folder / "bare.pth")),
-        "torch.save without CRC32": timed(no_crc),
-        "ours": timed(lambda: write_checkpoint(folder / "ours.pth", state)),
+        "torch.save": timed(lambda: torch.save(state, folder / "bare.pth"), folder / "bare.pth"),
+        "torch.save without CRC32": timed(no_crc, folder / "nocrc.pth"),
+        "ours": timed(lambda: write_checkpoint(folder / "ours.pth", state), folder / "ours.pth"),
         "ours, beside training": hold,
-        "ours, beside training, until whole": timed(lambda: (beside.save(folder / "b.pth", state), beside.wait())),
+        "ours, beside training, until whole": timed(until_whole, folder / "b.pth"),
     }
 
 

@@ -33,7 +33,8 @@ __all__ = [
 
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
-CHUNK = 4 * 2**20
+CHUNK = 2**20
+GATHERED = 2**16
 _CRC_LOCK = threading.Lock()
 
 
@@ -91,29 +92,32 @@ class _Body:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.hash = file, xxhash.xxh3_128()
-        self.last = b""
+        self.small = bytearray()
         self.error: BaseException | None = None
 
     def write(self, data: Any) -> int:
-        """Take the bytes; the last small piece is held back, because its end is still to be changed."""
+        """Take the bytes; small pieces are gathered, and the last ones held back: the end is still to be changed."""
         view = memoryview(data).cast("B")
         if self.error is None:
             try:
-                self._put(self.last)
-                self.last = b""
-                if len(view) <= 64:
-                    self.last = bytes(view)
-                else:
-                    self._put(view)
+                self._take(view)
             except BaseException as error:
                 self.error = error
         return len(view)
 
-    def _put(self, data: bytes | memoryview) -> None:
-        for start in range(0, len(data), CHUNK):
-            piece = data[start : start + CHUNK]
-            self.hash.update(piece)
-            self.file.write(piece)
+    def _take(self, view: memoryview) -> None:
+        if len(self.small) + len(view) > GATHERED:
+            self._put(self.small)
+            self.small = bytearray()
+        if len(view) < GATHERED:
+            self.small += view
+            return
+        for start in range(0, len(view), CHUNK):
+            self._put(view[start : start + CHUNK])
+
+    def _put(self, data: bytes | bytearray | memoryview) -> None:
+        self.hash.update(data)
+        self.file.write(data)
 
     def flush(self) -> None:
         """Nothing: syncing comes at the end."""
@@ -122,8 +126,8 @@ class _Body:
         """End the zip with a comment that holds the checksum."""
         if self.error is not None:
             raise self.error
-        assert self.last[:4] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
-        self._put(self.last[:-2] + TRAILER.to_bytes(2, "little") + MARK)
+        assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
+        self._put(self.small[:-2] + TRAILER.to_bytes(2, "little") + MARK)
         self.file.write(self.hash.hexdigest().encode())
 
 
@@ -152,7 +156,7 @@ class _All:
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         """Write until nothing is left."""
         view = memoryview(data)
         while view:
