@@ -13,9 +13,18 @@ from seg_vis.arrays import Image, Labels
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette
 
-__all__ = ["blend", "blend_many", "byte_values", "check_alpha", "label_codes", "shown_labels"]
+__all__ = [
+    "blend",
+    "blend_and_look",
+    "blend_many",
+    "byte_values",
+    "check_alpha",
+    "label_codes",
+    "report_strangers",
+    "shown_labels",
+]
 
-STRIP_PIXELS = 1 << 17
+STRIP_PIXELS = 1 << 18
 KEEP = 255
 
 
@@ -27,7 +36,7 @@ def check_alpha(alpha: float) -> float:
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """Row ranges of about 128 Ki pixels each."""
+    """Row ranges of about 256 Ki pixels each."""
     rows = max(1, STRIP_PIXELS // width)
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
@@ -43,21 +52,20 @@ def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | Non
     return shown
 
 
-def label_codes(labels: Labels, shown: NDArray[np.bool_], ignore_index: int | None) -> NDArray[np.uint8]:
-    """Labels as bytes, 255 where the image is kept; labels beyond the palette are reported.
+def label_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], bool]:
+    """Labels as bytes, 255 where the image is kept, and whether some were lost that may have to be reported.
 
     Only for palettes of up to 255 colours.
     """
     count = len(shown)
     codes, all_fit = to_bytes(labels)
-    if not all_fit or (int(codes.max()) >= count and has_strangers(codes, count)):
-        report_strangers(labels, count, ignore_index)
     if shown.all():
-        return codes
+        return codes, not all_fit
     table = np.full(256, KEEP, np.uint8)
     table[:count][shown] = np.flatnonzero(shown)
     coded: NDArray[np.uint8] = load_cv2().LUT(codes, table)
-    return coded
+    beyond = any(int((codes[rows] - np.uint8(count)).min()) < KEEP - count for rows in strips(*codes.shape))
+    return coded, beyond or not all_fit
 
 
 def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
@@ -73,12 +81,6 @@ def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
     return out, all_fit
 
 
-def has_strangers(codes: NDArray[np.uint8], count: int) -> bool:
-    """Whether a code lies between the palette and 255 (bytes wrap round, so the least difference tells)."""
-    first, width = np.uint8(count), KEEP - count
-    return any(int((codes[rows] - first).min()) < width for rows in strips(*codes.shape))
-
-
 def report_strangers(labels: Labels, count: int, ignore_index: int | None) -> None:
     """Warn of labels that are neither in the palette nor the ignored one; 255 is always "no label"."""
     beyond = (labels < 0) | (labels >= count)
@@ -90,7 +92,7 @@ def report_strangers(labels: Labels, count: int, ignore_index: int | None) -> No
         warnings.warn(
             f"labels {names} lie beyond a palette of {count} colours; those pixels keep the image",
             UserWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
 
 
@@ -111,24 +113,34 @@ def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float
         colours: N x 3 uint8, N at most 256.
         alpha: weight of the colour.
     """
-    cv2 = load_cv2()
+    return blend_and_look(image, codes, colours, alpha)[0]
+
+
+def blend_and_look(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float) -> tuple[Image, bool]:
+    """The same, and whether a code lies between the palette and 255."""
+    cv2, count, strange = load_cv2(), len(colours), False
     table = np.zeros((256, 1, 3), np.uint8)
-    table[: len(colours), 0] = colours
+    table[:count, 0] = colours
     out = np.empty(image.shape, np.uint8)
     for rows in strips(*codes.shape):
         part, code, target = image[rows], codes[rows], out[rows]
         cv2.applyColorMap(code, table, target)
         cv2.addWeighted(part, 1.0 - alpha, target, alpha, 0.0, target)
-        if len(colours) < 256:
-            keep_image(cv2, part, code, target, len(colours))
-    return out
+        if count <= KEEP:
+            strange |= keep_image(cv2, part, code, target, count)
+    return out, strange
 
 
-def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> None:
-    """Put the image back where no colour belongs."""
-    kept = code >= count
-    if kept.any():
-        cv2.copyTo(part, kept.view(np.uint8), target)
+def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> bool:
+    """Put the image back where no colour belongs; whether that was for another code than 255.
+
+    Bytes wrap round, so codes less `count` are least where they lie beyond the palette: one minimum tells it all.
+    """
+    beyond = code - np.uint8(count)
+    least, last = int(beyond.min()), KEEP - count
+    if least <= last:
+        cv2.copyTo(part, (beyond <= last).view(np.uint8), target)
+    return least < last
 
 
 def blend_many(image: Image, labels: Labels, colours: Palette, alpha: float, shown: NDArray[np.bool_]) -> Image:

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, Labels, as_labels, check_same_size, to_rgb
-from seg_vis.blend import KEEP, blend, blend_many, byte_values, check_alpha, label_codes, shown_labels
+from seg_vis.blend import (
+    KEEP,
+    blend_and_look,
+    blend_many,
+    byte_values,
+    check_alpha,
+    label_codes,
+    report_strangers,
+    shown_labels,
+)
 from seg_vis.labels import anchors, place
 from seg_vis.palettes import Palette, get_classes, is_made, resolve
 from seg_vis.text import font_size, tag_size, write_tag
@@ -77,8 +86,10 @@ def paint(
     """The picture, from input that is checked already."""
     if len(colours) > KEEP:
         return blend_many(rgb, plane, colours, alpha, shown)
-    codes = label_codes(plane, shown, ignore_index)
-    picture = blend(rgb, codes, colours, alpha)
+    codes, lost = label_codes(plane, shown)
+    picture, strange = blend_and_look(rgb, codes, colours, alpha)
+    if lost or strange:
+        report_strangers(plane, len(colours), ignore_index)
     if names is not None:
         write_names(picture, codes, colours, names, font)
     return picture
