@@ -1,0 +1,115 @@
+"""Hooks with state or with a say over the update, in the runner and round the optimizer wrapper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from _tiny import config, model_cfg
+from seg_hooks import EMAHook
+from seg_runner import Runner
+from torch import nn
+
+
+class Poisoned(nn.Module):
+    """A model whose loss is not finite at some of its training steps."""
+
+    def __init__(self, inner: nn.Module, bad: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inner, self.bad, self.steps = inner, bad, 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits = self.inner(image)
+        if self.training:
+            self.steps += 1
+            if self.steps - 1 in self.bad:
+                return logits * float("nan")
+        return logits  # type: ignore[no-any-return]
+
+
+def poisoned(work_dir: Path, bad: tuple[int, ...], **guard: Any) -> Runner:
+    model = model_cfg()
+    model["model"] = Poisoned(model["model"], bad)
+    hooks = [{"type": "EMAHook", "momentum": 0.1}, {"type": "NanGuardHook", **guard}]
+    changes = {"model": model, "custom_hooks": hooks, "skip_checks": True}
+    return Runner.from_cfg(config(work_dir, **changes))
+
+
+def finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_samples(tmp_path: Path) -> None:
+    runner = poisoned(tmp_path, (4,))
+    with pytest.raises(FloatingPointError, match=r"iteration 5: .*loss"):
+        runner.train()
+    report = json.loads((tmp_path / "nan/iter_5/report.json").read_text())
+    assert len(report["samples"]) == 4
+    assert all(name.startswith("square_") for name in report["samples"])
+    saved = torch.load(tmp_path / (tmp_path / "last_checkpoint").read_text(), weights_only=True)
+    assert saved["meta"]["iter"] == 3
+
+
+def test_a_skipped_update_leaves_weights_average_and_buffers_finite(tmp_path: Path) -> None:
+    runner = poisoned(tmp_path, (1, 4), policy="skip")
+    runner.train()
+    assert runner.iter == 6
+    assert finite(runner.model)
+    assert finite(next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model)
+    assert (tmp_path / "nan/iter_2/bundle.pt").exists()
+
+
+class Interrupt:
+    """Ends a run from outside at some step, as a kill would."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def before_train_iter(self, runner: Any) -> None:
+        if runner.iter == self.at:
+            raise KeyboardInterrupt
+
+
+def stopping(work_dir: Path, **changes: Any) -> Runner:
+    hooks = [
+        {"type": "EarlyStoppingHook", "monitor": "mIoU", "rule": "less", "patience": 3, "min_delta": 0.0},
+        {"type": "EMAHook", "momentum": 0.5},
+    ]
+    torch.manual_seed(0)  # the config holds a ready model, made here
+    cfg = config(work_dir, custom_hooks=hooks, **changes)
+    cfg["train_cfg"] = {"type": "IterBasedTrainLoop", "max_iters": 40, "val_interval": 4}
+    cfg["default_hooks"]["checkpoint"].update(interval=2, max_keep_ckpts=2)
+    return Runner.from_cfg(cfg)
+
+
+@pytest.mark.parametrize("at", [9, 12])
+def test_early_stopping_and_the_best_are_the_same_after_a_kill_and_a_resume(tmp_path: Path, at: int) -> None:
+    whole = stopping(tmp_path / "whole")
+    whole.train()
+    assert 8 < whole.iter < 40
+    first = stopping(tmp_path / "parts")
+    first.register_hook(Interrupt(at))
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    second = stopping(tmp_path / "parts", resume=True)
+    second.train()
+    assert second.iter == whole.iter
+    states = [
+        {type(hook).__name__: hook.state_dict() for hook in run.hooks if hasattr(hook, "state_dict")}
+        for run in (whole, second)
+    ]
+    assert states[0]["EarlyStoppingHook"] == states[1]["EarlyStoppingHook"]
+    assert states[0]["CheckpointHook"] == states[1]["CheckpointHook"]
+    names = [sorted(path.name for path in (tmp_path / part).glob("*.pth")) for part in ("whole", "parts")]
+    assert names[0] == names[1]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+
+
+def test_an_early_stop_saves_the_last(tmp_path: Path) -> None:
+    runner = stopping(tmp_path)
+    runner.train()
+    assert (tmp_path / "last_checkpoint").read_text() == f"iter_{runner.iter}.pth"
