@@ -330,6 +330,21 @@ def test_log_lines(options: dict[str, Any], by_epoch: bool) -> None:
         assert [*record] == [*wanted]
 
 
+def test_states_of_the_message_hub_go_both_ways() -> None:
+    from mmengine.logging import MessageHub as Reference
+
+    ours, theirs, again = MessageHub(), Reference("states"), MessageHub()
+    ours.update_scalar("train/loss", 6.0, count=2)
+    ours.update_info("iter", 3)
+    theirs.load_state_dict(ours.state_dict())
+    assert theirs.get_info("iter") == 3
+    theirs.update_scalar("train/loss", 2.0)
+    theirs.update_scalar("train/loss", 4.0)
+    again.load_state_dict(theirs.state_dict())
+    assert again.get_scalar("train/loss").data[0].tolist() == [2.0, 4.0]
+    assert again.get_info("iter") == 3
+
+
 def drop_position(line: str) -> str:
     """Without the numbers that MMEngine reads off a real loop, which the stand-in is not."""
     return line[line.index("]  ") :]

@@ -177,6 +177,26 @@ def test_counts_survive_a_checkpoint() -> None:
     assert again.get_scalar("d").mean() == 2.0
 
 
+def test_means_over_everything_survive_a_checkpoint() -> None:
+    hub, again = MessageHub(state_length=5), MessageHub()
+    for step in range(100):
+        hub.update_scalar("train/loss", float(step))
+    again.load_state_dict(hub.state_dict())
+    for one in (hub, again):
+        one.update_scalar("train/loss", 100.0)
+        history = one.get_scalar("train/loss")
+        assert (history.mean(), history.min(), history.max(), history.mean(3)) == (50.0, 0.0, 100.0, 99.0)
+
+
+def test_as_many_values_are_saved_as_somebody_reads() -> None:
+    hub, again = MessageHub(state_length=5), MessageHub()
+    for step in range(100):
+        hub.update_scalar("train/loss", float(step))
+    assert hub.get_scalar("train/loss").mean(40) == 79.5
+    again.load_state_dict(hub.state_dict())
+    assert again.get_scalar("train/loss").mean(40) == 79.5
+
+
 def test_states_of_the_reference_are_read() -> None:
     class Foreign:
         def __init__(self) -> None:

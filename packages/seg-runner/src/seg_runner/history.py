@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +38,7 @@ class HistoryBuffer:
         self._values = array("d")
         self._counts = array("q")
         self.updates = 0
+        self.asked = 0  # the longest window that was read
         self._sum, self._count = 0.0, 0
         self._min, self._max = float("inf"), float("-inf")
         values = list(log_history)
@@ -65,6 +66,16 @@ class HistoryBuffer:
     def reserve(self, length: int) -> None:
         """Keep at least this many values from now on."""
         self.max_length = max(self.max_length, length)
+
+    @property
+    def totals(self) -> list[float]:
+        """What is known of everything that was ever added: how many, sum, sum of counts, smallest, largest."""
+        return [self.updates, self._sum, self._count, self._min, self._max]
+
+    def take_totals(self, totals: Sequence[float]) -> None:
+        """Go on from totals of a longer history, of which only the latest values are here."""
+        updates, self._sum, count, self._min, self._max = totals
+        self.updates, self._count = int(updates), int(count)
 
     @property
     def data(self) -> tuple[Floats, Ints]:
@@ -116,6 +127,7 @@ class HistoryBuffer:
         return method
 
     def _covers_all(self, window_size: int | None) -> bool:
+        self.asked = max(self.asked, window_size or 0)
         return window_size is None or window_size <= 0 or window_size >= self.updates
 
     def _last(self, window_size: int | None) -> tuple[Floats, Ints]:

@@ -152,13 +152,13 @@ class MessageHub:
         lost = sorted(key for key, value in notes.items() if value is _NOT_PLAIN)
         if lost:
             logging.getLogger(__name__).debug("not in checkpoints, since not plain data: %s", ", ".join(lost))
+        kept = {key: max(self.state_length, history.asked) for key, history in self._scalars.items()}
         return {
-            "log_scalars": {key: values[-self.state_length :].tolist() for key, (values, _) in scalars.items()},
+            "log_scalars": {key: values[-kept[key] :].tolist() for key, (values, _) in scalars.items()},
             "log_counts": {
-                key: counts[-self.state_length :].tolist()
-                for key, (_, counts) in scalars.items()
-                if (counts != 1).any()
+                key: counts[-kept[key] :].tolist() for key, (_, counts) in scalars.items() if (counts != 1).any()
             },
+            "log_totals": {key: self._scalars[key].totals for key in scalars},
             "runtime_info": {key: value for key, value in notes.items() if value is not _NOT_PLAIN},
             "resumed_keys": {},
         }
@@ -174,12 +174,14 @@ class MessageHub:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"the state of a message hub is a dict, not {type(state_dict).__name__}")
         self._flush()
-        counts = state_dict.get("log_counts", {})
+        counts, totals = state_dict.get("log_counts", {}), state_dict.get("log_totals", {})
         for key, history in dict(state_dict.get("log_scalars", {})).items():
             values = _history_values(history)
             if values is not None:
                 given = counts.get(key, values[1])
                 self._scalars[key] = HistoryBuffer(values[0], given, max_length=self.max_length)
+            if key in totals:
+                self._scalars[key].take_totals(totals[key])
         self._info.update(state_dict.get("runtime_info", {}))
 
     # -- inside ------------------------------------------------------------------------------------------------------
