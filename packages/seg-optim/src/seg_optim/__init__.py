@@ -7,6 +7,8 @@ from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.build import build_optim_wrapper
 from seg_optim.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
 from seg_optim.cosine import CosineAnnealingParamScheduler, CosineRestartParamScheduler, OneCycleParamScheduler
+from seg_optim.explain import Explanation, explain
+from seg_optim.freeze import FreezeHook, Frozen, freeze
 from seg_optim.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from seg_optim.learning_rate import (
     ConstantLR,
@@ -34,6 +36,7 @@ from seg_optim.momentum import (
 )
 from seg_optim.plain import layer_decay_param_groups, param_groups
 from seg_optim.plateau import ReduceOnPlateauParamScheduler
+from seg_optim.plot import SchedulePlot, plot_schedule
 from seg_optim.schedule_base import ParamScheduler
 from seg_optim.schedulers import (
     ConstantParamScheduler,
@@ -59,10 +62,13 @@ __all__ = [
     "CosineRestartMomentum",
     "CosineRestartParamScheduler",
     "DefaultOptimWrapperConstructor",
+    "Explanation",
     "ExponentialLR",
     "ExponentialMomentum",
     "ExponentialParamScheduler",
     "ForceDefaultOptimWrapperConstructor",
+    "FreezeHook",
+    "Frozen",
     "LayerDecayOptimizerConstructor",
     "LearningRateDecayOptimizerConstructor",
     "LinearLR",
@@ -83,11 +89,15 @@ __all__ = [
     "ReduceOnPlateauLR",
     "ReduceOnPlateauMomentum",
     "ReduceOnPlateauParamScheduler",
+    "SchedulePlot",
     "StepLR",
     "StepMomentum",
     "StepParamScheduler",
     "__version__",
     "build_optim_wrapper",
+    "explain",
+    "freeze",
     "layer_decay_param_groups",
     "param_groups",
+    "plot_schedule",
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import weakref
 from typing import Any
 
 __all__ = ["Chain", "Ticks", "chain_of"]
 
+logger = logging.getLogger("seg_optim")
+LOOK_AHEAD = 20000
+"""How many steps of an overlap are looked at."""
 _ATTRIBUTE = "_seg_schedule_chains"
 
 
@@ -29,6 +34,7 @@ class Chain:
         self._members: list[weakref.ref[Any]] = []
         self._replaying = False
         self._ticks: Ticks | None = None
+        self._told: set[str] = set()
 
     @property
     def members(self) -> list[Any]:
@@ -39,6 +45,27 @@ class Chain:
         """Add a scheduler that has taken its step 0."""
         self._members = [reference for reference in self._members if reference() is not None]
         self._members.append(weakref.ref(scheduler))
+        for text in (_flattens(scheduler), self._exceeds(scheduler)):
+            if text and text not in self._told:
+                self._told.add(text)
+                logger.warning("%s", text)
+
+    def _exceeds(self, scheduler: Any) -> str:
+        """A line if schedules that overlap with this one drive the value above its base."""
+        partners = [m for m in self.members if m is scheduler or (m.begin < scheduler.end and scheduler.begin < m.end)]
+        partners = [m for m in partners if (m.by_epoch, m.unit) == (scheduler.by_epoch, scheduler.unit)]
+        if len(partners) < 2 or any(m.need_val_args for m in partners):
+            return ""
+        start, end = sorted(m.begin for m in partners)[-1], min(m.end for m in partners)
+        base = scheduler.base_values[0]
+        step, highest = _highest(partners, base, start, min(end, start + LOOK_AHEAD))
+        if highest <= base * (1 + 1e-9) or base == 0 or any(hasattr(m, "eta_max") for m in partners):
+            return ""
+        names = " and ".join(type(m).__name__ for m in partners)
+        return (
+            f"{names} overlap in steps {start} to {end}: {self.param_name} rises to {highest:.4g} at step {step}, "
+            f"{highest / base:.3g} times its base {base:.4g}. Let one begin where the other ends (begin={end})"
+        )
 
     def ticks(self, optimizer: Any) -> Ticks:
         """The counter of the optimizer's steps, made on first use."""
@@ -80,3 +107,44 @@ def chain_of(optimizer: Any, param_name: str) -> Chain:
     """The chain of an optimizer's option; it lives on the optimizer, where wrapper and optimizer find the same."""
     chains: dict[str, Chain] = vars(base_optimizer(optimizer)).setdefault(_ATTRIBUTE, {})
     return chains.setdefault(param_name, Chain(param_name))
+
+
+def _flattens(scheduler: Any) -> str:
+    """A line if an absolute floor is one for groups of different base values."""
+    floors = scheduler._floors
+    real = len(scheduler.base_values) - len(getattr(scheduler.optimizer, "base_groups", ()))
+    bases, floor = scheduler.base_values[:real], floors[0] if floors else 0
+    low, high = min(bases, default=0), max(bases, default=0)
+    if not floor or getattr(scheduler, "eta_min_ratio", None) is not None or low == high:
+        return ""
+    rising = f"; those below {floor:.4g} will rise to it" if 0 < low < floor else ""
+    return (
+        f"{type(scheduler).__name__}: eta_min={floor:.4g} is the same for groups whose base values run from "
+        f"{low:.4g} to {high:.4g}, so their ratio is lost{rising}. Use eta_min_ratio={floor / max(high, floor):.4g}"
+    )
+
+
+class _Stand:
+    """One group on which schedules are tried out."""
+
+    def __init__(self, name: str, base: float) -> None:
+        self.param_groups: list[dict[str, Any]] = [{name: base, f"initial_{name}": base, "betas": (base, 0.999)}]
+
+
+def _highest(members: list[Any], base: float, start: int, end: int) -> tuple[int, float]:
+    """Step and value of the highest point that schedules reach together in `[start, end)`."""
+    name = members[0].param_name
+    stand = _Stand(name, base)
+    trial = [copy.copy(member) for member in members]
+    for member in trial:
+        member.optimizer, member.base_values = stand, [base]
+        member._global_step = member.last_step = -1
+        member._prepare()
+    best = (0, 0.0)
+    for step in range(end):
+        for member in trial:
+            member._advance()
+        value = stand.param_groups[0][name]
+        if step >= start and value > best[1]:
+            best = (step, value)
+    return best

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["fuse", "names_of", "parameter_names", "unwrapped", "with_names"]
 
@@ -53,7 +53,7 @@ def members(group: Group) -> list[nn.Parameter]:
     parameters = group["params"]
     if type(parameters) is list:
         return parameters
-    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [parameters] if isinstance(parameters, nn.Parameter) else list(parameters)
 
 
 def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:

@@ -114,8 +114,8 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         groups = layer_groups(
             trainable,
             self.depths(module),
-            self.base_lr,  # type: ignore[arg-type]
-            self.base_wd,  # type: ignore[arg-type]
+            self.base_lr,
+            self.base_wd,
             cfg["decay_rate"],
             partial(undecayed, skip=skip),
             cfg.get("min_scale", 0.0),

@@ -1,0 +1,152 @@
+"""Freezing: parameters that do not learn, and whose norms do not gather statistics either."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from seg_optim.groups import unwrapped
+from seg_optim.rules import is_norm, matcher
+from seg_optim.suggest import near
+
+__all__ = ["FreezeHook", "Frozen", "freeze"]
+
+logger = logging.getLogger("seg_optim")
+
+
+class _StayInEval:
+    """Takes the place of a norm's `train` method; a class, so that models can still be copied and pickled."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        self.module.training = False
+        return self.module
+
+
+class Frozen:
+    """What `freeze` froze, and the way to thaw it.
+
+    Attributes:
+        names: the frozen parameters.
+        norms: the norms that are kept in eval mode.
+        until: iteration at which `update` thaws; None: never.
+    """
+
+    def __init__(self, model: nn.Module, names: list[str], norms: list[str], until: int | None) -> None:
+        self.names, self.norms, self.until = names, norms, until
+        self._model = model
+        self.frozen = True
+
+    def update(self, iteration: int) -> bool:
+        """Thaw once `iteration` reaches `until`; call it before each step. Returns whether it thawed just now."""
+        if not self.frozen or self.until is None or iteration < self.until:
+            return False
+        self.unfreeze()
+        logger.info("iteration %d: %d parameters learn again", iteration, len(self.names))
+        return True
+
+    def unfreeze(self) -> None:
+        """Let the parameters learn and the norms follow the model's mode again."""
+        self.frozen = False
+        for name in self.names:
+            self._model.get_parameter(name).requires_grad_(True)
+        for name in self.norms:
+            module = self._model.get_submodule(name)
+            vars(module).pop("train", None)
+            module.train(self._model.training)
+
+    def before_train_iter(self, runner: Any) -> None:
+        """Thaw in time, as a hook of a runner."""
+        self.update(runner.iter)
+
+
+def freeze(
+    model: nn.Module, patterns: str | Sequence[str], *, match: str = "exact", until: int | None = None
+) -> Frozen:
+    """Stop parameters from learning, and keep their norms in eval mode through every `model.train()`.
+
+    Call it before the optimizer is made: parameters frozen for good are left out of the groups (with `paramwise_cfg`),
+    those with `until` are in them from the start, and are skipped by the optimizer while they have no gradient.
+    Under DDP, thawing needs `find_unused_parameters=True`.
+
+    Args:
+        model: changed in place; maybe inside DDP or torch.compile.
+        patterns: names of parameters or of modules (all below it), or what `match` makes of them.
+        match: `exact`, `glob`, `substring` or `regex`, as for custom keys.
+        until: iteration at which `Frozen.update` thaws them.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        >>> frozen = freeze(net, ["0", "1"], until=100)
+        >>> net.train()[1].training, net[0].weight.requires_grad
+        (False, False)
+        >>> frozen.update(100), net[1].training
+        (True, True)
+    """
+    model = unwrapped(model)
+    listed = [patterns] if isinstance(patterns, str) else list(patterns)
+    text, matches = matcher(match)
+    split = {name: name.rpartition(".") for name, _ in model.named_parameters()}
+    texts = {name: text(prefix, local) for name, (prefix, _, local) in split.items()}
+    _check_patterns(listed, list(texts.values()), matches, sorted({w for n in texts for w in n.split(".")}))
+    names = [name for name in texts if any(matches(pattern, texts[name]) for pattern in listed)]
+    norms = _norms(model, set(names))
+    for name in names:
+        parameter = model.get_parameter(name).requires_grad_(False)
+        if until is not None:
+            parameter.unfreezes_at = until  # type: ignore[attr-defined]
+    for name in norms:
+        module = model.get_submodule(name)
+        module.eval()
+        module.train = _StayInEval(module)  # type: ignore[method-assign]
+    return Frozen(model, names, norms, until)
+
+
+def _check_patterns(patterns: list[str], texts: list[str], matches: Any, words: list[str]) -> None:
+    for pattern in patterns:
+        if not any(matches(pattern, text) for text in texts):
+            raise ValueError(f"freeze: {pattern!r} matches no parameter.{near(pattern, [*texts, *words])}")
+
+
+def _norms(model: nn.Module, frozen: set[str]) -> list[str]:
+    """Norms all of whose parameters are frozen."""
+    found = []
+    for name, module in model.named_modules():
+        own = {f"{name}.{local}" if name else local for local, _ in module.named_parameters(recurse=False)}
+        if is_norm(module) and own and own <= frozen:
+            found.append(name)
+    return found
+
+
+class FreezeHook:
+    """`freeze` from a config: `custom_hooks=[dict(type='FreezeHook', patterns=['backbone.stem'], until=1000)]`.
+
+    Args:
+        patterns: as for `freeze`.
+        match: as for `freeze`.
+        until: iteration at which the parameters learn again; None: never.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, patterns: str | Sequence[str], match: str = "exact", until: int | None = None) -> None:
+        self.patterns, self.match, self.until = patterns, match, until
+        self.frozen: Frozen | None = None
+
+    def before_run(self, runner: Any) -> None:
+        """Freeze before the optimizer is made."""
+        self.frozen = freeze(runner.model, self.patterns, match=self.match, until=self.until)
+        logger.info("frozen: %d parameters, %d norms", len(self.frozen.names), len(self.frozen.norms))
+
+    def before_train_iter(self, runner: Any) -> None:
+        """Thaw in time."""
+        if self.frozen is not None:
+            self.frozen.update(runner.iter)

@@ -1,0 +1,88 @@
+"""What schedules do over a whole run, worked out without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from seg_optim import learning_rate, momentum
+from seg_optim.optimizers import find
+
+__all__ = ["Probe", "make_schedulers", "simulated"]
+
+Config = Mapping[str, Any]
+
+
+class Probe:
+    """Looks like an optimizer to a scheduler: groups with a rate each, and steps that can be counted."""
+
+    def __init__(self, rates: Mapping[str, float]) -> None:
+        self.param_groups: list[dict[str, Any]] = [
+            {"name": name, "lr": rate, "momentum": 0.9, "weight_decay": 1.0} for name, rate in rates.items()
+        ]
+        self.defaults = {"lr": next(iter(rates.values())), "momentum": 0.9}
+        self._hooks: list[Callable[..., None]] = []
+
+    def register_step_post_hook(self, hook: Callable[..., None]) -> None:
+        """Call `hook` after each step."""
+        self._hooks.append(hook)
+
+    def step(self) -> None:
+        """One optimizer step."""
+        for hook in self._hooks:
+            hook()
+
+
+def make_schedulers(cfg: Config | Sequence[Config], optimizer: Any, max_iters: int, epoch_length: int) -> list[Any]:
+    """The schedulers of a config's `param_scheduler`, with `end` and iterations filled in as a runner does.
+
+    Args:
+        cfg: one dict or a list of them.
+        optimizer: what they act on.
+        max_iters: iterations of the run.
+        epoch_length: iterations in an epoch.
+    """
+    configs = [cfg] if isinstance(cfg, Mapping) else list(cfg)
+    return [_scheduler(dict(one), optimizer, max_iters, epoch_length) for one in configs]
+
+
+def _scheduler(cfg: dict[str, Any], optimizer: Any, max_iters: int, epoch_length: int) -> Any:
+    classes = {**vars(learning_rate), **vars(momentum)}
+    known = {name: value for name, value in classes.items() if isinstance(value, type)}
+    kind = find("scheduler", cfg.pop("type"), "seg_engine.param_schedulers", known)
+    by_epoch = cfg.get("by_epoch", True)
+    cfg.setdefault("end", max(1, max_iters // epoch_length) if by_epoch else max_iters)
+    if cfg.pop("convert_to_iter_based", False):
+        return kind.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **cfg)
+    return kind(optimizer, **cfg)
+
+
+def simulated(
+    cfg: Config | Sequence[Config],
+    rates: Mapping[str, float],
+    max_iters: int,
+    epoch_length: int = 1,
+    accumulative_counts: int = 1,
+) -> dict[str, list[float]]:
+    """The learning rate of each group in each iteration.
+
+    Args:
+        cfg: a config's `param_scheduler`.
+        rates: base rate of each group by name.
+        max_iters: iterations of the run.
+        epoch_length: iterations in an epoch, for schedules by epoch.
+        accumulative_counts: iterations in an optimizer step, for schedules that count those.
+    """
+    probe = Probe(rates)
+    schedulers = make_schedulers(cfg, probe, max_iters, epoch_length)
+    values: dict[str, list[float]] = {name: [] for name in rates}
+    tracks = list(values.values())
+    for iteration in range(1, max_iters + 1):
+        for group, track in zip(probe.param_groups, tracks, strict=True):
+            track.append(group["lr"])
+        if iteration % accumulative_counts == 0:
+            probe.step()
+        for scheduler in schedulers:
+            if not scheduler.need_val_args and (not scheduler.by_epoch or iteration % epoch_length == 0):
+                scheduler.step()
+    return values
