@@ -1,4 +1,4 @@
-"""Transforms that change image and labels together, by MMSegmentation's names and options.
+"""Transforms that move image and labels together, by MMSegmentation's names and options.
 
 Random numbers come from numpy's global generator, which the data loader seeds per sample.
 """
@@ -12,118 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PhotoMetricDistortion", "RandomCrop", "RandomFlip", "RandomResize", "Resize"]
+from seg_engine.resizing import pair
+
+__all__ = ["Pad", "RandomCrop", "RandomFlip", "RandomRotate"]
 
 Record = dict[str, Any]
 Pixels = npt.NDArray[Any]
-Size = tuple[int, int]
-
-
-def fitted(size: Size, scale: Size) -> Size:
-    """(width, height) of the largest picture of the same shape that `scale` (in either order) has room for.
-
-    >>> fitted((200, 100), (300, 120))
-    (240, 120)
-    """
-    width, height = size
-    factor = min(max(scale) / max(width, height), min(scale) / min(width, height))
-    return int(width * factor + 0.5), int(height * factor + 0.5)
-
-
-def pair(name: str, value: Any) -> Size:
-    """Two whole numbers from one or two."""
-    if isinstance(value, int):
-        return value, value
-    if isinstance(value, Sequence) and len(value) == 2:
-        return int(value[0]), int(value[1])
-    raise ValueError(f"{name}={value!r}: a number, or two, are expected")
-
-
-class Resize:
-    """Resizes the image (bilinear) and its label map (nearest).
-
-    Args:
-        scale: (width, height).
-        scale_factor: Instead of `scale`: how many times as large; one number or (for width, for height).
-        keep_ratio: Take the largest size of the same shape that fits into `scale`.
-        **ignored: `clip_object_border`, `interpolation`, `backend`: options for other tasks.
-    """
-
-    def __init__(
-        self,
-        scale: int | Sequence[int] | None = None,
-        scale_factor: float | Sequence[float] | None = None,
-        keep_ratio: bool = False,
-        **ignored: Any,
-    ) -> None:
-        if (scale is None) == (scale_factor is None):
-            raise ValueError("Resize: give scale=(width, height) or scale_factor, one of them")
-        self.scale = pair("Resize: scale", scale) if scale is not None else None
-        self.scale_factor, self.keep_ratio = scale_factor, keep_ratio
-
-    def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`; adds `scale`, `scale_factor`, `keep_ratio`."""
-        height, width = record["img"].shape[:2]
-        resized(record, self.size(width, height))
-        record["keep_ratio"] = self.keep_ratio
-        return record
-
-    def size(self, width: int, height: int) -> Size:
-        """The (width, height) that a picture of this size gets."""
-        if self.scale is not None:
-            return fitted((width, height), self.scale) if self.keep_ratio else self.scale
-        factor = self.scale_factor
-        assert factor is not None
-        across, down = (factor, factor) if isinstance(factor, int | float) else factor
-        return int(width * across), int(height * down)
-
-
-def resized(record: Record, size: Size) -> None:
-    """Bring everything in a record to (width, height)."""
-    height, width = record["img"].shape[:2]
-    record["img"] = cv2.resize(record["img"], size, interpolation=cv2.INTER_LINEAR)
-    for name in record.get("seg_fields", ()):
-        record[name] = cv2.resize(record[name], size, interpolation=cv2.INTER_NEAREST)
-    record["scale"], record["img_shape"] = size, record["img"].shape[:2]
-    record["scale_factor"] = (size[0] / width, size[1] / height)
-
-
-class RandomResize:
-    """Resizes by a random factor between two, or to a random size between two.
-
-    Args:
-        scale: (width, height); or two of them, between which the size is drawn.
-        ratio_range: Smallest and largest factor on `scale`.
-        keep_ratio: Take the largest size of the same shape that fits.
-        **ignored: `resize_type` and its options.
-    """
-
-    def __init__(
-        self,
-        scale: Sequence[Any],
-        ratio_range: tuple[float, float] | None = None,
-        keep_ratio: bool = False,
-        **ignored: Any,
-    ) -> None:
-        self.between = not isinstance(scale[0], int)
-        if not self.between and ratio_range is None:
-            raise ValueError("RandomResize: scale=(width, height) needs ratio_range=(smallest, largest)")
-        self.scale, self.ratio_range, self.keep_ratio = scale, ratio_range, keep_ratio
-
-    def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`."""
-        return Resize(scale=self.draw(), keep_ratio=self.keep_ratio)(record)
-
-    def draw(self) -> Size:
-        """A random (width, height)."""
-        if self.between:
-            lows, highs = (tuple(f(side) for side in zip(*self.scale, strict=True)) for f in (min, max))
-            drawn = [int(np.random.randint(low, high + 1)) for low, high in zip(lows, highs, strict=True)]
-            return drawn[0], drawn[1]
-        assert self.ratio_range is not None
-        low, high = self.ratio_range
-        ratio = np.random.random_sample() * (high - low) + low
-        return int(self.scale[0] * ratio), int(self.scale[1] * ratio)
 
 
 class RandomCrop:
@@ -205,53 +99,72 @@ class RandomFlip:
         return record
 
 
-class PhotoMetricDistortion:
-    """Random brightness, contrast, saturation and hue, each with probability one half (arXiv:1512.02325, section 3.6).
+class Pad:
+    """Adds pixels on the right and below.
 
     Args:
-        brightness_delta: Most that is added or taken off.
-        contrast_range: Smallest and largest factor on all values.
-        saturation_range: Smallest and largest factor on the saturation.
-        hue_delta: Most that the hue turns, of 180.
+        size: (width, height) to reach; larger images stay.
+        size_divisor: Instead of `size`: reach a multiple of this.
+        pad_val: Value of added pixels; or `dict(img=..., seg=...)`.
     """
 
     def __init__(
         self,
-        brightness_delta: float = 32,
-        contrast_range: Sequence[float] = (0.5, 1.5),
-        saturation_range: Sequence[float] = (0.5, 1.5),
-        hue_delta: int = 18,
+        size: int | Sequence[int] | None = None,
+        size_divisor: int | None = None,
+        pad_val: float | dict[str, float] = 0,
+        **ignored: Any,
     ) -> None:
-        self.brightness_delta, self.hue_delta = brightness_delta, hue_delta
-        self.contrast_range = float(contrast_range[0]), float(contrast_range[1])
-        self.saturation_range = float(saturation_range[0]), float(saturation_range[1])
+        if (size is None) == (size_divisor is None):
+            raise ValueError("Pad: give size=(width, height) or size_divisor, one of them")
+        self.size, self.divisor = pair("Pad: size", size) if size is not None else None, size_divisor
+        values = pad_val if isinstance(pad_val, dict) else {"img": pad_val}
+        self.image_value, self.label_value = values.get("img", 0), values.get("seg", 255)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img`."""
-        image = record["img"].astype(np.float32)
-        if _coin():
-            image = image + np.random.uniform(-self.brightness_delta, self.brightness_delta)
-        contrast_first = _coin()
-        if contrast_first and _coin():
-            image = image * np.random.uniform(*self.contrast_range)
-        image = self.colours(image)
-        if not contrast_first and _coin():
-            image = image * np.random.uniform(*self.contrast_range)
-        record["img"] = np.clip(image, 0, 255).astype(np.uint8)
+        """Changes `img` and all `seg_fields`; adds `pad_shape`."""
+        height, width = record["img"].shape[:2]
+        if self.size is not None:
+            right, below = max(self.size[0] - width, 0), max(self.size[1] - height, 0)
+        else:
+            assert self.divisor is not None
+            right, below = -width % self.divisor, -height % self.divisor
+        for name in ("img", *record.get("seg_fields", ())):
+            value = self.image_value if name == "img" else self.label_value
+            edges = [(0, below), (0, right), (0, 0)][: record[name].ndim]
+            record[name] = np.pad(record[name], edges, constant_values=value)
+        record["img_shape"] = record["pad_shape"] = record["img"].shape[:2]
         return record
 
-    def colours(self, image: Pixels) -> Pixels:
-        """Change saturation and hue, each or none."""
-        saturate, turn = _coin(), _coin()
-        if not saturate and not turn:
-            return image
-        hsv = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_BGR2HSV).astype(np.float32)
-        if saturate:
-            hsv[..., 1] = np.clip(hsv[..., 1] * np.random.uniform(*self.saturation_range), 0, 255)
-        if turn:
-            hsv[..., 0] = (hsv[..., 0] + np.random.randint(-self.hue_delta, self.hue_delta + 1)) % 180
-        return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR), np.float32)
 
+class RandomRotate:
+    """Turns image and labels about the middle, with a probability; the size stays.
 
-def _coin() -> bool:
-    return bool(np.random.randint(2))
+    Args:
+        prob: Probability.
+        degree: Most degrees in both directions, or (least, most).
+        pad_val: Value of pixels that come in from outside the image.
+        seg_pad_val: Label of those.
+    """
+
+    def __init__(
+        self, prob: float, degree: float | Sequence[float], pad_val: float = 0, seg_pad_val: int = 255, **ignored: Any
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f"RandomRotate: prob={prob!r} is no probability")
+        self.prob, self.pad_val, self.seg_pad_val = prob, pad_val, seg_pad_val
+        low, high = (-degree, degree) if isinstance(degree, int | float) else degree
+        self.degree = float(low), float(high)
+
+    def __call__(self, record: Record) -> Record:
+        """Changes `img` and all `seg_fields`."""
+        if np.random.random_sample() < self.prob:
+            height, width = record["img"].shape[:2]
+            turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -np.random.uniform(*self.degree), 1.0)
+            for name in ("img", *record.get("seg_fields", ())):
+                value, how = (
+                    (self.pad_val, cv2.INTER_LINEAR) if name == "img" else (self.seg_pad_val, cv2.INTER_NEAREST)
+                )
+                border = [float(value)] * 3
+                record[name] = cv2.warpAffine(record[name], turn, (width, height), flags=how, borderValue=border)
+        return record

@@ -11,7 +11,7 @@ from seg_registry import Config
 
 import seg_engine
 from seg_engine.cli import VERBS, main, make_parser
-from seg_engine.cli.messages import describe, from_worker, is_for_users
+from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
 from seg_engine.cli.rerun import differences, find_record
 from seg_engine.cli.test import show, use_tta
@@ -92,7 +92,8 @@ def test_a_message_has_the_notes_and_says_when_the_fault_is_ours() -> None:
 def test_a_workers_traceback_is_left_out() -> None:
     text = (
         "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-        '  File "a.py", line 1, in f\n    raise ValueError(\n        ^^^\nValueError: a.png: label 9\nin transform X\n\n'
+        '  File "a.py", line 1, in f\n    raise ValueError(\n          ^^^\n'
+        "ValueError: a.png: label 9\nin transform X\n\n"
     )
     assert from_worker(text) == "a.png: label 9\nin transform X"
 
@@ -114,11 +115,19 @@ def test_amp() -> None:
         use_amp(Config({"optim_wrapper": {"type": "MyWrapper"}}))
 
 
-def test_showing_needs_a_hook_and_tta_needs_a_model() -> None:
+def test_showing_needs_a_hook() -> None:
     with pytest.raises(ValueError, match="SegVisualizationHook"):
         show(Config({"default_hooks": {}}), Namespace(show=False, show_dir="x"))
-    with pytest.raises(ValueError, match="--tta needs tta_model"):
-        use_tta(Config({"tta_pipeline": []}))
+
+
+def test_tta_wraps_the_model() -> None:
+    cfg = Config({"model": {"type": "A"}, "test_dataloader": {"dataset": {"pipeline": []}}})
+    use_tta(cfg)
+    assert cfg.model.to_dict() == {"type": "SegTTAModel", "flip": True, "module": {"type": "A"}}
+    own = Config({**cfg.to_dict(), "model": {"type": "A"}, "tta_model": {"type": "Mine"}, "tta_pipeline": [1]})
+    use_tta(own)
+    assert own.model.to_dict() == {"type": "Mine", "module": {"type": "A"}}
+    assert own.test_dataloader.dataset.pipeline == [1]
 
 
 def test_a_record_is_found_and_what_differs_is_told(tmp_path: Path) -> None:

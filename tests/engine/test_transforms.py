@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seg_engine.pipeline import Compose
-from seg_engine.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, RandomResize, Resize, fitted
+from seg_engine.colour import PhotoMetricDistortion
+from seg_engine.pipeline import Compose, TestTimeAug
+from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize, fitted
+from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +157,44 @@ def test_a_chain_takes_dicts_and_functions_and_says_where_it_broke() -> None:
     assert caught.value.__notes__ == ["in transform fail of a.png"]
     with pytest.raises(TypeError, match="a dict with a type"):
         Compose([3])
+
+
+def test_one_of_several_sizes() -> None:
+    sizes = {RandomChoiceResize([(10, 10), (20, 30)])(record())["img"].shape[:2] for _ in range(30)}
+    assert sizes == {(10, 10), (30, 20)}
+    assert RandomChoiceResize([40])(record())["img"].shape[:2] == (40, 60)
+    assert RandomChoiceResize([40], max_size=45)(record())["img"].shape[:2] == (30, 45)
+    with pytest.raises(ValueError, match="empty"):
+        RandomChoiceResize([])
+
+
+def test_pad_reaches_a_size_or_a_multiple() -> None:
+    result = Pad(size=(40, 24), pad_val={"img": 7, "seg": 255})(record())
+    assert result["img"].shape == (24, 40, 3)
+    assert result["pad_shape"] == (24, 40)
+    assert (result["img"][20:] == 7).all()
+    assert (result["gt_seg_map"][:, 30:] == 255).all()
+    assert np.array_equal(result["gt_seg_map"][:20, :30], record()["gt_seg_map"])
+    assert Pad(size_divisor=16)(record())["img"].shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="one of them"):
+        Pad()
+
+
+def test_rotation_turns_image_and_labels_alike() -> None:
+    result = RandomRotate(prob=1.0, degree=(180, 180))(record())
+    assert np.array_equal(result["gt_seg_map"], record()["gt_seg_map"][::-1, ::-1])
+    assert agree(result)
+    corner = RandomRotate(prob=1.0, degree=(45, 45))(record())
+    assert corner["gt_seg_map"][0, 0] == 255
+    assert np.array_equal(RandomRotate(prob=0.0, degree=30)(record())["img"], record()["img"])
+    with pytest.raises(ValueError, match="prob=2"):
+        RandomRotate(prob=2, degree=1)
+
+
+def test_test_time_augmentation_goes_every_way() -> None:
+    sizes = [{"type": "Resize", "scale_factor": factor} for factor in (0.5, 1.0)]
+    flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
+    result = TestTimeAug([sizes, flips, [lambda r: {"inputs": r["img"].shape[1], "flip": r["flip"]}]])(record())
+    assert result == {"inputs": [15, 15, 30, 30], "flip": [False, True, False, True]}
+    with pytest.raises(TypeError, match="list of alternatives"):
+        TestTimeAug([{"type": "Resize"}])

@@ -117,3 +117,27 @@ def test_resume_goes_on_with_more_iterations(trained: Path) -> None:
     assert (trained / "longer" / "iter_6.pth").exists()
     log = sorted((trained / "longer").glob("*/*.log"))[-1].read_text()
     assert "Resumed from" in log
+
+
+AUGMENTED = """
+tta_model = dict(type='SegTTAModel')
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale_factor=factor, keep_ratio=True) for factor in (0.5, 1.0)],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')]])]
+"""
+
+
+def test_tta_averages_versions(trained: Path, scenes: Path) -> None:
+    small_config(trained / "augmented.py", scenes, AUGMENTED)
+    scores = set()
+    for config, flags in (("run.py", []), ("run.py", ["--tta"]), ("augmented.py", ["--tta"])):
+        done = seg("test", config, CHECKPOINT, "--work-dir", "tta", *flags, cwd=trained)
+        scores.add(done.stdout.splitlines()[-1])
+    assert len(scores) == 3
+    assert all("mIoU: " in line for line in scores)

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, metavar="SECONDS", help="how long --show shows each (2)")
     parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG files into this folder")
-    parser.add_argument("--tta", action="store_true", help="average over flips and scales (tta_model, tta_pipeline)")
+    parser.add_argument(
+        "--tta", action="store_true", help="average over versions: tta_model and tta_pipeline, else mirroring"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,14 +73,10 @@ def metrics_of(evaluator: Any) -> list[Any]:
 
 
 def use_tta(cfg: Any) -> None:
-    """Put the test-time augmentation of the config in place.
-
-    Raises:
-        ValueError: the config describes none.
-    """
-    for key in ("tta_model", "tta_pipeline"):
-        if cfg.get(key) is None:
-            raise ValueError(f"--tta needs {key} in the config")
-    cfg.test_dataloader["dataset"]["pipeline"] = cfg.tta_pipeline
-    cfg.tta_model["module"] = cfg.model
-    cfg.model = cfg.tta_model
+    """Average over versions of each image: those of `tta_pipeline`, else the image and its mirror image."""
+    tta = dict(cfg.get("tta_model") or {"type": "SegTTAModel", "flip": cfg.get("tta_pipeline") is None})
+    if cfg.get("tta_pipeline") is not None:
+        cfg.test_dataloader["dataset"]["pipeline"] = cfg.tta_pipeline
+    if cfg.get("data_preprocessor") is not None:
+        cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)
+    cfg.model = {**tta, "module": cfg.model}
