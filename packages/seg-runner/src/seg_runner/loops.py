@@ -12,6 +12,7 @@ from typing import Any
 from seg_runner.batches import TrainBatches
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.hook_table import Points
+from seg_runner.oom import note_out_of_memory
 from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
 
@@ -72,6 +73,7 @@ class TrainLoop:
             self.finished_iters = self.iter + 1
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except Exception as error:
+            note_out_of_memory(error, runner.model, batch, runner.optim_wrapper)
             note_step(error, "training", self.iter, sample_paths(batch) or self.batches.last_samples())
             raise
         self.iter += 1

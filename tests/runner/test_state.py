@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from seg_runner import read_checkpoint
+from seg_runner.contract import ResumeError
+from seg_runner.state import config_text, gather_state, restore_state
+
+
+class Counting:
+    """A hook with a state."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def after_train_iter(self, runner):
+        self.steps += 1
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def trained(make_runner, **changed):
+    runner = make_runner(**changed)
+    runner.train()
+    return runner
+
+
+def test_the_keys_of_the_reference_and_ours_beside_them(make_runner):
+    found = gather_state(trained(make_runner, hooks=[Counting(), Counting()]))
+    assert {"meta", "state_dict", "message_hub", "optimizer"} <= set(found)
+    assert found["meta"]["iter"] == 6
+    assert found["meta"]["epoch"] == 0
+    assert found["meta"]["dataset_meta"] == {"classes": ("dark", "bright", "very bright")}
+    assert set(found["hooks"]) >= {"Counting", "Counting#2"}
+    assert found["hooks"]["Counting"] == {"steps": 6}
+    assert found["data"]["iteration"] == 6
+    assert "grads" not in found
+
+
+def test_weights_alone(make_runner):
+    found = gather_state(trained(make_runner), optimizer=False, schedulers=False)
+    assert "optimizer" not in found
+    assert "param_schedulers" not in found
+
+
+def test_less_than_a_megabyte_besides_tensors(make_runner, tmp_path):
+    runner = make_runner(train_cfg={"max_iters": 300}, val_dataloader=None, val_evaluator=None)
+    runner.train()
+    path = runner.work_dir / "iter_300.pth"
+    tensors = sum(v.nbytes for v in read_checkpoint(path)["state_dict"].values())
+    assert path.stat().st_size - 3 * tensors < 60_000
+
+
+def test_everything_comes_back(make_runner, tmp_path):
+    first = trained(make_runner, hooks=[Counting()])
+    counting = Counting()
+    again = make_runner(hooks=[counting], train_cfg={"max_iters": 8, "val_interval": 3}, resume=True)
+    again.train()
+    assert counting.steps == 8
+    assert again.run_id == first.run_id
+    assert again.iter == 8
+
+
+def test_hooks_that_come_or_go_are_named(make_runner, tmp_path):
+    state = gather_state(trained(make_runner, hooks=[Counting()]))
+    runner = trained(make_runner, work_dir=tmp_path / "other")
+    report = restore_state(runner, state)
+    assert "hook Counting: in the checkpoint, not in this run" in report.not_restored
+    with pytest.raises(ResumeError, match="Counting"):
+        restore_state(runner, state, strict=True)
+
+
+def test_a_file_without_a_place_is_no_run(make_runner):
+    runner = trained(make_runner)
+    with pytest.raises(ValueError, match="use load_from"):
+        restore_state(runner, {"state_dict": {}})
+
+
+def test_what_is_missing_is_said(make_runner):
+    runner = trained(make_runner)
+    state = gather_state(runner)
+    for key in ("optimizer", "data", "message_hub"):
+        state.pop(key)
+    text = str(restore_state(runner, state))
+    assert "optimizer: not in the checkpoint" in text
+    assert "message_hub: not in the checkpoint" in text
+    assert "counted from its iteration" in text
+
+
+def test_the_seed_of_the_checkpoint_is_used_and_said(make_runner, tmp_path):
+    state = gather_state(trained(make_runner, randomness={"seed": 5}))
+    runner = trained(make_runner, randomness={"seed": 6}, work_dir=tmp_path / "other")
+    report = restore_state(runner, state)
+    assert runner.randomness.seed == 5
+    assert any("randomness.seed: 5 -> 6" in line for line in report.changed)
+
+
+def test_raw_weights_without_an_ema_hook(make_runner):
+    runner = trained(make_runner)
+    state = gather_state(runner)
+    raw = {name: torch.full_like(value, 3.0) for name, value in state["state_dict"].items()}
+    state["ema_state_dict"] = {"steps": torch.tensor(4), **{f"module.{name}": value for name, value in raw.items()}}
+    report = restore_state(runner, state)
+    assert "no EMAHook" in report.restored[1]
+    assert all(bool((value == 3).all()) for value in runner.model.state_dict().values())
+
+
+def test_other_schedulers_are_not_mixed_up(make_runner, tmp_path):
+    def make(count, **changed):
+        net = torch.nn.Conv2d(3, 3, 1)
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        schedulers = [torch.optim.lr_scheduler.StepLR(optimizer, 2) for _ in range(count)]
+        return trained(make_runner, model=net, optim_wrapper=optimizer, param_scheduler=schedulers, **changed)
+
+    report = restore_state(make(2, work_dir=tmp_path / "other"), gather_state(make(1)))
+    assert "schedulers: 1 in the checkpoint, 2 in this run" in report.not_restored
+
+
+def test_config_as_text():
+    class Config:
+        pretty_text = "a = 1\n"
+
+    assert config_text(Config()) == "a = 1\n"
+    assert config_text({"a": 1, "b": "x"}) == "a = 1\nb = 'x'"
+    assert config_text(None) == ""
