@@ -113,3 +113,13 @@ def test_an_early_stop_saves_the_last(tmp_path: Path) -> None:
     runner = stopping(tmp_path)
     runner.train()
     assert (tmp_path / "last_checkpoint").read_text() == f"iter_{runner.iter}.pth"
+
+
+def test_evaluating_after_training_uses_the_average(tmp_path: Path) -> None:
+    runner = stopping(tmp_path)
+    runner.train()
+    lines = (Path(runner.log_dir) / "vis_data/scalars.json").read_text().splitlines()
+    last = [json.loads(line) for line in lines if '"mIoU"' in line][-1]
+    assert runner.val()["mIoU"] == pytest.approx(last["mIoU"], abs=0.01)
+    average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model.module
+    assert not torch.equal(average.model.head.weight, runner.model.model.head.weight)

@@ -214,6 +214,23 @@ def test_names_that_torch_compile_adds_stay_out(make_state: Make, train: Train, 
     assert hook.ema_model.count == 10
 
 
+def test_a_compiled_model_validates_with_the_average(make_state: Make, train: Train) -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    compiled = torch.compile(net, backend="eager")
+    hook, seen, batch = EMAHook(momentum=0.1), [], torch.ones(1, 4)
+
+    def look(state: TrainState) -> dict[str, float]:
+        with torch.no_grad():
+            seen.append((compiled(batch), net(batch)))
+        return {"mIoU": 1.0}
+
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    train(make_state([hook], model=compiled, optimizer=optimizer), every=10, metrics=look)
+    assert torch.equal(seen[0][0], hook.ema_model.module(batch))
+    assert torch.equal(*seen[0])
+    assert not torch.equal(net(batch), seen[0][0])
+
+
 def test_a_wrapped_model_is_averaged_inside_its_wrapper() -> None:
     class MyDataParallel(nn.Module):
         def __init__(self, module: nn.Module) -> None:

@@ -252,6 +252,18 @@ def test_a_writer_that_fails_gets_everything_later_and_the_json_lines_are_whole(
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6, 8, 10]
 
 
+def test_a_disk_that_fails_while_logging_is_reported_once_and_training_goes_on(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = make_state([LoggerHook(2)])
+    state.logger.addHandler(caplog.handler)
+    (state.log_dir / "vis_data").write_text("a file where a folder should be")
+    train(state)
+    assert state.iter == 10
+    assert caplog.text.count("a backend failed (FileExistsError") == 1
+    assert len((state.log_dir / "unsent.json").read_text().splitlines()) == 5
+
+
 def test_every_that_is_not_followed_by_validated_gives_the_weights_back(
     make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
 ) -> None:

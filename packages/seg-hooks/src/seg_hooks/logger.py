@@ -74,6 +74,7 @@ class LoggerHook(Hook):
         self.keep_local = flag(own, "keep_local", keep_local)
         self.log_metric_by_epoch = flag(own, "log_metric_by_epoch", log_metric_by_epoch)
         self._epoch_end = 0
+        self._failing = False
         self._unsent: deque[tuple[dict[str, Any], int]] = deque(maxlen=10_000)
 
     def before_train(self, runner: _Runner) -> None:
@@ -136,10 +137,11 @@ class LoggerHook(Hook):
         if runner.visualizer is None:
             return
         self._unsent.append((record, step))
-        self._flush(runner)
+        if not self._flush(runner):
+            self._keep(runner, record, step)
 
-    def _flush(self, runner: _Runner) -> None:
-        """Send the records in order; at the first failure keep the rest for the next time."""
+    def _flush(self, runner: _Runner) -> bool:
+        """Send the records in order; at the first failure leave the rest for the next time. Whether all went."""
         name = _json_name(runner)
         while self._unsent:
             record, step = self._unsent[0]
@@ -147,14 +149,13 @@ class LoggerHook(Hook):
                 runner.visualizer.add_scalars(record, step=step, file_path=name)
             except Exception as error:
                 self._report(runner, error)
-                return
+                return False
             self._unsent.popleft()
         self._failing = False
-
-    _failing = False
+        return True
 
     def _report(self, runner: _Runner, error: Exception) -> None:
-        """Say once that a backend fails; keep the newest record as a JSON line."""
+        """Say once that a backend fails."""
         if not self._failing:
             self._failing = True
             runner.logger.warning(
@@ -163,7 +164,9 @@ class LoggerHook(Hook):
                 type(error).__name__,
                 error,
             )
-        record, step = self._unsent[-1]
+
+    def _keep(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
+        """The record as a JSON line, where the disk takes it."""
         try:
             with (Path(runner.log_dir) / "unsent.json").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(plain({**record, "step": step})) + "\n")
