@@ -111,7 +111,8 @@ def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] |
     if trial is None:
         return None
     trial.process(data_samples=outputs, data_batch=batch)
-    return names | set(trial.evaluate(len(outputs)))
+    with _silence():
+        return names | set(trial.evaluate(len(outputs)))
 
 
 def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -123,21 +124,27 @@ def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
 
 
 def _copied(evaluator: Any) -> Any:
-    """A copy that prints and writes nothing; None where that cannot be promised."""
+    """A copy that writes nothing; None where that cannot be promised."""
     if evaluator is None:
         return None
     metrics = getattr(evaluator, "metrics", [])
     if any(getattr(metric, "output_dir", None) or getattr(metric, "format_only", False) for metric in metrics):
         return None
     try:
-        trial = copy.deepcopy(evaluator)
+        return copy.deepcopy(evaluator)
     except Exception:  # a metric that holds what cannot be copied
         return None
-    silent = logging.Logger("silent", logging.CRITICAL + 1)
-    for metric in getattr(trial, "metrics", []):
-        if hasattr(metric, "logger"):
-            metric.logger = silent
-    return trial
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No metric prints its table of one batch."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
