@@ -123,6 +123,8 @@ def test_schedules_by_epoch_and_by_optimizer_step() -> None:
     assert ramp == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1])
     counted = {"type": "LinearLR", "start_factor": 0.5, "end": 3, "by_epoch": False, "unit": "step"}
     assert plot_schedule(counted, 6, accumulative_counts=2).values["lr"] == pytest.approx([0.5, 0.5, 0.75, 0.75, 1, 1])
+    to_the_end = {"type": "PolyLR", "by_epoch": False, "unit": "step"}
+    assert plot_schedule(to_the_end, 6, accumulative_counts=2).values["lr"] == pytest.approx([1, 1, 0.5, 0.5, 0, 0])
 
 
 def test_pictures(tmp_path: Path) -> None:

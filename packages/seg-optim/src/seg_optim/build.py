@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
-from seg_optim.constructor import WRAPPERS, DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
+from seg_optim.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
 from seg_optim.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from seg_optim.optimizers import find
 from seg_optim.wrapper import OptimWrapper
@@ -50,9 +49,6 @@ def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any]) -> OptimWrappe
     if not isinstance(cfg, Mapping):
         raise TypeError(f"optim_wrapper is a {type(cfg).__name__}, a dict is needed")
     options = dict(cfg)
-    if isinstance(options.get("optimizer"), Optimizer):
-        kind = find("optim wrapper", options.pop("type", OptimWrapper), "seg_engine.optim_wrappers", WRAPPERS)
-        return kind(**options)  # type: ignore[no-any-return]
     name = options.pop("constructor", "DefaultOptimWrapperConstructor")
     paramwise = options.pop("paramwise_cfg", None)
     constructor = find("optim wrapper constructor", name, "seg_engine.optim_wrapper_constructors", CONSTRUCTORS)

@@ -30,7 +30,8 @@ class DefaultOptimWrapperConstructor:
     Args:
         optim_wrapper_cfg: `type` (default `OptimWrapper`), `optimizer=dict(type=..., lr=...)`, `implementation`
             (`auto`, `fused`, `foreach`, `plain`, `torch`), and arguments of the wrapper. `optimizer` may have
-            `rest=dict(type='AdamW', lr=...)` for the parameters that Muon cannot take.
+            `rest=dict(type='AdamW', lr=...)` for the parameters that Muon cannot take, or be a ready optimizer, which
+            is then only wrapped.
         paramwise_cfg: rules, see below. None or empty: one group with all parameters, the frozen ones included.
 
     Keys of `paramwise_cfg`, as in MMEngine:
@@ -70,6 +71,8 @@ class DefaultOptimWrapperConstructor:
         if "optimizer" not in self.optim_wrapper_cfg:
             raise ValueError("optim_wrapper has no 'optimizer': add optimizer=dict(type='AdamW', lr=1e-4)")
         self.optimizer_cfg: Any = self.optim_wrapper_cfg.pop("optimizer")
+        if isinstance(self.optimizer_cfg, Optimizer):
+            return
         self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
         self.rest = self.optimizer_options.pop("rest", None)
         if self.rest is not None and not is_muon(self.factory):
@@ -89,6 +92,8 @@ class DefaultOptimWrapperConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The wrapper for a model."""
+        if isinstance(self.optimizer_cfg, Optimizer):
+            return self._wrapper(self.optimizer_cfg)
         model = unwrapped(model)
         check_model(model)
         if not self.paramwise_cfg:
@@ -171,12 +176,16 @@ class DefaultOptimWrapperConstructor:
         """The wrapper over groups that are in the reference's order: fuses, names and remembers the layout."""
         groups = self.fused(params)
         optimizer = self.optimizer(model, groups, names)
-        options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
-        kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
-        wrapper = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)(optimizer=optimizer, **options)
+        wrapper = self._wrapper(optimizer)
         if hasattr(wrapper, "describe"):
             wrapper.describe(names, optimizer.param_groups if self.rest else params)
-        return wrapper  # type: ignore[no-any-return]
+        return wrapper
+
+    def _wrapper(self, optimizer: Optimizer) -> OptimWrapper:
+        options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
+        kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
+        kind = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)
+        return kind(optimizer=optimizer, **options)  # type: ignore[no-any-return]
 
     def optimizer(self, model: nn.Module, groups: Groups, names: dict[int, str]) -> Optimizer:
         """The optimizer over fused groups; two in one where `rest` names a second."""

@@ -98,7 +98,7 @@ def explain(
     optimizer = built.optimizer if isinstance(built, OptimWrapper) else built
     reasons = _reasons(model, cfg) if isinstance(cfg, Mapping) else {}
     rows = _rows(model, optimizer, reasons)
-    counts = built._accumulative_counts if isinstance(built, OptimWrapper) else 1
+    counts = built.accumulative_counts if isinstance(built, OptimWrapper) else 1
     configs = [param_scheduler] if isinstance(param_scheduler, Mapping) else list(param_scheduler or [])
     rates = {group["name"]: group.get("initial_lr", group["lr"]) for group in _named_groups(optimizer)}
     schedule = simulated(configs, rates, max_iters, epoch_length, counts) if configs and max_iters else {}

@@ -33,7 +33,9 @@ class Probe:
             hook()
 
 
-def make_schedulers(cfg: Config | Sequence[Config], optimizer: Any, max_iters: int, epoch_length: int) -> list[Any]:
+def make_schedulers(
+    cfg: Config | Sequence[Config], optimizer: Any, max_iters: int, epoch_length: int, accumulative_counts: int = 1
+) -> list[Any]:
     """The schedulers of a config's `param_scheduler`, with `end` and iterations filled in as a runner does.
 
     Args:
@@ -41,17 +43,22 @@ def make_schedulers(cfg: Config | Sequence[Config], optimizer: Any, max_iters: i
         optimizer: what they act on.
         max_iters: iterations of the run.
         epoch_length: iterations in an epoch.
+        accumulative_counts: iterations in an optimizer step.
     """
     configs = [cfg] if isinstance(cfg, Mapping) else list(cfg)
-    return [_scheduler(dict(one), optimizer, max_iters, epoch_length) for one in configs]
+    steps = -(-max_iters // accumulative_counts)
+    return [
+        _scheduler(dict(one), optimizer, steps if one.get("unit") == "step" else max_iters, epoch_length)
+        for one in configs
+    ]
 
 
-def _scheduler(cfg: dict[str, Any], optimizer: Any, max_iters: int, epoch_length: int) -> Any:
+def _scheduler(cfg: dict[str, Any], optimizer: Any, length: int, epoch_length: int) -> Any:
     classes = {**vars(learning_rate), **vars(momentum)}
     known = {name: value for name, value in classes.items() if isinstance(value, type)}
     kind = find("scheduler", cfg.pop("type"), "seg_engine.param_schedulers", known)
     by_epoch = cfg.get("by_epoch", True)
-    cfg.setdefault("end", max(1, max_iters // epoch_length) if by_epoch else max_iters)
+    cfg.setdefault("end", max(1, length // epoch_length) if by_epoch else length)
     if cfg.pop("convert_to_iter_based", False):
         return kind.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **cfg)
     return kind(optimizer, **cfg)
@@ -74,7 +81,7 @@ def simulated(
         accumulative_counts: iterations in an optimizer step, for schedules that count those.
     """
     probe = Probe(rates)
-    schedulers = make_schedulers(cfg, probe, max_iters, epoch_length)
+    schedulers = make_schedulers(cfg, probe, max_iters, epoch_length, accumulative_counts)
     values: dict[str, list[float]] = {name: [] for name in rates}
     tracks = list(values.values())
     for iteration in range(1, max_iters + 1):

@@ -165,6 +165,11 @@ class OptimWrapper:
             )  # fmt: skip
 
     @property
+    def accumulative_counts(self) -> int:
+        """Micro-steps per optimizer step."""
+        return self._accumulative_counts
+
+    @property
     def inner_count(self) -> int:
         """Micro-steps done so far."""
         return self._inner_count

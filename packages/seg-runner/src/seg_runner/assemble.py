@@ -171,7 +171,10 @@ class Assembler:
         convert = own.pop("convert_to_iter_based", False)
         by_epoch = bool(own.get("by_epoch", True))
         if not convert:
-            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper, end=ends[by_epoch])
+            # A schedule that counts optimizer steps ends with the run's last one.
+            counts = getattr(wrapper, "accumulative_counts", 1) if own.get("unit") == "step" and not by_epoch else 1
+            end = -(-ends[by_epoch] // counts)
+            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper, end=end)
         if not by_epoch or epoch_length is None:
             raise ValueError(
                 "convert_to_iter_based=True turns epochs into iterations: it needs by_epoch=True and a "
