@@ -262,3 +262,32 @@ def test_any_class_with_run_is_a_loop(make_runner: MakeRunner, loop: str) -> Non
     runner = make_runner(train_cfg=cfg, skip_checks=True, default_hooks={"checkpoint": None})
     assert runner.train() == "done"
     assert (runner.iter, runner.max_iters) == (0, 0)
+
+
+def test_a_loop_without_seek_is_told_apart_on_resume(make_runner: MakeRunner) -> None:
+    class Mine:
+        def run(self) -> None: ...
+
+    class Theirs(Mine):
+        _iter = _epoch = 0
+
+        @property
+        def iter(self) -> int:
+            return self._iter
+
+    first = make_runner()
+    first.train()
+    file = str(first.work_dir / "iter_6.pth")
+    options = {
+        "skip_checks": True,
+        "val_dataloader": None,
+        "val_evaluator": None,
+        "default_hooks": {"checkpoint": None},
+    }
+    counted = make_runner(train_cfg=Theirs(), resume=file, **options)
+    counted.train()
+    assert counted.iter == 6
+    lost = make_runner(train_cfg=Mine(), resume=file, **options)
+    lost.train()
+    log = (lost.log_dir / f"{lost.timestamp}.log").read_text()
+    assert "Mine has no seek(iteration, epoch)" in log

@@ -329,3 +329,11 @@ def test_hooks_of_the_reference_may_save_with_their_own_words(make_runner: MakeR
     assert saved["meta"]["iter"] == 6
     with pytest.raises(TypeError, match="Did you mean 'save_optimizer'"):
         runner.save_checkpoint(runner.work_dir, "mine.pth", save_optimiser=False)
+
+
+def test_no_worker_outlives_the_training(make_runner: MakeRunner, squares: Any) -> None:
+    import multiprocessing
+
+    loader = DataLoader(squares(), batch_size=4, num_workers=1, persistent_workers=True)
+    make_runner(train_dataloader=loader, train_cfg={"max_iters": 4, "val_interval": 100}).train()
+    assert multiprocessing.active_children() == []

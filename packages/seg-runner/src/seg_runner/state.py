@@ -161,8 +161,20 @@ def _restore_place(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -
         if runner.randomness.chosen:
             report.changed.append(f"randomness.seed: {seed} -> {runner.randomness.seed}; the checkpoint's is used")
         runner.randomness = replace(runner.randomness, seed=seed)
-    runner.train_loop.seek(int(meta["iter"]), int(meta.get("epoch", 0)))
-    report.restored.append(f"iteration {meta['iter']}, epoch {meta.get('epoch', 0)}")
+    _seek(runner.train_loop, int(meta["iter"]), int(meta.get("epoch", 0)), report)
+
+
+def _seek(loop: Any, iteration: int, epoch: int, report: ResumeReport) -> None:
+    """Put a loop where the run stood: ours by `seek`, one written for MMEngine by its two counters."""
+    place = f"iteration {iteration}, epoch {epoch}"
+    if callable(getattr(loop, "seek", None)):
+        loop.seek(iteration, epoch)
+    elif hasattr(loop, "_iter"):
+        loop._iter, loop._epoch = iteration, epoch
+    else:
+        report.not_restored.append(f"{place}: {type(loop).__name__} has no seek(iteration, epoch)")
+        return
+    report.restored.append(place)
 
 
 def _restore_weights(runner: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
