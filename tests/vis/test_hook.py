@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,6 +209,25 @@ def test_subclasses_may_write_the_one_method_of_the_reference(paths: list[str]) 
     hook = Own(draw=True)
     hook.before_run(run)
     assert one_pass(hook, run, paths[:2]) == ["own_val_0", "own_val_1"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a screen")
+def test_windows_that_cannot_open_stop_the_run_before_it_starts(monkeypatch: Any) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(RuntimeError, match="show=True needs"):
+        SegVisualizationHook(draw=True, show=True).before_run(Run(Recorder()))
+
+
+def test_show_keeps_the_backends(paths: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    shown: list[str] = []
+    visualizer = SegLocalVisualizer(vis_backends={"type": LocalVisBackend}, save_dir=str(tmp_path))
+    monkeypatch.setattr(visualizer, "show", lambda picture, win_name, wait_time: shown.append(win_name))
+    SegVisualizationHook(draw=True, interval=1, show=True).after_val_iter(
+        Run(visualizer), 0, None, [sample(0, paths[0])]
+    )
+    assert shown == ["val_street0.png"]
+    assert (tmp_path / "vis_data/vis_image/val_street0.png_40.png").is_file()
 
 
 def test_other_ranks_do_not_even_read(monkeypatch: Any, caplog: Any) -> None:

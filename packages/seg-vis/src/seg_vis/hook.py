@@ -14,6 +14,7 @@ from seg_vis.files import read_image
 from seg_vis.protocols import Position
 from seg_vis.ranks import first_process
 from seg_vis.samples import field, image_path
+from seg_vis.windows import check_windows
 
 __all__ = ["SegVisualizationHook"]
 
@@ -90,8 +91,14 @@ class SegVisualizationHook:
         return (batch_idx + 1) % n == 0 if n > 0 else False
 
     def before_run(self, runner: Position) -> None:
-        """Take the run's visualizer."""
+        """Take the run's visualizer.
+
+        Raises:
+            RuntimeError: `show=True` where no window can be opened: better now than at the first validation.
+        """
         self._visualizer = runner.visualizer
+        if self.draw and self.show and first_process():
+            check_windows()
         if self.draw and self.background and hasattr(self._visualizer, "write_in_background"):
             self._visualizer.write_in_background()
 

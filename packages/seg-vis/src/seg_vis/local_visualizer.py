@@ -147,12 +147,12 @@ class SegLocalVisualizer(Visualizer):
             parts.append(error_map(rgb, masks["ground truth"], masks["prediction"], ignore_index=self._ignore_index))
         picture = side_by_side(parts or [rgb])
         self._image = picture.copy()
-        if show:
-            self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
             write_image(out_file, picture)
         else:
             self._send(name, picture, (rgb, masks), asked["step"])
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
 
     def _masks(self, rgb: Image, sample: Any, draw_gt: bool, draw_pred: bool) -> dict[str, Any]:
         """The label maps to draw, by what they are."""

@@ -49,7 +49,7 @@ def overlay(
         classes: one name a colour; those of the data set where `palette` names one.
         alpha: weight of the colours, from 0 to 1.
         ignore_index: the label that means "no label".
-        with_labels: write the name of each class into the picture.
+        with_labels: write the name of each class into the picture (for palettes of up to 255 colours).
         only: paint these labels only.
 
     Returns:

@@ -8,7 +8,7 @@ import sys
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2
 
-__all__ = ["show_window"]
+__all__ = ["check_windows", "show_window"]
 
 NO_WINDOWS = """\
 show=True needs an OpenCV that opens windows, and the headless wheel is installed. Either
@@ -20,17 +20,26 @@ show=True needs a screen, and neither DISPLAY nor WAYLAND_DISPLAY is set (a serv
 Write files instead: show=False with out_file= or a LocalVisBackend"""
 
 
+def check_windows() -> None:
+    """Make sure that windows can be opened.
+
+    Raises:
+        RuntimeError: no screen, or an OpenCV without windows; the message says what helps.
+    """
+    if gui_of(load_cv2().getBuildInformation()) == "NONE":
+        raise RuntimeError(NO_WINDOWS)
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise RuntimeError(NO_SCREEN)
+
+
 def show_window(picture: Image, title: str, wait_time: float = 0.0, continue_key: str = " ") -> None:
     """Show an RGB picture until the key, the window's closing, or the end of `wait_time` seconds (0: for ever).
 
     Raises:
         RuntimeError: no screen, or an OpenCV without windows.
     """
+    check_windows()
     cv2 = load_cv2()
-    if "GUI:" in cv2.getBuildInformation() and gui_of(cv2.getBuildInformation()) == "NONE":
-        raise RuntimeError(NO_WINDOWS)
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise RuntimeError(NO_SCREEN)
     cv2.imshow(title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     left = round(wait_time * 1000) if wait_time > 0 else None
     while left is None or left > 0:
