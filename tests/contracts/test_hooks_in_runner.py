@@ -62,6 +62,17 @@ def test_a_skipped_update_leaves_weights_average_and_buffers_finite(tmp_path: Pa
     assert (tmp_path / "nan/iter_2/bundle.pt").exists()
 
 
+def test_rolling_back_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    runner = poisoned(tmp_path, (4,), policy="rollback")
+    runner.train()
+    assert runner.iter == 6
+    assert finite(runner.model)
+    assert finite(next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model)
+    last = torch.load(tmp_path / "iter_6.pth", weights_only=True)
+    steps = [float(entry["step"]) for entry in last["optimizer"]["state"].values()]
+    assert set(steps) == {4.0}  # three of the checkpoint, none of the bad one, one after it
+
+
 class Interrupt:
     """Ends a run from outside at some step, as a kill would."""
 

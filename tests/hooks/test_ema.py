@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, EMAHook, ExponentialMovingAverage, StochasticWeightAverage, TrainState
-from seg_hooks.ema import unwrap
+from seg_hooks.weights import unwrap
 from torch import nn
 
 Make = Callable[..., TrainState]

@@ -13,6 +13,7 @@ from seg_hooks import averaging
 from seg_hooks.hook import Hook
 from seg_hooks.options import allowed_options, flag, near, number, refuse_unknown, whole
 from seg_hooks.protocols import HasModel, Logs, Progress, Resumes
+from seg_hooks.weights import clean_key, clean_keys, unwrap
 
 __all__ = ["EMAHook"]
 
@@ -188,33 +189,12 @@ class EMAHook(Hook):
             model.count = steps
 
 
-def unwrap(model: Any) -> Any:
-    """The module inside torch.compile, DDP and the like."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__.endswith(("DataParallel", "DistributedDataParallel")):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
-
-
 def swap(average: Any, model: nn.Module) -> None:
     """Exchange the values of two models, whoever wrote the average."""
     if isinstance(average, averaging.BaseAveragedModel):
         average.swap(model)
     else:
         averaging.exchange(averaging.matching(average.module, model))
-
-
-def clean_key(name: str) -> str:
-    """A name of the state dict without what torch.compile adds."""
-    return name.replace("_orig_mod.", "")
-
-
-def clean_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under names without what torch.compile adds."""
-    return {clean_key(name): value for name, value in state.items()}
 
 
 def _with_values(weights: dict[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:

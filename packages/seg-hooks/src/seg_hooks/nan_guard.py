@@ -16,12 +16,13 @@ from seg_hooks.files import read_pointer
 from seg_hooks.hook import Hook
 from seg_hooks.nan_replay import REPLAY, Replay
 from seg_hooks.options import flag, one_of, whole
-from seg_hooks.protocols import HasModel, Logs, Progress, Restores, Saves, Updates
+from seg_hooks.protocols import HasModel, Logs, Progress, Saves, Updates
+from seg_hooks.weights import load_weights, raw_weights
 
 __all__ = ["NanGuardHook"]
 
 
-class _Runner(Progress, HasModel, Updates, Saves, Logs, Restores, Protocol):
+class _Runner(Progress, HasModel, Updates, Saves, Logs, Protocol):
     pass
 
 
@@ -84,8 +85,6 @@ class NanGuardHook(Hook):
     def before_train(self, runner: _Runner) -> None:
         """Watch the optimizer's steps; check that the policy can be carried out."""
         self._release()
-        if self.policy == "rollback" and not callable(getattr(runner, "restore", None)):
-            raise TypeError("NanGuardHook: policy='rollback' needs a runner with restore(path); say 'stop' or 'skip'.")
         self._wrapper = runner.optim_wrapper
         if self.check_gradients or self.policy == "skip":
             for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
@@ -183,10 +182,19 @@ class NanGuardHook(Hook):
             torch._foreach_copy_([buffer for buffer, _ in self._buffers], [kept for _, kept in self._buffers])
 
     def _roll_back(self, runner: _Runner) -> None:
+        """Raw weights and optimizer state of the last checkpoint; rates stay, and no average has seen the bad step."""
         pointer = Path(runner.work_dir) / "last_checkpoint"
         if not pointer.exists():
             raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
-        runner.restore(read_pointer(pointer.parent, pointer.read_text()))
+        path = read_pointer(pointer.parent, pointer.read_text())
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        load_weights(runner.model, raw_weights(checkpoint))
+        if "optimizer" in checkpoint:
+            rates = [dict(group, params=None) for group in runner.optim_wrapper.param_groups]
+            runner.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+            for group, options in zip(runner.optim_wrapper.param_groups, rates, strict=True):
+                group.update({name: value for name, value in options.items() if name != "params"})
+        runner.logger.warning("Went back to the weights of %s.", path.name)
 
     def _drain(self, runner: _Runner) -> None:
         while self._waiting:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Data", "Describes", "HasModel", "Logs", "Progress", "Restores", "Resumes", "Saves", "Stops", "Updates"]
+__all__ = ["Data", "Describes", "HasModel", "Logs", "Progress", "Resumes", "Saves", "Stops", "Updates"]
 
 
 class Progress(Protocol):
@@ -62,7 +62,7 @@ class Updates(Protocol):
 
     @property
     def optim_wrapper(self) -> Any:
-        """Has `get_lr()`, and `grad_norm` (tensor or None)."""
+        """Has `get_lr()`, `param_groups`, `optimizer`, `load_state_dict`, and `grad_norm` (tensor or None)."""
 
     @property
     def param_schedulers(self) -> Any:
@@ -116,13 +116,6 @@ class Resumes(Protocol):
     @property
     def resuming(self) -> bool:
         """True inside `after_load_checkpoint` of a resume."""
-
-
-class Restores(Protocol):
-    """Can go back to a checkpoint in the middle of a run; only `NanGuardHook(policy='rollback')` asks for it."""
-
-    def restore(self, path: Path) -> None:
-        """Take weights and optimizer state of a checkpoint; counts, rates and the state of hooks stay."""
 
 
 class Data(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import re
 import time
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 
 from seg_hooks.__about__ import __version__
-from seg_hooks.ema import clean_key, unwrap
 from seg_hooks.files import read_pointer
 from seg_hooks.records import uses_cuda
+from seg_hooks.weights import load_weights, weights_of
 
-__all__ = ["gather", "hook_names", "load_random", "newest_whole", "read_whole", "restore", "roll_back", "weights_of"]
+__all__ = ["gather", "hook_names", "load_random", "newest_whole", "read_whole", "restore"]
 
 
 def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
@@ -66,18 +65,6 @@ def restore(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
     return missing
 
 
-def roll_back(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
-    """Weights and optimizer state only; the rates of the groups stay as they are now."""
-    load_weights(state.model, checkpoint["state_dict"])
-    if "optimizer" not in checkpoint:
-        return ["optimizer"]
-    now = [{name: value for name, value in group.items() if name != "params"} for group in state.optimizer.param_groups]
-    state.optimizer.load_state_dict(checkpoint["optimizer"])
-    for group, options in zip(state.optimizer.param_groups, now, strict=True):
-        group.update(options)
-    return []
-
-
 def _load_named(kind: str, parts: Iterable[tuple[str, Any]], saved: Mapping[str, Any]) -> list[str]:
     missing = []
     for name, part in parts:
@@ -97,27 +84,6 @@ def hook_names(hooks: Iterable[Any]) -> Iterator[tuple[str, Any]]:
         name = type(hook).__name__
         seen[name] = seen.get(name, 0) + 1
         yield (name if seen[name] == 1 else f"{name}#{seen[name]}"), hook
-
-
-def weights_of(model: Any) -> dict[str, Any]:
-    """The state dict of a model without the names that DDP and torch.compile add."""
-    weights: dict[str, Any] = unwrap(model).state_dict()
-    if not any("_orig_mod." in name for name in weights):
-        return weights
-    renamed = copy.copy(weights)
-    for name in list(renamed):
-        renamed[clean_key(name)] = renamed.pop(name)
-    return renamed
-
-
-def load_weights(model: Any, weights: Mapping[str, Any]) -> None:
-    """Load a state dict with clean names into a model, wrapped or not."""
-    inner = unwrap(model)
-    own = {clean_key(name): name for name in inner.state_dict()}
-    if all(clean == name for clean, name in own.items()):
-        inner.load_state_dict(weights)
-    else:
-        inner.load_state_dict({own.get(name, name): value for name, value in weights.items()})
 
 
 def _random_state() -> dict[str, Any]:

@@ -94,24 +94,19 @@ class TrainState:
         if found is None:
             return None
         path, checkpoint = found
-        missing = self._take(path, checkpoint, snapshots.restore)
+        missing = self._take(path, checkpoint)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
         rest = f"; not in the file: {', '.join(missing)}" if missing else ""
         self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
         return path
 
-    def restore(self, path: Path) -> None:
-        """Go back to a checkpoint's weights and optimizer state; counts, rates and the state of hooks stay."""
-        self._take(path, snapshots.read_whole(path), snapshots.roll_back)
-        self.logger.info("Went back to the weights of %s", path)
-
-    def _take(self, path: Path, checkpoint: dict[str, Any], into: Callable[..., list[str]]) -> list[str]:
+    def _take(self, path: Path, checkpoint: dict[str, Any]) -> list[str]:
         self.resuming = True
         try:
             self.points.fire("after_load_checkpoint", self, checkpoint=checkpoint)
-            return into(self, checkpoint)
+            return snapshots.restore(self, checkpoint)
         except Exception as error:
-            error.add_note(f"while loading {path}")
+            error.add_note(f"while resuming from {path}")
             raise
         finally:
             self.resuming = False
@@ -283,6 +278,10 @@ class OptimizerView:
     def param_groups(self) -> list[dict[str, Any]]:
         """The optimizer's groups."""
         return self.optimizer.param_groups
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the optimizer's state."""
+        self.optimizer.load_state_dict(state_dict)
 
     def get_lr(self) -> dict[str, list[float]]:
         """`{'lr': [one per group]}`."""
