@@ -122,6 +122,26 @@ def test_metrics_that_were_not_renewed_are_not_shown_again() -> None:
     assert "old" not in processor.get_log_after_epoch(run, 5, "val")[0]
 
 
+def test_a_loss_is_that_of_this_validation() -> None:
+    run, processor = validated(val_loss=4.0), LogProcessor()
+    assert processor.get_log_after_epoch(run, 5, "val")[0]["val_loss"] == 4.0
+    run.iter += 10
+    run.message_hub.update_scalar("val/val_loss", 2.0)
+    assert processor.get_log_after_epoch(run, 5, "val")[0]["val_loss"] == 2.0
+    run.iter += 10
+    for value in (1.0, 2.0):
+        run.message_hub.update_scalar("val/val_loss", value)
+    for _ in range(2):
+        assert processor.get_log_after_epoch(run, 5, "val")[0]["val_loss"] == 1.5
+
+
+def test_a_resumed_run_does_not_show_what_the_checkpoint_held() -> None:
+    before, run = validated(mIoU=1.0, val_loss=4.0), a_run()
+    run.message_hub.load_state_dict(before.message_hub.state_dict())
+    run.message_hub.update_scalar("val/val_loss", 2.0)
+    assert LogProcessor().get_log_after_epoch(run, 5, "val")[0] == {"val_loss": 2.0}
+
+
 def test_names_with_their_mode() -> None:
     run = validated(mIoU=3.0)
     processor = LogProcessor(log_with_hierarchy=True)
@@ -212,3 +232,12 @@ def test_only_validation_and_test_have_an_end() -> None:
 def test_a_loader_that_does_not_know_its_length() -> None:
     run = a_run(val_dataloader=iter(()))
     assert LogProcessor(by_epoch=False).get_log_after_iter(run, 1, "val")[1].startswith("Iter(val) [2/?]")
+
+
+def test_memory_stands_after_the_times_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg_runner.log_processor.peak_memory", lambda: 321)
+    run = a_run()
+    train(run.message_hub)
+    record, line = LogProcessor().get_log_after_iter(run, 3, "train")
+    assert "data_time: 0.0650  memory: 321  loss: 6.5000" in line
+    assert list(record)[-2:] == ["iter", "memory"]

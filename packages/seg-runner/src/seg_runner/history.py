@@ -39,6 +39,7 @@ class HistoryBuffer:
         self._counts = array("q")
         self.updates = 0
         self.asked = 0  # the longest window that was read
+        self.loaded = 0  # how many updates came from a checkpoint
         self._sum, self._count = 0.0, 0
         self._min, self._max = float("inf"), float("-inf")
         values = list(log_history)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from seg_runner.history import HistoryBuffer
 from seg_runner.log_windows import read_windows
 
 __all__ = ["LogProcessor"]
@@ -55,7 +56,7 @@ class LogProcessor:
         self.log_with_hierarchy = log_with_hierarchy
         self.mean_pattern = re.compile(mean_pattern)
         self.custom_cfg = read_windows(custom_cfg, by_epoch)
-        self._printed: dict[str, tuple[int, int]] = {}
+        self._printed: dict[str, tuple[int | None, int, int]] = {}
 
     def __repr__(self) -> str:
         """The settings that one looks for."""
@@ -101,10 +102,9 @@ class LogProcessor:
         """
         if mode not in ("val", "test"):
             raise ValueError(f"get_log_after_epoch is for mode 'val' or 'test', not {mode!r}")
-        values = self._values(runner, batch_idx - 1, mode, batch_idx)
-        fresh = self._fresh(runner, mode, values)
+        values = self._values(runner, batch_idx - 1, mode, None)
         times = {key: value for key, value in values.items() if _bare(key) in ("time", "data_time")}
-        scalars = {self._name(key): value for key, value in fresh.items() if key not in times}
+        scalars = {self._name(key): value for key, value in values.items() if key not in times}
         notes = _notes(runner.message_hub, mode, self.log_with_hierarchy)
         ends = {self._name(key): value for key, value in times.items()}
         record = scalars | (notes if with_non_scalar else {}) | ends
@@ -113,35 +113,35 @@ class LogProcessor:
 
     # -- values ------------------------------------------------------------------------------------------------------
 
-    def _values(self, runner: Any, batch_idx: int, mode: str, window: int) -> dict[str, float]:
-        """The values of this mode's scalars by full name, in first-seen order, then those of `custom_cfg`."""
-        histories = {key: history for key, history in runner.message_hub.log_scalars.items() if key.startswith(mode)}
+    def _values(self, runner: Any, batch_idx: int, mode: str, window: int | None) -> dict[str, float]:
+        """The values of this mode's scalars by full name, in first-seen order, then those of `custom_cfg`.
+
+        Without a window, what was added since the last validation counts: means are taken over that, and scalars
+        that were not renewed are left out.
+        """
+        scalars: dict[str, HistoryBuffer] = runner.message_hub.log_scalars
         values: dict[str, float] = {}
-        for key, history in histories.items():
-            if not history.updates:
+        for key, history in scalars.items():
+            if not key.startswith(f"{mode}/") or not history.updates:
                 continue
-            averaged = self.mean_pattern.match(_bare(key))
-            values[key] = history.mean(window) if averaged else history.current()
+            size = self._renewed(key, history, runner.iter) if window is None else window
+            if window is None and _bare(key) in ("time", "data_time"):
+                size = min(size, batch_idx + 1)
+            if size or window is not None:
+                values[key] = history.mean(size) if self.mean_pattern.match(_bare(key)) else history.current()
         for custom in self.custom_cfg:
             source = f"{mode}/{custom.data_src}"
             if source in values:
-                values[f"{mode}/{custom.log_name}"] = custom.value(histories[source], batch_idx)
+                values[f"{mode}/{custom.log_name}"] = custom.value(scalars[source], batch_idx)
         return values
 
-    def _fresh(self, runner: Any, mode: str, values: dict[str, float]) -> dict[str, float]:
-        """Without the metrics that this validation did not renew."""
-        histories = runner.message_hub.log_scalars
-        fresh = {}
-        for key, value in values.items():
-            source = histories.get(key)
-            updates = source.updates if source is not None else -1
-            printed_at, seen = self._printed.get(key, (-1, -1))
-            if source is not None and seen == updates and printed_at != runner.iter:
-                continue
-            fresh[key] = value
-            if source is not None:
-                self._printed[key] = (runner.iter, updates)
-        return fresh
+    def _renewed(self, key: str, history: HistoryBuffer, now: int) -> int:
+        """How many values this validation has added; the same when it is asked for again."""
+        at, before, seen = self._printed.get(key, (None, 0, history.loaded))
+        if history.updates != seen:
+            at, before, seen = now, seen, history.updates
+            self._printed[key] = (at, before, seen)
+        return seen - before if at == now else 0
 
     # -- text --------------------------------------------------------------------------------------------------------
 

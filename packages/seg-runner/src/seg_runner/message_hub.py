@@ -180,8 +180,9 @@ class MessageHub:
             if values is not None:
                 given = counts.get(key, values[1])
                 self._scalars[key] = HistoryBuffer(values[0], given, max_length=self.max_length)
-            if key in totals:
-                self._scalars[key].take_totals(totals[key])
+                if key in totals:
+                    self._scalars[key].take_totals(totals[key])
+                self._scalars[key].loaded = self._scalars[key].updates
         self._info.update(state_dict.get("runtime_info", {}))
 
     # -- inside ------------------------------------------------------------------------------------------------------
