@@ -43,9 +43,10 @@ def _over(value: Any, old: Any, path: str, at: tuple[Any, Any]) -> Any:
             file=file,
             line=line,
         )
-    result = merged(value, old, path)
-    result.pop("_delete_", None)
-    return result
+    if "_delete_" in value:
+        value = Draft(value, file=value._file_, marks=value._marks_)
+        del value["_delete_"]
+    return merged(value, old, path)
 
 
 def _replacing(value: Any, old: Any) -> Draft:

@@ -11,7 +11,7 @@ from seg_registry.draft import MISSING, is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
 from seg_registry.known_keys import knows
 from seg_registry.option_values import DELETE
-from seg_registry.origins import OVERRIDE, chain_of
+from seg_registry.origins import OVERRIDE, Chain, chain_of
 from seg_registry.suggest import did_you_mean, edit_distance
 
 __all__ = ["apply"]
@@ -25,132 +25,169 @@ def apply(
     strict: bool = False,
     source: str = "",
 ) -> None:
-    """Put every option into the config; `_delete_` keys come first, so that they delete the base and no sibling."""
-    ordered = sorted(options.items(), key=lambda item: not str(item[0]).endswith("._delete_"))
-    for key, value in ordered:
-        _Override(str(key), value, allow_list_keys, strict, source).put_into(table)
+    """Put every option into the config: first composed into one tree of changes, then merged like a child config."""
+    changes: dict[Any, Any] = {}
+    for key, value in options.items():
+        if not str(key).startswith("+"):
+            _compose(changes, str(key), value, source)
+    _Change(allow_list_keys, strict, insists=False).into_table(table, changes, "")
+    for key, value in options.items():
+        if str(key).startswith("+"):
+            change: dict[Any, Any] = {}
+            _compose(change, str(key), value, source)
+            _Change(allow_list_keys, strict, insists=True).into_table(table, change, "")
     _report_late({str(key).lstrip("+").partition(".")[0] for key in options}, table, options)
 
 
-class _Override:
-    """One option on its way to its place."""
+class _Leaf:
+    """One value that an option sets, and the chain that tells of it."""
 
-    def __init__(self, key: str, value: Any, allow_list_keys: bool, strict: bool, source: str) -> None:
-        self.insists = key.startswith("+")
-        self.key = key.lstrip("+")
+    __slots__ = ("chain", "key", "value")
+
+    def __init__(self, value: Any, key: str, source: str) -> None:
         self.value = value
-        self.allow_list_keys = allow_list_keys
-        self.strict = strict
+        self.key = key
         shown = "" if value is DELETE else repr(value)
         self.chain = ((OVERRIDE, 0, f"{key}={shown}" + (f" ({source})" if source else "")),)
 
-    def put_into(self, table: ConfigDict) -> None:
-        """Walk down to the place and set, merge, append or delete there."""
-        steps = self.key.split(".")
-        if not all(steps):
-            raise OverrideError(f"{self.key!r} is not a dotted key")
-        if steps[-1] == "_delete_" and len(steps) > 1:
-            if not self.value:
-                return
-            steps, self.value = steps[:-1], {"_delete_": True}
-        self._into(table, steps, "")
 
-    def _into(self, holder: Any, steps: list[str], path: str) -> Any:
-        """The holder with the value put at the steps; lists and dicts are changed in place, tuples made anew."""
-        if isinstance(holder, dict):
-            self._into_table(holder, steps, path)
-            return holder
-        if isinstance(holder, list | tuple):
-            return self._into_list(holder, steps, path)
-        raise ConfigTypeError(
-            f"cannot set {self.key!r}: {path!r} is {holder!r} ({type(holder).__name__}), not a dict or list"
-        )
+def _compose(tree: dict[Any, Any], key: str, value: Any, source: str) -> None:
+    """Put one option into the tree of changes; a later one replaces an earlier one."""
+    steps = key.lstrip("+").split(".")
+    if not all(steps):
+        raise OverrideError(f"{key!r} is not a dotted key")
+    for step in steps[:-1]:
+        tree = tree.setdefault(step, {})
+        if isinstance(tree, _Leaf):
+            raise OverrideError(f"{key!r} goes below {tree.key!r}, which another option sets to {tree.value!r}")
+    tree[steps[-1]] = _leaves(value, key, source)
 
-    def _into_table(self, holder: Any, steps: list[str], path: str) -> None:
-        step = _key_in(holder, steps[0])
-        here = f"{path}.{step}" if path else str(step)
-        old = holder.get(step, MISSING)
-        if old is MISSING and self.value is not DELETE:
-            self._check_new(holder, step, path)
-        if len(steps) == 1:
-            self._finish(holder, step, old, here)
-            return
-        if old is MISSING:
-            old = ConfigDict()
-        new = self._into(old, steps[1:], here)
-        dict.__setitem__(holder, step, new)
-        if not isinstance(new, dict) or step not in getattr(holder, "_marks_", {}):
-            self._mark(holder, step)
 
-    def _finish(self, holder: Any, step: Any, old: Any, path: str) -> None:
-        if self.value is DELETE:
-            if old is MISSING:
-                raise ConfigKeyError(f"no key {path!r} to delete; {did_you_mean(step, holder)}")
-            dict.__delitem__(holder, step)
-            return
-        dict.__setitem__(holder, step, self._new_value(old, self.value, path))
-        self._mark(holder, step)
+def _leaves(value: Any, key: str, source: str) -> Any:
+    if isinstance(value, Mapping):
+        return {each: _leaves(inner, f"{key}.{each}", source) for each, inner in value.items()}
+    return _Leaf(value, key, source)
 
-    def _new_value(self, old: Any, value: Any, path: str) -> Any:
-        """What comes into the place of `old`."""
-        if self.insists and isinstance(old, list | tuple):
-            more = value if isinstance(value, list) else [value]
-            return type(old)([*old, *wrap(more, path)])
-        if not isinstance(value, Mapping):
-            return wrap(value, path)
-        if value.get("_delete_") and old is not MISSING:
-            return wrap({key: each for key, each in value.items() if key != "_delete_"}, path)
-        if old is MISSING:
-            return wrap(dict(value), path)
-        for key, each in value.items():
-            if key == "_delete_":
+
+def _made(change: Any, path: str) -> Any:
+    """The value that a change sets where there was none."""
+    if isinstance(change, _Leaf):
+        return wrap(change.value, path)
+    result = ConfigDict()
+    for key, each in change.items():
+        if isinstance(each, _Leaf) and each.value is DELETE:
+            continue
+        dict.__setitem__(result, key, _made(each, f"{path}.{key}"))
+        mark(result, key, _chain(each))
+    return result
+
+
+def _chain(change: Any) -> Chain:
+    while isinstance(change, dict):
+        change = next(iter(change.values()), None)
+    return change.chain if isinstance(change, _Leaf) else ()
+
+
+def _deletes(change: dict[Any, Any]) -> bool:
+    leaf = change.get("_delete_")
+    return isinstance(leaf, _Leaf) and bool(leaf.value)
+
+
+class _Change:
+    """Walks a tree of changes into a config."""
+
+    def __init__(self, allow_list_keys: bool, strict: bool, *, insists: bool) -> None:
+        self.allow_list_keys = allow_list_keys
+        self.strict = strict
+        self.insists = insists
+
+    def into_table(self, holder: Any, changes: dict[Any, Any], path: str) -> None:
+        """Merge changes into a dict, in place."""
+        for key, change in changes.items():
+            if key == "_delete_" and path:
                 continue
-            part = _Override(str(key), each, self.allow_list_keys, self.strict, "")
-            part.insists, part.chain = self.insists, self.chain
-            old = part._into(old, [key], path)
-        return old
+            step = _key_in(holder, key)
+            here = f"{path}.{step}" if path else str(step)
+            if isinstance(change, _Leaf) and change.value is DELETE:
+                self._delete(holder, step, here)
+                continue
+            old = holder.get(step, MISSING)
+            if old is MISSING:
+                self._check_new(holder, step, path, change)
+            new = self._new_value(old, change, here)
+            dict.__setitem__(holder, step, new)
+            if isinstance(holder, ConfigDict) and (new is not old or not isinstance(new, dict)):
+                mark(holder, step, chain_of(holder, step) + _chain(change))
 
-    def _into_list(self, holder: Any, steps: list[str], path: str) -> Any:
+    def _new_value(self, old: Any, change: Any, path: str) -> Any:
+        """What comes into the place of `old`: itself, changed, where a dict of changes meets a dict or list."""
+        if isinstance(change, _Leaf):
+            if self.insists and isinstance(old, list | tuple):
+                more = change.value if isinstance(change.value, list) else [change.value]
+                return type(old)([*old, *wrap(more, path)])
+            return wrap(change.value, path)
+        if old is MISSING:
+            return _made(change, path)
+        if _deletes(change):
+            return _made({key: each for key, each in change.items() if key != "_delete_"}, path)
+        if isinstance(old, dict):
+            self.into_table(old, change, path)
+            return old
+        if isinstance(old, list | tuple):
+            return self._into_list(old, change, path)
+        raise ConfigTypeError(f"cannot set keys of {path!r}: it is {old!r} ({type(old).__name__}), not a dict or list")
+
+    def _into_list(self, holder: Any, changes: dict[Any, Any], path: str) -> Any:
         if not self.allow_list_keys:
-            raise ConfigTypeError(f"cannot set {self.key!r}: {path!r} is a list, and allow_list_keys is off")
-        index = self._index(holder, str(steps[0]), path)
-        items = list(holder)
-        here = f"{path}.{steps[0]}"
-        if len(steps) > 1:
-            items[index] = self._into(items[index], steps[1:], here)
-        elif self.value is DELETE:
-            del items[index]
-        else:
-            items[index] = self._new_value(items[index], self.value, here)
+            raise ConfigTypeError(f"cannot set elements of {path!r}: it is a list, and allow_list_keys is off")
+        items, gone = list(holder), []
+        for key, change in changes.items():
+            index = self._index(holder, key, path)
+            if isinstance(change, _Leaf) and change.value is DELETE:
+                gone.append(index % len(holder))
+            else:
+                items[index] = self._new_value(items[index], change, f"{path}.{key}")
+        kept = [each for index, each in enumerate(items) if index not in gone]
         if isinstance(holder, tuple):
-            return tuple(items)
-        holder[:] = items
+            return tuple(kept)
+        holder[:] = kept
         return holder
 
-    def _index(self, holder: Any, step: str, path: str) -> int:
-        if not is_index(step):
-            raise ConfigTypeError(f"cannot set {self.key!r}: {path!r} is a list, {step!r} is not an index")
+    def _index(self, holder: Any, step: Any, path: str) -> int:
+        if not is_index(str(step)):
+            raise ConfigTypeError(f"cannot set '{path}.{step}': {path!r} is a list, {step!r} is not an index")
         if not -len(holder) <= int(step) < len(holder):
             raise ConfigKeyError(
-                f"cannot set {self.key!r}: {path!r} has {len(holder)} elements; +{path}=... appends to it"
+                f"cannot set '{path}.{step}': {path!r} has {len(holder)} elements; +{path}=... appends to it"
             )
         return int(step)
 
-    def _mark(self, holder: Any, step: Any) -> None:
-        if isinstance(holder, ConfigDict):
-            mark(holder, step, chain_of(holder, step) + self.chain)
+    def _delete(self, holder: Any, step: Any, path: str) -> None:
+        if step not in holder:
+            raise ConfigKeyError(f"no key {path!r} to delete; {did_you_mean(step, holder)}")
+        dict.__delitem__(holder, step)
 
-    def _check_new(self, holder: Any, step: Any, path: str) -> None:
+    def _check_new(self, holder: Any, step: Any, path: str, change: Any) -> None:
         """A new key that looks like an existing one is an error on the command line; any other is reported."""
-        near = [key for key in holder if _looks_like(step, key)]
+        if self.insists:
+            return
         at = f" in {path!r}" if path else ""
-        if near and not self.insists and self.value is not None and not knows(holder, step, top=not path):
-            message = f"no key {step!r}{at}; did you mean {near[0]!r}? To add it all the same: +{self.key}=..."
+        full = _first_key(change) or step
+        near = [key for key in holder if _looks_like(step, key)]
+        nothing = isinstance(change, _Leaf) and change.value is None
+        if near and not nothing and not knows(holder, step, top=not path):
+            message = f"no key {step!r}{at}; did you mean {near[0]!r}? To add it all the same: +{full}=..."
             if self.strict:
                 raise OverrideError(message)
             _report(message)
-        elif not self.insists:
-            _report(f"new key {step!r}{at}, set by {self.key!r}")
+        else:
+            _report(f"new key {step!r}{at}, set by {full!r}")
+
+
+def _first_key(change: Any) -> str:
+    while isinstance(change, dict):
+        change = next(iter(change.values()), None)
+    return change.key if isinstance(change, _Leaf) else ""
 
 
 def _report_late(names: set[str], table: ConfigDict, options: Mapping[str, Any]) -> None:
