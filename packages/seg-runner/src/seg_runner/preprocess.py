@@ -13,6 +13,9 @@ __all__ = ["SegDataPreProcessor", "preprocessor_from"]
 
 Padding = tuple[int, int, int, int]
 
+Images = torch.Tensor | list[torch.Tensor]
+"""N x C x H x W, or images of different sizes."""
+
 MAPS = ("gt_sem_seg", "gt_edge_map", "gt_depth_map")
 
 
@@ -93,19 +96,24 @@ class SegDataPreProcessor(nn.Module):
         """
         samples = data.get("data_samples")
         samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
-        images = [self._prepared(image) for image in data["inputs"]]
+        images = self._normalised([image.to(self.device, non_blocking=True) for image in data["inputs"]])
         if training:
             return self._train_batch(images, samples)
         return self._test_batch(images, samples)
 
-    def _prepared(self, image: torch.Tensor) -> torch.Tensor:
-        image = image.to(self.device, non_blocking=True)
-        if self.channel_conversion and image.shape[0] == 3:
-            image = image[[2, 1, 0]]
-        image = image.float()
-        return (image - self.mean) / self.std if self.normalises else image
+    def _normalised(self, images: list[torch.Tensor]) -> Images:
+        """Images of one size in one go, others one by one."""
+        if len({(tuple(image.shape), image.dtype) for image in images}) == 1:
+            return self._normalised_tensor(torch.stack(images))
+        return [self._normalised_tensor(image) for image in images]
 
-    def _train_batch(self, images: list[torch.Tensor], samples: list[Any] | None) -> dict[str, Any]:
+    def _normalised_tensor(self, images: torch.Tensor) -> torch.Tensor:
+        if self.channel_conversion and images.shape[-3] == 3:
+            images = images.flip(-3)
+        images = images.float()
+        return (images - self.mean).div_(self.std) if self.normalises else images
+
+    def _train_batch(self, images: Images, samples: list[Any] | None) -> dict[str, Any]:
         if samples is None:
             raise ValueError("data_preprocessor: training needs data_samples beside inputs")
         paddings = paddings_for(images, self.size, self.size_divisor, "data_preprocessor")
@@ -119,7 +127,7 @@ class SegDataPreProcessor(nn.Module):
             batch, samples = augment(batch, samples)
         return {"inputs": batch, "data_samples": samples}
 
-    def _test_batch(self, images: list[torch.Tensor], samples: list[Any] | None) -> dict[str, Any]:
+    def _test_batch(self, images: Images, samples: list[Any] | None) -> dict[str, Any]:
         if self.test_cfg is None:
             paddings: list[Padding] = [(0, 0, 0, 0)] * len(images)
         else:
@@ -150,9 +158,7 @@ def preprocessor_from(given: nn.Module | Mapping[str, Any] | None) -> nn.Module 
     return built
 
 
-def paddings_for(
-    images: Sequence[torch.Tensor], size: tuple[int, int] | None, divisor: int | None, where: str
-) -> list[Padding]:
+def paddings_for(images: Images, size: tuple[int, int] | None, divisor: int | None, where: str) -> list[Padding]:
     """For each image (left, right, top, bottom) to reach the size, or a common multiple of the divisor.
 
     Raises:
@@ -181,7 +187,9 @@ def _pad_maps(sample: Any, padding: Padding, value: float) -> None:
             setattr(sample, name, type(field)(data=data))
 
 
-def _stacked(images: Sequence[torch.Tensor], paddings: Sequence[Padding], value: float) -> torch.Tensor:
+def _stacked(images: Images, paddings: Sequence[Padding], value: float) -> torch.Tensor:
+    if isinstance(images, torch.Tensor):
+        return F.pad(images, paddings[0], value=value) if any(paddings[0]) else images
     padded = [
         F.pad(image, pad, value=value) if any(pad) else image for image, pad in zip(images, paddings, strict=True)
     ]
