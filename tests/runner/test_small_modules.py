@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks
 from seg_runner.env import describe_environment, pick_device, set_up_process
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
-from seg_runner.log_setup import close_log, library_log, make_log_dir, make_logger
+from seg_runner.log_setup import library_log, make_log_dir, make_logger
 from seg_runner.parts import DEFAULTS, Parts, fill_parts
 from seg_runner.record import git_state, write_record
 from seg_runner.val_loss import LossMeter, batch_losses
@@ -67,10 +67,7 @@ def test_each_run_has_a_log_of_its_own(tmp_path: Path, capsys: pytest.CaptureFix
     one.info("first")
     two.warning("second")
     two.warning("second")
-    close_log(one)
     one.info("again")
-    for logger in (one, two):
-        close_log(logger)
     assert [line.split(" - ", 1)[1] for line in (tmp_path / "a.log").read_text().splitlines()] == [
         "seg_runner - INFO - first",
         "seg_runner - INFO - again",
@@ -83,7 +80,6 @@ def test_each_run_has_a_log_of_its_own(tmp_path: Path, capsys: pytest.CaptureFix
 def test_errors_say_where_they_come_from(tmp_path: Path) -> None:
     logger = make_logger(tmp_path / "a.log")
     logger.error("bad")
-    close_log(logger)
     assert f"{__file__} - test_errors_say_where_they_come_from" in (tmp_path / "a.log").read_text()
 
 
@@ -93,7 +89,6 @@ def test_words_of_the_package_go_to_the_run_that_is_under_way(tmp_path: Path) ->
         logging.getLogger("seg_runner").warning("from within")
         logging.getLogger("seg_runner").info("too quiet")
     logging.getLogger("seg_runner").debug("after")
-    close_log(logger)
     text = (tmp_path / "a.log").read_text()
     assert "from within" in text
     assert "quiet" not in text

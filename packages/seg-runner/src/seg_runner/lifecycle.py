@@ -10,7 +10,7 @@ from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note
-from seg_runner.log_setup import close_log, library_log
+from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
 from seg_runner.signals import StopSignals
@@ -46,7 +46,6 @@ def session(runner: Any, mode: str) -> Iterator[None]:
         runner.table.running = False
         _close_data(runner)
         runner.saver.wait()
-        close_log(runner.logger)
 
 
 def _close_data(runner: Any) -> None:

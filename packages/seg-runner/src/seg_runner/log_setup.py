@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["close_log", "library_log", "make_log_dir", "make_logger"]
+__all__ = ["library_log", "make_log_dir", "make_logger"]
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
 
@@ -26,21 +27,34 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
         return sys.stdout
 
 
-class _File(logging.FileHandler):
-    """The log file. A disk that fills costs lines of the log, not the run; it is said once."""
+class _File(logging.Handler):
+    """Appends each line whole and leaves no file open behind it, however a run ends.
 
-    _told = False
+    A disk that fills costs lines of the log, not the run; it is said once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            text = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(file, text)
+            finally:
+                os.close(file)
+        except Exception:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say it, the first time."""
         if not self._told:
             self._told = True
             print(f"the log file cannot be written: {sys.exc_info()[1]}; training goes on", file=sys.stderr)
-
-    def close(self) -> None:
-        """Close, whatever happens to the last lines."""
-        with suppress(OSError):
-            super().close()
 
 
 class _Lines(logging.Formatter):
@@ -118,7 +132,7 @@ def make_logger(
     console.setLevel(level.upper() if rank == 0 else "ERROR")
     logger.addHandler(console)
     if log_file is not None:
-        file = _File(log_file, "a", encoding="utf-8", delay=True)
+        file = _File(log_file)
         file.setFormatter(_Lines("%Y/%m/%d %H:%M:%S", colour=False))
         logger.addHandler(file)
     return logger
@@ -152,10 +166,3 @@ def library_log(target: logging.Logger) -> Iterator[None]:
         library.removeHandler(handler)
         library.setLevel(level)
         library.propagate = propagate
-
-
-def close_log(logger: logging.Logger) -> None:
-    """Close the log file; the next line opens it again."""
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.close()

@@ -15,7 +15,7 @@ from seg_runner.defaults import merge_default_hooks
 from seg_runner.env import pick_device, set_up_process
 from seg_runner.facade import Facade
 from seg_runner.hook_table import HookTable
-from seg_runner.log_setup import close_log, make_log_dir, make_logger
+from seg_runner.log_setup import make_log_dir, make_logger
 from seg_runner.message_hub import MessageHub
 from seg_runner.parts import Parts, fill_parts
 from seg_runner.randomness import resolve_randomness, seed_everything
@@ -77,7 +77,6 @@ class Runner(Facade):
         construct.register_hooks(self)
         lifecycle.fill_stand_ins(self)
         construct.announce(self)
-        close_log(self.logger)
 
     @classmethod
     def from_cfg(cls, cfg: Any, build: Any = None) -> Runner:
