@@ -75,6 +75,23 @@ def test_saving_is_not_charged_to_training(make_state: Make, clock: Callable[[fl
         assert hub.get_info("eta") == pytest.approx(14.0)
 
 
+def test_saving_the_best_within_a_validation_is_left_out_once(make_state: Make, clock: Callable[[float], None]) -> None:
+    class Slow:
+        priority = "LOWEST"
+
+        def before_save_checkpoint(self, runner: Any, checkpoint: Any) -> None:
+            clock(100.0)
+
+    state = make_state([CheckpointHook(by_epoch=False, save_best="mIoU"), Slow()], max_iters=10)
+    with state:
+        drive(state, clock, 1.0, 1.0, 1)
+        assert state.every(1)
+        clock(500.0)
+        state.validated({"mIoU": 1.0})
+        hub = drive(state, clock, 1.0, 1.0, 2)
+        assert hub.get_scalar("train/data_time") == pytest.approx([1.0] * 3)
+
+
 def test_a_pass_of_validation_has_its_own_times(make_state: Make, clock: Callable[[float], None]) -> None:
     state, timer = make_state(), IterTimerHook()
     for mode in ("val", "test"):

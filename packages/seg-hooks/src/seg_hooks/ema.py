@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from decimal import Decimal
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -247,6 +246,8 @@ def _average_class(ema_type: Any) -> Any:
     known = [name for name in averaging.__all__ if name != "BaseAveragedModel"]
     if ema_type in known:
         return getattr(averaging, ema_type)
+    from importlib.metadata import entry_points
+
     others = entry_points(group="seg_engine.models")
     if ema_type in others.names:
         return others[ema_type].load()

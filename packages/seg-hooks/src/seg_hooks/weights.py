@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 __all__ = ["clean_key", "clean_keys", "load_weights", "raw_weights", "unwrap", "weights_of"]
+
+PARALLEL = (DataParallel, DistributedDataParallel)
 
 
 def unwrap(model: Any) -> Any:
     """The module inside torch.compile, DDP and the like."""
     while True:
         inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__.endswith(("DataParallel", "DistributedDataParallel")):
+        if inner is None and (isinstance(model, PARALLEL) or type(model).__name__.endswith("DataParallel")):
             inner = model.module
         if inner is None:
             return model
