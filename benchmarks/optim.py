@@ -99,9 +99,20 @@ def prepared(model: nn.Module, function: Callable[[], Any]) -> Callable[[], floa
     return once
 
 
-def drop_gradients(model: nn.Module) -> None:
-    for parameter in model.parameters():
-        parameter.grad = None
+def dropping(model: nn.Module) -> Callable[[], None]:
+    """`p.grad = None` for each of a list of parameters."""
+    parameters = list(model.parameters())
+
+    def drop() -> None:
+        for parameter in parameters:
+            parameter.grad = None
+
+    return drop
+
+
+def clipping(model: nn.Module) -> Callable[[], Any]:
+    parameters = list(model.parameters())
+    return lambda: nn.utils.clip_grad_norm_(parameters, 1e9)
 
 
 def bare_poly(groups: list[dict[str, Any]]) -> Callable[[], None]:
@@ -133,15 +144,15 @@ def contestants() -> dict[str, dict[str, tuple[Callable[[], Any], int]]]:
         "build": {"bare": (lambda: bare_build(models["bare"]), 1)},
         "step": {"bare": (repeated(5, optimizer.step), 5)},
         "schedule": {"bare": (repeated(200, bare_poly(optimizer.param_groups)), 200)},
-        "zero_grad": {"bare": (prepared(models["bare"], lambda: drop_gradients(models["bare"])), 1)},
-        "clip": {"bare": (repeated(3, lambda: nn.utils.clip_grad_norm_(models["bare"].parameters(), 1e9)), 3)},
+        "zero_grad": {"bare": (prepared(models["bare"], dropping(models["bare"])), 1)},
+        "clip": {"bare": (prepared(models["bare"], clipping(models["bare"])), 1)},
     }
     for who, wrapper in wrappers.items():
         tasks["build"][who] = (builds[who], 1)
         tasks["step"][who] = (repeated(5, wrapper.optimizer.step), 5)
         tasks["schedule"][who] = (repeated(200, schedules[who].step), 200)
         tasks["zero_grad"][who] = (prepared(models[who], wrapper.zero_grad), 1)
-        tasks["clip"][who] = (repeated(3, wrapper._clip_grad), 3)
+        tasks["clip"][who] = (prepared(models[who], wrapper._clip_grad), 1)
     return tasks
 
 

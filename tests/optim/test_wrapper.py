@@ -174,6 +174,25 @@ def test_starting_inside_a_window_says_so_unless_the_gradients_are_there(caplog:
     assert wrapper.inner_count == 8
 
 
+def test_groups_added_later_are_clipped_cleared_and_saved(vit: nn.Module) -> None:
+    cfg = {
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "paramwise_cfg": {"bias_lr_mult": 2.0},
+        "clip_grad": {"max_norm": 1.0},
+    }
+    wrapper = build_optim_wrapper(vit, cfg)
+    wrapper.update_params(vit(torch.ones(2, 4)).sum())
+    added = Parameter(torch.zeros(2))
+    wrapper.optimizer.add_param_group({"params": [added]})
+    wrapper.update_params(added.sum() * 100)
+    assert wrapper.grad_norm is not None
+    assert float(wrapper.grad_norm) == pytest.approx(100 * 2**0.5)
+    assert added.grad is None
+    assert (
+        sum(len(group["params"]) for group in wrapper.state_dict()["param_groups"]) == len(list(vit.parameters())) + 1
+    )
+
+
 def quadratic(parameter: nn.Parameter) -> torch.Tensor:
     return (parameter - 3).square().sum()
 

@@ -94,12 +94,11 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     left = [key for key in rules.keys if key not in rules.hit]
     if not left:
         return
-    split = [name.rpartition(".") for name in names]
-    texts = [rules.text(prefix, name) for prefix, _, name in split]
+    texts = [rules.text(prefix, name) for prefix, _, name in (name.rpartition(".") for name in names)]
     left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
     if not left:
         return
-    words = sorted({word for prefix, _, name in split for word in (*prefix.split("."), name) if not word.isdigit()})
+    words = sorted({word for word in ".".join(texts).split(".") if not word.isdigit()})
     text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
         f"{key!r} matches no parameter.{near(key, words)}" for key in left
     )

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.checks import check_model, check_paramwise, report_unmatched
-from seg_optim.groups import fuse, members, parameter_names, unwrapped, with_names
+from seg_optim.groups import fuse, parameter_names, unwrapped, with_names
 from seg_optim.optimizers import find, is_muon, make_optimizer, optimizer_options
 from seg_optim.rules import Rules, Subject, Verdict
 from seg_optim.split import SplitOptimizer, divided, hidden_matrices
@@ -107,8 +107,10 @@ class DefaultOptimWrapperConstructor:
         report_unmatched(self.rules, self._seen.values(), strict=bool(self.paramwise_cfg.get("strict")))
         if self._frozen:
             logger.info("in no group, because frozen: %s", ", ".join(self._frozen))
-        known = all(id(parameter) in self._seen for group in params for parameter in members(group))
-        return self.wrap(model, params, self._seen if known else parameter_names(model))
+        names = self._seen
+        if type(self).add_params is not DefaultOptimWrapperConstructor.add_params:
+            names = parameter_names(model) | names
+        return self.wrap(model, params, names)
 
     def add_params(
         self, params: Groups, module: nn.Module, prefix: str = "", is_dcn_module: bool | int | float | None = None
@@ -121,33 +123,34 @@ class DefaultOptimWrapperConstructor:
             prefix: dotted path of the module.
             is_dcn_module: whether the module lies in a deformable convolution.
         """
-        inside = bool(is_dcn_module)
+        subject = Subject("", prefix, 0, module, bool(is_dcn_module))
         for name, parameter in module._parameters.items():
-            if parameter is None:
-                continue
-            subject = Subject(name, prefix, parameter.ndim, module, inside)
-            if self._takes(subject, parameter, params):
-                params.append(self._group(subject, parameter))
-        if module._modules:
-            deformable = self.rules.is_deformable(module)
-            for child_name, child in module.named_children():
-                child_prefix = f"{prefix}.{child_name}" if prefix else child_name
-                self.add_params(params, child, prefix=child_prefix, is_dcn_module=deformable)
+            if parameter is not None:
+                subject.name, subject.ndim = name, parameter.ndim
+                if self._takes(f"{prefix}.{name}" if prefix else name, parameter, params):
+                    params.append(self._group(subject, parameter))
+        if not module._modules:
+            return
+        deformable = self.rules.is_deformable(module)
+        done = set()
+        for name, child in module._modules.items():
+            if child is not None and id(child) not in done:
+                done.add(id(child))
+                self.add_params(params, child, f"{prefix}.{name}" if prefix else name, deformable)
 
-    def _takes(self, subject: Subject, parameter: nn.Parameter, params: Groups) -> bool:
-        name = subject.full_name
+    def _takes(self, name: str, parameter: nn.Parameter, params: Groups) -> bool:
         first = self._seen.setdefault(id(parameter), name)
-        if first != name:
+        if first is not name and first != name:
             if self.paramwise_cfg.get("bypass_duplicate"):
-                logger.info("%s is the parameter %s, taken once", subject.full_name, first)
+                logger.info("%s is the parameter %s, taken once", name, first)
                 return False
             raise ValueError(
-                f"{subject.full_name} and {first} are one parameter, which cannot be in two groups. "
+                f"{name} and {first} are one parameter, which cannot be in two groups. "
                 "Set optim_wrapper.paramwise_cfg.bypass_duplicate=True to take it once, by the rules for its first name"
             )
         if parameter.requires_grad or getattr(parameter, "unfreezes_at", None) is not None:
             return True
-        self._frozen.append(subject.full_name)
+        self._frozen.append(name)
         if self.forced:
             params.append({"params": [parameter]})
         return False

@@ -67,9 +67,9 @@ def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
     fused: dict[Any, Group] = {}
     lr, decay = defaults.get("lr"), defaults.get("weight_decay")
     for group in groups:
-        special = group.keys() - PLAIN
-        rates = (group.get("lr", lr), group.get("weight_decay", decay))
-        identity = (rates, _identity({key: group[key] for key in special})) if special else rates
+        identity: Any = (group.get("lr", lr), group.get("weight_decay", decay))
+        if not group.keys() <= PLAIN:
+            identity = (identity, _identity({key: value for key, value in group.items() if key not in PLAIN}))
         known = fused.get(identity)
         if known is not None:
             known["params"] += members(group)

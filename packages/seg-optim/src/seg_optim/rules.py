@@ -136,13 +136,7 @@ class Rules:
 
     def decide(self, subject: Subject) -> Verdict:
         """The multipliers of one parameter. Equal decisions are one object."""
-        text, matches = self.text(subject.prefix, subject.name), self.matches
-        found: tuple[str, ...] = ()
-        for key in self.keys:
-            if matches(key, text):
-                found = (*found, key)
-                if not self.composing:
-                    break
+        found = self._found(self.text(subject.prefix, subject.name))
         rate = decay = ""
         if self._any_kind and (not found or self.composing or self.forced):
             norm = self._is_norm(subject.module)
@@ -152,6 +146,15 @@ class Rules:
             self.hit.update(found)
             self._verdicts[reason] = self._composed(*reason) if self.composing else self._single(*reason)
         return self._verdicts[reason]
+
+    def _found(self, text: str) -> tuple[str, ...]:
+        """The custom keys that count: all that match when composing, else the first."""
+        if self.composing:
+            return tuple(key for key in self.keys if self.matches(key, text))
+        for key in self.keys:
+            if self.matches(key, text):
+                return (key,)
+        return ()
 
     def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         verdict = Verdict()

@@ -71,7 +71,7 @@ class OptimWrapper:
         self._remainder_counts = -1
         self._known_layout: Layout | None = None
         self._described: tuple[Mapping[int, str], Sequence[dict[str, Any]]] | None = None
-        self._clipped: list[nn.Parameter] | None = None
+        self._ordered: list[nn.Parameter] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
 
@@ -124,9 +124,8 @@ class OptimWrapper:
         if kwargs or not self._clear_plainly:
             self.optimizer.zero_grad(**kwargs)
             return
-        for group in self.optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        for parameter in self._parameters():
+            parameter.grad = None
 
     def should_update(self) -> bool:
         """Whether the micro-step just done fills its window or ends the run."""
@@ -178,13 +177,15 @@ class OptimWrapper:
 
     def _parameters(self) -> list[nn.Parameter]:
         """All parameters in the order in which the reference takes their norm."""
-        if self._clipped is None:
-            own = [p for group in self.optimizer.param_groups for p in group["params"]]
-            if self._layout is not None:
-                named = dict(zip((name for names in self._layout.own for name in names), own, strict=True))
-                own = [named[name] for names in self._layout.reference for name in names]
-            self._clipped = own
-        return self._clipped
+        groups = self.optimizer.param_groups
+        if self._ordered is None or len(self._ordered) != sum(len(group["params"]) for group in groups):
+            own = [p for group in groups for p in group["params"]]
+            layout = self._layout
+            if layout is not None and not layout.same:
+                named = dict(zip((name for names in layout.own for name in names), own, strict=True))
+                own = [named[name] for names in layout.reference for name in names]
+            self._ordered = own
+        return self._ordered
 
     def _clip_grad(self) -> None:
         parameters = [p for p in self._parameters() if p.grad is not None]
@@ -241,13 +242,15 @@ class OptimWrapper:
 
     @property
     def _layout(self) -> Layout | None:
-        """Both orders of the groups, worked out when first asked for."""
+        """Both orders of the groups, worked out when first asked for; None once groups were changed by hand."""
+        groups = self.optimizer.param_groups
         if self._described is not None:
             names, reference = self._described
             self._described = None
-            if all(id(p) in names for group in self.optimizer.param_groups for p in group["params"]):
-                self._known_layout = Layout(names_of(self.optimizer.param_groups, names), names_of(reference, names))
-        return self._known_layout
+            if all(id(p) in names for group in groups for p in group["params"]):
+                self._known_layout = Layout(names_of(groups, names), names_of(reference, names))
+        known = self._known_layout
+        return known if known is not None and sizes(known.own) == sizes(groups) else None
 
     def describe(self, names: Mapping[int, str], reference: Sequence[dict[str, Any]]) -> None:
         """Say what the parameters are called, by id, and how the reference would have grouped them.
@@ -255,7 +258,7 @@ class OptimWrapper:
         Called by constructors; from then on states are written in the reference's layout.
         """
         self._described = (names, reference)
-        self._clipped = None
+        self._ordered = None
         self.base_groups = [self._phantom()] if len(reference) > 1 else []
 
     def unfold(self, values: Sequence[Any]) -> list[Any]:
