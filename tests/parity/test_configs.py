@@ -7,7 +7,9 @@ import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -159,4 +161,82 @@ def test_overrides_merge_equal(options: dict[str, Any]) -> None:
     ours, theirs = Config(values), Reference(values)
     ours.merge_from_dict(options)
     theirs.merge_from_dict(options)
+    assert same(ours.to_dict(), theirs.to_dict())
+
+
+NEW_STYLE = {
+    "base.py": (
+        "from torch.nn import Conv2d, ReLU as Act\n_hidden = 3\nlr = 0.1\n"
+        "model = dict(type=Conv2d, act=dict(type=Act), head=dict(n=1, k=[1, 2]))\npipe = [dict(type='A'), dict(x=1)]\n"
+    ),
+    "other.py": "lr = 0.5\nopt = dict(a=1)\n",
+    "train.py": (
+        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\n"
+        "    from .other import lr, opt\nimport torch.optim as optim\nfrom torch.optim import SGD\n"
+        "model.update(dict(head=dict(k=[3])))\nmodel.head.n = 7\nmodel['new'] = dict(type=SGD)\npipe[1].x = 5\n"
+        "pipe.append(dict(type=optim.AdamW, lr=lr))\nwrapper = dict(optimizer=dict(type=optim.Adam), conv=Conv2d)\n"
+        "opt.merge(dict(a=dict(_delete_=True, b=1)))\nboth = {**model.head, 'z': 1}\n"
+    ),
+}
+
+
+def test_new_style_configs_load_equal(tmp_path: Path) -> None:
+    from mmengine.config import Config as Reference
+
+    for name, text in NEW_STYLE.items():
+        (tmp_path / name).write_text(text)
+    ours, theirs = (kind.fromfile(str(tmp_path / "train.py")).to_dict() for kind in (Config, Reference))
+    assert ours == theirs
+
+
+def random_table(random: Random, depth: int = 0) -> dict[str, Any]:
+    """A nested dict with `_delete_` sprinkled in, below the top."""
+    table = {random.choice("abcd"): random_value(random, depth) for _ in range(random.randint(0, 3))}
+    if depth and random.random() < 0.2:
+        table["_delete_"] = random.choice([True, False])
+    return table
+
+
+def random_value(random: Random, depth: int) -> Any:
+    chance = random.random()
+    if chance < 0.5 and depth < 3:
+        return random_table(random, depth + 1)
+    if chance < 0.7:
+        items = [random_value(random, depth + 1) for _ in range(random.randint(0, 2))]
+        return items if chance < 0.6 else tuple(items)
+    return random.choice([1, 2.5, "s", None, True])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_chains_merge_equal(tmp_path: Path, seed: int) -> None:
+    from mmengine.config import Config as Reference
+
+    random, base = Random(seed), ""
+    for name in ("a.py", "b.py", "c.py"):
+        lines = [f"{key} = {value!r}\n" for key, value in random_table(random).items()]
+        (tmp_path / name).write_text("".join([base, *lines]))
+        base = f"_base_ = '{name}'\n"
+    try:
+        theirs = Reference.fromfile(str(tmp_path / "c.py")).to_dict()
+    except TypeError:
+        with pytest.raises(TypeError):
+            Config.fromfile(tmp_path / "c.py")
+        return
+    assert same(Config.fromfile(tmp_path / "c.py").to_dict(), theirs)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_overrides_merge_equal(seed: int) -> None:
+    from mmengine.config import Config as Reference
+
+    random = Random(seed)
+    values, options = random_table(random), {}
+    for _ in range(random.randint(1, 3)):
+        options[".".join(random.choice("abcd01") for _ in range(random.randint(1, 3)))] = random_value(random, 1)
+    ours, theirs = Config(deepcopy(values)), Reference(deepcopy(values))
+    try:
+        theirs.merge_from_dict(deepcopy(options))
+    except (TypeError, KeyError, AttributeError):
+        return  # where the reference fails, ours may do better
+    ours.merge_from_dict(options)
     assert same(ours.to_dict(), theirs.to_dict())

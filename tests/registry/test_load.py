@@ -87,6 +87,11 @@ def test_a_diamond_is_a_doubled_key(write: Write) -> None:
         ("a = dict(x=dict(p=1))", "a = dict(x=dict(_delete_=True, q=1))", {"a": {"x": {"q": 1}}}),
         ("a = dict(x=1)", "a = None", {"a": None}),
         ("a = [dict(x=1)]", "a = [dict(y=2)]", {"a": [{"y": 2}]}),
+        (
+            "a = dict(x=dict(_delete_=True, p=1))",
+            "a = dict(x=dict(q=2))",
+            {"a": {"x": {"_delete_": True, "p": 1, "q": 2}}},
+        ),
         ("b = 1", "a = dict(_delete_=True, z=3)", {"b": 1, "a": {"_delete_": True, "z": 3}}),
         (
             "a = dict(p=dict(x=1))",

@@ -75,6 +75,7 @@ def test_a_double_is_reported_when_it_is_looked_up_with_both_places(parts: Regis
     parts.register_module(name="Tiny", module=helper)  # what an import may do: no error
     with pytest.raises(DuplicateNameError, match=r"test_registry\.py:\d+\) and .*test_registry\.py:\d+\); rename"):
         parts.get("Tiny")
+    assert "Tiny" in parts
     parts.register_module(name="Tiny", force=True, module=helper)
     assert parts.get("Tiny") is helper
     parts.register_module(name="Tiny", module=helper)
@@ -109,6 +110,16 @@ def test_a_miss_names_registry_near_names_and_count(parts: Registry) -> None:
         parts.build({"type": "Tinny"})
     assert "Tinny" not in parts
     assert 3 not in parts
+    with pytest.raises(TypeError, match="not int"):
+        parts.get(3)  # type: ignore[arg-type]
+
+
+def test_a_dotted_path_that_every_config_may_use(parts: Registry) -> None:
+    assert parts.get("seg_registry.registry:Registry") is Registry
+    assert "seg_registry.Registry" not in parts
+    for path in ("os.getpid", "no_such_package.Name", "absent.Tiny"):
+        with pytest.raises(RegistryError, match=f"'{path}' is not in the part registry"):
+            parts.get(path)
 
 
 def test_a_miss_shows_every_import_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +128,7 @@ def test_a_miss_shows_every_import_that_failed(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "brings_it.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     registry = Registry("part", locations=["breaks_one", "breaks_two", "brings_it"])
-    with pytest.raises(RegistryError, match=r"breaks_one, breaks_two, brings_it\. 2 import") as caught:
+    with pytest.raises(RegistryError, match=r"breaks_one, breaks_two, brings_it\. 2 attempt") as caught:
         registry.get("Nothing")
     assert "no_such_package_one" in str(caught.value)
     assert "no_such_name" in str(caught.value)

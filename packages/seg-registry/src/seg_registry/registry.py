@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from seg_registry.entry_points import entries
-from seg_registry.errors import DuplicateNameError, RegistryError
+from seg_registry.errors import DuplicateNameError, NotAllowedError, RegistryError
+from seg_registry.judge import resolve
 from seg_registry.suggest import did_you_mean
 
 __all__ = ["Location", "Registry"]
@@ -114,14 +115,23 @@ class Registry:
     def get(self, key: str | type | Callable[..., Any]) -> Any:
         """The object of this name, from this process, an entry point, or a parent; a miss is a KeyError that explains.
 
-        `scope.Name` reaches the child registry of that scope. An object that is no string is returned as it is.
+        `scope.Name` reaches the child registry of that scope; a dotted path is taken where every config may use it
+        (`seg_registry.builder` also takes what its caller allows). A class or function is returned as it is.
         """
         if not isinstance(key, str):
+            if not callable(key):
+                raise TypeError(f"a name, a class or a function is looked up, not {type(key).__name__}: {key!r}")
             return key
         found = self.find_here(key)
-        if found is None:
+        return self._dotted(key) if found is None else found
+
+    def _dotted(self, key: str) -> Any:
+        if "." not in key and ":" not in key:
             raise self.miss(key)
-        return found
+        try:
+            return resolve(key)
+        except (NotAllowedError, ImportError) as error:
+            raise self.miss(key, failures=[error]) from error
 
     def find_here(self, key: str) -> Any:
         """The object of this name, or None: this registry, its entry points, its parents, a child by scope."""
@@ -194,7 +204,7 @@ class Registry:
         message = f"{key!r} is not in the {self.name} registry ({len(names)} names); {did_you_mean(key, names)}"
         message = f"{message.rstrip('; ')}{'' if message.endswith('?') else '.'} Searched: this process, {where}"
         if all_failures:
-            message += f". {len(all_failures)} import(s) failed: " + "; ".join(map(_one_line, all_failures))
+            message += f". {len(all_failures)} attempt(s) failed: " + "; ".join(map(_one_line, all_failures))
         error = RegistryError(message)
         if all_failures:
             error.__cause__ = all_failures[0] if len(all_failures) == 1 else _group(all_failures)
@@ -223,7 +233,10 @@ class Registry:
         return build_from_cfg(cfg, self.get, defaults)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self.find_here(key) is not None
+        try:
+            return isinstance(key, str) and self.find_here(key) is not None
+        except DuplicateNameError:
+            return True
 
     def __len__(self) -> int:
         return len(self._items)
