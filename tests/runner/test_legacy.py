@@ -22,7 +22,7 @@ def test_a_file_of_mmengine_is_read_without_mmengine():
     assert found["meta"]["seed"] == 3
     assert "EMAHook" in found["meta"]["cfg"] or found["meta"]["cfg"] is not None
     scalars = found["message_hub"]["log_scalars"]
-    values, counts = scalars["train/loss"]
+    values, counts = (scalars["train/loss"][key] for key in ("log_history", "count_history"))
     assert len(values) == len(counts) == 6
     assert all(type(value) is float for value in values)
     assert found["message_hub"]["runtime_info"]["best_score"] == 0.5

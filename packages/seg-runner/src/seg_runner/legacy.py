@@ -15,12 +15,12 @@ import torch
 
 __all__ = ["read_restricted"]
 
-WINDOW = 10
-"""Values of a scalar history that are kept: the log processor's default window."""
+KEPT = 10_000
+"""Values of a scalar history that are kept."""
 
 
 def read_restricted(path: Path, mapped: bool) -> Any:
-    """What a pickled checkpoint holds, with MMEngine's history objects as plain lists of their last values.
+    """What a pickled checkpoint holds, with MMEngine's history objects as plain lists of their latest values.
 
     Nothing named in the file is imported: known names stand for builders in this module, every other name makes the
     file unreadable.
@@ -79,14 +79,13 @@ class _History:
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {}
 
-    def plain(self) -> list[list[float]]:
-        """Values and counts of the last window."""
-        found = []
-        for name in ("_log_history", "_count_history"):
-            values = _plain(self.state.get(name, []))
-            found.append(
-                [float(v) for v in (values.tolist() if isinstance(values, torch.Tensor) else values)][-WINDOW:]
-            )
+    def plain(self) -> dict[str, list[float]]:
+        """The latest values and their counts."""
+        found = {}
+        for name in ("log_history", "count_history"):
+            values = _plain(self.state.get(f"_{name}", []))
+            values = values[-KEPT:].tolist() if isinstance(values, torch.Tensor) else list(values)[-KEPT:]
+            found[name] = [float(value) for value in values]
         return found
 
 
