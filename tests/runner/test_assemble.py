@@ -104,7 +104,9 @@ def test_steps_that_must_round_like_the_reference_are_not_fused(assembler: Assem
 def test_several_ready_wrappers_become_one(assembler: Assembler) -> None:
     one, two = Wrapper(), Wrapper()
     assert assembler.optim_wrapper({"one": one, "two": two}, None).given == {"one": one, "two": two}
-    with pytest.raises(ValueError, match=r"neither 'optimizer' nor 'constructor', but 'optimzer'. Did you mean 'optimizer'"):
+    with pytest.raises(
+        ValueError, match=r"neither 'optimizer' nor 'constructor', but 'optimzer'. Did you mean 'optimizer'"
+    ):
         assembler.optim_wrapper({"optimzer": {"type": "SGD"}}, None)
 
 
@@ -154,6 +156,14 @@ def test_backends_get_a_folder_unless_they_have_one(assembler: Assembler, tmp_pa
     made = assembler.visualizer(cfg, "run", tmp_path).given
     assert [backend.given["save_dir"] for backend in made["vis_backends"]] == [str(tmp_path / "vis_data"), "mine"]
     assert made["name"] == "run"
+
+
+def test_a_backends_name_is_for_the_visualizer(assembler: Assembler, tmp_path: Path) -> None:
+    cfg = {"type": "SomeVisualizer", "vis_backends": {"type": "LocalVisBackend", "name": "second"}}
+    (backend,) = assembler.visualizer(cfg, "run", tmp_path).given["vis_backends"]
+    assert backend.name == "second"
+    assert "name" not in backend.given
+    assert cfg["vis_backends"] == {"type": "LocalVisBackend", "name": "second"}
 
 
 def test_evaluators(assembler: Assembler) -> None:

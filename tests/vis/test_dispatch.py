@@ -53,6 +53,12 @@ def test_a_backend_may_have_its_own_folder_and_name(tmp_path: Path) -> None:
     assert config["name"] == "second"
 
 
+def test_an_object_may_say_its_name() -> None:
+    one, other = Keeper(), Keeper()
+    one.name = "first"  # type: ignore[attr-defined]
+    assert list(make_backends([one, other], None)) == ["first", "Keeper"]
+
+
 def test_a_backend_without_its_folder_is_left_out(caplog: Any) -> None:
     with caplog.at_level(logging.WARNING, "seg_vis"):
         made = make_backends([{"type": "LocalVisBackend"}, {"type": Keeper}], None)

@@ -229,11 +229,17 @@ class Assembler:
         if isinstance(backends, Mapping):
             backends = [backends]
         if backends is not None:
-            own["vis_backends"] = [
-                self.part("vis_backend", one, "visualizer.vis_backends", save_dir=str(log_dir / "vis_data"))
-                for one in backends
-            ]
+            own["vis_backends"] = [self._vis_backend(one, log_dir) for one in backends]
         return self.part("visualizer", own, "visualizer", name=name, save_dir=str(log_dir))
+
+    def _vis_backend(self, cfg: Any, log_dir: Path) -> Any:
+        """One backend; a `name` in its config is what the visualizer calls it, and no argument of its class."""
+        own = _changed(cfg) if isinstance(cfg, Mapping) else cfg
+        name = own.pop("name", None) if isinstance(own, dict) else None
+        made = self.part("vis_backend", own, "visualizer.vis_backends", save_dir=str(log_dir / "vis_data"))
+        if name is not None:
+            made.name = name
+        return made
 
     def log_processor(self, cfg: Any, by_epoch: bool = True) -> Any:
         """The log processor; a dict without `type` is one of ours. `by_epoch` is used where there is no config."""

@@ -45,7 +45,7 @@ def make_backend(item: Any, save_dir: str | None) -> tuple[str, Any]:
     if not isinstance(item, Mapping):
         if isinstance(item, str | bytes | int | float):
             raise TypeError(f"a backend is a dict with `type` or an object, got {item!r}")
-        return type(item).__name__, item
+        return str(getattr(item, "name", None) or type(item).__name__), item
     arguments = dict(item)
     kind = find_class(arguments.pop("type", None))
     name = str(arguments.pop("name", kind.__name__))
@@ -69,8 +69,6 @@ def find_class(kind: Any) -> Any:
         return kind
     if not isinstance(kind, str):
         raise TypeError(f"a backend's `type` must be a class or a name, got {kind!r}")
-    if kind == "NeptuneVisBackend":
-        raise ValueError("Neptune's service has ended: take LocalVisBackend, WandbVisBackend or MLflowVisBackend")
     known = {point.name: point for point in entry_points(group=GROUP)}
     if kind in known:
         return known[kind].load()
