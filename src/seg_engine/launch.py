@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["make_runner", "override", "train"]
+from seg_engine.pipeline import NestedBuilder
+
+__all__ = ["make_builder", "make_runner", "override", "train"]
 
 
 def override(cfg: Any, words: list[str]) -> None:
@@ -16,12 +18,23 @@ def override(cfg: Any, words: list[str]) -> None:
         cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
 
 
-def make_runner(cfg: Any) -> Any:
-    """The Runner of a config; what the config asks to import is imported, since a person started this."""
-    from seg_registry import builder
+def make_runner(cfg: Any, trust: bool = False) -> Any:
+    """The Runner of a config; what the config asks to import is imported, since a person started this.
+
+    Args:
+        cfg: The config.
+        trust: Build from any installed package that the config names (`--trust-config`).
+    """
     from seg_runner import Runner
 
-    return Runner.from_cfg(cfg, build=builder(cfg, allow_imports=True))
+    return Runner.from_cfg(cfg, build=make_builder(cfg, trust))
+
+
+def make_builder(cfg: Any, trust: bool = False, imports: bool = True) -> NestedBuilder:
+    """What builds the parts of a config, and the parts inside them."""
+    from seg_registry import builder
+
+    return NestedBuilder(builder(cfg, allow=("*",) if trust else (), allow_imports=imports))
 
 
 def train(runner: Any, again: str) -> None:

@@ -1,21 +1,52 @@
-"""A chain of transforms, each a dict with a `type` or anything that can be called with the record."""
+"""Parts inside parts: how they are built, and chains of transforms."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from itertools import product
 from typing import Any
 
-__all__ = ["Compose", "TestTimeAug", "build"]
+__all__ = ["Compose", "NestedBuilder", "TestTimeAug", "build"]
 
 Record = dict[str, Any]
 
 
+class NestedBuilder:
+    """A builder whose parts build what lies inside them with the same builder: one config, one set of permissions.
+
+    Args:
+        builder: What turns names into objects.
+    """
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def get(self, kind: str, name: Any) -> Any:
+        """The class or function called `name`."""
+        return self.builder.get(kind, name)
+
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+        """An object from a config with a `type`."""
+        before = _CURRENT.set(self)
+        try:
+            return self.builder.build(kind, cfg, **defaults)
+        finally:
+            _CURRENT.reset(before)
+
+
+# The builder at work, while one is: set and reset by NestedBuilder.build.
+_CURRENT: ContextVar[NestedBuilder | None] = ContextVar("builder at work", default=None)
+
+
 def build(kind: str, cfg: Any, **defaults: Any) -> Any:
-    """The part that a dict describes, made by seg-registry; an object passes through."""
+    """The part inside another part that a dict describes; an object passes through."""
     if not isinstance(cfg, Mapping):
         return cfg
+    current = _CURRENT.get()
+    if current is not None:
+        return current.build(kind, cfg, **defaults)
     from seg_registry import builder
 
     return builder().build(kind, cfg, **defaults)

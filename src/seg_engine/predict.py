@@ -104,7 +104,9 @@ def read_image(image: str | Path | Image) -> tuple[Image, str]:
     return image, ""
 
 
-def load_model(checkpoint: str | Path, *, device: str | None = None, allow_imports: bool = False) -> Predictor:
+def load_model(
+    checkpoint: str | Path, *, device: str | None = None, allow_imports: bool = False, trust: bool = False
+) -> Predictor:
     """Build the model that a checkpoint was saved from, with its weights, ready to predict.
 
     The config comes from the checkpoint; averaged weights are used where EMA was on.
@@ -113,20 +115,23 @@ def load_model(checkpoint: str | Path, *, device: str | None = None, allow_impor
         checkpoint: A file that training wrote.
         device: Where to run; None: the first CUDA device, else the CPU.
         allow_imports: Carry out the config's `custom_imports`.
+        trust: Build from any installed package that the config names.
 
     Raises:
         ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it.
     """
     import torch
-    from seg_registry import Config, builder
+    from seg_registry import Config
     from seg_runner import LogitsModel, read_checkpoint
+
+    from seg_engine.launch import make_builder
 
     state = read_checkpoint(checkpoint)
     meta = state.get("meta") or {}
     if not meta.get("cfg"):
         raise ValueError(f"{checkpoint} holds no config (meta.cfg), so its model cannot be built")
     cfg = Config.fromstring(meta["cfg"], ".py")
-    parts = builder(cfg, allow_imports=allow_imports)
+    parts = make_builder(cfg, trust, imports=allow_imports)
     described = dict(cfg.model)
     if cfg.get("data_preprocessor") is not None:
         described.setdefault("data_preprocessor", cfg.data_preprocessor)
@@ -134,7 +139,7 @@ def load_model(checkpoint: str | Path, *, device: str | None = None, allow_impor
     model = model if hasattr(model, "test_step") else LogitsModel(model)
     load_weights(model, state["state_dict"], str(checkpoint))
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Predictor(model.to(target).eval(), test_transforms(cfg), meta.get("dataset_meta") or {})
+    return Predictor(model.to(target).eval(), test_transforms(cfg, parts), meta.get("dataset_meta") or {})
 
 
 def load_weights(model: Any, weights: Mapping[str, Any], path: str) -> None:
@@ -153,7 +158,7 @@ def load_weights(model: Any, weights: Mapping[str, Any], path: str) -> None:
         raise ValueError(f"{path}: the weights do not fit the model of its config: {'; '.join(lists)}")
 
 
-def test_transforms(cfg: Any) -> Any:
+def test_transforms(cfg: Any, parts: Any) -> Any:
     """The transforms of testing without those that read files: the image is given."""
     from seg_engine.pipeline import Compose
 
@@ -167,4 +172,7 @@ def test_transforms(cfg: Any) -> Any:
     steps = [
         one for one in found or [] if not (isinstance(one, Mapping) and str(one["type"]).split(".")[-1] in reading)
     ]
-    return Compose(steps or [{"type": "PackSegInputs"}])
+    return Compose(
+        parts.build("transform", one) if isinstance(one, Mapping) else one
+        for one in steps or [{"type": "PackSegInputs"}]
+    )

@@ -141,3 +141,31 @@ def test_tta_averages_versions(trained: Path, scenes: Path) -> None:
         scores.add(done.stdout.splitlines()[-1])
     assert len(scores) == 3
     assert all("mIoU: " in line for line in scores)
+
+
+MINE = """
+import torch
+
+class Net(torch.nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 8, 3, padding=1)
+
+def brighter(record):
+    record['img'] = record['img'] // 2 + 128
+    return record
+"""
+OWN_PARTS = """
+custom_imports = dict(imports=['mine'])
+model = dict(
+    _delete_=True, type='Segmentor', network=dict(type='mine.Net'),
+    data_preprocessor=dict(type='SegDataPreProcessor', size=crop_size))
+"""
+
+
+def test_a_network_in_a_file_of_your_own(trained: Path, scenes: Path) -> None:
+    """Beside the config, named in custom_imports: allowed for the parts inside other parts, too."""
+    (trained / "mine.py").write_text(MINE, encoding="utf-8")
+    small_config(trained / "own.py", scenes, OWN_PARTS)
+    seg("train", "own.py", cwd=trained)
+    seg("predict", "work_dirs/own/iter_4.pth", str(scenes / "images/validation"), "--out", "own", cwd=trained)
+    assert len(list((trained / "own" / "labels").glob("*.png"))) == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from seg_engine.launch import override
 
-__all__ = ["add_config_options", "add_run_options", "find_work_dir", "load_config", "use_amp"]
+__all__ = ["add_config_options", "add_run_options", "add_trust_option", "find_work_dir", "load_config", "use_amp"]
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +26,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What everything that starts a Runner takes: `--work-dir`, `--cfg-options`, `--launcher`."""
     parser.add_argument("--work-dir", metavar="DIR", help="folder for logs and checkpoints (work_dirs/<config name>)")
     add_config_options(parser)
+    add_trust_option(parser)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who starts the processes"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """`--trust-config`."""
+    parser.add_argument(
+        "--trust-config",
+        action="store_true",
+        help="run the config as Python, and build from any package that it names: only for configs of your own",
+    )
 
 
 def load_config(options: argparse.Namespace) -> Any:
@@ -40,7 +50,7 @@ def load_config(options: argparse.Namespace) -> Any:
         from seg_engine.files import nearest_folder
 
         raise FileNotFoundError(f"there is no config {options.config} ({nearest_folder(options.config)})")
-    cfg = Config.fromfile(options.config)
+    cfg = Config.fromfile(options.config, trusted=options.trust_config)
     override(cfg, options.cfg_options)
     if options.launcher != "none":
         cfg.launcher = options.launcher

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from seg_engine.cli.options import add_trust_option
+
 __all__ = ["add_arguments", "run"]
 
 
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--alpha", type=float, default=0.5, help="how much of the colours covers the image, 0 to 1 (0.5)"
     )
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...: the best there is, unless given")
+    add_trust_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from seg_engine.predict import load_model
 
     paths = images_in(options.images)
-    model = load_model(options.checkpoint, device=options.device, allow_imports=True)
+    model = load_model(options.checkpoint, device=options.device, allow_imports=True, trust=options.trust_config)
     root = Path(options.images) if Path(options.images).is_dir() else Path(options.images).parent
     for path in paths:
         name = path.relative_to(root).with_suffix(".png")

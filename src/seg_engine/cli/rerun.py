@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seg_engine.cli.options import add_config_options
+from seg_engine.cli.options import add_config_options, add_trust_option
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", metavar="RUN", help="log folder of a run, or its working folder for the newest")
     parser.add_argument("--work-dir", metavar="DIR", required=True, help="folder for the repetition")
     add_config_options(parser)
+    add_trust_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir, False
     override(cfg, options.cfg_options)
-    make_runner(cfg).train()
+    make_runner(cfg, options.trust_config).train()
     return 0
 
 
