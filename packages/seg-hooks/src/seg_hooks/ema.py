@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from decimal import Decimal
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -228,7 +227,7 @@ def _average_options(ema_cls: Any, options: dict[str, Any], decay: float | None)
         if "momentum" in options:
             raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
         decay = number("EMAHook", "decay", decay, above=0, below=1)
-        options["momentum"] = float(1 - Decimal(repr(decay)))
+        options["momentum"] = round(1 - decay, 12)  # 0.9998 is 0.0002 and no more digits
     allowed = allowed_options(ema_cls.__init__)
     if allowed is not None:
         own = ["strict_load", "begin_iter", "begin_epoch", "start_iters", "decay"]
