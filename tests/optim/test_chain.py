@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from seg_optim import CosineRestartLR, LinearLR, LinearMomentum, OneCycleLR, OptimWrapper, PolyLR, PolyMomentum
+from seg_optim import (
+    CosineRestartLR,
+    LinearLR,
+    LinearMomentum,
+    MultiStepLR,
+    OneCycleLR,
+    OptimWrapper,
+    ParamScheduler,
+    PolyLR,
+    PolyMomentum,
+)
 
 Parameter = torch.nn.Parameter
 
@@ -47,6 +57,22 @@ def test_overlaps_that_stay_below_the_base_are_not_reported(said: Any) -> None:
         optimizer = sgd(0.01)
         keep = [LinearLR(optimizer, by_epoch=False, **first), PolyLR(optimizer, by_epoch=False, **second)]
         assert len(keep) == 2
+    assert said() == []
+
+
+def test_several_groups_and_schedules_of_ones_own(said: Any) -> None:
+    class Own(ParamScheduler):
+        def _get_value(self) -> list[float]:
+            return [base * factor for base, factor in zip(self.base_values, [1, 2, 3], strict=True)]
+
+    optimizer = sgd(0.1, 0.2, 0.3)
+    keep = [
+        LinearLR(optimizer, start_factor=0.1, end=10, by_epoch=False),
+        MultiStepLR(optimizer, milestones=[3], by_epoch=False),
+        OneCycleLR(optimizer, eta_max=[1.0, 1.0, 1.0], total_steps=10, by_epoch=False),
+        Own(optimizer, "lr", by_epoch=False),
+    ]
+    assert len(keep) == 4
     assert said() == []
 
 

@@ -54,12 +54,13 @@ class Chain:
         """A line if schedules that overlap with this one drive the value above its base."""
         partners = [m for m in self.members if m is scheduler or (m.begin < scheduler.end and scheduler.begin < m.end)]
         partners = [m for m in partners if (m.by_epoch, m.unit) == (scheduler.by_epoch, scheduler.unit)]
-        if len(partners) < 2 or any(m.need_val_args for m in partners):
+        ours = all(type(m).__module__.startswith("seg_optim.") and not hasattr(m, "eta_max") for m in partners)
+        if len(partners) < 2 or not ours:
             return ""
         start, end = sorted(m.begin for m in partners)[-1], min(m.end for m in partners)
         base = scheduler.base_values[0]
         step, highest = _highest(partners, base, start, min(end, start + LOOK_AHEAD))
-        if highest <= base * (1 + 1e-9) or base == 0 or any(hasattr(m, "eta_max") for m in partners):
+        if highest <= base * (1 + 1e-9) or base == 0:
             return ""
         names = " and ".join(type(m).__name__ for m in partners)
         return (
@@ -137,7 +138,7 @@ def _highest(members: list[Any], base: float, start: int, end: int) -> tuple[int
     stand = _Stand(name, base)
     trial = [copy.copy(member) for member in members]
     for member in trial:
-        member.optimizer, member.base_values = stand, [base]
+        member.optimizer, member.base_values, member._floors = stand, [base], [0.0]
         member._global_step = member.last_step = -1
         member._prepare()
     best = (0, 0.0)
