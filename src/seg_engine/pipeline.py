@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from itertools import product
 from typing import Any
 
-__all__ = ["Compose", "NestedBuilder", "TestTimeAug", "build"]
+__all__ = ["Compose", "NestedBuilder", "build"]
 
 Record = dict[str, Any]
 
@@ -83,28 +81,3 @@ class Compose:
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms})"
-
-
-class TestTimeAug:
-    """Versions of one image for test-time augmentation: every way through a list of steps with alternatives.
-
-    Args:
-        transforms: Steps; each is a list of alternative transforms.
-
-    >>> two = TestTimeAug([[lambda r: {**r, "x": 1}, lambda r: {**r, "x": 2}], [lambda r: {"inputs": r["x"]}]])
-    >>> two({})
-    {'inputs': [1, 2]}
-    """
-
-    __test__ = False  # no test class, whatever pytest thinks of the name
-
-    def __init__(self, transforms: Sequence[Sequence[Mapping[str, Any] | Callable[[Record], Record | None]]]) -> None:
-        for step in transforms:
-            if isinstance(step, Mapping) or not isinstance(step, Sequence) or not step:
-                raise TypeError(f"TestTimeAug: each step is a list of alternatives, not {step!r}")
-        self.versions = [Compose(way) for way in product(*transforms)]
-
-    def __call__(self, record: Record) -> Record:
-        """A dict whose values are lists, one entry per version."""
-        made = [version(copy.deepcopy(record)) for version in self.versions]
-        return {key: [one[key] for one in made] for key in made[0]}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seg_engine.colour import PhotoMetricDistortion
-from seg_engine.pipeline import Compose, TestTimeAug
+from seg_engine.pipeline import Compose
 from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize, fitted
 from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
 
@@ -189,12 +189,3 @@ def test_rotation_turns_image_and_labels_alike() -> None:
     assert np.array_equal(RandomRotate(prob=0.0, degree=30)(record())["img"], record()["img"])
     with pytest.raises(ValueError, match="prob=2"):
         RandomRotate(prob=2, degree=1)
-
-
-def test_test_time_augmentation_goes_every_way() -> None:
-    sizes = [{"type": "Resize", "scale_factor": factor} for factor in (0.5, 1.0)]
-    flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
-    result = TestTimeAug([sizes, flips, [lambda r: {"inputs": r["img"].shape[1], "flip": r["flip"]}]])(record())
-    assert result == {"inputs": [15, 15, 30, 30], "flip": [False, True, False, True]}
-    with pytest.raises(TypeError, match="list of alternatives"):
-        TestTimeAug([{"type": "Resize"}])
