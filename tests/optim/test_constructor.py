@@ -130,6 +130,45 @@ def test_a_pattern_without_a_match_is_said_once(convnet: nn.Module, caplog: pyte
         build_optim_wrapper(convnet, config({**rules, "strict": True}))
 
 
+def test_an_unknown_key_can_be_let_through(convnet: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="seg_optim"):
+        build_optim_wrapper(convnet, config({"norm_decay": 0.0, "strict": False}))
+    assert "norm_decay is unknown. Did you mean 'norm_decay_mult'" in caplog.text
+
+
+def test_offsets_of_deformable_convolutions() -> None:
+    class DeformConv2d(nn.Conv2d):
+        """What mmcv calls it; its offset convolution is a child."""
+
+        __module__ = "mmcv.ops.deform_conv"
+
+        def __init__(self) -> None:
+            super().__init__(2, 2, 1)
+            self.conv_offset = nn.Conv2d(2, 18, 1)
+
+    net = nn.ModuleDict({"dcn": DeformConv2d(), "plain": nn.ModuleDict({"conv_offset": nn.Conv2d(2, 2, 1)})})
+    rules = {"dcn_offset_lr_mult": 0.1, "bias_lr_mult": 2.0, "bias_decay_mult": 0.0, "flat_decay_mult": 0.5}
+    assert rates(net, build_optim_wrapper(net, config(rules))) == {
+        "dcn.weight": (LR, DECAY),
+        "dcn.bias": (LR * 2, 0.0),
+        "dcn.conv_offset.weight": (LR * 0.1, DECAY),
+        "dcn.conv_offset.bias": (LR * 0.1, DECAY),
+        "plain.conv_offset.weight": (LR, DECAY),
+        "plain.conv_offset.bias": (LR * 2, 0.0),
+    }
+
+
+def test_other_settings_in_a_checkpoint_are_kept_and_said(convnet: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    state = build_optim_wrapper(convnet, config(weight_decay=0.2)).state_dict()
+    wrapper = build_optim_wrapper(convnet, config())
+    with caplog.at_level(logging.WARNING, logger="seg_optim"):
+        wrapper.load_state_dict(state)
+    assert wrapper.optimizer.param_groups[0]["weight_decay"] == 0.2
+    assert [record.message for record in caplog.records] == [
+        "optimizer state: weight_decay is 0.05 in the config and 0.2 in the checkpoint, whose value is kept"
+    ]
+
+
 def test_extra_options_of_a_key_go_into_its_group(convnet: nn.Module) -> None:
     rules = {"custom_keys": {"head": {"lr": 0.5, "eps": 1e-3}, "stem": {"decay_mult": 0.0}}}
     wrapper = build_optim_wrapper(convnet, config(rules))

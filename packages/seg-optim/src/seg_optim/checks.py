@@ -49,7 +49,9 @@ def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own:
     known = (*PARAMWISE_KEYS, *(own or ()))
     for key in cfg if own is not None else ():
         if key not in known:
-            raise ValueError(f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}")
+            _unknown(
+                f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}", cfg.get("strict")
+            )
     for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
         _check_number(cfg.get(key), f"{where}.{key}")
     matcher(cfg.get("match", "substring"))
@@ -59,6 +61,13 @@ def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own:
         raise ValueError(f"{where}.{missing[0]} multiplies weight_decay, but optim_wrapper.optimizer has none: add it")
     if cfg.get("flat_decay_mult") is not None and weight_decay is None:
         logger.warning("%s.flat_decay_mult has no effect: optim_wrapper.optimizer has no weight_decay", where)
+
+
+def _unknown(text: str, strict: bool | None) -> None:
+    """An error, unless `strict=False` was said."""
+    if strict is not False:
+        raise ValueError(text)
+    logger.warning("%s", text)
 
 
 def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:

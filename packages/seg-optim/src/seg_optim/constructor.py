@@ -47,7 +47,8 @@ class DefaultOptimWrapperConstructor:
     And ours:
         compose: each field is decided by the most specific rule that mentions it.
         match: how custom keys are compared: `substring`, `glob`, `regex`, `exact`.
-        strict: a custom key that matches nothing is an error instead of one log line.
+        strict: True: a custom key that matches nothing is an error instead of one log line. False: a key of
+            `paramwise_cfg` that is not known is one log line instead of an error.
         fuse: False makes one group per tensor, as MMEngine does; the updates are the same, only slower.
 
     Subclasses may override `add_params` or `__call__`.

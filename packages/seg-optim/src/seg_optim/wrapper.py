@@ -288,10 +288,14 @@ class OptimWrapper:
         base = state.pop("base_param_settings", None)
         if base is not None and self.base_groups:
             self.base_groups = [dict(base)]
-        keep = [{key: group[key] for key in OWN_KEYS if key in group} for group in self.optimizer.param_groups]
+        before = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(self._in_own_order(state))
-        for group, own in zip(self.optimizer.param_groups, keep, strict=True):
-            group.update(own)
+        told: set[str] = set()
+        for group, own in zip(self.optimizer.param_groups, before, strict=True):
+            told.update(_other_settings(own, group))
+            group.update({key: own[key] for key in OWN_KEYS if key in own})
+        for line in sorted(told):
+            logger.warning("optimizer state: %s", line)
 
     def _in_own_order(self, state: dict[str, Any]) -> dict[str, Any]:
         groups = state["param_groups"]
@@ -307,6 +311,16 @@ class OptimWrapper:
                 f"{sum(own)}: it was written for another model, constructor or paramwise_cfg"
             )
         return state
+
+
+def _other_settings(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
+    """Lines on settings that are neither scheduled nor how a step is carried out, and differ from what was built."""
+    return [
+        f"{key} is {own[key]} in the config and {loaded[key]} in the checkpoint, whose value is kept"
+        for key in ("weight_decay", "momentum", "betas", "eps", "nesterov", "amsgrad")
+        if key in own and key in loaded and f"initial_{key}" not in loaded and "initial_momentum" not in loaded
+        if (tuple(own[key]) != tuple(loaded[key]) if isinstance(own[key], tuple | list) else own[key] != loaded[key])
+    ]
 
 
 def _whole_number(counts: float) -> int:
