@@ -11,7 +11,7 @@ import torch
 from seg_hooks import EmptyCacheHook, SyncBuffersHook
 
 TWO_RANKS = """
-import sys
+import logging, pathlib, sys
 from types import SimpleNamespace
 import torch
 from torch import distributed as dist, nn
@@ -50,6 +50,29 @@ for step in range(3):
 both = [torch.zeros_like(ddp.module.weight) for _ in range(2)]
 dist.all_gather(both, ema.ema_model.module.weight.detach().clone())
 assert torch.equal(*both)
+class Hub(dict):
+    update_info = lambda self, name, value, resumed=True: self.__setitem__(name, value)
+    get_info = dict.get
+
+def save(path, *, optimizer, schedulers, on_done):
+    if rank == 0:                   # as seg-runner does
+        path.write_bytes(b"")
+        on_done()
+
+keeper = CheckpointHook(1, by_epoch=False, max_keep_ckpts=1, save_best="mIoU")
+owner = SimpleNamespace(iter=0, epoch=0, max_iters=9, max_epochs=1, work_dir=store + "_work", message_hub=Hub(),
+                        save_checkpoint=save, logger=logging.Logger("x"))
+pathlib.Path(owner.work_dir).mkdir(exist_ok=True)
+keeper.before_train(owner)
+for step in range(3):
+    owner.iter = step
+    keeper.after_train_iter(owner, batch_idx=step)
+    keeper.after_val_epoch(owner, metrics={"mIoU": step})
+books = keeper.state_dict()
+assert books["kept"] == [3], books
+assert (books["best"][0]["score"], books["best"][0]["file"]) == (2.0, "best_mIoU_iter_2.pth"), books
+dist.barrier()
+assert sorted(p.name for p in pathlib.Path(owner.work_dir).glob("*.pth")) == ["best_mIoU_iter_2.pth", "iter_3.pth"]
 del ddp, ema, owner, optimizer      # before the threads that serve them go
 dist.barrier()
 dist.destroy_process_group()

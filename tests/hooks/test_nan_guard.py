@@ -126,18 +126,20 @@ def test_rolling_back_needs_a_checkpoint(make_state: Make) -> None:
 
 
 def test_a_scaler_that_steps_back_is_not_reported(make_state: Make) -> None:
-    """Under a scaler the optimizer is not stepped when a gradient overflows, so there is nothing to report."""
-    state = make_state([NanGuardHook()], max_iters=4)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    state = make_state([NanGuardHook()], max_iters=4, extra={"scaler": scaler})
     with state:
         for index in range(4):
             loss = state.model(torch.randn(4, 4)).square().mean()
-            loss.backward()
+            scaler.scale(loss).backward()
             if index == 2:
                 next(state.model.parameters()).grad.fill_(float("inf"))
-            else:
-                state.optimizer.step()
+            scaler.step(state.optimizer)
+            scaler.update()
             state.optimizer.zero_grad()
             state.after_step(loss=loss)
+    assert scaler.get_scale() == 2.0
+    assert float(next(iter(state.optimizer.state.values()))["step"]) == 3
     assert not (state.work_dir / "nan").exists()
 
 

@@ -232,6 +232,19 @@ def test_a_writer_by_shape_gets_train_and_val_on_one_axis(make_state: Make, trai
         make_state(writer=object())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_curves_of_a_real_tensorboard_writer_are_read_back(make_state: Make, train: Train, tmp_path: Path) -> None:
+    tensorboard = pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    writer = tensorboard.SummaryWriter(str(tmp_path / "tb"))
+    train(make_state([LoggerHook(5)], writer=writer), every=5, metrics=lambda state: {"mIoU": state.iter, "loss": 1.0})
+    writer.close()
+    found = events.EventAccumulator(str(tmp_path / "tb"))
+    found.Reload()
+    curves = {name: [event.step for event in found.Scalars(name)] for name in found.Tags()["scalars"]}
+    assert curves["train/loss"] == curves["val/loss"] == curves["val/mIoU"] == [5, 10]
+
+
 def test_a_writer_that_fails_gets_everything_later_and_the_json_lines_are_whole(
     make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
 ) -> None:

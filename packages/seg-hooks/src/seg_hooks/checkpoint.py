@@ -221,7 +221,16 @@ class CheckpointHook(Hook):
         self, runner: _Runner, path: Path, done: Callable[[], None], *, optimizer: bool, schedulers: bool
     ) -> None:
         began = time.perf_counter()
-        runner.save_checkpoint(path, optimizer=optimizer, schedulers=schedulers, on_done=done)
+        told: list[bool] = []
+
+        def once() -> None:
+            if not told:
+                told.append(True)
+                done()
+
+        runner.save_checkpoint(path, optimizer=optimizer, schedulers=schedulers, on_done=once)
+        if rank() != 0:  # only rank 0 writes, and the others keep the same books
+            once()
         hub = runner.message_hub
         hub.update_info("pause", time.perf_counter() - began + hub.get_info("pause", 0.0), resumed=False)
 
