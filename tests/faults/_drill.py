@@ -30,7 +30,8 @@ from seg_runner import DefaultSampler, InfiniteSampler, IoUMetric, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-POINTERS = ("last_ckpt", "keep_ckpt_ids")  # names of files, told once a file is whole: after it was written
+POINTERS = ("last_ckpt", "keep_ckpt_ids", "best_score", "best_ckpt")
+"""Told to the hub once a file is whole, so later when it is saved beside training; the hook's own state is compared."""
 TIMES = ("time", "data_time", "eta", "memory")
 
 
@@ -208,7 +209,8 @@ def checkpoint_differences(one: Path, other: Path) -> list[str]:
         for key in ("time", "experiment_name", "run_id", "cfg"):
             tree["meta"].pop(key, None)
         hub = tree["message_hub"]
-        hub["log_scalars"] = {k: v for k, v in hub["log_scalars"].items() if k.split("/")[-1] not in TIMES}
+        for part in [key for key in hub if key.startswith("log_")]:
+            hub[part] = {key: value for key, value in hub[part].items() if key.split("/")[-1] not in TIMES}
         hub["runtime_info"] = {
             k: v
             for k, v in hub["runtime_info"].items()
@@ -216,9 +218,7 @@ def checkpoint_differences(one: Path, other: Path) -> list[str]:
         }
         hub.pop("resumed_keys", None)
         tree.pop("visualizer", None)
-        tree["hooks"]["CheckpointHook"].pop(
-            "kept", None
-        )  # files there at that moment: later when saved beside training
+        tree["hooks"]["CheckpointHook"].pop("kept", None)  # files: told later when saved beside training
     return differences(*trees)
 
 
