@@ -123,3 +123,20 @@ def test_names_that_hooks_wait_for() -> None:
     ]
     assert set(monitored_keys(hooks)) == {"mIoU", "a/b", "val_loss"}
     assert monitored_keys([Waits(save_best="0.5*mIoU + 0.5*mDice")]) == {}
+
+
+def test_the_data_is_not_copied_and_streams_are_not_read(make_runner: MakeRunner, squares: Any) -> None:
+    class Heavy(squares):  # type: ignore[misc]
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise AssertionError("the data set was copied")
+
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        read = 0
+
+        def __iter__(self) -> Any:
+            Stream.read += 1
+            return iter([(torch.zeros(3, 2, 2), torch.zeros(2, 2).long())])
+
+    make_runner(val_dataloader=DataLoader(Heavy(), batch_size=4, shuffle=True)).train()
+    make_runner(val_dataloader=DataLoader(Stream()), train_cfg={"max_iters": 2, "val_begin": 9}).train()
+    assert Stream.read == 0

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks
+from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks, without_effect
 from seg_runner.env import describe_environment, pick_device, set_up_process
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
 from seg_runner.log_setup import library_log, make_log_dir, make_logger
@@ -180,3 +180,12 @@ def test_a_model_of_the_references_shape_gives_its_loss() -> None:
     assert batch_losses(Model(), 3)["loss"] == 6.0
     with pytest.raises(TypeError, match="neither batch_losses"):
         batch_losses(object(), 3)
+
+
+def test_keys_without_effect_are_said() -> None:
+    assert without_effect({"sync_bn": "torch", "find_unused_parameters": False, "model": 1}) == [
+        "sync_bn has no effect: there is one process"
+    ]
+    assert without_effect(None) == []
+    with pytest.raises(ValueError, match="sync_bn must be 'torch' or 'mmcv', not 'tensorflow'"):
+        without_effect({"sync_bn": "tensorflow"})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.eval_loops import set_dataset_meta
@@ -98,8 +98,8 @@ def try_validation(runner: Any) -> set[str] | None:
 
 @torch.no_grad()
 def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] | None:
-    if not isinstance(loader, DataLoader):
-        return None  # another iterable cannot be read without moving it
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return None  # a stream cannot be read without moving it
     batch = next(iter(_single_process(loader)))
     trial = _copied(evaluator)
     set_dataset_meta(loader, trial)
@@ -117,7 +117,7 @@ def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] |
 
 def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The first batch of a loader's data, read in this process, with the loader's own samplers untouched."""
-    sampler = copy.deepcopy(loader.batch_sampler) if loader.batch_sampler is not None else None
+    sampler = copy.deepcopy(loader.batch_sampler, {id(loader.dataset): loader.dataset})  # the data is not copied
     if sampler is None:
         return DataLoader(loader.dataset, batch_size=None, collate_fn=loader.collate_fn)
     return DataLoader(loader.dataset, batch_sampler=sampler, collate_fn=loader.collate_fn)

@@ -11,7 +11,7 @@ import torch
 
 from seg_runner import plain, wrap
 from seg_runner.assemble import Assembler
-from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
+from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks, without_effect
 from seg_runner.env import describe_environment
 from seg_runner.errors import origin_of
 from seg_runner.hook_table import priority_number
@@ -218,6 +218,8 @@ def announce(runner: Any) -> None:
     """The first lines of the log, and the files that repeat the run."""
     facts = describe_environment(runner.device, runner.seed)
     runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    for line in without_effect(runner.cfg if isinstance(runner.cfg, Mapping) else None):
+        runner.logger.info("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
         runner.logger.info("Config:\n%s", runner.cfg.pretty_text)
     runner.logger.info("Hooks:\n%s", runner.points)

@@ -1,11 +1,11 @@
-"""What a run has unless told otherwise: the default hooks, their order, and the keys of a config."""
+"""What a run has unless told otherwise: the default hooks and their order; keys of a config without effect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["CONFIG_ONLY", "DEFAULT_HOOKS", "DEFAULT_PRIORITIES", "merge_default_hooks"]
+__all__ = ["DEFAULT_HOOKS", "DEFAULT_PRIORITIES", "merge_default_hooks", "without_effect"]
 
 #: Slot -> config of the hooks that `Runner.from_cfg` registers, in this order.
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
@@ -27,14 +27,25 @@ DEFAULT_PRIORITIES: dict[str, str] = {
     "CheckpointHook": "VERY_LOW",
 }
 
-#: Keys of a config which the runner reads from there only; the rest of a config is left to whoever knows it.
-CONFIG_ONLY: tuple[str, ...] = (
-    "model_wrapper_cfg",
-    "find_unused_parameters",
-    "runner_type",
-    "tta_model",
-    "tta_pipeline",
-)
+#: Keys of the reference that change nothing here, and why.
+WITHOUT_EFFECT: dict[str, str] = {
+    "model_wrapper_cfg": "there is one process",
+    "find_unused_parameters": "there is one process",
+    "sync_bn": "there is one process",
+    "efficient_conv_bn_eval": "convolutions and norms run as they are written",
+}
+
+
+def without_effect(cfg: Mapping[str, Any] | None) -> list[str]:
+    """Lines about keys of a config that change nothing here.
+
+    Raises:
+        ValueError: `sync_bn` is none of its values.
+    """
+    given = cfg or {}
+    if given.get("sync_bn") not in (None, "torch", "mmcv"):
+        raise ValueError(f"sync_bn must be 'torch' or 'mmcv', not {given['sync_bn']!r}")
+    return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if given.get(key)]
 
 
 def merge_default_hooks(given: Mapping[str, Any] | None) -> dict[str, tuple[Any, bool]]:

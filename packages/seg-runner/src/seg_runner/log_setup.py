@@ -138,6 +138,10 @@ def make_logger(
     return logger
 
 
+FAMILY = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis")
+"""Loggers of the packages that may be at work in a run, whether they are installed or not."""
+
+
 class _Forward(logging.Handler):
     """Hands the package's own messages to the log of the run that is under way."""
 
@@ -154,15 +158,18 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def library_log(target: logging.Logger) -> Iterator[None]:
-    """Within this context, what modules of this package log goes to the log of one run."""
-    library, handler = logging.getLogger("seg_runner"), _Forward(target)
-    level, propagate = library.level, library.propagate
-    library.addHandler(handler)
-    library.setLevel(target.level)
-    library.propagate = False
+    """Within this context, what the modules of the family's packages log goes to the log of one run."""
+    handler = _Forward(target)
+    libraries = [logging.getLogger(name) for name in FAMILY]
+    before = [(library.level, library.propagate) for library in libraries]
+    for library in libraries:
+        library.addHandler(handler)
+        library.setLevel(target.level)
+        library.propagate = False
     try:
         yield
     finally:
-        library.removeHandler(handler)
-        library.setLevel(level)
-        library.propagate = propagate
+        for library, (level, propagate) in zip(libraries, before, strict=True):
+            library.removeHandler(handler)
+            library.setLevel(level)
+            library.propagate = propagate
