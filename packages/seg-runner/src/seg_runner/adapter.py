@@ -14,6 +14,7 @@ from seg_runner.inference import infer, read_test_cfg, resize, restore, write_pr
 from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
 from seg_runner.preprocess import preprocessor_from
 from seg_runner.samples import SegDataSample
+from seg_runner.windows import PixelWindow, counted_pixels, window_length
 
 __all__ = ["LogitsModel"]
 
@@ -39,6 +40,9 @@ class LogitsModel(Around):
         ignore_index: for the default losses.
         align_corners: for all resizing of logits.
         threshold: above which probability a pixel is foreground, where there is one channel.
+        equal_pixels: where gradients are accumulated, let every pixel that counts weigh the same, so that k batches of
+            b images equal one of k * b (for the default losses, torch's cross-entropy, and losses with a method
+            `counted_pixels(masks)`).
 
     Example:
         >>> net = LogitsModel(nn.Conv2d(3, 4, 1), loss=nn.CrossEntropyLoss(ignore_index=255))
@@ -59,12 +63,15 @@ class LogitsModel(Around):
         ignore_index: int = 255,
         align_corners: bool = False,
         threshold: float = 0.5,
+        equal_pixels: bool = True,
     ) -> None:
         super().__init__(model)
         self.data_preprocessor = preprocessor_from(data_preprocessor)
         self.criterion = loss if loss is not None else DefaultLoss(ignore_index)
         self.test_cfg = read_test_cfg(test_cfg)
         self.aux_weight, self.align_corners, self.threshold = aux_weight, align_corners, threshold
+        self.equal_pixels, self._window = equal_pixels, PixelWindow()
+        self._masks: list[torch.Tensor] = []
         self._anchor = [next(model.parameters(), None)]
 
     # -- steps -------------------------------------------------------------------------------------------------------
@@ -73,7 +80,11 @@ class LogitsModel(Around):
         """Forward, loss and update of one batch; returns detached tensors, `loss` first."""
         with optim_wrapper.optim_context(self):
             losses = self.batch_losses(data)
-        optim_wrapper.update_params(losses["loss"])
+        loss = losses["loss"]
+        if self.equal_pixels and window_length(optim_wrapper) > 1:
+            loss = self._of_window(loss, optim_wrapper)
+        self._masks.clear()
+        optim_wrapper.update_params(loss)
         return {name: value.detach() for name, value in losses.items()}
 
     @torch.no_grad()
@@ -136,7 +147,21 @@ class LogitsModel(Around):
     def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
         return logits_of(self._model(images))[0]
 
+    def open_window(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint in the middle of an accumulation must keep beside the gradients."""
+        return {} if self._window.seen is None else {"(pixels)": self._window.seen}
+
+    def take_open_window(self, kept: Mapping[str, torch.Tensor]) -> None:
+        """Go on in the middle of an accumulation."""
+        seen = kept.get("(pixels)")
+        self._window.seen = None if seen is None else seen.to(self.device)
+
+    def _of_window(self, loss: torch.Tensor, wrapper: Any) -> torch.Tensor:
+        counted = counted_pixels(self.criterion, self._masks[0])
+        return loss if counted is None else self._window.weighted(loss, counted, wrapper, self.parameters())
+
     def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
+        self._masks[:] = [masks]
         main, auxiliary = logits_of(output)
         value = self._loss(main, masks)
         if not auxiliary and isinstance(value, torch.Tensor):
@@ -184,6 +209,10 @@ class DefaultLoss:
 
     def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
+
+    def counted_pixels(self, masks: torch.Tensor) -> torch.Tensor:
+        """How many pixels the mean is taken over."""
+        return (masks != self.ignore_index).sum()
 
     def __call__(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         if logits.shape[1] > 1:

@@ -92,8 +92,10 @@ def _open_gradients(runner: Any) -> dict[str, torch.Tensor]:
     should_update = getattr(runner.optim_wrapper, "should_update", None)
     if getattr(runner.optim_wrapper, "accumulative_counts", None) == 1 or (callable(should_update) and should_update()):
         return {}
-    named = unwrap(runner.model).named_parameters()
-    return {name: parameter.grad for name, parameter in named if parameter.grad is not None}
+    bare = unwrap(runner.model)
+    grads = {name: parameter.grad for name, parameter in bare.named_parameters() if parameter.grad is not None}
+    own = getattr(bare, "open_window", None)  # what the model itself counts over a window
+    return {**grads, **own()} if grads and callable(own) else grads
 
 
 def _map_schedulers(schedulers: Any, get: Callable[[Any], Any]) -> Any:
@@ -212,6 +214,9 @@ def _restore_optimizer(runner: Any, checkpoint: dict[str, Any], report: ResumeRe
     for name, parameter in unwrap(runner.model).named_parameters():
         if name in grads:
             parameter.grad = grads[name].clone().to(parameter.device)
+    take = getattr(unwrap(runner.model), "take_open_window", None)
+    if grads and callable(take):
+        take(grads)
     if grads:
         report.restored.append("gradients of the unfinished accumulation")
 

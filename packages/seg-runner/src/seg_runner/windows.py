@@ -1,0 +1,65 @@
+"""Accumulation windows in which every counted pixel weighs the same, whichever micro-batch it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["PixelWindow", "counted_pixels", "window_length"]
+
+
+class PixelWindow:
+    """Turns a mean of micro-batch means into the mean over all pixels of the window.
+
+    A mean loss divides by the pixels that count in its own micro-batch; k micro-batches of b images would so differ
+    from one batch of k * b, in which ignored pixels are left out once for all. Gradients gathered so far are scaled to
+    their share of the pixels seen, and so is the loss to come; nothing waits for the device.
+    """
+
+    def __init__(self) -> None:
+        self.seen: torch.Tensor | None = None
+
+    def weighted(
+        self, loss: torch.Tensor, counted: torch.Tensor, wrapper: Any, parameters: Iterable[nn.Parameter]
+    ) -> torch.Tensor:
+        """The loss to hand to the wrapper, which divides it by the number of micro-batches."""
+        undivided: torch.Tensor = loss / wrapper.scale_loss(1.0)
+        if self.seen is None or wrapper.inner_count % window_length(wrapper) == 0:
+            self.seen = counted
+            return undivided
+        total = self.seen + counted
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        torch._foreach_mul_(gradients, self.seen / total)
+        self.seen = total
+        return undivided * (counted / total)
+
+
+def window_length(wrapper: Any) -> int:
+    """Micro-batches per optimizer step; 1 for a wrapper that does not say."""
+    if not hasattr(wrapper, "scale_loss") or not hasattr(wrapper, "inner_count"):
+        return 1
+    return int(getattr(wrapper, "accumulative_counts", getattr(wrapper, "_accumulative_counts", 1)))
+
+
+def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
+    """What a mean loss divides by: the number of pixels that count, or the sum of their class weights; None if unknown.
+
+    A loss of one's own tells it by a method `counted_pixels(masks)`.
+
+    Example:
+        >>> counted_pixels(nn.CrossEntropyLoss(ignore_index=255), torch.tensor([[0, 1, 255]])).item()
+        2
+    """
+    own = getattr(criterion, "counted_pixels", None)
+    if callable(own):
+        found: torch.Tensor = own(masks)
+        return found
+    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or criterion.reduction != "mean":
+        return None
+    counted = masks != criterion.ignore_index
+    if criterion.weight is None:
+        return counted.sum()
+    return torch.where(counted, criterion.weight[torch.where(counted, masks, 0)], 0.0).sum()
