@@ -30,6 +30,8 @@ def test_numbers_pictures_config_and_files(store: Path, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     backend = MLflowVisBackend(str(store), exp_name="roads", run_name="first", tags={"who": "me"}, params={"seed": 3})
     (tmp_path / "run.log").write_text("line")
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/run.log").write_text("another line")
     (tmp_path / "model.pth").write_text("weights")
     backend.add_config({"max_iters": 5, "model": {"depths": [2, 2], "x": "y" * 7000}, "work_dir": str(tmp_path)})
     backend.add_scalars({"val/mIoU": 0.5, "loss(a)": np.float32(2.0), "word": "x"}, step=7)
@@ -52,6 +54,7 @@ def test_numbers_pictures_config_and_files(store: Path, tmp_path: Path) -> None:
     kept = {file.path for file in client.list_artifacts(number)}
     assert {"config.py", "run.log"} <= kept
     assert "model.pth" not in kept
+    assert [file.path for file in client.list_artifacts(number, "later")] == ["later/run.log"]
     assert client.get_run(number).info.status == "FINISHED"
 
 

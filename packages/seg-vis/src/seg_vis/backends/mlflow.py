@@ -153,7 +153,8 @@ class MLflowVisBackend(BaseVisBackend):
         if self._client is None:
             return
         for file in self._files_to_keep():
-            self._client.log_artifact(self.run_id, str(file))
+            folder = file.parent.relative_to(Path(str(self._work_dir)).resolve()).as_posix()
+            self._client.log_artifact(self.run_id, str(file), None if folder == "." else folder)
         self._client.set_terminated(self.run_id)
         self._client = None
 
