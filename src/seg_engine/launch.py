@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 from seg_engine.pipeline import NestedBuilder
 
-__all__ = ["make_builder", "make_runner", "override", "train"]
+__all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
+
+
+def read_config(path: str | Path, trust: bool = False) -> Any:
+    """The config of a file; what is odd about it is printed, one line each.
+
+    Args:
+        path: The file.
+        trust: Run it as Python.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    from seg_registry import Config
+
+    if not Path(path).is_file():
+        from seg_engine.files import nearest_folder
+
+        raise FileNotFoundError(f"there is no config {path} ({nearest_folder(path)})")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cfg = Config.fromfile(path, trusted=trust)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return cfg
 
 
 def override(cfg: Any, words: list[str]) -> None:

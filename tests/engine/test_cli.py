@@ -15,6 +15,7 @@ from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
 from seg_engine.cli.rerun import differences, find_record
 from seg_engine.cli.test import show, use_tta
+from seg_engine.launch import read_config
 
 
 def test_every_verb_has_its_flags_and_one_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +104,15 @@ def test_the_working_folder_is_the_flags_the_configs_or_named_after_it() -> None
     assert find_work_dir(Config({}), options) == "work_dirs/net"
     assert find_work_dir(Config({"work_dir": "there"}), options) == "there"
     assert find_work_dir(Config({"work_dir": "there"}), Namespace(work_dir="here", config="a.py")) == "here"
+
+
+def test_what_is_odd_in_a_config_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("optimizer = dict(type='SGD'),\n", encoding="utf-8")
+    assert read_config(path).optimizer.type == "SGD"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"warning: {path}:1: the comma")
 
 
 def test_amp() -> None:

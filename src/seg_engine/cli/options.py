@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from seg_engine.launch import override
+from seg_engine.launch import override, read_config
 
 __all__ = ["add_config_options", "add_run_options", "add_trust_option", "find_work_dir", "load_config", "use_amp"]
 
@@ -44,13 +44,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 def load_config(options: argparse.Namespace) -> Any:
     """The config of the command line, with its overrides, launcher and working folder in place."""
-    from seg_registry import Config
-
-    if not Path(options.config).is_file():
-        from seg_engine.files import nearest_folder
-
-        raise FileNotFoundError(f"there is no config {options.config} ({nearest_folder(options.config)})")
-    cfg = Config.fromfile(options.config, trusted=options.trust_config)
+    cfg = read_config(options.config, options.trust_config)
     override(cfg, options.cfg_options)
     if options.launcher != "none":
         cfg.launcher = options.launcher

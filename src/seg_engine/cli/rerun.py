@@ -22,14 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Repeat."""
-    from seg_registry import Config
-
-    from seg_engine.launch import make_runner, override
+    from seg_engine.launch import make_runner, override, read_config
 
     folder, record = find_record(Path(options.record))
     for line in differences(record):
         print(f"note: {line}")
-    cfg = Config.fromfile(folder / record["config"])
+    cfg = read_config(folder / record["config"], options.trust_config)
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir, False
     override(cfg, options.cfg_options)

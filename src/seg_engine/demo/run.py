@@ -32,16 +32,14 @@ SHORT_AVERAGE = ["custom_hooks.0.begin_iter=10"]
 
 def run_demo(options: argparse.Namespace) -> int:
     """Draw, train, show; returns the exit code."""
-    from seg_registry import Config
-
-    from seg_engine.launch import make_runner, override, train
+    from seg_engine.launch import make_runner, override, read_config, train
 
     start = time.monotonic()
     out = Path(options.out)
     scenes = write_scenes(out / "street_scenes", **(SHORT_SCENES if options.short else {}))
     print(f"Street scenes: {scenes} (ADE20K's layout; python -m seg_engine.demo.scenes draws more)")
     path = write_configs(out / "configs") / f"{options.config}_street.py"
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if options.short:
         override(cfg, [*SHORT, *(SHORT_AVERAGE if cfg.get("custom_hooks") else [])])
     override(cfg, options.cfg_options)
