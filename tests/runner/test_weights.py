@@ -34,7 +34,17 @@ def compiled(net):
     return torch.compile(net, backend="eager")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def process_group():
+    """One process that is a group of its own, for the real DDP."""
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
 WRAPS = {
+    "ddp": lambda net: nn.parallel.DistributedDataParallel(net),
     "plain": lambda net: net,
     "data parallel": nn.DataParallel,
     "ddp shape": ModelWrapper,
