@@ -150,5 +150,9 @@ def test_reserved_names_and_wrong_types() -> None:
         Config({"filename": 1})
     with pytest.raises(KeyError, match="'text'"):
         Config().text = "x"  # type: ignore[misc]
+    with pytest.raises(KeyError, match="'pretty_text'"):
+        Config()["pretty_text"] = "x"
+    with pytest.raises(KeyError, match="'filename"):
+        Config().merge_from_dict({"filename.x": 1})
     with pytest.raises(ConfigTypeError, match="must be a dict"):
         Config([1])  # type: ignore[arg-type]

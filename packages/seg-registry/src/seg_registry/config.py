@@ -53,7 +53,7 @@ class Config:
     def _fill(self, values: ConfigDict, texts: list[Any], filename: str | None, variables: dict[str, str]) -> None:
         for key in _RESERVED:
             if key in values:
-                raise ConfigKeyError(f"{key!r} is an attribute of Config and cannot be a top-level key", file=filename)
+                raise _reserved(key, filename)
         state = self.__dict__
         state["_cfg_dict"] = values
         state["_texts"] = texts
@@ -146,6 +146,9 @@ class Config:
         """
         from seg_registry.overrides import apply
 
+        for key in options:
+            if str(key).lstrip("+").partition(".")[0] in _RESERVED:
+                raise _reserved(key, self._filename)
         apply(self._cfg_dict, options, allow_list_keys=allow_list_keys, strict=strict, source=source)
 
     def dump(self, file: str | os.PathLike[str] | None = None) -> str | None:
@@ -179,7 +182,7 @@ class Config:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _RESERVED:
-            raise ConfigKeyError(f"{name!r} is an attribute of Config and cannot be a top-level key")
+            raise _reserved(name, self._filename)
         setattr(self._cfg_dict, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -189,6 +192,8 @@ class Config:
         return self._cfg_dict[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if key in _RESERVED:
+            raise _reserved(key, self._filename)
         self._cfg_dict[key] = value
 
     def __delitem__(self, key: str) -> None:
@@ -244,6 +249,10 @@ class Config:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def _reserved(key: str, file: str | None) -> ConfigKeyError:
+    return ConfigKeyError(f"{key!r} is an attribute of Config and cannot be a top-level key", file=file)
 
 
 def split_path(path: str, root: Any) -> list[Any]:
