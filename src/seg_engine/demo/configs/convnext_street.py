@@ -8,7 +8,7 @@ _base_ = [
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=0.003, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=0.006, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0, norm_type=2),
     accumulative_counts=2,
     paramwise_cfg={"decay_rate": 0.97, "decay_type": "stage_wise", "num_layers": 6},

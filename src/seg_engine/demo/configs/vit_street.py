@@ -8,7 +8,7 @@ _base_ = [
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=0.0015, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=0.002, betas=(0.9, 0.999), weight_decay=0.01),
     clip_grad=dict(max_norm=5.0, norm_type=2),
     accumulative_counts=2,
     paramwise_cfg=dict(
