@@ -18,7 +18,7 @@ from seg_runner.env import describe_environment, pick_device, set_up_process
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
 from seg_runner.log_setup import library_log, make_log_dir, make_logger
 from seg_runner.parts import DEFAULTS, Parts, fill_parts
-from seg_runner.record import git_state, write_record
+from seg_runner.record import git_state, origins_of, write_record
 from seg_runner.val_loss import LossMeter, batch_losses
 
 
@@ -189,3 +189,19 @@ def test_keys_without_effect_are_said() -> None:
     assert without_effect(None) == []
     with pytest.raises(ValueError, match="sync_bn must be 'torch' or 'mmcv', not 'tensorflow'"):
         without_effect({"sync_bn": "tensorflow"})
+
+
+def test_the_origin_of_each_value_is_kept() -> None:
+    class Config(dict[str, Any]):
+        def origin(self, path: str) -> str:
+            if path == "unknown":
+                raise KeyError(path)
+            return f"train.py: {path}"
+
+    cfg = Config(a={"b": 1, "c": [1, 2]}, hooks=[{"type": "X"}], unknown=1)
+    assert origins_of(cfg) == {
+        "a.b": "train.py: a.b",
+        "a.c": "train.py: a.c",
+        "hooks.0.type": "train.py: hooks.0.type",
+    }
+    assert origins_of({"a": 1}) == {}

@@ -218,7 +218,7 @@ def announce(runner: Any) -> None:
     """The first lines of the log, and the files that repeat the run."""
     facts = describe_environment(runner.device, runner.seed)
     runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
-    for line in without_effect(runner.cfg if isinstance(runner.cfg, Mapping) else None):
+    for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
         runner.logger.info("Config:\n%s", runner.cfg.pretty_text)

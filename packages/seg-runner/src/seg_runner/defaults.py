@@ -36,13 +36,13 @@ WITHOUT_EFFECT: dict[str, str] = {
 }
 
 
-def without_effect(cfg: Mapping[str, Any] | None) -> list[str]:
-    """Lines about keys of a config that change nothing here.
+def without_effect(cfg: Any) -> list[str]:
+    """Lines about keys of a config (or None) that change nothing here.
 
     Raises:
         ValueError: `sync_bn` is none of its values.
     """
-    given = cfg or {}
+    given = {} if cfg is None else cfg
     if given.get("sync_bn") not in (None, "torch", "mmcv"):
         raise ValueError(f"sync_bn must be 'torch' or 'mmcv', not {given['sync_bn']!r}")
     return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if given.get(key)]

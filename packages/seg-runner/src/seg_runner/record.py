@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["git_state", "installed_versions", "write_record"]
+__all__ = ["git_state", "installed_versions", "origins_of", "write_record"]
 
 _PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner", "seg-vis", "torch", "numpy")
 RECORD = "run.json"
 
 
 def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[str, Any]) -> Path:
-    """Write `run.json`, the config as it was resolved, and the changes that were not committed.
+    """Write `run.json`, the config as it was resolved with the origin of each value, and uncommitted changes.
 
     Args:
         log_dir: Folder of this session's logs.
@@ -44,6 +46,9 @@ def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[
         (log_dir / name).write_text(text, encoding="utf-8")
         record.setdefault("config", name)
         (work_dir / name).write_text(text, encoding="utf-8")
+    origins = origins_of(cfg)
+    if origins:
+        (log_dir / "origins.json").write_text(json.dumps(origins, indent=1) + "\n", encoding="utf-8")
     path = log_dir / RECORD
     path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     return path
@@ -56,6 +61,31 @@ def _config_files(cfg: Any, log_dir: Path) -> dict[str, str]:
         return {}
     filename = getattr(cfg, "filename", None)
     return {Path(filename).with_suffix(".py").name if filename else f"{log_dir.name}.py": text}
+
+
+def origins_of(cfg: Any) -> dict[str, str]:
+    """Dotted path of each value in a config -> where it was written; empty for a config that does not know."""
+    find = getattr(cfg, "origin", None)
+    if not callable(find):
+        return {}
+    found: dict[str, str] = {}
+    for path in _paths("", dict(cfg.items())):
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
+            found[path] = str(find(path))
+    return found
+
+
+def _paths(path: str, value: Any) -> Iterator[str]:
+    """Paths of everything in a config that is no dict and no list of dicts."""
+    lead = f"{path}." if path else ""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _paths(f"{lead}{key}", item)
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _paths(f"{lead}{number}", item)
+    elif path:
+        yield path
 
 
 def installed_versions() -> dict[str, str]:
