@@ -111,6 +111,11 @@ def test_moving() -> None:
     assert sample.extra is sample.to("cpu").extra
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_loaders_pin_samples() -> None:
+    assert a_sample().pin_memory().gt_sem_seg.data.is_pinned()
+
+
 def test_as_dict_and_text() -> None:
     plain = a_sample().to_dict()
     assert plain["img_path"] == "a.png"

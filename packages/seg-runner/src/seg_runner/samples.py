@@ -171,6 +171,10 @@ class BaseSample:
         """A new sample with all tensors on the current CUDA device."""
         return self.to("cuda")
 
+    def pin_memory(self: Self) -> Self:
+        """A new sample whose tensors can be copied to a device without a wait; torch's loaders call it."""
+        return self._mapped(lambda value: value.pin_memory() if isinstance(value, torch.Tensor) else value)
+
     def detach(self: Self) -> Self:
         """A new sample whose tensors belong to no graph."""
         return self._mapped(lambda value: value.detach() if isinstance(value, torch.Tensor) else value)
