@@ -103,3 +103,16 @@ def test_configs_are_flattened() -> None:
 
 def test_the_local_store_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert local_store(tmp_path) in (f"sqlite:///{tmp_path}/mlflow.db", tmp_path.as_uri())
+
+
+def test_the_default_experiment_keeps_its_files_in_save_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's own default would put them into `mlruns` of the current folder."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    backend = MLflowVisBackend(str(tmp_path / "vis"))
+    backend.add_image("road", np.zeros((4, 4, 3), np.uint8), step=1)
+    backend.add_config({"lr": 1})
+    backend.close()
+    assert not list(here.iterdir())
+    assert list((tmp_path / "vis/mlartifacts").rglob("config.py"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import tempfile
@@ -176,10 +175,12 @@ class MLflowVisBackend(BaseVisBackend):
 
 
 def local_store(folder: Path) -> str:
-    """A database file where SQLAlchemy is installed (MLflow gives up its folder store), else the folder."""
-    if importlib.util.find_spec("sqlalchemy") is not None:
-        return f"sqlite:///{folder / 'mlflow.db'}"
-    return folder.as_uri()
+    """A database file in the folder, whose experiments keep their files beside it and not in the current folder."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    if not (folder / "mlflow.db").exists():
+        store = load_library("mlflow.store.tracking.sqlalchemy_store", "mlflow", INSTALL)
+        store.SqlAlchemyStore(uri, (folder / "mlartifacts").as_uri())
+    return uri
 
 
 def clean(name: str) -> str:
