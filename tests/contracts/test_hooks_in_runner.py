@@ -134,3 +134,26 @@ def test_evaluating_after_training_uses_the_average(tmp_path: Path) -> None:
     assert runner.val()["mIoU"] == pytest.approx(last["mIoU"], abs=0.01)
     average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model.module
     assert not torch.equal(average.model.head.weight, runner.model.model.head.weight)
+
+
+def test_an_exception_in_validation_gives_the_raw_weights_back(tmp_path: Path) -> None:
+    raw: dict[str, torch.Tensor] = {}
+
+    class Fail:
+        def before_val(self, runner: Any) -> None:
+            raw.update({name: value.clone() for name, value in runner.model.state_dict().items()})
+
+        def after_val_iter(self, runner: Any) -> None:
+            raise RuntimeError("no")
+
+    runner = stopping(tmp_path)
+    runner.register_hook(Fail())
+    with pytest.raises(RuntimeError, match="no"):
+        runner.train()
+    assert all(torch.equal(value, raw[name]) for name, value in runner.model.state_dict().items())
+    saved = torch.load(next(tmp_path.glob("interrupted*.pth")), weights_only=True)
+    kept = saved["ema_state_dict"]
+    assert all(torch.equal(value, kept[f"module.{name}"]) for name, value in raw.items())
+    average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model.module
+    assert torch.equal(average.model.head.weight, saved["state_dict"]["head.weight"])
+    assert not torch.equal(average.model.head.weight, raw["head.weight"])

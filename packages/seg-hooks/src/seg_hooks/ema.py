@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -117,6 +118,8 @@ class EMAHook(Hook):
 
     def before_save_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
         """Make `state_dict` the average and `ema_state_dict` the raw weights, by reference, without a copy."""
+        if self._swapped and sys.exc_info()[0] is not None:
+            self._after_failure(checkpoint)
         weights = checkpoint["state_dict"]
         other = clean_keys(self._average(runner).module.state_dict())
         exchanged = _with_values(weights, {name: other.get(clean_key(name), value) for name, value in weights.items()})
@@ -150,6 +153,13 @@ class EMAHook(Hook):
         if self._swapped:
             self._swapped = False
             swap(self.ema_model, self.src_model)
+
+    def _after_failure(self, checkpoint: dict[str, Any]) -> None:
+        """A runner saves after an exception in validation: put the raw weights back, in the checkpoint too."""
+        raw = clean_keys(self.ema_model.module.state_dict())
+        values = {name: raw.get(clean_key(name), value) for name, value in checkpoint["state_dict"].items()}
+        checkpoint["state_dict"] = _with_values(checkpoint["state_dict"], {n: v.clone() for n, v in values.items()})
+        self.give_back()
 
     def _put_in(self) -> None:
         self.give_back()
