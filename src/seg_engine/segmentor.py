@@ -130,6 +130,10 @@ class SegmentationLoss(nn.Module):
         accuracy = 100 * right.sum() / counted.sum().clamp_min(1)
         return {"loss_ce": self.loss_weight * loss, "acc_seg": accuracy}
 
+    def counted_pixels(self, labels: Tensor) -> Tensor | None:
+        """What the loss divides by, for accumulation; None where that is the number of all pixels."""
+        return (labels != self.ignore_index).sum() if self.avg_non_ignore else None
+
 
 def _listed(heads: Any) -> list[Any]:
     if heads is None:

@@ -157,3 +157,9 @@ def test_class_weights() -> None:
 def test_losses_that_it_has_not_are_refused(loss: dict[str, Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         Segmentor(BACKBONE, head(loss_decode=loss))
+
+
+def test_the_loss_says_what_it_divides_by() -> None:
+    labels = torch.tensor([[[0, 1, 255]]])
+    assert SegmentationLoss(avg_non_ignore=True).counted_pixels(labels).item() == 2
+    assert SegmentationLoss().counted_pixels(labels) is None

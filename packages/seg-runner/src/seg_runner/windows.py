@@ -55,7 +55,7 @@ def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
     """
     own = getattr(criterion, "counted_pixels", None)
     if callable(own):
-        found: torch.Tensor = own(masks)
+        found: torch.Tensor | None = own(masks)
         return found
     if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or criterion.reduction != "mean":
         return None
