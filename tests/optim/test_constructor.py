@@ -443,3 +443,23 @@ def test_every_trainable_parameter_lands_in_one_group_with_the_rules_values(
     assert rates(model, wrapper) == {name: expected(name, model, rules) for name in names if name not in frozen}
     settings = [(g["lr"], g["weight_decay"]) for g in wrapper.optimizer.param_groups]
     assert len(settings) == len(set(settings))
+
+
+@given(TREES, RULES)
+def test_states_survive_the_way_through_the_other_layout(tree: Any, rules: dict[str, Any]) -> None:
+    model = grown({"model": tree})
+    if not any(True for _ in model.parameters()):
+        return
+    optimizer = {"type": "SGD", "momentum": 0.9}
+    fused, single = (build_optim_wrapper(model, config({**rules, "fuse": f}, **optimizer)) for f in (True, False))
+    for number, parameter in enumerate(model.parameters()):
+        parameter.grad = torch.full_like(parameter, float(number + 1))
+    fused.step()
+    expected = {id(p): state["momentum_buffer"].clone() for p, state in fused.optimizer.state.items()}
+    single.load_state_dict(copy.deepcopy(fused.state_dict()))
+    fused.optimizer.state.clear()
+    fused.load_state_dict(copy.deepcopy(single.state_dict()))
+    for wrapper in (fused, single):
+        found = {id(p): state["momentum_buffer"] for p, state in wrapper.optimizer.state.items()}
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)

@@ -291,6 +291,30 @@ def test_a_changed_chain_is_worked_out_together() -> None:
         walk(new, 1)
 
 
+@pytest.mark.parametrize("plateau_first", [True, False])
+def test_what_a_plateau_took_off_is_kept_under_a_changed_config(plateau_first: bool) -> None:
+    def made(end: int) -> tuple[Any, list[Any]]:
+        optimizer = sgd()
+        chain = [PolyLR(optimizer, end=end, by_epoch=False), ReduceOnPlateauLR(optimizer, factor=0.5, patience=0)]
+        return optimizer, chain
+
+    first, chain = made(40)
+    for step in range(20):
+        chain[0].step()
+        if step in (3, 9):
+            chain[1].step({"loss": 1e9})
+    again, loaded = made(80)
+    again.load_state_dict(first.state_dict())
+    pairs = list(zip(loaded, chain, strict=True))
+    for new, old in reversed(pairs) if plateau_first else pairs:
+        new.load_state_dict(old.state_dict())
+    straight, straight_chain = made(80)
+    for _ in range(20):
+        straight_chain[0].step()
+    assert loaded[1].reductions == 2
+    assert again.param_groups[0]["lr"] == pytest.approx(straight.param_groups[0]["lr"] / 4)
+
+
 def test_seeking_goes_where_a_run_would_stand() -> None:
     straight, jumped = sgd(), sgd()
     walked, sought = (PolyLR(o, begin=3, end=30, power=0.9, by_epoch=False) for o in (straight, jumped))

@@ -27,12 +27,17 @@ class Ticks:
 
 
 class Chain:
-    """The schedulers of one option in the order in which they were made; they are held weakly."""
+    """The schedulers of one option in the order in which they were made; they are held weakly.
+
+    Attributes:
+        replaying: whether a state was loaded that differs from its scheduler, so that values are worked out anew.
+    """
 
     def __init__(self, param_name: str) -> None:
         self.param_name = param_name
         self._members: list[weakref.ref[Any]] = []
-        self._replaying = False
+        self.replaying = False
+        self._afterwards: list[weakref.ref[Any]] = []
         self._ticks: Ticks | None = None
         self._told: set[str] = set()
 
@@ -49,6 +54,10 @@ class Chain:
             if text and text not in self._told:
                 self._told.add(text)
                 logger.warning("%s", text)
+
+    def follow(self, scheduler: Any) -> None:
+        """Add one that is not stepped, but lowers the values now and then; its `reapply` runs after each replay."""
+        self._afterwards.append(weakref.ref(scheduler))
 
     def _exceeds(self, scheduler: Any) -> str:
         """A line if schedules that overlap with this one drive the value above its base."""
@@ -77,9 +86,9 @@ class Chain:
     def loaded(self, scheduler: Any, different: bool) -> None:
         """A member took over a position; once one differs from its state, the values have to be worked out."""
         if different:
-            self._replaying = True
+            self.replaying = True
             scheduler._restore_bases()
-        if self._replaying:
+        if self.replaying:
             self.replay()
 
     def replay(self) -> None:
@@ -97,6 +106,10 @@ class Chain:
                     member._advance()
         for member, (step, last) in zip(members, positions, strict=True):
             member._global_step, member.last_step = step, last
+        for reference in self._afterwards:
+            follower = reference()
+            if follower is not None:
+                follower.reapply()
 
 
 def base_optimizer(optimizer: Any) -> Any:

@@ -57,7 +57,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         self.threshold, self.threshold_rule, self.cooldown, self.eps = threshold, threshold_rule, cooldown, eps
         self.rule_worse = INF if rule == "less" else -INF
         self.best: float = self.rule_worse
-        self.num_bad_epochs = self.cooldown_counter = 0
+        self.num_bad_epochs = self.cooldown_counter = self.reductions = 0
         self._given_min = min_value
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, "call", resume_schedule)
 
@@ -75,6 +75,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     def _start(self) -> None:
         self._global_step = 0
+        self._chain.follow(self)
 
     def step(self, metrics: Mapping[str, float] | None = None) -> None:
         """Count an epoch (no metrics), or compare the metrics with the best so far."""
@@ -101,12 +102,18 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         if self.num_bad_epochs <= self.patience:
             return self.values
         self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+        self.reductions += 1
         return [self._reduced(value, low) for value, low in zip(self.values, self.min_values, strict=True)]
 
     def is_better(self, current: float, best: float) -> bool:
         """Whether `current` beats `best` by the threshold."""
         gain = self.threshold * (best if self.threshold_rule == "rel" else 1)
         return current < best - gain if self.rule == "less" else current > best + gain
+
+    def reapply(self) -> None:
+        """Lower the values as often as they were lowered so far, after they were worked out anew."""
+        for _ in range(self.reductions):
+            self._write([self._reduced(value, low) for value, low in zip(self.values, self.min_values, strict=True)])
 
     def _reduced(self, value: float, low: float) -> float:
         lower = max(value * self.factor, low)
@@ -120,9 +127,11 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over position and memory; of a shape that differs, the arguments' holds (see `resume_schedule`)."""
         super().load_state_dict(state_dict)
-        for key in ("best", "num_bad_epochs", "cooldown_counter"):
+        for key in ("best", "num_bad_epochs", "cooldown_counter", "reductions"):
             if key in state_dict:
                 setattr(self, key, state_dict[key])
+        if self._chain.replaying:
+            self.reapply()
 
     def _differences(self, shape: dict[str, Any], bases: list[float]) -> dict[str, tuple[Any, Any]]:
         return {}
