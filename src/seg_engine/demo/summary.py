@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["best_score", "print_summary"]
+__all__ = ["print_summary"]
 
 
 def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
@@ -18,9 +18,8 @@ def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
     scores = validation_scores(scalars)
     console = Console(soft_wrap=True, highlight=False)
     if scores:
-        console.print(
-            f"\n[bold]mIoU on the validation scenes: {scores[-1] / 100:.3f}[/] (best {max(scores) / 100:.3f})"
-        )
+        best = max(*scores, float(runner.message_hub.get_info("best_score", 0.0)))  # it remembers those before a stop
+        console.print(f"\n[bold]mIoU on the validation scenes: {scores[-1] / 100:.3f}[/] (best {best / 100:.3f})")
     console.print(f"{facts['seconds']:.0f} seconds for drawing, training, validating and saving\n")
     for what, where in left_behind(runner, facts):
         console.print(f"  {what:<32}{where}")
@@ -32,11 +31,6 @@ def validation_scores(scalars: Path) -> list[float]:
         return []
     records = [json.loads(line) for line in scalars.read_text(encoding="utf-8").splitlines()]
     return [record["mIoU"] for record in records if "mIoU" in record]
-
-
-def best_score(scalars: Path) -> float:
-    """The highest mIoU (percent); 0 where nothing was validated."""
-    return max(validation_scores(scalars), default=0.0)
 
 
 def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
