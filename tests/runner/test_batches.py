@@ -104,6 +104,29 @@ def test_resuming_reads_none_of_the_skipped_samples():
     assert loader.dataset.reads == 4 * 3
 
 
+class Counted(Noise):
+    """Counts reads over all processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = torch.zeros(30, dtype=torch.int64).share_memory_()
+
+    def __getitem__(self, index):
+        self.shared[index] += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_workers_read_only_what_is_left_of_a_pass(workers):
+    data = Counted()
+    batches = TrainBatches(DataLoader(data, 4, sampler=DefaultSampler(data, seed=5), num_workers=workers), RUN)
+    batches.seek(8 * 1000 + 5)
+    seen = sorted(int(row[0]) for batch in islice(batches, 3) for row in batch)
+    batches.close()
+    assert data.shared.sum() == 10
+    assert data.shared.nonzero().flatten().tolist() == seen
+
+
 def test_batch_size_and_ranks_may_change_without_repeats_or_gaps():
     first, state = take(loader_of(), 3)
     rest, _ = take(loader_of(batch_size=6), 3, state)

@@ -55,6 +55,16 @@ def test_less_than_a_megabyte_besides_tensors(make_runner, tmp_path):
     assert path.stat().st_size - 3 * tensors < 60_000
 
 
+def test_a_hundred_thousand_iterations_leave_little_behind(make_runner):
+    runner = trained(make_runner)
+    hub = runner.message_hub
+    for step in range(100_000):
+        hub.update_scalars({f"train/{name}": step * 0.1 for name in ("loss", "lr", "time")})
+    path = runner.work_dir / "long.pth"
+    runner.saver.save(path, gather_state(runner))
+    assert path.stat().st_size < 300_000
+
+
 def test_everything_comes_back(make_runner, tmp_path):
     first = trained(make_runner, hooks=[Counting()])
     counting = Counting()
