@@ -103,7 +103,7 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     left = [key for key in rules.keys if key not in rules.hit]
     if not left:
         return
-    texts = [rules.text(prefix, name) for prefix, _, name in (name.rpartition(".") for name in names)]
+    texts = [name if "." in name else rules.text("", name) for name in names]
     left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
     if not left:
         return

@@ -128,6 +128,7 @@ class Rules:
         self.custom: Mapping[str, Mapping[str, Any]] = cfg.get("custom_keys") or {}
         self.keys = ordered_keys(self.custom)
         self.text, self.matches = matcher(cfg.get("match", "substring"))
+        self._plainly = cfg.get("match", "substring") == "substring"
         self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
         self.hit: set[str] = set()
         self._verdicts: dict[tuple[tuple[str, ...], str, str], Verdict] = {}
@@ -151,10 +152,9 @@ class Rules:
         """The custom keys that count: all that match when composing, else the first."""
         if self.composing:
             return tuple(key for key in self.keys if self.matches(key, text))
-        for key in self.keys:
-            if self.matches(key, text):
-                return (key,)
-        return ()
+        if self._plainly:  # the usual mode without a call per key
+            return next(((key,) for key in self.keys if key in text), ())
+        return next(((key,) for key in self.keys if self.matches(key, text)), ())
 
     def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         verdict = Verdict()
