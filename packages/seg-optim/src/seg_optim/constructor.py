@@ -128,7 +128,9 @@ class DefaultOptimWrapperConstructor:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 subject.name, subject.ndim = name, parameter.ndim
-                if self._takes(f"{prefix}.{name}" if prefix else name, parameter, params):
+                full = f"{prefix}.{name}" if prefix else name
+                new = self._seen.setdefault(id(parameter), full) is full
+                if (new and parameter.requires_grad) or self._takes(full, parameter, params):
                     params.append(self._group(subject, parameter))
         if not module._modules:
             return
