@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.data import DataLoader, TensorDataset
-
 from seg_runner import IoUMetric, Runner
+from torch.utils.data import DataLoader, TensorDataset
 
 
 def squares(count: int, seed: int) -> TensorDataset:

@@ -18,9 +18,10 @@ for name in sys.argv[2:]:
     assert sys.argv[1] not in module.__file__, module.__file__
     for public in module.__all__:
         getattr(module, public)
-for point in importlib.metadata.entry_points():
-    if point.group.startswith("seg_engine."):
-        point.load()
+for distribution in importlib.metadata.distributions():
+    for point in distribution.entry_points:
+        if point.group.startswith("seg_engine."):
+            point.load()
 """
 
 

@@ -6,7 +6,7 @@ from seg_runner.contract import ResumeError, ResumeReport, config_changes, fill_
 
 def test_configs_are_compared_by_key():
     old = "lr = 1\nmodel = dict(type='Net', depth=[1, 2])\ntrain_pipeline = [dict(type='Crop', size=4)]\ngone = 1"
-    new = "lr = 2\nmodel = dict(type='Net', depth=[1, 3])\ntrain_pipeline = [dict(type='Crop', size=8)]\nfresh = dict(a=1)"
+    new = "lr = 2\nmodel = dict(type='Net', depth=[1, 3])\ntrain_pipeline = [dict(type='Crop', size=8)]\nfresh = dict(a=1)"  # noqa: E501
     assert config_changes(old, new) == [
         "lr: 1 -> 2",
         "model.depth: [1, 2] -> [1, 3]",
