@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -68,5 +69,15 @@ def train(runner: Any, again: str) -> None:
     try:
         runner.train()
     except SystemExit:
-        print(f"go on with: {again}", file=sys.stderr)
+        print(f"go on with: {as_typed(again)}", file=sys.stderr)
         raise
+
+
+def as_typed(command: str) -> str:
+    """A command as it is to be typed: behind `./run` where that is what keeps it on the path.
+
+    >>> as_typed("seg demo") in ("seg demo", "./run seg demo")
+    True
+    """
+    prefix = os.environ.get("SEG_COMMAND_PREFIX")
+    return f"{prefix} {command}" if prefix else command

@@ -101,11 +101,14 @@ def test_configs_are_flattened() -> None:
     assert flatten(config) == {"a.b": 1, "a.c.0.d": 2, "a.c.1.d": 3, "e": [1, 2]}
 
 
-def test_the_local_store_is_a_file_of_its_own(tmp_path: Path) -> None:
-    assert local_store(tmp_path) in (f"sqlite:///{tmp_path}/mlflow.db", tmp_path.as_uri())
+def test_the_local_store_is_a_file_of_its_own(store: Path, tmp_path: Path) -> None:
+    assert local_store(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert (tmp_path / "mlflow.db").exists()
 
 
-def test_the_default_experiment_keeps_its_files_in_save_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_experiment_keeps_its_files_in_save_dir(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MLflow's own default would put them into `mlruns` of the current folder."""
     here = tmp_path / "here"
     here.mkdir()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seg_engine.launch import as_typed
+
 __all__ = ["print_summary"]
 
 
@@ -48,12 +50,12 @@ def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("best checkpoint", f"{work}/{best}" if best else ""),
         ("config", f"{short(facts['config'])}"),
         ("", ""),
-        ("go on after Ctrl-C", facts["resume"]),
-        ("look at the curves", f"tensorboard --logdir {work}"),
+        ("go on after Ctrl-C", as_typed(facts["resume"])),
+        ("look at the curves", as_typed(f"tensorboard --logdir {work}")),
     ]
     if best:
         scenes = short(Path(facts["config"]).parent.parent / "street_scenes" / "images" / "validation")
-        rows.append(("segment images", f"seg predict {work}/{best} {scenes} --out predicted"))
+        rows.append(("segment images", as_typed(f"seg predict {work}/{best} {scenes} --out predicted")))
     return [row for row in rows if row[1] or not row[0]]
 
 

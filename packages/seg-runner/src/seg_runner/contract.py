@@ -47,6 +47,10 @@ class ResumeReport:
             raise ResumeError(f"strict_resume=True, but the run would not be the same:\n{self}")
 
 
+#: What a resumed run always says otherwise.
+EXPECTED = ("resume",)
+
+
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers: python, torch, numpy, this package."""
     import platform
@@ -74,9 +78,10 @@ def config_changes(old: str, new: str) -> list[str]:
     if before is None or after is None:
         return [] if old == new else ["the config text differs (it could not be compared by key)"]
     absent = "(absent)"
+    keys = [key for key in dict.fromkeys([*before, *after]) if key not in EXPECTED]
     return [
         f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
-        for key in dict.fromkeys([*before, *after])
+        for key in keys
         if before.get(key, absent) != after.get(key, absent)
     ]
 

@@ -147,6 +147,7 @@ def restore_state(
     _restore_optimizer(runner, checkpoint, report)
     _restore_schedulers(runner, checkpoint, report)
     _restore_hooks(runner, checkpoint.get("hooks"), report)
+    _report_average(runner, checkpoint, report)
     _restore_plain(runner, "loop", runner.train_loop, checkpoint, report)
     _restore_data(runner, checkpoint.get("data"), resume_data, report)
     _restore_plain(runner, "visualizer", runner.visualizer, checkpoint, report)
@@ -253,6 +254,17 @@ def _restore_hooks(runner: Any, saved: Mapping[str, Any] | None, report: ResumeR
         elif hook.state_dict():
             report.not_restored.append(f"hook {name}: not in the checkpoint")
     report.not_restored += [f"hook {name}: in the checkpoint, not in this run" for name in saved]
+
+
+def _report_average(runner: Any, checkpoint: Mapping[str, Any], report: ResumeReport) -> None:
+    """Say what became of averaged weights, which a hook takes itself, at `after_load_checkpoint`."""
+    takes = any(hasattr(hook, "ema_model") for hook in runner.hooks)
+    if "ema_state_dict" in checkpoint and takes:
+        report.restored.append("averaged weights")
+    elif "ema_state_dict" in checkpoint:
+        report.not_restored.append("averaged weights: no EMAHook in this run; the raw ones go on")
+    elif takes:
+        report.not_restored.append("averaged weights: not in the checkpoint")
 
 
 def _restore_data(runner: Any, saved: Mapping[str, Any] | None, wanted: bool, report: ResumeReport) -> None:
