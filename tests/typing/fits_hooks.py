@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from seg_hooks import TrainState
-from seg_hooks.protocols import Data, HasModel, Logs, Progress, Resumes, Saves, Stops, Updates
+from seg_hooks.protocols import Data, Describes, HasModel, Logs, Progress, Resumes, Saves, Stops, Updates
 from seg_runner import Runner
 
 
 def runner_fits(runner: Runner) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes, Data, Stops]:
     """seg-runner's Runner is what hooks expect."""
     return runner, runner, runner, runner, runner, runner, runner, runner
+
+
+def runner_describes_itself(runner: Runner) -> Describes:
+    """What RuntimeInfoHook keeps of a run."""
+    return runner
 
 
 def train_state_fits(state: TrainState) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes]:
