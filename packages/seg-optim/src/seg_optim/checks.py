@@ -107,7 +107,7 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
     if not left:
         return
-    words = sorted({word for word in ".".join(texts).split(".") if not word.isdigit()})
+    words = sorted(word for word in set(".".join(texts).split(".")) if not word.isdigit())
     text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
         f"{key!r} matches no parameter.{near(key, words)}" for key in left
     )

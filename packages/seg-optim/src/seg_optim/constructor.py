@@ -124,22 +124,23 @@ class DefaultOptimWrapperConstructor:
             prefix: dotted path of the module.
             is_dcn_module: whether the module lies in a deformable convolution.
         """
-        subject = Subject("", prefix, 0, module, bool(is_dcn_module))
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                subject.name, subject.ndim = name, parameter.ndim
-                full = f"{prefix}.{name}" if prefix else name
-                new = self._seen.setdefault(id(parameter), full) is full
-                if (new and parameter.requires_grad) or self._takes(full, parameter, params):
-                    params.append(self._group(subject, parameter))
-        if not module._modules:
-            return
-        deformable = self.rules.is_deformable(module)
-        done = set()
-        for name, child in module._modules.items():
-            if child is not None and id(child) not in done:
-                done.add(id(child))
-                self.add_params(params, child, f"{prefix}.{name}" if prefix else name, deformable)
+        start = f"{prefix}." if prefix else ""
+        if module._parameters:
+            subject = Subject("", prefix, 0, module, bool(is_dcn_module))
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    subject.name, subject.ndim = name, parameter.ndim
+                    full = start + name
+                    new = self._seen.setdefault(id(parameter), full) is full
+                    if (new and parameter.requires_grad) or self._takes(full, parameter, params):
+                        params.append(self._group(subject, parameter))
+        if module._modules:
+            deformable = self.rules.is_deformable(module)
+            done = set()
+            for name, child in module._modules.items():
+                if child is not None and id(child) not in done:
+                    done.add(id(child))
+                    self.add_params(params, child, start + name, deformable)
 
     def _takes(self, name: str, parameter: nn.Parameter, params: Groups) -> bool:
         first = self._seen.setdefault(id(parameter), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ class Rules:
         self.custom: Mapping[str, Mapping[str, Any]] = cfg.get("custom_keys") or {}
         self.keys = ordered_keys(self.custom)
         self.text, self.matches = matcher(cfg.get("match", "substring"))
-        self._plainly = cfg.get("match", "substring") == "substring"
+        self._firsts = self._plain_firsts()
         self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
         self.hit: set[str] = set()
         self._verdicts: dict[tuple[tuple[str, ...], str, str], Verdict] = {}
@@ -137,24 +138,35 @@ class Rules:
 
     def decide(self, subject: Subject) -> Verdict:
         """The multipliers of one parameter. Equal decisions are one object."""
-        found = self._found(self.text(subject.prefix, subject.name))
-        rate = decay = ""
+        found, rate, decay = self._found(subject), "", ""
         if self._any_kind and (not found or self.composing or self.forced):
             norm = self._is_norm(subject.module)
             rate, decay = self._rate_rule(subject, norm), self._decay_rule(subject, norm)
-        reason = (found, rate, decay)
-        if reason not in self._verdicts:
-            self.hit.update(found)
-            self._verdicts[reason] = self._composed(*reason) if self.composing else self._single(*reason)
-        return self._verdicts[reason]
+        verdict = self._verdicts.get((found, rate, decay))
+        return self._decided(found, rate, decay) if verdict is None else verdict
 
-    def _found(self, text: str) -> tuple[str, ...]:
+    def _decided(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
+        self.hit.update(found)
+        verdict = self._composed(found, rate, decay) if self.composing else self._single(found, rate, decay)
+        self._verdicts[found, rate, decay] = verdict
+        return verdict
+
+    def _plain_firsts(self) -> list[tuple[str, tuple[str, ...]]] | None:
+        """Each key with what `_found` gives for it, in the usual mode, which then needs no call per key."""
+        usual = self.cfg.get("match", "substring") == "substring" and not self.composing
+        return [(key, (key,)) for key in self.keys] if usual else None
+
+    def _found(self, subject: Subject) -> tuple[str, ...]:
         """The custom keys that count: all that match when composing, else the first."""
-        if self.composing:
-            return tuple(key for key in self.keys if self.matches(key, text))
-        if self._plainly:  # the usual mode without a call per key
-            return next(((key,) for key in self.keys if key in text), ())
-        return next(((key,) for key in self.keys if self.matches(key, text)), ())
+        if self._firsts is not None:
+            text = f"{subject.prefix}.{subject.name}"
+            for key, first in self._firsts:
+                if key in text:
+                    return first
+            return ()
+        text = self.text(subject.prefix, subject.name)
+        matching = (key for key in self.keys if self.matches(key, text))
+        return tuple(matching) if self.composing else tuple(itertools.islice(matching, 1))
 
     def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         verdict = Verdict()
