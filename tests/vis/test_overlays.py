@@ -130,6 +130,29 @@ def test_palettes_larger_than_a_byte(count: int) -> None:
     )
 
 
+def test_names_on_palettes_larger_than_a_byte_are_those_of_a_small_one() -> None:
+    """The same classes, once with numbers from 0 and once with the same classes moved up to 300 and more."""
+    rng = np.random.default_rng(3)
+    image, few = rng.integers(0, 256, (120, 200, 3), dtype=np.uint8), rng.integers(0, 256, (4, 3), dtype=np.uint8)
+    blocks = np.kron(np.array([[0, 1], [2, 9]]), np.ones((60, 100), int))
+    many = np.concatenate([rng.integers(0, 256, (300, 3), dtype=np.uint8), few])
+    names = ["road", "car", "tree", "sky"]
+    far = np.where(blocks == 9, 255, blocks + 300)
+    expected = overlay(image, np.where(blocks == 9, 255, blocks), palette=few, classes=names, with_labels=True)
+    numbers = [str(label) for label in range(300)]
+    assert np.array_equal(overlay(image, far, palette=many, classes=numbers + names, with_labels=True), expected)
+    assert not np.array_equal(overlay(image, far, palette=many), expected)
+
+
+def test_names_where_no_label_is_shown_or_more_than_255_are() -> None:
+    palette = np.random.default_rng(4).integers(0, 256, (1000, 3), dtype=np.uint8)
+    image = np.zeros((40, 40, 3), np.uint8)
+    empty = np.full((40, 40), 255)
+    assert np.array_equal(overlay(image, empty, palette=palette, with_labels=True), image)
+    crowded = np.arange(1600).reshape(40, 40) % 1000
+    assert overlay(image, crowded, palette=palette, with_labels=True).shape == image.shape
+
+
 def test_only_some_labels() -> None:
     image, labels, palette = scene(9, 10, 10, 6)
     kept = np.where(np.isin(labels, [1, 4]), labels, 255)

@@ -19,12 +19,15 @@ __all__ = [
     "blend_many",
     "byte_values",
     "check_alpha",
+    "few_codes",
     "label_codes",
     "report_strangers",
     "shown_labels",
 ]
 
 STRIP_PIXELS = 1 << 18
+PATCH_PIXELS = 1 << 16
+"""Less than what malloc asks the system for each time: fresh pages cost more than the work on them."""
 KEEP = 255
 
 
@@ -35,9 +38,9 @@ def check_alpha(alpha: float) -> float:
     return float(alpha)
 
 
-def strips(height: int, width: int) -> Iterator[slice]:
+def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slice]:
     """Row ranges of about 256 Ki pixels each."""
-    rows = max(1, STRIP_PIXELS // width)
+    rows = max(1, pixels // width)
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
@@ -59,7 +62,7 @@ def label_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.ui
     """
     count = len(shown)
     codes, all_fit = to_bytes(labels)
-    if shown.all():
+    if np.count_nonzero(shown) == count:
         return codes, not all_fit
     table = np.full(256, KEEP, np.uint8)
     table[:count][shown] = np.flatnonzero(shown)
@@ -136,11 +139,28 @@ def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, co
 
     Bytes wrap round, so codes less `count` are least where they lie beyond the palette: one minimum tells it all.
     """
-    beyond = code - np.uint8(count)
-    least, last = int(beyond.min()), KEEP - count
-    if least <= last:
-        cv2.copyTo(part, (beyond <= last).view(np.uint8), target)
-    return least < last
+    last, strange = KEEP - count, False
+    for rows in strips(len(code), code.shape[1], PATCH_PIXELS):
+        if int(code[rows].max()) >= count:
+            beyond = code[rows] - np.uint8(count)
+            strange |= int(beyond.min()) < last
+            mask = np.less_equal(beyond, last, out=beyond.view(np.bool_)).view(np.uint8)
+            cv2.copyTo(part[rows], mask, target[rows])
+    return strange
+
+
+def few_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], list[int]]:
+    """Labels of a palette of any length as bytes, 255 where none is shown, and the label that each byte stands for.
+
+    Of more than 255 labels the 255 with most pixels get a byte.
+    """
+    there, counts = np.unique(labels[(labels >= 0) & (labels < len(shown))], return_counts=True)
+    there, counts = there[shown[there]], counts[shown[there]]
+    chosen = np.sort(there[np.argsort(-counts, kind="stable")[:KEEP]])
+    if not len(chosen):
+        return np.full(labels.shape, KEEP, np.uint8), []
+    place = np.minimum(np.searchsorted(chosen, labels), len(chosen) - 1)
+    return np.where(chosen[place] == labels, place, KEEP).astype(np.uint8), chosen.tolist()
 
 
 def blend_many(image: Image, labels: Labels, colours: Palette, alpha: float, shown: NDArray[np.bool_]) -> Image:

@@ -15,6 +15,7 @@ from seg_vis.blend import (
     blend_many,
     byte_values,
     check_alpha,
+    few_codes,
     label_codes,
     report_strangers,
     shown_labels,
@@ -49,7 +50,7 @@ def overlay(
         classes: one name a colour; those of the data set where `palette` names one.
         alpha: weight of the colours, from 0 to 1.
         ignore_index: the label that means "no label".
-        with_labels: write the name of each class into the picture (for palettes of up to 255 colours).
+        with_labels: write the name of each class into the picture; of more than 255 classes, those with most pixels.
         only: paint these labels only.
 
     Returns:
@@ -85,7 +86,11 @@ def paint(
 ) -> Image:
     """The picture, from input that is checked already."""
     if len(colours) > KEEP:
-        return blend_many(rgb, plane, colours, alpha, shown)
+        picture = blend_many(rgb, plane, colours, alpha, shown)
+        if names is not None:
+            codes, there = few_codes(plane, shown)
+            write_names(picture, codes, colours[there], [names[label] for label in there], font)
+        return picture
     codes, lost = label_codes(plane, shown)
     picture, strange = blend_and_look(rgb, codes, colours, alpha)
     if lost or strange:
