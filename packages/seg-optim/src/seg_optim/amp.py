@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -95,15 +95,12 @@ class AmpOptimWrapper(OptimWrapper):
         if found:
             self._skipped = self._skipped + (sum(flag.to(found[0].device) for flag in found) > 0)
 
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Autocast, and no needless exchange of gradients, round preprocessing and forward pass."""
         short = self.dtype in (torch.float16, torch.bfloat16)
-        with (
-            super().optim_context(model),
-            torch.autocast(self.device_type, self.dtype if short else None, enabled=short),
-        ):
-            yield
+        cast = torch.autocast(self.device_type, self.dtype if short else None, enabled=short)
+        outer = super().optim_context(model)
+        return cast if isinstance(outer, nullcontext) else _both(outer, cast)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, and the scaler's under `loss_scaler`."""
@@ -135,6 +132,12 @@ class ApexOptimWrapper:
         raise NotImplementedError(
             "ApexOptimWrapper: use type='AmpOptimWrapper' (opt_level O1 is its default; O0 is type='OptimWrapper')"
         )
+
+
+@contextmanager
+def _both(outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]) -> Iterator[None]:
+    with outer, inner:
+        yield
 
 
 def _check_loss_scale(loss_scale: Any) -> None:

@@ -104,7 +104,11 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     if not left:
         return
     texts = [name if "." in name else rules.text("", name) for name in names]
-    left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
+    if rules.cfg.get("match", "substring") == "substring":
+        everything = "\n".join(texts)
+        left = [key for key in left if key not in everything]
+    else:
+        left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
     if not left:
         return
     words = sorted(word for word in set(".".join(texts).split(".")) if not word.isdigit())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -135,14 +135,11 @@ class OptimWrapper:
         """Whether the micro-step to come does: only then must ranks exchange gradients."""
         return (self._inner_count + 1) % self._accumulative_counts == 0 or self._inner_count + 1 == self._max_counts
 
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Put this round preprocessing and forward pass; leaves out needless exchanges of gradients."""
-        silent: AbstractContextManager[Any] = nullcontext()
-        if not self.should_sync() and isinstance(model, NoSync):
-            silent = model.no_sync()
-        with silent:
-            yield
+        if self._accumulative_counts > 1 and not self.should_sync() and isinstance(model, NoSync):
+            return model.no_sync()
+        return nullcontext()
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Say where the run stands, so that the last, shorter window gets the right divisor.
