@@ -343,3 +343,11 @@ def test_a_circle_of_new_style_files_is_shown(write: Write) -> None:
     )
     with pytest.raises(ConfigError, match=r"a\.py:2: the bases form a circle: .*b\.py -> .*a\.py -> .*b\.py"):
         load(path)
+
+
+def test_the_keywords_of_the_reference_are_taken(write: Write) -> None:
+    path = write(a_py="x = '{{fileBasename}}'\ncustom_imports = dict(imports=['no_such_module'])")
+    cfg = Config.fromfile(path, True, False, True, lazy_import=False, format_python_code=False)
+    assert cfg.x == "a.py"
+    with pytest.warns(ConfigWarning, match=r"builder\(cfg, allow_imports=True\)"):
+        Config.fromfile(path, import_custom_modules=True)

@@ -65,17 +65,28 @@ class Config:
         cls,
         filename: str | os.PathLike[str],
         use_predefined_variables: bool = True,
+        import_custom_modules: bool = False,
         use_environment_variables: bool = True,
+        lazy_import: bool | None = None,
+        format_python_code: bool = True,
         *,
         trusted: bool = False,
     ) -> Config:
         """Load a `.py`, `.json`, `.yaml` or `.toml` config with its bases. Runs and imports nothing.
 
         `trusted=True` executes Python configs as Python instead: only for files that you would also run.
+        MMEngine's other keywords are taken so that calls need no change: `import_custom_modules=True` is reported
+        where there is something to import (the builder does it); the style is read off the file whatever
+        `lazy_import` says, and `dump` writes one form whatever `format_python_code` says.
         Errors are `ConfigError`s with `file:line`.
         """
+        del lazy_import, format_python_code
         loader = Loader(predefined=use_predefined_variables, environment=use_environment_variables, trusted=trusted)
-        return cls._loaded(loader, os.fsdecode(filename))
+        loaded = cls._loaded(loader, os.fsdecode(filename))
+        if import_custom_modules and "custom_imports" in loaded:
+            note = "custom_imports are not imported by loading; builder(cfg, allow_imports=True) imports them"
+            warnings.warn(f"{filename}: {note}", ConfigWarning, stacklevel=2)
+        return loaded
 
     @classmethod
     def _loaded(cls, loader: Loader, filename: str) -> Config:
