@@ -140,3 +140,10 @@ def test_a_plain_dict_has_no_origin() -> None:
 def test_marks_print_as_places() -> None:
     assert str(Mark("/somewhere/a.py", 3)) == "/somewhere/a.py:3"
     assert str(Mark("/somewhere/a.py", 3, "lr")) == "/somewhere/a.py:3 (through lr)"
+
+
+def test_an_override_of_one_element_is_not_the_story_of_its_neighbour(cfg: Config) -> None:
+    cfg.merge_from_dict({"crop.0": 9, "steps.0.n": 5})
+    assert [mark.note for mark in cfg.origin("crop.0")] == ["", "crop.0=9"]
+    assert [mark.note for mark in cfg.origin("crop.1")] == [""]
+    assert [mark.note for mark in cfg.origin("crop")] == ["", "crop.0=9"]

@@ -48,6 +48,14 @@ def _insert(marks: list[tuple[Any, ...]], mark: tuple[Any, ...]) -> None:
     marks.insert(same[-1] + 1 if same else len(marks), mark)
 
 
+def _elsewhere(mark: tuple[Any, ...], depth: int, index: int) -> bool:
+    """Whether a mark is an override of another element of a list than that at `depth` of the path."""
+    if mark[0] != OVERRIDE:
+        return False
+    words = str(mark[2]).partition("=")[0].split(".")
+    return len(words) > depth and words[depth].isdigit() and int(words[depth]) != index
+
+
 def _short(path: str) -> str:
     """The path relative to the working folder, where it lies inside it."""
     import os
@@ -81,8 +89,10 @@ def origin_of(root: Any, steps: Iterable[Any], files: list[str]) -> Origin:
     chain: Chain = ()
     carried: list[Chain] = []
     here = root
-    for step in steps:
+    for depth, step in enumerate(steps):
         found = chain_of(here, step)
+        if not isinstance(here, dict):
+            chain = tuple(mark for mark in chain if not _elsewhere(mark, depth, step))
         carried.append(tuple(mark for mark in chain if len(mark) > 2))
         chain = found if found or isinstance(here, dict) else chain
         here = here[step]
