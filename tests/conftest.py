@@ -1,12 +1,19 @@
-"""What all tests share: running the code of a README. Needs nothing but pytest, so it works in every environment."""
+"""What all tests share: running the code of a README. Needs only pytest and hypothesis, which every environment has."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A pull request is judged on the same examples each time; everywhere else new ones are drawn.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
 

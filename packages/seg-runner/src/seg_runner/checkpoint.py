@@ -310,7 +310,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
 def _verify_zip(path: str | Path) -> None:
     """Files that are not ours: the zip's CRC32 (the formats before zip have no checksum at all)."""
     with open(path, "rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
+        is_zip = b"PK\x03\x04".startswith(file.read(4))  # a file cut within these four bytes, too
     if not is_zip:
         return
     try:
