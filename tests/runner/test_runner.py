@@ -275,6 +275,8 @@ def test_a_folder_that_cannot_be_made_is_named(make_runner: MakeRunner, tmp_path
 def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no checkpoint 'gone.pth'"):
         make_runner(load_from="gone.pth").train()
+    with pytest.raises(FileNotFoundError, match=r"is an address \(https:\).*download the file first"):
+        make_runner(load_from="https://example.org/net.pth").train()
 
 
 def test_a_model_that_lacks_a_step_is_refused(make_runner: MakeRunner) -> None:

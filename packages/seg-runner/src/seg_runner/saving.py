@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,15 @@ def load_weights_from(runner: Any, path: str | Path, *, strict: bool = False) ->
 
 def _found(path: str | Path) -> Path:
     found = Path(path).expanduser()
-    if not found.exists():
+    if found.exists():
+        return found
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path))
+    if scheme is not None:
         raise FileNotFoundError(
-            f"there is no checkpoint {str(path)!r}: look at load_from, resume and the working folder"
+            f"{str(path)!r} is an address ({scheme[1]}:), and checkpoints are read from the local disk only: "
+            "download the file first, then give its path"
         )
-    return found
+    raise FileNotFoundError(f"there is no checkpoint {str(path)!r}: look at load_from, resume and the working folder")
 
 
 def resume(runner: Any, path: str | Path | None = None) -> None:
