@@ -106,7 +106,7 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
         loss=nn.CrossEntropyLoss(),
         work_dir=work_dir,
         train_dataloader=loader,
-        train_cfg=count,
+        train_cfg=plan.pop("train_cfg", count),
         optim_wrapper=wrapper,
         param_scheduler=[
             LinearLR(wrapper, start_factor=0.1, begin=0, end=8, by_epoch=False),

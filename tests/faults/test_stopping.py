@@ -89,6 +89,75 @@ def test_signals_can_be_chosen(tmp_path):
     assert code == 128 + signal.SIGUSR2
 
 
+class TermAt:
+    """Sends SIGTERM to its own process at a point, once."""
+
+    def __init__(self, point: str, iteration: int) -> None:
+        self.iteration = iteration
+        setattr(self, point, self._send)
+
+    def _send(self, runner):
+        if runner.iter == self.iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train_with(work_dir: Path, hook, **plan) -> None:
+    runner = make_runner(work_dir, **plan)
+    runner.register_hook(hook)
+    runner.train()
+
+
+@pytest.mark.parametrize(("plan", "at"), [({}, 10), ({"epochs": True, "total": 24}, 12)])
+def test_a_signal_during_validation_is_acted_on_before_another_step(tmp_path, plan, at):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert in_child(train, whole, **plan) == 0
+    assert in_child(train_with, cut, TermAt("before_val", at), **plan) == 143
+    assert f"saved {(cut / 'last_checkpoint').read_text()} after iteration {at}" in (tmp_path / "cut.log").read_text()
+    assert find_resumable(cut) == cut / (cut / "last_checkpoint").read_text()
+    assert in_child(train, cut, **plan) == 0
+    name = f"iter_{plan.get('total', 20)}.pth"
+    assert checkpoint_differences(whole / name, cut / name) == []
+    assert log_lines(whole) == log_lines(cut)
+
+
+class OwnLoop:
+    """A loop as users write it: it names its points and knows of no signals."""
+
+    max_iters, max_epochs = 20, 1
+
+    def __init__(self, runner, dataloader) -> None:
+        self.runner, self.dataloader = runner, dataloader
+        self._iter = self._epoch = 0
+
+    @property
+    def iter(self):
+        return self._iter
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    def run(self):
+        runner = self.runner
+        runner.call_hook("before_train")
+        while self._iter < self.max_iters:
+            for batch in self.dataloader:
+                runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=batch)
+                outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+                runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=batch, outputs=outputs)
+                self._iter += 1
+                if self._iter == self.max_iters:
+                    break
+        runner.call_hook("after_train")
+
+
+def test_signals_are_heard_in_a_loop_of_ones_own(tmp_path):
+    cut = tmp_path / "cut"
+    plan = {"train_cfg": {"type": OwnLoop}}
+    assert in_child(train_with, cut, TermAt("before_train_iter", 9), **plan) == 143, (tmp_path / "cut.log").read_text()
+    assert read_checkpoint(cut / "iter_10.pth")["meta"]["iter"] == 10
+
+
 def test_an_exception_saves_what_is_resumed_only_when_asked_for(tmp_path):
     work_dir = tmp_path / "cut"
     runner = make_runner(work_dir)

@@ -100,11 +100,12 @@ class TrainLoop:
         self.runner.model.train()
 
     def validate(self) -> None:
-        """Run the validation loop and set the model back to training."""
+        """Run the validation loop, set the model back to training; a signal that came meanwhile is acted on."""
         self.validated = self.iter
         seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
         self.runner.val_loop.run()
         self.runner.model.train()
+        self.runner.check_signals()
 
     def _interval_at(self, count: int) -> int:
         if not self._milestones:

@@ -151,7 +151,12 @@ class Runner(Facade):
         self.register_custom_hooks(custom_hooks or ())
 
     def call_hook(self, fn_name: str, **keywords: Any) -> None:
-        """Run a point of the table, or any other method that some hooks have."""
+        """Run a point of the table, or any other method that some hooks have.
+
+        Loops that are not ours name their points here and know of no signals, so these are looked at before each step.
+        """
+        if fn_name == "before_train_iter":
+            self.check_signals()
         self.table.call(fn_name, **keywords)
 
     # -- files ------------------------------------------------------------------------------------------------------
