@@ -137,7 +137,7 @@ class OptimWrapper:
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Put this round preprocessing and forward pass; leaves out needless exchanges of gradients."""
-        if self._accumulative_counts > 1 and not self.should_sync() and isinstance(model, NoSync):
+        if not self.should_sync() and isinstance(model, NoSync):
             return model.no_sync()
         return nullcontext()
 

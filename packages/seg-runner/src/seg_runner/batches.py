@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from seg_runner.loaders import describe_sample
+from seg_runner.orders import Position
 from seg_runner.randomness import Randomness, seed_step
-from seg_runner.sources import IndexedSource, source_of
+from seg_runner.sources import IndexedSource, position_state, source_of
 
 __all__ = ["TrainBatches", "dataset_fingerprint"]
 
@@ -36,8 +37,9 @@ class TrainBatches:
     def __init__(self, loader: Any, randomness: Randomness, rank: int = 0, world_size: int = 1) -> None:
         self.loader, self.randomness, self.rank, self.world_size = loader, randomness, rank, world_size
         self.iteration = 0
-        self.source = source_of(loader, randomness, rank, world_size)
-        self._recent: deque[tuple[int, dict[str, Any]]] = deque(maxlen=4)
+        self.source: Any = source_of(loader, randomness, rank, world_size)
+        self._indexed = isinstance(self.source, IndexedSource)
+        self._recent: deque[tuple[int, Position]] = deque(maxlen=4)
 
     @property
     def batches_per_pass(self) -> int | None:
@@ -57,8 +59,8 @@ class TrainBatches:
 
     def __next__(self) -> Any:
         batch = self.source.fetch()
-        if isinstance(self.source, IndexedSource):
-            self._recent.append((self.iteration + 1, self.source.state()))
+        if self._indexed:
+            self._recent.append((self.iteration + 1, self.source.position))
         seed_step(self.randomness, self.iteration, self.rank)
         self.iteration += 1
         return batch
@@ -87,7 +89,8 @@ class TrainBatches:
     def state_dict(self, iteration: int | None = None) -> dict[str, Any]:
         """The position after `iteration` batches (None: all that were delivered), seed, and what the data look like."""
         wanted = self.iteration if iteration is None else iteration
-        position = dict(self._recent).get(wanted) or self.source.state()
+        recent = dict(self._recent).get(wanted)
+        position = self.source.state() if recent is None else position_state(recent)
         return {
             "iteration": wanted,
             "seed": self.randomness.seed,

@@ -227,6 +227,8 @@ class SeededDataset(Dataset[Any]):
         self.dataset, self.seed, self.reading = dataset, seed, reading
         self._generators: list[Any] | None = None
 
+    __getitems__ = None  # torch looks for it in every batch: found here, it is not looked for in the data set
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -237,19 +239,18 @@ class SeededDataset(Dataset[Any]):
         seed_generators(seed)
         for number, generator in enumerate(self._generators):
             reseed(generator, derive_seed(seed, number))
-        self._tell(key)
+        if self.reading is not None:
+            self._tell(key, self.reading)
         try:
             return self.dataset[key[1]]
         except Exception as error:
             error.add_note(f"while reading {describe_sample(self.dataset, key[1])} in pass {key[0]}")
             raise
 
-    def _tell(self, key: SampleKey) -> None:
-        if self.reading is None:
-            return
+    def _tell(self, key: SampleKey, reading: torch.Tensor) -> None:
         worker = get_worker_info()
         if worker is not None:
-            row = self.reading.numpy()[worker.id]
+            row = reading.numpy()[worker.id]
             row[:] = os.getpid(), key[0], key[1], 1
 
     def __getattr__(self, name: str) -> Any:

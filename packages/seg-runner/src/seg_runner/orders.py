@@ -89,13 +89,16 @@ class SampleOrder:
         return chunk[self.rank :: self.world_size], start
 
     def _keys(self, start: Position, count: int) -> list[Key]:
-        return self._slice(start, count)[self.rank :: self.world_size]
+        return self._slice(start, count, self.rank, self.world_size)
 
-    def _slice(self, start: Position, count: int) -> list[Key]:
-        indices, seen = self.pass_indices(start.epoch)
-        window = slice(start.offset, start.offset + count)
-        again = [0] * count if seen is None else seen[window].tolist()
-        return [(start.epoch, index, n) for index, n in zip(indices[window].tolist(), again, strict=False)]
+    def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[Key]:
+        epoch, offset = start
+        indices, seen = self.pass_indices(epoch)
+        chosen = indices[offset + first : offset + count : every].tolist()
+        if seen is None:
+            return [(epoch, index, 0) for index in chosen]
+        again = seen[offset + first : offset + count : every].tolist()
+        return [(epoch, index, n) for index, n in zip(chosen, again, strict=True)]
 
     def position(self, iteration: int) -> Position:
         """Where the stream stands after `iteration` batches from the beginning."""

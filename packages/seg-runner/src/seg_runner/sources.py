@@ -16,7 +16,7 @@ from seg_runner.orders import Key, Order, Position, order_of
 from seg_runner.plain_sources import END, PlainSource, StatefulSource, copy_loader, quiet, shut_down
 from seg_runner.randomness import Randomness
 
-__all__ = ["IndexedSource", "Source", "source_of"]
+__all__ = ["IndexedSource", "Source", "position_state", "source_of"]
 
 
 class Source(Protocol):
@@ -167,7 +167,7 @@ class IndexedSource:
 
     def state(self) -> dict[str, Any]:
         """Pass and offset: `offset` counts samples over all ranks, so batch size and ranks may change."""
-        return {"pass": self.position.epoch, "offset": self.position.offset}
+        return position_state(self.position)
 
     def load(self, state: dict[str, Any], iteration: int) -> None:
         """Go to a saved position; reads nothing."""
@@ -186,6 +186,11 @@ class IndexedSource:
         if self._iterator is not None:
             shut_down(self._iterator)
             self._iterator = None
+
+
+def position_state(position: Position) -> dict[str, Any]:
+    """A position as checkpoints hold it."""
+    return {"pass": position.epoch, "offset": position.offset}
 
 
 def _shared_rows(workers: int) -> torch.Tensor:
