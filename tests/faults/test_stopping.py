@@ -107,11 +107,14 @@ def train_with(work_dir: Path, hook, **plan) -> None:
     runner.train()
 
 
+@pytest.mark.parametrize("point", ["before_val_iter", "after_val_epoch"])
 @pytest.mark.parametrize(("plan", "at"), [({}, 10), ({"epochs": True, "total": 24}, 12)])
-def test_a_signal_during_validation_is_acted_on_before_another_step(tmp_path, plan, at):
+def test_a_signal_during_validation_is_acted_on_before_another_step(tmp_path, plan, at, point):
+    """Before the metrics are there it leaves without them, and the resumed run makes up for them."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert in_child(train, whole, **plan) == 0
-    assert in_child(train_with, cut, TermAt("before_val", at), **plan) == 143
+    assert in_child(train_with, cut, TermAt(point, at), **plan) == 143
+    assert sum("mIoU" in line for line in log_lines(cut)) == (1 if point == "before_val_iter" else 2)
     assert f"saved {(cut / 'last_checkpoint').read_text()} after iteration {at}" in (tmp_path / "cut.log").read_text()
     assert find_resumable(cut) == cut / (cut / "last_checkpoint").read_text()
     assert in_child(train, cut, **plan) == 0
@@ -146,15 +149,18 @@ class OwnLoop:
                 outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
                 runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=batch, outputs=outputs)
                 self._iter += 1
+                if self._iter == 10:
+                    runner.val_loop.run()
                 if self._iter == self.max_iters:
                     break
         runner.call_hook("after_train")
 
 
-def test_signals_are_heard_in_a_loop_of_ones_own(tmp_path):
+@pytest.mark.parametrize(("point", "at"), [("before_train_iter", 9), ("before_val_iter", 10)])
+def test_signals_are_heard_in_a_loop_of_ones_own(tmp_path, point, at):
     cut = tmp_path / "cut"
     plan = {"train_cfg": {"type": OwnLoop}}
-    assert in_child(train_with, cut, TermAt("before_train_iter", 9), **plan) == 143, (tmp_path / "cut.log").read_text()
+    assert in_child(train_with, cut, TermAt(point, at), **plan) == 143
     assert read_checkpoint(cut / "iter_10.pth")["meta"]["iter"] == 10
 
 

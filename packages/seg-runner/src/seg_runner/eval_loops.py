@@ -10,6 +10,7 @@ import torch
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.loops import position
 from seg_runner.randomness import seed_step
+from seg_runner.signals import StopRequested
 from seg_runner.val_loss import LossMeter
 
 __all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
@@ -80,7 +81,16 @@ class EvalLoop:
         seen = 0
         for batch_idx, batch in enumerate(loader):
             seen += self._step(forward, evaluator, meter, batch_idx, batch)
+            self._check_signals()
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
+
+    def _check_signals(self) -> None:
+        """A signal ends a validation of our training loops; with several processes, all of them see it through."""
+        signals = getattr(self.runner, "signals", None)
+        if signals is None or signals.requested is None or self.runner.world_size > 1:
+            return
+        if getattr(self.runner.train_loop, "validating", False):
+            raise StopRequested
 
     def _metrics(self, evaluator: Any, size: int) -> dict[str, Any]:
         try:

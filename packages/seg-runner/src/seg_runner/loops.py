@@ -15,6 +15,7 @@ from seg_runner.hook_table import Points
 from seg_runner.oom import note_out_of_memory
 from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
+from seg_runner.signals import StopRequested
 
 __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
 
@@ -47,6 +48,7 @@ class TrainLoop:
         self.finished_iters = 0
         self.finished_epochs = 0
         self.validated = 0
+        self.validating = False
         batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
         self.batches: Any = prefetched(batches, getattr(runner, "device", "cpu"), runner.randomness, runner.rank)
 
@@ -101,9 +103,16 @@ class TrainLoop:
 
     def validate(self) -> None:
         """Run the validation loop, set the model back to training; a signal that came meanwhile is acted on."""
-        self.validated = self.iter
+        before, self.validated = self.validated, self.iter
         seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
-        self.runner.val_loop.run()
+        self.validating = True
+        try:
+            self.runner.val_loop.run()
+        except StopRequested:
+            self.validated = before  # still owed
+            self.runner.check_signals()  # here, where hooks see that validation broke off
+        finally:
+            self.validating = False
         self.runner.model.train()
         self.runner.check_signals()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["DEFAULT_SIGNALS", "StopSignals", "exit_code"]
+__all__ = ["DEFAULT_SIGNALS", "StopRequested", "StopSignals", "exit_code"]
 
 DEFAULT_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 LOG = logging.getLogger("seg_runner")
@@ -23,6 +23,10 @@ def exit_code(name: str) -> int:
     (143, 130)
     """
     return 128 + int(signal.Signals[name])
+
+
+class StopRequested(Exception):
+    """Leaves a validation in which a signal came: it leaves no metrics, and a resumed run makes up for it."""
 
 
 class StopSignals:
