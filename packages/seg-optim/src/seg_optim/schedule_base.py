@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
+from numbers import Real
 from typing import Any, ClassVar
 
 from seg_optim.chain import Chain, chain_of
 from seg_optim.schedules import approach
 from seg_optim.suggest import unknown_key
 
-__all__ = ["INF", "ParamScheduler", "window_length"]
+__all__ = ["INF", "ParamScheduler", "check_numbers", "window_length"]
 
 INF = int(1e9)
 """`end` of a schedule that never ends."""
+
+NUMBERS = ("gamma", "power", "eta_min", "eta_min_ratio", "T_max", "restart_weights", "eta_max", "div_factor")
+"""Arguments that subclasses keep as they were given."""
 
 logger = logging.getLogger("seg_optim")
 
@@ -248,6 +253,7 @@ class ParamScheduler:
         if not isinstance(getattr(optimizer, "param_groups", None), list):
             raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
         window_length(name, begin, end)
+        check_numbers(name, **{key: getattr(self, key, None) for key in self._shape if key in NUMBERS})
         if isinstance(last_step, bool) or not isinstance(last_step, int):
             raise TypeError(
                 f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
@@ -281,6 +287,16 @@ def window_length(name: str, begin: int, end: int) -> int:
     if end <= begin:
         raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
     return end - begin
+
+
+def check_numbers(name: str, **values: Any) -> None:
+    """Raise for a value, or one of a list, that is no number (TypeError) or not finite (ValueError); None passes."""
+    for key, given in values.items():
+        for value in given if isinstance(given, list | tuple) else [] if given is None else [given]:
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{name}: {key}={given!r} is or holds a {type(value).__name__}, a number is needed")
+            if not math.isfinite(value):
+                raise ValueError(f"{name}: {key}={given!r} is or holds {value}, a finite number is needed")
 
 
 def _times(value: Any, length: int) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.schedule_base import INF, ParamScheduler, window_length
+from seg_optim.schedule_base import INF, ParamScheduler, check_numbers, window_length
 
 __all__ = [
     "ConstantParamScheduler",
@@ -169,6 +169,7 @@ class StepParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        check_numbers(type(self).__name__, step_size=step_size)
         if step_size <= 0:
             raise ValueError(f"{type(self).__name__}: step_size={step_size} must be above 0")
         self.step_size, self.gamma = step_size, gamma
@@ -199,6 +200,7 @@ class MultiStepParamScheduler(ParamScheduler):
         resume_schedule: str = "config",
     ) -> None:
         steps = list(milestones)
+        check_numbers(type(self).__name__, milestones=steps)
         if steps != sorted(steps):
             raise ValueError(f"{type(self).__name__}: milestones={steps} are out of order; write {sorted(steps)}")
         self.milestones: dict[float, int] = dict(Counter(steps))
