@@ -288,7 +288,7 @@ def test_a_state_with_other_settings_inside_a_group_is_reported(
         ({"type": "OptimWrapper"}, ValueError, "optim_wrapper has no 'optimizer'"),
         ({"optimizer": "SGD"}, TypeError, "optim_wrapper.optimizer is a str"),
         ({"optimizer": {"lr": 0.1}}, TypeError, "optim_wrapper.optimizer.type is None"),
-        ({"optimizer": {"type": "AdamV", "lr": 0.1}}, KeyError, "Did you mean"),
+        ({"optimizer": {"type": "SDG", "lr": 0.1}}, KeyError, r"Did you mean 'SGD'\?"),
         ({"type": "AmpOptimWraper", "optimizer": {"type": "SGD", "lr": 0.1}}, KeyError, "'AmpOptimWrapper'"),
         ({"constructor": "Default", "optimizer": {"type": "SGD", "lr": 0.1}}, KeyError, "constructor"),
         ({"optimizer": {"type": "SGD", "lr": -1.0}}, ValueError, r"optim_wrapper\.optimizer\.lr=-1\.0"),
@@ -302,6 +302,8 @@ def test_a_state_with_other_settings_inside_a_group_is_reported(
         (config({"custom_keys": ["norm"]}), TypeError, "custom_keys is a list"),
         (config({"custom_keys": {"norm": 0.1}}), TypeError, r"custom_keys\['norm'\] is a float"),
         (config({"custom_keys": {"norm": {"lr_mult": -1}}}), ValueError, r"\['norm'\].lr_mult=-1"),
+        (config({"match": "regex", "custom_keys": {"(": {}}}), ValueError, "not a regular expression"),
+        (config({"strict": True, "custom_keys": {"norm": {"lr_mlt": 1}}}), ValueError, "Did you mean 'lr_mult'"),
         (config({"match": "fuzzy", "custom_keys": {}}), ValueError, "substring, glob, regex, exact"),
         (config({"norm_decay_mult": 0.0}) | {"implementation": "quick"}, ValueError, "auto, fused"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from seg_optim.suggest import near
 __all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "report_unmatched"]
 
 logger = logging.getLogger("seg_optim")
+MULTIPLIERS = ("lr_mult", "decay_mult")
 DECAY_KEYS = ("norm_decay_mult", "bias_decay_mult", "dwconv_decay_mult")
 PARAMWISE_KEYS = (
     "custom_keys",
@@ -55,7 +57,10 @@ def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own:
     for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
         _check_number(cfg.get(key), f"{where}.{key}")
     matcher(cfg.get("match", "substring"))
-    _check_custom(cfg.get("custom_keys") or {}, f"{where}.custom_keys", weight_decay)
+    custom = cfg.get("custom_keys") or {}
+    _check_custom(custom, f"{where}.custom_keys", weight_decay)
+    _check_patterns(custom, cfg.get("match"), f"{where}.custom_keys")
+    _check_options(custom, f"{where}.custom_keys", bool(cfg.get("strict")))
     missing = [key for key in DECAY_KEYS if cfg.get(key) is not None]
     if missing and weight_decay is None:
         raise ValueError(f"{where}.{missing[0]} multiplies weight_decay, but optim_wrapper.optimizer has none: add it")
@@ -78,12 +83,30 @@ def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
             raise TypeError(
                 f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
             )
-        for name in ("lr_mult", "decay_mult"):
+        for name in MULTIPLIERS:
             _check_number(options.get(name), f"{where}[{key!r}].{name}")
         if "decay_mult" in options and weight_decay is None:
             raise ValueError(
                 f"{where}[{key!r}].decay_mult multiplies weight_decay, but optim_wrapper.optimizer has none: add it"
             )
+
+
+def _check_patterns(custom: Mapping[str, Any], match: str | None, where: str) -> None:
+    """With `match='regex'`, raise ValueError for a key that is none."""
+    for key in custom if match == "regex" else ():
+        try:
+            re.compile(key)
+        except re.error as error:
+            raise ValueError(f"{where}[{key!r}] is not a regular expression: {error}") from error
+
+
+def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: bool) -> None:
+    """Report options that look like a multiplier written wrong (others are options of the group)."""
+    for key, options in custom.items():
+        for name in options:
+            hint = "" if name in MULTIPLIERS else near(name, MULTIPLIERS)
+            if hint:
+                _unknown(f"{where}[{key!r}].{name} is no multiplier and changes no rate.{hint}", strict)
 
 
 def _check_number(value: Any, where: str) -> None:
