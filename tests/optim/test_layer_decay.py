@@ -272,6 +272,8 @@ def test_timms_notation_of_groups() -> None:
     [
         ({"decay_rate": -1.0}, ValueError, "decay_rate=-1.0"),
         ({"lr": float("nan")}, ValueError, "lr=nan"),
+        ({"num_layers": "six"}, ValueError, "num_layers='six'"),
+        ({"layer_ids": lambda name: "a"}, TypeError, "is 'a', a whole number"),
         ({"style": "mmseg"}, ValueError, "'torch' or 'timm'"),
         ({"final_norm": "block"}, ValueError, "'head' or 'last_block'"),
         ({"min_scal": 0.1}, TypeError, "Did you mean 'min_scale'"),

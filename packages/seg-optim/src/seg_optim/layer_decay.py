@@ -17,6 +17,7 @@ from seg_optim.layer_ids import (
     convnext_layer_wise,
     convnext_stage_wise,
     from_function,
+    layer_count,
     vit_layer_wise,
 )
 
@@ -129,8 +130,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         """Where each parameter of the model lies."""
         cfg = self.paramwise_cfg
         names = [name for name, _ in model.named_parameters()]
-        given, kind = cfg["num_layers"], cfg.get("decay_type", "layer_wise")
-        number = None if given == "auto" else int(given)
+        number, kind = layer_count(cfg["num_layers"]), cfg.get("decay_type", "layer_wise")
         function = cfg.get("layer_ids") or _reference_ids(model, kind, number)
         if function is not None:
             return from_function(names, function, number)

@@ -18,6 +18,7 @@ __all__ = [
     "convnext_stage_wise",
     "from_function",
     "from_matcher",
+    "layer_count",
     "vit_layer_wise",
 ]
 
@@ -69,13 +70,30 @@ def vit_layer_wise(name: str, num_layers: int) -> int | None:
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.layers") else None
 
 
+def layer_count(given: Any) -> int | None:
+    """`num_layers` as a number; None for `'auto'`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if given == "auto":
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ValueError(f"num_layers={given!r}: a whole number of at least 1 is needed, or 'auto'")
+    return given
+
+
 def from_function(names: Iterable[str], function: LayerIds, num_layers: int | None) -> Depths:
     """Depths from a function; with `num_layers` the head lies at `num_layers + 1`, else right after the deepest.
 
     Raises:
+        TypeError: an id is not a whole number.
         ValueError: an id is negative, or there are more layers than `num_layers`.
     """
     found = {name: function(name) for name in names}
+    wrong = next((name for name, depth in found.items() if depth is not None and not isinstance(depth, int)), None)
+    if wrong is not None:
+        raise TypeError(f"layer id of {wrong} is {found[wrong]!r}, a whole number (None for the head) is needed")
     deepest = max((depth for depth in found.values() if depth is not None), default=0)
     last = deepest + 1 if num_layers is None else num_layers + 1
     if deepest >= last + (num_layers is None):

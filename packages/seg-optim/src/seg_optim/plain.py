@@ -12,7 +12,7 @@ from seg_optim.constructor import DefaultOptimWrapperConstructor
 from seg_optim.depth import read_depths
 from seg_optim.groups import unwrapped
 from seg_optim.layer_decay import layer_groups, undecayed
-from seg_optim.layer_ids import Depths, LayerIds, from_function
+from seg_optim.layer_ids import Depths, LayerIds, from_function, layer_count
 from seg_optim.optimizers import check_rates
 from seg_optim.suggest import unknown_key
 
@@ -128,8 +128,7 @@ def layer_decay_param_groups(
 
 
 def _depths(model: nn.Module, options: DecayOptions) -> Depths:
-    given = options.get("num_layers", "auto")
-    number = None if given == "auto" else int(given)
+    number = layer_count(options.get("num_layers", "auto"))
     function = options.get("layer_ids")
     if function is not None:
         return from_function([name for name, _ in model.named_parameters()], function, number)
