@@ -200,6 +200,12 @@ def test_a_missing_library_is_named(convnet: nn.Module, name: str, library: str)
         build_optim_wrapper(convnet, cfg)
 
 
+def test_zero_redundancy_wants_an_optimizer_of_torch(convnet: nn.Module) -> None:
+    for options in ({}, {"optimizer_type": "AdamV"}):
+        with pytest.raises(ValueError, match="ZeroRedundancyOptimizer needs the name"):
+            build_optim_wrapper(convnet, {"optimizer": {"type": "ZeroRedundancyOptimizer", "lr": 0.1, **options}})
+
+
 def test_entry_points_have_the_names_of_configs() -> None:
     names = {point.name for point in entry_points(group="seg_engine.optimizers")}
     assert {*ORDINARY, "LBFGS", "Muon", "SparseAdam", "TorchAdafactor", "Lion", "ZeroRedundancyOptimizer"} <= names

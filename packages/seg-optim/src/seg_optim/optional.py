@@ -49,12 +49,18 @@ Lion = _from("lion_pytorch", "Lion", "lion-pytorch")
 Prodigy = _from("prodigyopt", "Prodigy", "prodigyopt")
 
 
-def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer], **options: Any) -> Optimizer:
+def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer] | None = None, **options: Any) -> Optimizer:
     """`ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`: the optimizer's state shared out over the ranks."""
     import torch
+
+    kind = getattr(torch.optim, optimizer_type, None) if isinstance(optimizer_type, str) else optimizer_type
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise ValueError(
+            f"optim_wrapper.optimizer.optimizer_type={optimizer_type!r}: ZeroRedundancyOptimizer needs the name of one "
+            "of torch.optim, such as 'AdamW', or a class"
+        )
     from torch.distributed.optim import ZeroRedundancyOptimizer
 
-    kind = getattr(torch.optim, optimizer_type) if isinstance(optimizer_type, str) else optimizer_type
     groups = list(params)
     tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
     optimizer: Optimizer = ZeroRedundancyOptimizer(tensors if len(groups) == 1 else groups, kind, **options)
