@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable
 
-__all__ = ["cpu_seconds", "differences", "paired", "print_table", "ratios"]
+__all__ = ["block", "cpu_seconds", "differences", "paired", "print_table", "ratios"]
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:
@@ -16,6 +17,25 @@ def cpu_seconds(function: Callable[[], object]) -> float:
     start = time.process_time()
     own = function()
     return own if isinstance(own, float) else time.process_time() - start
+
+
+def block(function: Callable[[], object], least: float = 0.01) -> Callable[[], float]:
+    """A sample of as many calls as fill `least` seconds; it gives the time of one.
+
+    A single short call right after a garbage collection measures cold caches, which the second picture, or the
+    second step, of a run does not meet.
+    """
+    function()
+    once = cpu_seconds(function)
+    count = math.ceil(least / max(once, 1e-6))
+
+    def sample() -> float:
+        start = time.process_time()
+        for _ in range(count):
+            function()
+        return (time.process_time() - start) / count
+
+    return sample
 
 
 def paired(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

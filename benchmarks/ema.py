@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _measure import paired, print_table, ratios
+from _measure import block, paired, print_table, ratios
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -70,7 +70,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for title, (tensors, numbers) in LISTS.items():
         with torch.no_grad():
-            times = paired(contenders(make_net(tensors, numbers)), rounds)
+            sides = {name: block(run) for name, run in contenders(make_net(tensors, numbers)).items()}
+            times = paired(sides, rounds)
         ratio = ratios(times, "one lerp")
         rows = [[name, f"{1e3 * statistics.median(own):.2f}", f"{ratio[name]:.3f}"] for name, own in times.items()]
         print_table(title, ["", "ms", "x one lerp"], rows)

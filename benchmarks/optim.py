@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from _measure import paired, print_table
+from _measure import block, paired, print_table
 from seg_optim import PolyLR, build_optim_wrapper
 from torch import nn
 
@@ -141,14 +141,14 @@ def contestants() -> dict[str, dict[str, tuple[Callable[[], Any], int]]]:
         schedules["mmengine"] = peer[1](wrappers["mmengine"], **POLY)
         builds["mmengine"] = lambda: peer[0](models["mmengine"], dict(CFG))
     tasks: dict[str, dict[str, tuple[Callable[[], Any], int]]] = {
-        "build": {"bare": (lambda: bare_build(models["bare"]), 1)},
+        "build": {"bare": (block(lambda: bare_build(models["bare"])), 1)},
         "step": {"bare": (repeated(5, optimizer.step), 5)},
         "schedule": {"bare": (repeated(200, bare_poly(optimizer.param_groups)), 200)},
         "zero_grad": {"bare": (prepared(models["bare"], dropping(models["bare"])), 1)},
         "clip": {"bare": (prepared(models["bare"], clipping(models["bare"])), 1)},
     }
     for who, wrapper in wrappers.items():
-        tasks["build"][who] = (builds[who], 1)
+        tasks["build"][who] = (block(builds[who]), 1)
         tasks["step"][who] = (repeated(5, wrapper.optimizer.step), 5)
         tasks["schedule"][who] = (repeated(200, schedules[who].step), 200)
         tasks["zero_grad"][who] = (prepared(models[who], wrapper.zero_grad), 1)

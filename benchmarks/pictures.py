@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from _measure import paired, print_table, ratios
+from _measure import block, paired, print_table, ratios
 from seg_vis import get_classes, get_palette, overlay
 
 ALPHA = 0.5
@@ -99,7 +99,8 @@ def main() -> None:
     for case in CASES:
         for named in (False, True):
             height, width, present, count, _ = case
-            found = paired(contestants(case, named, sv), rounds=5 if present > 100 else 15)
+            runs = {name: block(run) for name, run in contestants(case, named, sv).items()}
+            found = paired(runs, rounds=5 if present > 100 else 15)
             share, limit = ratios(found, "bare"), statistics.median(found["bare"]) * 1000
             what = f"{height}x{width}, {present} of {count}{', names' if named else ''}"
             rows.append([what, f"{limit:.2f}", *(f"{share[k]:.2f}" if k in share else "-" for k in COLUMNS)])
