@@ -49,6 +49,14 @@ def test_the_first_validation_batch_is_tried_before_training(make_runner: MakeRu
     assert any("skip_checks=True leaves it out" in note for note in caught.value.__notes__)
 
 
+def test_an_optimizer_of_another_model_is_found_before_the_first_step(make_runner: MakeRunner) -> None:
+    other = torch.nn.Conv2d(3, 3, 1)
+    runner = make_runner(optim_wrapper=torch.optim.SGD(other.parameters(), 0.1))
+    with pytest.raises(ValueError, match="holds no parameter of model"):
+        runner.train()
+    assert runner.iter == 0
+
+
 def test_nothing_changes(make_runner: MakeRunner, squares: Any, trace: Any) -> None:
     states: list[Any] = []
 

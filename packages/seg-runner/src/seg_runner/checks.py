@@ -28,11 +28,13 @@ def check_before_training(runner: Any) -> None:
     Raises:
         PermissionError: the working folder cannot be written to.
         OSError: too little disk for two checkpoints.
+        ValueError: the optimizer steps nothing of this model.
         KeyError: a hook waits for a metric that validation does not give.
         Exception: whatever the validation batch raises, with a note.
     """
     check_writable(runner.work_dir)
     check_disk(runner)
+    check_optimizer(runner)
     if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
         return
     known = try_validation(runner)
@@ -71,6 +73,19 @@ def check_disk(runner: Any) -> None:
         raise OSError(
             f"two checkpoints need about {needed / 2**20:.0f} MB; {runner.work_dir} has {free / 2**20:.0f} MB free: "
             "free space, choose another work_dir, or start with skip_checks=True"
+        )
+
+
+def check_optimizer(runner: Any) -> None:
+    """Raise where no tensor of the optimizer belongs to the model: training would change nothing, and say nothing."""
+    groups = getattr(getattr(runner.optim_wrapper, "optimizer", None), "param_groups", None)
+    if not isinstance(groups, list) or runner.world_size > 1:  # several optimizers; sharding makes new parameters
+        return
+    model = {id(parameter) for parameter in runner.model.parameters()}
+    if model and not any(id(parameter) in model for group in groups for parameter in group["params"]):
+        raise ValueError(
+            "optim_wrapper holds no parameter of model, so that training would not change it: make the optimizer "
+            "from the parameters of the model that is given to the runner, or start with skip_checks=True"
         )
 
 
