@@ -279,6 +279,12 @@ def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
         make_runner(load_from="https://example.org/net.pth").train()
 
 
+def test_a_checkpoint_without_weights_is_not_resumed(make_runner: MakeRunner, tmp_path: Path) -> None:
+    torch.save({"meta": {"iter": 3, "epoch": 0}}, tmp_path / "bare.pth")
+    with pytest.raises(ValueError, match="holds no weights"):
+        make_runner(resume=str(tmp_path / "bare.pth")).train()
+
+
 def test_a_model_that_lacks_a_step_is_refused(make_runner: MakeRunner) -> None:
     class Half(torch.nn.Conv2d):
         def train_step(self, data: Any, optim_wrapper: Any) -> Any: ...

@@ -102,6 +102,8 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         runner.logger.info("Nothing to resume in %s: a fresh start", runner.work_dir)
         return
     checkpoint = read_checkpoint(found)
+    if "meta" in checkpoint and "state_dict" not in checkpoint:
+        raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")
     runner.resuming = True
     try:
         runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
