@@ -6,6 +6,7 @@ import copy
 import importlib.util
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,6 +205,18 @@ def test_zero_redundancy_wants_an_optimizer_of_torch(convnet: nn.Module) -> None
     for options in ({}, {"optimizer_type": "AdamV"}):
         with pytest.raises(ValueError, match="ZeroRedundancyOptimizer needs the name"):
             build_optim_wrapper(convnet, {"optimizer": {"type": "ZeroRedundancyOptimizer", "lr": 0.1, **options}})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_zero_redundancy_keeps_the_rate_of_a_single_group(convnet: nn.Module, tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        optimizer = {"type": "ZeroRedundancyOptimizer", "optimizer_type": "SGD", "lr": 0.1}
+        halved = {"custom_keys": {"": {"lr_mult": 0.5}}}
+        wrapper = build_optim_wrapper(convnet, {"optimizer": optimizer, "paramwise_cfg": halved})
+        assert wrapper.get_lr()["lr"] == [0.05]
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_entry_points_have_the_names_of_configs() -> None:

@@ -291,3 +291,14 @@ def test_a_loop_without_seek_is_told_apart_on_resume(make_runner: MakeRunner) ->
     lost.train()
     log = (lost.log_dir / f"{lost.timestamp}.log").read_text()
     assert "Mine has no seek(iteration, epoch)" in log
+
+
+def test_a_validation_batch_that_cannot_be_read_is_named(make_runner: MakeRunner) -> None:
+    class Broken:
+        def __iter__(self) -> Any:
+            raise OSError("disk is gone")
+            yield
+
+    with pytest.raises(OSError, match="disk is gone") as caught:
+        make_runner(val_dataloader=Broken()).val()
+    assert "while reading val batch 0" in caught.value.__notes__

@@ -61,7 +61,5 @@ def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer] | None = 
         )
     from torch.distributed.optim import ZeroRedundancyOptimizer
 
-    groups = list(params)
-    tensors = [tensor for group in groups for tensor in (group["params"] if isinstance(group, dict) else [group])]
-    optimizer: Optimizer = ZeroRedundancyOptimizer(tensors if len(groups) == 1 else groups, kind, **options)
+    optimizer: Optimizer = ZeroRedundancyOptimizer(list(params), kind, **options)
     return optimizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -79,10 +79,25 @@ class EvalLoop:
         set_dataset_meta(loader, evaluator, self.runner.visualizer)
         forward = getattr(self.runner.model, f"{self.mode}_step")
         seen = 0
-        for batch_idx, batch in enumerate(loader):
+        for batch_idx, batch in enumerate(self._batches(loader)):
             seen += self._step(forward, evaluator, meter, batch_idx, batch)
             self._check_signals()
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
+
+    def _batches(self, loader: Any) -> Iterator[Any]:
+        """The loader's batches; where one cannot be read, the exception says which."""
+        count, batches = 0, iter(loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                name = f" of {self.current!r}" if self.current else ""
+                add_note(error, f"while reading {self.mode} batch {count}{name}")
+                raise
+            yield batch
+            count += 1
 
     def _check_signals(self) -> None:
         """A signal ends a validation of our training loops; with several processes, all of them see it through."""
