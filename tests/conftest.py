@@ -15,6 +15,9 @@ hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+# Commands are printed as a user without the wrapper `./run` types them.
+os.environ.pop("SEG_COMMAND_PREFIX", None)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
