@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from seg_engine.launch import as_typed
 
 
