@@ -51,3 +51,11 @@ def test_dependencies_between_packages_run_one_way() -> None:
     for package in PACKAGES:
         names = [d for d in project_table(package).get("dependencies", []) if d.startswith("seg-")]  # type: ignore[union-attr]
         assert len(names) == (5 if package == "seg_engine" else 0)
+
+
+def test_installing_asks_nothing_of_the_machine_but_python() -> None:
+    """uv comes with hatch, in an environment of its own: on a machine without one on PATH a bare `uv` is not found."""
+    tables = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"].values()
+    commands = [c for t in tables for k in ("pre-install-commands", "post-install-commands") for c in t.get(k, [])]
+    assert commands
+    assert [c for c in commands if not c.startswith("{env:HATCH_UV:uv} pip ")] == []
