@@ -10,10 +10,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# A pull request is judged on the same examples each time; everywhere else new ones are drawn.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# A pull request is judged on the same examples each time; everywhere else new ones are drawn. No time limit decides.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # Commands are printed as a user without the wrapper `./run` types them.
 os.environ.pop("SEG_COMMAND_PREFIX", None)
