@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["beside", "delete", "pointer_to", "read_pointer", "write_whole"]
+__all__ = ["append_line", "beside", "delete", "pointer_to", "read_pointer", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], None]) -> None:
@@ -26,10 +26,29 @@ def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], N
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from error  # torch's zip writer hides what the disk said
         raise
     _sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line of text to a file: the whole line or, where the disk fails, nothing of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = f"{line}\n".encode()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            while data:
+                data = data[os.write(handle, data) :]
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

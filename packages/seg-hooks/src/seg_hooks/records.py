@@ -6,12 +6,14 @@ import datetime
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seg_hooks.files import append_line
 from seg_hooks.scalars import ScalarStore
 
 __all__ = ["make_logger", "train_record", "train_text", "val_record", "val_text"]
@@ -92,22 +94,25 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _File(logging.Handler):
-    """Appends each line to a file that is open only meanwhile; a disk that fails is reported once."""
+    """Appends each line to a file that is open only meanwhile; a disk that fails is reported once and tried again."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.failed = path, False
+        self.waiting: deque[str] = deque(maxlen=10_000)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write one line, behind those that could not be written before."""
+        self.waiting.append(self.format(record))
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(self.format(record) + "\n")
+            while self.waiting:
+                append_line(self.path, self.waiting[0])
+                self.waiting.popleft()
             self.failed = False
         except OSError as error:
             if not self.failed:
                 self.failed = True
-                print(f"the log {self.path} cannot be written: {error}", file=sys.stderr)
+                print(f"the log {self.path} cannot be written: {error}; its lines wait.", file=sys.stderr)
 
 
 def make_logger(file: Path | None, rank: int = 0) -> logging.Logger:

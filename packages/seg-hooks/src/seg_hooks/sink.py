@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seg_hooks.files import append_line
 from seg_hooks.scalars import plain
 
-__all__ = ["RecordSink"]
+__all__ = ["RecordSink", "adapt"]
 
+Feed = Callable[[dict[str, Any]], object]
 PLACE = ("step", "iter", "epoch", "mode")
 
 
 class RecordSink:
-    """Appends JSON lines and feeds a writer; a writer that fails is reported once and gets its records later."""
+    """Appends JSON lines and feeds a writer; a writer that fails is reported once and gets its records later.
 
-    def __init__(self, path: Path, writer: Any, logger: logging.Logger) -> None:
+    Args:
+        path: The file of JSON lines; None where another process writes them.
+        writer: A function of one record, or None.
+        logger: Gets the reports.
+    """
+
+    def __init__(self, path: Path | None, writer: Feed | None, logger: logging.Logger) -> None:
         self.path = path
-        self.writer = _adapt(writer)
+        self.writer = writer
         self.logger = logger
         self.dataset_meta: Any = None
         self._waiting: deque[dict[str, Any]] = deque(maxlen=10_000)
@@ -29,22 +38,25 @@ class RecordSink:
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Write one record."""
         record = {**scalar_dict, "step": step}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(record)) + "\n")
+        if self.path is not None:
+            append_line(self.path, json.dumps(plain(record)))
         if self.writer is not None:
             self._waiting.append(record)
-            self._feed()
+            self._feed(self.writer)
 
     def close(self) -> None:
         """Hand over what waits; the writer belongs to its owner and stays open."""
         if self.writer is not None:
-            self._feed()
+            self._feed(self.writer)
+        if self._waiting:
+            self.logger.warning(
+                "The writer still fails: it lacks %d records, which the JSON lines hold.", len(self._waiting)
+            )
 
-    def _feed(self) -> None:
+    def _feed(self, writer: Feed) -> None:
         while self._waiting:
             try:
-                self.writer(self._waiting[0])
+                writer(self._waiting[0])
             except Exception as error:
                 if not self._failing:
                     self._failing = True
@@ -55,7 +67,7 @@ class RecordSink:
         self._failing = False
 
 
-def _adapt(writer: Any) -> Any:
+def adapt(writer: Any) -> Feed | None:
     """A function of one record for a SummaryWriter or a W&B run; train and val stand on one axis, the iteration."""
     if writer is None:
         return None

@@ -1,0 +1,126 @@
+"""Disks that fail: nothing stops training, nothing is left half, and what waited is written once the disk is back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from seg_hooks import CheckpointHook, LoggerHook, TrainState
+from seg_hooks.files import append_line
+
+Make = Callable[..., TrainState]
+Train = Callable[..., None]
+
+# A file may grow no further than a few bytes more between two steps: what the kernel does when a quota is used up.
+QUOTA = """
+import resource, signal, sys, torch
+from pathlib import Path
+from seg_hooks import CheckpointHook, EMAHook, LoggerHook, NanGuardHook, TrainState
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+net = torch.nn.Linear(40, 40)
+optimizer = torch.optim.SGD(net.parameters(), 0.01)
+hooks = [EMAHook(), NanGuardHook(), LoggerHook(1),
+         CheckpointHook(5, by_epoch=False, save_best="mIoU", max_keep_ckpts=1)]
+state = TrainState(net, optimizer, sys.argv[1], 40, hooks=hooks)
+with state:
+    for batch in state.batches([torch.ones(1, 40)] * 8):
+        loss = net(batch).square().mean()
+        loss.backward(); optimizer.step(); optimizer.zero_grad()
+        if state.iter == 12:
+            most = (state.log_dir / "vis_data/scalars.json").stat().st_size + 30
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        if state.iter == 32:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        state.after_step(loss=loss)
+        if state.every(10):
+            state.validated({"mIoU": {10: 1.0, 20: 3.0, 30: 2.0, 40: 1.5}[state.iter]})
+print("finished", state.iter)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="quotas by setrlimit")
+def test_a_disk_that_fills_and_is_emptied_again_costs_no_record(tmp_path: Path) -> None:
+    script, out = tmp_path / "train.py", tmp_path / "out"
+    script.write_text(QUOTA)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", str(script), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "finished 40" in done.stdout, done.stderr
+    assert done.stdout.count("LoggerHook: a backend failed") == 1
+    assert done.stderr.count("cannot be written") == 1
+    assert "iter_15.pth could not be written" in done.stdout
+    (log_dir,) = (path for path in out.iterdir() if path.is_dir())
+    records = [json.loads(line) for line in (log_dir / "vis_data/scalars.json").read_text().splitlines()]
+    assert [one["step"] for one in records if one["mode"] == "train"] == list(range(1, 41))
+    assert [one["step"] for one in records if one["mode"] == "val"] == [10, 20, 30, 40]
+    lines = next(log_dir.glob("*.log")).read_text().splitlines()
+    steps = [line for line in lines if "Iter(train)" in line]
+    assert [int(line.split("[")[1].split("/")[0]) for line in steps] == list(range(1, 41))
+    assert not list(out.glob(".*"))
+    # 20 and 30 could not be written, so neither counts as the best when the disk is back at 40
+    assert sorted(path.name for path in out.glob("*.pth")) == ["best_mIoU_iter_40.pth", "iter_40.pth"]
+    assert torch.load(out / "iter_40.pth", weights_only=True)["meta"]["iter"] == 40
+    assert (out / "last_checkpoint").read_text() == "iter_40.pth"
+
+
+def test_a_pointer_that_cannot_be_written_is_reported(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = make_state([CheckpointHook(5, by_epoch=False)])
+    state.logger.addHandler(caplog.handler)
+    (state.work_dir / "last_checkpoint").mkdir()
+    train(state)
+    assert state.iter == 10
+    assert "could not be written" in caplog.text
+    assert make_state().resume() == state.work_dir / "iter_10.pth"
+
+
+def test_a_line_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a/lines.json"
+    append_line(path, "one")
+    real, calls = os.write, []
+
+    def half(handle: int, data: bytes) -> int:
+        calls.append(data)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(handle, data[: len(data) // 2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(OSError, match="No space"):
+            append_line(path, "two")
+    append_line(path, "three")
+    assert path.read_text() == "one\nthree\n"
+
+
+def test_a_writer_that_never_comes_back_is_told_at_the_end(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wandb:
+        def log(self, row: dict[str, Any]) -> None:
+            raise ConnectionError("no network")
+
+    state = make_state([LoggerHook(2)], writer=Wandb())
+    state.logger.addHandler(caplog.handler)
+    train(state)
+    assert "it lacks 5 records, which the JSON lines hold" in caplog.text
+    assert len((state.log_dir / "vis_data/scalars.json").read_text().splitlines()) == 5
+
+
+def test_a_backend_that_never_comes_back_is_told_at_the_end(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = make_state([LoggerHook(2)])
+    state.logger.addHandler(caplog.handler)
+    (state.log_dir / "vis_data").write_text("a file where a folder should be")
+    train(state)
+    assert "the backend still fails; it lacks 5 records" in caplog.text
