@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,26 @@ def hooks_of(scope: dict[str, Any]) -> list[Any]:
     return [scope["EMAHook"](momentum=0.1), scope["LoggerHook"](2), saving]
 
 
+@pytest.fixture(scope="module")
+def torchvision_that_imports() -> None:
+    """Both libraries import torchvision where it is installed; its build for CUDA lacks operators beside torch's
+    build for CPUs, and does not import without them.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    try:
+        import torchvision
+    except ImportError:
+        pass
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision  # noqa: F401
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("torchvision_that_imports")
 def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning")
     scope: dict[str, Any] = {}
@@ -88,12 +108,47 @@ def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
     loader = torch.utils.data.DataLoader(torch.randn(12, 4), batch_size=4)
+    trainer.validate(Module(), loader)  # outside of training nothing is asked of the hooks
     trainer.fit(Module(), loader, loader)
     check(tmp_path / "out", callback.state)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_callback_for_hugging_face(root: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("torchvision_that_imports")
+def test_steps_are_counted_in_lightning_and_an_exception_gives_the_weights_back(root: Path, tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning")
+    scope: dict[str, Any] = {}
+    exec(other_blocks(root)[0], scope)
+
+    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            return self.net(batch).square().mean()
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            raise OSError("no data")
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    options |= {"accumulate_grad_batches": 2, "num_sanity_val_steps": 0, "val_check_interval": 4}
+    trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
+    loader = torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=4)
+    with pytest.raises(OSError, match="no data"):
+        trainer.fit(Module(), loader, loader)
+    assert callback.state.iter == trainer.global_step == 2
+    assert not any(hook._swapped for hook in callback.state.hooks if hasattr(hook, "_swapped"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("torchvision_that_imports")
+@pytest.mark.parametrize("evaluation", [{"eval_strategy": "steps", "eval_steps": 3}, {"eval_strategy": "epoch"}])
+def test_the_callback_for_hugging_face(root: Path, tmp_path: Path, evaluation: dict[str, Any]) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     scope: dict[str, Any] = {}
@@ -109,7 +164,7 @@ def test_the_callback_for_hugging_face(root: Path, tmp_path: Path) -> None:
             return {"loss": (logits - labels).square().mean(), "logits": logits}
 
     data = [{"x": torch.randn(4), "labels": torch.zeros(1)} for _ in range(12)]
-    options = {"eval_strategy": "steps", "eval_steps": 3, "save_strategy": "no", "report_to": [], "use_cpu": True}
+    options = {**evaluation, "save_strategy": "no", "report_to": [], "use_cpu": True}
     arguments = transformers.TrainingArguments(
         str(tmp_path / "hf"), max_steps=6, per_device_train_batch_size=4, disable_tqdm=True, **options
     )
@@ -122,5 +177,7 @@ def test_the_callback_for_hugging_face(root: Path, tmp_path: Path) -> None:
         compute_metrics=lambda prediction: {"score": -float(abs(prediction.predictions).mean())},
         callbacks=[callback],
     )
+    trainer.evaluate()  # outside of training nothing is asked of the hooks
     trainer.train()
+    trainer.evaluate()
     check(tmp_path / "out", callback.state)
