@@ -116,6 +116,10 @@ class EMAHook(Hook):
         """Put the raw weights back, should an exception have kept the average in."""
         self.give_back()
 
+    def on_exception(self, runner: _Runner) -> None:
+        """Put the raw weights back at once."""
+        self.give_back()
+
     def before_save_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
         """Make `state_dict` the average and `ema_state_dict` the raw weights, by reference, without a copy."""
         if self._swapped and sys.exc_info()[0] is not None:
@@ -237,6 +241,8 @@ def _average_options(ema_cls: Any, options: dict[str, Any], decay: float | None)
         if "momentum" in options:
             raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
         decay = number("EMAHook", "decay", decay, above=0, below=1)
+        if "momentum" not in (allowed_options(ema_cls.__init__) or ["momentum"]):
+            raise TypeError(f"EMAHook: decay={decay} says nothing to {ema_cls.__name__}, which has no momentum.")
         options["momentum"] = round(1 - decay, 12)  # 0.9998 is 0.0002 and no more digits
     allowed = allowed_options(ema_cls.__init__)
     if allowed is not None:
@@ -249,6 +255,8 @@ def _average_options(ema_cls: Any, options: dict[str, Any], decay: float | None)
 
 def _average_class(ema_type: Any) -> Any:
     if isinstance(ema_type, type):
+        if not callable(getattr(ema_type, "update_parameters", None)):
+            raise TypeError(f"EMAHook: ema_type={ema_type.__name__} has no method update_parameters; name an average.")
         return ema_type
     if not isinstance(ema_type, str):
         raise TypeError(f"EMAHook: ema_type={ema_type!r} is a {type(ema_type).__name__}; give a class or its name.")

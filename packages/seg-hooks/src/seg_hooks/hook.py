@@ -55,6 +55,8 @@ class Hook:
     the helpers below, near names for misspelt options, and the shared points `_before_iter`, `_after_iter`,
     `_before_epoch` and `_after_epoch`, which serve training, validation and testing at once.
 
+    Where a run breaks off with an exception or a signal, `on_exception(runner)` of a hook that has it is called.
+
     Inside `after_train_iter` the step is not yet counted: `runner.iter` is its zero-based index. During validation
     `runner.iter` is the number of finished iterations.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ from torch import Tensor
 from seg_hooks import nan_bundle
 from seg_hooks.files import read_pointer
 from seg_hooks.hook import Hook
-from seg_hooks.nan_replay import REPLAY, Replay
+from seg_hooks.nan_replay import Replay, replaying
 from seg_hooks.options import flag, one_of, whole
 from seg_hooks.protocols import HasModel, Logs, Progress, Saves, Updates
+from seg_hooks.randomness import random_state
 from seg_hooks.weights import load_weights, raw_weights
 
 __all__ = ["NanGuardHook"]
@@ -70,7 +70,9 @@ class NanGuardHook(Hook):
         self.policy = one_of(own, "policy", policy, ("stop", "skip", "rollback"))
         self.max_times = whole(own, "max_times", max_times, least=1)
         self.check_gradients = flag(own, "check_gradients", check_gradients)
-        self.delay = whole(own, "delay", delay, least=0) if policy == "stop" else 0
+        self.delay = whole(own, "delay", delay, least=0)
+        if policy != "stop":
+            self.delay = 0
         self.keep_batch = flag(own, "keep_batch", keep_batch)
         self.bad_steps = 0
         self._waiting: deque[_Step] = deque()
@@ -92,12 +94,12 @@ class NanGuardHook(Hook):
         if self.policy == "skip":
             floats = [buffer for buffer in runner.model.buffers() if buffer.is_floating_point()]
             self._buffers = [(buffer, buffer.clone()) for buffer in floats]
-        if os.environ.get(REPLAY):
-            self._replay = Replay(Path(os.environ[REPLAY]), runner.iter)
+        if replaying():
+            self._replay = Replay(runner.iter)
 
     def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Remember the random state, and the buffers where they may have to be put back."""
-        self._random = nan_bundle.random_state()
+        self._random = random_state(numpy=False)
         if self._buffers:
             torch._foreach_copy_([kept for _, kept in self._buffers], [buffer for buffer, _ in self._buffers])
         if self._replay is not None:
@@ -129,6 +131,10 @@ class NanGuardHook(Hook):
 
     def after_run(self, runner: _Runner) -> None:
         """Let the optimizer go, also after an exception."""
+        self._release()
+
+    def on_exception(self, runner: _Runner) -> None:
+        """Let the optimizer go."""
         self._release()
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
+from seg_hooks.loaders import length_of
 from seg_hooks.options import number, one_of
 from seg_hooks.protocols import Data, Logs, Progress
 
@@ -98,6 +99,11 @@ class ProgressBarHook(Hook):
         self.display.stop()
 
     @_harmless
+    def on_exception(self, runner: _Runner) -> None:
+        """Take the bar away, so that what is printed next has a line of its own."""
+        self.display.stop()
+
+    @_harmless
     def _show(self, runner: _Runner, done: int) -> None:
         self._next = time.monotonic() + EVERY
         self.display.move(done)
@@ -105,9 +111,8 @@ class ProgressBarHook(Hook):
     @_harmless
     def _show_pass(self, runner: _Runner, done: int) -> None:
         self._next = time.monotonic() + EVERY
-        loader = runner.val_dataloader
-        total = f"/{len(loader)}" if hasattr(loader, "__len__") else ""
-        self.display.note(f"val {done}{total}")
+        total = length_of(runner.val_dataloader)
+        self.display.note(f"val {done}" if total is None else f"val {done}/{total}")
 
     def _choose(self, runner: _Runner) -> Any:
         kind = self.kind

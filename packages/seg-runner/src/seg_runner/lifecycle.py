@@ -37,15 +37,25 @@ def session(runner: Any, mode: str) -> Iterator[None]:
     try:
         with library_log(runner.logger), _signals(runner, mode), _determinism(runner):
             yield
-    except Exception as error:
-        if NO_DETERMINISTIC_FORM in str(error):
-            add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
-        saving.save_interrupted(runner, mode, error)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            if NO_DETERMINISTIC_FORM in str(error):
+                add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
+            saving.save_interrupted(runner, mode, error)
+        _break_off(runner, error)
         raise
     finally:
         runner.table.running = False
         _close_data(runner)
         runner.saver.wait()
+
+
+def _break_off(runner: Any, error: BaseException) -> None:
+    """Let hooks put back what they changed for a while: `on_exception(runner)`, where a hook has it."""
+    try:
+        runner.call_hook("on_exception")
+    except Exception as second:  # the first error is the one to report
+        add_note(error, f"(a hook's on_exception failed too: {second!r})")
 
 
 def _close_data(runner: Any) -> None:

@@ -172,7 +172,7 @@ class LogProcessor:
     def _progress(self, runner: Any, batch_idx: int, mode: str) -> dict[str, int]:
         if mode == "test":
             return {"iter": runner.iter}
-        step = 1 if mode == "train" else 0
+        step = _under_way(runner, mode)
         epoch = {"epoch": runner.epoch + step} if self.by_epoch else {}
         return epoch | {"iter": runner.iter + step}
 
@@ -182,11 +182,11 @@ class LogProcessor:
             bracket = f"[{batch_idx + 1:>{len(str(total))}}/{total}]"
             if mode == "test":
                 return f"Epoch({mode}) {bracket}  "
-            epoch = runner.epoch + 1 if mode == "train" else runner.epoch
+            epoch = runner.epoch + _under_way(runner, mode)
             width = len(str(runner.max_epochs)) + 3 if runner.max_epochs else 3
             return f"Epoch({mode}){f'[{epoch}]':>{width}}{bracket}  "
         total = runner.max_iters if mode == "train" else loader_length(runner, mode)
-        done = runner.iter + 1 if mode == "train" else batch_idx + 1
+        done = runner.iter + _under_way(runner, mode) if mode == "train" else batch_idx + 1
         return f"Iter({mode}) [{done:>{len(str(total))}}/{total}]  "
 
     def _lead_epoch(self, runner: Any, batch_idx: int, mode: str) -> str:
@@ -195,6 +195,11 @@ class LogProcessor:
             return f"Iter({mode}) [{total}/{total}]    "
         epoch = "" if mode == "test" else f"[{runner.epoch}]"
         return f"Epoch({mode}) {epoch}[{total}/{total}]    "
+
+
+def _under_way(runner: Any, mode: str) -> int:
+    """1 inside a training step, which is not yet counted; 0 in validation, and after the last step of training."""
+    return int(mode == "train" and getattr(runner, "finished_iters", runner.iter + 1) > runner.iter)
 
 
 def loader_length(runner: Any, mode: str) -> int | str:
