@@ -186,39 +186,69 @@ def test_optimizers_are_found_behind_wrappers_and_dicts() -> None:
 
 REPLAYED = """
 import sys, torch
-from seg_hooks import CheckpointHook, NanGuardHook, TrainState
+from seg_hooks import CheckpointHook, LoggerHook, NanGuardHook, TrainState
+from torch.utils.data import DataLoader, TensorDataset
 
 class Poison(torch.nn.Module):
     def forward(self, x):
         return x / 0 * 0 if (x > 90).any() else x
 
 torch.manual_seed(0)
-net = torch.nn.Sequential(torch.nn.Linear(2, 2), Poison(), torch.nn.Linear(2, 1))
+net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5), Poison(), torch.nn.Linear(2, 1))
 with torch.no_grad():
     net[0].weight.copy_(torch.eye(2))
 optimizer = torch.optim.SGD(net.parameters(), 1e-6)
-loader = [torch.full((2, 2), 99.0 if index == 6 else 1.0) for index in range(10)]
-state = TrainState(net, optimizer, sys.argv[1], 10, hooks=[NanGuardHook(), CheckpointHook(5, by_epoch=False)])
+data = torch.ones(20, 2)
+data[11] = 99  # one sample of one batch, somewhere in a shuffled pass
+loader = DataLoader(TensorDataset(data, torch.arange(20)), batch_size=2, shuffle=True)
+guard = NanGuardHook(policy=sys.argv[2], keep_batch=True)
+state = TrainState(net, optimizer, sys.argv[1], 14, hooks=[guard, LoggerHook(1), CheckpointHook(3, by_epoch=False)])
 state.resume()
 with state:
-    for batch in state.batches(loader[state.iter:] + loader):
-        loss = net(batch).mean()
+    for images, names in state.batches(loader):
+        loss = net(images).mean()
         loss.backward(); optimizer.step(); optimizer.zero_grad()
         state.after_step(loss=loss)
+print("finished", state.iter)
 """
 
 
-def test_the_printed_command_replays_the_step_and_names_the_module(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(textwrap.dedent(REPLAYED))
-    command = [sys.executable, "-W", "ignore", str(script), str(tmp_path / "out")]
+def run(command: str | list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert "FloatingPointError: iteration 7: loss is not finite" in first.stderr
-    replay = json.loads((tmp_path / "out/nan/iter_7/report.json").read_text())["replay"]
-    second = subprocess.run(replay, shell=True, capture_output=True, text=True, env=environment, check=False)
-    assert "Resumed from" in second.stdout
-    assert "The first module whose output is not finite: 1 (Poison)" in second.stderr
+    return subprocess.run(
+        command, shell=isinstance(command, str), capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def stamps(folder: Path) -> dict[str, Any]:
+    """What a run has saved: names, contents of the pointer, times."""
+    files = [*folder.glob("*.pth"), folder / "last_checkpoint"]
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_the_printed_command_replays_the_step_and_changes_nothing(tmp_path: Path, policy: str) -> None:
+    """The order is shuffled, the checkpoint lies within a pass, and with 'skip' the run has gone on and saved since."""
+    script, out = tmp_path / "train.py", tmp_path / "out"
+    script.write_text(textwrap.dedent(REPLAYED))
+    first = run([sys.executable, "-W", "ignore", str(script), str(out), policy])
+    assert ("FloatingPointError" in first.stderr) == (policy == "stop")
+    assert ("finished 14" in first.stdout) == (policy == "skip")
+    (folder,) = (path for path in (out / "nan").iterdir() if int(path.name.removeprefix("iter_")) <= 10)
+    report = json.loads((folder / "report.json").read_text())
+    before = stamps(out)
+    second = run(report["replay"])
+    assert f"Replayed iteration {report['iter'] + 1}. The random numbers at its start are those of" in second.stderr
+    assert "The first module whose output is not finite: 2 (Poison)" in second.stderr
+    assert "finished" not in second.stdout
+    assert stamps(out) == before
+
+
+def test_a_replay_of_something_else_is_an_error(make_state: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = make_state([NanGuardHook()])
+    monkeypatch.setenv("SEG_NAN_REPLAY", str(state.work_dir / "bundle.pt"))
+    with pytest.raises(ValueError, match=r"bundle\.pt' is no bundle\.pt that NanGuardHook has kept"):
+        state.resume()
 
 
 @pytest.mark.parametrize(

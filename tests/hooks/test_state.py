@@ -88,18 +88,66 @@ def test_hooks_run_by_priority_and_need_no_base_class(make_state: Make, train: T
     assert order == ["early ['loss']", "late"]
 
 
-@pytest.mark.parametrize(("hook", "words"), [(object(), "no method named after a point"), (Recorder, "give an object")])
+class Nothing:
+    def take(self, runner: Any, bach_idx: int) -> None: ...
+
+
+def with_methods(*names: str) -> Any:
+    """An object with methods of these names, each of which asks for a keyword that no point has."""
+    return type("Mine", (), dict.fromkeys(names, Nothing.take))()
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        (object(), "no method named after a point"),
+        (Recorder, r"give an object: Recorder\(\.\.\.\)"),
+        ({"type": "EMAHook"}, "nothing builds hooks here"),
+        ("EMAHook", "nothing builds hooks here"),
+        (with_methods("after_train_itr"), "Did you mean 'after_train_iter'"),
+        (with_methods("before_val", "after_val_epok"), "after_val_epok is named nearly like a point"),
+        (with_methods("after_train_iter"), r"'bach_idx'\); it may take \(self, runner, batch_idx, data_batch, outp"),
+        (type("Mine", (), {"after_run": lambda self: None})(), r"after_run cannot be called .* \(self, runner\)"),
+    ],
+)
 def test_what_is_no_hook_is_refused(make_state: Make, hook: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         make_state([hook])
 
 
-def test_a_misspelt_point_is_named(make_state: Make) -> None:
-    class Typo:
-        def after_train_itr(self, runner: Any) -> None: ...
+def test_an_exception_in_a_hook_keeps_its_type_and_names_hook_and_point(make_state: Make, train: Train) -> None:
+    class Mine:
+        def after_train_iter(self, runner: Any) -> None:
+            raise LookupError("mine")
 
-    with pytest.raises(TypeError, match="Did you mean 'after_train_iter'"):
-        make_state([Typo()])
+    with pytest.raises(LookupError, match="mine") as caught:
+        train(make_state([Mine()]))
+    assert caught.value.__notes__ == ["in hook Mine, point after_train_iter, after 0 finished iterations"]
+
+
+def test_a_state_that_no_safe_file_can_hold_is_refused_before_the_first_step(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mine(Hook):
+        value: Any = Path("x")
+
+        def after_train_iter(self, runner: Any, **rest: Any) -> None:
+            self.value = {"late": Path("y")}
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"value": [self.value]}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    with pytest.raises(TypeError, match=r"state_dict\(\) of Mine holds a pathlib\.\w+Path; numbers, text, tensors"):
+        train(make_state([Mine()]))
+    hook = Mine()
+    hook.value = 3
+    state = make_state([hook, CheckpointHook(5, by_epoch=False)])
+    state.logger.addHandler(caplog.handler)
+    train(state)
+    assert "The checkpoint goes without it." in caplog.text
+    assert torch.load(state.work_dir / "iter_10.pth", weights_only=True)["hooks"].keys() == {"CheckpointHook"}
 
 
 def snapshot(state: TrainState) -> dict[str, Any]:
@@ -122,7 +170,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("stop", [10, 13, 17, 20])
 def test_killed_and_resumed_is_the_same_run(make_state: Make, train: Train, tmp_path: Path, stop: int) -> None:
-    """Saves fall on the ends of passes, so the data are the same too; dropout is on."""
+    """Dropout is on."""
 
     def build(folder: str) -> tuple[TrainState, list[Any]]:
         hooks = [
@@ -169,6 +217,71 @@ def test_files_load_without_an_allow_list_in_the_layout_of_the_reference(make_st
     assert (saved["meta"]["iter"], saved["meta"]["epoch"]) == (10, 0)
     assert set(saved["message_hub"]) == {"log_scalars", "runtime_info", "resumed_keys"}
     assert list(saved["hooks"]) == ["CheckpointHook"]
+
+
+def test_a_run_that_had_stopped_early_stops_at_once_unless_it_may_go_on(make_state: Make, train: Train) -> None:
+    def again(patience: int) -> int:
+        state = make_state([EarlyStoppingHook("mIoU", patience=patience), CheckpointHook(by_epoch=False)], 30)
+        state.resume()
+        train(state, every=5, metrics=lambda state: {"mIoU": -state.iter})
+        return state.iter
+
+    assert [again(2), again(2), again(3), again(3)] == [15, 15, 20, 20]
+
+
+def test_it_goes_on_from_a_file_by_path_or_by_name(make_state: Make, train: Train) -> None:
+    train(make_state([CheckpointHook(by_epoch=False, save_best="mIoU")]), every=4, metrics=lambda s: {"mIoU": -s.iter})
+    state = make_state(max_iters=12)
+    assert state.resume("best_mIoU_iter_4.pth") == state.work_dir / "best_mIoU_iter_4.pth"
+    assert state.iter == 4
+    assert len(state.optimizer.state) == 6
+    train(state)
+    assert state.iter == 12
+    assert make_state(max_iters=12).resume(state.work_dir / "iter_10.pth") == state.work_dir / "iter_10.pth"
+    with pytest.raises(FileNotFoundError, match=r"no file 'best_mIoU_iter_5\.pth'\. Did you mean '.*_iter_4\.pth'"):
+        make_state().resume("best_mIoU_iter_5.pth")
+    with pytest.raises(TypeError, match="path=3"):
+        make_state().resume(3)  # type: ignore[arg-type]
+
+
+def test_best_files_alone_are_named_when_nothing_else_is_there(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = CheckpointHook(by_epoch=False, save_best="mIoU", save_last=False)
+    train(make_state([hook]), every=4, metrics=lambda s: {"mIoU": -s.iter})
+    state = make_state()
+    state.logger.addHandler(caplog.handler)
+    assert state.resume() is None
+    assert "resume('best_mIoU_iter_4.pth') would go on" in caplog.text
+
+
+def test_the_checkpoint_of_another_optimizer_is_refused_by_name(make_state: Make, train: Train, net: nn.Module) -> None:
+    train(make_state([CheckpointHook(by_epoch=False)], optimizer=torch.optim.SGD(net.parameters(), 0.1), model=net))
+    with pytest.raises(ValueError, match=r"has no betas, .* than the AdamW of this run") as caught:
+        make_state().resume()
+    assert "is it the checkpoint of another model or optimizer?" in caught.value.__notes__[0]
+
+
+def test_what_belongs_inside_the_block_says_so(make_state: Make) -> None:
+    state = make_state()
+    for use in (lambda: next(iter(state.batches([1]))), state.after_step, lambda: state.every(1)):
+        with pytest.raises(RuntimeError, match="outside of `with state:`"):
+            use()
+    with state, pytest.raises(RuntimeError, match=r"resume\(\) comes before `with state:`"):
+        state.resume()
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (2.5, TypeError)])
+def test_every_takes_whole_numbers(make_state: Make, n: Any, error: type[Exception]) -> None:
+    with make_state() as state, pytest.raises(error, match=rf"TrainState\.every: n={n!r}"):
+        state.every(n)
+
+
+@pytest.mark.parametrize("value", ["x", None, {"a": 1}, 1j, torch.ones(3)])
+def test_what_is_logged_must_be_one_number(make_state: Make, value: Any) -> None:
+    words = "scalar 'train/acc' is .* give one number"
+    with make_state() as state, pytest.raises((TypeError, ValueError), match=words):
+        state.after_step(loss=1.0, acc=value)
 
 
 def test_nothing_to_resume_is_none(make_state: Make) -> None:
@@ -335,6 +448,9 @@ def test_an_empty_loader_or_one_that_is_used_up_is_an_error(make_state: Make) ->
     for loader in ([], iter([1, 2])):
         with pytest.raises(ValueError, match="gave no step"):
             use(make_state(max_iters=5), loader)
+    for loader in (3, None):
+        with pytest.raises(TypeError, match=rf"loader={loader} is a"):
+            use(make_state(max_iters=5), loader)
 
 
 def test_a_disk_that_fails_while_saving_is_reported_and_training_goes_on(
@@ -353,14 +469,47 @@ def test_a_disk_that_fails_while_saving_is_reported_and_training_goes_on(
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
+        ({"model": None}, TypeError, r"model=None is a NoneType; give a torch\.nn\.Module"),
+        ({"optimizer": "SGD"}, TypeError, r"optimizer='SGD' is a str; give a torch\.optim\.Optimizer"),
         ({"max_iters": 0}, ValueError, "max_iters=0"),
         ({"max_iters": "9"}, TypeError, "max_iters='9'"),
+        ({"max_iter": 9}, TypeError, "Did you mean 'max_iters'"),
+        ({"hooks": EMAHook()}, TypeError, r"is a EMAHook; give a list: hooks=\[EMAHook\(\)"),
+        ({"hooks": None}, TypeError, "hooks=None"),
+        ({"hooks": "EMAHook"}, TypeError, "hooks='EMAHook'"),
+        ({"hooks": [EMAHook(), EMAHook()]}, ValueError, "two EMAHooks"),
+        ({"schedulers": "poly"}, TypeError, "schedulers='poly'"),
+        ({"schedulers": [3]}, TypeError, "schedulers: 3 has no state_dict"),
+        ({"extra": [1]}, TypeError, r"extra=\[1\] is a list; give a dict"),
+        ({"extra": {"a": 3}}, TypeError, r"extra\['a'\]: 3 has no state_dict"),
         ({"work_dir": 3}, TypeError, "work_dir=3"),
+        ({"work_dir": None}, TypeError, "work_dir=None"),
+        ({"work_dir": "s3://bucket"}, ValueError, "is an address"),
+        ({"work_dir": "a\0b"}, ValueError, "is no name of a folder"),
+        ({"writer": 3}, TypeError, "neither add_scalar"),
     ],
 )
-def test_wrong_options(make_state: Make, options: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_wrong_options(tmp_path: Path, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    net = nn.Linear(1, 1)
+    right = {"model": net, "optimizer": torch.optim.SGD(net.parameters(), 0.1), "work_dir": tmp_path, "max_iters": 3}
     with pytest.raises(error, match=words):
-        make_state(**options)
+        TrainState(**{**right, **options})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    net = nn.Linear(1, 1)
+    (tmp_path / "file").write_text("")
+    for work_dir in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(OSError, match="file") as caught:
+            TrainState(net, torch.optim.SGD(net.parameters(), 0.1), work_dir, 3)
+        assert "give a folder that can be written" in caught.value.__notes__[0]
+
+
+def test_one_scheduler_need_not_stand_in_a_list(make_state: Make, net: nn.Module) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    assert make_state(model=net, optimizer=optimizer, schedulers=schedule).param_schedulers == [schedule]
 
 
 def test_two_sessions_of_one_second_have_two_folders(make_state: Make) -> None:

@@ -38,7 +38,7 @@ class BaseAveragedModel(nn.Module):
         name = type(self).__name__
         self.module = copy.deepcopy(model).requires_grad_(False)
         if device is not None:
-            self.module = self.module.to(device)
+            self.module = self.module.to(_usable(name, device))
         self.interval = whole(name, "interval", interval, least=1)
         self.update_buffers = flag(name, "update_buffers", update_buffers)
         self.register_buffer("steps", torch.tensor(0, dtype=torch.long))
@@ -211,6 +211,16 @@ def exchange(groups: Sequence[tuple[list[Tensor], list[Tensor]]]) -> None:
 def matching(averaged: nn.Module, source: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
     """The parameters that two modules share by name, as groups of one data type and device."""
     return _by_kind(_pairs(averaged.named_parameters(), source.named_parameters()))
+
+
+def _usable(owner: str, device: Any) -> Any:
+    """`device` if tensors can be made on it here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{owner}: device={device!r} cannot be used here ({reason}); give 'cpu' or None.") from error
+    return device
 
 
 def _momentum(owner: str, momentum: float) -> float:

@@ -158,7 +158,15 @@ def pick_auto(metrics: Mapping[str, Any]) -> str:
     for name in metrics:
         if name == "mIoU" or name.endswith("/mIoU"):
             return name
-    return next(iter(metrics))
+    return next((name for name, value in metrics.items() if _is_number(value)), next(iter(metrics)))
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return not isinstance(value, str | bool)
 
 
 def is_better(score: float, best: float | None, rule: str) -> bool:
@@ -172,8 +180,17 @@ def is_better(score: float, best: float | None, rule: str) -> bool:
 
 def missing_text(owner: str, key: str, metrics: Mapping[str, Any]) -> str:
     """What to say when a metric is not there."""
-    known = sorted(map(str, metrics))
+    known = sorted(_paths(metrics))
     return f"{owner}: {key!r} cannot be read from the metrics {known}.{near(key, known)}"
+
+
+def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names of all metrics, nested ones with dots."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def file_key(key: str) -> str:

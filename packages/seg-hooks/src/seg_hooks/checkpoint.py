@@ -12,6 +12,7 @@ from seg_hooks.checkpoint_options import BestOf, read_best, refuse_remote, templ
 from seg_hooks.files import beside, delete, pointer_to, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
+from seg_hooks.nan_replay import replaying
 from seg_hooks.options import flag, folder, names, whole
 from seg_hooks.protocols import Logs, Progress, Saves
 from seg_hooks.publish import publish
@@ -97,11 +98,18 @@ class CheckpointHook(Hook):
         self._saved_at = -1
         self._last: Path | None = None
         self._resumed = False
-        self._publish = False
+        self._publish = self._off = False
 
     def before_train(self, runner: _Runner) -> None:
         """Say what counts as best; on a resume, see which files are still there."""
         self._folder = beside(self.out_dir, Path(runner.work_dir))
+        self._off = replaying()
+        if self.by_epoch and runner.max_epochs == 1 < self.interval:
+            runner.logger.warning(
+                "CheckpointHook: interval=%d counts epochs, and this run is one epoch, so nothing is saved before its "
+                "end; by_epoch=False counts iterations.",
+                self.interval,
+            )
         for one in self.best:
             doubt = one.rule_was_inferred and judge.rule_doubt(one.key)
             if doubt:
@@ -142,6 +150,8 @@ class CheckpointHook(Hook):
         count = runner.epoch if self.by_epoch else runner.iter
         for one in self.best:
             score = one.score(metrics)
+            if one.writing is not None and not (self._folder / one.writing[1]).exists():
+                one.writing = None  # the disk did not take it
             if score is not None and one.is_beaten_by(score):
                 self._save_best(runner, one, score, count)
 
@@ -177,7 +187,7 @@ class CheckpointHook(Hook):
         self._writing.append(count)
 
         def done() -> None:
-            self._writing.remove(count)
+            self._writing = self._writing[self._writing.index(count) + 1 :]  # in order: those before have failed
             self.kept = [*(one for one in self.kept if one != count), count]
             self._last = path
             self._point(runner, path)
@@ -196,7 +206,10 @@ class CheckpointHook(Hook):
         one.writing = (score, name)
 
         def done() -> None:
-            earlier = one.done()
+            if not judge.is_better(score, one.best_score, one.rule):
+                delete(path)  # while it was being written a better one was finished
+                return
+            earlier = one.done(score, name)
             suffix = f"_{one.key}" if len(self.best) > 1 else ""
             runner.message_hub.update_info(f"best_score{suffix}", score)
             runner.message_hub.update_info(f"best_ckpt{suffix}", pointer_to(path, Path(runner.work_dir)))
@@ -220,6 +233,9 @@ class CheckpointHook(Hook):
     def _write(
         self, runner: _Runner, path: Path, done: Callable[[], None], *, optimizer: bool, schedulers: bool
     ) -> None:
+        if self._off:
+            runner.logger.info("%s is not written: this is the replay of a step.", path.name)
+            return
         began = time.perf_counter()
         told: list[bool] = []
 

@@ -57,13 +57,13 @@ class BestOf:
         """Begin anew."""
         self.best_score = self.best_file = self.writing = None
 
-    def done(self) -> str | None:
-        """The file being written is complete: it is the best now; the name of the one before."""
+    def done(self, score: float, file: str) -> str | None:
+        """The file is complete: it is the best now; the name of the one before."""
         earlier = self.best_file
-        if self.writing is not None:
-            self.best_score, self.best_file = self.writing
+        self.best_score, self.best_file = score, file
+        if self.writing == (score, file):
             self.writing = None
-        return earlier if earlier != self.best_file else None
+        return earlier if earlier != file else None
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values; what is being written counts, since it holds this state."""

@@ -20,7 +20,8 @@ class _Runner(Stops, Progress, Logs, Protocol):
 class EarlyStoppingHook(Hook):
     """Asks the loop to stop when `monitor` has not got better by `min_delta` for `patience` validations in a row.
 
-    The count and the best score are saved in checkpoints. Mind `min_delta`: its default, MMEngine's 0.1, is large
+    The count and the best score are saved in checkpoints; a run that is resumed after its stop stops at once, unless
+    its options now allow more. Mind `min_delta`: its default, MMEngine's 0.1, is large
     for metrics between 0 and 1.
 
     Args:
@@ -59,6 +60,13 @@ class EarlyStoppingHook(Hook):
         )
         self.wait_count = 0
         self.best_score: float | None = None
+        self.last_score: float | None = None
+
+    def before_train(self, runner: _Runner) -> None:
+        """Stop a resumed run that had stopped when it was saved."""
+        reason = self._over() if runner.iter else None
+        if reason is not None:
+            self._stop(runner, reason)
 
     def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
         """Judge the new score; without a training loop (validation alone) nothing is done."""
@@ -70,38 +78,48 @@ class EarlyStoppingHook(Hook):
             return
         reason = self.judge(score)
         if reason is not None:
-            runner.train_loop.stop_training = True
-            runner.logger.info("Early stop at iteration %d: %s", runner.iter, reason)
+            self._stop(runner, reason)
 
     def judge(self, score: float) -> str | None:
         """Count this score in; why to stop, or None."""
-        if not math.isfinite(score):
-            return f"{self.monitor} is {score}." if self.check_finite else self._fail()
-        better_than = self.stopping_threshold
-        if better_than is not None and is_better(score, better_than, self.rule):
-            return f"{self.monitor} is {score:.4f}, better than stopping_threshold={better_than}."
-        if self.best_score is not None and self._falls_short(score, self.best_score):
-            return self._fail()
-        self.best_score, self.wait_count = score, 0
+        self.last_score = score
+        if not math.isfinite(score) or (self.best_score is not None and self._falls_short(score, self.best_score)):
+            self.wait_count += 1
+        else:
+            self.best_score, self.wait_count = score, 0
+        return self._over()
+
+    def _over(self) -> str | None:
+        """Why training is over after the last score, or None."""
+        score = self.last_score
+        if score is not None and self.check_finite and not math.isfinite(score):
+            return f"{self.monitor} is {score}."
+        if score is not None and self._beats_threshold(score):
+            return f"{self.monitor} is {score:.4f}, better than stopping_threshold={self.stopping_threshold}."
+        if self.wait_count >= self.patience:
+            return f"{self.monitor} did not get better than {self.best_score} in {self.wait_count} validations."
         return None
 
+    def _beats_threshold(self, score: float) -> bool:
+        better_than = self.stopping_threshold
+        return better_than is not None and math.isfinite(score) and is_better(score, better_than, self.rule)
+
+    def _stop(self, runner: _Runner, reason: str) -> None:
+        runner.train_loop.stop_training = True
+        runner.logger.info("Early stop at iteration %d: %s", runner.iter, reason)
+
     def state_dict(self) -> dict[str, Any]:
-        """Count and best score."""
-        return {"wait_count": self.wait_count, "best_score": self.best_score}
+        """Count, best and last score."""
+        return {"wait_count": self.wait_count, "best_score": self.best_score, "last_score": self.last_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over count and best score."""
+        """Take over count and scores."""
         self.wait_count = int(state_dict["wait_count"])
         self.best_score = state_dict["best_score"]
+        self.last_score = state_dict.get("last_score")
 
     def _falls_short(self, score: float, best: float) -> bool:
         return best + self.min_delta > score if self.rule == "greater" else best - self.min_delta < score
-
-    def _fail(self) -> str | None:
-        self.wait_count += 1
-        if self.wait_count < self.patience:
-            return None
-        return f"{self.monitor} did not get better than {self.best_score} in {self.wait_count} validations."
 
     def _missing(self, runner: _Runner, metrics: dict[str, Any]) -> None:
         text = missing_text("EarlyStoppingHook", self.monitor, metrics)

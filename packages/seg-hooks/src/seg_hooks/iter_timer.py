@@ -6,6 +6,7 @@ import time
 from typing import Any, Protocol
 
 from seg_hooks.hook import Hook
+from seg_hooks.loaders import length_of
 from seg_hooks.protocols import Data, Logs, Progress
 
 __all__ = ["IterTimerHook"]
@@ -91,7 +92,7 @@ class IterTimerHook(Hook):
 
     def _begin_pass(self, loader: Any) -> None:
         self._pass_began = self._pass_last = time.perf_counter()
-        self._pass_length = len(loader) if hasattr(loader, "__len__") else 0
+        self._pass_length = length_of(loader) or 0
 
     def _tick(self, runner: _Runner, batch_idx: int, mode: str) -> None:
         now = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seg_hooks.checkpoint_options import refuse_remote
-from seg_hooks.files import beside, write_whole
+from seg_hooks.files import append_line, beside, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
+from seg_hooks.loaders import length_of
+from seg_hooks.nan_replay import replaying
 from seg_hooks.options import flag, folder, whole
 from seg_hooks.protocols import Data, Logs, Progress, Saves
 from seg_hooks.scalars import plain
@@ -75,12 +78,14 @@ class LoggerHook(Hook):
         self.log_metric_by_epoch = flag(own, "log_metric_by_epoch", log_metric_by_epoch)
         self._epoch_end = 0
         self._failing = False
+        self._silent: tuple[int, int] | None = None  # batch and epoch of a step that was not logged
         self._unsent: deque[tuple[dict[str, Any], int]] = deque(maxlen=10_000)
 
     def before_train(self, runner: _Runner) -> None:
         """Find out at which batches an epoch ends."""
         loader = runner.train_dataloader
-        length = len(loader) if runner.max_epochs > 1 and hasattr(loader, "__len__") else 0
+        length = length_of(loader) or 0 if runner.max_epochs > 1 else 0
+        self._silent = None
         self._epoch_end = length if not self.ignore_last or length <= self.interval else 0
 
     def after_train_iter(
@@ -88,14 +93,25 @@ class LoggerHook(Hook):
     ) -> None:
         """Log when it is due."""
         done = batch_idx + 1
+        self._silent = (batch_idx, _epoch_now(runner))
         if done % self.interval and done != self._epoch_end and runner.iter + 1 != runner.max_iters:
             return
         step = runner.iter + 1
         if step % self.interval_exp_name == 0:
             runner.logger.info("Exp name: %s", runner.message_hub.get_info("experiment_name"))
+        self._log_step(runner, step)
+
+    def after_train(self, runner: _Runner) -> None:
+        """After an early stop, the steps since the last log point."""
+        if self._silent is not None:
+            self._log_step(runner, runner.iter)
+
+    def _log_step(self, runner: _Runner, step: int) -> None:
+        batch_idx, epoch = self._silent or (step - 1, 0)
+        self._silent = None
         tags, text = runner.log_record("train", batch_idx)
         runner.logger.info(text)
-        self._send(runner, _complete(tags, "train", step, _epoch_now(runner)), step)
+        self._send(runner, _complete(tags, "train", step, epoch), step)
 
     def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """A line of progress."""
@@ -126,7 +142,8 @@ class LoggerHook(Hook):
 
     def after_run(self, runner: _Runner) -> None:
         """Send what is left, close the backends, copy the logs."""
-        self._flush(runner)
+        if not self._flush(runner):
+            runner.logger.warning("LoggerHook: the backend still fails; it lacks %d records.", len(self._unsent))
         if runner.visualizer is not None:
             self._guard(runner.logger, runner.visualizer.close)
         if self.out_dir is not None and rank() == 0:
@@ -134,7 +151,7 @@ class LoggerHook(Hook):
             self._guard(runner.logger, lambda: self._copy_logs(Path(runner.log_dir), target, runner.logger))
 
     def _send(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
-        if runner.visualizer is None:
+        if runner.visualizer is None or replaying():
             return
         self._unsent.append((record, step))
         if not self._flush(runner):
@@ -159,19 +176,16 @@ class LoggerHook(Hook):
         if not self._failing:
             self._failing = True
             runner.logger.warning(
-                "LoggerHook: a backend failed (%s: %s). Training goes on; the records are kept in unsent.json and "
-                "tried again at the next log point.",
+                "LoggerHook: a backend failed (%s: %s). Training goes on; the records wait, in unsent.json too where "
+                "the disk takes it, and are tried again at the next log point.",
                 type(error).__name__,
                 error,
             )
 
     def _keep(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
         """The record as a JSON line, where the disk takes it."""
-        try:
-            with (Path(runner.log_dir) / "unsent.json").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(plain({**record, "step": step})) + "\n")
-        except OSError:
-            return
+        with contextlib.suppress(OSError):
+            append_line(Path(runner.log_dir) / "unsent.json", json.dumps(plain({**record, "step": step})))
 
     def _guard(self, logger: logging.Logger, action: Callable[[], Any]) -> None:
         try:
@@ -211,7 +225,7 @@ def _json_name(runner: _Runner) -> str:
 
 
 def _last_batch(loader: Any) -> int:
-    return len(loader) - 1 if hasattr(loader, "__len__") else 0
+    return (length_of(loader) or 1) - 1
 
 
 def _suffixes(owner: str, value: Any) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from seg_hooks.files import write_whole
 from seg_hooks.nan_replay import REPLAY
-from seg_hooks.records import uses_cuda
 from seg_hooks.scalars import plain
 
-__all__ = ["command", "optimizers_of", "random_state", "sample_names", "write"]
+__all__ = ["command", "optimizers_of", "sample_names", "write"]
 
 NAMES = ("img_path", "path", "file", "file_name", "filename", "id", "sample_idx", "image_id", "index", "seg_map_path")
 
@@ -66,14 +64,6 @@ def optimizers_of(wrapper: Any) -> list[Any]:
     if isinstance(wrapper, Mapping) or hasattr(wrapper, "values"):
         return [one for part in wrapper.values() for one in optimizers_of(part)]
     return optimizers_of(getattr(wrapper, "optimizer", None))
-
-
-def random_state() -> dict[str, Any]:
-    """Random state of python and torch at this moment."""
-    state = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    if uses_cuda():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
 
 
 def sample_names(batch: Any, depth: int = 4) -> Iterator[str]:

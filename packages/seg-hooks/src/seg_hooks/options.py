@@ -34,6 +34,8 @@ def number(
     """`value` as a float within the open interval (`above`, `below`) and at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{owner}: {name}={value!r} is a {type(value).__name__}; give a number.")
+    if value != value:
+        raise ValueError(f"{owner}: {name}={value!r} compares with nothing; give a number.")
     if above is not None and not value > above:
         raise ValueError(f"{owner}: {name}={value!r} must be greater than {above}.")
     if below is not None and not value < below:
@@ -50,17 +52,17 @@ def flag(owner: str, name: str, value: Any) -> bool:
     return value
 
 
-def folder(owner: str, name: str, value: Any) -> Path | None:
+def folder(owner: str, name: str, value: Any, kind: str = "folder") -> Path | None:
     """`value` as a Path, None as None; addresses of remote stores are refused."""
     if value is None:
         return None
     if not isinstance(value, str | Path):
         raise TypeError(
-            f"{owner}: {name}={value!r} is a {type(value).__name__}; give a folder as str or Path, or None."
+            f"{owner}: {name}={value!r} is a {type(value).__name__}; give a {kind} as str or Path, or None."
         )
     if "://" in str(value):
         raise ValueError(
-            f"{owner}: {name}={str(value)!r} is an address, and only folders can be written; mount the store, "
+            f"{owner}: {name}={str(value)!r} is an address, and only local disks can be written; mount the store, "
             "or copy the work directory after the run."
         )
     return Path(value)
@@ -89,9 +91,10 @@ def names(owner: str, name: str, value: Any) -> list[str]:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...?`, or nothing where no known name is like it."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """` Did you mean ...?`, or nothing where no known name is like it; capitals do not count."""
+    spellings = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), list(spellings), n=1, cutoff=0.6)
+    return f" Did you mean {spellings[close[0]]!r}?" if close else ""
 
 
 def allowed_options(call: Callable[..., Any]) -> list[str] | None:

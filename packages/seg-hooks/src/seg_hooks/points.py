@@ -1,4 +1,4 @@
-"""The points of a list of hooks, collected once: what TrainState calls."""
+"""The points of a list of hooks, collected and checked once: what TrainState calls."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from seg_hooks.hook import Hook, priority_number
-from seg_hooks.options import near
 
 __all__ = ["Points", "in_order"]
 
 KEYWORDS = {
-    "before_train_iter": ("batch_idx", "data_batch"),
-    "after_train_iter": ("batch_idx", "data_batch", "outputs"),
     "after_val_epoch": ("metrics",),
     "after_test_epoch": ("metrics",),
     "before_save_checkpoint": ("checkpoint",),
     "after_load_checkpoint": ("checkpoint",),
+    **{f"before_{mode}_iter": ("batch_idx", "data_batch") for mode in ("train", "val", "test")},
+    **{f"after_{mode}_iter": ("batch_idx", "data_batch", "outputs") for mode in ("train", "val", "test")},
 }
 
 
@@ -33,12 +32,20 @@ class Points:
         hooks = list(hooks)
         for hook in hooks:
             _check(hook)
-        self.table = {point: [_fit(hook, point) for hook in hooks if _lives(hook, point)] for point in Hook.stages}
+        self.table = {
+            point: [(type(hook).__name__, _fit(hook, point)) for hook in hooks if _lives(hook, point)]
+            for point in Hook.stages
+        }
 
     def fire(self, point: str, runner: Any, **keywords: Any) -> None:
-        """Run one point."""
-        for call in self.table[point]:
-            call(runner, **keywords)
+        """Run one point; an exception keeps its type and gains the names of hook and point."""
+        name = ""
+        try:
+            for name, call in self.table[point]:  # noqa: B007 - named in the note
+                call(runner, **keywords)
+        except Exception as error:
+            error.add_note(f"in hook {name}, point {point}, after {runner.iter} finished iterations")
+            raise
 
 
 def _lives(hook: Any, point: str) -> bool:
@@ -50,20 +57,47 @@ def _lives(hook: Any, point: str) -> bool:
 
 
 def _check(hook: Any) -> None:
+    """TypeError for what is no hook, or has a method named nearly like a point."""
     if isinstance(hook, type):
-        raise TypeError(f"hooks holds the class {hook.__name__}; give an object: {hook.__name__}(...).")
+        raise TypeError(f"TrainState: hooks holds the class {hook.__name__}; give an object: {hook.__name__}(...).")
+    if isinstance(hook, dict | str):
+        raise TypeError(f"TrainState: hooks holds {hook!r}, and nothing builds hooks here; give objects: EMAHook(...).")
+    name = type(hook).__name__
+    for method in (one for one in dir(hook) if not one.startswith("_") and one not in Hook.stages):
+        meant = [point for point in Hook.stages if _distance(method, point) <= 2]
+        if meant and callable(getattr(hook, method)):
+            raise TypeError(f"TrainState: {name}.{method} is named nearly like a point. Did you mean {meant[0]!r}?")
     if not any(_lives(hook, point) for point in Hook.stages):
-        methods = [name for name in dir(hook) if not name.startswith("_")]
-        hints = [near(name, Hook.stages) for name in methods if near(name, Hook.stages)]
-        raise TypeError(f"{type(hook).__name__} has no method named after a point.{hints[0] if hints else ''}")
+        raise TypeError(f"TrainState: {name} has no method named after a point (after_train_iter(self, runner), ...).")
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters to change, put in or take out (Levenshtein), counted up to 3."""
+    if abs(len(one) - len(other)) > 2 or len(set(one) ^ set(other)) > 4:
+        return 3
+    row = list(range(len(other) + 1))
+    for count, letter in enumerate(one, 1):
+        last, row[0] = row[0], count
+        for place, wanted in enumerate(other, 1):
+            last, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, last + (letter != wanted))
+    return row[-1]
 
 
 def _fit(hook: Any, point: str) -> Callable[..., Any]:
     """The hook's method; where it takes only some of the point's keywords, a function that leaves the others out."""
     method: Callable[..., Any] = getattr(hook, point)
-    parameters = inspect.signature(method).parameters.values()
+    keywords = KEYWORDS.get(point, ())
+    parameters = list(inspect.signature(method).parameters.values())[1:]
     names = {parameter.name for parameter in parameters}
-    taken = [name for name in KEYWORDS.get(point, ()) if name in names]
-    if any(p.kind is p.VAR_KEYWORD for p in parameters) or len(taken) == len(KEYWORDS.get(point, ())):
+    taken = [name for name in keywords if name in names]
+    try:
+        inspect.signature(method).bind("runner", **dict.fromkeys(taken))
+    except TypeError as error:
+        wanted = ", ".join(["self", "runner", *keywords])
+        raise TypeError(
+            f"TrainState: {type(hook).__name__}.{point} cannot be called ({error}); it may take ({wanted}), "
+            "or some of these."
+        ) from error
+    if any(p.kind is p.VAR_KEYWORD for p in parameters) or len(taken) == len(keywords):
         return method
     return lambda runner, **given: method(runner, **{name: given[name] for name in taken})

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seg_hooks.hook import Hook
-from seg_hooks.options import flag, one_of, refuse_unknown, whole
+from seg_hooks.options import flag, folder, one_of, refuse_unknown, whole
 from seg_hooks.protocols import Logs, Progress
 
 __all__ = ["ProfilerHook"]
 
 FLAGS = ("record_shapes", "profile_memory", "with_stack", "with_flops")
+SCHEDULE = {"wait": 0, "warmup": 0, "active": 1, "repeat": 0, "skip_first": 0}
+DEVICES = ("cpu", "cuda", "device")
+SORT = [
+    "count",
+    *(f"{device}_time" for device in DEVICES),
+    *(f"{own}{on}_{what}" for own in ("", "self_") for on in DEVICES for what in ("time_total", "memory_usage")),
+]
 TABLE = ["sort_by", "row_limit", "max_src_column_width", "max_name_column_width", "max_shapes_column_width", "header"]
 
 
@@ -64,11 +71,13 @@ class ProfilerHook(Hook):
             )
         self.activity_with_cpu = flag(own, "activity_with_cpu", activity_with_cpu)
         self.activity_with_cuda = flag(own, "activity_with_cuda", activity_with_cuda)
+        if not activity_with_cpu and not activity_with_cuda:
+            raise ValueError(f"{own}: activity_with_cpu and activity_with_cuda are both False: nothing to profile.")
         values = (record_shapes, profile_memory, with_stack, with_flops)
         self.flags: dict[str, Any] = {name: flag(own, name, value) for name, value in zip(FLAGS, values, strict=True)}
         self.schedule = _read_schedule(own, schedule)
         self.on_trace_ready = _read_trace(own, on_trace_ready)
-        self.json_trace_path = None if json_trace_path is None else Path(json_trace_path)
+        self.json_trace_path = folder(own, "json_trace_path", json_trace_path, "file")
         self.profiler: Any = None
         self._left = 0
 
@@ -113,14 +122,23 @@ class ProfilerHook(Hook):
         """Stop the profiler, should an exception have kept it going."""
         self._finish(runner)
 
+    def on_exception(self, runner: _Runner) -> None:
+        """Stop the profiler."""
+        self._finish(runner)
+
     def _finish(self, runner: _Runner) -> None:
         if self.profiler is None:
             return
         profiler, self.profiler = self.profiler, None
         profiler.stop()
-        if self.json_trace_path is not None:
+        if self.json_trace_path is None:
+            return
+        try:
             self.json_trace_path.parent.mkdir(parents=True, exist_ok=True)
             profiler.export_chrome_trace(str(self.json_trace_path))
+        except (OSError, RuntimeError) as error:
+            runner.logger.error("ProfilerHook: %s cannot be written: %s", self.json_trace_path, error)
+        else:
             runner.logger.info("The trace is in %s.", self.json_trace_path)
 
     def _handler(self, runner: _Runner) -> Any:
@@ -140,8 +158,11 @@ def _read_schedule(owner: str, schedule: Any) -> dict[str, int] | None:
         return None
     if not isinstance(schedule, Mapping):
         raise TypeError(f"{owner}: schedule={schedule!r} is a {type(schedule).__name__}; give a dict or None.")
-    refuse_unknown(f"{owner}: schedule", schedule, ["wait", "warmup", "active", "repeat", "skip_first"])
-    return dict(schedule)
+    refuse_unknown(f"{owner}: schedule", schedule, list(SCHEDULE))
+    missing = [name for name in ("wait", "warmup", "active") if name not in schedule]
+    if missing:
+        raise ValueError(f"{owner}: schedule={schedule!r} lacks {', '.join(missing)}; give a whole number for each.")
+    return {name: whole(f"{owner}: schedule", name, value, least=SCHEDULE[name]) for name, value in schedule.items()}
 
 
 def _read_trace(owner: str, given: Any) -> Any:
@@ -152,4 +173,10 @@ def _read_trace(owner: str, given: Any) -> Any:
     kind = one_of(owner, "on_trace_ready['type']", given.get("type"), ("log_trace", "tb_trace"))
     allowed = TABLE if kind == "log_trace" else ["dir_name"]
     refuse_unknown(f"{owner}: on_trace_ready", given, ["type", *allowed])
+    own = f"{owner}: on_trace_ready"
+    folder(own, "dir_name", given.get("dir_name"))
+    one_of(own, "sort_by", given.get("sort_by"), (None, *SORT))
+    for name in ("row_limit", "max_src_column_width", "max_name_column_width", "max_shapes_column_width"):
+        if name in given:
+            whole(own, name, given[name], least=-1)
     return dict(given)

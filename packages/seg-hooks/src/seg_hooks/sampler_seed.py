@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from seg_hooks.hook import Hook
+from seg_hooks.loaders import set_epoch
 from seg_hooks.protocols import Data, Progress
 
 __all__ = ["DistSamplerSeedHook"]
@@ -24,13 +25,3 @@ class DistSamplerSeedHook(Hook):
     def before_train_epoch(self, runner: _Runner) -> None:
         """Set the epoch."""
         set_epoch(runner.train_dataloader, runner.epoch)
-
-
-def set_epoch(loader: Any, epoch: int) -> None:
-    """Set the epoch of the loader's sampler where it has one."""
-    sampler = getattr(loader, "sampler", None)
-    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-    for candidate in (sampler, inner):
-        if callable(getattr(candidate, "set_epoch", None)):
-            candidate.set_epoch(epoch)  # type: ignore[union-attr]
-            return

@@ -28,6 +28,8 @@ class ScalarStore:
             value = value.detach()
             if value.numel() != 1:
                 raise ValueError(f"scalar {name!r} is a tensor of shape {tuple(value.shape)}; give one number.")
+        elif not isinstance(value, int | float):
+            value = _as_number(name, value)
         try:
             self.scalars[name].append(value)
         except KeyError:
@@ -91,6 +93,16 @@ class ScalarStore:
             if isinstance(values, list | tuple):
                 self.scalars[name] = deque(map(float, values), maxlen=self.window)
         self.runtime_info.update(state_dict["runtime_info"])
+
+
+def _as_number(name: str, value: Any) -> float:
+    """A number of numpy or the like as a plain one."""
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
 
 
 def is_plain(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import time
 import zipfile
@@ -14,10 +13,10 @@ import torch
 
 from seg_hooks.__about__ import __version__
 from seg_hooks.files import read_pointer
-from seg_hooks.records import uses_cuda
+from seg_hooks.randomness import load_random, random_state
 from seg_hooks.weights import load_weights, weights_of
 
-__all__ = ["gather", "hook_names", "load_random", "newest_whole", "read_whole", "restore"]
+__all__ = ["checked_state", "gather", "hook_names", "newest_whole", "read_whole", "restore"]
 
 
 def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
@@ -33,9 +32,10 @@ def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> d
         },
         "state_dict": weights_of(state.model),
         "message_hub": state.message_hub.state_dict(),
-        "hooks": {name: hook.state_dict() for name, hook in hook_names(state.hooks) if hasattr(hook, "state_dict")},
-        "extra": {name: part.state_dict() for name, part in state.extra.items()},
-        "random": _random_state(),
+        "hooks": _states(hook_names(state.hooks), state.logger),
+        "extra": _states(state.extra.items(), state.logger),
+        "data": state.passes.state_dict(),
+        "random": random_state(),
     }
     if optimizer:
         checkpoint["optimizer"] = state.optimizer.state_dict()
@@ -44,12 +44,47 @@ def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> d
     return checkpoint
 
 
-def restore(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
+def _states(parts: Iterable[tuple[str, Any]], logger: Any) -> dict[str, Any]:
+    """The state of each part that has one; one that cannot be saved is reported and costs no checkpoint."""
+    states = {}
+    for name, part in parts:
+        if hasattr(part, "state_dict"):
+            try:
+                states[name] = checked_state(name, part)
+            except TypeError as error:
+                logger.error("%s The checkpoint goes without it.", error)
+    return states
+
+
+def checked_state(name: str, part: Any) -> dict[str, Any]:
+    """A part's state; TypeError where it holds what a file that is safe to load cannot."""
+    state: dict[str, Any] = part.state_dict()
+    strange = _strange(state)
+    if strange is not None:
+        raise TypeError(
+            f"TrainState: state_dict() of {name} holds {strange}; numbers, text, tensors, and lists and dicts of these "
+            "can be saved."
+        )
+    return state
+
+
+def _strange(value: Any) -> str | None:
+    """What in a state cannot be loaded with `weights_only=True`, in words."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set):
+        return next((found for one in value if (found := _strange(one)) is not None), None)
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | torch.Tensor):
+        return None if type(value).__module__ != "numpy" else f"a numpy.{type(value).__name__} (take float(...) of it)"
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def restore(state: Any, checkpoint: Mapping[str, Any], data: bool = True) -> list[str]:
     """Put a checkpoint back into a TrainState, random numbers last; what the file did not hold."""
     load_weights(state.model, checkpoint["state_dict"])
     missing = []
     if "optimizer" in checkpoint:
-        state.optimizer.load_state_dict(checkpoint["optimizer"])
+        _load_optimizer(state.optimizer, checkpoint["optimizer"])
     else:
         missing.append("optimizer")
     saved = checkpoint.get("param_schedulers", [])
@@ -61,8 +96,24 @@ def restore(state: Any, checkpoint: Mapping[str, Any]) -> list[str]:
     state.message_hub.load_state_dict(checkpoint["message_hub"])
     missing += _load_named("hook", hook_names(state.hooks), checkpoint.get("hooks", {}))
     missing += _load_named("extra", state.extra.items(), checkpoint.get("extra", {}))
+    if data and "data" in checkpoint:
+        state.passes.load_state_dict(checkpoint["data"])
+    elif data:
+        missing.append("place in the data")
     load_random(checkpoint.get("random", {}))
     return missing
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load the state of an optimizer; ValueError where it is that of another kind."""
+    for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=False):
+        lacking = [name for name in optimizer.defaults if name in own and name not in group]
+        if lacking:
+            raise ValueError(
+                f"the checkpoint's optimizer has no {', '.join(lacking)}; is it another kind than the "
+                f"{type(optimizer).__name__} of this run?"
+            )
+    optimizer.load_state_dict(dict(saved))
 
 
 def _load_named(kind: str, parts: Iterable[tuple[str, Any]], saved: Mapping[str, Any]) -> list[str]:
@@ -86,22 +137,6 @@ def hook_names(hooks: Iterable[Any]) -> Iterator[tuple[str, Any]]:
         yield (name if seen[name] == 1 else f"{name}#{seen[name]}"), hook
 
 
-def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if uses_cuda() else []
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def load_random(saved: Mapping[str, Any]) -> None:
-    """Put the random numbers of python and torch back."""
-    if "python" in saved:
-        version, values, gauss = saved["python"]
-        random.setstate((version, tuple(values), gauss))
-    if "torch" in saved:
-        torch.set_rng_state(saved["torch"])
-    if saved.get("cuda") and torch.cuda.is_available() and len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
-
-
 def read_whole(path: Path) -> dict[str, Any]:
     """A checkpoint whose every byte was checked; ValueError where it is cut short or changed, or is no checkpoint."""
     try:
@@ -114,25 +149,33 @@ def read_whole(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or not {"meta", "state_dict", "message_hub"} <= set(checkpoint):
         raise ValueError(f"{path} holds no meta, state_dict and message_hub; it is no checkpoint to resume from.")
+    if not isinstance(checkpoint["meta"].get("iter"), int):
+        raise ValueError(f"{path} does not say after how many iterations it was saved; it cannot be resumed from.")
     return checkpoint
 
 
-def newest_whole(work_dir: Path, logger: Any) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole; one that is not is reported and the next older one is taken."""
+def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole; one that is not is reported and the next older one is taken.
+
+    Args:
+        work_dir: Where to look.
+        logger: Gets the reports.
+        most: Take none of more iterations.
+    """
     for path in _candidates(work_dir):
         try:
-            return path, read_whole(path)
+            checkpoint = read_whole(path)
         except ValueError as error:
             logger.warning("%s The next older one is tried.", error)
+            continue
+        if most is None or checkpoint["meta"]["iter"] <= most:
+            return path, checkpoint
     return None
 
 
 def _candidates(work_dir: Path) -> list[Path]:
     """Newest first: what is newer than the pointed one, the pointed one, the others."""
-    pointer = work_dir / "last_checkpoint"
-    pointed = read_pointer(work_dir, pointer.read_text()) if pointer.exists() else None
-    if pointed is not None and not pointed.exists():
-        pointed = None
+    pointed = _pointed(work_dir)
     folder = work_dir if pointed is None else pointed.parent
     files = sorted((path for path in folder.glob("*.pth") if _is_regular(path)), key=_count, reverse=True)
     if pointed is None:
@@ -140,6 +183,15 @@ def _candidates(work_dir: Path) -> list[Path]:
     moment = pointed.stat().st_mtime
     newer = [path for path in files if _count(path) > _count(pointed) and path.stat().st_mtime >= moment]
     return list(dict.fromkeys([*newer, pointed, *(path for path in files if _count(path) < _count(pointed))]))
+
+
+def _pointed(work_dir: Path) -> Path | None:
+    """The file that `last_checkpoint` names; None where it names none, whatever it holds."""
+    try:
+        path = read_pointer(work_dir, (work_dir / "last_checkpoint").read_text())
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _is_regular(path: Path) -> bool:

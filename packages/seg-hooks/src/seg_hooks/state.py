@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,17 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seg_hooks import records, snapshots
+from seg_hooks import arguments, records, snapshots
 from seg_hooks.files import write_whole
-from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
-from seg_hooks.iter_timer import IterTimerHook
-from seg_hooks.options import whole
+from seg_hooks.nan_replay import last_step
+from seg_hooks.options import allowed_options, refuse_unknown, whole
+from seg_hooks.passes import Passes
 from seg_hooks.points import Points, in_order
-from seg_hooks.runtime_info import RuntimeInfoHook
-from seg_hooks.sampler_seed import set_epoch
 from seg_hooks.scalars import ScalarStore
-from seg_hooks.sink import RecordSink
+from seg_hooks.sink import RecordSink, adapt
 
 __all__ = ["TrainState"]
 
@@ -34,7 +31,8 @@ class TrainState:
 
     The run lies in `work_dir`: whole-or-absent checkpoints that load with `weights_only=True`, and per session a
     folder with a text log and JSON lines. RuntimeInfoHook and IterTimerHook are added where they are missing.
-    The order of data after a resume begins with a new pass over the loader.
+    A resumed run goes on within the pass over the data: its first batches are read again and thrown away. Only a
+    loader without a length begins anew.
 
     Args:
         model: The model, wrapped by DDP or torch.compile or not.
@@ -47,6 +45,11 @@ class TrainState:
         writer: A TensorBoard `SummaryWriter` or a W&B run; gets `train/...` and `val/...` on the axis of iterations.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> TrainState:
+        """Refuse options that do not exist, naming the nearest that does."""
+        refuse_unknown("TrainState", kwargs, allowed_options(cls.__init__))
+        return super().__new__(cls)
+
     def __init__(
         self,
         model: nn.Module,
@@ -58,29 +61,34 @@ class TrainState:
         extra: Mapping[str, Any] | None = None,
         writer: Any = None,
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.work_dir = _make_folder(work_dir)
+        self.model = arguments.instance("model", model, nn.Module)
+        self.optimizer = arguments.instance("optimizer", optimizer, torch.optim.Optimizer)
+        self.param_schedulers = arguments.schedulers(schedulers)
+        self.extra = arguments.parts(extra)
+        self.hooks = in_order(arguments.with_defaults(hooks))
+        self.points = Points(self.hooks)
         self.max_iters = whole("TrainState", "max_iters", max_iters, least=1)
         self.max_epochs = 1
         self.epoch = 0
         self.iter = 0
-        self.param_schedulers = list(schedulers)
-        self.extra = dict(extra or {})
         self.message_hub = ScalarStore()
+        feed = adapt(writer)
+        self.work_dir = arguments.make_folder(work_dir)
         self.experiment_name = self.work_dir.resolve().name
-        self.log_dir = _session_folder(self.work_dir)
+        first = rank() == 0  # the other processes of a distributed run write nothing
+        self.log_dir = arguments.session_folder(self.work_dir) if first else self.work_dir / f"rank_{rank()}"
         self.logger = records.make_logger(self.log_dir / f"{self.log_dir.name}.log", rank())
-        self.visualizer = RecordSink(self.log_dir / "vis_data" / "scalars.json", writer, self.logger)
+        lines = self.log_dir / "vis_data" / "scalars.json"
+        self.visualizer = RecordSink(lines, feed, self.logger) if first else RecordSink(None, None, self.logger)
         self.optim_wrapper = OptimizerView(optimizer)
-        self.hooks = in_order(_with_defaults(hooks))
-        self.points = Points(self.hooks)
+        self.passes = Passes()
         self.cfg = self.seed = None
         self.train_dataloader: Any = None
         self.val_dataloader = self.test_dataloader = None
         self.train_loop = self
         self.stop_training = False
         self.resuming = False
+        self._inside = False
         self._finished = 0
         self._batch: Any = None
         self._in_batches = False
@@ -88,32 +96,53 @@ class TrainState:
         self._was_training = True
         self._pending: list[Pending] = []
 
-    def resume(self) -> Path | None:
-        """Go on from the newest whole checkpoint of `work_dir`; its path, or None where there is none."""
-        found = snapshots.newest_whole(self.work_dir, self.logger)
+    def resume(self, path: str | Path | None = None, data: bool = True) -> Path | None:
+        """Go on from the newest whole checkpoint of `work_dir`; its path, or None where there is none.
+
+        Args:
+            path: Go on from this file instead: a best one, one of another run.
+            data: Also go on within the pass over the data; False begins a new one, which reads nothing again.
+        """
+        if self._inside:
+            raise RuntimeError("TrainState: resume() comes before `with state:`; hooks have begun to count by now.")
+        if path is None:
+            found = snapshots.newest_whole(self.work_dir, self.logger, most=last_step())
+        else:
+            path = arguments.existing_file(path, self.work_dir)
+            found = path, snapshots.read_whole(path)
         if found is None:
+            self._say_best_files()
             return None
         path, checkpoint = found
-        missing = self._take(path, checkpoint)
+        missing = self._take(path, checkpoint, data)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
         rest = f"; not in the file: {', '.join(missing)}" if missing else ""
         self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
         return path
 
-    def _take(self, path: Path, checkpoint: dict[str, Any]) -> list[str]:
+    def _say_best_files(self) -> None:
+        best = sorted(path.name for path in self.work_dir.glob("best_*.pth"))
+        if best:
+            self.logger.warning("No regular checkpoint: the run begins anew. resume(%r) would go on.", best[-1])
+
+    def _take(self, path: Path, checkpoint: dict[str, Any], data: bool) -> list[str]:
         self.resuming = True
         try:
             self.points.fire("after_load_checkpoint", self, checkpoint=checkpoint)
-            return snapshots.restore(self, checkpoint)
+            return snapshots.restore(self, checkpoint, data)
         except Exception as error:
-            error.add_note(f"while resuming from {path}")
+            error.add_note(f"while resuming from {path}; is it the checkpoint of another model or optimizer?")
             raise
         finally:
             self.resuming = False
 
     def __enter__(self) -> TrainState:
         """The run begins."""
+        for name, hook in snapshots.hook_names(self.hooks):
+            if hasattr(hook, "state_dict"):
+                snapshots.checked_state(name, hook)
         self._finished = self.iter
+        self._inside = True
         for point in ("before_run", "before_train", "before_train_epoch"):
             self.points.fire(point, self)
         return self
@@ -123,26 +152,29 @@ class TrainState:
     ) -> None:
         """The run ends: what is due is saved, raw weights are put back."""
         try:
-            self._settle(warn=error is None)
+            self._settle(failed=error is not None)  # a validation that failed: EMAHook gives back in after_run
             if error is None:
                 self.points.fire("after_train_epoch", self)
                 self.points.fire("after_train", self)
         finally:
+            self._inside = False
             self.points.fire("after_run", self)
+
+    def _must_be_inside(self, what: str) -> None:
+        if not self._inside:
+            raise RuntimeError(f"TrainState: {what} outside of `with state:`; the hooks begin and end with that block.")
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """The loader's batches, pass after pass, until `max_iters` steps are done or a hook stops the run."""
+        self._must_be_inside("batches()")
+        arguments.iterable(loader)
         self.train_dataloader = loader
-        length = len(loader) if isinstance(loader, Sized) else 0
         self._in_batches = True
         try:
-            for number in itertools.count(self.iter // length if length else 0):
-                set_epoch(loader, number)
+            while not self._is_over():
                 before = self.iter
-                yield from self._one_pass(iter(loader))
-                if self._is_over():
-                    return
-                if self.iter == before:
+                yield from self._one_pass(self.passes.begin(loader, self.iter, self.logger))
+                if self.iter == before and not self._is_over():
                     raise ValueError(
                         "TrainState: a pass over the loader gave no step. Is the loader empty, an iterator that is "
                         "used up, or after_step() missing in the loop?"
@@ -155,8 +187,10 @@ class TrainState:
             try:
                 batch = next(iterator)
             except StopIteration:
+                self.passes.end()
                 return
             self._batch = batch
+            self.passes.done += 1
             self.points.fire("before_train_iter", self, batch_idx=self.iter, data_batch=batch)
             yield batch
             self._settle()
@@ -166,40 +200,45 @@ class TrainState:
 
     def after_step(self, loss: Any = None, grad_norm: Any = None, **values: Any) -> None:
         """A step is done. What is given is logged; tensors may stay on their device, nothing waits for it."""
-        self._close_validation(warn=True)
+        if not self._inside or self._validating:
+            self._must_be_inside("after_step()")
+            self._close_validation()
         outputs = values if loss is None else {"loss": loss, **values}
         for name, value in outputs.items():
             if isinstance(value, Tensor):
                 outputs[name] = value.detach()
         self.optim_wrapper.grad_norm = grad_norm
         self._finished = self.iter + 1
-        index, batch = self.iter, self._batch
-        for call in self.points.table["after_train_iter"]:
-            call(self, batch_idx=index, data_batch=batch, outputs=outputs)
+        self.points.fire("after_train_iter", self, batch_idx=self.iter, data_batch=self._batch, outputs=outputs)
         self.iter = self._finished
 
     def every(self, n: int) -> bool:
         """Whether validation is due: at every `n`-th step and the last. The averaged weights are put in if so."""
+        self._must_be_inside("every()")
+        n = whole("TrainState.every", "n", n, least=1)
         if self.iter == 0 or (self.iter % n and self.iter != self.max_iters):
             return False
         if not self._validating:
-            self._validating, self._was_training = True, self.model.training
-            self.message_hub.forget("val/")
-            self.points.fire("before_val", self)
+            self._open_validation()
             self.points.fire("before_val_epoch", self)
         return True
+
+    def _open_validation(self) -> None:
+        self._validating, self._was_training = True, self.model.training
+        self.message_hub.forget("val/")
+        self.points.fire("before_val", self)
 
     def validated(self, metrics: Mapping[str, Any]) -> None:
         """Validation is done; hooks log the metrics, save the best, and put the raw weights back."""
         if not isinstance(metrics, Mapping):
             raise TypeError(f"TrainState.validated: metrics is a {type(metrics).__name__}; give a dict of names.")
+        self._must_be_inside("validated()")
         if not self._validating:
-            self.message_hub.forget("val/")
-            self.points.fire("before_val", self)
+            self._open_validation()
         self._validating = False
         if self.model.training != self._was_training:
             self.model.train(self._was_training)
-        self.points.fire("after_val_epoch", self, metrics=dict(metrics))
+        self.points.fire("after_val_epoch", self, metrics={str(name): value for name, value in metrics.items()})
         self.points.fire("after_val", self)
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
@@ -235,21 +274,18 @@ class TrainState:
     def _write(self, path: Path, optimizer: bool, schedulers: bool, on_done: Callable[[], None] | None) -> None:
         checkpoint = snapshots.gather(self, self._finished, optimizer=optimizer, schedulers=schedulers)
         self.points.fire("before_save_checkpoint", self, checkpoint=checkpoint)
-        if rank() == 0:
-            try:
+        try:
+            if rank() == 0:
                 write_whole(path, lambda file: torch.save(checkpoint, file))
-            except OSError as error:
-                self.logger.error(
-                    "%s could not be written (%s); the earlier files stay, training goes on.", path, error
-                )
-                return
-        if on_done is not None:
-            on_done()
+            if on_done is not None:
+                on_done()  # points to the file, and deletes old ones: may meet the same full disk
+        except OSError as error:
+            self.logger.error("%s could not be written (%s); the earlier files stay, training goes on.", path, error)
 
-    def _settle(self, warn: bool = True) -> None:
+    def _settle(self, failed: bool = False) -> None:
         """The step is over: close its validation, write what is due, and keep both out of the timing."""
-        if self._validating:
-            self._close_validation(warn)
+        if self._validating and not failed:
+            self._close_validation()
         if self._pending:
             began = time.perf_counter()
             pending, self._pending = self._pending, []
@@ -257,14 +293,14 @@ class TrainState:
                 write()
             self.message_hub.update_info("pause", time.perf_counter() - began, resumed=False)
 
-    def _close_validation(self, warn: bool) -> None:
-        if not self._validating:
-            return
+    def _close_validation(self) -> None:
+        """End a validation that gave no metrics."""
         self._validating = False
+        if self.model.training != self._was_training:
+            self.model.train(self._was_training)
         self.points.fire("after_val_epoch", self, metrics=None)
         self.points.fire("after_val", self)
-        if warn:
-            self.logger.warning("every() was true, and validated() was not called; the averaged weights were put back.")
+        self.logger.warning("every() was true, and validated() was not called; the averaged weights were put back.")
 
 
 class OptimizerView:
@@ -286,32 +322,3 @@ class OptimizerView:
     def get_lr(self) -> dict[str, list[float]]:
         """`{'lr': [one per group]}`."""
         return {"lr": [group["lr"] for group in self.optimizer.param_groups]}
-
-
-def _with_defaults(hooks: Sequence[Any]) -> list[Any]:
-    """The hooks, and those that every run needs where they are missing, before hooks of the same priority."""
-    needed: list[type[Hook]] = [RuntimeInfoHook, IterTimerHook]
-    return [*(kind() for kind in needed if not any(isinstance(hook, kind) for hook in hooks)), *hooks]
-
-
-def _make_folder(work_dir: Any) -> Path:
-    if not isinstance(work_dir, str | Path):
-        raise TypeError(f"TrainState: work_dir={work_dir!r} is a {type(work_dir).__name__}; give a folder.")
-    folder = Path(work_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        error.add_note(f"TrainState: work_dir={str(work_dir)!r} cannot be made; give a folder that can be written.")
-        raise
-    return folder
-
-
-def _session_folder(work_dir: Path) -> Path:
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime())
-    for name in itertools.chain([stamp], (f"{stamp}_{number}" for number in itertools.count(2))):
-        try:
-            (work_dir / name).mkdir()
-        except FileExistsError:
-            continue
-        return work_dir / name
-    raise AssertionError("the names never end")

@@ -1,0 +1,47 @@
+"""The random numbers of a process: taken as plain values and tensors, and put back."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from seg_hooks.records import uses_cuda
+
+__all__ = ["load_random", "random_state"]
+
+
+def random_state(*, cuda: bool = True, numpy: bool = True) -> dict[str, Any]:
+    """Where the random numbers of python, torch, CUDA and numpy stand, the last two where they are in use."""
+    state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if numpy and "numpy.random" in sys.modules:
+        kind, keys, *rest = sys.modules["numpy.random"].get_state(legacy=True)
+        state["numpy"] = [str(kind), keys.tolist(), *rest]
+    if cuda and uses_cuda():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def load_random(saved: Mapping[str, Any]) -> None:
+    """Put these random numbers back, as far as they fit this machine."""
+    if "python" in saved:
+        version, values, gauss = saved["python"]
+        random.setstate((version, tuple(values), gauss))
+    if "torch" in saved:
+        torch.set_rng_state(saved["torch"])
+    if "numpy" in saved:
+        _load_numpy(tuple(saved["numpy"]))
+    if saved.get("cuda") and torch.cuda.is_available() and len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+
+
+def _load_numpy(saved: tuple[Any, ...]) -> None:
+    """Numpy is no dependency; a script may import it later than it resumes."""
+    try:
+        import numpy.random
+    except ImportError:
+        return
+    numpy.random.set_state(saved)
