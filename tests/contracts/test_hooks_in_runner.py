@@ -157,3 +157,71 @@ def test_an_exception_in_validation_gives_the_raw_weights_back(tmp_path: Path) -
     average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model.module
     assert torch.equal(average.model.head.weight, saved["state_dict"]["head.weight"])
     assert not torch.equal(average.model.head.weight, raw["head.weight"])
+
+
+def test_an_exception_in_val_alone_gives_the_raw_weights_back(tmp_path: Path) -> None:
+    class Fail:
+        broken = False
+
+        def after_val_iter(self, runner: Any) -> None:
+            if self.broken:
+                raise RuntimeError("no")
+
+    runner, fail = stopping(tmp_path), Fail()
+    runner.register_hook(fail)
+    runner.train()
+    raw = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    fail.broken = True
+    with pytest.raises(RuntimeError, match="no"):
+        runner.val()
+    assert all(torch.equal(value, raw[name]) for name, value in runner.model.state_dict().items())
+
+
+def test_hooks_hear_of_a_run_that_breaks_off_and_cannot_hide_why(tmp_path: Path) -> None:
+    class Hears:
+        heard = 0
+
+        def before_train_iter(self, runner: Any) -> None:
+            if runner.iter == 3:
+                raise LookupError("the first error")
+
+        def on_exception(self, runner: Any) -> None:
+            self.heard += 1
+            raise OSError("a second one")
+
+    runner, hook = stopping(tmp_path), Hears()
+    runner.register_hook(hook)
+    with pytest.raises(LookupError, match="the first error") as caught:
+        runner.train()
+    assert hook.heard == 1
+    assert any("a second one" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("by_epoch", [False, True])
+def test_the_last_steps_before_an_early_stop_are_logged(tmp_path: Path, by_epoch: bool) -> None:
+    hooks = [{"type": "EarlyStoppingHook", "monitor": "mIoU", "stopping_threshold": 0.0}]
+    cfg = config(tmp_path, custom_hooks=hooks)
+    if by_epoch:  # three batches an epoch
+        cfg["train_cfg"] = {"type": "EpochBasedTrainLoop", "max_epochs": 4}
+        cfg["log_processor"] = {"by_epoch": True}
+    else:
+        cfg["train_cfg"] = {"type": "IterBasedTrainLoop", "max_iters": 40, "val_interval": 3}
+    cfg["default_hooks"]["logger"] = {"type": "LoggerHook", "interval": 2}
+    cfg["default_hooks"]["checkpoint"] = None
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 3
+    lines = (Path(runner.log_dir) / "vis_data/scalars.json").read_text().splitlines()
+    records = [one for one in map(json.loads, lines) if one["mode"] == "train"]
+    assert [one["iter"] for one in records] == [2, 3]
+    assert records[-1]["epoch"] == int(by_epoch)
+    text = next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert ("Epoch(train) [1][3/3]" if by_epoch else "Iter(train) [ 3/40]") in text
+
+
+def test_a_run_that_had_stopped_early_stops_at_once_when_resumed(tmp_path: Path) -> None:
+    first = stopping(tmp_path)
+    first.train()
+    again = stopping(tmp_path, resume=True)
+    again.train()
+    assert again.iter == first.iter < 40
