@@ -136,6 +136,58 @@ def test_an_unknown_key_can_be_let_through(convnet: nn.Module, caplog: pytest.Lo
     assert "norm_decay is unknown. Did you mean 'norm_decay_mult'" in caplog.text
 
 
+class Wishes(nn.Module):
+    """Names what it wants without weight decay, in both ways that models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(3, 2)
+        self.fc, self.head = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"fc.weight"}
+
+    def no_weight_decay_keywords(self) -> set[str]:
+        return {"table"}
+
+
+def test_what_the_model_wants_undecayed_is_honoured_on_request() -> None:
+    net = nn.ModuleDict({"inner": Wishes()})
+
+    def undecayed(rules: dict[str, Any], **optimizer: Any) -> set[str]:
+        found = rates(net, build_optim_wrapper(net, config(rules, **optimizer)))
+        return {name for name, (_, decay) in found.items() if not decay}
+
+    wishes = {"inner.table.weight", "inner.fc.weight"}
+    assert undecayed({"bias_lr_mult": 1.0}) == set()
+    assert undecayed({"no_weight_decay": True}) == wishes
+    assert undecayed({"no_weight_decay": True, "custom_keys": {"fc": {"lr_mult": 2.0}}}) == wishes
+    assert undecayed({"no_weight_decay": True, "bias_decay_mult": 0.0}) == wishes | {"inner.fc.bias", "inner.head.bias"}
+    for compose in (True, False):
+        said = {"no_weight_decay": True, "compose": compose, "custom_keys": {"fc": {"decay_mult": 0.5}}}
+        assert undecayed(said) == {"inner.table.weight"}
+    cfg = {"optimizer": {"type": "AdamW", "lr": LR}, "paramwise_cfg": {"no_weight_decay": True}}
+    groups = build_optim_wrapper(net, cfg).optimizer.param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(2, 0.0), (3, 0.01)]
+
+
+def test_plain_groups_honour_the_models_wishes_by_default() -> None:
+    net = Wishes()
+    found = [(g["name"], len(g["params"]), g["weight_decay"]) for g in param_groups(net, LR, DECAY)]
+    assert found == [("no_decay", 2, 0.0), ("base", 3, DECAY)]
+    assert len(param_groups(net, LR, DECAY, {"no_weight_decay": False})) == 1
+
+
+def test_a_module_registered_twice_under_one_parent_is_visited_once(caplog: pytest.LogCaptureFixture) -> None:
+    net = nn.ModuleDict({"first": nn.Linear(2, 2), "other": nn.LayerNorm(2)})
+    net["again"] = net["first"]
+    for fuse in (True, False):
+        rules = {"norm_decay_mult": 0.0, "fuse": fuse, "custom_keys": {"again": {"lr_mult": 3.0}}}
+        wrapper = build_optim_wrapper(net, config(rules))
+        assert wrapper.layout == [["first.weight"], ["first.bias"], ["other.weight"], ["other.bias"]]
+    assert "'again' matches no parameter" in caplog.text
+
+
 def test_offsets_of_deformable_convolutions() -> None:
     class DeformConv2d(nn.Conv2d):
         """What mmcv calls it; its offset convolution is a child."""
@@ -288,7 +340,17 @@ def test_a_state_with_other_settings_inside_a_group_is_reported(
         ({"type": "OptimWrapper"}, ValueError, "optim_wrapper has no 'optimizer'"),
         ({"optimizer": "SGD"}, TypeError, "optim_wrapper.optimizer is a str"),
         ({"optimizer": {"lr": 0.1}}, TypeError, "optim_wrapper.optimizer.type is None"),
-        ({"optimizer": {"type": "SDG", "lr": 0.1}}, KeyError, r"Did you mean 'SGD'\?"),
+        ({"optimizer": {"type": "SDG", "lr": 0.1}}, KeyError, r"optimizer\.type='SDG'.*Did you mean 'SGD'\?"),
+        ({"optimizer": {"type": "adamw", "lr": 0.1}}, KeyError, "Did you mean 'AdamW'"),
+        ({"optimizer": {"type": 3, "lr": 0.1}}, TypeError, "optimizer.type is 3, a name or a class"),
+        ({"type": 3, "optimizer": {"type": "SGD", "lr": 0.1}}, TypeError, "optim_wrapper.type is 3"),
+        ({"constructor": 3, "optimizer": {"type": "SGD", "lr": 0.1}}, TypeError, "optim_wrapper.constructor is 3"),
+        (config(weigth_decay=0.1), TypeError, "AdamW has no argument 'weigth_decay'. Did you mean 'weight_decay'"),
+        (config(betas=(0.9,)), ValueError, r"optim_wrapper\.optimizer: AdamW\(.*betas=\(0\.9,\).*is refused"),
+        (config(lr=None), TypeError, "optim_wrapper.optimizer.lr is None"),
+        (config(type=lambda params, **_: None), TypeError, "gives a NoneType"),
+        (config() | {"accumulative_count": 2}, TypeError, "Did you mean 'accumulative_counts'"),
+        (config() | {"type": "AmpOptimWrapper", "los_scale": 2}, TypeError, "Did you mean 'loss_scale'"),
         ({"type": "AmpOptimWraper", "optimizer": {"type": "SGD", "lr": 0.1}}, KeyError, "'AmpOptimWrapper'"),
         ({"constructor": "Default", "optimizer": {"type": "SGD", "lr": 0.1}}, KeyError, "constructor"),
         ({"optimizer": {"type": "SGD", "lr": -1.0}}, ValueError, r"optim_wrapper\.optimizer\.lr=-1\.0"),
@@ -304,6 +366,11 @@ def test_a_state_with_other_settings_inside_a_group_is_reported(
         (config({"custom_keys": {"norm": {"lr_mult": -1}}}), ValueError, r"\['norm'\].lr_mult=-1"),
         (config({"match": "regex", "custom_keys": {"(": {}}}), ValueError, "not a regular expression"),
         (config({"strict": True, "custom_keys": {"norm": {"lr_mlt": 1}}}), ValueError, "Did you mean 'lr_mult'"),
+        (config({"custom_keys": {3: {}}}), TypeError, "custom_keys has the key 3"),
+        (config({"custom_keys": {"norm": {"lr": -1.0}}}), ValueError, r"\['norm'\]\.lr=-1\.0"),
+        (config({"custom_keys": {"norm": {"weight_decay": "0"}}}), TypeError, r"\['norm'\]\.weight_decay='0'"),
+        (config({"custom_keys": {"norm": {"params": 1}}}), ValueError, r"\['norm'\]\.params"),
+        (config({"compose": "no"}), TypeError, "compose='no' is a str, True or False"),
         (config({"match": "fuzzy", "custom_keys": {}}), ValueError, "substring, glob, regex, exact"),
         (config({"norm_decay_mult": 0.0}) | {"implementation": "quick"}, ValueError, "auto, fused"),
         (
@@ -334,6 +401,8 @@ def test_a_ready_optimizer_is_only_wrapped(convnet: nn.Module) -> None:
     optimizer = torch.optim.SGD(convnet.parameters(), lr=0.1)
     wrapper = build_optim_wrapper(convnet, {"type": "OptimWrapper", "optimizer": optimizer, "accumulative_counts": 2})
     assert wrapper.optimizer is optimizer
+    with pytest.raises(ValueError, match="paramwise_cfg cannot regroup a ready optimizer"):
+        build_optim_wrapper(convnet, {"optimizer": optimizer, "paramwise_cfg": {"norm_decay_mult": 0.0}})
 
 
 def test_models_without_anything_to_train() -> None:

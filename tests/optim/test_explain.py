@@ -140,8 +140,33 @@ def test_pictures(tmp_path: Path) -> None:
         plot.save(tmp_path / "lr.gif")
     with pytest.raises(ValueError, match="max_iters=0"):
         plot_schedule(POLY, 0)
-    with pytest.raises(KeyError, match="Did you mean 'PolyLR'"):
-        plot_schedule({"type": "PolyRL"}, 5)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "arguments", "error", "words"),
+    [
+        ({"type": "PolyRL"}, {}, KeyError, r"param_scheduler\.type='PolyRL'.*Did you mean 'PolyLR'"),
+        ([POLY, {"type": "polylr"}], {}, KeyError, r"param_scheduler\[1\]\.type='polylr'.*'PolyLR'"),
+        ("PolyLR", {}, TypeError, "param_scheduler is 'PolyLR', a dict"),
+        ([POLY, None], {}, TypeError, r"param_scheduler\[1\] is None"),
+        ({"end": 10}, {}, TypeError, r"param_scheduler\.type is None"),
+        ({**POLY, "begin": 9, "end": 5}, {}, ValueError, "end=5 is not after begin=9"),
+        (POLY, {"max_iters": "10"}, TypeError, "max_iters='10'"),
+        (POLY, {"epoch_length": 0}, ValueError, "epoch_length=0"),
+        (POLY, {"accumulative_counts": 0}, ValueError, "accumulative_counts=0"),
+        (POLY, {"lr": -1.0}, ValueError, "lr=-1.0"),
+        (POLY, {"lr": {}}, ValueError, "no groups"),
+    ],
+)
+def test_schedules_that_cannot_be_plotted(cfg: Any, arguments: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        plot_schedule(cfg, **({"max_iters": 20} | arguments))
+
+
+def test_an_error_in_a_schedule_notes_its_place() -> None:
+    with pytest.raises(ValueError, match="end=5") as caught:
+        plot_schedule([POLY, {**POLY, "begin": 9, "end": 5}], 20)
+    assert caught.value.__notes__ == ["in param_scheduler[1]"]
 
 
 def test_a_png_where_matplotlib_is(tmp_path: Path) -> None:

@@ -126,6 +126,55 @@ def test_one_dimensional_parameters_and_biases_are_not_decayed() -> None:
         assert all((p.ndim <= 1) == (group["weight_decay"] == 0.0) for p in group["params"])
 
 
+def decays(wrapper: Any, model: nn.Module) -> dict[str, float]:
+    where = {id(p): group["weight_decay"] for group in wrapper.optimizer.param_groups for p in group["params"]}
+    return {name: where[id(p)] for name, p in model.named_parameters()}
+
+
+def test_the_constructors_honour_the_models_wishes_on_request(vit: nn.Module) -> None:
+    vit.no_weight_decay = lambda: {"pos_embed"}  # type: ignore[assignment]
+    for honoured in (True, False):
+        paramwise = {"decay_rate": 0.5, "num_layers": 3, "no_weight_decay": honoured}
+        found = decays(built(vit, "LearningRateDecayOptimizerConstructor", **paramwise), vit)
+        assert found["pos_embed"] == (0.0 if honoured else 0.05)
+        assert found["cls_token"] == 0.05
+
+
+def test_rules_act_with_layer_decay_when_composed(vit: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    rules = {
+        "decay_rate": 0.5,
+        "num_layers": 3,
+        "bias_decay_mult": 1.0,
+        "custom_keys": {
+            "head": {"lr_mult": 10.0},
+            "blocks.1.fc": {"decay_mult": 0.5, "betas": (0.8, 0.9)},
+            "pos_embed": {"decay_mult": 0.0},
+        },
+    }
+    alone = built(vit, "LearningRateDecayOptimizerConstructor", decay_rate=0.5, num_layers=3)
+    ignored = built(vit, "LearningRateDecayOptimizerConstructor", **rules)
+    assert scales(vit, ignored.optimizer.param_groups) == scales(vit, alone.optimizer.param_groups)
+    assert "does not look at custom_keys, bias_decay_mult: compose=True" in caplog.text
+    wrapper = built(vit, "LearningRateDecayOptimizerConstructor", compose=True, **rules)
+    groups, found = wrapper.optimizer.param_groups, decays(wrapper, vit)
+    expected = scales(vit, alone.optimizer.param_groups) | {"head.weight": 10.0, "head.bias": 10.0}
+    assert scales(vit, groups) == expected
+    names = ("blocks.1.fc.weight", "blocks.1.fc.bias", "blocks.0.fc.bias", "blocks.0.norm1.weight", "pos_embed")
+    assert [found[name] for name in names] == [0.025, 0.025, 0.05, 0.0, 0.0]
+    special = [g for g in groups if g["betas"] == (0.8, 0.9)]
+    assert [(g["name"], len(g["params"])) for g in special] == [("layer_2_decay_x0.5", 2)]
+    with pytest.raises(ValueError, match=r"'hed' matches no parameter\. Did you mean 'head'"):
+        built(vit, "LearningRateDecayOptimizerConstructor", decay_rate=0.5, num_layers=3, compose=True, strict=True,
+              custom_keys={"hed": {"lr_mult": 2.0}})  # fmt: skip
+
+
+def test_the_head_and_the_floor_in_a_config(vit: nn.Module) -> None:
+    paramwise = {"decay_rate": 0.5, "num_layers": 3, "head": 10.0, "min_scale": 0.2}
+    wrapper = built(vit, "LearningRateDecayOptimizerConstructor", **paramwise)
+    found = scales(vit, wrapper.optimizer.param_groups)
+    assert (found["head.weight"], found["blocks.2.fc.weight"], found["patch_embed.weight"]) == (10.0, 0.5, 0.2)
+
+
 SWIN = [
     "patch_embed.weight",
     *[f"stages.{s}.blocks.{b}.w.weight" for s in range(4) for b in range(2)],
@@ -298,7 +347,7 @@ def test_a_model_of_no_known_scheme_lists_its_names() -> None:
             "LearningRateDecayOptimizerConstructor",
             {"decay_rate": 0.9, "num_layers": 12, "decay_type": "block_wise"},
             ValueError,
-            "layer_wise or stage_wise",
+            "'layer_wise' or 'stage_wise'",
         ),
         (
             "LearningRateDecayOptimizerConstructor",
@@ -307,6 +356,20 @@ def test_a_model_of_no_known_scheme_lists_its_names() -> None:
             "Did you mean 'decay_rate'",
         ),
         ("LayerDecayOptimizerConstructor", {"num_layers": 12}, KeyError, "layer_decay_rate"),
+        *[
+            ("LearningRateDecayOptimizerConstructor", {"decay_rate": 0.9, "num_layers": 12} | wrong, error, words)
+            for wrong, error, words in (
+                ({"decay_rate": "0.9"}, TypeError, r"paramwise_cfg\.decay_rate='0\.9'"),
+                ({"decay_rate": float("nan")}, ValueError, r"paramwise_cfg\.decay_rate=nan"),
+                ({"decay_rate": None}, TypeError, r"paramwise_cfg\.decay_rate is None"),
+                ({"num_layers": "12"}, ValueError, r"paramwise_cfg\.num_layers='12'"),
+                ({"head": -1}, ValueError, r"paramwise_cfg\.head=-1"),
+                ({"min_scale": "a"}, TypeError, r"paramwise_cfg\.min_scale='a'"),
+                ({"final_norm": "block"}, ValueError, r"paramwise_cfg\.final_norm='block'"),
+                ({"layer_ids": "mine"}, TypeError, r"paramwise_cfg\.layer_ids='mine'"),
+                ({"skip_tokens": "yes"}, TypeError, r"paramwise_cfg\.skip_tokens='yes'"),
+            )
+        ],
     ],
 )
 def test_bad_configs(constructor: str, paramwise: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -96,6 +96,14 @@ def test_clipping_hands_on_the_norm_as_a_tensor() -> None:
     assert torch.allclose(parameters[0], torch.full((2,), 1 - 0.1 * 0.5), atol=1e-6)
 
 
+def test_an_infinite_bound_measures_the_norm_and_leaves_the_gradients() -> None:
+    wrapper = OptimWrapper(sgd(), clip_grad={"max_norm": float("inf")})
+    parameter = wrapper.optimizer.param_groups[0]["params"][0]
+    wrapper.update_params(3 * parameter.sum())
+    assert float(wrapper.grad_norm) == pytest.approx(18**0.5)  # type: ignore[arg-type]
+    assert torch.allclose(parameter, torch.full((2,), 1 - 0.1 * 3))
+
+
 def test_clipping_by_value_leaves_no_norm() -> None:
     cfg = {"type": "value", "clip_value": 0.5}
     wrapper = OptimWrapper(sgd(), clip_grad=cfg)
@@ -117,6 +125,9 @@ def test_clipping_by_value_leaves_no_norm() -> None:
         ({"clip_grad": {}}, ValueError, "needs max_norm"),
         ({"clip_grad": {"type": "value"}}, ValueError, "needs clip_value"),
         ({"clip_grad": {"type": "norms", "max_norm": 1}}, ValueError, "'norm' or 'value'"),
+        ({"clip_grad": {"max_norm": 1, "nrom_type": 2}}, TypeError, "Did you mean 'norm_type'"),
+        ({"clip_grad": {"max_norm": "1"}}, TypeError, r"clip_grad\.max_norm='1'"),
+        ({"clip_grad": {"max_norm": -1.0}}, ValueError, r"clip_grad\.max_norm=-1\.0"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -225,10 +236,18 @@ def test_the_norm_is_taken_in_the_order_of_the_model(vit: nn.Module) -> None:
         "clip_grad": {"max_norm": 1e9},
     }
     wrapper = build_optim_wrapper(vit, cfg)
-    assert len(wrapper.optimizer.param_groups) == 3
-    names = [name for group in wrapper.layout or [] for name in group]
-    assert names == [name for name, _ in vit.named_parameters()]
-    wrapper.update_params(vit(torch.ones(2, 4)).sum() * 3)
+    parameters = list(vit.parameters())
+    fused = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
+    differs = 0
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator) * 10 ** float(seed % 7 - 3)
+        expected = nn.utils.clip_grad_norm_(parameters, 1e9)
+        differs += bool(nn.utils.clip_grad_norm_(fused, 1e9) != expected)
+        wrapper.step()
+        assert wrapper.grad_norm == expected
+    assert differs, "in no case did another order change the last bit, so that this shows nothing"
 
 
 def test_a_dict_of_wrappers_is_used_by_name() -> None:

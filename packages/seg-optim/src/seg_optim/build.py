@@ -51,6 +51,6 @@ def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any]) -> OptimWrappe
     options = dict(cfg)
     name = options.pop("constructor", "DefaultOptimWrapperConstructor")
     paramwise = options.pop("paramwise_cfg", None)
-    constructor = find("optim wrapper constructor", name, "seg_engine.optim_wrapper_constructors", CONSTRUCTORS)
+    constructor = find("optim_wrapper.constructor", name, "seg_engine.optim_wrapper_constructors", CONSTRUCTORS)
     wrapper: OptimWrapper = constructor(optim_wrapper_cfg=options, paramwise_cfg=paramwise)(model)
     return wrapper

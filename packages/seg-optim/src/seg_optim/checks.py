@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from seg_optim.arguments import check_flag, check_number
 from seg_optim.rules import Rules, matcher
 from seg_optim.suggest import near
 
@@ -16,6 +17,7 @@ __all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "report_unmatched
 
 logger = logging.getLogger("seg_optim")
 MULTIPLIERS = ("lr_mult", "decay_mult")
+RATES = ("lr", "weight_decay")
 DECAY_KEYS = ("norm_decay_mult", "bias_decay_mult", "dwconv_decay_mult")
 PARAMWISE_KEYS = (
     "custom_keys",
@@ -27,8 +29,10 @@ PARAMWISE_KEYS = (
     "match",
     "strict",
     "fuse",
+    "no_weight_decay",
     *DECAY_KEYS,
 )
+FLAGS = ("compose", "strict", "fuse", "no_weight_decay", "skip_tokens")
 
 
 def check_model(model: nn.Module) -> None:
@@ -55,9 +59,11 @@ def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own:
                 f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}", cfg.get("strict")
             )
     for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
-        _check_number(cfg.get(key), f"{where}.{key}")
+        check_number(f"{where}.{key}", cfg.get(key))
+    for key in FLAGS:
+        check_flag(f"{where}.{key}", cfg.get(key))
     matcher(cfg.get("match", "substring"))
-    custom = cfg.get("custom_keys") or {}
+    custom = {} if cfg.get("custom_keys") is None else cfg["custom_keys"]
     _check_custom(custom, f"{where}.custom_keys", weight_decay)
     _check_patterns(custom, cfg.get("match"), f"{where}.custom_keys")
     _check_options(custom, f"{where}.custom_keys", bool(cfg.get("strict")))
@@ -79,12 +85,16 @@ def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
     if not isinstance(custom, Mapping):
         raise TypeError(f"{where} is a {type(custom).__name__}, a dict is needed")
     for key, options in custom.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{where} has the key {key!r}, a {type(key).__name__}: a part of a name is needed")
         if not isinstance(options, Mapping):
             raise TypeError(
                 f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
             )
-        for name in MULTIPLIERS:
-            _check_number(options.get(name), f"{where}[{key!r}].{name}")
+        for name in (*MULTIPLIERS, *RATES):
+            check_number(f"{where}[{key!r}].{name}", options.get(name))
+        if "params" in options:
+            raise ValueError(f"{where}[{key!r}].params: which parameters a key means is decided by their names")
         if "decay_mult" in options and weight_decay is None:
             raise ValueError(
                 f"{where}[{key!r}].decay_mult multiplies weight_decay, but optim_wrapper.optimizer has none: add it"
@@ -109,15 +119,6 @@ def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: 
                 _unknown(f"{where}[{key!r}].{name} is no multiplier and changes no rate.{hint}", strict)
 
 
-def _check_number(value: Any, where: str) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a number is needed")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{where}={value}: a finite number of at least 0 is needed")
-
-
 def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     """Say once which custom keys match none of the parameters, with near names; an error if `strict`.
 
@@ -134,7 +135,8 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
         left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
     if not left:
         return
-    words = sorted(word for word in set(".".join(texts).split(".")) if not word.isdigit())
+    parts = {part for text in texts for part in text.rpartition(".")[::2]}  # few beside the texts: split those
+    words = sorted(word for word in set(".".join(parts).split(".")) if not word.isdigit())
     text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
         f"{key!r} matches no parameter.{near(key, words)}" for key in left
     )

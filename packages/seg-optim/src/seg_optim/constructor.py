@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from torch import nn
 from torch.optim import Optimizer
 
 from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
+from seg_optim.arguments import check_arguments
 from seg_optim.checks import check_model, check_paramwise, report_unmatched
-from seg_optim.groups import fuse, parameter_names, unwrapped, with_names
+from seg_optim.groups import fuse, members, parameter_names, unwrapped, with_names
+from seg_optim.layout import Order
 from seg_optim.optimizers import find, is_muon, make_optimizer, optimizer_options
-from seg_optim.rules import Rules, Subject, Verdict
+from seg_optim.rules import WISH, Rules, Subject, Verdict, spared
 from seg_optim.split import SplitOptimizer, divided, hidden_matrices
 from seg_optim.wrapper import OptimWrapper
 
@@ -21,7 +23,10 @@ __all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructo
 
 logger = logging.getLogger("seg_optim")
 WRAPPERS = {cls.__name__: cls for cls in (OptimWrapper, AmpOptimWrapper, ApexOptimWrapper)}
-Groups = list[dict[str, Any]]
+NOTHING = Verdict()
+"""What rules say about a parameter that they do not touch."""
+Group = dict[str, Any]
+Groups = list[Group]
 
 
 class DefaultOptimWrapperConstructor:
@@ -49,6 +54,8 @@ class DefaultOptimWrapperConstructor:
         match: how custom keys are compared: `substring`, `glob`, `regex`, `exact`.
         strict: True: a custom key that matches nothing is an error instead of one log line. False: a key of
             `paramwise_cfg` that is not known is one log line instead of an error.
+        no_weight_decay: True: no weight decay for what the model lists in `no_weight_decay()` or means by
+            `no_weight_decay_keywords()`, unless a custom key gives one.
         fuse: False makes one group per tensor, as MMEngine does; the updates are the same, only slower.
 
     Subclasses may override `add_params` or `__call__`.
@@ -73,6 +80,8 @@ class DefaultOptimWrapperConstructor:
             raise ValueError("optim_wrapper has no 'optimizer': add optimizer=dict(type='AdamW', lr=1e-4)")
         self.optimizer_cfg: Any = self.optim_wrapper_cfg.pop("optimizer")
         if isinstance(self.optimizer_cfg, Optimizer):
+            if paramwise_cfg:
+                raise ValueError("optim_wrapper.paramwise_cfg cannot regroup a ready optimizer: give its dict instead")
             return
         self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
         self.rest = self.optimizer_options.pop("rest", None)
@@ -98,20 +107,18 @@ class DefaultOptimWrapperConstructor:
         model = unwrapped(model)
         check_model(model)
         if not self.paramwise_cfg:
-            return self.wrap(model, [{"params": list(model.parameters())}], parameter_names(model))
-        params: Groups = []
-        self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced)
-        self._options: dict[int, dict[str, Any]] = {}
+            everything = list(model.parameters())
+            return self.wrap(model, [{"params": everything}], parameter_names(model), Order.of([everything]))
+        wishes = spared(model) if self.paramwise_cfg.get("no_weight_decay") else ()
+        self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced, wishes)
         self._seen: dict[int, str] = {}
         self._frozen: list[str] = []
-        self.add_params(params, model)
-        report_unmatched(self.rules, self._seen.values(), strict=bool(self.paramwise_cfg.get("strict")))
+        groups, reference = self._collected(model)
+        names = self._seen if type(self).add_params is _ADD_PARAMS else parameter_names(model) | self._seen
+        report_unmatched(self.rules, names.values(), strict=bool(self.paramwise_cfg.get("strict")))
         if self._frozen:
             logger.info("in no group, because frozen: %s", ", ".join(self._frozen))
-        names = self._seen
-        if type(self).add_params is not DefaultOptimWrapperConstructor.add_params:
-            names = parameter_names(model) | names
-        return self.wrap(model, params, names)
+        return self.wrap(model, groups, names, reference)
 
     def add_params(
         self, params: Groups, module: nn.Module, prefix: str = "", is_dcn_module: bool | int | float | None = None
@@ -124,27 +131,64 @@ class DefaultOptimWrapperConstructor:
             prefix: dotted path of the module.
             is_dcn_module: whether the module lies in a deformable convolution.
         """
-        start = f"{prefix}." if prefix else ""
-        if module._parameters:
-            subject = Subject("", prefix, 0, module, bool(is_dcn_module))
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    subject.name, subject.ndim = name, parameter.ndim
-                    full = start + name
-                    new = self._seen.setdefault(id(parameter), full) is full
-                    if (new and parameter.requires_grad) or self._takes(full, parameter, params):
-                        params.append(self._group(subject, parameter))
-        if module._modules:
-            deformable = self.rules.is_deformable(module)
-            done = set()
-            for name, child in module._modules.items():
-                if child is not None and id(child) not in done:
-                    done.add(id(child))
-                    self.add_params(params, child, start + name, deformable)
+        params += [{"params": [p], **self._rates(v)} for p, v in self._own(module, prefix, bool(is_dcn_module))]
+        for name, child, deformable in self._children(module, prefix):
+            self.add_params(params, child, name, deformable)
 
-    def _takes(self, name: str, parameter: nn.Parameter, params: Groups) -> bool:
-        first = self._seen.setdefault(id(parameter), name)
-        if first is not name and first != name:
+    def _collected(self, model: nn.Module) -> tuple[Groups, Order]:
+        """Groups, and the order in which the reference would have grouped the parameters.
+
+        They are collected setting by setting; with `fuse=False`, or where `add_params` is overridden, one by one.
+        """
+        if not self.paramwise_cfg.get("fuse", True) or type(self).add_params is not _ADD_PARAMS:
+            listed: Groups = []
+            self.add_params(listed, model)
+            return listed, Order.of(map(members, listed))
+        found: dict[int, tuple[Verdict, list[nn.Parameter]]] = {}
+        order: list[nn.Parameter] = []
+        ahead = [("", model, False)]
+        while ahead:
+            prefix, module, deformable = ahead.pop()
+            if module._parameters:
+                for parameter, verdict in self._own(module, prefix, deformable):
+                    order.append(parameter)
+                    if id(verdict) in found:
+                        found[id(verdict)][1].append(parameter)
+                    else:
+                        found[id(verdict)] = (verdict, [parameter])
+            if module._modules:
+                ahead += reversed(self._children(module, prefix))
+        return [{"params": params, **self._rates(verdict)} for verdict, params in found.values()], Order(order)
+
+    def _own(self, module: nn.Module, prefix: str, in_deformable: bool) -> Iterator[tuple[nn.Parameter, Verdict]]:
+        """A module's own parameters that take part, with what the rules say about each."""
+        start = f"{prefix}." if prefix else ""
+        subject = Subject("", prefix, 0, module, in_deformable)
+        seen, decide = self._seen, self.rules.decide  # looked up once: this loop is what building costs
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            full = start + name
+            new = seen.setdefault(id(parameter), full) is full
+            if (new and parameter.requires_grad) or self._takes(full, parameter):
+                subject.name, subject.ndim = name, parameter.ndim
+                yield parameter, decide(subject)
+            elif self.forced and not parameter.requires_grad:
+                yield parameter, NOTHING
+
+    def _children(self, module: nn.Module, prefix: str) -> list[tuple[str, nn.Module, bool]]:
+        """Path, child and whether the child lies in a deformable convolution; one registered twice comes once."""
+        start, deformable = f"{prefix}." if prefix else "", self.rules.is_deformable(module)
+        found = [(start + name, child, deformable) for name, child in module._modules.items() if child is not None]
+        if len({id(child) for child in module._modules.values()}) == len(module._modules):
+            return found
+        firsts = {id(child): (name, child, inside) for name, child, inside in reversed(found)}
+        return [place for place in found if firsts[id(place[1])][0] == place[0]]
+
+    def _takes(self, name: str, parameter: nn.Parameter) -> bool:
+        """Whether a parameter that was seen before, or does not learn, takes part all the same."""
+        first = self._seen[id(parameter)]
+        if first != name:
             if self.paramwise_cfg.get("bypass_duplicate"):
                 logger.info("%s is the parameter %s, taken once", name, first)
                 return False
@@ -155,16 +199,7 @@ class DefaultOptimWrapperConstructor:
         if parameter.requires_grad or getattr(parameter, "unfreezes_at", None) is not None:
             return True
         self._frozen.append(name)
-        if self.forced:
-            params.append({"params": [parameter]})
         return False
-
-    def _group(self, subject: Subject, parameter: nn.Parameter) -> dict[str, Any]:
-        verdict = self.rules.decide(subject)
-        options = self._options.get(id(verdict))
-        if options is None:
-            options = self._options[id(verdict)] = self._rates(verdict)
-        return {"params": [parameter], **options}
 
     def _rates(self, verdict: Verdict) -> dict[str, Any]:
         rates: dict[str, Any] = {}
@@ -172,6 +207,8 @@ class DefaultOptimWrapperConstructor:
             rates["lr"] = self._base(self.base_lr, "lr", verdict.lr_rule) * verdict.lr_mult
         if verdict.decay_mult is not None and self.base_wd is not None:
             rates["weight_decay"] = self.base_wd * verdict.decay_mult
+        elif verdict.decay_rule == WISH:
+            rates["weight_decay"] = 0.0
         return rates | verdict.extra
 
     def _base(self, value: float | None, key: str, rule: str) -> float:
@@ -179,19 +216,20 @@ class DefaultOptimWrapperConstructor:
             raise ValueError(f"paramwise_cfg.{rule} multiplies {key}, but optim_wrapper.optimizer has no {key}: add it")
         return value
 
-    def wrap(self, model: nn.Module, params: Groups, names: dict[int, str]) -> OptimWrapper:
-        """The wrapper over groups that are in the reference's order: fuses, names and remembers the layout."""
-        groups = self.fused(params)
-        optimizer = self.optimizer(model, groups, names)
+    def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Order) -> OptimWrapper:
+        """The wrapper over `groups`, fused and named; it remembers the `reference`, the layout of checkpoints."""
+        optimizer = self.optimizer(model, self.fused(groups), names)
         wrapper = self._wrapper(optimizer)
         if hasattr(wrapper, "describe"):
-            wrapper.describe(names, optimizer.param_groups if self.rest else params)
+            own = Order.of(group["params"] for group in optimizer.param_groups)
+            wrapper.describe(names, own if self.rest else reference)
         return wrapper
 
     def _wrapper(self, optimizer: Optimizer) -> OptimWrapper:
         options = {key: value for key, value in self.optim_wrapper_cfg.items() if key not in ("type", "implementation")}
         kind = self.optim_wrapper_cfg.get("type", OptimWrapper)
-        kind = find("optim wrapper", kind, "seg_engine.optim_wrappers", WRAPPERS)
+        kind = find("optim_wrapper.type", kind, "seg_engine.optim_wrappers", WRAPPERS)
+        check_arguments(f"optim_wrapper: {getattr(kind, '__name__', kind)}", kind, options)
         return kind(optimizer=optimizer, **options)  # type: ignore[no-any-return]
 
     def optimizer(self, model: nn.Module, groups: Groups, names: dict[int, str]) -> Optimizer:
@@ -215,6 +253,9 @@ class DefaultOptimWrapperConstructor:
     def _defaults(self) -> dict[str, Any]:
         given = {"lr": self.base_lr, "weight_decay": self.base_wd}
         return {key: value for key, value in given.items() if value is not None}
+
+
+_ADD_PARAMS = DefaultOptimWrapperConstructor.add_params
 
 
 class ForceDefaultOptimWrapperConstructor(DefaultOptimWrapperConstructor):

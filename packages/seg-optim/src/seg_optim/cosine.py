@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
+from seg_optim.arguments import check_choice, check_list, check_number
 from seg_optim.schedule_base import INF, ParamScheduler, window_length
 from seg_optim.schedulers import floors_of
 
 __all__ = ["CosineAnnealingParamScheduler", "CosineRestartParamScheduler", "OneCycleParamScheduler"]
+
+logger = logging.getLogger("seg_optim")
 
 
 class CosineAnnealingParamScheduler(ParamScheduler):
@@ -23,6 +27,8 @@ class CosineAnnealingParamScheduler(ParamScheduler):
     """
 
     _shape = ("T_max", "eta_min", "eta_min_ratio")
+    _not_negative = ("eta_min", "eta_min_ratio")
+    _positive = ("T_max",)
     _epoch_keys = ("T_max",)
 
     def __init__(
@@ -69,6 +75,7 @@ class CosineRestartParamScheduler(ParamScheduler):
     """
 
     _shape = ("periods", "restart_weights", "eta_min", "eta_min_ratio")
+    _not_negative = ("eta_min", "eta_min_ratio")
     _epoch_keys = ("periods",)
 
     def __init__(
@@ -87,9 +94,11 @@ class CosineRestartParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        name = type(self).__name__
+        check_list(f"{name}: periods", periods, above=0)
+        check_list(f"{name}: restart_weights", restart_weights)
         self.periods, self.restart_weights = list(periods), list(restart_weights)
         self.eta_min, self.eta_min_ratio = eta_min, eta_min_ratio
-        name = type(self).__name__
         if (eta_min is None) == (eta_min_ratio is None):
             raise ValueError(f"{name}: give eta_min or eta_min_ratio, one of the two (got {eta_min}, {eta_min_ratio})")
         if len(self.periods) != len(self.restart_weights):
@@ -123,6 +132,8 @@ class OneCycleParamScheduler(ParamScheduler):
     """
 
     _shape = ("eta_max", "div_factor", "final_div_factor", "total_steps")
+    _not_negative = ("eta_max",)
+    _positive = ("div_factor", "final_div_factor")
     _epoch_keys = ("total_steps",)
 
     def __init__(
@@ -149,12 +160,12 @@ class OneCycleParamScheduler(ParamScheduler):
             raise ValueError(f"{name} schedules 'lr' only, not {param_name!r}")
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"{name}: pct_start={pct_start!r} must be a float between 0 and 1")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"{name}: anneal_strategy={anneal_strategy!r}: choose 'cos' or 'linear'")
+        check_choice(f"{name}: anneal_strategy", anneal_strategy, ("cos", "linear"))
         self.eta_max, self.div_factor, self.final_div_factor = eta_max, div_factor, final_div_factor
         self.total_steps = window_length(name, begin, end) if total_steps is None else total_steps
-        if self.total_steps <= 0:
-            raise ValueError(f"{name}: total_steps={total_steps} must be above 0")
+        check_number(f"{name}: total_steps", self.total_steps, above=0)
+        if eta_max == 0:
+            logger.warning("%s: eta_max=0 keeps the learning rate at 0; say how high it shall rise", name)
         self._linear = anneal_strategy == "linear"
         self._phases = schedules.one_cycle_phases(self.total_steps, pct_start, three_phase)
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)

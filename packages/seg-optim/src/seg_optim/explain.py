@@ -16,7 +16,7 @@ from seg_optim.constructor import DefaultOptimWrapperConstructor
 from seg_optim.groups import parameter_names, unwrapped
 from seg_optim.layer_decay import LearningRateDecayOptimizerConstructor
 from seg_optim.optimizers import find
-from seg_optim.rules import Rules, Subject, is_norm
+from seg_optim.rules import Rules, Subject, is_norm, spared, subjects
 from seg_optim.simulate import simulated
 from seg_optim.wrapper import OptimWrapper
 
@@ -134,7 +134,7 @@ def _reasons(model: nn.Module, cfg: Mapping[str, Any]) -> dict[str, tuple[str, A
     """Name -> rule and layer id."""
     options = {key: value for key, value in cfg.items() if key not in ("constructor", "paramwise_cfg")}
     kind = cfg.get("constructor", DefaultOptimWrapperConstructor)
-    kind = find("optim wrapper constructor", kind, "seg_engine.optim_wrapper_constructors", CONSTRUCTORS)
+    kind = find("optim_wrapper.constructor", kind, "seg_engine.optim_wrapper_constructors", CONSTRUCTORS)
     paramwise = cfg.get("paramwise_cfg") or {}
     if not paramwise or isinstance(options["optimizer"], Optimizer):
         return dict.fromkeys(parameter_names(model).values(), ("default", ""))
@@ -144,20 +144,9 @@ def _reasons(model: nn.Module, cfg: Mapping[str, Any]) -> dict[str, tuple[str, A
         return {name: ("layer decay", depth) for name, depth in ids.items()}
     if not isinstance(constructor, DefaultOptimWrapperConstructor):
         return {}
-    rules = Rules(paramwise, bool(paramwise.get("compose")), bool(paramwise.get("force_default_settings")))
-    return {name: (_words(rules, subject), "") for name, subject in _subjects(model, rules).items()}
-
-
-def _subjects(model: nn.Module, rules: Rules) -> dict[str, Subject]:
-    found: dict[str, Subject] = {}
-    parents = {id(child): module for module in model.modules() for child in module.children()}
-    for prefix, module in model.named_modules():
-        parent = parents.get(id(module))
-        inside = parent is not None and rules.is_deformable(parent)
-        for name, parameter in module.named_parameters(recurse=False):
-            subject = Subject(name, prefix, parameter.ndim, module, inside)
-            found[subject.full_name] = subject
-    return found
+    wishes = spared(model) if paramwise.get("no_weight_decay") else ()
+    rules = Rules(paramwise, bool(paramwise.get("compose")), bool(paramwise.get("force_default_settings")), wishes)
+    return {name: (_words(rules, subject), "") for name, subject in subjects(model, rules).items()}
 
 
 def _words(rules: Rules, subject: Subject) -> str:

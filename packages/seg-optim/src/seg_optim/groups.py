@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-__all__ = ["fuse", "names_of", "parameter_names", "unwrapped", "with_names"]
+__all__ = ["fuse", "members", "parameter_names", "unwrapped", "with_names"]
 
 Group = dict[str, Any]
 NOTES = frozenset({"params", "name", "lr_mult", "decay_mult", "param_names"})
@@ -43,11 +43,6 @@ def parameter_names(model: nn.Module) -> dict[int, str]:
     return {id(parameter): name for name, parameter in model.named_parameters()}
 
 
-def names_of(groups: Iterable[Group], names: Mapping[int, str]) -> list[list[str]]:
-    """The parameters' names, group by group."""
-    return [[names[id(parameter)] for parameter in members(group)] for group in groups]
-
-
 def members(group: Group) -> list[nn.Parameter]:
     """A group's parameters as a list (they may be given as one tensor)."""
     parameters = group["params"]
@@ -68,11 +63,10 @@ def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
     lr, decay = defaults.get("lr"), defaults.get("weight_decay")
     for group in groups:
         identity: Any = (group.get("lr", lr), group.get("weight_decay", decay))
-        if not group.keys() <= PLAIN:
+        if not PLAIN.issuperset(group):
             identity = (identity, _identity({key: value for key, value in group.items() if key not in PLAIN}))
-        known = fused.get(identity)
-        if known is not None:
-            known["params"] += members(group)
+        if identity in fused:
+            fused[identity]["params"] += members(group)
         else:
             options = {key: value for key, value in group.items() if key not in NOTES or key == "name"}
             fused[identity] = {**options, "params": list(members(group))}

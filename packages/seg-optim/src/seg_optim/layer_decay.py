@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from seg_optim.arguments import check_choice, check_number
 from seg_optim.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.depth import read_depths
 from seg_optim.layer_ids import (
@@ -20,11 +22,22 @@ from seg_optim.layer_ids import (
     layer_count,
     vit_layer_wise,
 )
+from seg_optim.rules import KIND_KEYS, Verdict, spared, subjects
 
-__all__ = ["LayerDecayOptimizerConstructor", "LearningRateDecayOptimizerConstructor", "layer_groups", "undecayed"]
+__all__ = [
+    "Decay",
+    "LayerDecayOptimizerConstructor",
+    "LearningRateDecayOptimizerConstructor",
+    "check_options",
+    "given",
+    "layer_groups",
+    "undecayed",
+]
 
 logger = logging.getLogger("seg_optim")
 TOKENS = ("pos_embed", "cls_token")
+RULE_KEYS = ("custom_keys", *KIND_KEYS)
+CHOICES = {"final_norm": ("head", "last_block"), "style": ("torch", "timm")}
 
 
 def undecayed(name: str, parameter: nn.Parameter, skip: Iterable[str] = ()) -> bool:
@@ -32,37 +45,84 @@ def undecayed(name: str, parameter: nn.Parameter, skip: Iterable[str] = ()) -> b
     return parameter.ndim <= 1 or name.endswith(".bias") or any(f".{name}".endswith(f".{token}") for token in skip)
 
 
+@dataclass(frozen=True)
+class Decay:
+    """How rates fall with the distance to the head.
+
+    Attributes:
+        lr: learning rate of the head.
+        weight_decay: of what is decayed.
+        rate: learning rate of a layer over that of the next.
+        min_scale: no layer's scale falls below it.
+        head: further factor on the head's learning rate.
+    """
+
+    lr: float
+    weight_decay: float
+    rate: float
+    min_scale: float = 0.0
+    head: float = 1.0
+
+    def scale(self, distance: int) -> float:
+        """Factor on the learning rate so many layers below the head."""
+        return max(self.min_scale, self.rate**distance) * (1.0 if distance else self.head)
+
+
 def layer_groups(
     parameters: Iterable[tuple[str, nn.Parameter]],
     depths: Depths,
-    lr: float,
-    weight_decay: float,
-    decay_rate: float,
+    decay: Decay,
     plain: Callable[[str, nn.Parameter], bool],
-    min_scale: float = 0.0,
+    verdicts: Mapping[str, Verdict] | None = None,
 ) -> Groups:
     """One group per depth and kind of decay, in the order in which they first appear.
 
     Args:
         parameters: names and parameters.
         depths: where each lies.
-        lr: rate of the head.
-        weight_decay: of what is decayed.
-        decay_rate: rate of a layer over that of the next.
+        decay: the rates.
         plain: which parameters get no weight decay.
-        min_scale: no layer's scale falls below it.
+        verdicts: what further rules say about each; they multiply the learning rate and decide the weight decay.
     """
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in parameters:
-        depth, free = depths.ids[name], plain(name, parameter)
-        key = f"layer_{depth}_{'no_decay' if free else 'decay'}"
-        if key not in groups:
-            scale = max(min_scale, decay_rate ** (depths.last - depth))
-            rates = {"weight_decay": 0.0 if free else weight_decay, "lr_scale": scale, "lr": scale * lr}
-            groups[key] = {**rates, "params": [], "param_names": [], "group_name": key, "name": key}
-        groups[key]["params"].append(parameter)
-        groups[key]["param_names"].append(name)
+        depth, verdict = depths.ids[name], (verdicts or {}).get(name, Verdict())
+        share = verdict.decay_mult if verdict.decay_mult is not None else float(not plain(name, parameter))
+        times = 1.0 if verdict.lr_mult is None else verdict.lr_mult
+        key = f"layer_{depth}_{'decay' if share else 'no_decay'}"
+        key += f"_x{share:g}" * (share not in (0, 1)) + f"_lr_x{times:g}" * (times != 1)
+        group = groups.setdefault((key, repr(verdict.extra)), {})
+        if not group:
+            scale = decay.scale(depths.last - depth) * times
+            group.update(weight_decay=decay.weight_decay * share, lr_scale=scale, lr=scale * decay.lr)
+            group.update(params=[], param_names=[], group_name=key, name=key)
+            group.update({k: value for k, value in verdict.extra.items() if k not in ("lr_mult", "decay_mult")})
+        group["params"].append(parameter)
+        group["param_names"].append(name)
     return list(groups.values())
+
+
+def given(options: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Those of some options that are there."""
+    return {key: options[key] for key in keys if key in options}
+
+
+def check_options(options: Mapping[str, Any], where: str) -> None:
+    """Raise for options of layer decay with a wrong type or value.
+
+    Args:
+        options: any of `decay_rate`, `min_scale`, `head`, `final_norm`, `layer_ids` and `style`.
+        where: put before the name of an option in messages.
+    """
+    for key in ("decay_rate", "min_scale", "head"):
+        if key in options and options[key] is None:
+            raise TypeError(f"{where}{key} is None, a number is needed")
+        check_number(where + key, options.get(key))
+    for key, choices in CHOICES.items():
+        check_choice(where + key, options.get(key, choices[0]), choices)
+    function = options.get("layer_ids")
+    if function is not None and not callable(function):
+        raise TypeError(f"{where}layer_ids={function!r}: a function, parameter name -> depth from 0, is needed")
 
 
 class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
@@ -73,8 +133,14 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         decay_type: `layer_wise` or `stage_wise`.
         num_layers: number of layers below the head, or `'auto'` to read it from the model.
         skip_tokens: see below.
+        no_weight_decay: True: spare what the model lists in `no_weight_decay()` or `no_weight_decay_keywords()`.
         min_scale: no scale falls below it.
+        head: further factor on the head's learning rate.
+        final_norm: whether the norm after the last block learns like the `'head'` or the `'last_block'`, where the
+            names and not MMSegmentation's own numbering decide.
         layer_ids: your own function, parameter name -> depth from 0, None for the head.
+        compose: True: `custom_keys` and the rules on kinds of layers act too. They multiply the learning rate of the
+            layer and decide the weight decay. Otherwise they do nothing, as in MMSegmentation, and one line says so.
 
     ConvNeXt, BEiT and MAE get the ids, scales and decays that MMSegmentation gives. With `stage_wise` that means that
     the last stage lies `num_layers - 3` decays below the head, as if the stages were layers; `num_layers='auto'`
@@ -89,7 +155,9 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
             `num_layers`.
     """
 
-    own_keys = ("decay_rate", "decay_type", "num_layers", "skip_tokens", "min_scale", "layer_ids", "final_norm")
+    own_keys = (
+        "decay_rate", "decay_type", "num_layers", "skip_tokens", "min_scale", "head", "layer_ids", "final_norm"
+    )  # fmt: skip
     decay_types = ("layer_wise", "stage_wise")
 
     def _validate_cfg(self) -> None:
@@ -100,27 +168,28 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         missing = [key for key in ("decay_rate", "num_layers") if key not in self.paramwise_cfg]
         if missing:
             raise ValueError(f"optim_wrapper.paramwise_cfg has no {missing[0]!r}, which {type(self).__name__} needs")
-        kind = self.paramwise_cfg.get("decay_type", "layer_wise")
-        if kind not in (*self.decay_types, "layer_wise_vit"):
-            raise ValueError(f"optim_wrapper.paramwise_cfg.decay_type={kind!r}: choose {' or '.join(self.decay_types)}")
+        check_options(self.paramwise_cfg, "optim_wrapper.paramwise_cfg.")
+        if self.paramwise_cfg.get("decay_type") != "layer_wise_vit":
+            kind = self.paramwise_cfg.get("decay_type", "layer_wise")
+            check_choice("optim_wrapper.paramwise_cfg.decay_type", kind, self.decay_types)
         for key, value in (("lr", self.base_lr), ("weight_decay", self.base_wd)):
             if value is None:
                 raise ValueError(f"optim_wrapper.optimizer has no {key}, which layer decay scales: add it")
+        idle = [key for key in RULE_KEYS if self.paramwise_cfg.get(key) is not None]
+        if idle and not self.paramwise_cfg.get("compose"):
+            names = ", ".join(idle)
+            logger.warning("%s does not look at %s: compose=True lets them act too", type(self).__name__, names)
 
     def add_params(self, params: Groups, module: nn.Module, *args: Any, **kwargs: Any) -> None:
         """Append one group per depth and kind of decay for the whole model."""
         cfg = self.paramwise_cfg
         trainable = [(n, p) for n, p in module.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
-        skip = TOKENS if cfg.get("skip_tokens") else ()
-        groups = layer_groups(
-            trainable,
-            self.depths(module),
-            self.base_lr,
-            self.base_wd,
-            cfg["decay_rate"],
-            partial(undecayed, skip=skip),
-            cfg.get("min_scale", 0.0),
-        )
+        skip = {*(TOKENS if cfg.get("skip_tokens") else ()), *(spared(module) if cfg.get("no_weight_decay") else ())}
+        shares = given(cfg, ("min_scale", "head"))
+        decay = Decay(self.base_lr or 0.0, self.base_wd or 0.0, cfg["decay_rate"], **shares)
+        known = subjects(module, self.rules) if cfg.get("compose") else {}
+        verdicts = {name: self.rules.decide(subject) for name, subject in known.items()}
+        groups = layer_groups(trainable, self.depths(module), decay, partial(undecayed, skip=skip), verdicts)
         if cfg.get("fuse", True):
             for group in groups:
                 del group["lr_scale"], group["param_names"], group["group_name"]
@@ -130,7 +199,8 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         """Where each parameter of the model lies."""
         cfg = self.paramwise_cfg
         names = [name for name, _ in model.named_parameters()]
-        number, kind = layer_count(cfg["num_layers"]), cfg.get("decay_type", "layer_wise")
+        number = layer_count(cfg["num_layers"], "optim_wrapper.paramwise_cfg.")
+        kind = cfg.get("decay_type", "layer_wise")
         function = cfg.get("layer_ids") or _reference_ids(model, kind, number)
         if function is not None:
             return from_function(names, function, number)

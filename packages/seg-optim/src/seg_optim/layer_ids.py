@@ -70,8 +70,12 @@ def vit_layer_wise(name: str, num_layers: int) -> int | None:
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.layers") else None
 
 
-def layer_count(given: Any) -> int | None:
+def layer_count(given: Any, where: str = "") -> int | None:
     """`num_layers` as a number; None for `'auto'`.
+
+    Args:
+        given: what the user wrote.
+        where: put before the name in messages.
 
     Raises:
         ValueError: it is neither.
@@ -79,7 +83,7 @@ def layer_count(given: Any) -> int | None:
     if given == "auto":
         return None
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ValueError(f"num_layers={given!r}: a whole number of at least 1 is needed, or 'auto'")
+        raise ValueError(f"{where}num_layers={given!r}: a whole number of at least 1 is needed, or 'auto'")
     return given
 
 

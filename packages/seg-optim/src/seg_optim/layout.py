@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
-__all__ = ["Layout"]
+from torch import nn
+
+__all__ = ["Layout", "Order"]
 
 T = TypeVar("T")
 OWN_KEYS = ("fused", "foreach", "name", "capturable", "differentiable")
 """Options that say how a step is carried out, not what it does: a checkpoint does not change them."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Parameters in the order of groups.
+
+    Attributes:
+        parameters: all of them.
+        sizes: how many lie in each group; None: one in each.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    sizes: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[nn.Parameter]]) -> Order:
+        """The order of listed groups."""
+        listed = list(groups)
+        return cls([p for group in listed for p in group], [len(group) for group in listed])
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one group at most."""
+        return (len(self.parameters) if self.sizes is None else len(self.sizes)) <= 1
+
+    def named(self, names: Mapping[int, str]) -> list[list[str]]:
+        """The parameters' names, group by group."""
+        rest = iter(self.parameters)
+        sizes = self.sizes if self.sizes is not None else [1] * len(self.parameters)
+        return [[names[id(parameter)] for parameter in islice(rest, size)] for size in sizes]
 
 
 @dataclass(frozen=True)

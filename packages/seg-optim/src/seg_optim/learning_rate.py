@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seg_optim.arguments import check_arguments
 from seg_optim.cosine import (
     CosineAnnealingParamScheduler,
     CosineRestartParamScheduler,
@@ -38,6 +39,7 @@ class _OfLearningRate:
     """Fills in `param_name='lr'`."""
 
     def __init__(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        check_arguments(type(self).__name__, type(self), kwargs)
         super().__init__(optimizer, "lr", *args, **kwargs)  # type: ignore[call-arg]
 
 

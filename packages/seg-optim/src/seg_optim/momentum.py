@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seg_optim.arguments import check_arguments
 from seg_optim.chain import base_optimizer
 from seg_optim.cosine import CosineAnnealingParamScheduler, CosineRestartParamScheduler
 from seg_optim.plateau import ReduceOnPlateauParamScheduler
@@ -44,6 +45,7 @@ class _OfMomentum:
         if self.use_betas:
             for group in groups:
                 group["momentum"] = group["betas"][0]
+        check_arguments(type(self).__name__, type(self), kwargs)
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]
 
     def _write(self, values: list[float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from seg_optim.arguments import check_arguments, check_number
 from seg_optim.suggest import near
 
 __all__ = ["IMPLEMENTATIONS", "check_rates", "find", "is_muon", "make_optimizer", "optimizer_options"]
@@ -23,12 +23,21 @@ FUSED = ("Adam", "AdamW", "SGD")
 Factory = Callable[..., Optimizer]
 
 
-def find(kind: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
-    """A class by its name: ours, then what packages registered as entry points. Other things pass through.
+def find(where: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
+    """A class by its name: ours, then what packages registered as entry points. Classes and functions pass through.
+
+    Args:
+        where: the place in the config, for messages.
+        name: the name, or what it stands for.
+        group: of the entry points.
+        builtin: ours by name.
 
     Raises:
+        TypeError: it is neither a name nor callable.
         KeyError: nothing is called that.
     """
+    if not (isinstance(name, str) or callable(name)):
+        raise TypeError(f"{where} is {name!r}, a name or a class is needed")
     if not isinstance(name, str):
         return name
     if name in builtin:
@@ -40,7 +49,7 @@ def find(kind: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
             return points[key].load()
         if key in builtin:
             return builtin[key]
-    raise KeyError(f"no {kind} is called {name!r}.{near(plain, [*points, *builtin])}")
+    raise KeyError(f"{where}={name!r}: nothing is called that.{near(plain, [*points, *builtin])}")
 
 
 def torch_optimizers() -> dict[str, type[Optimizer]]:
@@ -63,24 +72,17 @@ def optimizer_options(cfg: Any) -> tuple[Factory, dict[str, Any]]:
     if not isinstance(cfg, Mapping):
         raise TypeError(f"optim_wrapper.optimizer is a {type(cfg).__name__}, a dict with a type is needed")
     options = dict(cfg)
-    kind = options.pop("type", None)
-    if not (isinstance(kind, str) or callable(kind)):
-        raise TypeError(f"optim_wrapper.optimizer.type is {kind!r}, a name or a class is needed")
-    factory: Factory = find("optimizer", kind, GROUP, torch_optimizers())
+    factory: Factory = find("optim_wrapper.optimizer.type", options.pop("type", None), GROUP, torch_optimizers())
     check_rates(options, "optim_wrapper.optimizer")
     return factory, options
 
 
 def check_rates(options: Mapping[str, Any], where: str) -> None:
-    """Raise ValueError for a learning rate or weight decay that is not a finite number of at least 0."""
+    """Raise for a learning rate, weight decay or decay rate that is not a finite number of at least 0."""
     for key in ("lr", "weight_decay", "decay_rate"):
-        value = options.get(key)
-        if value is None or isinstance(value, torch.Tensor):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{where}.{key}={value!r} is a {type(value).__name__}, a number is needed")
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{where}.{key}={value}: a finite number of at least 0 is needed")
+        if key in options and options[key] is None:
+            raise TypeError(f"{where}.{key} is None, a number is needed (or leave it out for the default)")
+        check_number(f"{where}.{key}", options.get(key))
 
 
 def make_optimizer(
@@ -101,12 +103,34 @@ def make_optimizer(
     if how not in IMPLEMENTATIONS:
         raise ValueError(f"optim_wrapper.implementation={how!r}: choose one of {', '.join(IMPLEMENTATIONS)}")
     chosen = {"fused": {"fused": True}, "foreach": {"foreach": True}, "plain": {"foreach": False}}.get(how, {})
+    check_arguments(f"optim_wrapper.optimizer: {_called(factory)}", factory, [*options, *chosen])
     if how == "auto" and _may_fuse(factory, options, model):
         try:
-            return factory(_copies(groups), **options, fused=True)
+            return _made(factory, groups, {**options, "fused": True})
         except RuntimeError:  # torch's word for: not on this device or not for these tensors
             chosen = {}
-    return factory(_copies(groups), **options, **chosen)
+    return _made(factory, groups, {**options, **chosen})
+
+
+def _made(factory: Factory, groups: Sequence[dict[str, Any]], options: dict[str, Any]) -> Optimizer:
+    """The optimizer over copies of the groups; what its class says about a value gets the place in the config."""
+    try:
+        made = factory([dict(group) for group in groups], **options)
+    except (TypeError, ValueError, LookupError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"optim_wrapper.optimizer: {_words(factory, options)} is refused: {error}") from error
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"optim_wrapper.optimizer.type: {_words(factory, options)} gives a {type(made).__name__}, "
+                        "not a torch.optim.Optimizer")  # fmt: skip
+    return made
+
+
+def _words(factory: Factory, options: Mapping[str, Any]) -> str:
+    return f"{_called(factory)}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
+
+
+def _called(factory: Factory) -> str:
+    return getattr(factory, "__name__", repr(factory))
 
 
 def check_fits(factory: Factory, groups: Sequence[dict[str, Any]], model: nn.Module) -> None:
@@ -136,10 +160,6 @@ def is_muon(factory: Factory) -> bool:
     return factory is getattr(torch.optim, "Muon", None)
 
 
-def _copies(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(group) for group in groups]
-
-
 def _may_fuse(factory: Factory, options: Mapping[str, Any], model: nn.Module) -> bool:
     known = inspect.isclass(factory) and factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
     said = {"fused", "foreach", "differentiable", "capturable"} & {key for key in options if options[key] is not None}
@@ -148,14 +168,12 @@ def _may_fuse(factory: Factory, options: Mapping[str, Any], model: nn.Module) ->
 
 def _has_sparse(model: nn.Module) -> bool:
     """Whether a part gets sparse gradients (walked by hand: `modules()` takes eight times as long)."""
-    left: list[nn.Module | None] = [model]
-    for module in left:  # which grows meanwhile
-        if module is None:
-            continue
-        if isinstance(module, EMBEDDINGS) and module.sparse:
-            return True
-        left += module._modules.values()
-    return False
+    found: list[nn.Module] = [model]
+    for module in found:  # which grows meanwhile
+        if module._modules:
+            found += [child for child in module._modules.values() if child is not None]
+    tables = {kind for kind in set(map(type, found)) if issubclass(kind, EMBEDDINGS)}
+    return bool(tables) and any(type(module) in tables and module.sparse for module in found)
 
 
 def sparse_parameters(model: nn.Module) -> list[str]:

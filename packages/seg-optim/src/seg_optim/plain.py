@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
+from seg_optim.arguments import check_flag
 from seg_optim.checks import check_model
-from seg_optim.constructor import DefaultOptimWrapperConstructor
+from seg_optim.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.depth import read_depths
 from seg_optim.groups import unwrapped
-from seg_optim.layer_decay import layer_groups, undecayed
+from seg_optim.layer_decay import Decay, check_options, given, layer_groups, undecayed
 from seg_optim.layer_ids import Depths, LayerIds, from_function, layer_count
 from seg_optim.optimizers import check_rates
+from seg_optim.rules import spared
 from seg_optim.suggest import unknown_key
 
 __all__ = ["layer_decay_param_groups", "param_groups"]
@@ -22,8 +24,8 @@ __all__ = ["layer_decay_param_groups", "param_groups"]
 class _Groups(DefaultOptimWrapperConstructor):
     """The default constructor, stopped before it makes an optimizer."""
 
-    def wrap(self, model: nn.Module, params: list[dict[str, Any]], names: dict[int, str]) -> Any:
-        return self.fused(params)
+    def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Any) -> Any:
+        return self.fused(groups)
 
 
 def param_groups(
@@ -35,7 +37,8 @@ def param_groups(
         model: the model, maybe inside DDP or torch.compile.
         lr: base learning rate.
         weight_decay: base weight decay.
-        paramwise_cfg: the rules, see `DefaultOptimWrapperConstructor`.
+        paramwise_cfg: the rules, see `DefaultOptimWrapperConstructor`. Here `no_weight_decay` and
+            `bypass_duplicate` are True unless they are given.
 
     Returns:
         As many groups as there are distinct settings, each with `params`, `name`, `lr` and `weight_decay`.
@@ -48,7 +51,7 @@ def param_groups(
     """
     check_rates({"lr": lr, "weight_decay": weight_decay}, "param_groups")
     optimizer = {"type": "AdamW", "lr": lr, "weight_decay": weight_decay}
-    cfg = {"bypass_duplicate": True, **(paramwise_cfg or {})}
+    cfg = {"bypass_duplicate": True, "no_weight_decay": True, **(paramwise_cfg or {})}
     groups = _Groups({"optimizer": optimizer}, cfg)(model)
     return [{"lr": lr, "weight_decay": weight_decay, **group} for group in groups]  # type: ignore[attr-defined]
 
@@ -111,19 +114,16 @@ def layer_decay_param_groups(
     model = unwrapped(model)
     check_model(model)
     depths = _depths(model, options)
-    spared = set(_spared(model)) if options.get("no_weight_decay", True) else set()
+    wishes = spared(model) if options.get("no_weight_decay", True) else set()
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
-    groups = layer_groups(
-        trainable,
-        depths,
-        lr,
-        weight_decay,
-        decay_rate,
-        lambda name, parameter: undecayed(name, parameter) or name in spared,
-        options.get("min_scale", 0.0),
-    )
+    decay = Decay(lr, weight_decay, decay_rate, **given(options, ("min_scale", "head")))
+    groups = layer_groups(trainable, depths, decay, lambda name, p: undecayed(name, p) or name in wishes)
     for group in groups:
-        _finish(group, depths, options.get("head", 1.0), lr if options.get("style") == "timm" else None)
+        del group["param_names"], group["group_name"]
+        if options.get("style") == "timm":
+            group["lr"] = lr
+        else:
+            del group["lr_scale"]
     return groups
 
 
@@ -135,35 +135,9 @@ def _depths(model: nn.Module, options: DecayOptions) -> Depths:
     return read_depths(model, number, final_norm=options.get("final_norm", "head"))
 
 
-def _finish(group: dict[str, Any], depths: Depths, head: float, base: float | None) -> None:
-    """Scale the head; keep `lr_scale` for timm (`base` is the rate then), or drop it."""
-    if group["name"].startswith(f"layer_{depths.last}_"):
-        group["lr"], group["lr_scale"] = group["lr"] * head, group["lr_scale"] * head
-    del group["param_names"], group["group_name"]
-    if base is None:
-        del group["lr_scale"]
-    else:
-        group["lr"] = base
-
-
 def _check_options(options: DecayOptions) -> None:
     for key in options:
         if key not in DecayOptions.__annotations__:
             raise TypeError(unknown_key(key, DecayOptions.__annotations__, "an argument of layer_decay_param_groups"))
-    for key, choices in (("style", ("torch", "timm")), ("final_norm", ("head", "last_block"))):
-        if options.get(key, choices[0]) not in choices:
-            raise ValueError(f"{key}={options.get(key)!r}: choose {choices[0]!r} or {choices[1]!r}")
-
-
-def _spared(model: nn.Module) -> Iterable[str]:
-    """Names that the model, or a part of it, wants without weight decay."""
-    names = [name for name, _ in model.named_parameters()]
-    for prefix, module in model.named_modules():
-        start = f"{prefix}." if prefix else ""
-        listed = getattr(module, "no_weight_decay", None)
-        if callable(listed):
-            yield from (start + name for name in listed())
-        keywords = getattr(module, "no_weight_decay_keywords", None)
-        if callable(keywords):
-            words = tuple(keywords())
-            yield from (name for name in names if name.startswith(start) and any(word in name for word in words))
+    check_options(options, "layer_decay_param_groups: ")
+    check_flag("layer_decay_param_groups: no_weight_decay", options.get("no_weight_decay"))

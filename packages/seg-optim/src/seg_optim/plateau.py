@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
+from torch import Tensor
+
+from seg_optim.arguments import check_choice, check_list, check_number
 from seg_optim.schedule_base import INF, ParamScheduler
 
 __all__ = ["ReduceOnPlateauParamScheduler"]
@@ -23,6 +28,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     """
 
     need_val_args: ClassVar[bool] = True
+    _not_negative = ("factor", "patience", "threshold", "cooldown", "eps")
     _shape = ("monitor", "rule", "factor", "patience", "threshold", "threshold_rule", "cooldown", "eps")
     _hidden = ParamScheduler._hidden | {"base_values"}
 
@@ -49,15 +55,20 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         name = type(self).__name__
         if not by_epoch:
             raise ValueError(f"{name} needs by_epoch=True: it looks at the metrics of each validation")
+        check_number(f"{name}: factor", factor)
         if factor >= 1:
             raise ValueError(f"{name}: factor={factor} must be below 1")
-        if rule not in ("less", "greater") or threshold_rule not in ("rel", "abs"):
-            raise ValueError(f"{name}: rule={rule!r} (less, greater), threshold_rule={threshold_rule!r} (rel, abs)")
+        check_choice(f"{name}: rule", rule, ("less", "greater"))
+        check_choice(f"{name}: threshold_rule", threshold_rule, ("rel", "abs"))
+        if not isinstance(monitor, str):
+            raise TypeError(f"{name}: monitor={monitor!r} is a {type(monitor).__name__}, a metric's name is needed")
         self.monitor, self.rule, self.factor, self.patience = monitor, rule, factor, patience
         self.threshold, self.threshold_rule, self.cooldown, self.eps = threshold, threshold_rule, cooldown, eps
         self.rule_worse = INF if rule == "less" else -INF
         self.best: float = self.rule_worse
         self.num_bad_epochs = self.cooldown_counter = self.reductions = 0
+        many = isinstance(min_value, list | tuple)
+        (check_list if many else check_number)(f"{name}: min_value", min_value, least=-math.inf)
         self._given_min = min_value
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, "call", resume_schedule)
 
@@ -92,8 +103,10 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         if self.monitor not in metrics:
             raise KeyError(f"{self.monitor!r} is not among the metrics: {', '.join(metrics)}")
         current = metrics[self.monitor]
+        if not isinstance(current, Real | Tensor):
+            raise TypeError(f"{self.monitor} is {current!r} in the metrics, a number is needed")
         if self.is_better(current, self.best):
-            self.best, self.num_bad_epochs = current, 0
+            self.best, self.num_bad_epochs = float(current), 0
         else:
             self.num_bad_epochs += 1
         if self.cooldown_counter > 0:

@@ -113,8 +113,6 @@ def plot_schedule(
         >>> print(plot.sparkline(width=20))
         lr ▁▃▅▇██▇▇▆▆▅▅▄▄▃▃▂▂▁▁ 0.001 .. 0.01 .. 0
     """
-    if max_iters <= 0:
-        raise ValueError(f"max_iters={max_iters}: at least one iteration is needed")
     rates = lr if isinstance(lr, Mapping) else {"lr": lr}
     return SchedulePlot(simulated(cfg, rates, max_iters, epoch_length, accumulative_counts))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,17 @@ from torch import nn
 from torch.nn import GroupNorm, LayerNorm
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["MATCH_MODES", "Rules", "Subject", "Verdict", "is_deformable", "is_norm", "ordered_keys"]
+__all__ = [
+    "MATCH_MODES",
+    "Rules",
+    "Subject",
+    "Verdict",
+    "is_deformable",
+    "is_norm",
+    "ordered_keys",
+    "spared",
+    "subjects",
+]
 
 NORMS = (_NormBase, GroupNorm, LayerNorm)
 KIND_KEYS = (
@@ -24,6 +34,8 @@ KIND_KEYS = (
     "dwconv_decay_mult",
     "flat_decay_mult",
 )
+WISH = "no_weight_decay"
+"""The rule that follows what the model itself says in a method of this name."""
 MATCH_MODES = ("substring", "glob", "regex", "exact")
 
 
@@ -118,38 +130,59 @@ class Rules:
         composing: decide each field by the most specific rule that mentions it, instead of letting a custom key
             switch all other rules off.
         forced: let the rules on kinds of layers run after a custom key as well, and win.
+        spared: names of parameters without weight decay, unless a custom key says otherwise.
 
     Attributes:
         hit: custom keys that matched at least one parameter so far.
     """
 
-    def __init__(self, cfg: Mapping[str, Any], composing: bool = False, forced: bool = False) -> None:
+    def __init__(
+        self, cfg: Mapping[str, Any], composing: bool = False, forced: bool = False, spared: Iterable[str] = ()
+    ) -> None:
         self.cfg = cfg
+        self._spared = frozenset(spared)
         self.composing, self.forced = composing, forced
         self.custom: Mapping[str, Mapping[str, Any]] = cfg.get("custom_keys") or {}
         self.keys = ordered_keys(self.custom)
         self.text, self.matches = matcher(cfg.get("match", "substring"))
         self._firsts = self._plain_firsts()
         self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
+        self._names_decide = not self._any_kind and not self._spared
         self.hit: set[str] = set()
-        self._verdicts: dict[tuple[tuple[str, ...], str, str], Verdict] = {}
+        self._verdicts: dict[tuple[Any, ...], Verdict] = {}
         self._norms: dict[type, bool] = {}
         self._deformable: dict[type, bool] = {}
 
     def decide(self, subject: Subject) -> Verdict:
         """The multipliers of one parameter. Equal decisions are one object."""
-        found, rate, decay = self._found(subject), "", ""
+        found: tuple[str, ...] = ()
+        if self._firsts is None:
+            found = self._found(subject)
+        else:
+            text = f"{subject.prefix}.{subject.name}"
+            for key, first in self._firsts:
+                if key in text:
+                    found = first
+                    break
+        if self._names_decide and found in self._verdicts:
+            return self._verdicts[found]
+        rate = decay = ""
         if self._any_kind and (not found or self.composing or self.forced):
             norm = self._is_norm(subject.module)
             rate, decay = self._rate_rule(subject, norm), self._decay_rule(subject, norm)
-        verdict = self._verdicts.get((found, rate, decay))
+        if self._spared and subject.full_name in self._spared and not self._says_decay(found):
+            decay = WISH
+        verdict = self._verdicts.get((found, rate, decay) if rate or decay else found)
         return self._decided(found, rate, decay) if verdict is None else verdict
 
     def _decided(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         self.hit.update(found)
         verdict = self._composed(found, rate, decay) if self.composing else self._single(found, rate, decay)
-        self._verdicts[found, rate, decay] = verdict
+        self._verdicts[(found, rate, decay) if rate or decay else found] = verdict
         return verdict
+
+    def _says_decay(self, found: Iterable[str]) -> bool:
+        return any(option in self.custom[key] for key in found for option in ("decay_mult", "weight_decay"))
 
     def _plain_firsts(self) -> list[tuple[str, tuple[str, ...]]] | None:
         """Each key with what `_found` gives for it, in the usual mode, which then needs no call per key."""
@@ -158,12 +191,6 @@ class Rules:
 
     def _found(self, subject: Subject) -> tuple[str, ...]:
         """The custom keys that count: all that match when composing, else the first."""
-        if self._firsts is not None:
-            text = f"{subject.prefix}.{subject.name}"
-            for key, first in self._firsts:
-                if key in text:
-                    return first
-            return ()
         text = self.text(subject.prefix, subject.name)
         matching = (key for key in self.keys if self.matches(key, text))
         return tuple(matching) if self.composing else tuple(itertools.islice(matching, 1))
@@ -192,7 +219,7 @@ class Rules:
         if rate:
             verdict.lr_mult, verdict.lr_rule = self.cfg[rate], rate
         if decay:
-            verdict.decay_mult, verdict.decay_rule = self.cfg[decay], decay
+            verdict.decay_mult, verdict.decay_rule = 0.0 if decay == WISH else self.cfg[decay], decay
 
     def _rate_rule(self, subject: Subject, norm: bool) -> str:
         cfg = self.cfg
@@ -226,3 +253,30 @@ class Rules:
         if kind not in self._norms:
             self._norms[kind] = is_norm(module)
         return self._norms[kind]
+
+
+def subjects(model: nn.Module, rules: Rules) -> dict[str, Subject]:
+    """What rules look at, for each parameter of a model by its name."""
+    found: dict[str, Subject] = {}
+    parents = {id(child): module for module in model.modules() for child in module.children()}
+    for prefix, module in model.named_modules():
+        parent = parents.get(id(module))
+        inside = parent is not None and rules.is_deformable(parent)
+        for name, parameter in module.named_parameters(recurse=False):
+            subject = Subject(name, prefix, parameter.ndim, module, inside)
+            found[subject.full_name] = subject
+    return found
+
+
+def spared(model: nn.Module) -> set[str]:
+    """Names that the model, or a part of it, lists in `no_weight_decay()` or means by `no_weight_decay_keywords()`."""
+    names = [name for name, _ in model.named_parameters()]
+    found: set[str] = set()
+    for prefix, module in model.named_modules():
+        start = f"{prefix}." if prefix else ""
+        listed, keywords = (getattr(module, name, None) for name in ("no_weight_decay", "no_weight_decay_keywords"))
+        if callable(listed):
+            found.update(start + name for name in listed())
+        words = tuple(keywords()) if callable(keywords) else ()
+        found.update(name for name in names if name.startswith(start) and any(word in name for word in words))
+    return found

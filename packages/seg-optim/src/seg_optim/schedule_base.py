@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from numbers import Real
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from seg_optim.arguments import check_choice, check_list, check_number
 from seg_optim.chain import Chain, chain_of
 from seg_optim.schedules import approach
 from seg_optim.suggest import unknown_key
 
-__all__ = ["INF", "ParamScheduler", "check_numbers", "window_length"]
+__all__ = ["INF", "ParamScheduler", "window_length"]
 
 INF = int(1e9)
 """`end` of a schedule that never ends."""
-
-NUMBERS = ("gamma", "power", "eta_min", "eta_min_ratio", "T_max", "restart_weights", "eta_max", "div_factor")
-"""Arguments that subclasses keep as they were given."""
 
 logger = logging.getLogger("seg_optim")
 
@@ -51,6 +49,8 @@ class ParamScheduler:
     """
 
     need_val_args: ClassVar[bool] = False
+    _not_negative: ClassVar[tuple[str, ...]] = ()
+    _positive: ClassVar[tuple[str, ...]] = ()
     _shape: ClassVar[tuple[str, ...]] = ()
     _epoch_keys: ClassVar[tuple[str, ...]] = ()
     _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
@@ -68,8 +68,10 @@ class ParamScheduler:
         resume_schedule: str = "config",
     ) -> None:
         self._check(optimizer, begin, end, last_step)
-        _check_choice("unit", unit, ("call", "step"))
-        _check_choice("resume_schedule", resume_schedule, ("config", "checkpoint"))
+        check_choice(f"{type(self).__name__}: unit", unit, ("call", "step"))
+        check_choice(f"{type(self).__name__}: resume_schedule", resume_schedule, ("config", "checkpoint"))
+        if by_epoch not in (True, False):
+            raise TypeError(f"{type(self).__name__}: by_epoch={by_epoch!r}: True or False is needed")
         self.optimizer = optimizer
         self.param_name, self.begin, self.end = param_name, begin, end
         self.by_epoch, self.verbose = by_epoch, verbose
@@ -163,9 +165,11 @@ class ParamScheduler:
         the values in the groups are worked out anew for the position, from every scheduler on this option.
 
         Raises:
-            ValueError: the state counts epochs and this scheduler iterations (or the other way round), or it belongs
-                to another number of groups.
+            ValueError: this is no state, or it counts epochs and this scheduler iterations (or the other way round),
+                or it belongs to another number of groups.
         """
+        if not isinstance(state_dict, Mapping) or not {"_global_step", "last_step"} <= state_dict.keys():
+            raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a _global_step")
         shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
         bases = self._fold(state_dict.get("base_values", []))
         different = self._differences(shape, bases)
@@ -240,12 +244,15 @@ class ParamScheduler:
             raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
         if not isinstance(epoch_length, int) or epoch_length <= 0:
             raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
+        window_length(cls.__name__, begin, end)  # type: ignore[arg-type]
         kwargs.update(
             by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
         )
         for key in cls._epoch_keys:
-            if kwargs.get(key) is not None:
-                kwargs[key] = _times(kwargs[key], epoch_length)
+            value = kwargs.get(key)
+            (check_list if isinstance(value, list | tuple) else check_number)(f"{cls.__name__}: {key}", value)
+            if value is not None:
+                kwargs[key] = _times(value, epoch_length)
         return cls(*args, **kwargs)
 
     def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
@@ -253,7 +260,10 @@ class ParamScheduler:
         if not isinstance(getattr(optimizer, "param_groups", None), list):
             raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
         window_length(name, begin, end)
-        check_numbers(name, **{key: getattr(self, key, None) for key in self._shape if key in NUMBERS})
+        for keys, limits in ((self._not_negative, {}), (self._positive, {"above": 0.0})):
+            for key in keys:
+                value = getattr(self, key)
+                (check_list if isinstance(value, list | tuple) else check_number)(f"{name}: {key}", value, **limits)
         if isinstance(last_step, bool) or not isinstance(last_step, int):
             raise TypeError(
                 f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
@@ -263,6 +273,8 @@ class ParamScheduler:
 
     def _base(self, group: dict[str, Any], index: int) -> float:
         name, initial = self.param_name, f"initial_{self.param_name}"
+        if not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__}: param_name={name!r}, the name of a group's option is needed")
         if name not in group:
             raise KeyError(unknown_key(name, group, f"{type(self).__name__}: an option of parameter group {index}"))
         if self.last_step == -1:
@@ -270,6 +282,10 @@ class ParamScheduler:
         elif initial not in group:
             raise KeyError(
                 f"{initial!r} is not in parameter group {index}: last_step={self.last_step} needs a resumed optimizer"
+            )
+        if isinstance(group[initial], tuple | list):
+            raise TypeError(
+                f"{type(self).__name__}: {name!r} of parameter group {index} is {group[initial]!r}, not one number"
             )
         return float(group[initial])
 
@@ -282,30 +298,17 @@ def window_length(name: str, begin: int, end: int) -> int:
         ValueError: the window is empty.
     """
     for key, value in (("begin", begin), ("end", end)):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if value is None or value is True or value is False:
             raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
+        if value != math.inf:
+            check_number(f"{name}: {key}", value, least=-math.inf)
     if end <= begin:
         raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
     return end - begin
 
 
-def check_numbers(name: str, **values: Any) -> None:
-    """Raise for a value, or one of a list, that is no number (TypeError) or not finite (ValueError); None passes."""
-    for key, given in values.items():
-        for value in given if isinstance(given, list | tuple) else [] if given is None else [given]:
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{name}: {key}={given!r} is or holds a {type(value).__name__}, a number is needed")
-            if not math.isfinite(value):
-                raise ValueError(f"{name}: {key}={given!r} is or holds {value}, a finite number is needed")
-
-
 def _times(value: Any, length: int) -> Any:
     return [item * length for item in value] if isinstance(value, list | tuple) else value * length
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key}={value!r}: choose one of {', '.join(map(repr, choices))}")
 
 
 def _resume_line(different: dict[str, tuple[Any, Any]], step: int) -> str:

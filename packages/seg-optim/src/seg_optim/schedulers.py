@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.schedule_base import INF, ParamScheduler, check_numbers, window_length
+from seg_optim.arguments import check_list, check_number
+from seg_optim.schedule_base import INF, ParamScheduler, window_length
 
 __all__ = [
     "ConstantParamScheduler",
@@ -94,6 +96,7 @@ class PolyParamScheduler(ParamScheduler):
     """
 
     _shape = ("eta_min", "eta_min_ratio", "power", "total_iters")
+    _not_negative = ("eta_min", "eta_min_ratio")
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class PolyParamScheduler(ParamScheduler):
     ) -> None:
         self.eta_min, self.eta_min_ratio = eta_min or 0, eta_min_ratio
         self._given_eta_min = eta_min
+        check_number(f"{type(self).__name__}: power", power, least=-math.inf)
         self.power = power
         self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
@@ -128,6 +132,7 @@ class ExponentialParamScheduler(ParamScheduler):
     """Times `gamma` at every step."""
 
     _shape = ("gamma",)
+    _not_negative = ("gamma",)
 
     def __init__(
         self,
@@ -153,6 +158,8 @@ class StepParamScheduler(ParamScheduler):
     """Times `gamma` every `step_size` steps."""
 
     _shape = ("step_size", "gamma")
+    _not_negative = ("gamma",)
+    _positive = ("step_size",)
     _epoch_keys = ("step_size",)
 
     def __init__(
@@ -169,9 +176,6 @@ class StepParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
-        check_numbers(type(self).__name__, step_size=step_size)
-        if step_size <= 0:
-            raise ValueError(f"{type(self).__name__}: step_size={step_size} must be above 0")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
 
@@ -183,6 +187,7 @@ class MultiStepParamScheduler(ParamScheduler):
     """Times `gamma` at each of `milestones`, which count from `begin`. One listed twice acts twice."""
 
     _shape = ("milestones", "gamma")
+    _not_negative = ("gamma",)
     _epoch_keys = ("milestones",)
 
     def __init__(
@@ -199,8 +204,8 @@ class MultiStepParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        check_list(f"{type(self).__name__}: milestones", milestones)
         steps = list(milestones)
-        check_numbers(type(self).__name__, milestones=steps)
         if steps != sorted(steps):
             raise ValueError(f"{type(self).__name__}: milestones={steps} are out of order; write {sorted(steps)}")
         self.milestones: dict[float, int] = dict(Counter(steps))
@@ -212,10 +217,9 @@ class MultiStepParamScheduler(ParamScheduler):
 
 
 def _factor_in_range(name: str, key: str, value: float, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a number is needed")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}: {key}={value} must lie between 0 and 1 (it multiplies the base value)")
+    if value is None:
+        raise TypeError(f"{name}: {key} is None, a number between 0 and 1 is needed")
+    check_number(f"{name}: {key}", value, most=1)
     if value == 0 and not zero:
         raise ValueError(f"{name}: {key}=0 cannot be multiplied up again; write a small number such as 1e-6")
     return value

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seg_optim import learning_rate, momentum
+from seg_optim.arguments import check_count, check_number
 from seg_optim.optimizers import find
 
 __all__ = ["Probe", "make_schedulers", "simulated"]
@@ -17,6 +18,10 @@ class Probe:
     """Looks like an optimizer to a scheduler: groups with a rate each, and steps that can be counted."""
 
     def __init__(self, rates: Mapping[str, float]) -> None:
+        if not rates:
+            raise ValueError("lr has no groups: a number, or a dict of at least one name and rate, is needed")
+        for name, rate in rates.items():
+            check_number(f"lr of {name}", rate)
         self.param_groups: list[dict[str, Any]] = [
             {"name": name, "lr": rate, "momentum": 0.9, "weight_decay": 1.0} for name, rate in rates.items()
         ]
@@ -45,18 +50,36 @@ def make_schedulers(
         epoch_length: iterations in an epoch.
         accumulative_counts: iterations in an optimizer step.
     """
-    configs = [cfg] if isinstance(cfg, Mapping) else list(cfg)
     steps = -(-max_iters // accumulative_counts)
-    return [
-        _scheduler(dict(one), optimizer, steps if one.get("unit") == "step" else max_iters, epoch_length)
-        for one in configs
-    ]
+    schedulers = []
+    for where, one in placed(cfg).items():
+        length = steps if one.get("unit") == "step" else max_iters
+        try:
+            schedulers.append(_scheduler(where, dict(one), optimizer, length, epoch_length))
+        except (TypeError, ValueError, KeyError) as error:
+            error.add_note(f"in {where}")
+            raise
+    return schedulers
 
 
-def _scheduler(cfg: dict[str, Any], optimizer: Any, length: int, epoch_length: int) -> Any:
+def placed(cfg: Any) -> dict[str, Config]:
+    """The dicts of a `param_scheduler` by their place in the config.
+
+    Raises:
+        TypeError: it is neither a dict nor a list of dicts.
+    """
+    several = isinstance(cfg, list | tuple)
+    found = {f"param_scheduler[{i}]": one for i, one in enumerate(cfg)} if several else {"param_scheduler": cfg}
+    for where, one in found.items():
+        if not isinstance(one, Mapping):
+            raise TypeError(f"{where} is {one!r}, a dict such as dict(type='PolyLR', power=0.9) is needed")
+    return found
+
+
+def _scheduler(where: str, cfg: dict[str, Any], optimizer: Any, length: int, epoch_length: int) -> Any:
     classes = {**vars(learning_rate), **vars(momentum)}
-    known = {name: value for name, value in classes.items() if isinstance(value, type)}
-    kind = find("scheduler", cfg.pop("type"), "seg_engine.param_schedulers", known)
+    known = {name: value for name, value in classes.items() if isinstance(value, type) and name[0] != "_"}
+    kind = find(f"{where}.type", cfg.pop("type", None), "seg_engine.param_schedulers", known)
     by_epoch = cfg.get("by_epoch", True)
     cfg.setdefault("end", max(1, length // epoch_length) if by_epoch else length)
     if cfg.pop("convert_to_iter_based", False):
@@ -80,6 +103,9 @@ def simulated(
         epoch_length: iterations in an epoch, for schedules by epoch.
         accumulative_counts: iterations in an optimizer step, for schedules that count those.
     """
+    check_count("max_iters", max_iters)
+    check_count("epoch_length", epoch_length)
+    check_count("accumulative_counts", accumulative_counts)
     probe = Probe(rates)
     schedulers = make_schedulers(cfg, probe, max_iters, epoch_length, accumulative_counts)
     values: dict[str, list[float]] = {name: [] for name in rates}

@@ -10,7 +10,8 @@ __all__ = ["near", "unknown_key"]
 
 def near(name: str, names: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or an empty text."""
-    found = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.6)
+    folded = {known.lower(): known for known in names}
+    found = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
-from seg_optim.groups import names_of
-from seg_optim.layout import OWN_KEYS, Layout, sizes
+from seg_optim.arguments import check_arguments, check_number
+from seg_optim.layout import OWN_KEYS, Layout, Order, sizes
 from seg_optim.protocols import NoSync
 
 __all__ = ["OptimWrapper"]
@@ -70,7 +70,7 @@ class OptimWrapper:
         self._max_counts = -1
         self._remainder_counts = -1
         self._known_layout: Layout | None = None
-        self._described: tuple[Mapping[int, str], Sequence[dict[str, Any]]] | None = None
+        self._described: tuple[Mapping[int, str], Order] | None = None
         self._ordered: list[nn.Parameter] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
@@ -244,19 +244,20 @@ class OptimWrapper:
         if self._described is not None:
             names, reference = self._described
             self._described = None
-            if all(id(p) in names for group in groups for p in group["params"]):
-                self._known_layout = Layout(names_of(groups, names), names_of(reference, names))
+            own = Order.of(group["params"] for group in groups)
+            if all(id(p) in names for p in own.parameters):
+                self._known_layout = Layout(own.named(names), reference.named(names))
         known = self._known_layout
         return known if known is not None and sizes(known.own) == sizes(groups) else None
 
-    def describe(self, names: Mapping[int, str], reference: Sequence[dict[str, Any]]) -> None:
+    def describe(self, names: Mapping[int, str], reference: Order) -> None:
         """Say what the parameters are called, by id, and how the reference would have grouped them.
 
         Called by constructors; from then on states are written in the reference's layout.
         """
         self._described = (names, reference)
         self._ordered = None
-        self.base_groups = [self._phantom()] if len(reference) > 1 else []
+        self.base_groups = [] if reference.single else [self._phantom()]
 
     def unfold(self, values: Sequence[Any]) -> list[Any]:
         """Values of our groups -> of the reference's groups, for checkpoints."""
@@ -335,9 +336,13 @@ def _clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Ten
     kind = clip_grad.get("type", "norm")
     if kind not in ("norm", "value"):
         raise ValueError(f"clip_grad.type={kind!r}: choose 'norm' or 'value'")
+    function = nn.utils.clip_grad_norm_ if kind == "norm" else nn.utils.clip_grad_value_
     needed = "max_norm" if kind == "norm" else "clip_value"
-    if needed not in options:
+    check_arguments(f"clip_grad (for torch's {function.__name__})", function, options)
+    if options.get(needed) is None:
         raise ValueError(f"clip_grad={dict(clip_grad)} needs {needed}")
+    if options[needed] != math.inf:  # which leaves the gradients alone and measures their norm
+        check_number(f"clip_grad.{needed}", options[needed])
     if kind == "norm":
         return lambda parameters: nn.utils.clip_grad_norm_(parameters, **options)
 
