@@ -1,4 +1,8 @@
-"""Optimizers of other libraries by name: imported when one is asked for, with a word on what to install."""
+"""Optimizers of other libraries by name: imported when one is asked for, with a word on what to install.
+
+The names are those that MMEngine registers where the libraries are installed: what bitsandbytes calls like one of
+torch's, or like Lion, has `bnb_` before it.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,44 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-__all__ = [
-    "Adam8bit",
-    "AdamW8bit",
-    "DAdaptAdaGrad",
-    "DAdaptAdam",
-    "DAdaptSGD",
-    "Lion",
-    "Lion8bit",
-    "PagedAdamW8bit",
-    "Prodigy",
-    "SGD8bit",
-    "zero_redundancy",
-]
+__all__ = ["BITSANDBYTES", "LIBRARIES", "zero_redundancy"]
+
+BITSANDBYTES = (
+    "AdEMAMix", "Adagrad", "Adam", "AdamW", "LAMB", "LARS", "Lion", "PagedAdEMAMix", "PagedAdam", "PagedAdamW",
+    "PagedLion", "RMSprop", "SGD",
+)  # fmt: skip
+"""Each also with `32bit` and `8bit` after it."""
+TAKEN = ("Adagrad", "Adam", "AdamW", "Lion", "RMSprop", "SGD")
+LIBRARIES: dict[str, tuple[str, str, str]] = {
+    "DAdaptAdaGrad": ("dadaptation", "DAdaptAdaGrad", "dadaptation"),
+    "DAdaptAdam": ("dadaptation", "DAdaptAdam", "dadaptation"),
+    "DAdaptSGD": ("dadaptation", "DAdaptSGD", "dadaptation"),
+    "Lion": ("lion_pytorch", "Lion", "lion-pytorch"),
+    "Prodigy": ("prodigyopt", "Prodigy", "prodigyopt"),
+} | {
+    f"bnb_{name}" if name in TAKEN else name: ("bitsandbytes.optim", name, "bitsandbytes")
+    for name in (*(kind + bits for kind in BITSANDBYTES for bits in ("", "32bit", "8bit")), "PytorchLARS")
+}
+"""Name in configs -> module, name in it, and what to install."""
 
 
-def _from(library: str, name: str, distribution: str) -> Callable[..., Optimizer]:
+def __getattr__(name: str) -> Callable[..., Optimizer]:
+    """What the entry points ask for: a function that makes the optimizer called `name`."""
+    if name not in LIBRARIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    library, attribute, distribution = LIBRARIES[name]
+
     def make(params: Any, **options: Any) -> Optimizer:
         try:
             module = importlib.import_module(library)
         except ImportError as error:
             raise ImportError(f"the optimizer {name} needs `pip install {distribution}`") from error
-        optimizer: Optimizer = getattr(module, name)(params, **options)
+        optimizer: Optimizer = getattr(module, attribute)(params, **options)
         return optimizer
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"{name} of {distribution}."
+    make.__doc__ = f"{attribute} of {distribution}."
     return make
-
-
-Adam8bit = _from("bitsandbytes.optim", "Adam8bit", "bitsandbytes")
-AdamW8bit = _from("bitsandbytes.optim", "AdamW8bit", "bitsandbytes")
-PagedAdamW8bit = _from("bitsandbytes.optim", "PagedAdamW8bit", "bitsandbytes")
-Lion8bit = _from("bitsandbytes.optim", "Lion8bit", "bitsandbytes")
-SGD8bit = _from("bitsandbytes.optim", "SGD8bit", "bitsandbytes")
-DAdaptAdaGrad = _from("dadaptation", "DAdaptAdaGrad", "dadaptation")
-DAdaptAdam = _from("dadaptation", "DAdaptAdam", "dadaptation")
-DAdaptSGD = _from("dadaptation", "DAdaptSGD", "dadaptation")
-Lion = _from("lion_pytorch", "Lion", "lion-pytorch")
-Prodigy = _from("prodigyopt", "Prodigy", "prodigyopt")
 
 
 def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer] | None = None, **options: Any) -> Optimizer:
