@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper, build_optim_wrapper
+from seg_optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper, PolyLR, build_optim_wrapper
 from torch import nn
 
 
@@ -83,6 +83,23 @@ def test_a_skipped_step_is_counted_and_visible() -> None:
     assert wrapper.scaler.get_scale() == 32768.0
 
 
+@pytest.mark.parametrize("kind", ["AdamW", "RMSprop"], ids=["fused", "not fused"])
+def test_a_schedule_of_steps_counts_alike_where_one_is_skipped(kind: str) -> None:
+    net = nn.Linear(3, 2)
+    cfg = {"type": "AmpOptimWrapper", "dtype": "float16", "optimizer": {"type": kind, "lr": 0.1}}
+    wrapper = build_optim_wrapper(net, cfg)
+    assert bool(wrapper.optimizer.param_groups[0].get("fused")) is (kind == "AdamW")
+    assert isinstance(wrapper, AmpOptimWrapper)
+    schedule = PolyLR(wrapper, end=11, by_epoch=False, unit="step")
+    before = net.weight.detach().clone()
+    for number, scale in enumerate((float("inf"), 1.0)):
+        step(wrapper, net, scale)
+        schedule.step()
+        assert torch.equal(net.weight, before) is (number == 0)
+    assert (wrapper.step_count, wrapper.skipped_steps) == (2, 1)
+    assert wrapper.get_lr()["lr"] == [pytest.approx(0.08)]
+
+
 def test_a_fixed_scale_stays_after_a_skipped_step() -> None:
     net = nn.Linear(3, 2)
     wrapper = made(net, dtype="float16", loss_scale=16)
@@ -120,6 +137,9 @@ def test_the_scaler_is_part_of_the_state() -> None:
         ({"loss_scale": "static"}, TypeError, "'dynamic', a number or a dict"),
         ({"loss_scale": True}, TypeError, "True"),
         ({"loss_scale": None}, TypeError, "None"),
+        ({"loss_scale": -1}, ValueError, "loss_scale=-1: a finite number above 0"),
+        ({"loss_scale": float("nan")}, ValueError, "loss_scale=nan"),
+        ({"loss_scale": {"growth": 3}}, TypeError, "GradScaler.* has no argument 'growth'"),
         ({"dtype": "fp16"}, ValueError, "float16"),
         ({"dtype": torch.int8}, ValueError, "float16"),
     ],

@@ -88,6 +88,33 @@ def test_what_would_surprise_is_noted(convnet: nn.Module) -> None:
     assert explain(convnet, quiet, [WARM, POLY | {"begin": 40}], max_iters=400).notes == []
 
 
+def test_every_kind_of_warm_up_is_noted_and_momentum_has_no_rate_to_flatten(convnet: nn.Module) -> None:
+    cfg = {**CFG, "accumulative_counts": 4}
+    flat = {"type": "ConstantLR", "factor": 0.1, "end": 40, "by_epoch": False}
+    momentum = {"type": "CosineAnnealingMomentum", "eta_min": 0.85, "by_epoch": False}
+    notes = [note for note in explain(convnet, cfg, [flat, momentum], max_iters=80).notes if "weight decay" not in note]
+    assert notes == [
+        "ConstantLR: 40 iterations of warm-up are 10 optimizer steps with accumulative_counts=4; "
+        "unit='step' counts those"
+    ]
+    by_class = explain(convnet, CFG, {"type": PolyLR, "eta_min": 1e-4, "by_epoch": False}, max_iters=40).notes
+    assert any(note.startswith("PolyLR: eta_min=0.0001 is the same") for note in by_class)
+
+
+def test_frozen_parameters_in_a_group_are_told(convnet: nn.Module) -> None:
+    convnet.stem.weight.requires_grad_(False)
+    rows = {row["name"]: row for row in explain(convnet, {"optimizer": CFG["optimizer"]}).rows}
+    assert (rows["stem.weight"]["rule"], rows["stem.weight"]["group"]) == ("frozen, in a group", "base")
+
+
+def test_what_cannot_be_explained(convnet: nn.Module) -> None:
+    for schedule, words in (("PolyLR", "param_scheduler is 'PolyLR'"), ([POLY, 3], r"param_scheduler\[1\] is 3")):
+        with pytest.raises(TypeError, match=words):
+            explain(convnet, CFG, schedule, max_iters=10)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_iters=0"):
+        explain(convnet, CFG, POLY, max_iters=0)
+
+
 def test_rates_over_the_run(convnet: nn.Module) -> None:
     found = explain(convnet, CFG, [WARM, {**POLY, "begin": 40}], max_iters=400)
     assert set(found.schedule) == {"base", "no_decay", "lr_x10"}

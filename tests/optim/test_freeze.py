@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,25 @@ def test_patterns(convnet: nn.Module, patterns: str, match: str, count: int) -> 
 def test_a_pattern_without_a_match_is_an_error(convnet: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"'stam' matches no parameter\. Did you mean 'stem'"):
         freeze(convnet, ["head", "stam"])
+    assert all(parameter.requires_grad for parameter in convnet.parameters())
+
+
+@pytest.mark.parametrize(
+    ("patterns", "options", "error", "words"),
+    [
+        (None, {}, TypeError, "patterns=None, a name or a list of names"),
+        ([3], {}, TypeError, r"patterns=\[3\]"),
+        ("(", {"match": "regex"}, ValueError, "'\\(' is not a regular expression"),
+        ("stem", {"match": "part"}, ValueError, "freeze: match='part': choose one of substring"),
+        ("stem", {"until": "3"}, TypeError, "until='3'"),
+        ("stem", {"until": -3}, ValueError, "until=-3"),
+    ],
+)
+def test_bad_arguments(convnet: nn.Module, patterns: Any, options: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        freeze(convnet, patterns, **options)
+    with pytest.raises(TypeError, match="not a torch"):
+        freeze([], "stem")  # type: ignore[arg-type]
     assert all(parameter.requires_grad for parameter in convnet.parameters())
 
 

@@ -164,6 +164,33 @@ def test_state_has_the_base_settings_and_takes_them_back() -> None:
         OptimWrapper(sgd()).load_state_dict(state)
 
 
+def test_states_that_do_not_fit_are_refused_and_change_nothing() -> None:
+    parameter = Parameter(torch.ones(1))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9))
+    wrapper.update_params(parameter.sum())
+    before = copy.deepcopy(wrapper.state_dict())
+    adam = OptimWrapper(torch.optim.AdamW([parameter], lr=0.2))
+    adam.update_params(parameter.sum())
+    for state, words in (
+        (adam.state_dict(), "another optimizer than SGD: it lacks dampening, momentum"),
+        ({}, "no optimizer state"),
+        (None, "no optimizer state"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            wrapper.load_state_dict(state)  # type: ignore[arg-type]
+    assert wrapper.state_dict() == before
+    with pytest.raises(ValueError, match="another optimizer than AdamW: it lacks"):
+        adam.load_state_dict(before)
+    wrapper.update_params(parameter.sum())
+    adam.update_params(parameter.sum())
+
+
+@pytest.mark.parametrize("loss", [None, 3.0, {"loss": 3.0}])
+def test_a_loss_that_is_no_tensor_is_refused(loss: Any) -> None:
+    with pytest.raises(TypeError, match="a tensor of one number"):
+        OptimWrapper(sgd()).update_params(loss)
+
+
 def test_how_a_step_is_carried_out_is_not_part_of_a_checkpoint() -> None:
     fused = OptimWrapper(torch.optim.SGD([Parameter(torch.ones(1))], lr=0.1, fused=True))
     fused.load_state_dict(OptimWrapper(sgd(0.5)).state_dict() | {})

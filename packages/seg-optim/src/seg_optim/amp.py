@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from seg_optim.arguments import check_arguments, check_number
 from seg_optim.wrapper import OptimWrapper
 
 __all__ = ["AmpOptimWrapper", "ApexOptimWrapper"]
@@ -144,6 +145,10 @@ def _check_loss_scale(loss_scale: Any) -> None:
     known = loss_scale == "dynamic" or isinstance(loss_scale, int | float | Mapping)
     if not known or isinstance(loss_scale, bool):
         raise TypeError(f"loss_scale={loss_scale!r}: 'dynamic', a number or a dict for GradScaler is needed")
+    if isinstance(loss_scale, Mapping):
+        check_arguments("loss_scale (for torch's GradScaler)", torch.amp.GradScaler, loss_scale)
+    elif loss_scale != "dynamic":
+        check_number("loss_scale", loss_scale, above=0)
 
 
 def _dtype(dtype: str | torch.dtype | None, device_type: str) -> torch.dtype:

@@ -16,14 +16,25 @@ _ATTRIBUTE = "_seg_schedule_chains"
 
 
 class Ticks:
-    """How many steps an optimizer has taken since the counting began."""
+    """How many steps an optimizer has been told to take.
+
+    A wrapper counts them itself: those that a gradient scaler left out are among them, as only the device knows which
+    they are. The steps of an optimizer without a wrapper are counted by a hook.
+    """
 
     def __init__(self, optimizer: Any) -> None:
-        self.count = 0
-        optimizer.register_step_post_hook(self._tick)
+        self._wrapper = optimizer if hasattr(optimizer, "step_count") else None
+        self._counted = 0
+        if self._wrapper is None:
+            optimizer.register_step_post_hook(self._tick)
+
+    @property
+    def count(self) -> int:
+        """Steps so far."""
+        return self._counted if self._wrapper is None else int(self._wrapper.step_count)
 
     def _tick(self, *_: Any) -> None:
-        self.count += 1
+        self._counted += 1
 
 
 class Chain:
@@ -80,7 +91,7 @@ class Chain:
     def ticks(self, optimizer: Any) -> Ticks:
         """The counter of the optimizer's steps, made on first use."""
         if self._ticks is None:
-            self._ticks = Ticks(base_optimizer(optimizer))
+            self._ticks = Ticks(optimizer)
         return self._ticks
 
     def loaded(self, scheduler: Any, different: bool) -> None:

@@ -13,7 +13,7 @@ from seg_optim.arguments import check_flag, check_number
 from seg_optim.rules import Rules, matcher
 from seg_optim.suggest import near
 
-__all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "report_unmatched"]
+__all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "check_pattern", "report_unmatched"]
 
 logger = logging.getLogger("seg_optim")
 MULTIPLIERS = ("lr_mult", "decay_mult")
@@ -104,10 +104,15 @@ def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
 def _check_patterns(custom: Mapping[str, Any], match: str | None, where: str) -> None:
     """With `match='regex'`, raise ValueError for a key that is none."""
     for key in custom if match == "regex" else ():
-        try:
-            re.compile(key)
-        except re.error as error:
-            raise ValueError(f"{where}[{key!r}] is not a regular expression: {error}") from error
+        check_pattern(f"{where}[{key!r}]", key)
+
+
+def check_pattern(where: str, pattern: str) -> None:
+    """Raise ValueError for what is no regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{where} is not a regular expression: {error}") from error
 
 
 def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: bool) -> None:

@@ -163,16 +163,19 @@ class DefaultOptimWrapperConstructor:
     def _own(self, module: nn.Module, prefix: str, in_deformable: bool) -> Iterator[tuple[nn.Parameter, Verdict]]:
         """A module's own parameters that take part, with what the rules say about each."""
         start = f"{prefix}." if prefix else ""
-        subject = Subject("", prefix, 0, module, in_deformable)
-        seen, decide = self._seen, self.rules.decide  # looked up once: this loop is what building costs
+        seen, rules = self._seen, self.rules
+        subject = None if rules.names_decide and prefix else Subject("", prefix, 0, module, in_deformable)
         for name, parameter in module._parameters.items():
             if parameter is None:
                 continue
             full = start + name
             new = seen.setdefault(id(parameter), full) is full
             if (new and parameter.requires_grad) or self._takes(full, parameter):
+                if subject is None:  # the short way, for this loop is what building costs
+                    yield parameter, rules.by_name(full)
+                    continue
                 subject.name, subject.ndim = name, parameter.ndim
-                yield parameter, decide(subject)
+                yield parameter, rules.decide(subject)
             elif self.forced and not parameter.requires_grad:
                 yield parameter, NOTHING
 

@@ -17,13 +17,15 @@ from seg_optim.groups import parameter_names, unwrapped
 from seg_optim.layer_decay import LearningRateDecayOptimizerConstructor
 from seg_optim.optimizers import find
 from seg_optim.rules import Rules, Subject, is_norm, spared, subjects
-from seg_optim.simulate import simulated
+from seg_optim.simulate import placed, simulated
 from seg_optim.wrapper import OptimWrapper
 
 __all__ = ["Explanation", "explain"]
 
 COLUMNS = ("name", "shape", "rule", "group", "lr", "weight_decay", "layer")
 NO_GROUP = "-"
+NOT_TRAINED = {(True, False): "frozen, in a group", (False, False): "frozen", (False, True): "none"}
+"""What stands for the rule, by whether a parameter is in a group and whether it learns."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,12 @@ def explain(
     reasons = _reasons(model, cfg) if isinstance(cfg, Mapping) else {}
     rows = _rows(model, optimizer, reasons)
     counts = built.accumulative_counts if isinstance(built, OptimWrapper) else 1
-    configs = [param_scheduler] if isinstance(param_scheduler, Mapping) else list(param_scheduler or [])
+    configs = placed(param_scheduler) if param_scheduler else {}
     rates = {group["name"]: group.get("initial_lr", group["lr"]) for group in _named_groups(optimizer)}
-    schedule = simulated(configs, rates, max_iters, epoch_length, counts) if configs and max_iters else {}
-    notes = [*_notes_on_rows(model, rows), *_notes_on_schedule(configs, rates, counts)]
+    schedule = {}
+    if param_scheduler and max_iters is not None:
+        schedule = simulated(param_scheduler, rates, max_iters, epoch_length, counts)
+    notes = [*_notes_on_rows(model, rows), *_notes_on_schedule(list(configs.values()), rates, counts)]
     return Explanation(rows, notes, schedule)
 
 
@@ -120,7 +124,7 @@ def _rows(model: nn.Module, optimizer: Optimizer, reasons: Mapping[str, tuple[st
             {
                 "name": name,
                 "shape": "x".join(map(str, parameter.shape)) or "scalar",
-                "rule": rule if group else "frozen" if not parameter.requires_grad else "none",
+                "rule": NOT_TRAINED.get((bool(group), parameter.requires_grad), rule),
                 "group": group.get("name", NO_GROUP),
                 "lr": group.get("lr", ""),
                 "weight_decay": group.get("weight_decay", ""),
@@ -174,7 +178,8 @@ def _notes_on_rows(model: nn.Module, rows: Sequence[Mapping[str, Any]]) -> list[
 def _notes_on_schedule(configs: Sequence[Mapping[str, Any]], rates: Mapping[str, float], counts: int) -> list[str]:
     notes = []
     for cfg in configs:
-        name, floor = cfg.get("type"), cfg.get("eta_min") or 0
+        name = getattr(cfg.get("type"), "__name__", str(cfg.get("type")))
+        floor = 0 if name.endswith("Momentum") or cfg.get("param_name", "lr") != "lr" else cfg.get("eta_min") or 0
         below = [group for group, rate in rates.items() if 0 < rate < floor]
         if below:
             notes.append(f"{name}: eta_min={floor} is above the rate of {_some(below)}, which will rise to it; "
@@ -184,7 +189,7 @@ def _notes_on_schedule(configs: Sequence[Mapping[str, Any]], rates: Mapping[str,
                          "use eta_min_ratio")  # fmt: skip
         end = cfg.get("end")
         warming = counts > 1 and end and not cfg.get("by_epoch", True) and cfg.get("unit") != "step"
-        if warming and "start_factor" in cfg:
+        if warming and name.startswith(("Linear", "Constant")):
             steps = (end - cfg.get("begin", 0)) // counts
             notes.append(f"{name}: {end - cfg.get('begin', 0)} iterations of warm-up are {steps} optimizer steps with "
                          f"accumulative_counts={counts}; unit='step' counts those")  # fmt: skip

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from seg_optim.arguments import check_count
+from seg_optim.checks import check_pattern
 from seg_optim.groups import unwrapped
 from seg_optim.rules import is_norm, matcher
 from seg_optim.suggest import near
@@ -81,7 +83,8 @@ def freeze(
         until: iteration at which `Frozen.update` thaws them.
 
     Raises:
-        ValueError: a pattern matches nothing.
+        TypeError: the model, a pattern or `until` is of a wrong type.
+        ValueError: a pattern matches nothing, or is not a regular expression where one is needed.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
@@ -92,11 +95,19 @@ def freeze(
         (True, True)
     """
     model = unwrapped(model)
-    listed = [patterns] if isinstance(patterns, str) else list(patterns)
-    text, matches = matcher(match)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(listed, list | tuple) or not all(isinstance(pattern, str) for pattern in listed):
+        raise TypeError(f"freeze: patterns={patterns!r}, a name or a list of names is needed")
+    if until is not None:
+        check_count("freeze: until", until)
+    text, matches = matcher(match, "freeze: match")
+    for pattern in listed if match == "regex" else ():
+        check_pattern(f"freeze: {pattern!r}", pattern)
     split = {name: name.rpartition(".") for name, _ in model.named_parameters()}
     texts = {name: text(prefix, local) for name, (prefix, _, local) in split.items()}
-    _check_patterns(listed, list(texts.values()), matches, sorted({w for n in texts for w in n.split(".")}))
+    _check_patterns(list(listed), list(texts.values()), matches, sorted({w for n in texts for w in n.split(".")}))
     names = [name for name in texts if any(matches(pattern, texts[name]) for pattern in listed)]
     norms = _norms(model, set(names))
     for name in names:

@@ -50,6 +50,8 @@ def param_groups(
         [('base', 0.1, 0.05), ('no_decay', 0.1, 0.0)]
     """
     check_rates({"lr": lr, "weight_decay": weight_decay}, "param_groups")
+    if not isinstance(paramwise_cfg, Mapping | None):
+        raise TypeError(f"param_groups: paramwise_cfg is a {type(paramwise_cfg).__name__}, a dict is needed")
     optimizer = {"type": "AdamW", "lr": lr, "weight_decay": weight_decay}
     cfg = {"bypass_duplicate": True, "no_weight_decay": True, **(paramwise_cfg or {})}
     groups = _Groups({"optimizer": optimizer}, cfg)(model)

@@ -105,7 +105,9 @@ def full_name(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def matcher(mode: str) -> tuple[Callable[[str, str], str], Callable[[str, str], bool]]:
+def matcher(
+    mode: str, where: str = "optim_wrapper.paramwise_cfg.match"
+) -> tuple[Callable[[str, str], str], Callable[[str, str], bool]]:
     """One match mode as two functions: `(prefix, name) -> text` and `(key, text) -> bool`.
 
     `substring` looks into `prefix.name`, which for a top-level parameter begins with a dot (the reference's way);
@@ -119,7 +121,7 @@ def matcher(mode: str) -> tuple[Callable[[str, str], str], Callable[[str, str], 
         return full_name, lambda key, text: re.search(key, text) is not None
     if mode == "exact":
         return full_name, lambda key, text: f"{text}.".startswith(f"{key}.")
-    raise ValueError(f"paramwise_cfg.match={mode!r}: choose one of {', '.join(MATCH_MODES)}")
+    raise ValueError(f"{where}={mode!r}: choose one of {', '.join(MATCH_MODES)}")
 
 
 class Rules:
@@ -134,6 +136,7 @@ class Rules:
 
     Attributes:
         hit: custom keys that matched at least one parameter so far.
+        names_decide: whether parts of a parameter's name are all that counts.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class Rules:
         self.text, self.matches = matcher(cfg.get("match", "substring"))
         self._firsts = self._plain_firsts()
         self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
-        self._names_decide = not self._any_kind and not self._spared
+        self.names_decide = self._firsts is not None and not self._any_kind and not self._spared
         self.hit: set[str] = set()
         self._verdicts: dict[tuple[Any, ...], Verdict] = {}
         self._norms: dict[type, bool] = {}
@@ -155,17 +158,10 @@ class Rules:
 
     def decide(self, subject: Subject) -> Verdict:
         """The multipliers of one parameter. Equal decisions are one object."""
-        found: tuple[str, ...] = ()
-        if self._firsts is None:
-            found = self._found(subject)
-        else:
-            text = f"{subject.prefix}.{subject.name}"
-            for key, first in self._firsts:
-                if key in text:
-                    found = first
-                    break
-        if self._names_decide and found in self._verdicts:
-            return self._verdicts[found]
+        text = f"{subject.prefix}.{subject.name}"
+        if self.names_decide:
+            return self.by_name(text)
+        found = self._found(subject) if self._firsts is None else self._first(text)
         rate = decay = ""
         if self._any_kind and (not found or self.composing or self.forced):
             norm = self._is_norm(subject.module)
@@ -174,6 +170,18 @@ class Rules:
             decay = WISH
         verdict = self._verdicts.get((found, rate, decay) if rate or decay else found)
         return self._decided(found, rate, decay) if verdict is None else verdict
+
+    def by_name(self, text: str) -> Verdict:
+        """The same from `prefix.name` alone, where `names_decide` says that this is enough."""
+        found = self._first(text)
+        verdict = self._verdicts.get(found)
+        return self._decided(found, "", "") if verdict is None else verdict
+
+    def _first(self, text: str) -> tuple[str, ...]:
+        for key, first in self._firsts or ():
+            if key in text:
+                return first
+        return ()
 
     def _decided(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
         self.hit.update(found)

@@ -107,6 +107,8 @@ class OptimWrapper:
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Gradients of a scaled loss; counts the micro-step."""
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"loss is a {type(loss).__name__}, a tensor of one number is needed")
         loss.backward(**kwargs)  # type: ignore[no-untyped-call]
         self._inner_count += 1
 
@@ -280,20 +282,39 @@ class OptimWrapper:
         """Take over a state written in the reference's layout (MMEngine's, or ours), or in the optimizer's own.
 
         Raises:
-            ValueError: the groups do not fit.
+            ValueError: it is no state, its groups do not fit, or another optimizer wrote it; nothing is changed then.
         """
+        if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
+            raise ValueError("this is no optimizer state: it has no 'param_groups' and 'state'")
         state = dict(state_dict)
         base = state.pop("base_param_settings", None)
-        if base is not None and self.base_groups:
-            self.base_groups = [dict(base)]
         before = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(self._in_own_order(state))
+        self._load(self._in_own_order(state), before)
         told: set[str] = set()
         for group, own in zip(self.optimizer.param_groups, before, strict=True):
             told.update(_other_settings(own, group))
             group.update({key: own[key] for key in OWN_KEYS if key in own})
+        if base is not None and self.base_groups:
+            self.base_groups = [dict(base)]
         for line in sorted(told):
             logger.warning("optimizer state: %s", line)
+
+    def _load(self, state: dict[str, Any], before: Sequence[Mapping[str, Any]]) -> None:
+        """Load a state in our own order, unless another optimizer wrote it."""
+        optimizer = self.optimizer
+        kept = optimizer.param_groups, optimizer.state
+        try:
+            optimizer.load_state_dict(state)
+            pairs = zip(before, optimizer.param_groups, strict=True)
+            lost = {key for own, group in pairs for key in own.keys() & optimizer.defaults if key not in group}
+            if lost:
+                raise KeyError(", ".join(sorted(lost)))
+        except KeyError as error:
+            optimizer.param_groups, optimizer.state = kept
+            raise ValueError(
+                f"the optimizer state was written by another optimizer than {type(optimizer).__name__}: "
+                f"it lacks {error.args[0]}"
+            ) from error
 
     def _in_own_order(self, state: dict[str, Any]) -> dict[str, Any]:
         groups = state["param_groups"]
