@@ -289,6 +289,9 @@ def test_a_dict_of_wrappers_is_used_by_name() -> None:
     for refused in ("update_params", "backward", "step"):
         with pytest.raises(NotImplementedError, match=refused):
             getattr(wrappers, refused)(torch.zeros(1))
+    with pytest.raises(AttributeError, match=r"no 'inner_count': each of its wrappers has its own"):
+        _ = wrappers.inner_count
+    assert list(copy.deepcopy(wrappers)) == ["a", "b"]
     with pytest.raises(NotImplementedError, match="optim_context"):
         wrappers.optim_context(nn.Linear(1, 1))
     with pytest.raises(TypeError, match="b is a SGD"):

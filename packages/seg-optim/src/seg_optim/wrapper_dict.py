@@ -54,6 +54,11 @@ class OptimWrapperDict:
         names = ", ".join(self.optim_wrappers)
         raise NotImplementedError(f"{method} is each wrapper's own: optim_wrapper['<name>'].{method}(...), of {names}")
 
+    def __getattr__(self, name: str) -> NoReturn:
+        own = hasattr(OptimWrapper, name) and not name.startswith("_")
+        hint = f": each of its wrappers has its own, optim_wrapper['<name>'].{name}" if own else ""
+        raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
+
     def zero_grad(self, **kwargs: Any) -> None:
         """Forget the gradients of all."""
         for wrapper in self.values():
