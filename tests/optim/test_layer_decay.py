@@ -338,6 +338,50 @@ def test_a_model_of_no_known_scheme_lists_its_names() -> None:
         layer_decay_param_groups(named("thing.weight", "other.weight"), **OPTIONS)
 
 
+def test_the_names_that_a_near_scheme_does_not_know_are_listed(vit: nn.Module) -> None:
+    vit.adapter = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=r"nearly those of ViT.*Unmatched: adapter\.weight, adapter\.bias$"):
+        layer_decay_param_groups(vit, **OPTIONS)
+    holder = nn.ModuleDict({"net": vit, "top": nn.Linear(1, 1)})
+    with pytest.raises(ValueError, match=r"names in 'net' are nearly.*Unmatched: net\.adapter\.weight, net\.adapter"):
+        layer_decay_param_groups(holder, **OPTIONS)
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    return torch.compile(model, backend="eager")  # type: ignore[return-value]
+
+
+def test_a_compiled_part_is_as_deep_as_it_is_alone(vit: nn.Module) -> None:
+    class Matched(type(vit)):  # type: ignore[misc]
+        def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+            return {"stem": r"^cls_token|pos_embed|patch_embed", "blocks": r"^blocks\.(\d+)", "norm": r"^norm"}
+
+    class Knows(type(vit)):  # type: ignore[misc]
+        def get_layer_id(self, name: str) -> int:
+            return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 4 * name.startswith(("head", "norm"))
+
+    for kind in (type(vit), Matched, Knows):
+        vit.__class__ = kind
+        for attribute in ("backbone", "net"):
+            plain = nn.ModuleDict({attribute: vit, "decode_head": nn.Linear(1, 1)})
+            inside = nn.ModuleDict({attribute: compiled(vit), "decode_head": plain["decode_head"]})
+            expected = list(scales(plain, layer_decay_param_groups(plain, **OPTIONS)).values())
+            assert len(set(expected)) >= 5
+            assert list(scales(inside, layer_decay_param_groups(inside, **OPTIONS)).values()) == expected
+
+
+def test_a_compiled_backbone_of_mmsegmentation_keeps_its_ids() -> None:
+    paramwise = {"decay_rate": 0.9, "decay_type": "stage_wise", "num_layers": 12}
+    models = [held("ConvNeXt", *CONVNEXT), held("ConvNeXt", *CONVNEXT)]
+    models[1].backbone = compiled(models[1].backbone)
+    plain, inside = (
+        list(scales(m, built(m, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups).values())
+        for m in models
+    )
+    assert plain == inside
+    assert len(set(plain)) == 6
+
+
 @pytest.mark.parametrize(
     ("constructor", "paramwise", "error", "words"),
     [

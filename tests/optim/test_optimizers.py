@@ -142,7 +142,9 @@ def test_the_state_of_two_in_one_goes_on_exactly(vit: nn.Module) -> None:
     assert all(torch.equal(a, b) for a, b in zip(vit.parameters(), twin.parameters(), strict=True))
 
 
-def test_muon_needs_a_rest_for_what_is_not_a_matrix(vit: nn.Module, convnet: nn.Module) -> None:
+def test_muon_needs_a_rest_for_what_is_not_a_matrix(
+    vit: nn.Module, convnet: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ValueError, match=r"optimizer\.rest=dict.*cls_token"):
         build_optim_wrapper(vit, {"optimizer": {"type": "Muon", "lr": 0.02}})
     with pytest.raises(ValueError, match="only Muon"):
@@ -151,6 +153,7 @@ def test_muon_needs_a_rest_for_what_is_not_a_matrix(vit: nn.Module, convnet: nn.
     assert type(alone.optimizer) is torch.optim.Muon
     wrapper = build_optim_wrapper(convnet, {"optimizer": MUON})
     assert type(wrapper.optimizer) is torch.optim.AdamW
+    assert "Muon has no parameter here, AdamW takes them all" in caplog.text
 
 
 @pytest.mark.parametrize(

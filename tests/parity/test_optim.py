@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def plain(cfg: dict[str, Any], **paramwise: Any) -> dict[str, Any]:
     cfg.pop("loss_scale", None)
     cfg["paramwise_cfg"].update(paramwise)
     return cfg
+
+
+def test_the_engine_is_the_forks_where_the_fork_is_installed() -> None:
+    import mmengine
+
+    versions = {dist.name: dist.version for dist in distributions() if dist.name in ("mmengine", "onedl-mmengine")}
+    assert mmengine.__version__ == versions.get("onedl-mmengine", versions.get("mmengine"))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -245,7 +245,13 @@ class DefaultOptimWrapperConstructor:
         main, others = divided(groups, names, hidden_matrices(model), rates)
         parts = [(self.factory, main, self.optimizer_options), (factory, others, options)]
         made = [make_optimizer(kind, part, given, model, how) for kind, part, given in parts if part]
-        return SplitOptimizer(*made) if len(made) == 2 else made[0]
+        if len(made) == 2:
+            return SplitOptimizer(*made)
+        logger.warning(
+            "optim_wrapper.optimizer: %s has no parameter here, %s takes them all",
+            *(("Muon", type(made[0]).__name__) if others else ("rest", "Muon")),
+        )
+        return made[0]
 
     def fused(self, params: Groups) -> Groups:
         """As few groups as there are settings, named; as they are with `fuse=False`."""

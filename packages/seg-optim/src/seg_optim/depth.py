@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from seg_optim.groups import unwrapped
 from seg_optim.layer_ids import Depths, from_matcher
 from seg_optim.protocols import KnowsDepth
-from seg_optim.schemes import find_scheme, is_final_norm
+from seg_optim.schemes import closest_scheme, find_scheme, is_final_norm
 
 __all__ = ["read_depths"]
 
@@ -38,7 +39,8 @@ def read_depths(
     for prefix, module in candidates(model):
         inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         ids = _ids(module, inside, stages, final_norm)
-        if ids is not None and (0 in ids.values() or prefix in ("", "backbone.")):
+        known = set() if ids is None else set(ids.values()) - {None}
+        if ids is not None and known and (0 in known or prefix == "" or _is_backbone(prefix)):
             return _placed(names, {prefix + name: depth for name, depth in ids.items()}, num_layers)
     raise ValueError(_no_scheme(model, names))
 
@@ -46,11 +48,17 @@ def read_depths(
 def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """What may be the backbone, with its prefix: `backbone`, the model itself, then its parts, the largest first."""
     parts = [(f"{name}.", part) for name, part in model.named_modules() if name and name.count(".") < DEEPEST]
+    parts = [(prefix, part) for prefix, part in parts if unwrapped(part) is part]
     weights = {prefix: sum(parameter.numel() for parameter in part.parameters()) for prefix, part in parts}
     parts = [(prefix, part) for prefix, part in parts if weights[prefix] and not re.search(r"(^|\.)\d+\.", prefix)]
     parts.sort(key=lambda pair: (-weights[pair[0]], pair[0].count(".")))
-    named = [pair for pair in parts if pair[0] == "backbone."]
-    return [*named, ("", model), *(pair for pair in parts if pair[0] != "backbone.")]
+    named = [pair for pair in parts if _is_backbone(pair[0])]
+    return [*named, ("", model), *(pair for pair in parts if not _is_backbone(pair[0]))]
+
+
+def _is_backbone(prefix: str) -> bool:
+    """Whether a prefix is that of the model's `backbone`, maybe inside DDP or torch.compile."""
+    return re.fullmatch(r"backbone\.((module|_orig_mod)\.)*", prefix) is not None
 
 
 def _ids(module: nn.Module, names: Sequence[str], stages: bool, final_norm: str) -> dict[str, int | None] | None:
@@ -78,9 +86,20 @@ def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | 
 
 
 def _no_scheme(model: nn.Module, names: Sequence[str]) -> str:
-    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    """What is wrong, with the names that the scheme that fits best does not know."""
+    found = [
+        (len(inside) - len(left), scheme, prefix, left)
+        for prefix, _ in candidates(model)
+        for inside in [[name.removeprefix(prefix) for name in names if name.startswith(prefix)]]
+        for scheme, left in [closest_scheme(inside)]
+    ]
+    matched, scheme, prefix, left = max(found, key=lambda fit: fit[0])
+    about, unknown = "its names follow no scheme that is known", list(names)
+    if matched:
+        inside_of = f" in {prefix.rstrip('.')!r}" * bool(prefix)
+        about, unknown = f"the names{inside_of} are nearly those of {scheme}", [prefix + name for name in left]
+    shown = ", ".join(unknown[:12]) + (f" and {len(unknown) - 12} more" if len(unknown) > 12 else "")
     return (
-        f"the depth of {type(model).__name__} cannot be read: its names follow no scheme that is known. Give "
-        f"layer_ids=<function: parameter name -> depth from 0, None for the head>, or give the model a "
-        f"get_layer_id(name). Names: {shown}"
+        f"the depth of {type(model).__name__} cannot be read: {about}. Give layer_ids=<function: parameter name -> "
+        f"depth from 0, None for the head>, or give the model a get_layer_id(name). Unmatched: {shown}"
     )

@@ -13,6 +13,7 @@ from torch import nn
 from seg_optim.arguments import check_choice, check_number
 from seg_optim.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.depth import read_depths
+from seg_optim.groups import unwrapped
 from seg_optim.layer_ids import (
     Depths,
     LayerIds,
@@ -20,6 +21,7 @@ from seg_optim.layer_ids import (
     convnext_stage_wise,
     from_function,
     layer_count,
+    uncompiled,
     vit_layer_wise,
 )
 from seg_optim.rules import KIND_KEYS, Verdict, spared, subjects
@@ -221,8 +223,9 @@ class LayerDecayOptimizerConstructor(LearningRateDecayOptimizerConstructor):
 
 def _reference_ids(model: nn.Module, kind: str, num_layers: int | None) -> LayerIds | None:
     """MMSegmentation's own numbering for the backbones that it knows; None for others."""
-    backbone = type(getattr(model, "backbone", None)).__name__
-    names = [name for name, _ in model.named_parameters()]
+    part = getattr(model, "backbone", None)
+    backbone = type(unwrapped(part) if isinstance(part, nn.Module) else part).__name__
+    names = [uncompiled(name) for name, _ in model.named_parameters()]
     if "ConvNeXt" in backbone and any(name.startswith("backbone.downsample_layers") for name in names):
         if kind == "stage_wise":
             return partial(convnext_stage_wise, num_layers=0)

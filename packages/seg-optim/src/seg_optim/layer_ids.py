@@ -19,6 +19,7 @@ __all__ = [
     "from_function",
     "from_matcher",
     "layer_count",
+    "uncompiled",
     "vit_layer_wise",
 ]
 
@@ -70,6 +71,11 @@ def vit_layer_wise(name: str, num_layers: int) -> int | None:
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.layers") else None
 
 
+def uncompiled(name: str) -> str:
+    """A name as it is without torch.compile round a part of the model."""
+    return name.replace("_orig_mod.", "")
+
+
 def layer_count(given: Any, where: str = "") -> int | None:
     """`num_layers` as a number; None for `'auto'`.
 
@@ -94,7 +100,7 @@ def from_function(names: Iterable[str], function: LayerIds, num_layers: int | No
         TypeError: an id is not a whole number.
         ValueError: an id is negative, or there are more layers than `num_layers`.
     """
-    found = {name: function(name) for name in names}
+    found = {name: function(uncompiled(name)) for name in names}
     wrong = next((name for name, depth in found.items() if depth is not None and not isinstance(depth, int)), None)
     if wrong is not None:
         raise TypeError(f"layer id of {wrong} is {found[wrong]!r}, a whole number (None for the head) is needed")

@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["SCHEMES", "Scheme", "find_scheme", "is_final_norm"]
+__all__ = ["SCHEMES", "Scheme", "closest_scheme", "find_scheme", "is_final_norm"]
 
 Key = tuple[float, ...]
 END = float("inf")
@@ -157,6 +157,17 @@ def find_scheme(names: Sequence[str], stages: bool, final_norm: str) -> dict[str
         if fits and (scheme.stages is None or max(stage for _, stage, _ in found) == scheme.stages):
             return _numbered({name: role for name, role in roles.items() if role is not None}, stages, final_norm)
     return None
+
+
+def closest_scheme(names: Sequence[str]) -> tuple[str, list[str]]:
+    """The scheme that knows most of the names, its blocks among them, and the names that it does not know."""
+    best = ("", list(names))
+    for scheme in SCHEMES:
+        roles = {name: _role(scheme, name) for name in names}
+        left = [name for name, role in roles.items() if role is None]
+        if len(left) < len(best[1]) and any(role is not None and role[0] == "block" for role in roles.values()):
+            best = (scheme.name, left)
+    return best
 
 
 Role = tuple[str, float, float]
