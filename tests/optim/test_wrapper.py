@@ -231,6 +231,18 @@ def test_groups_added_later_are_clipped_cleared_and_saved(vit: nn.Module) -> Non
     )
 
 
+def test_a_parameter_put_in_anothers_place_is_clipped_and_cleared(vit: nn.Module) -> None:
+    cfg = {"optimizer": {"type": "SGD", "lr": 0.1}, "paramwise_cfg": {"bias_lr_mult": 2.0}}
+    cfg["clip_grad"] = {"max_norm": 1.0}
+    wrapper = build_optim_wrapper(vit, cfg)
+    wrapper.update_params(vit(torch.ones(2, 4)).sum())
+    swapped = Parameter(torch.zeros_like(wrapper.optimizer.param_groups[0]["params"][0]))
+    wrapper.optimizer.param_groups[0]["params"][0] = swapped
+    wrapper.update_params(swapped.sum() * 100)
+    assert float(wrapper.grad_norm) == pytest.approx(100 * swapped.numel() ** 0.5)  # type: ignore[arg-type]
+    assert swapped.grad is None
+
+
 def quadratic(parameter: nn.Parameter) -> torch.Tensor:
     return (parameter - 3).square().sum()
 

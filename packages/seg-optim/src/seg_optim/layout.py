@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -64,10 +65,16 @@ class Layout:
         where = {name: index for index, names in enumerate(self.own) for name in names}
         return [where[names[0]] for names in self.reference]
 
-    @property
+    @cached_property
     def same(self) -> bool:
         """Whether both orders are one."""
         return self.own == self.reference
+
+    @cached_property
+    def places(self) -> list[int]:
+        """For each parameter in the reference's order its place in ours."""
+        own = _numbered(self.own)
+        return [own[name] for names in self.reference for name in names]
 
     def unfold(self, values: Sequence[T]) -> list[T]:
         """One value per group of ours (and any after them) -> one per reference group (and those after them)."""

@@ -71,7 +71,6 @@ class OptimWrapper:
         self._remainder_counts = -1
         self._known_layout: Layout | None = None
         self._described: tuple[Mapping[int, str], Order] | None = None
-        self._ordered: list[nn.Parameter] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
 
@@ -126,8 +125,9 @@ class OptimWrapper:
         if kwargs or not self._clear_plainly:
             self.optimizer.zero_grad(**kwargs)
             return
-        for parameter in self._parameters():
-            parameter.grad = None
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def should_update(self) -> bool:
         """Whether the micro-step just done fills its window or ends the run."""
@@ -176,15 +176,9 @@ class OptimWrapper:
 
     def _parameters(self) -> list[nn.Parameter]:
         """All parameters in the order in which the reference takes their norm."""
-        groups = self.optimizer.param_groups
-        if self._ordered is None or len(self._ordered) != sum(len(group["params"]) for group in groups):
-            own = [p for group in groups for p in group["params"]]
-            layout = self._layout
-            if layout is not None and not layout.same:
-                named = dict(zip((name for names in layout.own for name in names), own, strict=True))
-                own = [named[name] for names in layout.reference for name in names]
-            self._ordered = own
-        return self._ordered
+        own = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        layout = self._layout
+        return own if layout is None or layout.same else [own[place] for place in layout.places]
 
     def _clip_grad(self) -> None:
         parameters = [p for p in self._parameters() if p.grad is not None]
@@ -258,7 +252,6 @@ class OptimWrapper:
         Called by constructors; from then on states are written in the reference's layout.
         """
         self._described = (names, reference)
-        self._ordered = None
         self.base_groups = [] if reference.single else [self._phantom()]
 
     def unfold(self, values: Sequence[Any]) -> list[Any]:
