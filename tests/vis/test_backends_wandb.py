@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from _wandb_files import history, records
 from seg_vis import SegLocalVisualizer, WandbVisBackend
 
 wandb = pytest.importorskip("wandb")
@@ -20,46 +19,6 @@ wandb = pytest.importorskip("wandb")
 def offline(monkeypatch: Any) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-
-
-def chunks(data: bytes) -> Iterator[bytes]:
-    """Payloads of a log in LevelDB's format: blocks of 32 KiB, records with checksum, length and type."""
-    position, parts = 7, []
-    while position + 7 <= len(data):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        parts.append(data[position + 7 : position + 7 + length])
-        position += 7 + length
-        if kind in (1, 4):
-            yield b"".join(parts)
-            parts = []
-
-
-def records(folder: Path) -> list[Any]:
-    """What offline runs wrote, in order; W&B's own process has it all on disk once it has ended."""
-    wandb.teardown()
-    from wandb.proto import wandb_internal_pb2
-
-    found = []
-    for file in sorted(folder.rglob("run-*.wandb")):
-        for payload in chunks(file.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(payload)
-            found.append(record)
-    return found
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the run, by name."""
-    rows = []
-    for record in records(folder):
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
-    return [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows]
 
 
 def test_nothing_starts_before_the_first_row(tmp_path: Path, offline: None) -> None:

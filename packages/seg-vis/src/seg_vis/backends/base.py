@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BaseVisBackend", "config_dict", "config_text", "plain_number"]
+__all__ = ["BaseVisBackend", "axis", "config_dict", "config_text", "plain_number"]
 
 
 class BaseVisBackend:
@@ -70,6 +70,21 @@ def plain_number(value: Any) -> int | float | None:
         count = value.numel() if hasattr(value, "numel") else value.size
         return plain_number(value.item()) if count == 1 else None
     return None
+
+
+def axis(scalar_dict: Mapping[str, Any], step: int) -> int:
+    """Where a record stands on the axis of its curves: `step` in it, else the argument.
+
+    A record of LoggerHook says in `mode` and `iter` where it comes from. Its iteration is the axis then: in epoch
+    loops its step is the epoch in validation, and both kinds of curves would lie apart.
+
+    Example:
+        >>> axis({"mIoU": 0.5, "mode": "val", "iter": 300}, 3), axis({"loss": 0.5, "iter": 1}, 10)
+        (300, 10)
+    """
+    if "mode" in scalar_dict and "iter" in scalar_dict:
+        return int(scalar_dict["iter"])
+    return int(scalar_dict.get("step") or step)
 
 
 def config_dict(config: Any) -> dict[str, Any]:

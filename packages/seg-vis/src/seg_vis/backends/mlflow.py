@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import to_rgb
-from seg_vis.backends.base import BaseVisBackend, config_dict, config_text, plain_number
+from seg_vis.backends.base import BaseVisBackend, axis, config_dict, config_text, plain_number
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
 
@@ -141,7 +141,8 @@ class MLflowVisBackend(BaseVisBackend):
     ) -> None:
         """Several numbers of one step; `step` in the dict is taken as the step."""
         numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
-        at = int(numbers.pop("step", None) or step)
+        at = axis(scalar_dict, step)
+        numbers.pop("step", None)
         entities = load_library("mlflow.entities", "mlflow", INSTALL)
         now = int(time.time() * 1000)
         rows = [entities.Metric(clean(k), v, now, at) for k, v in numbers.items() if v is not None]

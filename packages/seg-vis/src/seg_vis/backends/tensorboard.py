@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seg_vis.arrays import to_rgb
-from seg_vis.backends.base import BaseVisBackend, config_text, plain_number
+from seg_vis.backends.base import BaseVisBackend, axis, config_text, plain_number
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
 
@@ -79,7 +79,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out."""
-        step = int(scalar_dict.get("step", step))
+        step = axis(scalar_dict, step)
         for name, value in scalar_dict.items():
             if name not in ("step", "mode"):
                 self.add_scalar(name, value, step)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import as_labels, to_rgb
-from seg_vis.backends.base import BaseVisBackend, config_dict, plain_number
+from seg_vis.backends.base import BaseVisBackend, axis, config_dict, plain_number
 from seg_vis.libraries import load_library
 
 __all__ = ["WandbVisBackend"]
@@ -120,7 +120,7 @@ class WandbVisBackend(BaseVisBackend):
     ) -> None:
         """Several numbers of one step."""
         numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
-        self._log({k: v for k, v in numbers.items() if v is not None}, int(numbers.get("step") or step))
+        self._log({k: v for k, v in numbers.items() if v is not None}, axis(scalar_dict, step))
 
     def _log(self, row: dict[str, Any], step: int) -> None:
         self.experiment.log({**row, "step": step}, commit=self._commit)
