@@ -125,6 +125,58 @@ def test_rolling_back_needs_a_checkpoint(make_state: Make) -> None:
         train(make_state([NanGuardHook(policy="rollback")]), bad=(1,))
 
 
+def test_rolling_back_never_takes_the_checkpoint_of_an_earlier_run_in_the_folder(make_state: Make) -> None:
+    train(make_state([CheckpointHook(5, by_epoch=False)]))
+    with pytest.raises(FloatingPointError, match="no checkpoint yet"):
+        train(make_state([NanGuardHook(policy="rollback"), CheckpointHook(5, by_epoch=False)]), bad=(2,))
+    state = make_state([NanGuardHook(policy="rollback"), CheckpointHook(5, by_epoch=False)], max_iters=20)
+    state.resume()
+    train(state, bad=(12,))
+    assert state.iter == 20
+
+
+def test_a_checkpoint_that_cannot_be_read_ends_the_run_with_its_name(make_state: Make) -> None:
+    state = make_state([NanGuardHook(policy="rollback"), CheckpointHook(3, by_epoch=False)])
+
+    class Spoil:
+        priority = "LOWEST"
+
+        def after_train_iter(self, runner: Any) -> None:
+            for path in state.work_dir.glob("iter_*.pth"):
+                path.write_bytes(b"junk")
+
+    state = make_state([NanGuardHook(policy="rollback"), CheckpointHook(3, by_epoch=False), Spoil()])
+    with pytest.raises(FloatingPointError, match=r"cannot go back to .*before\.pth"):
+        train(state, bad=(5,))
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_bad_batch_of_an_accumulated_update_costs_that_update_alone(
+    make_state: Make, policy: str, scaled: bool
+) -> None:
+    """Three batches an update, with and without a loss scaler; the second batch of the third update is bad."""
+    guard = NanGuardHook(policy=policy, max_times=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=scaled)
+    state = make_state([guard, EMAHook(), CheckpointHook(3, by_epoch=False)], max_iters=15, extra={"scaler": scaler})
+    with state:
+        for batch in state.batches([torch.randn(4, 4) for _ in range(5)]):
+            loss = state.model(batch).square().mean()
+            if state.iter == 7:
+                loss = loss * float("nan")
+            scaler.scale(loss / 3).backward()
+            if (state.iter + 1) % 3 == 0:
+                scaler.step(state.optimizer)
+                scaler.update()
+                state.optimizer.zero_grad()
+            state.after_step(loss=loss)
+    assert finite(state.model)
+    assert finite_file(state.work_dir / "iter_15.pth")
+    assert [path.name for path in (state.work_dir / "nan").iterdir()] == ["iter_8"]
+    steps = float(next(iter(state.optimizer.state.values()))["step"])
+    assert steps == (4 if policy == "skip" else 5)  # after going back, the last batch of the window makes an update
+
+
 def test_a_scaler_that_steps_back_is_not_reported(make_state: Make) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     state = make_state([NanGuardHook()], max_iters=4, extra={"scaler": scaler})
@@ -148,7 +200,7 @@ def test_the_clip_norm_of_the_wrapper_is_used_where_it_makes_the_update(make_sta
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     wrapper = SimpleNamespace(optimizer=optimizer, grad_norm=torch.tensor(float("nan")), update_params=None)
     guard = NanGuardHook(policy="skip")
-    runner = SimpleNamespace(optim_wrapper=wrapper, iter=0, model=net, max_iters=1)
+    runner = SimpleNamespace(optim_wrapper=wrapper, iter=0, model=net, max_iters=1, work_dir="nowhere")
     guard.before_train(runner)
     before = net.weight.detach().clone()
     net(torch.ones(1, 2)).sum().backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,15 +14,15 @@ import torch
 from torch import Tensor
 
 from seg_hooks.files import write_whole
-from seg_hooks.nan_replay import REPLAY
+from seg_hooks.nan_replay import BEFORE, REPLAY
 from seg_hooks.scalars import plain
 
-__all__ = ["command", "optimizers_of", "sample_names", "write"]
+__all__ = ["command", "keep", "loss_is_finite", "optimizers_of", "sample_names", "write"]
 
 NAMES = ("img_path", "path", "file", "file_name", "filename", "id", "sample_idx", "image_id", "index", "seg_map_path")
 
 
-def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, keep_batch: bool) -> str:
+def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, replay: str, keep_batch: bool) -> str:
     """Write `bundle.pt` and `report.json`; what to tell the user. A disk that fails is told too."""
     report = {
         "iter": index,
@@ -31,7 +32,7 @@ def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, keep
         "lr": [group["lr"] for optimizer in optimizers_of(wrapper) for group in optimizer.param_groups],
         "samples": list(dict.fromkeys(sample_names(facts["batch"]))),
         "scaler": plain(scaler.state_dict()) if (scaler := getattr(wrapper, "loss_scaler", None)) else None,
-        "replay": command(folder / "bundle.pt"),
+        "replay": f"{REPLAY}={shlex.quote(str((folder / 'bundle.pt').resolve()))} {replay}",
     }
     bundle: dict[str, Any] = {**report, "random": facts["random"]}
     if keep_batch:
@@ -47,12 +48,43 @@ def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, keep
     return f"iteration {index + 1}: {what} is not finite.{samples} {kept}"
 
 
-def command(bundle: Path) -> str:
-    """This process's command line, set to replay the bundle's step."""
+def command(checkpoint: Path | None, seed: int | None) -> str:
+    """This process's command line; that of `seg` so that it begins with this checkpoint or, without one, this seed.
+
+    A script of one's own begins where it says itself: TrainState.resume() finds the checkpoint before the step.
+    """
     words = [sys.executable, *sys.orig_argv[1:]]
-    if any(Path(word).name == "seg" or word == "seg_engine" for word in words) and "--resume" not in words:
-        words.append("--resume")
-    return f"{REPLAY}={shlex.quote(str(bundle.resolve()))} {shlex.join(words)}"
+    if not any(Path(word).name == "seg" or word == "seg_engine" for word in words):
+        return shlex.join(words)
+    if checkpoint is not None:
+        return shlex.join([*words, "--resume", str(checkpoint)])  # the last one of a flag counts
+    if seed is not None:
+        override = f"randomness.seed={seed}"
+        place = words.index("--cfg-options") + 1 if "--cfg-options" in words else len(words)
+        words[place:place] = [override] if "--cfg-options" in words else ["--cfg-options", override]
+    return shlex.join(words)
+
+
+def keep(checkpoint: Path | None, folder: Path) -> Path | None:
+    """Keep a checkpoint beside the bundle, by a second name that costs no space; where that cannot be, it stays alone.
+
+    The run may go on and delete it by its first name.
+    """
+    kept = folder / BEFORE
+    try:
+        kept.unlink(missing_ok=True)
+        if checkpoint is None:
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        os.link(checkpoint, kept)
+    except OSError:
+        return checkpoint
+    return kept
+
+
+def loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
+    """Whether every value that the step gave is finite."""
+    return all(map(_is_finite, (outputs or {}).values()))
 
 
 def optimizers_of(wrapper: Any) -> list[Any]:

@@ -13,16 +13,16 @@ from torch import Tensor
 from seg_hooks import nan_bundle
 from seg_hooks.files import read_pointer
 from seg_hooks.hook import Hook
-from seg_hooks.nan_replay import Replay, replaying
+from seg_hooks.nan_replay import BEFORE, Replay, replaying
 from seg_hooks.options import flag, one_of, whole
-from seg_hooks.protocols import HasModel, Logs, Progress, Saves, Updates
+from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
 from seg_hooks.randomness import random_state
 from seg_hooks.weights import load_weights, raw_weights
 
 __all__ = ["NanGuardHook"]
 
 
-class _Runner(Progress, HasModel, Updates, Saves, Logs, Protocol):
+class _Runner(Progress, HasModel, Updates, Saves, Logs, Describes, Protocol):
     pass
 
 
@@ -40,9 +40,9 @@ class NanGuardHook(Hook):
     """Stops a run whose loss or gradient is no longer finite, before a checkpoint is spoilt, and keeps the evidence.
 
     What is kept lies in `<work_dir>/nan/iter_<n>`: sample names, random state at the start of the step, every loss
-    term, rates, and the state of the loss scaler. The command that is printed replays the run up to that step from
-    the newest checkpoint and names the first module whose output is not finite. A loss scaler that steps back is
-    not reported.
+    term, rates, the state of the loss scaler, and the checkpoint before it. The command that is printed trains from
+    that checkpoint to that step, saves nothing, and names the first module whose output is not finite. A loss scaler
+    that steps back is not reported.
 
     With 'stop' the verdict is read some steps later, so that no step waits for the device; it is always read before
     a checkpoint is written. 'skip' and 'rollback' have to know at once: on an accelerator they wait for each step.
@@ -83,10 +83,14 @@ class NanGuardHook(Hook):
         self._random: dict[str, Any] = {}
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._replay: Replay | None = None
+        self._stale: Any = None
+        self._spoilt = False
 
     def before_train(self, runner: _Runner) -> None:
         """Watch the optimizer's steps; check that the policy can be carried out."""
         self._release()
+        self._spoilt = False
+        self._stale = _stamp(runner) if runner.iter == 0 else None  # of an earlier run in the same folder
         self._wrapper = runner.optim_wrapper
         if self.check_gradients or self.policy == "skip":
             for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
@@ -171,29 +175,53 @@ class NanGuardHook(Hook):
     def _judge(self, runner: _Runner, step: _Step) -> None:
         if step.arrived is not None:
             step.arrived.synchronize()
+        spoilt, updated = self._spoilt, step.facts["grad_norm"] is not None
+        if updated:
+            self._spoilt = False
         if bool(step.finite):
-            if self.policy == "skip":
+            if self.policy == "skip" and not self._spoilt:
                 self.bad_steps = 0
             return
+        if spoilt and nan_bundle.loss_is_finite(step.facts["outputs"]):
+            return  # the update of accumulated gradients of which a bad loss, already counted, was a part
+        self._spoilt = self.policy == "skip" and not updated
         self.bad_steps += 1
-        folder = Path(runner.work_dir) / "nan" / f"iter_{step.index + 1}"
-        text = nan_bundle.write(folder, step.index, step.facts, runner.optim_wrapper, self.keep_batch)
+        text = self._write(runner, step)
         if self.policy == "stop" or self.bad_steps > self.max_times:
             self._waiting.clear()
             raise FloatingPointError(text)
         runner.logger.warning("%s\npolicy=%r: number %d of %d.", text, self.policy, self.bad_steps, self.max_times)
         if self.policy == "rollback":
-            self._roll_back(runner)
+            self._roll_back(runner, _folder(runner, step.index) / BEFORE)
         elif self._buffers:
             torch._foreach_copy_([buffer for buffer, _ in self._buffers], [kept for _, kept in self._buffers])
 
-    def _roll_back(self, runner: _Runner) -> None:
-        """Raw weights and optimizer state of the last checkpoint; rates stay, and no average has seen the bad step."""
+    def _write(self, runner: _Runner, step: _Step) -> str:
+        """Keep the evidence and the checkpoint before it; what to say."""
+        if self._replay is not None:
+            return f"iteration {step.index + 1} is not finite, as it was in the run."
+        folder = _folder(runner, step.index)
+        replay = nan_bundle.command(nan_bundle.keep(self._last_checkpoint(runner), folder), runner.seed)
+        return nan_bundle.write(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
+
+    def _last_checkpoint(self, runner: _Runner) -> Path | None:
+        """This run's newest checkpoint."""
+        if _stamp(runner) in (None, self._stale):
+            return None
         pointer = Path(runner.work_dir) / "last_checkpoint"
-        if not pointer.exists():
+        return read_pointer(pointer.parent, pointer.read_text())
+
+    def _roll_back(self, runner: _Runner, kept: Path) -> None:
+        """Raw weights and optimizer state of the last checkpoint; rates stay, and no average has seen the bad step."""
+        path = kept if kept.is_file() else self._last_checkpoint(runner)
+        if path is None:
             raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
-        path = read_pointer(pointer.parent, pointer.read_text())
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever is wrong with the file, there is nothing to go back to
+            raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: {error}") from error
+        for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
+            optimizer.zero_grad()  # what was accumulated so far may not be finite either
         load_weights(runner.model, raw_weights(checkpoint))
         if "optimizer" in checkpoint:
             rates = [dict(group, params=None) for group in runner.optim_wrapper.param_groups]
@@ -212,6 +240,19 @@ class NanGuardHook(Hook):
         self._handles = []
         self._waiting.clear()
         self._norm = None
+
+
+def _folder(runner: _Runner, index: int) -> Path:
+    return Path(runner.work_dir) / "nan" / f"iter_{index + 1}"
+
+
+def _stamp(runner: _Runner) -> tuple[int, int] | None:
+    """Which `last_checkpoint` lies in the folder of the run: it is replaced at each save."""
+    try:
+        found = (Path(runner.work_dir) / "last_checkpoint").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def verdict(outputs: dict[str, Any], norm: Any) -> Tensor | None:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["REPLAY", "Replay", "last_step", "replaying"]
+__all__ = ["BEFORE", "REPLAY", "Replay", "kept_checkpoint", "last_step", "replaying"]
 
 REPLAY = "SEG_NAN_REPLAY"
+BEFORE = "before.pth"
 
 
 def replaying() -> bool:
@@ -22,6 +23,14 @@ def replaying() -> bool:
 def last_step() -> int | None:
     """Finished iterations before the step that is to be replayed; None where none is."""
     return int(_read()["iter"]) if replaying() else None
+
+
+def kept_checkpoint() -> Path | None:
+    """The checkpoint before the step that is to be replayed, where it was kept beside the bundle."""
+    if not replaying():
+        return None
+    path = Path(os.environ[REPLAY]).with_name(BEFORE)
+    return path if path.is_file() else None
 
 
 def _read() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seg_hooks import arguments, records, snapshots
 from seg_hooks.files import write_whole
 from seg_hooks.housekeeping import rank
-from seg_hooks.nan_replay import last_step
+from seg_hooks.nan_replay import kept_checkpoint, last_step
 from seg_hooks.options import allowed_options, refuse_unknown, whole
 from seg_hooks.passes import Passes
 from seg_hooks.points import Points, in_order
@@ -105,10 +105,10 @@ class TrainState:
         """
         if self._inside:
             raise RuntimeError("TrainState: resume() comes before `with state:`; hooks have begun to count by now.")
+        path = kept_checkpoint() if path is None else arguments.existing_file(path, self.work_dir)
         if path is None:
             found = snapshots.newest_whole(self.work_dir, self.logger, most=last_step())
         else:
-            path = arguments.existing_file(path, self.work_dir)
             found = path, snapshots.read_whole(path)
         if found is None:
             self._say_best_files()
