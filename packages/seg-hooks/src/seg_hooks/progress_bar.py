@@ -18,7 +18,8 @@ from seg_hooks.protocols import Data, Logs, Progress
 __all__ = ["ProgressBarHook"]
 
 Method = TypeVar("Method", bound=Callable[..., None])
-EVERY = 0.1
+SOONEST, LATEST = 0.1, 5.0  # seconds from one drawing to the next
+BUDGET = 5e-5  # seconds a step, on average
 
 
 class _Runner(Progress, Logs, Data, Protocol):
@@ -44,7 +45,9 @@ def _harmless(method: Method) -> Method:
 class ProgressBarHook(Hook):
     """Shows progress, speed and remaining time; costs under 0.1 ms a step and never raises.
 
-    It shows nothing that would have to be brought from the device.
+    A drawing takes one or two milliseconds, so the next one waits for as many steps as share that; but no longer than
+    five seconds, which with slow steps is less than a thousandth of the time. Nothing that is shown would have to be
+    brought from the device.
 
     Args:
         kind: 'rich' (a live bar; `pip install "seg-hooks[rich]"`), 'plain' (a line in the log now and then), 'none',
@@ -58,18 +61,21 @@ class ProgressBarHook(Hook):
         self.kind = one_of("ProgressBarHook", "kind", kind, ("auto", "rich", "plain", "none"))
         self.plain_every = number("ProgressBarHook", "plain_every", plain_every, above=0)
         self.display: Any = _Nothing()
-        self._next = 0.0
+        self._next = self._drawn = 0.0
+        self._steps = 0
 
     @_harmless
     def before_train(self, runner: _Runner) -> None:
         """Show the bar."""
         self.display = self._choose(runner)
         self.display.start("train", runner.iter, runner.max_iters)
+        self._next = self._drawn = time.monotonic()
 
     def after_train_iter(
         self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Move on, at most ten times a second."""
+        """Move on, where a drawing is due."""
+        self._steps += 1
         if time.monotonic() >= self._next or runner.iter + 1 == runner.max_iters:
             self._show(runner, runner.iter + 1)
 
@@ -79,7 +85,8 @@ class ProgressBarHook(Hook):
         self.display.note("val")
 
     def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Say how far validation is."""
+        """Say how far validation is, where a drawing is due."""
+        self._steps += 1
         if time.monotonic() >= self._next:
             self._show_pass(runner, batch_idx + 1)
 
@@ -105,14 +112,23 @@ class ProgressBarHook(Hook):
 
     @_harmless
     def _show(self, runner: _Runner, done: int) -> None:
-        self._next = time.monotonic() + EVERY
+        began = time.monotonic()
         self.display.move(done)
+        self._pace(began)
 
     @_harmless
     def _show_pass(self, runner: _Runner, done: int) -> None:
-        self._next = time.monotonic() + EVERY
+        began = time.monotonic()
         total = length_of(runner.val_dataloader)
         self.display.note(f"val {done}" if total is None else f"val {done}/{total}")
+        self._pace(began)
+
+    def _pace(self, began: float) -> None:
+        """When to draw again: the steps until then bear what this drawing took."""
+        now = time.monotonic()
+        a_step = (began - self._drawn) / max(self._steps, 1)
+        self._next = now + min(LATEST, max(SOONEST, (now - began) / BUDGET * a_step))
+        self._drawn, self._steps = now, 0
 
     def _choose(self, runner: _Runner) -> Any:
         kind = self.kind
@@ -162,7 +178,7 @@ class _Plain(_Nothing):
 
 
 class _Rich(_Nothing):
-    """A live bar, drawn by rich's own thread."""
+    """A live bar, drawn when it is told to and no thread of its own."""
 
     def start(self, text: str, done: int, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -172,17 +188,17 @@ class _Rich(_Nothing):
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            refresh_per_second=4,
+            auto_refresh=False,
             transient=True,
         )
         self.task = self.bar.add_task(text, total=total, completed=done)
         self.bar.start()
 
     def move(self, done: int) -> None:
-        self.bar.update(self.task, completed=done)
+        self.bar.update(self.task, completed=done, refresh=True)
 
     def note(self, text: str) -> None:
-        self.bar.update(self.task, description=text)
+        self.bar.update(self.task, description=text, refresh=True)
 
     def stop(self) -> None:
         self.bar.stop()
