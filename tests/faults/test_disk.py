@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from _drill import in_child, make_runner
 from seg_runner import find_resumable, read_checkpoint
-from seg_runner.checkpoint import CheckpointWriteError
+from seg_runner.whole_file import CheckpointWriteError
 
 
 @pytest.fixture

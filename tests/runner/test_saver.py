@@ -6,8 +6,8 @@ import threading
 import pytest
 import torch
 from seg_runner import read_checkpoint
-from seg_runner.checkpoint import CheckpointWriteError
 from seg_runner.saver import CheckpointSaver
+from seg_runner.whole_file import CheckpointWriteError
 
 
 def payload() -> dict:

@@ -7,10 +7,9 @@ every byte before it. It is written under a temporary name, synced, renamed, and
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import pickle
-import secrets
+import queue
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,15 +20,9 @@ import torch
 import xxhash
 
 from seg_runner.payload import payload_bytes, to_cpu, to_plain
+from seg_runner.whole_file import write_whole
 
-__all__ = [
-    "CheckpointError",
-    "CheckpointWriteError",
-    "clean_leftovers",
-    "read_checkpoint",
-    "verify_checkpoint",
-    "write_checkpoint",
-]
+__all__ = ["CheckpointError", "read_checkpoint", "verify_checkpoint", "write_checkpoint"]
 
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
@@ -40,10 +33,6 @@ _CRC_LOCK = threading.Lock()
 
 class CheckpointError(ValueError):
     """A checkpoint that is not there, not whole, or not safe to read."""
-
-
-class CheckpointWriteError(OSError):
-    """A checkpoint that could not be written; nothing stands under its name that was not there before."""
 
 
 # ---------------------------------------------------------------------------------------------------- writing
@@ -65,8 +54,7 @@ def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 
 
 def _save(payload: Any, file: IO[bytes]) -> None:
-    body = _Body(file)
-    with _without_crc32():
+    with _Body(file) as body, _without_crc32():
         torch.save(payload, body)  # type: ignore[arg-type]
     body.finish()
 
@@ -87,13 +75,53 @@ def _without_crc32() -> Iterator[None]:
             switch(before)
 
 
+class _Hasher:
+    """The checksum of what comes, large pieces in a thread: while the disk takes a piece, the other core hashes it."""
+
+    def __init__(self) -> None:
+        self.hash = xxhash.xxh3_128()
+        self._todo: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="checksum")
+        self._thread.start()
+
+    def _run(self) -> None:
+        for piece in iter(self._todo.get, None):
+            self.hash.update(piece)
+            self._done.put(None)
+
+    @contextlib.contextmanager
+    def take(self, piece: bytes | bytearray | memoryview) -> Iterator[None]:
+        """Hash the piece while the block runs; it may be gone afterwards."""
+        if len(piece) < CHUNK:
+            self.hash.update(piece)
+            yield
+            return
+        self._todo.put(memoryview(piece))
+        try:
+            yield
+        finally:
+            self._done.get()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._todo.put(None)
+        self._thread.join()
+
+
 class _Body:
     """What torch writes into: hashes while it writes, and keeps an error for later instead of raising inside C++."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.hash = file, xxhash.xxh3_128()
+        self.file, self.hasher = file, _Hasher()
         self.small = bytearray()
         self.error: BaseException | None = None
+
+    def __enter__(self) -> _Body:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.hasher.close()
 
     def write(self, data: Any) -> int:
         """Take the bytes; small pieces are gathered, and the last ones held back: the end is still to be changed."""
@@ -111,13 +139,12 @@ class _Body:
             self.small = bytearray()
         if len(view) < GATHERED:
             self.small += view
-            return
-        for start in range(0, len(view), CHUNK):
-            self._put(view[start : start + CHUNK])
+        else:
+            self._put(view)
 
     def _put(self, data: bytes | bytearray | memoryview) -> None:
-        self.hash.update(data)
-        self.file.write(data)
+        with self.hasher.take(data):
+            self.file.write(data)
 
     def flush(self) -> None:
         """Nothing: syncing comes at the end."""
@@ -128,104 +155,7 @@ class _Body:
             raise self.error
         assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
         self._put(self.small[:-2] + TRAILER.to_bytes(2, "little") + MARK)
-        self.file.write(self.hash.hexdigest().encode())
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 0) -> None:
-    """Call `write` with a temporary file beside `path`, sync it, rename it to `path`, sync the folder."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(path.parent, expected)
-        with open(temporary, "xb", buffering=0) as file:
-            _lock(file)
-            write(_All(file))  # type: ignore[arg-type]
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise _explained(path, error, expected) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-class _All:
-    """A raw file whose `write` takes everything it is given."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write until nothing is left."""
-        view = memoryview(data)
-        while view:
-            done = self.file.write(view)
-            view = view[done:]
-        return len(data)
-
-
-def _check_space(folder: Path, expected: int) -> None:
-    if expected and hasattr(os, "statvfs"):
-        state = os.statvfs(folder)
-        free = state.f_bavail * state.f_frsize
-        if state.f_blocks and free < expected:
-            raise OSError(errno.ENOSPC, f"{free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed")
-
-
-def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    cause = "the disk is full" if full else (error.strerror or str(error))
-    detail = f" ({error.strerror})" if full and error.strerror and "needed" in error.strerror else ""
-    advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"
-    return CheckpointWriteError(
-        error.errno or errno.EIO,
-        f"checkpoint {path} was not written: {cause}{detail}. The files from before are untouched; {advice}",
-    )
-
-
-def _lock(file: IO[bytes]) -> None:
-    """While a writer lives it holds this lock; `clean_leftovers` removes what nobody holds."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def clean_leftovers(folder: str | Path) -> list[str]:
-    """Remove temporary files of writers that were killed; returns their names. Call it when a run starts."""
-    removed = []
-    for path in Path(folder).glob(".*.tmp"):
-        token = path.name.rsplit(".", 2)[-2]
-        if len(token) != 12 or set(token) - set("0123456789abcdef") or _is_held(path):
-            continue
-        with contextlib.suppress(OSError):
-            path.unlink()
-            removed.append(path.name)
-    return sorted(removed)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        import fcntl
-
-        with open(path, "rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        return False
-    except OSError:
-        return True
-    return False
+        self.file.write(self.hasher.hash.hexdigest().encode())
 
 
 # ---------------------------------------------------------------------------------------------------- reading

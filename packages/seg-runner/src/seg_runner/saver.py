@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seg_runner.checkpoint import CheckpointWriteError, write_checkpoint
+from seg_runner.checkpoint import write_checkpoint
 from seg_runner.payload import Staging, to_plain
+from seg_runner.whole_file import CheckpointWriteError
 
 __all__ = ["CheckpointSaver"]
 

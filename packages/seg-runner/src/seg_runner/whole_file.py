@@ -1,0 +1,147 @@
+"""Files that are whole or absent: written under a temporary name, synced, renamed; what killed writers left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+__all__ = ["CheckpointWriteError", "clean_leftovers", "write_whole"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CheckpointWriteError(OSError):
+    """A checkpoint that could not be written; nothing stands under its name that was not there before."""
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 0) -> None:
+    """Call `write` with a temporary file beside `path`, sync it, rename it to `path`, sync the folder.
+
+    Args:
+        path: Final name; a file there is replaced in one step.
+        write: Called with the open file.
+        expected: Bytes that will come at least. The disk sets them aside first, where it can: a disk that is too full
+            is known before anything is written, and writing is faster.
+
+    Raises:
+        CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb", buffering=0) as file:
+            _lock(file)
+            _set_aside(file, expected)
+            write(_All(file))  # type: ignore[arg-type]
+            file.truncate()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _explained(path, error, expected) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class _All:
+    """A raw file whose `write` takes everything it is given."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write until nothing is left."""
+        view = memoryview(data)
+        while view:
+            done = self.file.write(view)
+            view = view[done:]
+        return len(data)
+
+
+def _set_aside(file: IO[bytes], size: int) -> None:
+    """Linux's `fallocate`; python's `os.posix_fallocate` would write to every block where the disk knows no such call.
+
+    Raises:
+        OSError: There is no room.
+    """
+    if not size or sys.platform != "linux" or sys.maxsize < 2**32:
+        return
+    import ctypes
+
+    allocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if allocate is None:
+        return
+    if allocate(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(size)) and ctypes.get_errno() in FULL:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
+    full = error.errno in FULL
+    cause = f"the disk is full{_room(path.parent, expected)}" if full else (error.strerror or str(error))
+    advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"
+    return CheckpointWriteError(
+        error.errno or errno.EIO,
+        f"checkpoint {path} was not written: {cause}. The files from before are untouched; {advice}",
+    )
+
+
+def _room(folder: Path, expected: int) -> str:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
+    return f" ({free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed)" if expected else ""
+
+
+def _lock(file: IO[bytes]) -> None:
+    """While a writer lives it holds this lock; `clean_leftovers` removes what nobody holds."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clean_leftovers(folder: str | Path) -> list[str]:
+    """Remove temporary files of writers that were killed; returns their names. Call it when a run starts."""
+    removed = []
+    for path in Path(folder).glob(".*.tmp"):
+        token = path.name.rsplit(".", 2)[-2]
+        if len(token) != 12 or set(token) - set("0123456789abcdef") or _is_held(path):
+            continue
+        with contextlib.suppress(OSError):
+            path.unlink()
+            removed.append(path.name)
+    return sorted(removed)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError:
+        return True
+    return False
