@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from seg_runner import saving, wrap
@@ -13,6 +13,7 @@ from seg_runner.errors import add_note
 from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
+from seg_runner.run_lock import only_run
 from seg_runner.signals import StopSignals
 
 __all__ = ["build_training", "evaluate", "fill_stand_ins", "need", "session", "start_training"]
@@ -35,7 +36,7 @@ def session(runner: Any, mode: str) -> Iterator[None]:
     fill_stand_ins(runner)
     runner.table.running = True
     try:
-        with library_log(runner.logger), _signals(runner, mode), _determinism(runner):
+        with library_log(runner.logger), _training_alone(runner, mode), _signals(runner, mode), _determinism(runner):
             yield
     except BaseException as error:
         if isinstance(error, Exception):
@@ -63,6 +64,10 @@ def _close_data(runner: Any) -> None:
     batches = getattr(runner.train_loop, "batches", None)
     if batches is not None and not runner.resuming:
         batches.close()
+
+
+def _training_alone(runner: Any, mode: str) -> AbstractContextManager[None]:
+    return only_run(runner.work_dir) if mode == "train" and runner.rank == 0 else nullcontext()
 
 
 @contextmanager
