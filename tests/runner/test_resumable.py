@@ -7,10 +7,11 @@ import pytest
 import torch
 from seg_runner import find_resumable
 from seg_runner.checkpoint import write_checkpoint
+from seg_runner.resumable import next_generation
 
 
-def save(folder, name, iteration, run="a", optimizer=True):
-    payload = {"meta": {"iter": iteration, "epoch": 0, "run_id": run}, "state_dict": {"w": torch.zeros(100)}}
+def save(folder, name, iteration, run="a", optimizer=True, **meta):
+    payload = {"meta": {"iter": iteration, "epoch": 0, "run_id": run, **meta}, "state_dict": {"w": torch.zeros(100)}}
     if optimizer:
         payload["optimizer"] = {"state": {}}
     write_checkpoint(folder / name, payload)
@@ -65,6 +66,37 @@ def test_an_older_run_in_the_same_folder_is_not_gone_on_with(tmp_path):
     mine = save(tmp_path, "iter_20.pth", 20, run="new")
     (tmp_path / "last_checkpoint").write_text("iter_20.pth")
     assert find_resumable(tmp_path) == mine
+
+
+@pytest.mark.parametrize("pointer", ["iter_1000.pth", "gone.pth", None])
+def test_the_run_that_began_last_is_gone_on_with_whatever_clocks_and_pointers_say(tmp_path, pointer):
+    old = save(tmp_path, "iter_1000.pth", 1000, run="old", generation=1)
+    assert next_generation(tmp_path) == 2
+    mine = save(tmp_path, "iter_20.pth", 20, run="new", generation=2)
+    os.utime(old, (4e9, 4e9))
+    os.utime(mine, (1, 1))
+    if pointer:
+        (tmp_path / "last_checkpoint").write_text(pointer)
+    assert find_resumable(tmp_path) == mine
+    assert next_generation(tmp_path) == 3
+
+
+def test_a_damaged_newest_file_does_not_lead_into_an_older_run(tmp_path):
+    save(tmp_path, "iter_1000.pth", 1000, run="old", generation=1)
+    mine = save(tmp_path, "iter_20.pth", 20, run="new", generation=2)
+    newest = save(tmp_path, "iter_30.pth", 30, run="new", generation=2)
+    os.truncate(newest, newest.stat().st_size // 2)
+    (tmp_path / "last_checkpoint").write_text("iter_30.pth")
+    assert find_resumable(tmp_path) == mine
+
+
+def test_files_that_do_not_count_runs_go_by_iterations_not_by_times(tmp_path):
+    newest = save(tmp_path, "iter_30.pth", 30, run="a")
+    other = save(tmp_path, "iter_20.pth", 20, run="b")
+    os.utime(newest, (1, 1))
+    assert find_resumable(tmp_path) == newest
+    (tmp_path / "last_checkpoint").write_text(other.name)
+    assert find_resumable(tmp_path) == other
 
 
 def test_a_moved_folder(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, verify_checkpoint
 
-__all__ = ["find_resumable"]
+__all__ = ["find_resumable", "next_generation"]
 
 LOG = logging.getLogger("seg_runner")
 POINTER = "last_checkpoint"
@@ -17,17 +17,20 @@ POINTER = "last_checkpoint"
 class _Candidate(NamedTuple):
     path: Path
     run: Any
+    generation: int
     epoch: int
     iteration: int
     complete: bool
 
 
 def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path | None:
-    """The newest whole checkpoint of the run in `work_dir`, or None.
+    """The newest whole checkpoint of the newest run in `work_dir`, or None.
 
-    Newest means most finished iterations among the files of the run that `last_checkpoint` belongs to; modification
-    times are not trusted. Files that are damaged are named in the log and passed over. Best checkpoints without an
-    optimizer are not resumed from, nor are `interrupted` files unless asked for.
+    Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one more
+    than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
+    `last_checkpoint` belongs to goes first. Clocks and modification times are not looked at. Files that are damaged are
+    named in the log and passed over. Best checkpoints without an optimizer are not resumed from, nor are `interrupted`
+    files unless asked for.
 
     Args:
         work_dir: The run's folder.
@@ -36,12 +39,18 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     folder = Path(work_dir)
     pointed = _pointed(folder)
     found = [c for c in map(_candidate, _files(folder, pointed, interrupted)) if c is not None]
-    if not found:
-        return None
+    newest = max((c.generation for c in found), default=0)
+    found = [c for c in found if c.generation == newest]
     run = next((c.run for c in found if c.path == pointed), None)
-    if pointed is None or all(c.path != pointed for c in found):
-        run = max(found, key=lambda c: (c.path.stat().st_mtime, c.iteration)).run
-    return _first_whole([c for c in found if c.run == run])
+    mine = [c for c in found if c.run == run]
+    return _first_whole(mine or found)
+
+
+def next_generation(work_dir: str | Path) -> int:
+    """The count of a run that begins in this folder: one more than the runs that left checkpoints there."""
+    folder = Path(work_dir)
+    found = map(_candidate, _files(folder, _pointed(folder), interrupted=True))
+    return 1 + max((c.generation for c in found if c is not None), default=0)
 
 
 def _pointed(folder: Path) -> Path | None:
@@ -74,9 +83,9 @@ def _candidate(path: Path) -> _Candidate | None:
     meta = content.get("meta")
     if not isinstance(meta, dict):
         return None
-    numbers = [meta.get(key) for key in ("epoch", "iter")]
-    epoch, iteration = (number if isinstance(number, int) else 0 for number in numbers)
-    return _Candidate(path, meta.get("run_id"), epoch, iteration, "optimizer" in content)
+    numbers = [meta.get(key) for key in ("generation", "epoch", "iter")]
+    generation, epoch, iteration = (number if isinstance(number, int) else 0 for number in numbers)
+    return _Candidate(path, meta.get("run_id"), generation, epoch, iteration, "optimizer" in content)
 
 
 def _first_whole(found: list[_Candidate]) -> Path | None:

@@ -12,6 +12,7 @@ import torch
 
 from seg_runner.contract import ResumeReport, config_changes, fill_version_changes, versions
 from seg_runner.payload import own
+from seg_runner.resumable import next_generation
 from seg_runner.weights import load_weights, unwrap, weights_of
 
 __all__ = ["gather_state", "restore_state"]
@@ -59,7 +60,7 @@ def _meta(runner: Any) -> dict[str, Any]:
         "dataset_meta": getattr(getattr(loader, "dataset", None), "metainfo", None),
         "versions": versions(),
         "world_size": runner.world_size,
-        "run_id": run_id(runner),
+        **_identity(runner),
     }
 
 
@@ -68,11 +69,13 @@ def _finished(runner: Any, unit: str) -> int:
     return int(getattr(runner, f"finished_{unit}", getattr(runner, "iter" if unit == "iters" else "epoch")))
 
 
-def run_id(runner: Any) -> str:
-    """A name for this run that stays over resumes, so that files of an older run in the same folder are told apart."""
+def _identity(runner: Any) -> dict[str, Any]:
+    """A name for this run, kept over resumes, and a count that tells its files from older ones in the same folder."""
     if getattr(runner, "run_id", None) is None:
-        runner.run_id = secrets.token_hex(8)
-    return str(runner.run_id)
+        runner.run_id, runner.generation = secrets.token_hex(8), None
+    if runner.generation is None:
+        runner.generation = next_generation(runner.work_dir)
+    return {"run_id": runner.run_id, "generation": runner.generation}
 
 
 def config_text(cfg: Any) -> str:
@@ -158,7 +161,7 @@ def restore_state(
 
 
 def _restore_place(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
-    runner.run_id = meta.get("run_id")
+    runner.run_id, runner.generation = meta.get("run_id"), int(meta.get("generation", 0))
     seed = meta.get("seed")
     if isinstance(seed, int) and seed != runner.randomness.seed:
         if runner.randomness.chosen:
