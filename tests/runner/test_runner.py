@@ -279,6 +279,22 @@ def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
         make_runner(load_from="https://example.org/net.pth").train()
 
 
+def test_weights_under_another_key_are_loaded_as_the_options_say(make_runner: MakeRunner, tmp_path: Path) -> None:
+    first = make_runner()
+    torch.save({"model": {f"net.{k}": v + 1 for k, v in first.model.state_dict().items()}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"key='model', revise_keys=") as caught:
+        make_runner(load_from=tmp_path / "other.pth").train()
+    assert any("load_options=dict(...)" in note for note in caught.value.__notes__)
+    options = {"key": "model", "revise_keys": [(r"^net\.", "")]}
+    tested = make_runner(load_from=tmp_path / "other.pth", load_options=options)
+    tested.val()
+    assert same(weights(tested), [value + 1 for value in weights(first)])
+    tested.load_checkpoint(tmp_path / "other.pth", strict=True, **options)
+    for wrong in ({"keys": "model"}, "model"):
+        with pytest.raises(TypeError, match=r"load_options .*key"):
+            make_runner(load_options=wrong)
+
+
 def test_a_checkpoint_without_weights_is_not_resumed(make_runner: MakeRunner, tmp_path: Path) -> None:
     torch.save({"meta": {"iter": 3, "epoch": 0}}, tmp_path / "bare.pth")
     with pytest.raises(ValueError, match="holds no weights"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import logging
+import re
 from collections import OrderedDict
 
 import pytest
@@ -97,8 +99,39 @@ def test_names_can_be_revised():
     assert load_weights(Net(), state, revise_keys=[(r"^backbone\.", "")]).whole
 
 
+def test_weights_under_another_key_are_an_error_that_says_where_they_lie():
+    content = {"model": Net(seed=1).state_dict(), "epoch": 3, "optimizer": {"state": {}}}
+    net = Net()
+    with pytest.raises(ValueError, match=r"file's keys: model, epoch, optimizer.*\n.*key='model'"):
+        load_weights(net, content)
+    assert load_weights(net, content, key="model").whole
+    assert torch.equal(net.head.weight, Net(seed=1).head.weight)
+    deep = {"student": {"old": torch.ones(1)}, "ema": {"module": Net(seed=2).state_dict()}}
+    with pytest.raises(ValueError, match=r"key='ema\.module'"):
+        load_weights(net, deep)
+    assert load_weights(net, deep, key="ema.module").whole
+    with pytest.raises(KeyError, match="no weights under 'teacher'; its keys: student, ema"):
+        load_weights(net, deep, key="teacher")
+
+
+@pytest.mark.parametrize("lead", ["backbone.", "a.b."])
+def test_names_that_differ_by_a_prefix_are_an_error_that_gives_the_option(lead):
+    longer = nn.ModuleDict({"a": nn.ModuleDict({"b": Net()})}) if lead == "a.b." else nn.ModuleDict({"backbone": Net()})
+    for model, state in ((Net(), longer.state_dict()), (longer, Net().state_dict())):
+        with pytest.raises(ValueError, match="differ by a prefix") as caught:
+            load_weights(model, {"state_dict": state})
+        change = ast.literal_eval(re.search(r"revise_keys=(\[.*\])", str(caught.value))[1])
+        assert load_weights(model, {"state_dict": state}, revise_keys=change).whole
+
+
+def test_a_file_that_has_nothing_in_common_with_the_model():
+    with pytest.raises(ValueError, match=r"file's keys: x.*\n.*model's names: modules_\.0\.weight"):
+        load_weights(Net(), {"x": torch.ones(1)})
+    assert load_weights(nn.ReLU(), {"x": torch.ones(1)}).unexpected == ["x"]
+
+
 def test_long_lists_are_cut_short():
-    report = load_weights(Net(), {f"x{i}": torch.ones(1) for i in range(99)})
+    report = load_weights(Net(), {**Net().state_dict(), **{f"x{i}": torch.ones(1) for i in range(99)}})
     assert report.lines()[-1].startswith("... and ")
 
 

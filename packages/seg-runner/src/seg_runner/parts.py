@@ -35,6 +35,7 @@ class Parts(TypedDict, total=False):
     # The model.
     data_preprocessor: Any
     load_from: str | Path | None  # weights to start from
+    load_options: Any  # dict(key='model', revise_keys=[(r'^backbone\.', '')], strict=True, unsafe=True): how
     compile: Any  # True, or keywords of torch.compile
     activation_checkpointing: Any  # names of modules whose activations are computed again
     channels_last: bool
@@ -79,6 +80,7 @@ DEFAULTS: Parts = {
     "hooks": None,
     "data_preprocessor": None,
     "load_from": None,
+    "load_options": None,
     "compile": None,
     "activation_checkpointing": None,
     "channels_last": False,
@@ -115,10 +117,20 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
         if name not in DEFAULTS:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
+    _check_options(parts["load_options"])
     _check_train(parts)
     for mode in ("val", "test"):
         _check_evaluation(parts, mode)
     return parts
+
+
+def _check_options(options: Any) -> None:
+    known = ("key", "revise_keys", "strict", "unsafe")
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"load_options must be a dict with some of {', '.join(known)}, not {options!r}")
+    for name in options or ():
+        if name not in known:
+            raise TypeError(f"load_options takes no {name!r}.{did_you_mean(name, known)}")
 
 
 def _check_train(parts: Parts) -> None:

@@ -189,14 +189,20 @@ class Runner(Facade):
         """Write a checkpoint of this moment and point `last_checkpoint` at it; returns its path."""
         return saving.save_last(self)
 
-    def load_checkpoint(self, path: str | Path, *, strict: bool = False) -> None:
+    def load_checkpoint(self, path: str | Path, **options: Any) -> None:
         """Take over the weights of a file; differences are listed in the log.
+
+        Args:
+            path: The file.
+            **options: `strict`, `key`, `revise_keys` as `seg_runner.load_weights` takes them; `unsafe=True` for a file
+                that you trust and that can only be read by running code from it.
 
         Raises:
             FileNotFoundError: there is no such file.
+            ValueError: not one of its weights is one of the model's.
             RuntimeError: with `strict`, where names or shapes differ.
         """
-        saving.load_weights_from(self, path, strict=strict)
+        saving.load_weights_from(self, path, **options)
 
     def resume(self, path: str | Path | None = None) -> None:
         """Go on from a checkpoint: weights, optimizer, schedulers, position in the data, hooks.

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seg_runner import wrap
-from seg_runner.checkpoint import clean_leftovers, read_checkpoint
+from seg_runner.checkpoint import read_checkpoint
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.resumable import find_resumable
 from seg_runner.signals import exit_code
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
+from seg_runner.whole_file import clean_leftovers
 
 __all__ = [
     "load_for_evaluation",
@@ -73,11 +73,15 @@ def _at_epoch_end(runner: Any) -> bool:
     return bool(runner.counts_epochs and runner.finished_epochs * length == runner.finished_iters)
 
 
-def load_weights_from(runner: Any, path: str | Path, *, strict: bool = False) -> None:
-    """Weights only; hooks see the checkpoint first."""
-    checkpoint = read_checkpoint(_found(path))
+def load_weights_from(runner: Any, path: str | Path, *, unsafe: bool = False, **options: Any) -> None:
+    """Weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
+    checkpoint = read_checkpoint(_found(path), unsafe=unsafe)
     runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-    report = load_weights(wrap.unwrap(runner.model), checkpoint.get("state_dict", checkpoint), strict=strict)
+    try:
+        report = load_weights(runner.model, checkpoint, **options)
+    except Exception as error:
+        add_note(error, f"while loading the weights of {path} (load_options=dict(...) takes key, revise_keys, strict)")
+        raise
     runner.logger.info("Weights of %s: %s", path, report)
     runner.loaded = True
 
@@ -115,6 +119,8 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         raise
     finally:
         runner.resuming = False
+    if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
+        runner.generation = None
     runner.loaded = True
     runner.logger.info("Resumed from %s\n%s", found, report)
 
@@ -129,7 +135,7 @@ def load_or_resume(runner: Any) -> None:
     if wanted:
         resume(runner, wanted if isinstance(wanted, (str, Path)) else weights)
     elif weights is not None:
-        load_weights_from(runner, weights)
+        load_weights_from(runner, weights, **runner.parts["load_options"] or {})
     runner.loaded = True
 
 
@@ -141,7 +147,7 @@ def load_for_evaluation(runner: Any) -> None:
     if weights is None and wanted:
         weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(runner.work_dir)
     if weights is not None:
-        load_weights_from(runner, weights)
+        load_weights_from(runner, weights, **runner.parts["load_options"] or {})
 
 
 def save_interrupted(runner: Any, mode: str, error: Exception) -> None:

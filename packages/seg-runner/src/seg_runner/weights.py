@@ -12,6 +12,8 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from seg_runner.foreign import nothing_fits
+
 __all__ = ["WeightsReport", "clean_state_dict", "export_safetensors", "load_weights", "unwrap", "weights_of"]
 
 LOG = logging.getLogger("seg_runner")
@@ -96,6 +98,7 @@ def load_weights(
     *,
     strict: bool = False,
     revise_keys: Sequence[tuple[str, str]] = (),
+    key: str | None = None,
 ) -> WeightsReport:
     """Copy weights into a model, whatever wrapper either of them was in, and log what did not fit.
 
@@ -104,14 +107,17 @@ def load_weights(
         state_dict: Names to tensors; a whole checkpoint is taken by its `state_dict`.
         strict: Raise instead of leaving weights out.
         revise_keys: (regular expression, replacement) applied to the names in the file first.
+        key: Where in a checkpoint of another kind the weights lie (`model`, `ema.state_dict`, ...).
 
     Raises:
+        KeyError: There is no such `key`.
+        ValueError: Not one name is a name of the model; says where weights lie that would fit.
         RuntimeError: With `strict`, anything missing, unknown or of another shape.
     """
     target = unwrap(model)
     own = {_clean(name): (name, value) for name, value in target.state_dict().items()}
     report, fitting = WeightsReport(), {}
-    for name, value in _named(state_dict, own, revise_keys).items():
+    for name, value in _named(_at(state_dict, key), own, revise_keys).items():
         if name not in own:
             report.unexpected.append(name)
         elif isinstance(value, torch.Tensor) and value.shape != own[name][1].shape:
@@ -121,6 +127,8 @@ def load_weights(
             fitting[own[name][0]] = value
     seen = {*report.loaded, *(name for name, *_ in report.mismatched)}
     report.missing = [name for name in own if name not in seen and not name.endswith("num_batches_tracked")]
+    if own and not seen:
+        raise ValueError(nothing_fits(state_dict, list(own), key))
     if strict and not report.whole:
         raise RuntimeError("the weights do not fit this model:\n  " + "\n  ".join(report.lines()[1:]))
     target.load_state_dict(fitting, strict=False)
@@ -129,11 +137,22 @@ def load_weights(
     return report
 
 
+def _at(content: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
+    """The weights in a checkpoint: under the key, under `state_dict`, or the whole."""
+    if key is None:
+        inner = content.get("state_dict")
+        return inner if isinstance(inner, Mapping) else content
+    found: Any = content
+    for part in [key] if key in content else key.split("."):
+        if not isinstance(found, Mapping) or not isinstance(found.get(part), Mapping):
+            raise KeyError(f"the checkpoint has no weights under {key!r}; its keys: {', '.join(map(str, content))}")
+        found = found[part]
+    return found  # type: ignore[no-any-return]
+
+
 def _named(
     state_dict: Mapping[str, Any], own: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    if isinstance(state_dict.get("state_dict"), Mapping):
-        state_dict = state_dict["state_dict"]
     named = {}
     for name, value in state_dict.items():
         for pattern, replacement in revise_keys:
@@ -161,7 +180,8 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
         ModuleNotFoundError: safetensors is not installed.
         CheckpointError: The checkpoint is not whole.
     """
-    from seg_runner.checkpoint import read_checkpoint, write_whole
+    from seg_runner.checkpoint import read_checkpoint
+    from seg_runner.whole_file import write_whole
 
     try:
         from safetensors.torch import save
