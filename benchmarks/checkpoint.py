@@ -1,13 +1,17 @@
 """Checkpoints: time the training thread is blocked, time until the file is whole, extra memory, time to load.
 
-The state is that of AdamW over 391 tensors; wall time, files in a folder in memory (/dev/shm) unless `--folder`.
-Bare: `torch.save` and `torch.load`. `--millions 122` is the size of ConvNeXt-B with UperNet (1.4 GB of state).
+The state is that of AdamW over 391 tensors; wall time, and CPU time of the calling thread, which is what the wall time
+is on a machine with nothing else to do; files on the disk of the temporary folder and in memory
+(/dev/shm), or where `--folder` says. Bare: `torch.save` and `torch.load`; the limit of a save is `write()` of the same
+bytes, without a format or a checksum. `torch.save` syncs nothing, so the time that ours spend in fsync has a column of
+its own. `--millions 122` is the size of ConvNeXt-B with UperNet (1.4 GB of state).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +24,36 @@ from seg_runner.checkpoint import read_checkpoint, write_checkpoint
 from seg_runner.payload import tensors_of
 from seg_runner.saver import CheckpointSaver
 
-Timed = Callable[[], float]
+
+class Cost(float):
+    """Wall seconds of a call, and what the calling thread was busy for."""
+
+    cpu: float
+
+
+Timed = Callable[[], Cost]
+
+
+class Clock:
+    """Times calls without what they spend in `os.fsync`, which it counts apart."""
+
+    def __init__(self) -> None:
+        self.synced, self._synced_cpu, self._own = 0.0, 0.0, os.fsync
+        os.fsync = self._sync  # type: ignore[assignment]
+
+    def _sync(self, file: int) -> None:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        self._own(file)
+        self.synced += time.perf_counter() - wall
+        self._synced_cpu += time.thread_time() - cpu
+
+    def __call__(self, function: Callable[[], object]) -> Cost:
+        """One call."""
+        before = time.perf_counter() - self.synced, time.thread_time() - self._synced_cpu
+        function()
+        cost = Cost(time.perf_counter() - self.synced - before[0])
+        cost.cpu = time.thread_time() - self._synced_cpu - before[1]
+        return cost
 
 
 def state_of(millions: float) -> dict[str, Any]:
@@ -31,15 +64,14 @@ def state_of(millions: float) -> dict[str, Any]:
     return {"meta": {"iter": 1, "epoch": 0}, "state_dict": groups["state_dict"], "optimizer": moments}
 
 
-def timed(function: Callable[[], object], file: Path | None = None) -> Timed:
-    """A function that returns the wall time of each call; `file` is removed before (a run saves under new names)."""
+def timed(function: Callable[[], object], clock: Clock, file: Path | None = None) -> Timed:
+    """A function that returns the cost of each call; a `file` that it writes is new each time, and does not stay."""
 
-    def run() -> float:
+    def run() -> Cost:
+        cost = clock(function)
         if file is not None:
-            file.unlink(missing_ok=True)
-        start = time.perf_counter()
-        function()
-        return time.perf_counter() - start
+            file.unlink()
+        return cost
 
     return run
 
@@ -60,37 +92,42 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def savers(state: dict[str, Any], folder: Path) -> dict[str, Timed]:
+def savers(state: dict[str, Any], folder: Path, clock: Clock) -> dict[str, Timed]:
     """Blocked time of each way to save; what is beside training is waited for outside the clock."""
     beside = CheckpointSaver(async_save=True)
 
-    def hold() -> float:
-        (folder / "beside.pth").unlink(missing_ok=True)
-        start = time.perf_counter()
-        beside.save(folder / "beside.pth", state)
-        blocked = time.perf_counter() - start
+    def hold() -> Cost:
+        blocked = clock(lambda: beside.save(folder / "beside.pth", state))
         beside.wait()
+        (folder / "beside.pth").unlink()
         return blocked
 
     def until_whole() -> None:
         beside.save(folder / "b.pth", state)
         beside.wait()
 
+    def write() -> None:
+        with open(folder / "bytes", "wb", buffering=0) as file:
+            for tensor in tensors_of(state):
+                file.write(tensor.numpy())
+
     def no_crc() -> None:
         torch.serialization.set_crc32_options(False)
         torch.save(state, folder / "nocrc.pth")
         torch.serialization.set_crc32_options(True)
 
+    bare, ours = folder / "bare.pth", folder / "ours.pth"
     return {
-        "torch.save": timed(lambda: torch.save(state, folder / "bare.pth"), folder / "bare.pth"),
-        "torch.save without CRC32": timed(no_crc, folder / "nocrc.pth"),
-        "ours": timed(lambda: write_checkpoint(folder / "ours.pth", state), folder / "ours.pth"),
+        "torch.save": timed(lambda: torch.save(state, bare), clock, bare),
+        "torch.save without CRC32": timed(no_crc, clock, folder / "nocrc.pth"),
+        "write() of the same bytes": timed(write, clock, folder / "bytes"),
+        "ours": timed(lambda: write_checkpoint(ours, state), clock, ours),
         "ours, beside training": hold,
-        "ours, beside training, until whole": timed(until_whole, folder / "b.pth"),
+        "ours, beside training, until whole": timed(until_whole, clock, folder / "b.pth"),
     }
 
 
-def loaders(folder: Path) -> dict[str, Timed]:
+def loaders(folder: Path, clock: Clock) -> dict[str, Timed]:
     """Time until a state is there; `touched`: and every byte of it was read once."""
 
     def touched(content: Any) -> None:
@@ -99,38 +136,52 @@ def loaders(folder: Path) -> dict[str, Timed]:
 
     ours, bare = folder / "ours.pth", folder / "bare.pth"
     return {
-        "torch.load": timed(lambda: torch.load(bare, weights_only=True)),
-        "ours, verified": timed(lambda: read_checkpoint(ours)),
-        "ours, not verified": timed(lambda: read_checkpoint(ours, verify=False)),
-        "torch.load, touched": timed(lambda: touched(torch.load(bare, weights_only=True))),
-        "ours, verified, touched": timed(lambda: touched(read_checkpoint(ours))),
+        "torch.load": timed(lambda: torch.load(bare, weights_only=True), clock),
+        "ours, verified": timed(lambda: read_checkpoint(ours), clock),
+        "ours, not verified": timed(lambda: read_checkpoint(ours, verify=False), clock),
+        "torch.load, touched": timed(lambda: touched(torch.load(bare, weights_only=True)), clock),
+        "ours, verified, touched": timed(lambda: touched(read_checkpoint(ours)), clock),
     }
+
+
+def measure(title: str, bare: str, functions: dict[str, Timed], rounds: int, clock: Clock) -> None:
+    """Run the functions beside each other and print the table."""
+    memory, synced = {}, {}
+    for key, function in functions.items():
+        before = clock.synced
+        memory[key] = extra_memory(function)
+        synced[key] = clock.synced - before
+    found: dict[str, list[Any]] = paired(functions, rounds)  # type: ignore[arg-type]
+    cpu = {key: [cost.cpu for cost in costs] for key, costs in found.items()}
+    rows = [
+        [key, *_shown(found, key, bare), *_shown(cpu, key, bare), f"{synced[key]:.2f}", f"{memory[key]:.0f}"]
+        for key in functions
+    ]
+    print_table(title, ["", "wall s", f"x {bare}", "CPU s", f"x {bare}", "and fsync s", "extra MB"], rows)
+
+
+def _shown(found: dict[str, list[float]], key: str, bare: str) -> list[str]:
+    return [f"{statistics.median(found[key]):.3f}", f"{ratios(found, bare)[key]:.2f}"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", type=float, default=30, help="parameters")
     parser.add_argument("--rounds", type=int, default=7)
-    default = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    parser.add_argument("--folder", default=default)
+    memory = ["/dev/shm"] if os.access("/dev/shm", os.W_OK) else []
+    parser.add_argument("--folder", nargs="*", default=[tempfile.gettempdir(), *memory])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    state = state_of(options.millions)
+    state, clock = state_of(options.millions), Clock()
     size = sum(t.nbytes for t in {id(t): t for t in tensors_of(state)}.values()) / 1e6
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        for title, bare, functions in (
-            (f"saving {size:.0f} MB: the thread is blocked", "torch.save", savers(state, folder)),
-            ("loading", "torch.load", loaders(folder)),
-        ):
-            memory = {key: extra_memory(function) for key, function in functions.items()}
-            found = paired(functions, options.rounds)
-            shares = ratios(found, bare)
-            rows = [
-                [key, f"{sorted(times)[len(times) // 2]:.3f}", f"{shares[key]:.2f}", f"{memory[key]:.0f}"]
-                for key, times in found.items()
-            ]
-            print_table(title, ["", "s", f"x {bare}", "extra MB"], rows)
+    for parent in options.folder:
+        with tempfile.TemporaryDirectory(dir=parent) as name:
+            folder = Path(name)
+            title = f"{parent}: saving {size:.0f} MB, the thread is blocked"
+            measure(title, "torch.save", savers(state, folder, clock), options.rounds, clock)
+            torch.save(state, folder / "bare.pth")
+            write_checkpoint(folder / "ours.pth", state)
+            measure(f"{parent}: loading", "torch.load", loaders(folder, clock), options.rounds, clock)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
             LinearLR(wrapper, start_factor=0.1, begin=0, end=8, by_epoch=False),
             PolyLR(wrapper, begin=8, end=40, by_epoch=False),
         ],
-        val_dataloader=DataLoader(Crops(6, own=False), 3),
+        val_dataloader=plan.pop("val_dataloader", None) or DataLoader(Crops(6, own=False), 3),
         val_evaluator=IoUMetric(num_classes=3),
         hooks=hooks,
         checkpoint={"async_save": plan.pop("async_save", False)},

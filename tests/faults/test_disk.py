@@ -34,6 +34,7 @@ class Fill:
 
     def after_train_iter(self, runner):
         if runner.iter == 8:
+            runner.saver.wait()  # the first checkpoint is whole, however slow this machine is
             with open(self.file, "wb", buffering=0) as file:
                 try:
                     while True:

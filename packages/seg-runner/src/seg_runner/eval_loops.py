@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import torch
 
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.loops import position
+from seg_runner.plain_sources import sheltered, shut_down
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
 from seg_runner.val_loss import LossMeter
@@ -79,25 +81,33 @@ class EvalLoop:
         set_dataset_meta(loader, evaluator, self.runner.visualizer)
         forward = getattr(self.runner.model, f"{self.mode}_step")
         seen = 0
-        for batch_idx, batch in enumerate(self._batches(loader)):
-            seen += self._step(forward, evaluator, meter, batch_idx, batch)
-            self._check_signals()
+        with closing(self._batches(loader)) as batches:
+            for batch_idx, batch in enumerate(batches):
+                seen += self._step(forward, evaluator, meter, batch_idx, batch)
+                self._check_signals()
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
 
-    def _batches(self, loader: Any) -> Iterator[Any]:
+    def _batches(self, loader: Any) -> Generator[Any, None, None]:
         """The loader's batches; where one cannot be read, the exception says which."""
-        count, batches = 0, iter(loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except Exception as error:
-                name = f" of {self.current!r}" if self.current else ""
-                add_note(error, f"while reading {self.mode} batch {count}{name}")
-                raise
-            yield batch
-            count += 1
+        count = 0
+        with sheltered(loader):
+            batches = iter(loader)
+        try:
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                yield batch
+                count += 1
+        except Exception as error:
+            self._check_signals()  # one to all processes of the job may have ended the workers
+            name = f" of {self.current!r}" if self.current else ""
+            add_note(error, f"while reading {self.mode} batch {count}{name}")
+            raise
+        finally:
+            if not getattr(loader, "persistent_workers", False):
+                shut_down(batches)
 
     def _check_signals(self) -> None:
         """A signal ends a validation of our training loops; with several processes, all of them see it through."""

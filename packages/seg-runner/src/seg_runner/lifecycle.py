@@ -13,6 +13,7 @@ from seg_runner.errors import add_note
 from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
+from seg_runner.plain_sources import shut_down_loader
 from seg_runner.run_lock import only_run
 from seg_runner.signals import StopSignals
 
@@ -60,10 +61,13 @@ def _break_off(runner: Any, error: BaseException) -> None:
 
 
 def _close_data(runner: Any) -> None:
-    """Stop the workers of the training loader; a later `train()` starts them where the run stands."""
+    """Stop the workers of all loaders; a later `train()` or `val()` starts them where the run stands."""
     batches = getattr(runner.train_loop, "batches", None)
     if batches is not None and not runner.resuming:
         batches.close()
+    for mode in ("val", "test"):
+        for loader, _ in getattr(runner.loops[mode], "sets", {}).values():
+            shut_down_loader(loader)
 
 
 def _training_alone(runner: Any, mode: str) -> AbstractContextManager[None]:

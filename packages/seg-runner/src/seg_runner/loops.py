@@ -85,6 +85,7 @@ class TrainLoop:
         try:
             return next(self.batches)
         except Exception as error:
+            self.runner.check_signals()  # one to all processes of the job may have ended the workers
             add_note(error, f"while reading the batch of training iteration {self.iter}")
             raise
 

@@ -10,10 +10,19 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from seg_runner.loaders import is_streaming
+from seg_runner.loaders import WorkerInit, is_streaming
 from seg_runner.randomness import Randomness, derive_seed, seed_generators
 
-__all__ = ["END", "PlainSource", "StatefulSource", "copy_loader", "quiet", "shut_down"]
+__all__ = [
+    "END",
+    "PlainSource",
+    "StatefulSource",
+    "copy_loader",
+    "quiet",
+    "sheltered",
+    "shut_down",
+    "shut_down_loader",
+]
 
 LOG = logging.getLogger("seg_runner")
 END = object()
@@ -37,10 +46,41 @@ def quiet() -> Iterator[None]:
 
 
 def shut_down(iterator: Any) -> None:
-    """Stop the workers of a torch loader's iterator now, not when it is collected."""
+    """Stop the workers of a torch loader's iterator now, not when it is collected.
+
+    One that does not end (forked while a lock was held, say) is killed: python would wait for it at exit, for ever.
+    """
     stop = getattr(iterator, "_shutdown_workers", None)
-    if callable(stop):
-        stop()
+    if not callable(stop):
+        return
+    workers = list(getattr(iterator, "_workers", ()))
+    stop()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+        worker.join()
+
+
+def shut_down_loader(loader: Any) -> None:
+    """Stop the persistent workers of a torch loader; its next pass starts new ones."""
+    iterator = getattr(loader, "_iterator", None)
+    if isinstance(loader, DataLoader) and iterator is not None:
+        shut_down(iterator)
+        loader._iterator = None
+
+
+@contextmanager
+def sheltered(loader: Any) -> Iterator[None]:
+    """Workers that a torch loader starts meanwhile leave signals to the main process."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.worker_init_fn, WorkerInit):
+        yield
+        return
+    user = loader.worker_init_fn
+    loader.worker_init_fn = WorkerInit(user)
+    try:
+        yield
+    finally:
+        loader.worker_init_fn = user
 
 
 class StatefulSource:
@@ -60,7 +100,8 @@ class StatefulSource:
 
     def restart(self) -> Iterator[Any]:
         """Begin a pass."""
-        return iter(self.loader)
+        with sheltered(self.loader):
+            return iter(self.loader)
 
     def seek(self, iteration: int) -> None:
         """Such a loader goes to a saved state only."""
@@ -119,7 +160,8 @@ class PlainSource:
             self.epoch, self.in_pass = self.epoch + 1, 0
         set_epoch(self.loader, self.epoch)
         skip, self._skip = self._skip, 0
-        return self._from(skip) if skip else iter(self.loader)
+        with sheltered(self.loader):
+            return self._from(skip) if skip else iter(self.loader)
 
     def _from(self, skip: int) -> Iterator[Any]:
         if isinstance(self.loader, Sequence):

@@ -51,6 +51,7 @@ class StopSignals:
         self.names = [_checked(name) for name in (DEFAULT_SIGNALS if names is None else names)]
         self.requested: str | None = None
         self._before: dict[int, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
@@ -69,6 +70,8 @@ class StopSignals:
         self._before.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker just forked
+            return
         name = signal.Signals(number).name
         if name == "SIGINT" and self.requested is not None:
             os.write(2, b"\nsecond interrupt: leaving at once\n")

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from seg_runner.loaders import SeededDataset, WorkerInit, describe_sample, is_streaming
 from seg_runner.orders import Key, Order, Position, order_of
-from seg_runner.plain_sources import END, PlainSource, StatefulSource, copy_loader, quiet, shut_down
+from seg_runner.plain_sources import END, PlainSource, StatefulSource, copy_loader, quiet, shut_down, shut_down_loader
 from seg_runner.randomness import Randomness
 
 __all__ = ["IndexedSource", "Source", "position_state", "source_of"]
@@ -179,10 +179,7 @@ class IndexedSource:
 
     def close(self) -> None:
         """Stop the workers."""
-        private = getattr(self, "_private", None)
-        if private is not None and getattr(private, "_iterator", None) is not None:
-            shut_down(private._iterator)
-            private._iterator = None
+        shut_down_loader(getattr(self, "_private", None))
         if self._iterator is not None:
             shut_down(self._iterator)
             self._iterator = None

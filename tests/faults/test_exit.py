@@ -1,0 +1,68 @@
+"""A run always ends: also where a worker hangs, after an exception, and after a signal; nothing of it lives on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+GUARD = "import faulthandler; faulthandler.dump_traceback_later(240, exit=True)"  # for a machine that would hang
+RUN = """
+import multiprocessing, os, signal, sys, threading
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from _drill import Crops, make_runner
+from torch.utils.data import DataLoader
+
+class Ends:
+    def __init__(self, how):
+        self.how = how
+
+    def after_train_iter(self, runner):
+        if runner.iter == 8 and self.how == "error":
+            raise ZeroDivisionError
+        if runner.iter == 8 and self.how == "signal":
+            os.killpg(0, signal.SIGTERM)
+
+    def before_val_iter(self, runner):
+        if self.how == "signal in validation":
+            os.killpg(0, signal.SIGTERM)
+
+class Hangs:
+    def __call__(self, worker):
+        if worker == 1 and how.startswith("hang"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Event().wait()
+
+os.setpgid(0, 0)
+how, persistent = sys.argv[3], sys.argv[4] == "True"
+val = DataLoader(Crops(3, own=False), 3, num_workers=2, worker_init_fn=Hangs(), persistent_workers=persistent)
+total = 4 if how.startswith("hang") else 20
+runner = make_runner(Path(sys.argv[1]), total=total, workers=2, persistent=persistent, async_save=True,
+                     val_dataloader=val)
+runner.register_hook(Ends(how))
+try:
+    runner.train()
+finally:
+    alive = [t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    print("left:", alive, multiprocessing.active_children(), flush=True)
+"""
+
+
+ENDS = [("", 0), ("error", 1), ("signal", 143), ("signal in validation", 143), ("hang", 0)]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize(("how", "code"), ENDS)
+def test_the_process_ends_and_leaves_nothing_behind(tmp_path, how, code, persistent):
+    """`hang`: a worker that has nothing to read hangs at its start; python would wait for it at exit, for ever."""
+    command = [sys.executable, "-W", "ignore", "-c", f"{GUARD}\n{RUN}", tmp_path / "run", HERE, how, str(persistent)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, (done.stdout + done.stderr)[-3000:]
+    assert "left: [] []" in done.stdout
