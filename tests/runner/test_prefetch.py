@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -46,6 +47,18 @@ def numbers(stream: Prefetch, count: int) -> list[int]:
 def test_the_same_batches_in_the_same_order(ahead: bool) -> None:
     stream = Stream(length=7)
     assert [int(batch["number"]) for batch in Prefetch(stream, "cpu", ahead=ahead)] == list(range(7))
+
+
+@pytest.mark.parametrize("loader", [DataLoader(range(30), 4), list(range(8))], ids=["torch", "list"])
+def test_a_saved_position_is_that_of_the_step_and_not_of_what_was_read_ahead(loader: Any) -> None:
+    def ahead() -> Prefetch:
+        return Prefetch(TrainBatches(loader, Randomness(seed=1)), "cpu", ahead=True)
+
+    whole = [str(batch) for batch in islice(ahead(), 7)]
+    batches, again = ahead(), ahead()
+    assert [str(batch) for batch in islice(batches, 3)] == whole[:3]
+    again.load_state_dict(batches.state_dict(3))
+    assert [str(batch) for batch in islice(again, 4)] == whole[3:]
 
 
 def test_one_batch_is_read_ahead_but_not_over_the_end_of_a_pass() -> None:

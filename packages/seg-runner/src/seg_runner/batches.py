@@ -9,6 +9,7 @@ from typing import Any
 
 from seg_runner.loaders import describe_sample
 from seg_runner.orders import Position
+from seg_runner.plain_sources import PlainSource
 from seg_runner.randomness import Randomness, seed_step
 from seg_runner.sources import IndexedSource, position_state, source_of
 
@@ -39,7 +40,8 @@ class TrainBatches:
         self.iteration = 0
         self.source: Any = source_of(loader, randomness, rank, world_size)
         self._indexed = isinstance(self.source, IndexedSource)
-        self._recent: deque[tuple[int, Position]] = deque(maxlen=4)
+        self._counted = isinstance(self.source, PlainSource)
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=4)
 
     @property
     def batches_per_pass(self) -> int | None:
@@ -48,6 +50,11 @@ class TrainBatches:
             return len(self.loader)
         except TypeError:
             return None
+
+    @property
+    def may_read_ahead(self) -> bool:
+        """Whether the position of a step is still known when the batch after it has been read."""
+        return self._indexed or self._counted
 
     @property
     def notes(self) -> list[str]:
@@ -61,6 +68,8 @@ class TrainBatches:
         batch = self.source.fetch()
         if self._indexed:
             self._recent.append((self.iteration + 1, self.source.position))
+        elif self._counted:
+            self._recent.append((self.iteration + 1, self.source.state()))
         seed_step(self.randomness, self.iteration, self.rank)
         self.iteration += 1
         return batch
@@ -90,7 +99,7 @@ class TrainBatches:
         """The position after `iteration` batches (None: all that were delivered), seed, and what the data look like."""
         wanted = self.iteration if iteration is None else iteration
         recent = dict(self._recent).get(wanted)
-        position = self.source.state() if recent is None else position_state(recent)
+        position = self.source.state() if recent is None else recent
         return {
             "iteration": wanted,
             "seed": self.randomness.seed,
@@ -98,7 +107,7 @@ class TrainBatches:
             "world_size": self.world_size,
             "batch_size": getattr(self.loader, "batch_size", None),
             "dataset": dataset_fingerprint(getattr(self.loader, "dataset", None)),
-            "position": position,
+            "position": position_state(position) if isinstance(position, Position) else position,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> list[str]:

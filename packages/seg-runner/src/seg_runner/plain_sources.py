@@ -118,6 +118,7 @@ class StatefulSource:
         self._iterator = None
         if "loader" in state:
             self.loader.load_state_dict(state["loader"])
+            self.notes = []
         else:
             self.seek(iteration)
 

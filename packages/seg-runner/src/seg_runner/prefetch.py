@@ -15,9 +15,10 @@ __all__ = ["Prefetch", "prefetched", "to_device"]
 def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
     """The training batches of a run, prefetched where that helps and changes nothing; else as they are.
 
-    That is on CUDA, and with `stream='sample'`: the reference's stream draws numbers in the order of reading.
+    That is on CUDA, and with `stream='sample'`: the reference's stream draws numbers in the order of reading. A loader
+    with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
     """
-    if torch.device(device).type != "cuda" or not randomness.by_sample:
+    if torch.device(device).type != "cuda" or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
         return batches
     return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
 
