@@ -98,7 +98,7 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
             data, 4, num_workers=workers, persistent_workers=plan.pop("persistent", False) and workers > 0, **order
         )
     epochs = plan.pop("epochs", False)
-    wrapper = _wrapper(net, plan.pop("accumulate", 1), plan.pop("amp", False))
+    wrapper = _wrapper(net, plan.pop("accumulate", 1), plan.pop("amp", None))
     count = {"max_epochs": total // 6, "val_interval": 1} if epochs else {"max_iters": total, "val_interval": 5}
     hooks = _hooks(plan.pop("interval", 7), epochs) + [h for h in [plan.pop("kill", None)] if h]
     return Runner(
@@ -112,19 +112,29 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
             LinearLR(wrapper, start_factor=0.1, begin=0, end=8, by_epoch=False),
             PolyLR(wrapper, begin=8, end=40, by_epoch=False),
         ],
-        val_dataloader=plan.pop("val_dataloader", None) or DataLoader(Crops(6, own=False), 3),
-        val_evaluator=IoUMetric(num_classes=3),
+        **_validation(plan),
         hooks=hooks,
         checkpoint={"async_save": plan.pop("async_save", False)},
         **{"randomness": {"seed": 4}, "resume": True, "skip_checks": True, **plan},
     )
 
 
-def _wrapper(net: nn.Module, accumulate: int, amp: bool) -> Any:
+def _validation(plan: dict[str, Any]) -> dict[str, Any]:
+    """Loader and metric of validation: none where the plan says `val_dataloader=None`."""
+    loader = plan.pop("val_dataloader", False)
+    if loader is None:
+        return {}
+    return {
+        "val_dataloader": loader or DataLoader(Crops(6, own=False), 3),
+        "val_evaluator": IoUMetric(num_classes=3),
+    }
+
+
+def _wrapper(net: nn.Module, accumulate: int, amp: str | None) -> Any:
     kind: Any = AmpOptimWrapper if amp else OptimWrapper
     options: dict[str, Any] = {"accumulative_counts": accumulate, "clip_grad": {"max_norm": 1.0}}
     if amp:
-        options["dtype"] = "bfloat16"
+        options["dtype"] = amp
     return kind(optimizer=torch.optim.AdamW(net.parameters(), 1e-2), **options)
 
 

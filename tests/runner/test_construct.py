@@ -262,3 +262,10 @@ def test_the_loss_of_a_set_alone_may_be_measured(tmp_path: Path) -> None:
 def test_metrics_of_ours_fit_too(tmp_path: Path) -> None:
     runner = Runner.from_cfg(config(tmp_path, val_evaluator=IoUMetric(num_classes=2)), Builder())
     assert runner.parts["val_evaluator"].iou_metrics == ["mIoU"]
+
+
+def test_a_stream_that_does_not_resume_exactly_is_said_at_the_start(make_runner, capsys):
+    make_runner(randomness={"seed": 0, "stream": "mmengine"})
+    assert "a resumed run is not the same run bit for bit" in capsys.readouterr().out
+    make_runner()
+    assert "bit for bit" not in capsys.readouterr().out

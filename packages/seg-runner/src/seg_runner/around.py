@@ -7,7 +7,23 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-__all__ = ["Around"]
+__all__ = ["Around", "inside"]
+
+WRAPPERS = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
+
+
+def inside(model: Any) -> tuple[str, nn.Module] | None:
+    """The model that a wrapper (DDP, `torch.compile`, ...) holds, and under which name; None for a bare model.
+
+    >>> net = nn.Linear(1, 1)
+    >>> inside(nn.DataParallel(net)) == ("module", net), inside(net)
+    (True, None)
+    """
+    compiled = getattr(model, "_orig_mod", None)
+    if compiled is not None:
+        return "_orig_mod", compiled
+    known = isinstance(model, nn.DataParallel) or WRAPPERS & {kind.__name__ for kind in type(model).__mro__}
+    return ("module", model.module) if known and isinstance(getattr(model, "module", None), nn.Module) else None
 
 
 class Around(nn.Module):
@@ -30,6 +46,14 @@ class Around(nn.Module):
         self.register_load_state_dict_pre_hook(_add)  # type: ignore[no-untyped-call]
 
     @property
+    def held(self) -> str:
+        """The name of the bare model in here: a wrapper round it shows in no name either."""
+        path, model = self.holds, self._modules[self.holds]
+        while (found := inside(model)) is not None:
+            path, model = f"{path}.{found[0]}", found[1]
+        return path
+
+    @property
     def compile_target(self) -> nn.Module:
         """What `torch.compile` is for: the model, not the steps round it."""
         inner: nn.Module = self._modules[self.holds]  # type: ignore[assignment]
@@ -39,7 +63,7 @@ class Around(nn.Module):
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Module]]:
         """All modules under the model's own names; so parameters and buffers have these names, too."""
-        held = f"{prefix}.{self.holds}" if prefix else self.holds
+        held = f"{prefix}.{self.held}" if prefix else self.held
         for name, module in super().named_modules(memo, prefix, remove_duplicate):
             if name == held or name.startswith(f"{held}."):
                 name = (prefix + name[len(held) :]) if prefix else name[len(held) + 1 :]
@@ -53,7 +77,7 @@ class Around(nn.Module):
         """
         found = super().load_state_dict(state_dict, strict=False, assign=assign)
         for keys in found:
-            keys[:] = [key.removeprefix(f"{self.holds}.") for key in keys]
+            keys[:] = [key.removeprefix(f"{self.held}.") for key in keys]
         if strict and any(found):
             kinds = zip(("missing", "unexpected"), found, strict=True)
             told = "; ".join(f"{kind} keys: {', '.join(keys)}" for kind, keys in kinds if keys)
@@ -71,7 +95,7 @@ class Around(nn.Module):
 
 def _strip(module: Around, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """State-dict hook: the model's own names; of everything else only what is trained, no buffers."""
-    lead = f"{prefix}{module.holds}."
+    lead = f"{prefix}{module.held}."
     extra = _own_parameters(module, prefix)
     for key in [key for key in state if key.startswith(prefix)]:
         value = state.pop(key)
@@ -85,7 +109,7 @@ def _add(module: Around, state: dict[str, Any], prefix: str, *rest: Any) -> None
     """Load hook: the other way round."""
     extra = _own_parameters(module, prefix)
     for key in [key for key in state if key.startswith(prefix) and key not in extra]:
-        state[f"{prefix}{module.holds}.{key[len(prefix) :]}"] = state.pop(key)
+        state[f"{prefix}{module.held}.{key[len(prefix) :]}"] = state.pop(key)
 
 
 def _own_parameters(module: Around, prefix: str) -> set[str]:

@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 INSTALL_HOOKS = "pip install seg-hooks"
+NOT_EXACT = (
+    "randomness.stream='mmengine': random numbers come from the global generators in the reference's order, so a "
+    "resumed run is not the same run bit for bit; stream='sample' (the default) makes it so"
+)
 
 
 def arguments_of(cfg: Any) -> dict[str, Any]:
@@ -218,6 +222,8 @@ def announce(runner: Any) -> None:
     """The first lines of the log, and the files that repeat the run."""
     facts = describe_environment(runner.device, runner.seed)
     runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    if not runner.randomness.by_sample:
+        runner.logger.info("%s", NOT_EXACT)
     for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):

@@ -12,6 +12,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from seg_runner.around import inside
 from seg_runner.foreign import nothing_fits
 
 __all__ = ["WeightsReport", "clean_state_dict", "export_safetensors", "load_weights", "unwrap", "weights_of"]
@@ -53,21 +54,9 @@ def unwrap(model: Any) -> nn.Module:
     >>> unwrap(nn.DataParallel(net)) is net
     True
     """
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and _is_wrapper(model):
-            inner = model.module
-        if inner is None:
-            return model  # type: ignore[no-any-return]
-        model = inner
-
-
-def _is_wrapper(model: Any) -> bool:
-    if isinstance(model, nn.DataParallel):
-        return True
-    names = {kind.__name__ for kind in type(model).__mro__}
-    wrappers = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
-    return isinstance(getattr(model, "module", None), nn.Module) and bool(names & wrappers)
+    while (found := inside(model)) is not None:
+        model = found[1]
+    return model  # type: ignore[no-any-return]
 
 
 def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
