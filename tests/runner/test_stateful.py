@@ -33,7 +33,7 @@ def test_it_goes_on_where_it_stood(workers, persistent):
     batches = TrainBatches(loader_of(data, workers, persistent), RUN)
     whole = take(batches, 20)
     batches.close()
-    assert sorted(sum(whole[:8], [])) == list(range(30))
+    assert sorted(index for batch in whole[:8] for index in batch) == list(range(30))
     cut = TrainBatches(loader_of(data, workers, persistent), RUN)
     assert take(cut, 11) == whole[:11]
     state = cut.state_dict()
