@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from functools import cache
+from subprocess import PIPE, Popen
 
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2
@@ -16,8 +19,13 @@ show=True needs an OpenCV that opens windows, and the headless wheel is installe
     pip install --force-reinstall "opencv-python>=5"
 or write files instead: show=False with out_file= or a LocalVisBackend"""
 NO_SCREEN = """\
-show=True needs a screen, and neither DISPLAY nor WAYLAND_DISPLAY is set (a server, a container or ssh without -X).
+show=True needs a screen, and {reason}.
 Write files instead: show=False with out_file= or a LocalVisBackend"""
+UNSET = "neither DISPLAY nor WAYLAND_DISPLAY is set (a server, a container or ssh without -X)"
+DEAD = "no window opens on DISPLAY={display!r} (is it the one of an ssh session that has ended?): {words}"
+NAME = "seg-vis"
+PROBE = f"import cv2, sys; cv2.namedWindow({NAME!r}); print('open', flush=True); sys.stdin.read()"
+SECONDS = 60
 
 
 def check_windows() -> None:
@@ -28,8 +36,35 @@ def check_windows() -> None:
     """
     if gui_of(load_cv2().getBuildInformation()) == "NONE":
         raise RuntimeError(NO_WINDOWS)
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise RuntimeError(NO_SCREEN)
+    if not sys.platform.startswith("linux"):
+        return
+    display, wayland = os.environ.get("DISPLAY", ""), os.environ.get("WAYLAND_DISPLAY", "")
+    reason = failure_on(display, wayland) if display or wayland else UNSET
+    if reason:
+        raise RuntimeError(NO_SCREEN.format(reason=reason))
+
+
+@cache
+def failure_on(display: str, wayland: str) -> str:
+    """Why no window opens on a screen; empty if one does.
+
+    Tried in a process of its own first, because OpenCV's window library ends the process where the screen does not
+    answer. That process stays until we are connected too: a screen that loses its last window may start anew.
+    """
+    with Popen([sys.executable, "-c", PROBE], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as probe:
+        assert probe.stdout is not None
+        assert probe.stderr is not None
+        late = threading.Timer(SECONDS, probe.kill)
+        late.start()
+        answer = probe.stdout.readline()
+        late.cancel()
+        if answer:
+            cv2 = load_cv2()
+            cv2.namedWindow(NAME)
+            cv2.destroyWindow(NAME)
+            return ""
+        words = probe.stderr.readline().strip() or f"no answer within {SECONDS} seconds"
+    return DEAD.format(display=display or wayland, words=words)
 
 
 def show_window(picture: Image, title: str, wait_time: float = 0.0, continue_key: str = " ") -> None:
