@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,12 @@ def test_a_bad_file_is_named_and_the_others_are_drawn(here: Path, capsys: Any) -
         (["street.png", "labels.png", "--palette", "citscapes"], "did you mean cityscapes"),
         (["street.png", "labels.png", "--alpha", "2"], "alpha must be between"),
         (["street.png", "."], "two files or two folders"),
+        (["empty", "labels.png"], "empty is a folder and labels.png a file: give two files or two folders"),
         (["empty", "empty"], "no image in empty has a mask"),
+        (["empty", "empty", "--out", "street.png"], "--out street.png is a file"),
+        (["street.png", "labels.png", "--out", "street.png"], "street.png is one of the files to read"),
+        (["street.png", "labels.png", "--out", "./labels.png"], "labels.png is one of the files to read"),
+        (["street.png", "labels.png", "--out", "."], "street.png is one of the files to read"),
     ],
 )
 def test_mistakes_are_one_line(here: Path, capsys: Any, arguments: list[str], words: str) -> None:
@@ -107,6 +113,57 @@ def test_mistakes_are_one_line(here: Path, capsys: Any, arguments: list[str], wo
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said
+
+
+def test_no_picture_takes_the_place_of_an_input_or_of_another_picture(here: Path, capsys: Any) -> None:
+    for name in ("img/a.png", "img/a.jpg", "img/b.bmp", "gt/a.png", "gt/b.tif"):
+        Path(name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(name, IMAGE if name.startswith("img") else LABELS)
+    before = {path: path.read_bytes() for path in Path("img").iterdir()}
+    assert main(["overlay", "img", "gt", "--out", "img"]) == 0
+    assert sorted(p.name for p in Path("img").iterdir() if p not in before) == ["a.jpg.png", "a.png.png", "b.png"]
+    assert {path: path.read_bytes() for path in before} == before
+    Path("img/a.jpg").unlink()
+    assert main(["overlay", "img", "gt", "--out", "img"]) == 2
+    assert "img/a.png is one of the files to read" in capsys.readouterr().err
+
+
+def test_pictures_of_an_earlier_run_are_no_images(here: Path, capsys: Any) -> None:
+    for name, picture in (("img/a.png", IMAGE), ("gt/a.png", LABELS)):
+        Path(name).parent.mkdir()
+        cv2.imwrite(name, picture)
+    for _ in range(2):
+        assert main(["overlay", "img", "gt", "--out", "img/drawn"]) == 0
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("1 of 1 pictures written: img/drawn\n", "")
+
+
+def test_many_images_without_masks_are_counted(here: Path, capsys: Any) -> None:
+    for folder in ("img", "gt"):
+        Path(folder).mkdir()
+    for number in range(9):
+        cv2.imwrite(f"img/{number}.png", IMAGE)
+    cv2.imwrite("gt/0.png", LABELS)
+    assert main(["overlay", "img", "gt"]) == 0
+    assert capsys.readouterr().err.splitlines()[4:] == ["seg_vis: no mask for img/5.png", "seg_vis: no mask for 3 more"]
+
+
+def test_ctrl_c_is_one_line_and_leaves_whole_pictures(here: Path) -> None:
+    for folder, picture in (("img", IMAGE), ("gt", LABELS)):
+        Path(folder).mkdir()
+        for number in range(3000):
+            Path(folder, f"{number:04}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    command = [sys.executable, "-m", "seg_vis", "overlay", "img", "gt", "--out", "o"]
+    with subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        running.stderr.readline()  # a tenth is done
+        running.send_signal(signal.SIGINT)
+        written, said = running.communicate()
+    assert (running.returncode, written) == (130, "")
+    assert said.splitlines()[-1] == "seg_vis: stopped; every picture that is there is whole"
+    assert "Traceback" not in said
+    assert 0 < len(list(Path("o").iterdir())) < 3000
+    assert all(read(path).shape == IMAGE.shape for path in Path("o").iterdir())
 
 
 def test_strange_labels_are_one_line_too(here: Path, capsys: Any) -> None:
@@ -158,4 +215,16 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
         assert "20/20" in text
         assert text.endswith(ends)
         assert ("[####" in text) is isinstance(stream, Terminal)
-    assert io.StringIO().getvalue() == ""
+
+
+def test_the_bar_fits_a_narrow_terminal(monkeypatch: Any) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "40")
+    with Progress(20, stream := Terminal()) as progress:
+        progress.advance(Path("a_long_name_of_a_picture_that_needs_room.png"))
+    bars = [line.partition("\033[K")[2] for line in stream.getvalue().strip().split("\r") if line]
+    assert bars
+    assert max(map(len, bars)) < 40

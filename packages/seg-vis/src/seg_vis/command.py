@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from seg_vis.progress import Progress
 from seg_vis.sheets import panels
 
 __all__ = ["main"]
+
+FEW = 5
+Job = tuple[Path, Path, Path]
+"""Image, mask and the picture's file."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,9 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             print(f"seg_vis: {error}", file=sys.stderr)
             return 2
-        failed = draw_all(jobs, options)
-    where = jobs[0][2] if len(jobs) == 1 else jobs[0][2].parent
-    print(f"{len(jobs) - failed} of {len(jobs)} pictures written: {where}")
+        try:
+            failed = draw_all(jobs, options)
+        except KeyboardInterrupt:
+            print("seg_vis: stopped; every picture that is there is whole", file=sys.stderr)
+            return 130
+    where = options.out or (jobs[0][2] if len(jobs) == 1 else jobs[0][2].parent)
+    done = len(jobs) - failed
+    print(f"{done} of {len(jobs)} pictures written{f': {where}' if done else ''}")
     return 1 if failed else 0
 
 
@@ -65,42 +75,63 @@ def one_line(message: Warning | str, *rest: object, **more: object) -> None:
     print(f"seg_vis: {message}", file=sys.stderr)
 
 
-def draw_all(jobs: Sequence[tuple[Path, Path, Path]], options: argparse.Namespace) -> int:
+def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     """Every picture; how many failed. Each failure is a line, and the others are drawn all the same."""
     failed = 0
     with Progress(len(jobs)) as progress:
         for image, mask, target in jobs:
             try:
                 write_image(target, draw(image, mask, options))
-            except (ValueError, TypeError, OSError, ImportError) as error:
+            except Exception as error:  # whatever is wrong with one file, the others are drawn
                 failed += 1
-                progress.say(f"seg_vis: {image} with {mask}: {error}")
+                progress.say(f"seg_vis: {image} with {mask}: {error or type(error).__name__}")
             progress.advance(target)
     return failed
 
 
-def plan(options: argparse.Namespace) -> list[tuple[Path, Path, Path]]:
+def plan(options: argparse.Namespace) -> list[Job]:
     """Image, mask and target of each picture.
 
     Raises:
-        ValueError: a file where a folder is needed, or nothing that belongs together.
+        ValueError: a file where a folder is needed, nothing that belongs together, or a target that is a source.
         FileNotFoundError: something that is not there.
     """
     for path in (options.image, options.mask):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
     if options.image.is_dir() != options.mask.is_dir():
-        raise ValueError("IMAGE and MASK must be two files or two folders")
-    if not options.image.is_dir():
-        target = options.out or Path(f"{options.image.stem}_overlay.png")
-        return [(options.image, options.mask, target / f"{options.image.stem}.png" if target.is_dir() else target)]
+        folder, file = sorted((options.image, options.mask), key=Path.is_file)
+        raise ValueError(f"{folder} is a folder and {file} a file: give two files or two folders")
+    jobs = plan_folder(options) if options.image.is_dir() else [plan_file(options)]
+    sources = {path.resolve() for image, mask, _ in jobs for path in (image, mask)}
+    for _, _, target in jobs:
+        if target.resolve() in sources:
+            raise ValueError(f"{target} is one of the files to read and would be overwritten: give another --out")
+    return jobs
+
+
+def plan_file(options: argparse.Namespace) -> Job:
+    """The one picture of two files."""
+    target = options.out or Path(f"{options.image.stem}_overlay.png")
+    return options.image, options.mask, target / f"{options.image.stem}.png" if target.is_dir() else target
+
+
+def plan_folder(options: argparse.Namespace) -> list[Job]:
+    """The pictures of two folders; two images that differ only in their endings keep them in the pictures' names."""
     folder = options.out or Path(f"{options.image.resolve().name}_overlay")
-    pairs, alone = find_pairs(options.image, options.mask)
-    for image in alone:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file; for two folders it must be a folder")
+    pairs, alone = find_pairs(options.image, options.mask, leave_out=folder)
+    for image in alone[:FEW]:
         print(f"seg_vis: no mask for {image}", file=sys.stderr)
+    if len(alone) > FEW:
+        print(f"seg_vis: no mask for {len(alone) - FEW} more", file=sys.stderr)
     if not pairs:
         raise ValueError(f"no image in {options.image} has a mask of its name in {options.mask}")
-    return [(i, m, folder / i.relative_to(options.image).with_suffix(".png")) for i, m in pairs]
+    names = [image.relative_to(options.image) for image, _ in pairs]
+    often = Counter(name.with_suffix("") for name in names)
+    unique = [name if often[name.with_suffix("")] == 1 else Path(f"{name}.png") for name in names]
+    return [(i, m, folder / name.with_suffix(".png")) for (i, m), name in zip(pairs, unique, strict=True)]
 
 
 def draw(image: Path, mask: Path, options: argparse.Namespace) -> Image:

@@ -22,8 +22,10 @@ def key(path: Path, folder: Path) -> tuple[str, ...]:
     return (*parts[:-1], TAIL.sub("", parts[-1]) or parts[-1])
 
 
-def find_pairs(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """Pairs of image and mask of one name, and the images without a mask.
+def find_pairs(
+    images: Path, masks: Path, leave_out: Path | None = None
+) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Pairs of image and mask of one name, and the images without a mask; none of those in the folder `leave_out`.
 
     Names are equal but for their ending and a tail such as `_leftImg8bit` or `_gtFine_labelTrainIds`; a mask with the
     very same name goes first.
@@ -32,6 +34,8 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list
     loose = {key(path, masks): path for path in reversed(pictures_in(masks))}
     pairs, alone = [], []
     for image in pictures_in(images):
+        if leave_out is not None and leave_out != images and leave_out.resolve() in image.resolve().parents:
+            continue
         mask = exact.get(image.relative_to(images).with_suffix("")) or loose.get(key(image, images))
         if mask is None:
             alone.append(image)

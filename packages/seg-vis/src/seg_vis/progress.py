@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -44,7 +45,8 @@ class Progress:
         if self._live:
             full = WIDTH * self._done // self._total
             bar = "#" * full + "-" * (WIDTH - full)
-            self._stream.write(f"\r\033[K[{bar}] {self._done}/{self._total} {self._left()} {target.name}")
+            text = f"[{bar}] {self._done}/{self._total} {self._left()} {target.name}"
+            self._stream.write(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}")
             self._stream.flush()
         elif self._done * 10 // self._total != (self._done - 1) * 10 // self._total:
             self._stream.write(f"{self._done}/{self._total} {self._left()}\n")
