@@ -219,6 +219,13 @@ def test_windows_that_cannot_open_stop_the_run_before_it_starts(monkeypatch: Any
         SegVisualizationHook(draw=True, show=True).before_run(Run(Recorder()))
 
 
+def test_an_opencv_that_cannot_be_imported_stops_the_run_before_it_starts(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    SegVisualizationHook(draw=False).before_run(Run(Recorder()))
+    with pytest.raises(ImportError, match="opencv-python"):
+        SegVisualizationHook(draw=True).before_run(Run(Recorder()))
+
+
 def test_show_keeps_the_backends(paths: list[str], tmp_path: Path, monkeypatch: Any) -> None:
     shown: list[str] = []
     visualizer = SegLocalVisualizer(vis_backends={"type": LocalVisBackend}, save_dir=str(tmp_path))

@@ -11,6 +11,7 @@ import numpy as np
 
 from seg_vis.arrays import Image, to_rgb
 from seg_vis.files import read_image
+from seg_vis.libraries import load_cv2
 from seg_vis.protocols import Position
 from seg_vis.ranks import first_process
 from seg_vis.samples import field, image_path
@@ -93,12 +94,17 @@ class SegVisualizationHook:
     def before_run(self, runner: Position) -> None:
         """Take the run's visualizer.
 
+        What would spoil every picture is an error here, rather than at the first validation.
+
         Raises:
-            RuntimeError: `show=True` where no window can be opened: better now than at the first validation.
+            ImportError: OpenCV is missing, or a system library that it needs.
+            RuntimeError: `show=True` where no window can be opened.
         """
         self._visualizer = runner.visualizer
-        if self.draw and self.show and first_process():
-            check_windows()
+        if self.draw and first_process():
+            load_cv2()
+            if self.show:
+                check_windows()
         if self.draw and self.background and hasattr(self._visualizer, "write_in_background"):
             self._visualizer.write_in_background()
 

@@ -64,7 +64,7 @@ def failure_on(display: str, wayland: str) -> str:
             cv2.destroyWindow(NAME)
             return ""
         words = probe.stderr.readline().strip() or f"no answer within {SECONDS} seconds"
-    return DEAD.format(display=display or wayland, words=words)
+    return DEAD.format(display=display or wayland, words=words.rstrip("."))
 
 
 def show_window(picture: Image, title: str, wait_time: float = 0.0, continue_key: str = " ") -> None:
