@@ -179,3 +179,18 @@ def test_the_base_class_does_nothing_by_itself() -> None:
     backend.add_scalars({"a": 1})
     backend.close()
     assert backend.experiment is backend
+
+
+def test_rows_reach_a_backend_of_one_method_as_plain_numbers_of_their_step() -> None:
+    class Own(BaseVisBackend):
+        def __init__(self) -> None:
+            super().__init__()
+            self.got: list[Any] = []
+
+        def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+            self.got.append((name, value, type(value), step))
+
+    own = Own()
+    own.add_scalars({"loss": np.float32(0.5), "mode": "train", "step": 0, "boxes": np.zeros(3)}, step=7)
+    own.add_scalars({"iter": np.int64(3)}, step=7)
+    assert own.got == [("loss", 0.5, float, 0), ("iter", 3, int, 7)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class AimVisBackend(BaseVisBackend):
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """The config as the run's parameters."""
-        self.experiment["config"] = {k: v for k, v in dict(config).items() if isinstance(v, str | int | float | bool)}
+        self.experiment["config"] = json.loads(json.dumps(dict(config), default=str))
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """One number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class ClearMLVisBackend(BaseVisBackend):
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """The config as the task's configuration."""
         self._work_dir = dict(config).get("work_dir")
-        self.experiment.connect_configuration(dict(config))
+        self.experiment.connect_configuration(json.loads(json.dumps(dict(config), default=str)))
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """One number."""

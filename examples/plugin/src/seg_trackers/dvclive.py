@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,8 @@ class DVCLiveVisBackend(BaseVisBackend):
         return self._live
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
-        """Those values of the config that are plain become parameters."""
-        plain = {k: v for k, v in dict(config).items() if isinstance(v, str | int | float | bool)}
-        self.experiment.log_params(plain)
+        """The config as parameters."""
+        self.experiment.log_params(json.loads(json.dumps(dict(config), default=str)))
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """One number."""
@@ -44,9 +44,7 @@ class DVCLiveVisBackend(BaseVisBackend):
 
     def add_scalars(self, scalar_dict: Mapping[str, Any], step: int = 0, *args: Any, **kwargs: Any) -> None:
         """Several numbers; the summary is written once."""
-        for name, value in scalar_dict.items():
-            if name != "step":
-                self.add_scalar(name, value, scalar_dict.get("step", step))
+        super().add_scalars(scalar_dict, step)
         self.experiment.make_summary()
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:

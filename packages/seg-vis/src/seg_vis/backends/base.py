@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BaseVisBackend", "axis", "config_dict", "config_text", "plain_number"]
+__all__ = ["BaseVisBackend", "axis", "config_dict", "config_text", "numbers_and_step", "plain_number"]
 
 
 class BaseVisBackend:
@@ -50,9 +50,10 @@ class BaseVisBackend:
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Keep several numbers of one step."""
-        for name, value in scalar_dict.items():
-            self.add_scalar(name, value, step, **kwargs)
+        """Keep several numbers of one step; what is no number is left out."""
+        numbers, at = numbers_and_step(scalar_dict, step)
+        for name, number in numbers.items():
+            self.add_scalar(name, number, at, **kwargs)
 
     def close(self) -> None:
         """Everything is written when this returns."""
@@ -84,7 +85,14 @@ def axis(scalar_dict: Mapping[str, Any], step: int) -> int:
     """
     if "mode" in scalar_dict and "iter" in scalar_dict:
         return int(scalar_dict["iter"])
-    return int(scalar_dict.get("step") or step)
+    own = scalar_dict.get("step")
+    return int(step if own is None else own)
+
+
+def numbers_and_step(scalar_dict: Mapping[str, Any], step: int) -> tuple[dict[str, int | float], int]:
+    """The numbers of a record as plain ones, without its step, and where it stands on the axis."""
+    found = {name: plain_number(value) for name, value in scalar_dict.items() if name != "step"}
+    return {name: number for name, number in found.items() if number is not None}, axis(scalar_dict, step)
 
 
 def config_dict(config: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import to_rgb
-from seg_vis.backends.base import BaseVisBackend, axis, config_dict, config_text, plain_number
+from seg_vis.backends.base import BaseVisBackend, config_dict, config_text, numbers_and_step
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
 
@@ -140,12 +140,10 @@ class MLflowVisBackend(BaseVisBackend):
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Several numbers of one step; `step` in the dict is taken as the step."""
-        numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
-        at = axis(scalar_dict, step)
-        numbers.pop("step", None)
+        numbers, at = numbers_and_step(scalar_dict, step)
         entities = load_library("mlflow.entities", "mlflow", INSTALL)
         now = int(time.time() * 1000)
-        rows = [entities.Metric(clean(k), v, now, at) for k, v in numbers.items() if v is not None]
+        rows = [entities.Metric(clean(k), v, now, at) for k, v in numbers.items()]
         self.experiment.log_batch(self.run_id, metrics=rows)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import as_labels, to_rgb
-from seg_vis.backends.base import BaseVisBackend, axis, config_dict, plain_number
+from seg_vis.backends.base import BaseVisBackend, config_dict, numbers_and_step
 from seg_vis.libraries import load_library
 
 __all__ = ["WandbVisBackend"]
@@ -119,10 +119,9 @@ class WandbVisBackend(BaseVisBackend):
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Several numbers of one step."""
-        numbers = {name: plain_number(value) for name, value in scalar_dict.items()}
-        self._log({k: v for k, v in numbers.items() if v is not None}, axis(scalar_dict, step))
+        self._log(*numbers_and_step(scalar_dict, step))
 
-    def _log(self, row: dict[str, Any], step: int) -> None:
+    def _log(self, row: Mapping[str, Any], step: int) -> None:
         self.experiment.log({**row, "step": step}, commit=self._commit)
 
     def close(self) -> None:
