@@ -74,6 +74,7 @@ def test_a_backend_without_its_folder_is_left_out(caplog: Any) -> None:
         ({"save_dir": "x"}, TypeError, "a class or a name, got None"),
         ({"type": "LocalVisBackends"}, ValueError, "did you mean LocalVisBackend"),
         ({"type": "NeptuneVisBackend"}, ValueError, "service has ended"),
+        ({"type": "AimVisBackend"}, ValueError, "install the plug-in of its folder examples/plugin"),
     ],
 )
 def test_mistakes_are_named(backends: Any, error: type[Exception], words: str, tmp_path: Path) -> None:
@@ -127,7 +128,19 @@ def test_a_folder_that_cannot_be_written_is_reported_and_the_run_goes_on(tmp_pat
         visualizer.add_scalar("loss", 1.0)
         visualizer.add_datasample("x", np.zeros((4, 4, 3), np.uint8))
     assert len(caplog.records) == 1
-    assert "vis_data" in caplog.text
+    assert "backend LocalVisBackend failed (FileExistsError" in caplog.text
+    assert str(tmp_path / "vis_data") in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_backend_with_a_mistake_is_reported_with_the_place(caplog: Any) -> None:
+    class Wrong(BaseVisBackend):
+        def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+            raise ZeroDivisionError("a mistake of the backend")
+
+    Visualizer(vis_backends=Wrong()).add_scalar("loss", 1.0)
+    assert "backend Wrong failed (ZeroDivisionError: a mistake of the backend)" in caplog.text
+    assert "in add_scalar" in caplog.text
 
 
 def test_a_library_that_is_missing_is_an_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from seg_vis import LocalVisBackend, SegLocalVisualizer, SegVisualizationHook, overlay
+from seg_vis import LocalVisBackend, SegLocalVisualizer, SegVisualizationHook, overlay, to_rgb
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 12, 16, 3), dtype=np.uint8)
@@ -161,6 +161,16 @@ def test_a_resized_or_normalised_batch_is_read_from_the_file(paths: list[str]) -
     assert [np.array_equal(call["image"], IMAGES[i]) for i, call in enumerate(run.visualizer.calls)] == [True, True]
 
 
+def test_images_of_many_bands_are_drawn_from_the_batch(paths: list[str]) -> None:
+    """No file reader of OpenCV knows them, so the file is left alone."""
+    deep = RNG.integers(0, 9000, (7, 12, 16)).astype(np.float32)
+    run = Run(Recorder())
+    hook = SegVisualizationHook(draw=True, interval=1, bands=(5, 2, 0))
+    hook.after_val_iter(run, 0, {"inputs": [deep]}, [sample(0, paths[0])])
+    expected = to_rgb(deep, layout="chw", bands=(5, 2, 0), stretch=(2, 98))
+    assert np.array_equal(run.visualizer.calls[0]["image"], expected)
+
+
 def test_samples_without_a_path_are_drawn_from_the_batch() -> None:
     torch = pytest.importorskip("torch")
     run = Run(Recorder())
@@ -244,11 +254,20 @@ def test_other_ranks_do_not_even_read(monkeypatch: Any, caplog: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"interval": 0}, {"samples": 0}, {"max_pictures": -1}, {"backend_args": {}, "file_client_args": {}}]
+    "arguments",
+    [
+        {"interval": 0},
+        {"samples": 0},
+        {"max_pictures": -1},
+        {"backend_args": {}, "file_client_args": {}},
+        {"order": "gbr"},
+    ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must be 1 or more|old name"):
+    with pytest.raises(ValueError, match=r"must be 1 or more|old name|order must be"):
         SegVisualizationHook(**arguments)
+    with pytest.raises(TypeError, match="interval must be a whole number, got '5'"):
+        SegVisualizationHook(interval="5")  # type: ignore[arg-type]
 
 
 def test_every_n_inner_iters_counts_from_one() -> None:

@@ -67,10 +67,13 @@ def test_outlines_have_the_asked_width_and_stay_inside() -> None:
 
 def test_ignored_and_strange_labels_have_no_outline() -> None:
     labels = np.array([[0, 0, 255, 255], [0, 0, 7, -1]])
-    drawn = contours(np.full((2, 4), 50), labels, palette=[[9, 9, 9]], thickness=1)[..., 0]
+    with pytest.warns(UserWarning, match="labels -1, 7 lie beyond a palette of 1 colours"):
+        drawn = contours(np.full((2, 4), 50), labels, palette=[[9, 9, 9]], thickness=1)[..., 0]
     assert drawn.tolist() == [[50, 9, 50, 50], [50, 9, 50, 50]]
     with pytest.raises(ValueError, match="thickness must be 1"):
         contours(np.zeros((2, 2)), np.zeros((2, 2), int), palette="cityscapes", thickness=0)
+    with pytest.raises(TypeError, match="thickness must be a whole number"):
+        contours(np.zeros((2, 2)), np.zeros((2, 2), int), palette="cityscapes", thickness=1.5)  # type: ignore[arg-type]
 
 
 def test_confidence_grows_from_violet_to_yellow() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,3 +204,39 @@ def test_tensors_give_the_same_picture() -> None:
         torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)[None], palette=torch.from_numpy(palette)
     )
     assert np.array_equal(drawn, overlay(image, labels, palette=palette))
+
+
+def test_names_wider_than_the_picture_are_shortened_and_not_left_out() -> None:
+    image, labels = np.full((60, 120, 3), 90, np.uint8), np.zeros((60, 120), int)
+    name = "a class with a name that is much too long for the picture"
+    drawn = overlay(image, labels, palette=[[200, 0, 0]], classes=[name], with_labels=True)
+    assert not np.array_equal(drawn, overlay(image, labels, palette=[[200, 0, 0]]))
+
+
+def test_the_font_of_the_names_can_be_another() -> None:
+    image, labels = np.full((60, 120, 3), 90, np.uint8), np.zeros((60, 120), int)
+
+    def drawn(font: str) -> np.ndarray:
+        return overlay(image, labels, palette=[[200, 0, 0]], classes=["road"], with_labels=True, font=font)
+
+    assert not np.array_equal(drawn("sans"), drawn("italic"))
+    with pytest.raises(ValueError, match="no file"):
+        drawn("none.ttf")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"only": ["car"]}, TypeError, "only must be a list of labels"),
+        ({"only": [99]}, ValueError, "only=[99] is beyond a palette of 19 colours"),
+        ({"ignore_index": "void"}, TypeError, "ignore_index must be a label or None"),
+        ({"alpha": "half"}, TypeError, "alpha must be a number from 0 to 1"),
+        ({"classes": {"road", "car"}}, TypeError, "classes must be a list of names"),
+        ({"classes": "road"}, TypeError, "classes must be a list of names"),
+        ({"palette": ["red"]}, TypeError, "names of classes go into classes="),
+        ({"palette": None}, TypeError, "palette must be the name of a data set"),
+    ],
+)
+def test_mistakes_say_what_was_given(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        overlay(np.zeros((2, 2)), np.zeros((2, 2), int), **{"palette": "cityscapes", **arguments})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from seg_vis import SegLocalVisualizer
 from seg_vis.ranks import first_process
 from seg_vis.samples import field, image_path
 
@@ -39,6 +41,27 @@ def test_fields_of_dicts_objects_and_wrapped_data() -> None:
     assert field({}, "gt_sem_seg") is None
     assert field(SimpleNamespace(), "gt_sem_seg") is None
     assert field(None, "gt_sem_seg") is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "error", "words"),
+    [
+        (np.zeros((2, 2)), TypeError, "got ndarray"),
+        ("labels.png", TypeError, "got str"),
+        ([np.zeros((2, 2))], TypeError, "got list"),
+        ({"pred_semseg": np.zeros((2, 2))}, ValueError, "got pred_semseg; did you mean pred_sem_seg?"),
+        ({"mask": np.zeros((2, 2))}, ValueError, "a data sample has gt_sem_seg, pred_sem_seg"),
+    ],
+)
+def test_what_can_be_no_data_sample_is_refused(sample: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        SegLocalVisualizer().add_datasample("x", np.zeros((2, 2)), sample)
+
+
+def test_samples_may_have_any_of_the_parts_or_none() -> None:
+    visualizer = SegLocalVisualizer()
+    for sample in (None, {}, SimpleNamespace(), {"gt_depth_map": np.zeros((2, 2)), "name": "x"}):
+        visualizer.add_datasample("x", np.zeros((2, 2)), sample)
 
 
 def test_the_path_of_the_image() -> None:

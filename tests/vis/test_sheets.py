@@ -35,13 +35,29 @@ def test_sizes_may_differ_and_nothing_is_stretched() -> None:
 
 
 def test_titles_stand_above_and_fit() -> None:
-    sheet = panels({"a rather long title": flat(9, 60, 60), "b": flat(9, 60, 60)}, gap=0)
+    sheet = panels({"a title that is longer than its picture": flat(9, 60, 120), "b": flat(9, 60, 120)}, gap=0)
     strip = sheet.shape[0] - 60
+    assert sheet.shape[1] == 240
     assert strip > 8
     assert (sheet[strip:] == 9).all()
     assert (sheet[:strip] < 100).any()
     assert (sheet[:strip, :1] == 255).all()
-    assert (sheet[:strip, 59:61] == 255).all()
+    assert (sheet[:strip, 119:121] == 255).all()
+
+
+def test_small_pictures_make_room_for_their_titles() -> None:
+    """Nobody can read the first two letters of `prediction` over a picture of 8 x 8."""
+    small, wide = panels({"prediction": flat(9, 8, 8)}), panels({"prediction": flat(9, 8, 120)})
+    strip = small.shape[0] - 8
+    assert small.shape[1] < 100
+    assert (small[strip:, :8] == 9).all()
+    assert (small[strip:, 8:] == 255).all()
+    assert (small[:strip] < 128).sum() == (wide[:strip] < 128).sum()
+
+
+def test_titles_of_any_kind_are_written() -> None:
+    assert panels({1: flat(9, 20, 20)}).shape[0] > 20  # type: ignore[dict-item]
+    assert panels({"": flat(9, 20, 20)}).shape[0] == 20
 
 
 def test_any_form_of_picture_is_taken() -> None:
@@ -49,10 +65,15 @@ def test_any_form_of_picture_is_taken() -> None:
 
 
 def test_no_picture_is_an_error() -> None:
-    with pytest.raises(ValueError, match="got 0 pictures"):
-        panels([])
-    with pytest.raises(ValueError, match="columns=0"):
+    for nothing in ([], {}):
+        with pytest.raises(ValueError, match="one picture at least"):
+            panels(nothing)
+    with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
         panels([flat(1)], columns=0)
+    with pytest.raises(ValueError, match="gap must be 0 or more"):
+        panels([flat(1)], gap=-1)
+    with pytest.raises(TypeError, match="several pictures, in a list or a dict, got one ndarray"):
+        panels(flat(1))  # type: ignore[arg-type]
 
 
 def test_compare_is_image_truth_prediction_errors() -> None:
@@ -67,8 +88,16 @@ def test_compare_is_image_truth_prediction_errors() -> None:
     assert np.array_equal(parts[1], overlay(image, truth, palette="cityscapes"))
     assert np.array_equal(parts[2], overlay(image, guess, palette="cityscapes"))
     assert np.array_equal(parts[3], error_map(image, truth, guess))
-    titled = compare(image, truth, guess, palette="cityscapes")
-    assert np.array_equal(titled[-20:], sheet)
+    with pytest.raises(ValueError, match="prediction is 5 x 30 and the image 20 x 30"):
+        compare(image, truth, guess[:5], palette="cityscapes")
+
+
+def test_the_titles_of_compare_stand_above_the_same_pictures() -> None:
+    image, truth = flat(7, 40, 100), np.zeros((40, 100), int)
+    plain = compare(image, truth, truth, palette="cityscapes", titles=False)
+    titled = compare(image, truth, truth, palette="cityscapes")
+    assert titled.shape[0] > 40
+    assert np.array_equal(titled[-40:], plain)
 
 
 def test_a_legend_shows_every_colour_once_in_order() -> None:
@@ -96,5 +125,5 @@ def test_columns_are_filled_from_the_top() -> None:
     one, two = legend("loveda"), legend("loveda", columns=2)
     assert two.shape[0] < one.shape[0]
     assert two.shape[1] > one.shape[1]
-    with pytest.raises(ValueError, match="one column"):
+    with pytest.raises(ValueError, match="columns must be 1 or more"):
         legend("loveda", columns=0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
-from seg_vis.text import draw_text, font_size, readable_on, tag_size, text_size, write_tag
+from hypothesis import given
+from hypothesis import strategies as st
+from seg_vis.text import draw_text, font_size, readable_on, shortened, tag_size, text_size, write_tag
 
 WORDS = ["road", "pgjyÉ", "道路", "보행자", "トラック", "дорога", "שלום", "مرحبا", "Straße ñ", "traffic light 0123"]
 
@@ -69,6 +73,50 @@ def test_a_tag_changes_its_box_only() -> None:
     assert changed[10 : 10 + height, 15 : 15 + width].all()
     changed[10 : 10 + height, 15 : 15 + width] = False
     assert not changed.any()
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a \t b", " a b\r\n", "a\u200b b", "a\x00 b"])
+def test_a_name_is_one_line(text: str) -> None:
+    assert np.array_equal(drawn(text, 20), drawn("a b", 20))
+    assert text_size(text, 20) == text_size("a b", 20)
+
+
+def test_right_to_left_writing_is_drawn_in_its_reading_order() -> None:
+    """OpenCV draws letters as they are stored, the first one to the left."""
+    assert np.array_equal(drawn("שלום", 26), drawn("םולש", 26)) is False
+    first, word = drawn("ש", 26), drawn("שלום", 26)
+    where = np.flatnonzero(word.any(axis=0))
+    width = np.flatnonzero(first.any(axis=0)).size
+    ink = first[:, first.any(axis=0)]
+    assert np.array_equal(word[:, where[-1] - width + 1 : where[-1] + 1], ink)
+
+
+def test_letters_that_the_font_lacks_are_named_once() -> None:
+    with pytest.warns(UserWarning, match=r"the fonts of OpenCV cannot write 'ถน' of 'ถนน road' .* give font="):
+        text_size("ถนน road", 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text_size("ถนน road", 30)
+        for word in WORDS:
+            text_size(word, 20)
+
+
+@given(st.text(max_size=40), st.integers(0, 200))
+def test_a_shortened_text_fits(text: str, width: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        short = shortened(text, 16, width)
+        assert text_size(short, 16)[0] <= width
+        assert short in ("", text) or (short.endswith("...") and text.startswith(short[:-3]))
+
+
+def test_a_text_is_shortened_as_little_as_need_be() -> None:
+    text = "a long name of a class"
+    full = text_size(text, 16)[0]
+    assert shortened(text, 16, full) == text
+    cut = shortened(text, 16, full - 1)
+    assert cut == "a long name of a c..." or len(cut) >= len(text) - 3
+    assert shortened(text, 16, 20) == ""
 
 
 def test_a_font_that_is_not_there_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +17,17 @@ Labels = NDArray[Any]
 
 def to_numpy(value: Any, name: str = "the value") -> NDArray[Any]:
     """A numpy array from an array, a nested list, or a tensor of any library on any device (by shape, no torch)."""
+    if isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be an array or a tensor, got {value!r}: read the file first, with cv2.imread")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if "bfloat16" in str(value.dtype):
             value = value.float()
         value = value.numpy()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: its rows have different lengths") from error
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} (dtype {array.dtype})")
     return array
@@ -55,9 +61,7 @@ def as_labels(labels: Any, name: str = "labels") -> Labels:
         no_nan(plane, name)
         whole = plane.astype(np.int64)
         if (whole != plane).any():
-            raise ValueError(
-                f"{name} holds fractions (dtype {plane.dtype}); labels are whole numbers: take argmax first"
-            )
+            raise ValueError(f"{name} holds {plane.dtype} values that are no whole numbers: take argmax first")
         return whole
     return plane.astype(np.uint8) if plane.dtype.kind == "b" else plane
 
@@ -157,10 +161,10 @@ def pick_bands(array: NDArray[Any], bands: Sequence[int] | None) -> NDArray[Any]
     if bands is None:
         bands = (0, 1, 2) if count >= 3 else (0, 0, 0)
         return array if count == 3 else array[..., list(bands)]
-    chosen = list(bands) * 3 if len(bands) == 1 else list(bands)
-    if len(chosen) != 3 or not all(-count <= band < count for band in chosen):
-        raise ValueError(f"bands must be one or three channels out of 0 ... {count - 1}, got {tuple(bands)}")
-    return array[..., chosen]
+    chosen = np.atleast_1d(bands)
+    if len(chosen) not in (1, 3) or chosen.dtype.kind not in "iu" or (chosen < -count).any() or (chosen >= count).any():
+        raise ValueError(f"bands must be one or three channels out of 0 ... {count - 1}, got {bands!r}")
+    return array[..., np.resize(chosen, 3)]
 
 
 def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
@@ -177,7 +181,10 @@ def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
             unit = array.dtype.kind == "f" and high <= 1
             return np.rint(np.asarray(array, np.float64) * (255.0 if unit else 1.0)).astype(np.uint8)
         stretch = (2.0, 98.0)
-    bottom, top = np.percentile(array, stretch)
+    ends = np.atleast_1d(stretch)
+    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 <= ends[0] < ends[1] <= 100:
+        raise ValueError(f"stretch must be two percentiles such as (2, 98), the lower one first, got {stretch!r}")
+    bottom, top = np.percentile(array, ends)
     spread = max(float(top - bottom), 1e-12)
     share = np.clip((array.astype(np.float64) - bottom) / spread, 0.0, 1.0)
     scaled: Image = np.rint(share * 255.0).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +19,6 @@ __all__ = [
     "blend_and_look",
     "blend_many",
     "byte_values",
-    "check_alpha",
     "few_codes",
     "label_codes",
     "report_strangers",
@@ -31,13 +31,6 @@ PATCH_PIXELS = 1 << 16
 KEEP = 255
 
 
-def check_alpha(alpha: float) -> float:
-    """The weight of the colour, from 0 (image) to 1 (colour)."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 (only the image) and 1 (only the colours), got {alpha}")
-    return float(alpha)
-
-
 def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slice]:
     """Row ranges of about 256 Ki pixels each."""
     rows = max(1, pixels // width)
@@ -45,11 +38,23 @@ def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slic
 
 
 def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | None) -> NDArray[np.bool_]:
-    """For each label of the palette: whether it is painted."""
+    """For each label of the palette: whether it is painted.
+
+    Raises:
+        TypeError: `ignore_index` is no whole number, or `only` no list of them.
+        ValueError: `only` has a label that the palette has no colour for.
+    """
+    if ignore_index is not None and not isinstance(ignore_index, numbers.Integral):
+        raise TypeError(f"ignore_index must be a label or None, got {ignore_index!r}")
     shown = np.ones(count, bool)
     if only is not None:
+        if isinstance(only, str) or not all(isinstance(label, numbers.Integral) for label in np.atleast_1d(only)):
+            raise TypeError(f"only must be a list of labels such as [13], got {only!r}")
+        beyond = [int(label) for label in np.atleast_1d(only) if not 0 <= label < count]
+        if beyond:
+            raise ValueError(f"only={beyond} is beyond a palette of {count} colours")
         shown[:] = False
-        shown[[label for label in only if 0 <= label < count]] = True
+        shown[np.atleast_1d(only).astype(np.intp)] = True
     if ignore_index is not None and 0 <= ignore_index < count:
         shown[ignore_index] = False
     return shown

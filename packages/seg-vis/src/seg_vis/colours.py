@@ -76,6 +76,8 @@ def colour(value: Any) -> Colour | None:
 
 def colour_list(value: Any, count: int) -> list[Colour | None]:
     """One colour for each of `count` things: one for all, or a list."""
+    if not hasattr(value, "__len__"):
+        raise TypeError(f"a colour is a name, '#rrggbb' or three numbers from 0 to 255, got {value!r}")
     single = isinstance(value, str) or (
         len(value) == 3 and all(np.isscalar(part) for part in value) and not texts(value)
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg_vis.arrays import Image, Labels, to_rgb
-from seg_vis.blend import check_alpha
+from seg_vis.checks import check_alpha
 from seg_vis.files import read_image, write_image
 from seg_vis.legends import legend
 from seg_vis.masks import read_mask

@@ -17,6 +17,7 @@ from seg_vis.writer import Writer
 __all__ = ["Dispatch", "make_backends"]
 
 GROUP = "seg_engine.vis_backends"
+PLUG_INS = ("AimVisBackend", "ClearMLVisBackend", "DVCLiveVisBackend")
 PATIENCE = 1.0
 RESTS = 10
 Log = logging.getLogger
@@ -72,6 +73,8 @@ def find_class(kind: Any) -> Any:
     known = {point.name: point for point in entry_points(group=GROUP)}
     if kind in known:
         return known[kind].load()
+    if kind in PLUG_INS:
+        raise ValueError(f"{kind} does not come with seg-vis: install the plug-in of its folder examples/plugin")
     near = difflib.get_close_matches(kind, known, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(f"no backend is called {kind!r}{hint} Known: {', '.join(sorted(known))}")
@@ -114,23 +117,24 @@ class Dispatch:
         try:
             with self._locks[name]:
                 call()
-        except ImportError:
+        except ImportError as error:
             if threading.current_thread() is threading.main_thread():
                 raise
-            self._report(name, start)
-        except Exception:
-            self._report(name, start)
+            self._report(name, start, error)
+        except Exception as error:
+            self._report(name, start, error)
         else:
             if missed := self._failures.pop(name, 0):
                 Log("seg_vis").warning("backend %s works again; %d calls before this one were lost", name, missed)
 
-    def _report(self, name: str, start: float) -> None:
+    def _report(self, name: str, start: float, error: Exception) -> None:
         now = time.monotonic()
         self._rest_until[name] = now + RESTS * (now - start) if now - start > PATIENCE else now
         self._failures[name] = self._failures.get(name, 0) + 1
         if self._failures[name] == 1:
-            text = "backend %s failed; the run goes on and tries it again, the other backends get everything"
-            Log("seg_vis").warning(text, name, exc_info=True)
+            text = "backend %s failed (%s: %s); the run goes on and tries it again, the other backends get everything"
+            expected = isinstance(error, OSError)  # a full disk, a server that is away: its words say it all
+            Log("seg_vis").warning(text, name, type(error).__name__, error, exc_info=not expected)
 
     def flush(self) -> None:
         """Return when nothing is waiting to be written."""

@@ -46,12 +46,11 @@ def feature_map(
         >>> feature_map(np.random.default_rng(0).random((8, 4, 6)), resize_shape=(8, 12)).shape
         (8, 12, 3)
     """
-    planes = to_numpy(featmap, "featmap").astype(np.float32)
-    if planes.ndim != 3:
-        raise ValueError(f"featmap must be C x H x W, got shape {planes.shape}")
-    no_nan(planes, "featmap")
+    planes = checked(featmap, "featmap")
     image = None if overlaid_image is None else to_rgb(overlaid_image)
     size = image.shape[:2] if image is not None else resize_shape
+    if size is not None and np.shape(size) != (2,):
+        raise ValueError(f"resize_shape must be a height and a width, got {size!r}")
     if channel_reduction is not None:
         return tinted(resized(reduced(planes, channel_reduction)[None], size)[0], image, alpha)
     if topk <= 0:
@@ -61,6 +60,15 @@ def feature_map(
         return tinted(whole[0] if len(whole) == 1 else whole.transpose(1, 2, 0), image, alpha)
     best = np.argsort(-planes.sum(axis=(1, 2)), kind="stable")[:topk]
     return grid(resized(planes[best], size), image, arrangement, alpha)
+
+
+def checked(featmap: Any, name: str) -> Plane:
+    """C x H x W numbers without NaN."""
+    planes = to_numpy(featmap, name)
+    if planes.ndim != 3 or not planes.size:
+        raise ValueError(f"{name} must be C x H x W, got shape {planes.shape}")
+    no_nan(planes, name)
+    return planes.astype(np.float32)
 
 
 def resized(planes: Plane, size: tuple[int, int] | None) -> Plane:
@@ -110,4 +118,4 @@ def grid(planes: Plane, image: Image | None, arrangement: tuple[int, int], alpha
 def depth_map(depth: Any, size: tuple[int, int]) -> Image:
     """A depth map (H x W or 1 x H x W) as colours, near blue and far red, in the given height and width."""
     plane = to_numpy(depth, "depth map")
-    return feature_map(plane[None] if plane.ndim == 2 else plane, resize_shape=size)
+    return feature_map(checked(plane[None] if plane.ndim == 2 else plane, "depth map"), resize_shape=size)

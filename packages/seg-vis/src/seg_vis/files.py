@@ -15,7 +15,19 @@ __all__ = ["encode", "read_bytes", "read_image", "write_image", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under another name in the same folder, then rename: nothing half-written bears the final name."""
+    """Write under another name in the same folder, then rename: nothing half-written bears the final name.
+
+    Raises:
+        OSError: it cannot be written; it names the path.
+    """
+    try:
+        write_aside(path, content)
+    except OSError as error:  # said of the file that is wanted, not of the temporary one or of a folder above
+        raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(path)) from error
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """The same with the errors that the system gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:

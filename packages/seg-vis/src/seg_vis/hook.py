@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image, to_rgb
+from seg_vis.checks import check_whole
 from seg_vis.files import read_image
 from seg_vis.libraries import load_cv2
 from seg_vis.protocols import Position
@@ -39,6 +40,9 @@ class SegVisualizationHook:
         seed: chooses `samples`.
         order: channel order of images that the batch holds; `"bgr"` for MMSegmentation's dict batches and `"rgb"`
             for others where it is None.
+        bands: draw over these channels of the images that the batch holds, as for `to_rgb`; for images of more than
+            three channels, which OpenCV does not read from files.
+        stretch: with `bands`, the two percentiles that become black and white, as for `to_rgb`.
         background: write pictures on a thread of their own.
 
     Raises:
@@ -65,11 +69,15 @@ class SegVisualizationHook:
         max_pictures: int | None = None,
         seed: int = 0,
         order: str | None = None,
+        bands: Sequence[int] | None = None,
+        stretch: tuple[float, float] | None = (2.0, 98.0),
         background: bool = True,
     ) -> None:
         for name, value in (("interval", interval), ("samples", samples), ("max_pictures", max_pictures)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, got {value}")
+            if value is not None:
+                check_whole(value, name)
+        if order not in (None, "rgb", "bgr"):
+            raise ValueError(f"order must be 'rgb', 'bgr' or None, got {order!r}")
         if backend_args is not None and file_client_args is not None:
             raise ValueError("file_client_args is the old name of backend_args: give one of them")
         self.draw = draw
@@ -81,6 +89,8 @@ class SegVisualizationHook:
         self.max_pictures = max_pictures
         self.seed = seed
         self.order = order
+        self.bands = bands
+        self.stretch = stretch
         self.background = background
         self._visualizer: Any = None
         self._chosen: set[int] | None = None
@@ -188,6 +198,8 @@ class SegVisualizationHook:
         held = held_image(data_batch, position)
         bgr = isinstance(data_batch, Mapping) if self.order is None else self.order == "bgr"
         layout = None if held is None else layout_by_labels(held, sample)
+        if held is not None and self.bands is not None:
+            return to_rgb(held, bands=self.bands, stretch=self.stretch, layout=layout)
         untouched = layout is not None and "uint8" in str(held.dtype)
         if held is not None and (path is None or untouched):
             return to_rgb(held, order="bgr" if bgr else "rgb", layout=layout)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels
+from seg_vis.checks import check_whole
 from seg_vis.libraries import load_cv2
 from seg_vis.overlays import class_names
 from seg_vis.palettes import resolve
@@ -23,6 +24,7 @@ def legend(
     labels: Any = None,
     columns: int = 1,
     size: int = 16,
+    font: str = "sans",
 ) -> Image:
     """Colour and name of each class, on white.
 
@@ -32,6 +34,7 @@ def legend(
         labels: a label map: only the classes that are in it are listed.
         columns: how many columns; filled from top to bottom.
         size: height of the letters in pixels.
+        font: as for `overlay`.
 
     Returns:
         A picture as large as its contents.
@@ -43,8 +46,8 @@ def legend(
         >>> legend("loveda", columns=2).shape[2]
         3
     """
-    if columns < 1 or size < 6:
-        raise ValueError(f"a legend needs one column and letters of 6 pixels at least, got {columns} and {size}")
+    check_whole(columns, "columns")
+    check_whole(size, "size", 6)
     plane = None if labels is None else as_labels(labels)
     colours = resolve(palette, classes)
     names = class_names(palette, classes, len(colours))
@@ -52,13 +55,13 @@ def legend(
     rows = max(1, -(-len(listed) // columns))
     step = size * 3 // 2
     cells = [listed[start : start + rows] for start in range(0, len(listed), rows)]
-    widths = [max(text_size(names[i], size)[0] for i in cell) + 2 * step + size for cell in cells]
+    widths = [max(text_size(names[i], size, font)[0] for i in cell) + 2 * step + size for cell in cells]
     sheet = np.full((rows * step + size // 2, sum(widths) or step, 3), 255, np.uint8)
     for left, cell in zip(np.cumsum([0, *widths]), cells, strict=False):
         for row, i in enumerate(cell):
             corner = (int(left) + size // 4, row * step + size // 4)
             write_entry(sheet, corner, (step, step - 4), [int(c) for c in colours[i]])
-            draw_text(sheet, names[i], (corner[0] + step + size // 2, corner[1] + 1), size, (0, 0, 0))
+            draw_text(sheet, names[i], (corner[0] + step + size // 2, corner[1] + 1), size, (0, 0, 0), font)
     return sheet
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
-from seg_vis.blend import check_alpha, shown_labels
+from seg_vis.blend import shown_labels
+from seg_vis.checks import check_alpha
 from seg_vis.featmaps import depth_map
 from seg_vis.files import write_image
 from seg_vis.legacy import legacy_paint
@@ -16,7 +17,7 @@ from seg_vis.maps import error_map
 from seg_vis.overlays import class_names, paint
 from seg_vis.palettes import Palette, get_classes, resolve
 from seg_vis.ranks import first_process_only
-from seg_vis.samples import field
+from seg_vis.samples import check_sample, field
 from seg_vis.visualizer import Visualizer
 
 __all__ = ["SegLocalVisualizer"]
@@ -133,10 +134,11 @@ class SegLocalVisualizer(Visualizer):
                 puts the image itself on the left; `with_errors` puts an error map on the right.
 
         Raises:
-            ValueError: sizes that differ, empty or NaN input.
-            TypeError: an option that is not known.
+            ValueError: sizes that differ, empty or NaN input, a dict with none of the four.
+            TypeError: an option that is not known, or no data sample.
         """
         asked = read_options(options)
+        check_sample(data_sample)
         rgb = to_rgb(image)
         masks = self._masks(rgb, data_sample, draw_gt, draw_pred)
         parts = [rgb] if asked["with_image"] else []

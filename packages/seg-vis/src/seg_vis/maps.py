@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, as_labels, check_same_size, no_nan, to_numpy, to_rgb
-from seg_vis.blend import blend, check_alpha, shown_labels
+from seg_vis.blend import blend, report_strangers, shown_labels
+from seg_vis.checks import check_alpha, check_whole
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import resolve
 
@@ -81,10 +82,11 @@ def contours(
     """
     rgb, plane = to_rgb(image), as_labels(labels)
     check_same_size(rgb, plane)
-    if thickness < 1:
-        raise ValueError(f"thickness must be 1 or more, got {thickness}")
+    check_whole(thickness, "thickness")
     colours = resolve(palette, classes)
     known = (plane >= 0) & (plane < len(colours))
+    if not known.all():
+        report_strangers(plane, len(colours), ignore_index)
     safe = np.where(known, plane, 0)
     drawn = known & shown_labels(len(colours), ignore_index, only)[safe] & on_border(plane, thickness)
     picture = rgb.copy()

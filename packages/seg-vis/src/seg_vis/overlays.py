@@ -14,15 +14,15 @@ from seg_vis.blend import (
     blend_and_look,
     blend_many,
     byte_values,
-    check_alpha,
     few_codes,
     label_codes,
     report_strangers,
     shown_labels,
 )
+from seg_vis.checks import check_alpha
 from seg_vis.labels import anchors, place
 from seg_vis.palettes import Palette, get_classes, is_made, resolve
-from seg_vis.text import font_size, tag_size, write_tag
+from seg_vis.text import font_size, shortened, tag_margin, tag_size, write_tag
 
 __all__ = ["class_names", "overlay", "paint", "write_names"]
 
@@ -37,6 +37,7 @@ def overlay(
     ignore_index: int | None = 255,
     with_labels: bool = False,
     only: Sequence[int] | None = None,
+    font: str = "sans",
 ) -> Image:
     """The image with each pixel tinted by the colour of its label.
 
@@ -52,6 +53,7 @@ def overlay(
         ignore_index: the label that means "no label".
         with_labels: write the name of each class into the picture; of more than 255 classes, those with most pixels.
         only: paint these labels only.
+        font: `"sans"` or the path of a .ttf file, for languages that OpenCV's own fonts lack.
 
     Returns:
         H x W x 3 uint8, RGB.
@@ -71,7 +73,7 @@ def overlay(
     colours = resolve(palette, classes)
     names = class_names(palette, classes, len(colours)) if with_labels else None
     shown = shown_labels(len(colours), ignore_index, only)
-    return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names)
+    return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names, font)
 
 
 def paint(
@@ -116,9 +118,10 @@ def write_names(
     height, width = codes.shape
     size = font_size(height, width)
     points = anchors(codes, [int(code) for code in byte_values(codes) if code < len(colours)])
-    present = list(points)
-    sizes = [tag_size(names[label], size, font) for label in present]
-    boxes = place(sizes, [points[label] for label in present], width, height)
+    room = width - 2 * tag_margin(size)
+    words = {label: shortened(names[label], size, room, font) for label in points}
+    present = [label for label, word in words.items() if word]
+    boxes = place([tag_size(words[n], size, font) for n in present], [points[n] for n in present], width, height)
     for label, box in zip(present, boxes, strict=True):
         if box is not None:
-            write_tag(picture, names[label], box, size, colours[label], font)
+            write_tag(picture, words[label], box, size, colours[label], font)

@@ -22,9 +22,7 @@ def key(path: Path, folder: Path) -> tuple[str, ...]:
     return (*parts[:-1], TAIL.sub("", parts[-1]) or parts[-1])
 
 
-def find_pairs(
-    images: Path, masks: Path, leave_out: Path | None = None
-) -> tuple[list[tuple[Path, Path]], list[Path]]:
+def find_pairs(images: Path, masks: Path, leave_out: Path | None = None) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """Pairs of image and mask of one name, and the images without a mask; none of those in the folder `leave_out`.
 
     Names are equal but for their ending and a tail such as `_leftImg8bit` or `_gtFine_labelTrainIds`; a mask with the

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -43,8 +44,12 @@ def known() -> dict[str, dict[str, Any]]:
 
 def entry_of(name: str) -> dict[str, Any]:
     """What is known of one data set."""
+    if not isinstance(name, str):
+        raise TypeError(f"a data set is given by its name, got {name!r}")
     if plain(name) in known():
         return known()[plain(name)]
+    if is_made(name):
+        raise ValueError(f"palette {name!r} is made to measure and has no class names")
     near = difflib.get_close_matches(plain(name), [*known(), "distinct", "colourblind"], n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ValueError(f"no data set is called {name!r}{hint} Known: {', '.join(table())}, distinct, colour_blind")
@@ -85,7 +90,13 @@ def get_palette(palette: Any, count: int | None = None) -> Palette:
     """
     if isinstance(palette, str):
         return named_palette(palette, count)
-    colours = to_numpy(palette, "palette")
+    try:
+        colours = to_numpy(palette, "palette")
+    except TypeError as error:
+        raise TypeError(
+            "palette must be the name of a data set, 'distinct', 'colour_blind' or N colours of three numbers, "
+            f"got {reprlib.repr(palette)} (names of classes go into classes=)"
+        ) from error
     if colours.ndim != 2 or colours.shape[1] != 3 or not len(colours):
         raise ValueError(f"palette must be N colours of three numbers, got shape {colours.shape}")
     if colours.dtype.kind == "f" or colours.min() < 0 or colours.max() > 255:
@@ -123,6 +134,8 @@ def resolve(palette: Any, classes: Sequence[str] | None) -> Palette:
 
     A made palette has as many colours as there are classes, or 255: the first ones are the same in both.
     """
+    if isinstance(classes, str | Mapping) or not (classes is None or hasattr(classes, "__getitem__")):
+        raise TypeError(f"classes must be a list of names, one a label in their order, got {reprlib.repr(classes)}")
     count = len(classes) if classes is not None else None
     colours = get_palette(palette, MOST if count is None else count)
     if classes is not None and len(classes) != len(colours):

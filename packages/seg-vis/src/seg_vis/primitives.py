@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seg_vis.arrays import Image, to_numpy
-from seg_vis.blend import check_alpha
+from seg_vis.arrays import Image, no_nan, to_numpy
+from seg_vis.checks import check_alpha
 from seg_vis.colours import colour, colour_list, dashes, spread
 from seg_vis.libraries import load_cv2
 from seg_vis.text import draw_text, text_size
@@ -33,6 +33,7 @@ def coordinates(value: Any, columns: int, name: str) -> NDArray[np.float64]:
     array = np.atleast_2d(to_numpy(value, name).astype(np.float64))
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{name} must have shape (N, {columns}), got {tuple(value.shape)}")
+    no_nan(array, name)
     return array
 
 
@@ -120,6 +121,9 @@ def circles(image: Image, center: Any, radius: Any, style: Style, alpha: float) 
     radii = to_numpy(radius, "radius").astype(np.float64).ravel()
     if len(radii) != len(middles):
         raise ValueError(f"{len(middles)} centres and {len(radii)} radii: there must be as many")
+    no_nan(radii, "radius")
+    if (radii < 0).any():
+        raise ValueError(f"radius must be 0 or more, got {radii.min():g}")
     shapes = []
     for middle, reach in zip(middles, radii, strict=True):
         corners = max(16, int(np.pi * reach))

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["field", "image_path"]
+__all__ = ["check_sample", "field", "image_path"]
+
+PARTS = ("gt_sem_seg", "pred_sem_seg", "gt_depth_map", "pred_depth_map")
+
+
+def check_sample(sample: Any) -> None:
+    """Refuse what can be no data sample, rather than to draw nothing of it.
+
+    Raises:
+        TypeError: an array or a text.
+        ValueError: a dict with none of the parts that are drawn.
+    """
+    if isinstance(sample, str | list | tuple) or hasattr(sample, "dtype"):
+        raise TypeError(f"a data sample has {', '.join(PARTS)} or some of them, got {type(sample).__name__}")
+    if isinstance(sample, Mapping) and sample and not set(PARTS) & set(sample):
+        near = [match for key in sample for match in difflib.get_close_matches(str(key), PARTS, n=1)]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        given = ", ".join(map(str, sample))
+        raise ValueError(f"a data sample has {', '.join(PARTS)} or some of them, got {given}{hint}")
 
 
 def field(sample: Any, name: str) -> Any:

@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis.arrays import Image, as_labels, to_rgb
+from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
+from seg_vis.checks import check_whole
 from seg_vis.libraries import load_cv2
 from seg_vis.maps import error_map
 from seg_vis.overlays import overlay
-from seg_vis.text import draw_text, font_size, text_size
+from seg_vis.text import draw_text, font_size, shortened, text_size
 
 __all__ = ["compare", "panels"]
 
 GAP = 4
 PAPER = 255
 SMALLEST = 8
+TITLE_ROOM = 96
+"""Titles of smaller pictures than this may be wider than they are."""
 
 
 def panels(
@@ -25,6 +28,7 @@ def panels(
     *,
     columns: int | None = None,
     gap: int = GAP,
+    font: str = "sans",
 ) -> Image:
     """One sheet with all pictures, left to right, in rows of `columns` (all in one row without it).
 
@@ -34,55 +38,48 @@ def panels(
         pictures: arrays or tensors in any form that `to_rgb` takes; a dict gives each a title.
         columns: pictures in a row.
         gap: white pixels between them.
+        font: the font of the titles, as for `overlay`.
 
     Raises:
-        ValueError: no picture, or fewer than one column.
+        ValueError: no picture, fewer than one column, or a negative gap.
 
     Example:
         >>> import numpy as np
         >>> panels([np.zeros((4, 6)), np.ones((4, 6))], gap=2).shape
         (4, 14, 3)
     """
+    if not isinstance(pictures, Mapping | Sequence) or isinstance(pictures, str):
+        raise TypeError(f"panels takes several pictures, in a list or a dict, got one {type(pictures).__name__}")
     named = list(pictures.items()) if isinstance(pictures, Mapping) else [("", picture) for picture in pictures]
-    if not named or (columns is not None and columns < 1):
-        raise ValueError(f"panels needs a picture and a column at least, got {len(named)} pictures, columns={columns}")
-    cells = with_titles([title for title, _ in named], [to_rgb(picture) for _, picture in named])
-    per_row = min(columns or len(cells), len(cells))
+    if not named:
+        raise ValueError("panels needs one picture at least")
+    per_row = min(len(named) if columns is None else check_whole(columns, "columns"), len(named))
+    check_whole(gap, "gap", 0)
+    cells = with_titles([str(title) for title, _ in named], [to_rgb(picture) for _, picture in named], font)
     rows = [cells[start : start + per_row] for start in range(0, len(cells), per_row)]
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(per_row)]
     return stack([stack([pad(cell, width) for cell, width in zip(r, widths, strict=False)], gap, 1) for r in rows], gap)
 
 
-def with_titles(titles: Sequence[str], pictures: Sequence[Image]) -> list[Image]:
+def with_titles(titles: Sequence[str], pictures: Sequence[Image], font: str) -> list[Image]:
     """Each picture under a white strip with its title, all strips of one height; none where no title is given."""
     if not any(titles):
         return list(pictures)
     size = font_size(*pictures[0].shape[:2])
-    widths = [picture.shape[1] - 4 for picture in pictures]
-    while size > SMALLEST and any(text_size(t, size)[0] > w for t, w in zip(titles, widths, strict=True)):
+    rooms = [max(picture.shape[1], TITLE_ROOM) - 4 for picture in pictures]
+    while size > SMALLEST and any(text_size(t, size, font)[0] > room for t, room in zip(titles, rooms, strict=True)):
         size -= 1
-    height = max(text_size(title, size)[1] for title in titles) + 4
-    return [
-        titled(picture, shortened(t, size, w), size, height)
-        for picture, t, w in zip(pictures, titles, widths, strict=True)
-    ]
+    words = [shortened(title, size, room, font) for title, room in zip(titles, rooms, strict=True)]
+    height = max(text_size(word, size, font)[1] for word in words) + 4
+    return [titled(picture, word, size, height, font) for picture, word in zip(pictures, words, strict=True)]
 
 
-def shortened(text: str, size: int, width: int) -> str:
-    """The text, or as much of its beginning as there is room for."""
-    if text_size(text, size)[0] <= width:
-        return text
-    while text and text_size(text + "...", size)[0] > width:
-        text = text[:-1]
-    return text + "..." if text else ""
-
-
-def titled(picture: Image, title: str, size: int, height: int) -> Image:
-    """A picture under a strip with its title in the middle."""
-    strip = np.full((height, picture.shape[1], 3), PAPER, np.uint8)
-    left = max(2, (picture.shape[1] - text_size(title, size)[0]) // 2)
-    draw_text(strip, title, (left, 1), size, (0, 0, 0))
-    return np.concatenate([strip, picture])
+def titled(picture: Image, title: str, size: int, height: int, font: str) -> Image:
+    """A picture under a strip with its title in the middle; white on its right where the title needs more room."""
+    across = text_size(title, size, font)[0]
+    strip = np.full((height, max(picture.shape[1], across + 4), 3), PAPER, np.uint8)
+    draw_text(strip, title, (max(2, (picture.shape[1] - across) // 2), 1), size, (0, 0, 0), font)
+    return np.concatenate([strip, pad(picture, strip.shape[1])])
 
 
 def pad(picture: Image, width: int = 0, height: int = 0) -> Image:
@@ -136,6 +133,8 @@ def compare(
         (4, 36, 3)
     """
     rgb, true, guess = to_rgb(image), as_labels(truth, "truth"), as_labels(prediction, "prediction")
+    check_same_size(rgb, true, "truth")
+    check_same_size(rgb, guess, "prediction")
 
     def painted(labels: Any) -> Image:
         return overlay(rgb, labels, palette=palette, classes=classes, alpha=alpha, ignore_index=ignore_index)

@@ -1,8 +1,14 @@
-"""Text in any language that OpenCV's fonts know (Latin, Cyrillic, Greek, Arabic, Hebrew, Chinese, Japanese, Korean)."""
+"""Text in any language that OpenCV's fonts know (Latin, Cyrillic, Greek, Hebrew, Chinese, Japanese, Korean and more).
+
+Arabic is written in its reading order, but its letters are not joined: OpenCV shapes no text. What the fonts lack
+(Devanagari, Thai, ...) needs a font file.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+import unicodedata
+import warnings
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +17,56 @@ from numpy.typing import NDArray
 
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2
+from seg_vis.reading_order import visual_order
 
-__all__ = ["draw_text", "font_size", "readable_on", "tag_size", "text_size", "write_tag"]
+__all__ = ["draw_text", "font_size", "readable_on", "shortened", "tag_size", "text_size", "write_tag"]
 
 WEIGHT = 500
+DOTS = "..."
+FEWEST = 3
+BUILT_IN = ("sans", "italic", "uni")
 
 
 @cache
 def font_face(font: str) -> Any:
     """A font by the path of its file, or one of those that OpenCV brings: `sans`, `italic`, `uni`."""
-    if font not in ("sans", "italic", "uni") and not Path(font).is_file():
+    if font not in BUILT_IN and not Path(font).is_file():
         raise ValueError(f"font must be 'sans', 'italic', 'uni' or a font file, and {font!r} is no file")
     return load_cv2().FontFace(font)
+
+
+@lru_cache(4096)
+def prepared(text: str, font: str) -> str:
+    """A text as one line in the order in which it is drawn; a warning, once, names letters that the font lacks."""
+    line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf"))
+    lacking = "".join(dict.fromkeys(letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)))
+    if lacking:
+        known = "the fonts of OpenCV" if font in BUILT_IN else f"the font {font!r}"
+        warnings.warn(
+            f"{known} cannot write {lacking!r} of {text!r} and write question marks: give font= the path of a .ttf "
+            "file that has them (on Linux those of Noto are in the package fonts-noto)",
+            UserWarning,
+            stacklevel=6,
+        )
+    return visual_order(line)
+
+
+@cache
+def has_letter(letter: str, font: str) -> bool:
+    """Whether a font draws anything else than its question mark for a letter."""
+    if unicodedata.combining(letter):
+        return True
+    own, mark = np.zeros((2, 48, 64, 3), np.uint8)
+    put(own, letter, (8, 36), 24, (255, 255, 255), font)
+    put(mark, "?", (8, 36), 24, (255, 255, 255), font)
+    return not np.array_equal(own, mark)
+
+
+def put(image: Image, line: str, baseline: tuple[int, int], size: int, colour: tuple[int, int, int], font: str) -> None:
+    """One prepared line, cut at the picture's edge."""
+    cv2 = load_cv2()
+    wide = (0, 1 << 15)
+    cv2.putText(image, line, baseline, colour, font_face(font), size, WEIGHT, cv2.PUT_TEXT_ALIGN_LEFT, wide)
 
 
 def font_size(height: int, width: int) -> int:
@@ -30,21 +74,32 @@ def font_size(height: int, width: int) -> int:
     return int(np.clip(round(min(height, width) / 40), 11, 48))
 
 
+@lru_cache(4096)
 def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
     """Width and height in pixels of one line; the height is that of the font size, or more for deep letters."""
     cv2 = load_cv2()
-    box = cv2.getTextSize((1 << 15, 1 << 15), text, (0, size), font_face(font), size, WEIGHT)
+    box = cv2.getTextSize((1 << 15, 1 << 15), prepared(text, font), (0, size), font_face(font), size, WEIGHT)
     return max(0, box[0] + box[2]), max(-(-size * 5 // 4), box[1] + box[3])
+
+
+def shortened(text: str, size: int, width: int, font: str = "sans") -> str:
+    """The text, or as much of its beginning as there is room for, with dots; empty where that is next to nothing."""
+    if text_size(text, size, font)[0] <= width:
+        return text
+    short, long = 0, len(text)
+    while long - short > 1:  # the longest beginning that fits
+        middle = (short + long) // 2
+        fits = text_size(text[:middle].rstrip() + DOTS, size, font)[0] <= width
+        short, long = (middle, long) if fits else (short, middle)
+    return text[:short].rstrip() + DOTS if short >= FEWEST else ""
 
 
 def draw_text(
     image: Image, text: str, corner: tuple[int, int], size: int, colour: tuple[int, int, int], font: str = "sans"
 ) -> None:
     """Write one line into the picture, its top left at `corner`."""
-    cv2 = load_cv2()
     x, y = corner
-    wide = (0, 1 << 15)
-    cv2.putText(image, text, (x, y + size), colour, font_face(font), size, WEIGHT, cv2.PUT_TEXT_ALIGN_LEFT, wide)
+    put(image, prepared(text, font), (x, y + size), size, colour, font)
 
 
 def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
@@ -53,11 +108,15 @@ def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
     return (0, 0, 0) if bright else (255, 255, 255)
 
 
+def tag_margin(size: int) -> int:
+    """Pixels to the left and right of a name on its box."""
+    return max(2, size // 5)
+
+
 def tag_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
     """Width and height of a tag: the text and a margin round it."""
     width, height = text_size(text, size, font)
-    margin = max(2, size // 5)
-    return width + 2 * margin, height + margin
+    return width + 2 * tag_margin(size), height + tag_margin(size)
 
 
 def write_tag(
@@ -71,7 +130,7 @@ def write_tag(
     """A name on a box of its class's colour."""
     cv2 = load_cv2()
     x, y, width, height = box
-    margin = max(2, size // 5)
+    margin = tag_margin(size)
     cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), [int(c) for c in colour], cv2.FILLED)
     cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), (0, 0, 0), 1)
     draw_text(image, text, (x + margin, y + margin // 2), size, readable_on(colour), font)
