@@ -213,17 +213,6 @@ def test_names_wider_than_the_picture_are_shortened_and_not_left_out() -> None:
     assert not np.array_equal(drawn, overlay(image, labels, palette=[[200, 0, 0]]))
 
 
-def test_the_font_of_the_names_can_be_another() -> None:
-    image, labels = np.full((60, 120, 3), 90, np.uint8), np.zeros((60, 120), int)
-
-    def drawn(font: str) -> np.ndarray:
-        return overlay(image, labels, palette=[[200, 0, 0]], classes=["road"], with_labels=True, font=font)
-
-    assert not np.array_equal(drawn("sans"), drawn("italic"))
-    with pytest.raises(ValueError, match="no file"):
-        drawn("none.ttf")
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

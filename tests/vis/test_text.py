@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_vis.text import draw_text, font_size, readable_on, shortened, tag_size, text_size, write_tag
+from seg_vis.text import draw_text, font_size, prepared, readable_on, shortened, tag_size, text_size, write_tag
 
 WORDS = ["road", "pgjyÉ", "道路", "보행자", "トラック", "дорога", "שלום", "مرحبا", "Straße ñ", "traffic light 0123"]
 
@@ -91,14 +93,25 @@ def test_right_to_left_writing_is_drawn_in_its_reading_order() -> None:
     assert np.array_equal(word[:, where[-1] - width + 1 : where[-1] + 1], ink)
 
 
-def test_letters_that_the_font_lacks_are_named_once() -> None:
-    with pytest.warns(UserWarning, match=r"the fonts of OpenCV cannot write 'ถน' of 'ถนน road' .* give font="):
-        text_size("ถนน road", 20)
+def test_letters_that_no_font_has_are_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seg_vis.text.shutil.which", lambda name: None)
+    with pytest.warns(UserWarning, match=r"no font here has the letters '[\u1200\u1201]+' of .* or give font="):
+        text_size("\u1200\u1201 road", 20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        text_size("ถนน road", 30)
+        text_size("\u1200\u1201 road", 30)
         for word in WORDS:
             text_size(word, 20)
+
+
+def test_an_installed_font_stands_in_where_it_has_the_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The program that lists fonts names two; only one of them has the letter."""
+    lister = tmp_path / "fc-list"
+    lister.write_text("#!/bin/sh\necho none.ttf\necho some.ttf\n")
+    lister.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("seg_vis.text.has_letter", lambda letter, font: font == "some.ttf")
+    assert prepared("\u1202", "sans") == ("\u1202", "some.ttf")
 
 
 @given(st.text(max_size=40), st.integers(0, 200))

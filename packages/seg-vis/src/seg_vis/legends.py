@@ -34,7 +34,7 @@ def legend(
         labels: a label map: only the classes that are in it are listed.
         columns: how many columns; filled from top to bottom.
         size: height of the letters in pixels.
-        font: as for `overlay`.
+        font: `"sans"` or the path of a font file.
 
     Returns:
         A picture as large as its contents.

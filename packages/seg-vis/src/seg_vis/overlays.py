@@ -37,7 +37,6 @@ def overlay(
     ignore_index: int | None = 255,
     with_labels: bool = False,
     only: Sequence[int] | None = None,
-    font: str = "sans",
 ) -> Image:
     """The image with each pixel tinted by the colour of its label.
 
@@ -53,7 +52,6 @@ def overlay(
         ignore_index: the label that means "no label".
         with_labels: write the name of each class into the picture; of more than 255 classes, those with most pixels.
         only: paint these labels only.
-        font: `"sans"` or the path of a .ttf file, for languages that OpenCV's own fonts lack.
 
     Returns:
         H x W x 3 uint8, RGB.
@@ -73,7 +71,7 @@ def overlay(
     colours = resolve(palette, classes)
     names = class_names(palette, classes, len(colours)) if with_labels else None
     shown = shown_labels(len(colours), ignore_index, only)
-    return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names, font)
+    return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names)
 
 
 def paint(

@@ -38,7 +38,7 @@ def panels(
         pictures: arrays or tensors in any form that `to_rgb` takes; a dict gives each a title.
         columns: pictures in a row.
         gap: white pixels between them.
-        font: the font of the titles, as for `overlay`.
+        font: the font of the titles, `"sans"` or the path of a font file.
 
     Raises:
         ValueError: no picture, fewer than one column, or a negative gap.

@@ -1,11 +1,13 @@
 """Text in any language that OpenCV's fonts know (Latin, Cyrillic, Greek, Hebrew, Chinese, Japanese, Korean and more).
 
-Arabic is written in its reading order, but its letters are not joined: OpenCV shapes no text. What the fonts lack
-(Devanagari, Thai, ...) needs a font file.
+Arabic is written in its reading order, but its letters are not joined: OpenCV shapes no text. For what its fonts lack
+(Devanagari, Thai, ...) an installed font is taken.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import unicodedata
 import warnings
 from functools import cache, lru_cache
@@ -36,19 +38,19 @@ def font_face(font: str) -> Any:
 
 
 @lru_cache(4096)
-def prepared(text: str, font: str) -> str:
-    """A text as one line in the order in which it is drawn; a warning, once, names letters that the font lacks."""
+def prepared(text: str, font: str) -> tuple[str, str]:
+    """A text as one line in the order in which it is drawn, and the font: another one where that lacks letters."""
     line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf"))
-    lacking = "".join(dict.fromkeys(letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)))
-    if lacking:
-        known = "the fonts of OpenCV" if font in BUILT_IN else f"the font {font!r}"
+    lacking = "".join(sorted({letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)}))
+    other = font_with(lacking) if lacking else None
+    if lacking and other is None:
         warnings.warn(
-            f"{known} cannot write {lacking!r} of {text!r} and write question marks: give font= the path of a .ttf "
-            "file that has them (on Linux those of Noto are in the package fonts-noto)",
+            f"no font here has the letters {lacking!r} of {text!r}, question marks stand for them: install one "
+            "(Debian, Ubuntu: apt-get install fontconfig fonts-noto-core) or give font= the path of one",
             UserWarning,
             stacklevel=6,
         )
-    return visual_order(line)
+    return visual_order(line), other or font
 
 
 @cache
@@ -60,6 +62,18 @@ def has_letter(letter: str, font: str) -> bool:
     put(own, letter, (8, 36), 24, (255, 255, 255), font)
     put(mark, "?", (8, 36), 24, (255, 255, 255), font)
     return not np.array_equal(own, mark)
+
+
+@lru_cache(4096)
+def font_with(letters: str) -> str | None:
+    """The file of an installed font that has these letters, by fontconfig; None where there is none."""
+    if shutil.which("fc-list") is None:
+        return None
+    signs = " ".join(f"{ord(letter):x}" for letter in letters)
+    command = ["fc-list", f":charset={signs}:fontformat=TrueType", "--format", "%{file}\n"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+    usual = sorted(filter(None, found), key=lambda path: ("Sans" not in path, "Regular" not in path, path))
+    return next((path for path in usual if all(has_letter(letter, path) for letter in letters)), None)
 
 
 def put(image: Image, line: str, baseline: tuple[int, int], size: int, colour: tuple[int, int, int], font: str) -> None:
@@ -78,7 +92,8 @@ def font_size(height: int, width: int) -> int:
 def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
     """Width and height in pixels of one line; the height is that of the font size, or more for deep letters."""
     cv2 = load_cv2()
-    box = cv2.getTextSize((1 << 15, 1 << 15), prepared(text, font), (0, size), font_face(font), size, WEIGHT)
+    line, face = prepared(text, font)
+    box = cv2.getTextSize((1 << 15, 1 << 15), line, (0, size), font_face(face), size, WEIGHT)
     return max(0, box[0] + box[2]), max(-(-size * 5 // 4), box[1] + box[3])
 
 
@@ -99,7 +114,8 @@ def draw_text(
 ) -> None:
     """Write one line into the picture, its top left at `corner`."""
     x, y = corner
-    put(image, prepared(text, font), (x, y + size), size, colour, font)
+    line, face = prepared(text, font)
+    put(image, line, (x, y + size), size, colour, face)
 
 
 def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
