@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, Labels
+from seg_vis.checks import INTEGERS
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette
 
@@ -44,11 +44,12 @@ def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | Non
         TypeError: `ignore_index` is no whole number, or `only` no list of them.
         ValueError: `only` has a label that the palette has no colour for.
     """
-    if ignore_index is not None and not isinstance(ignore_index, numbers.Integral):
+    if ignore_index is not None and not isinstance(ignore_index, INTEGERS):
         raise TypeError(f"ignore_index must be a label or None, got {ignore_index!r}")
-    shown = np.ones(count, bool)
+    shown = np.empty(count, np.bool_)
+    shown.fill(True)
     if only is not None:
-        if isinstance(only, str) or not all(isinstance(label, numbers.Integral) for label in np.atleast_1d(only)):
+        if isinstance(only, str) or not all(isinstance(label, INTEGERS) for label in np.atleast_1d(only)):
             raise TypeError(f"only must be a list of labels such as [13], got {only!r}")
         beyond = [int(label) for label in np.atleast_1d(only) if not 0 <= label < count]
         if beyond:
@@ -83,7 +84,7 @@ def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
     out, all_fit = np.empty(labels.shape, np.uint8), True
     for rows in strips(*labels.shape):
         part = labels[rows]
-        fits = bool(part.min() >= 0 and part.max() <= KEEP)
+        fits = 0 <= int(np.bitwise_or.reduce(part, axis=None)) <= KEEP  # one pass instead of a minimum and a maximum
         out[rows] = part if fits else np.where((part < 0) | (part > KEEP), KEEP, part)
         all_fit &= fits
     return out, all_fit

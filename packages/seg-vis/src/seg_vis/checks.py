@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
+import numpy as np
 
-__all__ = ["check_alpha", "check_whole"]
+__all__ = ["INTEGERS", "check_alpha", "check_whole"]
+
+INTEGERS = (int, np.integer)
+NUMBERS = (int, float, np.integer, np.floating)
 
 
 def check_whole(value: object, name: str, least: int = 1) -> int:
@@ -14,7 +17,7 @@ def check_whole(value: object, name: str, least: int = 1) -> int:
         TypeError: something else than a whole number.
         ValueError: a smaller one.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, INTEGERS):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be {least} or more, got {value}")
@@ -28,7 +31,7 @@ def check_alpha(alpha: object) -> float:
         TypeError: no number.
         ValueError: one outside.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real):
+    if isinstance(alpha, bool) or not isinstance(alpha, NUMBERS):
         raise TypeError(f"alpha must be a number from 0 to 1, got {alpha!r}")
     weight = float(alpha)
     if not 0 <= weight <= 1:

@@ -12,7 +12,7 @@ from seg_vis.libraries import load_cv2
 
 __all__ = ["Box", "anchors", "place"]
 
-FEW = 40
+FEW = 24
 STEPS = 60
 Box = tuple[int, int, int, int]
 
@@ -39,14 +39,24 @@ def anchors(codes: NDArray[np.uint8], wanted: Iterable[int]) -> dict[int, tuple[
 
 
 def fullest_rows(codes: NDArray[np.uint8], labels: list[int]) -> list[int]:
-    """The row with most pixels of each label: class by class for a few, else one histogram a row."""
+    """The row with most pixels of each label: label by label for a few, else from one histogram of rows and labels."""
     cv2 = load_cv2()
     if len(labels) <= FEW:
         planes = ((codes == label).view(np.uint8) for label in labels)
         return [int(cv2.reduce(plane, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).argmax()) for plane in planes]
-    counts = np.stack([cv2.calcHist([row[None]], [0], None, [256], [0, 256]).ravel() for row in codes])
-    best = counts.argmax(axis=0)
+    best = row_counts(codes).argmax(axis=0)
     return [int(best[label]) for label in labels]
+
+
+def row_counts(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How many pixels of each row have each of 256 labels; a byte counts rows, so 256 of them at a time."""
+    numbers = np.repeat(np.arange(256, dtype=np.uint8), codes.shape[1]).reshape(256, -1)
+    parts = (codes[top : top + 256] for top in range(0, len(codes), 256))
+    tables = [
+        load_cv2().calcHist([numbers[: len(part)], part], [0, 1], None, [256, 256], [0, 256, 0, 256])[: len(part)]
+        for part in parts
+    ]
+    return np.concatenate(tables)
 
 
 def place(
@@ -66,7 +76,7 @@ def place(
     for size, point in zip(sizes, points, strict=True):
         room = width - size[0], height - size[1]
         box = (min(max(point[0], 0), room[0]), min(max(point[1], 0), room[1]), *size)
-        found = box if min(room) >= 0 and not any(meet(box, other) for other in taken) else None
+        found = box if min(room) >= 0 and not in_the_way(taken, box) else None
         if found is None and min(room) >= 0:
             found = moved_aside(taken, box, room) or nearest_free(taken, box, room)
         boxes.append(found)
@@ -74,14 +84,11 @@ def place(
     return boxes
 
 
-def meet(one: Box, other: Box) -> bool:
-    """Whether two boxes share a pixel."""
-    return (
-        one[0] < other[0] + other[2]
-        and other[0] < one[0] + one[2]
-        and one[1] < other[1] + other[3]
-        and other[1] < one[1] + one[3]
-    )
+def in_the_way(taken: list[Box], box: Box) -> list[Box]:
+    """The boxes that share a pixel with this one."""
+    left, top, width, height = box
+    right, below = left + width, top + height
+    return [(x, y, w, h) for x, y, w, h in taken if left < x + w and x < right and top < y + h and y < below]
 
 
 def moved_aside(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None:
@@ -93,7 +100,7 @@ def moved_aside(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None
             break
         _, left, top = heapq.heappop(steps)
         moved = left, top, width, height
-        blockers = [other for other in taken if meet(moved, other)]
+        blockers = in_the_way(taken, moved)
         if not blockers:
             return moved
         for bx, by, across, down in blockers:

@@ -120,8 +120,8 @@ def draw_text(
 
 def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
     """Black or white, whichever stands out from a background colour (ITU-R BT.601 brightness)."""
-    bright = float(np.dot(colour.astype(np.float64), [0.299, 0.587, 0.114])) > 140
-    return (0, 0, 0) if bright else (255, 255, 255)
+    red, green, blue = colour.tolist()
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 
 
 def tag_margin(size: int) -> int:
