@@ -30,8 +30,9 @@ def library(name: str) -> Any:
 
 
 @pytest.fixture
-def backend_class(monkeypatch: Any) -> Any:
+def backend_class(monkeypatch: Any, tmp_path: Path) -> Any:
     monkeypatch.syspath_prepend(str(PLUGIN / "src"))
+    monkeypatch.chdir(tmp_path)  # DVC leaves a folder in the repository that it is called in
 
     def load(name: str) -> Any:
         module, _, attribute = ENTRIES[name].partition(":")
