@@ -11,7 +11,9 @@ from seg_vis import BaseVisBackend
 
 
 class DVCLiveVisBackend(BaseVisBackend):
-    """Writes what DVCLive writes; it makes no repository and no experiment unless `init_kwargs` says so.
+    """Writes what DVCLive writes; it makes no experiment unless `init_kwargs` says so.
+
+    Called inside of a git repository, DVCLive makes that a DVC repository too (a folder `.dvc`).
 
     Args:
         save_dir: the folder.
