@@ -197,3 +197,26 @@ def test_dashes_lie_on_the_line_in_order(style: str, width: float, length: int) 
 def test_unknown_styles_are_refused() -> None:
     with pytest.raises(ValueError, match="a line style is one of"):
         dashes(np.zeros((2, 2)), "~", 1)
+
+
+def test_a_text_may_have_several_lines() -> None:
+    def drawn(text: str, y: int) -> np.ndarray:
+        canvas = Visualizer(image=np.zeros((80, 120, 3), np.uint8))
+        return canvas.draw_texts(text, np.array([[5, y]]), font_sizes=20, colors="w").get_image()
+
+    both = drawn("road\ncar", 4)
+    first, second = drawn("road", 4), drawn("car", 4 + 25)
+    assert np.array_equal(both, np.maximum(first, second))
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "words"),
+    [
+        (lambda v: v.draw_points(np.array([[np.nan, 1]])), ValueError, "positions holds 1 NaN"),
+        (lambda v: v.draw_circles(np.array([[1, 1]]), np.array([-5])), ValueError, "radius must be 0 or more"),
+        (lambda v: v.draw_bboxes(np.array([[1, 1, 5, 5]]), edge_colors=3), TypeError, "a colour is a name"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(draw: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        draw(Visualizer(image=np.zeros((20, 30, 3), np.uint8)))

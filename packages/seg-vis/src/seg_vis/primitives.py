@@ -152,7 +152,7 @@ def masks(image: Image, binary_masks: Any, colors: Any, alphas: Any) -> None:
 
 
 def texts(image: Image, words: Any, positions: Any, sizes: Any, style: Style) -> None:
-    """Lines of text, each at a position that is its top, centre or bottom, left, centre or right."""
+    """Texts, each at a position that is its top, centre or bottom, left, centre or right."""
     lines_of_text = [words] if isinstance(words, str) else list(words)
     places = coordinates(positions, 2, "positions")
     count = len(lines_of_text)
@@ -174,9 +174,11 @@ def one_text(
     look: tuple[str, str, dict[str, Any] | None],
     font: str,
 ) -> None:
-    """One line of text, on a box where `bboxes` asks for one."""
+    """One text, of one line or several, on a box where `bboxes` asks for one."""
     cv2 = load_cv2()
-    width, height = text_size(text, size, font)
+    words = text.split("\n")
+    extents = [text_size(line, size, font) for line in words]
+    width, height = max(extent[0] for extent in extents), sum(extent[1] for extent in extents)
     shares = {"top": 0.0, "left": 0.0, "center": 0.5, "bottom": 1.0, "baseline": 0.8, "right": 1.0}
     for word in look[:2]:
         if word not in shares:
@@ -187,4 +189,6 @@ def one_text(
         corner, end = (x - 2, y - 2), (x + width + 1, y + height + 1)
         weight = float(look[2].get("alpha", 1.0))
         transparent(image, weight, lambda layer: cv2.rectangle(layer, corner, end, back or (255, 255, 255), cv2.FILLED))
-    draw_text(image, text, (x, y), size, tint, font)
+    for line, (_, down) in zip(words, extents, strict=True):
+        draw_text(image, line, (x, y), size, tint, font)
+        y += down
