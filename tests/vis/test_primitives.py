@@ -220,3 +220,12 @@ def test_a_text_may_have_several_lines() -> None:
 def test_what_cannot_be_drawn_is_refused(draw: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         draw(Visualizer(image=np.zeros((20, 30, 3), np.uint8)))
+
+
+def test_one_size_is_for_all_points() -> None:
+    places = np.array([[10.0, 10.0], [40.0, 30.0]])
+    one, each = canvas(), canvas()
+    one.draw_points(places, sizes=80)
+    each.draw_points(places, sizes=np.array([80, 80]))
+    assert np.array_equal(ink(one), ink(each))
+    assert ink(one).any()

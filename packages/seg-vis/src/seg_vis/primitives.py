@@ -66,7 +66,8 @@ def points(image: Image, positions: Any, colors: Any = "g", marker: str | None =
     cv2 = load_cv2()
     places = coordinates(positions, 2, "positions")
     report_outside(image, places, "points")
-    radii = np.sqrt(np.asarray(spread(20.0 if sizes is None else to_numpy(sizes).ravel(), len(places), "sizes")))
+    areas = to_numpy(20.0 if sizes is None else sizes, "sizes").astype(np.float64)
+    radii = np.sqrt(np.asarray(spread(areas.ravel() if areas.ndim else float(areas), len(places), "sizes")))
     kinds = {"+": "CROSS", "x": "TILTED_CROSS", "*": "STAR", "s": "SQUARE", "D": "DIAMOND", "^": "TRIANGLE_UP"}
     for place, tint, radius in zip(places, colour_list(colors, len(places)), radii, strict=True):
         if marker in (None, "o", "."):
