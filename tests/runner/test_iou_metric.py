@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -214,9 +215,16 @@ def one_rank(rank: int, world: int, size: int, folder: str) -> None:
 
 @pytest.mark.parametrize("size", [5, 1])
 def test_padded_samplers_over_two_processes_give_the_values_of_one(size: int, tmp_path: Path) -> None:
-    mp.spawn(one_rank, args=(2, size, str(tmp_path)), nprocs=2)
+    started = [
+        subprocess.Popen([sys.executable, __file__, str(rank), "2", str(size), str(tmp_path)]) for rank in range(2)
+    ]
+    assert [process.wait() for process in started] == [0, 0]
     alone = IoUMetric(num_classes=3)
     alone.process(None, dataset(size))
     expected = alone.evaluate(size)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(expected)
+
+
+if __name__ == "__main__":
+    one_rank(*map(int, sys.argv[1:4]), sys.argv[4])

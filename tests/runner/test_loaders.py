@@ -9,7 +9,8 @@ import textwrap
 import pytest
 import torch
 from seg_runner import DefaultSampler, default_collate, pseudo_collate
-from seg_runner.loaders import SeededDataset, WorkerInit, build_dataloader, choose_num_workers, describe_sample
+from seg_runner.loaders import SeededDataset, WorkerInit, build_dataloader, choose_num_workers
+from seg_runner.reading import describe_sample
 from seg_runner.randomness import Randomness
 from torch.utils.data import DataLoader
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from seg_runner.loaders import describe_sample
 from seg_runner.orders import Position
 from seg_runner.plain_sources import PlainSource
 from seg_runner.randomness import Randomness, seed_step
+from seg_runner.reading import describe_sample
 from seg_runner.sources import IndexedSource, position_state, source_of
 
 __all__ = ["TrainBatches", "dataset_fingerprint"]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.eval_loops import set_dataset_meta
 from seg_runner.randomness import global_state, set_global_state
+from seg_runner.reading import NamedDataset
 from seg_runner.val_loss import LossMeter
 
 __all__ = ["check_before_training", "disk_needed", "monitored_keys"]
@@ -134,8 +135,8 @@ def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The first batch of a loader's data, read in this process, with the loader's own samplers untouched."""
     sampler = copy.deepcopy(loader.batch_sampler, {id(loader.dataset): loader.dataset})  # the data is not copied
     if sampler is None:
-        return DataLoader(loader.dataset, batch_size=None, collate_fn=loader.collate_fn)
-    return DataLoader(loader.dataset, batch_sampler=sampler, collate_fn=loader.collate_fn)
+        return DataLoader(NamedDataset(loader.dataset), batch_size=None, collate_fn=loader.collate_fn)
+    return DataLoader(NamedDataset(loader.dataset), batch_sampler=sampler, collate_fn=loader.collate_fn)
 
 
 def _copied(evaluator: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 
 from seg_runner.errors import add_note, note_step, sample_paths
 from seg_runner.loops import position
-from seg_runner.plain_sources import sheltered, shut_down
+from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
 from seg_runner.val_loss import LossMeter
@@ -42,6 +42,7 @@ class EvalLoop:
         self.intervals = dict(intervals or {})
         self.sets = _named_sets(dataloader, evaluator)
         self.current = next(iter(self.sets))
+        self._named: dict[str, NamedLoader] = {}
 
     @property
     def dataloader(self) -> Any:
@@ -81,17 +82,18 @@ class EvalLoop:
         set_dataset_meta(loader, evaluator, self.runner.visualizer)
         forward = getattr(self.runner.model, f"{self.mode}_step")
         seen = 0
-        with closing(self._batches(loader)) as batches:
+        with closing(self._batches()) as batches:
             for batch_idx, batch in enumerate(batches):
                 seen += self._step(forward, evaluator, meter, batch_idx, batch)
                 self._check_signals()
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
 
-    def _batches(self, loader: Any) -> Generator[Any, None, None]:
-        """The loader's batches; where one cannot be read, the exception says which."""
-        count = 0
-        with sheltered(loader):
-            batches = iter(loader)
+    def _batches(self) -> Generator[Any, None, None]:
+        """The batches of the current set; where one cannot be read, the exception says which, and which sample."""
+        if self.current not in self._named:
+            self._named[self.current] = NamedLoader(self.dataloader)
+        loader = self._named[self.current]
+        count, batches = 0, iter(loader)
         try:
             while True:
                 try:
@@ -106,8 +108,12 @@ class EvalLoop:
             add_note(error, f"while reading {self.mode} batch {count}{name}")
             raise
         finally:
-            if not getattr(loader, "persistent_workers", False):
-                shut_down(batches)
+            loader.finish(batches)
+
+    def close(self) -> None:
+        """Stop workers that live on from pass to pass."""
+        for loader in self._named.values():
+            loader.close()
 
     def _check_signals(self) -> None:
         """A signal ends a validation of our training loops; with several processes, all of them see it through."""

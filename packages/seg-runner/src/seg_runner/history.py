@@ -14,6 +14,9 @@ __all__ = ["HistoryBuffer"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+GATHER = 1024
+"""So many values may wait to be taken in."""
+
 
 class HistoryBuffer:
     """The values of one scalar, oldest first, each with the number of things that it sums up.
@@ -37,7 +40,8 @@ class HistoryBuffer:
         self.max_length = max_length
         self._values = array("d")
         self._counts = array("q")
-        self.updates = 0
+        self._new: list[float] = []  # added since the last reading, each with a count of 1
+        self._updates = 0
         self.asked = 0  # the longest window that was read
         self.loaded = 0  # how many updates came from a checkpoint
         self._sum, self._count = 0.0, 0
@@ -46,23 +50,44 @@ class HistoryBuffer:
         counts = list(count_history) or [1] * len(values)
         if len(values) != len(counts):
             raise ValueError(f"{len(values)} values, but {len(counts)} counts: give one count for each value")
-        for value, count in zip(values, counts, strict=True):
-            self.update(value, count)
+        self.extend(values, counts)
 
     def update(self, log_val: float, count: int = 1) -> None:
         """Add one value; `count` is the number of things that it is the sum of."""
-        self._values.append(log_val)
-        self._counts.append(count)
-        self.updates += 1
-        self._sum += log_val
-        self._count += count
-        if log_val < self._min:
-            self._min = log_val
-        if log_val > self._max:
-            self._max = log_val
+        if count != 1:
+            self.extend([log_val], [count])
+            return
+        self._new.append(log_val)
+        if len(self._new) >= GATHER:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Take in what was added since the last reading: steps only append to a list, readers pay for the rest."""
+        if self._new:
+            new, self._new = self._new, []
+            self.extend(new, [1] * len(new))
+
+    def extend(self, values: list[float], counts: list[int]) -> None:
+        """Add several values, each with its count."""
+        self._gather()
+        total, low, high = self._sum, self._min, self._max
+        for value in values:  # one by one: the same sum, however the values came in portions
+            total += value
+            low = value if value < low else low
+            high = value if value > high else high
+        self._sum, self._min, self._max = total, low, high
+        self._count += sum(counts)
+        self._updates += len(values)
+        self._values.extend(values)
+        self._counts.extend(counts)
         if len(self._values) >= 2 * self.max_length:
             del self._values[: -self.max_length]
             del self._counts[: -self.max_length]
+
+    @property
+    def updates(self) -> int:
+        """How many values were ever added."""
+        return self._updates + len(self._new)
 
     def reserve(self, length: int) -> None:
         """Keep at least this many values from now on."""
@@ -71,16 +96,19 @@ class HistoryBuffer:
     @property
     def totals(self) -> list[float]:
         """What is known of everything that was ever added: how many, sum, sum of counts, smallest, largest."""
-        return [self.updates, self._sum, self._count, self._min, self._max]
+        self._gather()
+        return [self._updates, self._sum, self._count, self._min, self._max]
 
     def take_totals(self, totals: Sequence[float]) -> None:
         """Go on from totals of a longer history, of which only the latest values are here."""
+        self._gather()
         updates, self._sum, count, self._min, self._max = totals
-        self.updates, self._count = int(updates), int(count)
+        self._updates, self._count = int(updates), int(count)
 
     @property
     def data(self) -> tuple[Floats, Ints]:
         """The kept values and their counts, as two arrays of their own."""
+        self._gather()
         kept = slice(-self.max_length, None)
         return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)
 
@@ -106,9 +134,9 @@ class HistoryBuffer:
         Raises:
             ValueError: if nothing was added yet.
         """
-        if not self._values:
+        if not self.updates:
             raise ValueError("the history is empty: update() it before current() is read")
-        return self._values[-1]
+        return float(self._new[-1]) if self._new else self._values[-1]
 
     def statistics(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """The statistic of this name: mean, max, min, current, or one that was registered."""
@@ -128,6 +156,7 @@ class HistoryBuffer:
         return method
 
     def _covers_all(self, window_size: int | None) -> bool:
+        self._gather()
         self.asked = max(self.asked, window_size or 0)
         return window_size is None or window_size <= 0 or window_size >= self.updates
 

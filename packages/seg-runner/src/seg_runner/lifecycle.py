@@ -10,10 +10,10 @@ from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note
+from seg_runner.eval_loops import EvalLoop
 from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
-from seg_runner.plain_sources import shut_down_loader
 from seg_runner.run_lock import only_run
 from seg_runner.signals import StopSignals
 
@@ -66,8 +66,8 @@ def _close_data(runner: Any) -> None:
     if batches is not None and not runner.resuming:
         batches.close()
     for mode in ("val", "test"):
-        for loader, _ in getattr(runner.loops[mode], "sets", {}).values():
-            shut_down_loader(loader)
+        if isinstance(runner.loops[mode], EvalLoop):
+            runner.loops[mode].close()
 
 
 def _training_alone(runner: Any, mode: str) -> AbstractContextManager[None]:

@@ -7,18 +7,19 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from seg_runner.collate import pseudo_collate
 from seg_runner.protocols import Builder
 from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
+from seg_runner.reading import Reading, read
 
-__all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers", "describe_sample"]
+__all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers"]
 
 LOG = logging.getLogger("seg_runner")
 SampleKey = tuple[int, int, int]
@@ -220,10 +221,10 @@ class SeededDataset(Dataset[Any]):
     Args:
         dataset: The user's map-style data set.
         seed: The run's seed.
-        reading: `[workers, 4]`, shared memory where each worker writes what it is reading; None for none.
+        reading: Where workers tell what they are at; None for none.
     """
 
-    def __init__(self, dataset: Any, seed: int, reading: torch.Tensor | None = None) -> None:
+    def __init__(self, dataset: Any, seed: int, reading: Reading | None = None) -> None:
         self.dataset, self.seed, self.reading = dataset, seed, reading
         self._generators: list[Any] | None = None
 
@@ -233,58 +234,16 @@ class SeededDataset(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, key: SampleKey) -> Any:
-        seed = derive_seed(self.seed, *key) if key[2] else derive_seed(self.seed, key[0], key[1])
+        epoch, index, repeat = key
+        seed = derive_seed(self.seed, epoch, index, repeat) if repeat else derive_seed(self.seed, epoch, index)
         if self._generators is None:
             self._generators = list(find_generators(self.dataset).values())
         seed_generators(seed)
         for number, generator in enumerate(self._generators):
             reseed(generator, derive_seed(seed, number))
-        if self.reading is not None:
-            self._tell(key, self.reading)
-        try:
-            return self.dataset[key[1]]
-        except Exception as error:
-            error.add_note(f"while reading {describe_sample(self.dataset, key[1])} in pass {key[0]}")
-            raise
-
-    def _tell(self, key: SampleKey, reading: torch.Tensor) -> None:
-        worker = get_worker_info()
-        if worker is not None:
-            row = reading.numpy()[worker.id]
-            row[:] = os.getpid(), key[0], key[1], 1
+        return read(self.dataset, index, self.reading, epoch)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":
             raise AttributeError(name)
         return getattr(self.dataset, name)
-
-
-def describe_sample(dataset: Any, index: int) -> str:
-    """A sample by number and, where the data set tells, by path.
-
-    >>> describe_sample([3, 4], 1)
-    'sample 1 of list'
-    """
-    text = f"sample {index} of {type(dataset).__name__}"
-    path = _path_of(dataset, index)
-    return f"{text} ({path})" if path else text
-
-
-def _path_of(dataset: Any, index: int) -> str:
-    try:
-        if callable(getattr(dataset, "get_data_info", None)):
-            return str(dataset.get_data_info(index).get("img_path", ""))
-        for name in ("samples", "imgs", "images", "image_paths", "img_paths", "paths", "files"):
-            entries = getattr(dataset, name, None)
-            if isinstance(entries, Sequence) and index < len(entries):
-                entry = entries[index][0] if isinstance(entries[index], tuple | list) else entries[index]
-                if isinstance(entry, str | os.PathLike):
-                    return os.fspath(entry)
-    except Exception:  # a name is only wished for; the error being described matters more
-        return ""
-    return ""
-
-
-def is_streaming(dataset: Any) -> bool:
-    """Whether the data set has no indices (torch's IterableDataset)."""
-    return isinstance(dataset, IterableDataset)

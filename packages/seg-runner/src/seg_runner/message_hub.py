@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +82,7 @@ class MessageHub:
             log_dict: values by key, each as in `update_scalar`, or `dict(value=..., count=...)`.
             resumed: see `update_scalar`.
         """
-        if not isinstance(log_dict, Mapping):
+        if type(log_dict) is not dict and not isinstance(log_dict, Mapping):
             raise TypeError(f"update_scalars takes a dict of values by name, not {type(log_dict).__name__}")
         names: list[str] = []
         tensors: list[torch.Tensor] = []
@@ -221,24 +224,41 @@ class MessageHub:
             self._hold([name], [tensor.detach().reshape(())], None if counts is None else [counts[index]])
 
     def _flush(self) -> None:
-        """Bring over everything that waits: one transfer for each device and dtype."""
+        """Bring over everything that waits."""
         if not self._pending:
             return
         pending, self._pending = self._pending, []
         self._waiting.clear()
-        groups: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
-        for _, _, row in pending:
-            groups.setdefault((row.device, row.dtype), []).append(row)
-        numbers = {key: iter((torch.cat(rows) if len(rows) > 1 else rows[0]).tolist()) for key, rows in groups.items()}
-        for names, counts, row in pending:
-            source = numbers[row.device, row.dtype]
-            for index, name in enumerate(names):
-                self._scalars[name].update(float(next(source)), 1 if counts is None else counts[index])
+        numbers = _brought_over([row for _, _, row in pending])
+        begin = 0
+        for (names, given), rows in itertools.groupby(pending, key=operator.itemgetter(0, 1)):
+            steps, width = len(list(rows)), len(names)
+            end = begin + steps * width
+            for column, name in enumerate(names):
+                count = 1 if given is None else given[column]
+                self._scalars[name].extend(numbers[begin + column : end : width], [count] * steps)
+            begin = end
 
     def _refuse_resumed(self, key: str, resumed: bool) -> None:
         raise ValueError(
             f"{key!r} was first updated with resumed={not resumed}, now with {resumed}: keep to one of them"
         )
+
+
+def _brought_over(rows: list[torch.Tensor]) -> list[float]:
+    """The numbers of all rows, one after the other: one transfer for each device and dtype."""
+    if len({row.dtype for row in rows}) == 1:
+        with contextlib.suppress(RuntimeError):  # they lie on several devices
+            return list(map(float, torch.cat(rows).tolist()))
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault((row.device, row.dtype), []).append(index)
+    found: list[list[float]] = [[]] * len(rows)
+    for indices in groups.values():
+        numbers = iter(torch.cat([rows[index] for index in indices]).tolist())
+        for index in indices:
+            found[index] = [float(next(numbers)) for _ in range(len(rows[index]))]
+    return [number for row in found for number in row]
 
 
 def _number(key: str, value: Any) -> float:

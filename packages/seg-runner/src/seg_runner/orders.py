@@ -62,19 +62,27 @@ class SampleOrder:
     def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
         """This rank's batches as keys, each with the position after it: to the end of the pass, or for ever."""
         while True:
-            indices, _ = self.pass_indices(start.epoch)
-            rest = len(indices) - start.offset
-            if rest >= self.step:
-                after = Position(start.epoch, start.offset + self.step)
-                yield self._keys(start, self.step), after
-            elif not self.endless:
-                if rest > 0 and not self.drop_last:
-                    yield self._keys(start, rest), Position(start.epoch, len(indices))
-                return
-            else:
-                keys, after = self._across(start)
-                yield keys, after
-            start = after
+            size = len(self.pass_indices(start.epoch)[0])
+            while size - start.offset >= self.step:
+                for keys, start in self._whole_batches(start, size):  # noqa: B020 (the position after each batch)
+                    yield keys, start
+            if self.endless:
+                keys, start = self._across(start)
+                yield keys, start
+                continue
+            rest = size - start.offset
+            if rest > 0 and not self.drop_last:
+                yield self._slice(start, rest, self.rank, self.world_size), Position(start.epoch, size)
+            return
+
+    def _whole_batches(self, start: Position, size: int, at_once: int = 64) -> Iterator[tuple[list[Key], Position]]:
+        """Some of the full batches to come; cutting many at once is cheaper than cutting each."""
+        epoch, offset = start
+        count = min((size - offset) // self.step, at_once)
+        keys = self._slice(start, count * self.step, self.rank, self.world_size)
+        for begin in range(0, len(keys), self.batch_size):
+            offset += self.step
+            yield keys[begin : begin + self.batch_size], Position(epoch, offset)
 
     def _across(self, start: Position) -> tuple[list[Key], Position]:
         chunk: list[Key] = []
@@ -87,9 +95,6 @@ class SampleOrder:
             end = start.offset + take
             start = Position(start.epoch + 1) if end == size else Position(start.epoch, end)
         return chunk[self.rank :: self.world_size], start
-
-    def _keys(self, start: Position, count: int) -> list[Key]:
-        return self._slice(start, count, self.rank, self.world_size)
 
     def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[Key]:
         epoch, offset = start

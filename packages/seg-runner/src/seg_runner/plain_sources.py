@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from seg_runner.loaders import WorkerInit, is_streaming
+from seg_runner.loaders import WorkerInit
 from seg_runner.randomness import Randomness, derive_seed, seed_generators
+from seg_runner.reading import NamedDataset, Reading, copy_loader, is_plain, quiet, shut_down, shut_down_loader
 
-__all__ = [
-    "END",
-    "PlainSource",
-    "StatefulSource",
-    "copy_loader",
-    "quiet",
-    "sheltered",
-    "shut_down",
-    "shut_down_loader",
-]
+__all__ = ["END", "NamedLoader", "PlainSource", "StatefulSource", "sheltered"]
 
 LOG = logging.getLogger("seg_runner")
 END = object()
 """Stands for a batch where a pass is over."""
-
-
-def copy_loader(loader: Any, dataset: Any, batch_sampler: Any, **changes: Any) -> DataLoader[Any]:
-    """A torch DataLoader with another data set and order, otherwise like the given one."""
-    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
-    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
-    with quiet():
-        return DataLoader(dataset, batch_sampler=batch_sampler, **{**options, **changes})
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What torch has to say about the number of workers, it said to the user's loader."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="This DataLoader will create")
-        yield
-
-
-def shut_down(iterator: Any) -> None:
-    """Stop the workers of a torch loader's iterator now, not when it is collected.
-
-    One that does not end (forked while a lock was held, say) is killed: python would wait for it at exit, for ever.
-    """
-    stop = getattr(iterator, "_shutdown_workers", None)
-    if not callable(stop):
-        return
-    workers = list(getattr(iterator, "_workers", ()))
-    stop()
-    for worker in workers:
-        if worker.is_alive():
-            worker.kill()
-        worker.join()
-
-
-def shut_down_loader(loader: Any) -> None:
-    """Stop the persistent workers of a torch loader; its next pass starts new ones."""
-    iterator = getattr(loader, "_iterator", None)
-    if isinstance(loader, DataLoader) and iterator is not None:
-        shut_down(iterator)
-        loader._iterator = None
 
 
 @contextmanager
@@ -81,6 +32,58 @@ def sheltered(loader: Any) -> Iterator[None]:
         yield
     finally:
         loader.worker_init_fn = user
+
+
+class NamedLoader:
+    """A torch loader whose errors and dead workers name the sample. Any other loader is used as it is.
+
+    Workers leave signals to the main process.
+
+    Args:
+        loader: Anything that can be iterated; it is left alone, a torch loader is copied privately.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.reading: Reading | None = None
+        if not is_plain(loader):
+            return
+        self.reading = Reading(loader.num_workers) if loader.num_workers else None
+        order = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        dataset = NamedDataset(loader.dataset, self.reading)
+        self.loader = copy_loader(loader, dataset, order, generator=loader.generator)
+
+    def __iter__(self) -> Iterator[Any]:
+        with sheltered(self.loader), quiet():
+            batches = iter(self.loader)
+        return batches if self.reading is None else _Watched(batches, self.reading, self.loader.dataset.dataset)
+
+    def finish(self, batches: Any) -> None:
+        """A pass is over: its workers end, unless they are to live on."""
+        if not getattr(self.loader, "persistent_workers", False):
+            shut_down(batches)
+
+    def close(self) -> None:
+        """Stop workers that live on from pass to pass."""
+        shut_down_loader(self.loader)
+
+
+class _Watched:
+    """The batches of a pass; where a worker dies, the exception says what it was reading."""
+
+    def __init__(self, batches: Any, reading: Reading, dataset: Any) -> None:
+        self.batches, self._reading, self._dataset = batches, reading, dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self.batches)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if (death := self._reading.death(self.batches, error, self._dataset)) is None:
+                raise
+            raise RuntimeError(death) from error
 
 
 class StatefulSource:
@@ -135,6 +138,7 @@ class PlainSource:
 
     def __init__(self, loader: Any, randomness: Randomness) -> None:
         self.loader, self.randomness = loader, randomness
+        self._named = NamedLoader(loader)
         self.taken, self.epoch, self.in_pass = 0, 0, 0
         self._iterator: Iterator[Any] | None = None
         self._skip = 0
@@ -162,18 +166,18 @@ class PlainSource:
         set_epoch(self.loader, self.epoch)
         skip, self._skip = self._skip, 0
         with sheltered(self.loader):
-            return self._from(skip) if skip else iter(self.loader)
+            return self._from(skip) if skip else iter(self._named)
 
     def _from(self, skip: int) -> Iterator[Any]:
         if isinstance(self.loader, Sequence):
             return (self.loader[i] for i in range(skip, len(self.loader)))
-        indexed = isinstance(self.loader, DataLoader) and not is_streaming(self.loader.dataset)
-        if indexed and self.loader.batch_sampler is not None:
-            return iter(copy_loader(self.loader, self.loader.dataset, _Skipped(self.loader.batch_sampler, skip)))
+        if is_plain(self.loader) and self.loader.batch_sampler is not None:
+            rest = _Skipped(self.loader.batch_sampler, skip)
+            return iter(copy_loader(self.loader, NamedDataset(self.loader.dataset), rest))
         LOG.warning(
             "this loader cannot begin in the middle: reading %d batches again (not with resume_data=False)", skip
         )
-        iterator: Iterator[Any] = iter(self.loader)
+        iterator: Iterator[Any] = iter(self._named)
         for number in range(self.taken - skip, self.taken):
             if self.randomness.by_sample:
                 seed_generators(derive_seed("fetch", self.randomness.seed, number))

@@ -86,7 +86,7 @@ def derive_seed(*parts: int | str) -> int:
     >>> derive_seed(0, 1, 2) == derive_seed(0, 1, 2), derive_seed(0, 1, 2) == derive_seed(0, 12)
     (True, False)
     """
-    text = ",".join(map(str, parts)).encode()
+    text = (("%s," * len(parts)) % parts).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
