@@ -47,6 +47,19 @@ def test_train_writes_into_a_folder_named_after_the_config(trained: Path) -> Non
     assert record["seed"] == 3
 
 
+def test_the_terminal_stays_short_and_the_log_has_everything(trained: Path) -> None:
+    done = seg("train", "run.py", "--work-dir", "short", cwd=trained)
+    assert len(done.stdout.splitlines()) < 30
+    log = next((trained / "short").glob("*/*.log"))
+    assert f"The config and timetable of the hooks: {log.relative_to(trained)}" in done.stdout
+    text = log.read_text()
+    assert "decode_head" in text
+    assert "after_train_iter:\n(VERY_HIGH   ) RuntimeInfoHook" in text
+    assert re.search(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - mmengine - INFO - Iter\(train\) \[4/4\]  ", text, re.MULTILINE)
+    loud = seg("train", "run.py", "--work-dir", "loud", "--cfg-options", "log_level=DEBUG", cwd=trained)
+    assert "decode_head" in loud.stdout
+
+
 def test_test_measures_draws_and_writes(trained: Path) -> None:
     done = seg(
         "test", "run.py", CHECKPOINT, "--show-dir", "shown", "--out", "labels", "--work-dir", "tested", cwd=trained
@@ -98,10 +111,9 @@ def test_the_predictions_are_those_of_seg_test(trained: Path, scenes: Path) -> N
 def test_rerun_repeats_the_run(trained: Path) -> None:
     import torch
 
-    seg("rerun", "work_dirs/run", "--work-dir", "repeated", cwd=trained)
-    one, two = (
-        torch.load(trained / path, weights_only=True)["state_dict"] for path in (CHECKPOINT, "repeated/iter_4.pth")
-    )
+    seg("rerun", "work_dirs/run", cwd=trained)
+    repeated = "work_dirs/run_rerun/iter_4.pth"
+    one, two = (torch.load(trained / path, weights_only=True)["state_dict"] for path in (CHECKPOINT, repeated))
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
 
 

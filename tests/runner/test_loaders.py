@@ -10,8 +10,8 @@ import pytest
 import torch
 from seg_runner import DefaultSampler, default_collate, pseudo_collate
 from seg_runner.loaders import SeededDataset, WorkerInit, build_dataloader, choose_num_workers
-from seg_runner.reading import describe_sample
 from seg_runner.randomness import Randomness
+from seg_runner.reading import describe_sample
 from torch.utils.data import DataLoader
 
 RUN = Randomness(seed=5)

@@ -137,7 +137,7 @@ def test_persistent_workers_live_on_and_can_be_shut_down() -> None:
 def test_attributes_show_through_and_errors_gain_one_note() -> None:
     assert NamedDataset(Broken()).img_paths[1] == "photo_1.png"
     with pytest.raises(AttributeError):
-        NamedDataset(Broken()).colour  # noqa: B018
+        NamedDataset(Broken()).colour
     with pytest.raises(OSError, match="broken data stream") as caught:
         read(NamedDataset(Broken()), 5, None)
     assert len(caught.value.__notes__) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg rerun`."""
     parser.add_argument("record", metavar="RUN", help="log folder of a run, or its working folder for the newest")
-    parser.add_argument("--work-dir", metavar="DIR", required=True, help="folder for the repetition")
+    parser.add_argument("--work-dir", metavar="DIR", help="folder for the repetition (<RUN>_rerun)")
     add_config_options(parser)
     add_trust_option(parser)
 
@@ -29,10 +30,21 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {line}")
     cfg = read_config(folder / record["config"], options.trust_config)
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
-    cfg.work_dir, cfg.resume = options.work_dir, False
+    cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False
     override(cfg, options.cfg_options)
     make_runner(cfg, options.trust_config).train()
     return 0
+
+
+def free_folder(work_dir: Path) -> str:
+    """A folder beside that of the run, which is left as it is: `run` -> `run_rerun`, then `run_rerun_2`, ...
+
+    >>> Path(free_folder(Path("/nowhere/run"))).name
+    'run_rerun'
+    """
+    base = work_dir.resolve()
+    names = (f"{base.name}_rerun{'' if number == 1 else f'_{number}'}" for number in itertools.count(1))
+    return str(next(base.parent / name for name in names if not (base.parent / name).exists()))
 
 
 def find_record(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -15,6 +15,7 @@ from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default
 from seg_runner.env import describe_environment
 from seg_runner.errors import origin_of
 from seg_runner.hook_table import priority_number
+from seg_runner.log_setup import IN_FILE
 from seg_runner.parts import DEFAULTS, Parts
 from seg_runner.record import write_record
 
@@ -218,6 +219,11 @@ def _plain_line(slots: Mapping[str, Any]) -> str:
     return f"No hooks were given for {', '.join(slots)}: plain ones stand in (hooks=[...] from seg-hooks replaces them)"
 
 
+def shortened(path: Path) -> str:
+    """A path as a person here would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def announce(runner: Any) -> None:
     """The first lines of the log, and the files that repeat the run."""
     facts = describe_environment(runner.device, runner.seed)
@@ -227,8 +233,10 @@ def announce(runner: Any) -> None:
     for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
-        runner.logger.info("Config:\n%s", runner.cfg.pretty_text)
-    runner.logger.info("Hooks:\n%s", runner.points)
+        runner.logger.info("Config:\n%s", runner.cfg.pretty_text, extra=IN_FILE)
+    runner.logger.info("Hooks:\n%s", runner.points, extra=IN_FILE)
+    told = "config and timetable" if runner.cfg is not None else "timetable"
+    runner.logger.info("The %s of the hooks: %s", told, shortened(runner.log_dir / f"{runner.timestamp}.log"))
     if runner.table.stand_ins:
         runner.logger.info("%s", _plain_line(runner.table.stand_ins))
     kept = {"seed": runner.seed, "stream": runner.randomness.stream, "experiment_name": runner.experiment_name}

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["library_log", "make_log_dir", "make_logger"]
+__all__ = ["IN_FILE", "REFERENCE_NAME", "library_log", "make_log_dir", "make_logger"]
+
+IN_FILE = {"in_file": True}
+"""`extra=` of a message that is long: the log file has it, a terminal only at log level DEBUG."""
+
+REFERENCE_NAME = "mmengine"
+"""The name in each line of a run from a config: what reads MMSegmentation's logs looks for it."""
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
 
@@ -73,6 +79,14 @@ class _Lines(logging.Formatter):
         return f"{record.asctime} - {record.name} - {level} - {where}{record.message}"
 
 
+class _Short(logging.Filter):
+    """Keeps what is long off the terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the terminal shows the record."""
+        return not getattr(record, "in_file", False)
+
+
 class _OncePerWarning(logging.Filter):
     """Lets a warning pass once."""
 
@@ -132,6 +146,8 @@ def make_logger(
     console.setLevel(level.upper() if rank == 0 else "ERROR")
     logger.addHandler(console)
     if log_file is not None:
+        if logger.level > logging.DEBUG:
+            console.addFilter(_Short())
         file = _File(log_file)
         file.setFormatter(_Lines("%Y/%m/%d %H:%M:%S", colour=False))
         logger.addHandler(file)

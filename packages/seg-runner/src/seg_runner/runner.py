@@ -15,7 +15,7 @@ from seg_runner.defaults import merge_default_hooks
 from seg_runner.env import pick_device, set_up_process
 from seg_runner.facade import Facade
 from seg_runner.hook_table import HookTable
-from seg_runner.log_setup import make_log_dir, make_logger
+from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
 from seg_runner.message_hub import MessageHub
 from seg_runner.parts import Parts, fill_parts
 from seg_runner.randomness import resolve_randomness, seed_everything
@@ -52,7 +52,9 @@ class Runner(Facade):
         self.work_dir = Path(work_dir).resolve()
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
-        self.logger = make_logger(self.log_dir / f"{self.timestamp}.log", self.parts["log_level"], rank=self.rank)
+        name = "seg_runner" if self.cfg is None else REFERENCE_NAME
+        log_file = self.log_dir / f"{self.timestamp}.log"
+        self.logger = make_logger(log_file, self.parts["log_level"], name=name, rank=self.rank)
         self.randomness = resolve_randomness(self.parts["randomness"])
         seed_everything(self.randomness, self.rank)
         self.device = pick_device(self.parts["device"])

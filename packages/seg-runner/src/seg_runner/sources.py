@@ -171,4 +171,3 @@ def _read_here(loader: DataLoader[Any]) -> Iterator[Any]:
 def position_state(position: Position) -> dict[str, Any]:
     """A position as checkpoints hold it."""
     return {"pass": position.epoch, "offset": position.offset}
-
