@@ -32,7 +32,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "model_wrapper_cfg": "there is one process",
     "find_unused_parameters": "there is one process",
     "sync_bn": "there is one process",
-    "efficient_conv_bn_eval": "convolutions and norms run as they are written",
 }
 
 

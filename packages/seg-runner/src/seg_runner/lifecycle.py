@@ -8,6 +8,7 @@ from typing import Any
 
 from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
+from seg_runner.conv_bn import join_frozen_norms
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note
 from seg_runner.eval_loops import EvalLoop
@@ -156,6 +157,9 @@ def start_training(runner: Any) -> None:
         wrap.init_weights(runner.model)
         if parts["activation_checkpointing"]:
             wrap.checkpoint_activations(runner.model, parts["activation_checkpointing"])
+        if parts["efficient_conv_bn_eval"]:
+            joined = join_frozen_norms(wrap.unwrap(runner.model), parts["efficient_conv_bn_eval"])
+            runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
     runner.load_or_resume()
     if runner.optim_wrapper is not None:
         counts = getattr(runner.optim_wrapper, "initialize_count_status", None)

@@ -38,6 +38,7 @@ class Parts(TypedDict, total=False):
     load_options: Any  # dict(key='model', revise_keys=[(r'^backbone\.', '')], strict=True, unsafe=True): how
     compile: Any  # True, or keywords of torch.compile
     activation_checkpointing: Any  # names of modules whose activations are computed again
+    efficient_conv_bn_eval: Any  # names of modules in which a convolution and a frozen norm are computed as one
     channels_last: bool
     sync_bn: str | None  # 'torch': BatchNorm becomes SyncBatchNorm where there are several processes
     # The run.
@@ -83,6 +84,7 @@ DEFAULTS: Parts = {
     "load_options": None,
     "compile": None,
     "activation_checkpointing": None,
+    "efficient_conv_bn_eval": None,
     "channels_last": False,
     "sync_bn": None,
     "resume": False,

@@ -19,6 +19,7 @@ __all__ = [
     "compile_model",
     "convert_batch_norms",
     "init_weights",
+    "modules_named",
     "revert_sync_batch_norms",
     "unwrap",
     "use_channels_last",
@@ -109,18 +110,25 @@ def checkpoint_activations(model: nn.Module, names: str | Iterable[str]) -> list
     Raises:
         ValueError: a name or pattern matches no module.
     """
+    found = modules_named(model, names, "activation_checkpointing")
+    for module in found.values():
+        module.forward = partial(_recompute, module.forward)
+    return list(found)
+
+
+def modules_named(model: nn.Module, names: str | Iterable[str], key: str) -> dict[str, Any]:
+    """The modules that names, or patterns with `*`, stand for.
+
+    Raises:
+        ValueError: a name or pattern of this config key matches no module.
+    """
     modules = {name: module for name, module in unwrap(model).named_modules() if name}
-    found: list[str] = []
+    found: dict[str, Any] = {}
     for pattern in [names] if isinstance(names, str) else list(names):
         matched = [name for name in modules if fnmatch.fnmatchcase(name, pattern)]
         if not matched:
-            raise ValueError(
-                f"activation_checkpointing: no module is called {pattern!r}.{did_you_mean(pattern, modules)}"
-            )
-        found += [name for name in matched if name not in found]
-    for name in found:
-        module = modules[name]
-        module.forward = partial(_recompute, module.forward)
+            raise ValueError(f"{key}: no module is called {pattern!r}.{did_you_mean(pattern, modules)}")
+        found |= {name: modules[name] for name in matched}
     return found
 
 
