@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from seg_runner.errors import add_note, did_you_mean, origin_of
+from seg_runner.errors import add_note, check_options, did_you_mean, origin_of
 from seg_runner.evaluation import Evaluator
 from seg_runner.loaders import build_dataloader
 from seg_runner.log_processor import LogProcessor
@@ -207,6 +207,12 @@ class Assembler:
     def evaluator(self, cfg: Any, key: str) -> Any:
         """The evaluator of a metric, a list of metrics, or their configs; of each set where they are named."""
         if isinstance(cfg, Mapping) and "type" not in cfg and "metrics" not in cfg:
+            plain = [name for name, one in cfg.items() if isinstance(one, int | float | str | None)]
+            if plain:
+                raise TypeError(
+                    f"{key}{origin_of(self.cfg, key)} is a dict without 'type', with {', '.join(map(repr, plain))}: "
+                    "write dict(type='IoUMetric', ...), or a dict from the name of each data set to its metric"
+                )
             return {name: self.evaluator(one, f"{key}.{name}") for name, one in cfg.items()}
         if isinstance(cfg, Mapping) and "type" not in cfg and "metrics" in cfg:
             cfg = cfg["metrics"]
@@ -245,10 +251,10 @@ class Assembler:
         """The log processor; a dict without `type` is one of ours. `by_epoch` is used where there is no config."""
         if cfg is None:
             return LogProcessor(by_epoch=by_epoch)
-        if isinstance(cfg, Mapping) and "type" not in cfg:
-            return LogProcessor(**cfg)
-        if isinstance(cfg, Mapping) and cfg["type"] == "LogProcessor":
-            return LogProcessor(**{key: value for key, value in cfg.items() if key != "type"})
+        if isinstance(cfg, Mapping) and cfg.get("type", "LogProcessor") in ("LogProcessor", LogProcessor):
+            options = {key: value for key, value in cfg.items() if key != "type"}
+            check_options(LogProcessor, options, f"log_processor{origin_of(self.cfg, 'log_processor')}")
+            return LogProcessor(**options)
         return self.part("log_processor", cfg, "log_processor")
 
 

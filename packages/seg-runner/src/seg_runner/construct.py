@@ -25,6 +25,7 @@ __all__ = [
     "check_launcher",
     "expects_epochs",
     "experiment_name",
+    "folder_of",
     "make_model",
     "make_visualizer",
     "ready_loaders",
@@ -83,6 +84,17 @@ def check_launcher(launcher: str) -> None:
         raise ValueError(
             f"launcher={launcher!r}: this version trains in one process; leave launcher out, or write 'none'"
         )
+
+
+def folder_of(work_dir: Any) -> Path:
+    """The working folder, whole.
+
+    Raises:
+        TypeError: it is no path.
+    """
+    if not isinstance(work_dir, str | Path) or not str(work_dir):
+        raise TypeError(f"work_dir must be the path of a folder, not {work_dir!r}: checkpoints and logs go there")
+    return Path(work_dir).expanduser().resolve()
 
 
 def experiment_name(given: str | None, cfg: Any, timestamp: str) -> str:

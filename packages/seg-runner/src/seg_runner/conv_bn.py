@@ -23,8 +23,8 @@ def join_frozen_norms(model: nn.Module, names: str | Iterable[str]) -> list[str]
     memory and time. Weights, gradients and keys of checkpoints stay as they are; values differ by rounding. A norm that
     trains is computed as ever.
 
-    Formula: You et al. 2023, arXiv 2305.11624, "tune mode": with g = gamma / sqrt(variance + eps), the weight is W g and
-    the bias beta + (b - mean) g.
+    Formula: You et al. 2023, arXiv 2305.11624, "tune mode": with g = gamma / sqrt(variance + eps), the weight is W g
+    and the bias beta + (b - mean) g.
 
     Args:
         model: The model.
@@ -56,7 +56,7 @@ def _pairs(module: nn.Module) -> Iterator[tuple[Any, Any]]:
     from torch.fx import symbolic_trace
 
     try:
-        graph = symbolic_trace(module).graph
+        graph: Any = symbolic_trace(module).graph
     except Exception:  # its path depends on its input; the parts of it may be plain
         for child in module.children():
             yield from _pairs(child)
@@ -64,7 +64,7 @@ def _pairs(module: nn.Module) -> Iterator[tuple[Any, Any]]:
     calls = [node for node in graph.nodes if node.op == "call_module"]
     times = Counter(node.target for node in calls)
     for node in calls:
-        before = node.args[0] if node.args else None
+        before: Any = node.args[0] if node.args else None
         if before not in calls or len(before.users) != 1 or times[node.target] + times[before.target] != 2:
             continue
         conv, norm = module.get_submodule(before.target), module.get_submodule(node.target)
@@ -76,7 +76,9 @@ def _join(conv: Any, norm: Any) -> None:
     alone, normed = conv.forward, norm.forward
 
     def convolve(images: torch.Tensor) -> torch.Tensor:
-        return conv._conv_forward(images, *_joint_weights(conv, norm)) if _is_frozen(norm) else alone(images)
+        joint = _is_frozen(norm)
+        features: torch.Tensor = conv._conv_forward(images, *_joint_weights(conv, norm)) if joint else alone(images)
+        return features
 
     def normalise(features: torch.Tensor) -> torch.Tensor:
         return features if _is_frozen(norm) else normed(features)

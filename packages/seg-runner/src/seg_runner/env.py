@@ -60,12 +60,30 @@ def _raise_file_limit(wanted: int) -> None:
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The named device, else the accelerator that torch reports, else the CPU."""
+    """The named device, else the accelerator that torch reports, else the CPU.
+
+    Raises:
+        ValueError: torch knows no such device, or sees none.
+    """
     if name is not None:
-        return torch.device(name)
+        return _found_device(name)
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def _found_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={name!r} is no device of torch's; use 'cpu', 'cuda', 'cuda:1', ...") from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count and device.type == "cuda":
+        seen = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ValueError(
+            f"device={name!r}, but torch {torch.__version__} sees {seen} here: leave device out, or use 'cpu'"
+        )
+    return device
 
 
 def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:

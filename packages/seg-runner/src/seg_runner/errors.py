@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["add_note", "did_you_mean", "note_step", "origin_of", "sample_paths"]
+__all__ = ["add_note", "check_options", "did_you_mean", "note_step", "origin_of", "sample_paths"]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -19,6 +20,35 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def check_options(kind: type[Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:
+    """Refuse options that a class does not take, with the nearest one that it does.
+
+    Args:
+        kind: The class.
+        options: Names of the options.
+        key: Where they were written, for the message.
+        hidden: Arguments that are not written in configs.
+
+    Raises:
+        TypeError: an option that there is none of.
+
+    >>> check_options(dict, ["a"], "some_cfg")
+    """
+    try:
+        takes = inspect.signature(kind).parameters
+    except ValueError:  # written in C
+        return
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes.values()):
+        return
+    known = [name for name in takes if name not in set(hidden)]
+    for option in options:
+        if option not in takes:
+            raise TypeError(
+                f"{key} has {option!r}, which {kind.__name__} does not take.{did_you_mean(option, known)} "
+                f"It takes {', '.join(known)}"
+            )
 
 
 def origin_of(cfg: Any, key: str) -> str:

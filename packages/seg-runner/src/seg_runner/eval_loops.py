@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import Any
 
 import torch
 
-from seg_runner.errors import add_note, note_step, sample_paths
-from seg_runner.loops import position
+from seg_runner.errors import add_note, did_you_mean, note_step, sample_paths
+from seg_runner.loops import position, whole_number
 from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
@@ -39,8 +39,8 @@ class EvalLoop:
         self.mode = mode
         self.fp16 = fp16
         self.loss = loss
-        self.intervals = dict(intervals or {})
         self.sets = _named_sets(dataloader, evaluator)
+        self.intervals = _checked_intervals(intervals, self.sets)
         self.current = next(iter(self.sets))
         self._named: dict[str, NamedLoader] = {}
 
@@ -207,3 +207,13 @@ def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
             f"named loaders {sorted(dataloader)} and named evaluators {sorted(evaluators)} do not match: {missing}"
         )
     return {name: (loader, evaluators[name]) for name, loader in dataloader.items()}
+
+
+def _checked_intervals(intervals: Any, sets: dict[str, Any]) -> dict[str, int]:
+    if not isinstance(intervals, Mapping | None):
+        raise TypeError(f"val_cfg.intervals must be a dict from the name of a set to its interval, not {intervals!r}")
+    for name in intervals or ():
+        if name not in sets:
+            known = ", ".join(map(repr, filter(None, sets))) or "none, since val_dataloader is one loader"
+            raise ValueError(f"val_cfg.intervals names no set {name!r}.{did_you_mean(name, sets)} There are {known}")
+    return {name: whole_number(every, f"val_cfg.intervals.{name}", 1) for name, every in (intervals or {}).items()}

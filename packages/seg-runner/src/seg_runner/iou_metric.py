@@ -128,6 +128,12 @@ class IoUMetric:
         matrix = self._counts.matrix() if self._counts is not None else self._confusion().matrix()
         self._counts = None
         matrix = sum_over_ranks(matrix)
+        if strange := int(matrix[-1].sum()):
+            self.logger.warning(
+                "%d of %d labelled pixels (%.1f %%) hold no class, since labels are 0 ... %d or ignore_index=%s: is "
+                "the number of classes right, or reduce_zero_label missing?",
+                strange, matrix.sum(), 100 * strange / matrix.sum(), len(matrix) - 2, self.ignore_index,
+            )  # fmt: skip
         results, scores = self.compute(matrix)
         self._print(scores)
         return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in results.items()}

@@ -118,7 +118,7 @@ def build_training(runner: Any) -> None:
     loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner))
     if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
         runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
-        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
+    wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
     if runner.param_schedulers is None:
         ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
         length = len(loader) if hasattr(loader, "__len__") else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.errors import check_options, did_you_mean, origin_of
 from seg_runner.eval_loops import TestLoop, ValLoop
 from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -86,15 +85,7 @@ def _options(cfg: Any, key: str) -> dict[str, Any]:
 
 def _make(name: Any, key: str, where: str, resolve: Resolve, options: dict[str, Any]) -> Any:
     kind = OWN_LOOPS[name] if name in OWN_LOOPS else resolve(name) if isinstance(name, str) else name
-    takes = inspect.signature(kind).parameters
-    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes.values())
-    for option in options:
-        if option not in takes and not open_ended:
-            known = [known for known in takes if known not in ("runner", "dataloader", "evaluator")]
-            raise TypeError(
-                f"{key}{where} has {option!r}, which {_word(name)} does not take.{did_you_mean(option, known)} "
-                f"It takes {', '.join(known)}"
-            )
+    check_options(kind, options, f"{key}{where}", hidden=("runner", "dataloader", "evaluator"))
     return kind(**options)
 
 

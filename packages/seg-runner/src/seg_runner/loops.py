@@ -17,7 +17,7 @@ from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
 
-__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position", "whole_number"]
 
 Intervals = Sequence[tuple[int, int]]
 
@@ -39,8 +39,8 @@ class TrainLoop:
     ) -> None:
         self.runner = runner
         self.dataloader = dataloader
-        self.val_begin = _whole(val_begin, "val_begin")
-        self.val_interval = _whole(val_interval, "val_interval")
+        self.val_begin = whole_number(val_begin, "val_begin")
+        self.val_interval = whole_number(val_interval, "val_interval", 1)
         self._milestones, self._intervals = _schedule(dynamic_intervals, self.val_interval)
         self.iter = 0
         self.epoch = 0
@@ -145,7 +145,7 @@ class IterBasedTrainLoop(TrainLoop):
         dynamic_intervals: Intervals | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        self.max_iters = _whole(max_iters, "max_iters")
+        self.max_iters = whole_number(max_iters, "max_iters")
         self.max_epochs = 1
         self.batches.open()
 
@@ -197,7 +197,7 @@ class EpochBasedTrainLoop(TrainLoop):
             )
             raise
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        self.max_epochs = _whole(max_epochs, "max_epochs")
+        self.max_epochs = whole_number(max_epochs, "max_epochs")
         self.max_iters = self.max_epochs * self.epoch_length
 
     def run(self) -> Any:
@@ -234,15 +234,26 @@ def position(train_loop: Any) -> tuple[int, int]:
     return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
 
 
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or value != int(value) or value < 0:
-        raise ValueError(f"{name} must be a whole number, not {value!r}")
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """A count as an int.
+
+    Raises:
+        ValueError: it is no whole number, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return int(value)
 
 
 def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
     """Milestones, and the interval before the first and from each of them on."""
-    for item in dynamic or ():
-        if len(tuple(item)) != 2:
-            raise ValueError(f"dynamic_intervals must be pairs (from, interval), not {item!r}")
-    return [int(begin) for begin, _ in dynamic or ()], [first, *(_whole(step, "interval") for _, step in dynamic or ())]
+    pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
+    for item in pairs:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise ValueError(
+                f"dynamic_intervals must be a list of pairs (from, interval), such as [(1000, 50)]: {item!r}"
+            )
+    milestones = [whole_number(begin, "dynamic_intervals: from") for begin, _ in pairs]
+    if milestones != sorted(milestones):
+        raise ValueError(f"dynamic_intervals must be in the order of their beginnings, not {milestones}")
+    return milestones, [first, *(whole_number(step, "dynamic_intervals: interval", 1) for _, step in pairs)]

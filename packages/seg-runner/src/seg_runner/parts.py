@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.values import check_values
 
 __all__ = ["DEFAULTS", "Parts", "fill_parts"]
 
@@ -120,6 +121,7 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
     _check_options(parts["load_options"])
+    check_values(parts)
     _check_train(parts)
     for mode in ("val", "test"):
         _check_evaluation(parts, mode)

@@ -63,6 +63,8 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     known = ("seed", "diff_rank_seed", "deterministic", "stream")
     if unknown := sorted(set(given) - set(known)):
         raise TypeError(f"randomness: unknown key {unknown[0]!r}; it takes {', '.join(known)}")
+    if given.get("deterministic", False) not in (True, False, "warn"):
+        raise ValueError(f"randomness.deterministic is {given['deterministic']!r}; it is True, False or 'warn'")
     seed = given.pop("seed", None)
     stream = given.get("stream", "sample")
     if stream not in STREAMS:

@@ -13,6 +13,7 @@ from seg_runner import construct, lifecycle, saving
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import merge_default_hooks
 from seg_runner.env import pick_device, set_up_process
+from seg_runner.errors import check_options, origin_of
 from seg_runner.facade import Facade
 from seg_runner.hook_table import HookTable
 from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
@@ -49,7 +50,7 @@ class Runner(Facade):
         self.cfg = copy.deepcopy(self.parts["cfg"])
         construct.check_launcher(self.parts["launcher"])
         set_up_process(self.parts["env_cfg"])
-        self.work_dir = Path(work_dir).resolve()
+        self.work_dir = construct.folder_of(work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else REFERENCE_NAME
@@ -74,7 +75,9 @@ class Runner(Facade):
         self.started = False
         self.loaded = False
         self.signals: Any = None
-        self.saver: Any = CheckpointSaver(**(self.parts["checkpoint"] or {}))
+        options = self.parts["checkpoint"] or {}
+        check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
+        self.saver: Any = CheckpointSaver(**options)
         self.table = HookTable(self)
         construct.register_hooks(self)
         lifecycle.fill_stand_ins(self)

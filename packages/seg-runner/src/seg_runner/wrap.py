@@ -169,11 +169,20 @@ def scale_lr(wrapper: Any, cfg: Any, batch_size: int | None, runner: Any) -> Non
     if not cfg or not cfg.get("enable", False):
         return
     base = cfg.get("base_batch_size")
-    if not base:
-        raise ValueError("auto_scale_lr needs base_batch_size: the batch size that the learning rates were chosen for")
+    if isinstance(base, bool) or not isinstance(base, int | float) or base <= 0:
+        near = did_you_mean("base_batch_size", [key for key in cfg if key != "enable"])
+        raise ValueError(
+            "auto_scale_lr needs base_batch_size, the batch size that the learning rates were chosen for; it has "
+            f"{', '.join(f'{key}={value!r}' for key, value in cfg.items())}.{near}"
+        )
     if batch_size is None:
         raise ValueError("auto_scale_lr cannot see the batch size: give train_dataloader a batch_size")
     factor = batch_size * runner.world_size / base
+    if factor != 1 and runner.param_schedulers:
+        raise ValueError(
+            f"auto_scale_lr would multiply the learning rates by {factor:g}, but the schedulers were made from those "
+            "before: give param_scheduler as configs, or scale the rate where the optimizer is made"
+        )
     for each in wrapper.values() if hasattr(wrapper, "values") else [wrapper]:
         for group in each.optimizer.param_groups:
             group["lr"] *= factor

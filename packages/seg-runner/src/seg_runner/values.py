@@ -1,0 +1,100 @@
+"""What the value of each key of a runner must be: a wrong one is told at once, not in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from seg_runner.errors import origin_of
+from seg_runner.randomness import Randomness
+
+__all__ = ["check_values"]
+
+Check = Callable[[Any], bool]
+
+
+def check_values(parts: Mapping[str, Any]) -> None:
+    """Refuse values that cannot be meant; which objects fit is left to whoever uses them.
+
+    Raises:
+        TypeError: A value of the wrong kind.
+        ValueError: A number out of range.
+    """
+    for key, (fits, expected) in EXPECTED.items():
+        value = parts[key]
+        if value is not None and not fits(value):
+            raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
+    if parts["log_interval"] < 1:
+        raise ValueError(f"log_interval must be at least 1, not {parts['log_interval']}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_listed(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) or (_is_listed(value) and all(isinstance(item, str) for item in value))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _is_loader(value: Any) -> bool:
+    return not isinstance(value, str) and any(hasattr(value, name) for name in ("__iter__", "__getitem__"))
+
+
+def _can(*methods: str) -> Check:
+    return lambda value: _is_dict(value) or all(callable(getattr(value, name, None)) for name in methods)
+
+
+LOADER: tuple[Check, str] = (_is_loader, "an iterable of batches, or a dict such as dict(dataset=..., batch_size=...)")
+FLAG: tuple[Check, str] = (_is_flag, "True or False")
+NAMES: tuple[Check, str] = (_is_words, "the name of a module, or a list of names")
+EXPECTED: dict[str, tuple[Check, str]] = {
+    "train_dataloader": LOADER,
+    "val_dataloader": LOADER,
+    "test_dataloader": LOADER,
+    "loss": (callable, "a function loss(logits, labels)"),
+    "auto_scale_lr": (_is_dict, "a dict such as dict(enable=True, base_batch_size=16)"),
+    "default_hooks": (_is_dict, "a dict from the name of a default hook to its config, or None to leave it out"),
+    "custom_hooks": (_is_listed, "a list of hooks, or of their configs"),
+    "hooks": (_is_listed, "a list of hooks, or of their configs"),
+    "load_from": (_is_path, "the path of a checkpoint"),
+    "compile": (lambda value: _is_flag(value) or _is_dict(value), "True, or a dict of torch.compile's arguments"),
+    "activation_checkpointing": NAMES,
+    "efficient_conv_bn_eval": NAMES,
+    "channels_last": FLAG,
+    "resume": (lambda value: _is_flag(value) or _is_path(value), "True, False, or the path of a checkpoint"),
+    "strict_resume": FLAG,
+    "resume_data": FLAG,
+    "skip_checks": FLAG,
+    "log_interval": (_is_whole, "a whole number of iterations"),
+    "checkpoint": (_is_dict, "a dict such as dict(async_save=True)"),
+    "signals": (_is_listed, "a list of names, such as ['SIGTERM']"),
+    "launcher": (lambda value: isinstance(value, str), "the name of a launcher, such as 'none'"),
+    "env_cfg": (_is_dict, "a dict such as dict(cudnn_benchmark=True)"),
+    "randomness": (lambda value: _is_dict(value) or isinstance(value, Randomness), "a dict such as dict(seed=0)"),
+    "log_processor": (_can("get_log_after_iter", "get_log_after_epoch"), "a LogProcessor, or its config"),
+    "log_level": (lambda value: isinstance(value, str), "the name of a level, such as 'INFO'"),
+    "visualizer": (_can("add_scalars"), "an object with add_scalars, or its config"),
+    "experiment_name": (lambda value: isinstance(value, str), "a name"),
+}

@@ -1,0 +1,114 @@
+"""Wrong values of single keys: each is told at once, with the key, what was given and what is expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from seg_runner import IoUMetric, Runner
+
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"train_dataloader": 5}, TypeError, r"train_dataloader must be an iterable of batches.*not 5"),
+    ({"val_dataloader": "val"}, TypeError, r"val_dataloader must be an iterable of batches.*not 'val'"),
+    ({"resume": 3}, TypeError, r"resume must be True, False, or the path of a checkpoint, not 3"),
+    ({"load_from": True}, TypeError, r"load_from must be the path of a checkpoint, not True"),
+    ({"compile": "yes"}, TypeError, r"compile must be True, or a dict.*not 'yes'"),
+    ({"randomness": 3}, TypeError, r"randomness must be a dict such as dict\(seed=0\), not 3"),
+    ({"randomness": {"deterministic": "yes"}}, ValueError, r"deterministic is 'yes'; it is True, False or 'warn'"),
+    ({"env_cfg": 3}, TypeError, r"env_cfg must be a dict"),
+    ({"auto_scale_lr": True}, TypeError, r"auto_scale_lr must be a dict such as dict\(enable=True"),
+    ({"visualizer": 3}, TypeError, r"visualizer must be an object with add_scalars"),
+    ({"log_processor": 3}, TypeError, r"log_processor must be a LogProcessor"),
+    ({"log_processor": {"windw_size": 3}}, TypeError, r"LogProcessor does not take. Did you mean 'window_size'"),
+    ({"checkpoint": {"asyncsave": True}}, TypeError, r"has 'asyncsave'.*Did you mean 'async_save'"),
+    ({"log_interval": 0}, ValueError, r"log_interval must be at least 1, not 0"),
+    ({"log_interval": 2.5}, TypeError, r"log_interval must be a whole number of iterations, not 2.5"),
+    ({"custom_hooks": "EMAHook"}, TypeError, r"custom_hooks must be a list of hooks"),
+    ({"work_dir": None}, TypeError, r"work_dir must be the path of a folder, not None"),
+    ({"device": "gpu"}, ValueError, r"device='gpu' is no device of torch's; use 'cpu', 'cuda'"),
+    ({"device": "cuda:99"}, ValueError, r"device='cuda:99', but torch .* sees (no|[0-9]+) CUDA device"),
+]
+
+
+@pytest.mark.parametrize(("changed", "error", "text"), WRONG)
+def test_wrong_values_are_told_when_the_runner_is_made(
+    make_runner: Any, changed: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    if "work_dir" in changed:
+        with pytest.raises(error, match=text):
+            Runner(model=torch.nn.Conv2d(3, 3, 1), **changed)
+        return
+    with pytest.raises(error, match=text):
+        make_runner(**changed)
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "text"),
+    [
+        ({"max_iters": "3"}, r"max_iters must be a whole number of at least 0, not '3'"),
+        ({"max_iters": 3, "val_interval": 0}, r"val_interval must be a whole number of at least 1, not 0"),
+        ({"max_iters": 3, "val_interval": "x"}, r"val_interval must be a whole number of at least 1, not 'x'"),
+        (
+            {"max_iters": 3, "dynamic_intervals": [3]},
+            r"pairs \(from, interval\), such as \[\(1000, 50\)\]: 3",
+        ),
+        ({"max_iters": 3, "dynamic_intervals": {1: 2}}, r"a list of pairs.*: \{1: 2\}"),
+        ({"max_iters": 3, "dynamic_intervals": [(10, 2), (5, 1)]}, r"in the order of their beginnings, not \[10, 5\]"),
+        ({"max_iters": 3, "dynamic_intervals": [(10, 0)]}, r"interval must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_wrong_lengths_and_intervals_of_a_loop(make_runner: Any, train_cfg: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make_runner(train_cfg=train_cfg).train()
+
+
+@pytest.mark.parametrize(
+    ("intervals", "text"),
+    [
+        ({"contry": 2}, r"names no set 'contry'. Did you mean 'country'\? There are 'city', 'country'"),
+        ({"city": 0}, r"val_cfg.intervals.city must be a whole number of at least 1, not 0"),
+        (3, r"val_cfg.intervals must be a dict from the name of a set"),
+    ],
+)
+def test_wrong_intervals_of_validation_sets(make_runner: Any, intervals: Any, text: str) -> None:
+    loader = [(torch.zeros(2, 3, 6, 6), torch.zeros(2, 6, 6, dtype=torch.long))]
+    runner = make_runner(
+        val_dataloader={"city": loader, "country": loader},
+        val_evaluator={"city": IoUMetric(num_classes=3), "country": IoUMetric(num_classes=3)},
+        val_cfg={"intervals": intervals},
+    )
+    with pytest.raises((TypeError, ValueError), match=text):
+        runner.val()
+
+
+def test_an_evaluator_without_type_is_no_set_of_evaluators(make_runner: Any) -> None:
+    with pytest.raises(TypeError, match=r"val_evaluator is a dict without 'type', with 'num_classes': write dict"):
+        make_runner(val_evaluator={"num_classes": 3}).train()
+
+
+def test_rates_of_a_ready_optimizer_are_scaled_too(make_runner: Any) -> None:
+    runner = make_runner(auto_scale_lr={"enable": True, "base_batch_size": 8})
+    runner.train()
+    assert runner.optim_wrapper.get_lr()["lr"] == [0.05]
+    runner.train_loop.max_iters += 1
+    runner.train()
+    assert runner.optim_wrapper.get_lr()["lr"] == [0.05]
+
+
+def test_scaling_needs_a_base_and_comes_before_the_schedulers(make_runner: Any) -> None:
+    with pytest.raises(ValueError, match=r"it has enable=True, base_batch_siz=8. Did you mean 'base_batch_siz'"):
+        make_runner(auto_scale_lr={"enable": True, "base_batch_siz": 8}).train()
+    net = torch.nn.Conv2d(3, 3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    ready = {"param_scheduler": torch.optim.lr_scheduler.ConstantLR(optimizer), "optim_wrapper": optimizer}
+    with pytest.raises(ValueError, match=r"multiply the learning rates by 0.5, but the schedulers were made"):
+        make_runner(model=net, auto_scale_lr={"enable": True, "base_batch_size": 8}, **ready).train()
+
+
+def test_labels_that_are_no_class_are_warned_about(make_runner: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    loader = [(torch.zeros(1, 3, 1, 4), torch.tensor([[[0, 1, 2, 255]]]))]
+    make_runner(val_dataloader=loader, val_evaluator=IoUMetric(num_classes=2)).val()
+    assert "1 of 3 labelled pixels (33.3 %) hold no class, since labels are 0 ... 1" in capsys.readouterr().out
+    make_runner(val_dataloader=loader).val()
+    assert "hold no class" not in capsys.readouterr().out
