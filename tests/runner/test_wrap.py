@@ -113,7 +113,7 @@ def test_models_initialise_themselves() -> None:
 
 def test_rates_follow_the_batch_size() -> None:
     wrapper = PlainWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
-    runner = SimpleNamespace(world_size=1, logger=logging.getLogger("quiet"))
+    runner = SimpleNamespace(world_size=1, logger=logging.getLogger("quiet"), param_schedulers=[])
     scale_lr(wrapper, {"enable": True, "base_batch_size": 16}, 4, runner)
     assert wrapper.get_lr() == {"lr": [0.025]}
     scale_lr(wrapper, {"enable": False, "base_batch_size": 16}, 4, runner)
