@@ -119,9 +119,7 @@ class CosineRestartParamScheduler(ParamScheduler):
         if inside == 0:
             return [base * self.restart_weights[index] for base in self.base_values]
         factor = schedules.cosine_factor(inside, self.periods[index])
-        return [
-            schedules.approach(value, factor, floor) for value, floor in zip(self.values, self._floors, strict=True)
-        ]
+        return schedules.approach(self.values, factor, self._floors)
 
 
 class OneCycleParamScheduler(ParamScheduler):

@@ -98,9 +98,7 @@ class ParamScheduler:
     def _get_value(self) -> list[float]:
         """Value of each group at `last_step`."""
         factor = self._factor()
-        if factor is None:
-            return self.values
-        return [approach(value, factor, floor) for value, floor in zip(self.values, self._floors, strict=True)]
+        return self.values if factor is None else approach(self.values, factor, self._floors)
 
     # -- stepping ------------------------------------------------------------------------------------------------
 
@@ -129,7 +127,7 @@ class ParamScheduler:
 
     def _write(self, values: list[float]) -> None:
         name = self.param_name
-        for group, value in zip(self._groups, values, strict=True):
+        for group, value in zip(self.optimizer.param_groups, values, strict=True):
             group[name] = value
 
     @property
@@ -141,7 +139,8 @@ class ParamScheduler:
     @property
     def values(self) -> list[float]:
         """What stands in the groups now, one value per group."""
-        return [group[self.param_name] for group in self._groups]
+        name = self.param_name
+        return [group[name] for group in self.optimizer.param_groups]
 
     def get_last_value(self) -> list[float]:
         """What this or another scheduler set last, one value per group."""

@@ -30,9 +30,9 @@ Phase = tuple[float, str, str]
 """End of the phase in steps, name of the value it starts from, name of the value it ends at."""
 
 
-def approach(value: float, factor: float, floor: float) -> float:
-    """`value` moved on by `factor` as seen from `floor`."""
-    return (value - floor) * factor + floor
+def approach(values: Sequence[float], factor: float, floors: Sequence[float]) -> list[float]:
+    """Each value moved on by `factor` as seen from its floor."""
+    return [(value - floor) * factor + floor for value, floor in zip(values, floors, strict=True)]
 
 
 def constant_factor(t: int, total: float, factor: float) -> float | None:
