@@ -296,8 +296,10 @@ def test_users_may_override_add_params_or_call(convnet: nn.Module) -> None:
     assert wrapper.get_lr() == {"lr": [LR]}
 
 
-@pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adam", "RMSprop"])
-@pytest.mark.parametrize("implementation", ["plain", "foreach"])
+@pytest.mark.parametrize(
+    ("kind", "implementation"),
+    [(kind, how) for kind in ("SGD", "AdamW", "Adam", "RMSprop") for how in ("plain", "foreach", "fused")][:-1],
+)
 def test_fused_groups_update_as_one_group_per_tensor_does(kind: str, implementation: str, convnet: nn.Module) -> None:
     rules = {"norm_decay_mult": 0.0, "bias_lr_mult": 2.0, "custom_keys": {"head": {"lr_mult": 10.0}}}
     nets = [convnet, copy.deepcopy(convnet)]
