@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seg_runner import read_checkpoint
+from seg_runner import find_resumable, read_checkpoint
 from seg_runner.contract import ResumeError
 from seg_runner.payload import tensors_of
 from seg_runner.state import config_text, gather_state, restore_state
@@ -79,6 +79,23 @@ def test_everything_comes_back(make_runner, tmp_path):
     assert counting.steps == 8
     assert again.run_id == first.run_id
     assert again.iter == 8
+
+
+def test_the_run_that_began_last_in_a_folder_is_the_one_that_goes_on(make_runner):
+    folder = trained(make_runner).work_dir
+    trained(make_runner, train_cfg={"max_iters": 3})
+    (folder / "last_checkpoint").unlink()
+    assert find_resumable(folder) == folder / "iter_3.pth"
+
+
+def test_what_follows_a_file_chosen_by_hand_is_newer_than_what_was_there(make_runner):
+    folder = trained(make_runner, train_cfg={"max_iters": 3}).work_dir
+    trained(make_runner, train_cfg={"max_iters": 6}, resume=True)
+    (folder / "last_checkpoint").unlink()
+    assert find_resumable(folder) == folder / "iter_6.pth"
+    trained(make_runner, train_cfg={"max_iters": 5}, resume=str(folder / "iter_3.pth"))
+    (folder / "last_checkpoint").unlink()
+    assert find_resumable(folder) == folder / "iter_5.pth"
 
 
 def test_hooks_that_come_or_go_are_named(make_runner, tmp_path):
