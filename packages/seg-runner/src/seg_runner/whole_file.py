@@ -33,9 +33,16 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 
     Raises:
         CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _write_beside(path, write, expected)
+    except OSError as error:
+        raise _explained(path, error, expected) from error
+
+
+def _write_beside(path: Path, write: Callable[[IO[bytes]], None], expected: int) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
         with open(temporary, "xb", buffering=0) as file:
             _lock(file)
             _set_aside(file, expected)
@@ -44,10 +51,6 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise _explained(path, error, expected) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -100,7 +103,7 @@ def _room(folder: Path, expected: int) -> str:
         free = shutil.disk_usage(folder).free
     except OSError:
         return ""
-    return f" ({free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed)" if expected else ""
+    return f" ({free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed)" if free < expected else ""
 
 
 def _lock(file: IO[bytes]) -> None:
