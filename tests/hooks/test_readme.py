@@ -49,7 +49,25 @@ def test_the_other_blocks(python_blocks: Blocks, tmp_path: Path, monkeypatch: py
 
 
 def other_blocks(root: Path) -> list[str]:
-    return re.findall(r"^```py\n(.*?)^```", (root / README).read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```py\n(.*?)^```", (root / README).read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [block for block in found if "class SegHooks" in block]
+
+
+def test_the_block_for_wandb(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    from _wandb_files import records
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    text = (root / README).read_text()
+    (block,) = (block for block in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "wandb" in block)
+    from seg_hooks import TrainState
+
+    scope = {**names(), "wandb": wandb, "TrainState": TrainState, "hooks": []}
+    exec(block, scope)
+    scope["writer"].finish()
+    assert {record.run.run_id for record in records(tmp_path) if record.HasField("run")} == {"roads-7"}
 
 
 def check(work_dir: Path, state: Any) -> None:
