@@ -19,7 +19,7 @@ __all__ = ["ProgressBarHook"]
 
 Method = TypeVar("Method", bound=Callable[..., None])
 SOONEST, LATEST = 0.1, 5.0  # seconds from one drawing to the next
-BUDGET = 5e-5  # seconds a step, on average
+BUDGET = 8e-5  # seconds a step, on average
 
 
 class _Runner(Progress, Logs, Data, Protocol):
@@ -82,7 +82,7 @@ class ProgressBarHook(Hook):
     @_harmless
     def before_val_epoch(self, runner: _Runner) -> None:
         """Say that validation is under way."""
-        self.display.note("val")
+        self.display.note("val", runner.iter)
 
     def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Say how far validation is, where a drawing is due."""
@@ -93,7 +93,7 @@ class ProgressBarHook(Hook):
     @_harmless
     def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
         """Training goes on."""
-        self.display.note("train")
+        self.display.note("train", runner.iter)
 
     @_harmless
     def after_train(self, runner: _Runner) -> None:
@@ -120,7 +120,7 @@ class ProgressBarHook(Hook):
     def _show_pass(self, runner: _Runner, done: int) -> None:
         began = time.monotonic()
         total = length_of(runner.val_dataloader)
-        self.display.note(f"val {done}" if total is None else f"val {done}/{total}")
+        self.display.note(f"val {done}" if total is None else f"val {done}/{total}", runner.iter)
         self._pace(began)
 
     def _pace(self, began: float) -> None:
@@ -151,7 +151,7 @@ class _Nothing:
 
     def move(self, done: int) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str, done: int) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -197,8 +197,8 @@ class _Rich(_Nothing):
     def move(self, done: int) -> None:
         self.bar.update(self.task, completed=done, refresh=True)
 
-    def note(self, text: str) -> None:
-        self.bar.update(self.task, description=text, refresh=True)
+    def note(self, text: str, done: int) -> None:
+        self.bar.update(self.task, description=text, completed=done, refresh=True)
 
     def stop(self) -> None:
         self.bar.stop()
