@@ -110,7 +110,7 @@ import numpy as np
 from seg_trackers.clearml import ClearMLVisBackend
 from seg_vis import Visualizer
 clearml.Task.set_offline(True)
-backend = ClearMLVisBackend(init_kwargs={"auto_connect_frameworks": False})
+backend = ClearMLVisBackend(init_kwargs={"auto_connect_frameworks": False, "auto_resource_monitoring": False})
 visualizer = Visualizer(vis_backends=[backend])
 visualizer.add_config({"max_iters": 5, "model": {"type": dict}})
 visualizer.add_scalars({"loss": 0.5, "mode": "train", "step": 3}, step=1)
