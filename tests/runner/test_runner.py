@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,9 +283,16 @@ def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
 def test_weights_under_another_key_are_loaded_as_the_options_say(make_runner: MakeRunner, tmp_path: Path) -> None:
     first = make_runner()
     torch.save({"model": {f"net.{k}": v + 1 for k, v in first.model.state_dict().items()}}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"key='model', revise_keys=") as caught:
-        make_runner(load_from=tmp_path / "other.pth").train()
-    assert any("load_options=dict(...)" in note for note in caught.value.__notes__)
+    told = r"key='model', revise_keys="
+    lenient = make_runner(load_from=tmp_path / "other.pth")
+    lenient.train()  # as MMEngine does, but nobody can overlook it
+    log = (lenient.log_dir / f"{lenient.timestamp}.log").read_text()
+    assert re.search(r"WARNING.*fresh weights.*\n.*" + told, log)
+    strict = make_runner(load_from=tmp_path / "other.pth", load_options={"strict": True})
+    for refuse in (strict.train, make_runner(load_from=tmp_path / "other.pth").val):
+        with pytest.raises(ValueError, match=told) as caught:
+            refuse()
+        assert any("load_options=dict(...)" in note for note in caught.value.__notes__)
     options = {"key": "model", "revise_keys": [(r"^net\.", "")]}
     tested = make_runner(load_from=tmp_path / "other.pth", load_options=options)
     tested.val()

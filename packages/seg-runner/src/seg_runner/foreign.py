@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["nothing_fits"]
+__all__ = ["NothingFitsError", "nothing_fits"]
+
+
+class NothingFitsError(ValueError):
+    """Not one weight of a file has a name of the model."""
 
 
 def nothing_fits(content: Mapping[str, Any], own: Sequence[str], key: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from seg_runner.checkpoint import read_checkpoint
 from seg_runner.errors import add_note, did_you_mean
+from seg_runner.foreign import NothingFitsError
 from seg_runner.resumable import find_resumable
 from seg_runner.signals import exit_code
 from seg_runner.state import gather_state, restore_state
@@ -135,8 +136,19 @@ def load_or_resume(runner: Any) -> None:
     if wanted:
         resume(runner, wanted if isinstance(wanted, (str, Path)) else weights)
     elif weights is not None:
-        load_weights_from(runner, weights, **runner.parts["load_options"] or {})
+        _start_from(runner, weights, runner.parts["load_options"] or {})
     runner.loaded = True
+
+
+def _start_from(runner: Any, weights: str | Path, options: Mapping[str, Any]) -> None:
+    """`load_from`. MMEngine trains on where nothing fits, so without `strict` that is a warning; evaluating refuses."""
+    try:
+        load_weights_from(runner, weights, **options)
+    except NothingFitsError as error:
+        if options.get("strict"):
+            raise
+        told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        runner.logger.warning("Training starts from fresh weights (load_options=dict(strict=True) refuses): %s", told)
 
 
 def load_for_evaluation(runner: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from seg_runner.around import inside
-from seg_runner.foreign import nothing_fits
+from seg_runner.foreign import NothingFitsError, nothing_fits
 
 __all__ = ["WeightsReport", "clean_state_dict", "export_safetensors", "load_weights", "unwrap", "weights_of"]
 
@@ -117,7 +117,7 @@ def load_weights(
     seen = {*report.loaded, *(name for name, *_ in report.mismatched)}
     report.missing = [name for name in own if name not in seen and not name.endswith("num_batches_tracked")]
     if own and not seen:
-        raise ValueError(nothing_fits(state_dict, list(own), key))
+        raise NothingFitsError(nothing_fits(state_dict, list(own), key))
     if strict and not report.whole:
         raise RuntimeError("the weights do not fit this model:\n  " + "\n  ".join(report.lines()[1:]))
     target.load_state_dict(fitting, strict=False)
