@@ -350,3 +350,29 @@ def test_mistakes_in_losses() -> None:
         LogitsModel(Net(), loss=lambda logits, masks: {"acc": logits.mean()}).batch_losses(images_and_masks())
     with pytest.raises(TypeError, match=r"nn\.Module"):
         LogitsModel(lambda x: x)  # type: ignore[arg-type]
+
+
+def test_labels_beyond_the_classes_are_told_with_both_numbers() -> None:
+    net = LogitsModel(nn.Conv2d(3, 2, 1)).train()
+    with pytest.raises(IndexError) as caught:
+        net.batch_losses((torch.zeros(1, 3, 2, 2), torch.tensor([[[1, 5], [255, 3]]])))
+    assert caught.value.__notes__ == ["labels that count: 1 to 5; the model gives 2 classes, from 0 on"]
+
+
+class HelpedInTraining(nn.Module):
+    """Gives auxiliary logits in training only, as most models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.helper = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return (self.main(images), self.helper(images)) if self.training else self.main(images)
+
+
+def test_the_loss_on_validation_data_needs_no_auxiliary_outputs() -> None:
+    net, batch = LogitsModel(HelpedInTraining(), aux_weight=[0.4]), (torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4))
+    assert list(net.train().batch_losses(batch)) == ["loss", "decode.loss", "aux.loss"]
+    assert list(net.eval().batch_losses(batch)) == ["loss"]
+    with pytest.raises(ValueError, match="aux_weight has 2 numbers"):
+        LogitsModel(HelpedInTraining(), aux_weight=[0.4, 0.4]).train().batch_losses(batch)

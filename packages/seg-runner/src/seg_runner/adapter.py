@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from seg_runner.around import Around
+from seg_runner.errors import add_note
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
 from seg_runner.preprocess import preprocessor_from
@@ -179,7 +180,13 @@ class LogitsModel(Around):
         if logits.shape[-2:] != size:
             logits = resize(logits, (size[0], size[1]), self.align_corners)
         criterion: Any = self._modules.get("criterion")
-        value = (self.criterion if criterion is None else criterion)(logits, masks)
+        try:
+            value = (self.criterion if criterion is None else criterion)(logits, masks)
+        except IndexError as error:  # torch's cross-entropy, on a CPU
+            counted = masks[masks != getattr(self.criterion, "ignore_index", None)]
+            found = f"{counted.min()} to {counted.max()}" if counted.numel() else "none"
+            add_note(error, f"labels that count: {found}; the model gives {logits.shape[1]} classes, from 0 on")
+            raise
         if isinstance(value, torch.Tensor):
             return value.mean() if value.dim() else value
         if isinstance(value, Mapping):
@@ -189,6 +196,8 @@ class LogitsModel(Around):
     def _weights(self, count: int) -> list[float]:
         if isinstance(self.aux_weight, int | float):
             return [float(self.aux_weight)] * count
+        if not count and not self.training:
+            return []  # auxiliary heads are there for training: many models leave them out otherwise
         if len(self.aux_weight) != count:
             raise ValueError(
                 f"aux_weight has {len(self.aux_weight)} numbers, but the model returns {count} auxiliary outputs"
