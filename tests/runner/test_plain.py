@@ -105,3 +105,21 @@ def test_by_epoch_schedulers_are_stepped_by_epoch(make_runner: MakeRunner) -> No
     schedules = [Counts(True), Counts(False)]
     make_runner(param_scheduler=schedules, train_cfg={"max_epochs": 2}).train()
     assert [one.steps for one in schedules] == [2, 6]
+
+
+class PerClass:
+    """A metric whose result is one number for each class, as torchmetrics' with `average=None`."""
+
+    def update(self, prediction: torch.Tensor, truth: torch.Tensor) -> None: ...
+
+    def compute(self) -> torch.Tensor:
+        return torch.tensor([0.25, 0.5, 0.75])
+
+    def reset(self) -> None: ...
+
+
+def test_a_metric_of_several_numbers_is_kept_and_printed(make_runner: MakeRunner) -> None:
+    runner = make_runner(val_evaluator=PerClass())
+    runner.train()
+    assert runner.message_hub.get_info("val/PerClass") == [0.25, 0.5, 0.75]
+    assert "PerClass: [0.25, 0.5, 0.75]" in next(runner.log_dir.glob("*.log")).read_text()

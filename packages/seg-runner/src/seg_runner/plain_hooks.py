@@ -36,7 +36,7 @@ class PlainInfo:
 
 def _note_metrics(runner: Any, mode: str, metrics: Mapping[str, Any]) -> None:
     for name, value in metrics.items():
-        if getattr(value, "size", 1) == 1 or isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1:
             runner.message_hub.update_scalar(f"{mode}/{name}", value)
         else:
             runner.message_hub.update_info(f"{mode}/{name}", value)
