@@ -101,3 +101,8 @@ def test_mistakes_in_use(caplog: Any) -> None:
         DepthMetric().process(None, [SegDataSample()])
     DepthMetric(extra=1)
     assert "does not use extra" in caplog.text
+
+
+def test_an_empty_range_of_depths() -> None:
+    with pytest.raises(ValueError, match="min_depth_eval=10 must be less than max_depth_eval=1"):
+        DepthMetric(min_depth_eval=10, max_depth_eval=1)

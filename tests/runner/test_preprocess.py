@@ -120,3 +120,11 @@ def test_mistakes_in_use() -> None:
         SegDataPreProcessor(size=(4, 4))({"inputs": [torch.zeros(3, 4, 4)]}, training=True)
     with pytest.raises(ValueError, match="cannot be stacked"):
         SegDataPreProcessor()(batch((4, 4), (5, 4)))
+
+
+def test_as_many_means_as_channels() -> None:
+    with pytest.raises(ValueError, match="mean has 3 numbers, and std 1"):
+        SegDataPreProcessor(mean=[1.0] * 3, std=[1.0])
+    two = SegDataPreProcessor(mean=[1.0, 2.0], std=[1.0, 1.0])
+    with pytest.raises(ValueError, match="mean and std have 2 numbers, but images have 3 channels"):
+        two({"inputs": [torch.zeros(3, 4, 4)], "data_samples": [SegDataSample()]})

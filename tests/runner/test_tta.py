@@ -110,6 +110,8 @@ def test_mistakes() -> None:
         SegTTAModel(nn.Conv2d(3, 3, 1))
     with pytest.raises(ValueError, match="positive factors"):
         SegTTAModel(a_model(), scales=[0.0])
+    with pytest.raises(ValueError, match=r"a list of positive factors is expected, not 0\.5"):
+        SegTTAModel(a_model(), scales=0.5)  # type: ignore[arg-type]
     broken = versions() | {"data_samples": versions()["data_samples"][:1]}
     with pytest.raises(ValueError, match="one entry per version"):
         SegTTAModel(a_model()).test_step(broken)

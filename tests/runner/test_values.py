@@ -7,6 +7,18 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner
+from torch.utils.data import DataLoader
+
+
+class Empty(torch.utils.data.Dataset[Any]):
+    """A data set without samples."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Any:
+        raise IndexError(index)
+
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"train_dataloader": 5}, TypeError, r"train_dataloader must be an iterable of batches.*not 5"),
@@ -25,6 +37,13 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"log_interval": 0}, ValueError, r"log_interval must be at least 1, not 0"),
     ({"log_interval": 2.5}, TypeError, r"log_interval must be a whole number of iterations, not 2.5"),
     ({"custom_hooks": "EMAHook"}, TypeError, r"custom_hooks must be a list of hooks"),
+    ({"train_dataloader": Empty()}, TypeError, r"is a data set, Empty.*DataLoader\(\.\.\., batch_size"),
+    ({"env_cfg": {"mp_cfg": {"mp_start_method": "frok"}}}, ValueError, r"one of .*fork.*Did you mean 'fork'"),
+    (
+        {"log_processor": {"custom_cfg": [{"data_src": "loss", "method_name": "maxx"}]}},
+        ValueError,
+        r"custom_cfg\[0\]: no statistic is called 'maxx'. Did you mean 'max'",
+    ),
     ({"work_dir": None}, TypeError, r"work_dir must be the path of a folder, not None"),
     ({"device": "gpu"}, ValueError, r"device='gpu' is no device of torch's; use 'cpu', 'cuda'"),
     ({"device": "cuda:99"}, ValueError, r"device='cuda:99', but torch .* sees (no|[0-9]+) CUDA device"),
@@ -41,6 +60,25 @@ def test_wrong_values_are_told_when_the_runner_is_made(
         return
     with pytest.raises(error, match=text):
         make_runner(**changed)
+
+
+LATE: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"val_cfg": {"fp16": "bfloat16"}}, TypeError, r"val_cfg.fp16 must be True or False, not 'bfloat16'"),
+    ({"val_cfg": {"loss": 1}}, TypeError, r"val_cfg.loss must be True or False, not 1"),
+    ({"val_evaluator": IoUMetric}, TypeError, r"IoUMetric is a class.*write IoUMetric\(\.\.\.\)"),
+    ({"compile": {"backedn": "eager"}}, TypeError, r"compile has 'backedn'.*Did you mean 'backend'"),
+    ({"val_dataloader": DataLoader(Empty())}, ValueError, r"gives no batch: its data set, Empty, is empty"),
+]
+
+
+@pytest.mark.parametrize(("changed", "error", "text"), LATE)
+def test_wrong_values_are_told_before_the_first_step(
+    make_runner: Any, changed: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    runner = make_runner(**changed)
+    with pytest.raises(error, match=text):
+        runner.train()
+    assert runner.iter == 0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +135,7 @@ def test_rates_of_a_ready_optimizer_are_scaled_too(make_runner: Any) -> None:
 
 
 def test_scaling_needs_a_base_and_comes_before_the_schedulers(make_runner: Any) -> None:
-    with pytest.raises(ValueError, match=r"it has enable=True, base_batch_siz=8. Did you mean 'base_batch_siz'"):
+    with pytest.raises(ValueError, match=r"it has enable=True, base_batch_siz=8. Did you mean 'base_batch_size'"):
         make_runner(auto_scale_lr={"enable": True, "base_batch_siz": 8}).train()
     net = torch.nn.Conv2d(3, 3, 1)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)

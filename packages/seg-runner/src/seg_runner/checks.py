@@ -116,7 +116,12 @@ def try_validation(runner: Any) -> set[str] | None:
 def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] | None:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return None  # a stream cannot be read without moving it
-    batch = next(iter(_single_process(loader)))
+    batch = next(iter(_single_process(loader)), None)
+    if batch is None:
+        raise ValueError(
+            f"val_dataloader gives no batch: its data set, {type(loader.dataset).__name__}, is empty, or smaller than "
+            "a batch with drop_last=True. Look at the paths and the list of files that it reads."
+        )
     trial = _copied(evaluator)
     set_dataset_meta(loader, trial)
     meter = LossMeter(model if loop.loss else None)

@@ -63,6 +63,11 @@ class DepthMetric:
         self.depth_metrics = _known(depth_metrics)
         if crop_type not in (None, "nyu_crop"):
             raise ValueError(f"crop_type: None or 'nyu_crop' is expected, not {crop_type!r}")
+        if not min_depth_eval < max_depth_eval:
+            raise ValueError(
+                f"min_depth_eval={min_depth_eval} must be less than max_depth_eval={max_depth_eval}: depths between "
+                "them are measured"
+            )
         if format_only and output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
         self.min_depth_eval, self.max_depth_eval, self.crop_type = min_depth_eval, max_depth_eval, crop_type

@@ -23,7 +23,7 @@ def set_up_process(env_cfg: Mapping[str, Any] | None) -> None:
     """Apply `env_cfg`: cuDNN's benchmark mode, the start method of workers, OpenCV's threads, open files.
 
     Raises:
-        ValueError: a key that is not known.
+        ValueError: a key, or a start method, that is not known.
     """
     cfg = dict(env_cfg or {})
     for key in cfg:
@@ -40,6 +40,12 @@ def _set_workers(cfg: dict[str, Any]) -> None:
     if method is not None and os.name != "nt":
         import torch.multiprocessing as multiprocessing
 
+        known = multiprocessing.get_all_start_methods()
+        if method not in known:
+            raise ValueError(
+                f"env_cfg.mp_cfg.mp_start_method must be one of {', '.join(known)}, not {method!r}."
+                f"{did_you_mean(str(method), known)}"
+            )
         if multiprocessing.get_start_method(allow_none=True) != method:
             multiprocessing.set_start_method(method, force=True)
     opencv = sys.modules.get("cv2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["add_note", "check_options", "did_you_mean", "note_step", "origin_of", "sample_paths"]
@@ -22,11 +22,11 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def check_options(kind: type[Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:
+def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:
     """Refuse options that a class does not take, with the nearest one that it does.
 
     Args:
-        kind: The class.
+        kind: The class, or the function.
         options: Names of the options.
         key: Where they were written, for the message.
         hidden: Arguments that are not written in configs.

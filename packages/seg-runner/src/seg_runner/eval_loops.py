@@ -37,6 +37,9 @@ class EvalLoop:
     ) -> None:
         self.runner = runner
         self.mode = mode
+        for name, flag in (("fp16", fp16), ("loss", loss)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{mode}_cfg.{name} must be True or False, not {flag!r}")
         self.fp16 = fp16
         self.loss = loss
         self.sets = _named_sets(dataloader, evaluator)

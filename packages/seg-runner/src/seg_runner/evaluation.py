@@ -135,6 +135,8 @@ def _plain(value: Any) -> Any:
 
 
 def _as_metric(metric: Any) -> Any:
+    if isinstance(metric, type):
+        raise TypeError(f"{metric.__name__} is a class, and a metric is an object: write {metric.__name__}(...)")
     if hasattr(metric, "process") and hasattr(metric, "evaluate"):
         return metric
     if all(hasattr(metric, name) for name in ("update", "compute", "reset")):

@@ -17,6 +17,8 @@ Ints = npt.NDArray[np.int64]
 GATHER = 1024
 """So many values may wait to be taken in."""
 
+OWN_STATISTICS = ("mean", "max", "min", "current")
+
 
 class HistoryBuffer:
     """The values of one scalar, oldest first, each with the number of things that it sums up.
@@ -140,14 +142,19 @@ class HistoryBuffer:
 
     def statistics(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """The statistic of this name: mean, max, min, current, or one that was registered."""
-        if method_name in ("mean", "max", "min", "current"):
+        if method_name in OWN_STATISTICS:
             return getattr(self, method_name)(*args, **kwargs)
         if method_name not in self._registered:
             raise KeyError(
-                f"no statistic is called {method_name!r}; there are mean, max, min, current"
-                f"{''.join(f', {name}' for name in self._registered)}; add one with HistoryBuffer.register_statistics"
+                f"no statistic is called {method_name!r}; there are {', '.join(self.statistics_names())}; "
+                "add one with HistoryBuffer.register_statistics"
             )
         return self._registered[method_name](self, *args, **kwargs)
+
+    @classmethod
+    def statistics_names(cls) -> list[str]:
+        """What `statistics` can be asked for."""
+        return [*OWN_STATISTICS, *cls._registered]
 
     @classmethod
     def register_statistics(cls, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import random
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from seg_runner.collate import pseudo_collate
+from seg_runner.errors import did_you_mean
 from seg_runner.protocols import Builder
 from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
 from seg_runner.reading import Reading, read
@@ -22,6 +25,8 @@ from seg_runner.reading import Reading, read
 __all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers"]
 
 LOG = logging.getLogger("seg_runner")
+OWN_KEYS = ("num_batch_per_epoch", "disable_subprocess_warning")
+"""Keys of a loader's config beside the arguments of torch's loader."""
 SampleKey = tuple[int, int, int]
 """(pass, index, how often this pass has shown the index before)."""
 
@@ -60,12 +65,14 @@ def build_dataloader(
         world_size: All processes.
 
     Raises:
-        TypeError: No dataset, or a part given as a dict where there is no builder.
+        TypeError: No dataset, a key that there is none of, or a part given as a dict where there is no builder.
+        ValueError: `batch_size` or `num_batch_per_epoch` is no positive number.
     """
     if not isinstance(cfg, Mapping):
         return cfg
     options = dict(cfg)
-    batch_size = int(options.pop("batch_size", 1))
+    _check_names(options)
+    batch_size = _count(options.pop("batch_size", 1), "batch_size")
     dataset = _dataset(options, builder, batch_size, world_size)
     options |= _order_options(options, builder, dataset, batch_size, randomness)
     options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
@@ -85,7 +92,25 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     if isinstance(given, Mapping) and callable(getattr(dataset, "full_init", None)):
         dataset.full_init()
     count = options.pop("num_batch_per_epoch", None)
-    return dataset if count is None else _Slice(dataset, int(count) * batch_size * world_size)
+    return dataset if count is None else _Slice(dataset, _count(count, "num_batch_per_epoch") * batch_size * world_size)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Refuse keys that neither we nor torch's loader take, and names where a sampler or its dict is wanted."""
+    known = [*OWN_KEYS, *inspect.signature(DataLoader).parameters]
+    for key in options:
+        if key not in known:
+            raise TypeError(f"a dataloader config takes no {key!r}.{did_you_mean(key, known)}")
+    for key in ("sampler", "batch_sampler", "dataset"):
+        name = options.get(key)
+        if isinstance(name, str):
+            raise TypeError(f"{key} is the text {name!r}: write dict(type={name!r}), or give the object")
+
+
+def _count(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{key} must be a whole number of at least 1, not {value!r}")
+    return int(value)
 
 
 def _order_options(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from seg_runner.errors import did_you_mean
 from seg_runner.history import HistoryBuffer
 
 __all__ = ["LogWindow", "read_windows"]
@@ -34,7 +35,8 @@ def read_windows(custom_cfg: Sequence[Mapping[str, Any]] | None, by_epoch: bool)
 
     Raises:
         TypeError: if it is no list of dicts, or a value has the wrong type.
-        ValueError: if a key is missing, a name comes twice, or 'epoch' is asked for in an iteration run.
+        ValueError: if a key is missing, a name comes twice, there is no such statistic, or 'epoch' is asked for in
+            an iteration run.
     """
     if custom_cfg is None:
         return []
@@ -65,4 +67,10 @@ def _read(index: int, cfg: Mapping[str, Any], by_epoch: bool) -> LogWindow:
         raise ValueError(f"{where}: window_size='epoch' needs by_epoch=True; write a number or 'global'")
     if not (window is None or window in ("epoch", "global") or (type(window) is int and window > 0)):
         raise TypeError(f"{where}: window_size is a positive number, 'epoch' or 'global', not {window!r}")
+    known = HistoryBuffer.statistics_names()
+    if method not in known:
+        raise ValueError(
+            f"{where}: no statistic is called {method!r}.{did_you_mean(str(method), known)} There are "
+            f"{', '.join(known)}; add one with HistoryBuffer.register_statistics"
+        )
     return LogWindow(source, method, window, name, given)

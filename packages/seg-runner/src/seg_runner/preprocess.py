@@ -62,6 +62,8 @@ class SegDataPreProcessor(nn.Module):
         super().__init__()
         if (mean is None) != (std is None):
             raise ValueError("data_preprocessor: mean and std belong together; give both or none")
+        if mean is not None and std is not None and len(mean) != len(std):
+            raise ValueError(f"data_preprocessor: mean has {len(mean)} numbers, and std {len(std)}: as many are needed")
         if bgr_to_rgb and rgb_to_bgr:
             raise ValueError("data_preprocessor: only one of bgr_to_rgb and rgb_to_bgr can be set")
         if size is not None and size_divisor is not None:
@@ -92,7 +94,8 @@ class SegDataPreProcessor(nn.Module):
             `inputs`: N x C x H x W, float; `data_samples`, with `img_shape`, `pad_shape` and the padding written in.
 
         Raises:
-            ValueError: if images have different sizes and no padding makes them equal.
+            ValueError: if images have different sizes and no padding makes them equal, or not as many channels as
+                `mean` has numbers.
         """
         samples = data.get("data_samples")
         samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
@@ -111,6 +114,11 @@ class SegDataPreProcessor(nn.Module):
         if self.channel_conversion and images.shape[-3] == 3:
             images = images.flip(-3)
         images = images.float()
+        if self.mean.shape[0] not in (1, images.shape[-3]):
+            raise ValueError(
+                f"data_preprocessor: mean and std have {self.mean.shape[0]} numbers, but images have "
+                f"{images.shape[-3]} channels: give one number for each channel"
+            )
         return (images - self.mean).div_(self.std) if self.normalises else images
 
     def _train_batch(self, images: Images, samples: list[Any] | None) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class SegTTAModel(Around):
         model = self.module
         if not callable(getattr(model, "test_step", None)):
             raise TypeError(f"test-time augmentation needs a model with test_step, which {type(model).__name__} lacks")
-        if not scales or any(scale <= 0 for scale in scales):
-            raise ValueError(f"scales: positive factors are expected, not {scales!r}")
+        if not isinstance(scales, Sequence) or not scales or any(scale <= 0 for scale in scales):
+            raise ValueError(f"scales: a list of positive factors is expected, not {scales!r}")
         self.scales, self.flip, self.threshold = list(scales), flip, threshold
 
     @torch.no_grad()

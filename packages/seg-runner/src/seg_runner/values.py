@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Dataset, IterableDataset
+
 from seg_runner.errors import origin_of
 from seg_runner.randomness import Randomness
 
@@ -23,6 +25,11 @@ def check_values(parts: Mapping[str, Any]) -> None:
     """
     for key, (fits, expected) in EXPECTED.items():
         value = parts[key]
+        if isinstance(value, Dataset) and not isinstance(value, IterableDataset) and key.endswith("dataloader"):
+            raise TypeError(
+                f"{key} is a data set, {type(value).__name__}, which gives samples and not batches: give "
+                f"torch.utils.data.DataLoader(..., batch_size=...) of it, or dict(dataset=..., batch_size=...)"
+            )
         if value is not None and not fits(value):
             raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
     if parts["log_interval"] < 1:

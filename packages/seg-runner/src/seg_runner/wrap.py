@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from seg_runner.errors import did_you_mean
+from seg_runner.errors import check_options, did_you_mean
 from seg_runner.weights import unwrap
 
 __all__ = [
@@ -144,7 +144,12 @@ def compile_model(model: nn.Module, options: Any) -> None:
     Args:
         model: The model. One that says what to compile (`compile_target`) has that compiled.
         options: True, or keywords of `torch.compile`.
+
+    Raises:
+        TypeError: a keyword that torch.compile does not take.
     """
+    if isinstance(options, Mapping):
+        check_options(torch.compile, options, "compile", hidden=("model",))
     bare = unwrap(model)
     target = getattr(bare, "compile_target", bare)
     target.compile(**(dict(options) if isinstance(options, Mapping) else {}))
@@ -170,7 +175,8 @@ def scale_lr(wrapper: Any, cfg: Any, batch_size: int | None, runner: Any) -> Non
         return
     base = cfg.get("base_batch_size")
     if isinstance(base, bool) or not isinstance(base, int | float) or base <= 0:
-        near = did_you_mean("base_batch_size", [key for key in cfg if key != "enable"])
+        others = [key for key in cfg if key not in ("enable", "base_batch_size")]
+        near = next(filter(None, (did_you_mean(key, ["base_batch_size"]) for key in others)), "")
         raise ValueError(
             "auto_scale_lr needs base_batch_size, the batch size that the learning rates were chosen for; it has "
             f"{', '.join(f'{key}={value!r}' for key, value in cfg.items())}.{near}"
