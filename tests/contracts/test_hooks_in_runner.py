@@ -10,7 +10,9 @@ import pytest
 import torch
 from _tiny import config, model_cfg
 from seg_hooks import EMAHook
+from seg_registry import Config
 from seg_runner import Runner
+from seg_runner.construct import arguments_of
 from torch import nn
 
 
@@ -225,3 +227,15 @@ def test_a_run_that_had_stopped_early_stops_at_once_when_resumed(tmp_path: Path)
     again = stopping(tmp_path, resume=True)
     again.train()
     assert again.iter == first.iter < 40
+
+
+def test_the_error_of_a_hook_names_the_line_of_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "hooks.py"
+    file.write_text("custom_hooks = [\n    dict(type='EMAHook'),\n    dict(type='NanGuardHook'),\n]\n")
+    model = model_cfg()
+    model["model"] = Poisoned(model["model"], (1,))
+    cfg = Config.fromfile(file)
+    given = config(tmp_path / "out", model=model, skip_checks=True, custom_hooks=cfg.custom_hooks)
+    with pytest.raises(FloatingPointError) as caught:
+        Runner(**arguments_of(given), cfg=cfg).train()
+    assert any(note.startswith(f"in hook NanGuardHook ({file}:3), point ") for note in caught.value.__notes__)

@@ -192,8 +192,9 @@ def register_hooks(runner: Any) -> None:
         for slot, (hook, named) in merge_default_hooks(parts["default_hooks"]).items():
             if named:
                 register_default_hook(runner, slot, hook, named)
-    for listed in (parts["custom_hooks"], parts["hooks"]):
-        runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed or ())
+    for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
+        if listed:
+            runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
 
 
 def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None:
@@ -205,7 +206,7 @@ def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None
             raise
         runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
         return
-    runner.table.add(hook, priority)
+    runner.table.add(hook, priority, origin_of(runner.cfg, f"default_hooks.{slot}.type"))
     usual = DEFAULT_PRIORITIES.get(type(hook).__name__)
     if usual is None or priority is None or slot not in DEFAULT_HOOKS:
         return

@@ -84,10 +84,11 @@ def priority_name(number: int) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered hook: who, how early, and the line of the timetable that it makes."""
+    """A registered hook: who, how early, and where the config names it (` (configs/train.py:12)`, or nothing)."""
 
     hook: Any
     priority: int
+    where: str = ""
 
     @property
     def name(self) -> str:
@@ -113,7 +114,7 @@ class Point:
             for entry, call in self._calls:  # noqa: B007 (named in the note below)
                 call(self._runner, **keywords)
         except Exception as error:
-            add_note(error, f"in hook {entry and entry.name}, point {self.name}, {_progress(self._runner)}")
+            add_note(error, f"in hook {entry and entry.name + entry.where}, point {self.name}, {_progress(self._runner)}")
             raise
 
 
@@ -160,8 +161,13 @@ class HookTable:
         """The hooks in the order in which they run."""
         return [entry.hook for entry in self._entries]
 
-    def add(self, hook: Any, priority: Any = None) -> None:
+    def add(self, hook: Any, priority: Any = None, where: str = "") -> None:
         """Register a hook: before those of a larger priority, after those of the same.
+
+        Args:
+            hook: The hook.
+            priority: Name or number; None: the hook's own, else NORMAL.
+            where: The line of the config that names it, for the note of its errors.
 
         Raises:
             RuntimeError: a run is under way.
@@ -177,7 +183,7 @@ class HookTable:
         if priority is not None:
             _keep_priority(hook, priority)
         place = sum(entry.priority <= number for entry in self._entries)
-        self._entries.insert(place, Entry(hook, number))
+        self._entries.insert(place, Entry(hook, number, where))
         self._points = None
 
     def stand_in(self, hooks: dict[str, Any]) -> None:

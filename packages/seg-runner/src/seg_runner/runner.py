@@ -125,28 +125,29 @@ class Runner(Facade):
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
-    def register_hook(self, hook: Any, priority: Any = None) -> None:
+    def register_hook(self, hook: Any, priority: Any = None, where: str = "") -> None:
         """Add a hook, or the dict of one.
 
         Args:
             hook: Any object with a method named after a point.
             priority: Name, or number from 0 (first) to 100; None: the dict's, else the hook's own, else NORMAL.
+            where: The line of the config that names it, for the note of its errors.
 
         Raises:
             RuntimeError: a run is under way.
         """
         made, from_cfg = self.assembler.hook(hook, "hook")
-        self.table.add(made, from_cfg if priority is None else priority)
+        self.table.add(made, from_cfg if priority is None else priority, where)
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
         for slot, (cfg, named) in merge_default_hooks(hooks).items():
             construct.register_default_hook(self, slot, cfg, named)
 
-    def register_custom_hooks(self, hooks: Iterable[Any]) -> None:
-        """Add hooks or their dicts, in order."""
-        for hook in hooks:
-            self.register_hook(hook)
+    def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
+        """Add hooks or their dicts, in order; `key` is where the config lists them."""
+        for index, hook in enumerate(hooks):
+            self.register_hook(hook, where=origin_of(self.cfg, f"{key}.{index}.type"))
 
     def register_hooks(
         self, default_hooks: Mapping[str, Any] | None = None, custom_hooks: Iterable[Any] | None = None
