@@ -371,7 +371,8 @@ class HelpedInTraining(nn.Module):
 
 
 def test_the_loss_on_validation_data_needs_no_auxiliary_outputs() -> None:
-    net, batch = LogitsModel(HelpedInTraining(), aux_weight=[0.4]), (torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4).long())
+    net = LogitsModel(HelpedInTraining(), aux_weight=[0.4])
+    batch = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
     assert list(net.train().batch_losses(batch)) == ["loss", "decode.loss", "aux.loss"]
     assert list(net.eval().batch_losses(batch)) == ["loss"]
     with pytest.raises(ValueError, match="aux_weight has 2 numbers"):

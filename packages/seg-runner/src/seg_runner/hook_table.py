@@ -114,7 +114,8 @@ class Point:
             for entry, call in self._calls:  # noqa: B007 (named in the note below)
                 call(self._runner, **keywords)
         except Exception as error:
-            add_note(error, f"in hook {entry and entry.name + entry.where}, point {self.name}, {_progress(self._runner)}")
+            named = f"{entry.name}{entry.where}" if entry else "?"
+            add_note(error, f"in hook {named}, point {self.name}, {_progress(self._runner)}")
             raise
 
 
