@@ -10,7 +10,9 @@ import pytest
 from seg_registry import Config, ConfigError, ConfigFileError, ConfigSyntaxError, LimitError
 
 FOLDER = Path(__file__).parent / "hostile"
+MERGES = "merge_bomb.yaml"  # what it is depends on PyYAML: a test of its own
 BASES = {
+    MERGES,
     "plain_a.yaml.json",
     "plain_b.json",
     "plain_empty.json",
@@ -43,6 +45,16 @@ def test_a_hostile_file_is_an_error_of_ours(name: str, tmp_path: Path, monkeypat
     assert os.path.dirname(error.file) == str(FOLDER)
     assert os.listdir(tmp_path) == []
     assert not {"os.path.evil", "canary", "this", "antigravity", "pty"} & (set(sys.modules) - before)
+
+
+def test_a_merge_bomb_costs_no_more_than_what_it_holds() -> None:
+    """PyYAML before 6.0.4 multiplies merged keys, ten for one in each line; later ones take each of them once."""
+    yaml = pytest.importorskip("yaml")
+    if tuple(map(int, yaml.__version__.split(".")[:3])) < (6, 0, 4):
+        with pytest.raises(LimitError):
+            Config.fromfile(FOLDER / MERGES)
+    else:
+        assert Config.fromfile(FOLDER / MERGES).a9 == {"x": 1, "y": 2}
 
 
 @pytest.mark.parametrize("name", ["class_walk.py", "call_open.py", "import_os.py", "statement_def.py"])
