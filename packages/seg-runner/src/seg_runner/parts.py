@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from seg_runner.errors import did_you_mean, origin_of
-from seg_runner.values import check_values
+from seg_runner.values import LOAD_OPTIONS, check_values
 
 __all__ = ["DEFAULTS", "Parts", "fill_parts"]
 
@@ -120,21 +120,18 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
         if name not in DEFAULTS:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
-    _check_options(parts["load_options"])
     check_values(parts)
+    _check_load_options(parts["load_options"] or {})
     _check_train(parts)
     for mode in ("val", "test"):
         _check_evaluation(parts, mode)
     return parts
 
 
-def _check_options(options: Any) -> None:
-    known = ("key", "revise_keys", "strict", "unsafe")
-    if options is not None and not isinstance(options, Mapping):
-        raise TypeError(f"load_options must be a dict with some of {', '.join(known)}, not {options!r}")
-    for name in options or ():
-        if name not in known:
-            raise TypeError(f"load_options takes no {name!r}.{did_you_mean(name, known)}")
+def _check_load_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in LOAD_OPTIONS:
+            raise TypeError(f"load_options takes no {name!r}.{did_you_mean(name, LOAD_OPTIONS)}")
 
 
 def _check_train(parts: Parts) -> None:

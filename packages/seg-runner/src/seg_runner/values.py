@@ -11,9 +11,10 @@ from torch.utils.data import Dataset, IterableDataset
 from seg_runner.errors import origin_of
 from seg_runner.randomness import Randomness
 
-__all__ = ["check_values"]
+__all__ = ["LOAD_OPTIONS", "check_values"]
 
 Check = Callable[[Any], bool]
+LOAD_OPTIONS = ("key", "revise_keys", "strict", "unsafe")
 
 
 def check_values(parts: Mapping[str, Any]) -> None:
@@ -86,6 +87,7 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "custom_hooks": (_is_listed, "a list of hooks, or of their configs"),
     "hooks": (_is_listed, "a list of hooks, or of their configs"),
     "load_from": (_is_path, "the path of a checkpoint"),
+    "load_options": (_is_dict, f"a dict with some of {', '.join(LOAD_OPTIONS)}"),
     "compile": (lambda value: _is_flag(value) or _is_dict(value), "True, or a dict of torch.compile's arguments"),
     "activation_checkpointing": NAMES,
     "efficient_conv_bn_eval": NAMES,
