@@ -387,6 +387,7 @@ def test_a_disk_that_fails_while_logging_is_reported_once_and_training_goes_on(
     train(state)
     assert state.iter == 10
     assert caplog.text.count("a backend failed (FileExistsError") == 1
+    assert "the backend still fails; it lacks 5 records" in caplog.text
     assert len((state.log_dir / "unsent.json").read_text().splitlines()) == 5
 
 
