@@ -101,12 +101,8 @@ def torchvision_that_imports() -> None:
         import torchvision  # noqa: F401
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("torchvision_that_imports")
-def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
-    lightning = pytest.importorskip("lightning")
-    scope: dict[str, Any] = {}
-    exec(other_blocks(root)[0], scope)
+def lightning_module(lightning: Any) -> Any:
+    """The class of a small module that trains and validates."""
 
     class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -122,12 +118,23 @@ def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.1)
 
+    return Module
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("torchvision_that_imports")
+def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning")
+    scope: dict[str, Any] = {}
+    exec(other_blocks(root)[0], scope)
+
     callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
     loader = torch.utils.data.DataLoader(torch.randn(12, 4), batch_size=4)
-    trainer.validate(Module(), loader)  # outside of training nothing is asked of the hooks
-    trainer.fit(Module(), loader, loader)
+    module = lightning_module(lightning)
+    trainer.validate(module(), loader)  # outside of training nothing is asked of the hooks
+    trainer.fit(module(), loader, loader)
     check(tmp_path / "out", callback.state)
 
 
@@ -138,19 +145,11 @@ def test_steps_are_counted_in_lightning_and_an_exception_gives_the_weights_back(
     scope: dict[str, Any] = {}
     exec(other_blocks(root)[0], scope)
 
-    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = torch.nn.Linear(4, 1)
+    base = lightning_module(lightning)
 
-        def training_step(self, batch: Any, index: int) -> Any:
-            return self.net(batch).square().mean()
-
+    class Failing(base):  # type: ignore[misc,valid-type]
         def validation_step(self, batch: Any, index: int) -> None:
             raise OSError("no data")
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), 0.1)
 
     callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
@@ -158,7 +157,7 @@ def test_steps_are_counted_in_lightning_and_an_exception_gives_the_weights_back(
     trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
     loader = torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=4)
     with pytest.raises(OSError, match="no data"):
-        trainer.fit(Module(), loader, loader)
+        trainer.fit(Failing(), loader, loader)
     assert callback.state.iter == trainer.global_step == 2
     assert not any(hook._swapped for hook in callback.state.hooks if hasattr(hook, "_swapped"))
 
