@@ -140,4 +140,5 @@ def test_attributes_show_through_and_errors_gain_one_note() -> None:
         NamedDataset(Broken()).colour
     with pytest.raises(OSError, match="broken data stream") as caught:
         read(NamedDataset(Broken()), 5, None)
-    assert len(caught.value.__notes__) == 2
+    (note,) = caught.value.__notes__
+    assert note.splitlines()[0] == "while reading sample 5 of Broken (photo_5.png)"

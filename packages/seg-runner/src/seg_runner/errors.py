@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["add_note", "check_options", "did_you_mean", "note_step", "origin_of", "sample_paths"]
+__all__ = ["add_note", "check_options", "did_you_mean", "note_step", "origin_of", "part_of", "sample_paths"]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -51,6 +51,13 @@ def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hi
             )
 
 
+def part_of(runner: Any, key: str) -> str:
+    """`, model (configs/train.py:12)`: the part of a run at work, if the run's config knows its line; else nothing."""
+    line = origin_of(getattr(runner, "cfg", None), f"{key}.type") if key else ""
+    line = line or (origin_of(getattr(runner, "cfg", None), key) if key else "")
+    return f", {key}{line}" if line else ""
+
+
 def origin_of(cfg: Any, key: str) -> str:
     """` (configs/train.py:12)` where the config knows where `key` was written, else the empty string."""
     find = getattr(cfg, "origin", None)
@@ -69,10 +76,29 @@ def _first_line(origin: Any) -> str:
     return str(origin).strip().partition("\n")[0]
 
 
+class Note(str):
+    """The one note that an exception gains in a run; each border that it passes may add a line."""
+
+    __slots__ = ()
+
+
 def add_note(error: BaseException, text: str) -> None:
-    """Add `text` to the exception once; an exception that passes several borders keeps one copy."""
-    if text not in getattr(error, "__notes__", ()):
-        error.add_note(text)
+    """Say `text` in the run's one note of the exception: a line more if it has one; never the same line twice.
+
+    >>> error = ValueError("no such file")
+    >>> add_note(error, "while reading sample 3"), add_note(error, "in training iteration 7")
+    (None, None)
+    >>> print(*error.__notes__)
+    while reading sample 3
+    in training iteration 7
+    """
+    notes = getattr(error, "__notes__", [])
+    for place, note in enumerate(notes):
+        if isinstance(note, Note):
+            if f"\n{text}\n" not in f"\n{note}\n":
+                notes[place] = Note(f"{note}\n{text}")
+            return
+    error.add_note(Note(text))
 
 
 def sample_paths(batch: Any, limit: int = 8) -> list[str]:
@@ -100,6 +126,6 @@ def _strings(value: Any) -> list[str]:
     return []
 
 
-def note_step(error: Exception, what: str, iteration: int, paths: list[str]) -> None:
+def note_step(error: Exception, where: str, paths: list[str]) -> None:
     """Say in the exception where the run stood and which images were in the batch."""
-    add_note(error, f"in {what} iteration {iteration}" + (f", images: {', '.join(paths)}" if paths else ""))
+    add_note(error, f"in {where}" + (f", images: {', '.join(paths)}" if paths else ""))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seg_runner.errors import add_note, did_you_mean, note_step, sample_paths
+from seg_runner.errors import add_note, did_you_mean, note_step, part_of, sample_paths
 from seg_runner.loops import position, whole_number
 from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
@@ -107,8 +107,7 @@ class EvalLoop:
                 count += 1
         except Exception as error:
             self._check_signals()  # one to all processes of the job may have ended the workers
-            name = f" of {self.current!r}" if self.current else ""
-            add_note(error, f"while reading {self.mode} batch {count}{name}")
+            add_note(error, f"while reading {self.mode} batch {count}{self._where('dataloader')}")
             raise
         finally:
             loader.finish(batches)
@@ -126,25 +125,34 @@ class EvalLoop:
         if getattr(self.runner.train_loop, "validating", False):
             raise StopRequested
 
+    def _where(self, part: str) -> str:
+        """` of 'city', val_dataloader (configs/train.py:12)`: the set, where they have names, and the config's line."""
+        name = f" of {self.current!r}" if self.current else ""
+        return f"{name}{part_of(self.runner, f'{self.mode}_{part}')}"
+
     def _metrics(self, evaluator: Any, size: int) -> dict[str, Any]:
         try:
             return dict(evaluator.evaluate(size)) if evaluator is not None else {}
         except Exception as error:
-            name = f" of {self.current!r}" if self.current else ""
-            add_note(error, f"while computing the metrics{name} of {size} {self.mode} samples")
+            where = self._where("evaluator")
+            add_note(error, f"while computing the metrics of {size} {self.mode} samples{where}")
             raise
 
     def _step(self, forward: Callable[[Any], Any], evaluator: Any, meter: LossMeter, batch_idx: int, batch: Any) -> int:
-        on, mode = self.runner.points, self.mode
+        on, mode, part = self.runner.points, self.mode, ""
         try:
             getattr(on, f"before_{mode}_iter")(batch_idx=batch_idx, data_batch=batch)
+            part = "model"
             with torch.autocast(self.runner.device.type, enabled=self.fp16):
                 outputs = meter.split(forward(batch), batch)
+            part = f"{mode}_evaluator"
             if evaluator is not None:
                 evaluator.process(data_samples=outputs, data_batch=batch)
+            part = ""
             getattr(on, f"after_{mode}_iter")(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except Exception as error:
-            note_step(error, {"val": "validation", "test": "test"}[mode], batch_idx, sample_paths(batch))
+            name = {"val": "validation", "test": "test"}[mode]
+            note_step(error, f"{name} iteration {batch_idx}{part_of(self.runner, part)}", sample_paths(batch))
             raise
         return len(outputs)
 

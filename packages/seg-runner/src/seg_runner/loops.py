@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_runner.batches import TrainBatches
-from seg_runner.errors import add_note, note_step, sample_paths
+from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hook_table import Points
 from seg_runner.oom import note_out_of_memory
 from seg_runner.prefetch import prefetched
@@ -68,15 +68,18 @@ class TrainLoop:
 
     def step(self, batch: Any, on: Points, batch_idx: int) -> None:
         """One iteration: hooks, forward, backward, update, hooks."""
-        runner = self.runner
+        runner, part = self.runner, ""
         try:
             on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
+            part = "model"
             outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+            part = ""
             self.finished_iters = self.iter + 1
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except Exception as error:
             note_out_of_memory(error, runner.model, batch, runner.optim_wrapper)
-            note_step(error, "training", self.iter, sample_paths(batch) or self.batches.last_samples())
+            where = f"training iteration {self.iter}{part_of(runner, part)}"
+            note_step(error, where, sample_paths(batch) or self.batches.last_samples())
             raise
         self.iter += 1
 
@@ -86,7 +89,8 @@ class TrainLoop:
             return next(self.batches)
         except Exception as error:
             self.runner.check_signals()  # one to all processes of the job may have ended the workers
-            add_note(error, f"while reading the batch of training iteration {self.iter}")
+            line = part_of(self.runner, "train_dataloader")
+            add_note(error, f"while reading the batch of training iteration {self.iter}{line}")
             raise
 
     def validation_is_due(self, count: int, last: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seg_runner.errors import add_note
 from seg_runner.payload import tensors_of
 from seg_runner.weights import unwrap
 
@@ -30,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def note_out_of_memory(error: BaseException, model: Any, batch: Any, optim_wrapper: Any = None) -> None:
     """Add the report to an error that says that memory ran out; does nothing to other errors."""
     if is_out_of_memory(error):
-        error.add_note(memory_report(model, batch, optim_wrapper))
+        add_note(error, memory_report(model, batch, optim_wrapper))
 
 
 def memory_by_module(model: Any, optimizer: Any = None) -> dict[str, int]:
