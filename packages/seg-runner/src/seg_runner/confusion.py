@@ -73,13 +73,15 @@ class Confusion:
         return total
 
     def _add_chunk(self, pred: npt.NDArray[Any], true: npt.NDArray[Any]) -> None:
-        if self.num_classes <= BYTE and _fits_a_byte(pred) and _fits_a_byte(true):
+        """Count some pixels. Each array is looked through right before it is used: so it is read from memory once."""
+        if self.num_classes <= BYTE and _fits_a_byte(true):
             if self._pairs is None:
                 self._pairs, self._keys = np.zeros(BYTE * BYTE, np.int64), np.empty(CHUNK, np.intp)
             keys = np.multiply(true, BYTE, out=self._keys[: true.size], casting="unsafe", dtype=np.intp)
-            np.add(keys, pred, out=keys, casting="unsafe")
-            np.add(self._pairs, np.bincount(keys, minlength=BYTE * BYTE), out=self._pairs)
-            return
+            if _fits_a_byte(pred):
+                np.add(keys, pred, out=keys, casting="unsafe")
+                np.add(self._pairs, np.bincount(keys, minlength=BYTE * BYTE), out=self._pairs)
+                return
         self._sum += confusion_of(pred, true, self.num_classes, self.ignore_index)
 
     def _add_on_device(self, prediction: torch.Tensor, label: torch.Tensor) -> None:
