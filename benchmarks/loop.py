@@ -2,6 +2,8 @@
 
 Run with `./run bench loop`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50; all
 in one process, interleaved; process CPU time; medians. `--length N` puts N iterations before the measured ones.
+Without workers the main process seeds three generators for each sample and each step (`stream='sample'`): a loop by
+hand that does the same stands beside ours.
 """
 
 from __future__ import annotations
@@ -10,20 +12,23 @@ import contextlib
 import importlib.util
 import io
 import json
+import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from _measure import differences, paired, print_table
 from torch import nn
 from torch.utils.data import DataLoader
 
-WARM, STEPS, ROUNDS = 60, 300, 5
+WARM, ROUNDS = 60, 5
 EVERY = 50
 
 
@@ -40,8 +45,27 @@ class Data(torch.utils.data.Dataset):
         return self.items[index]
 
 
+class SeededData(Data):
+    """The same, with random numbers that depend on the sample alone."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        seed_all(0, index)
+        return self.items[index]
+
+
+def seed_all(*key: int) -> None:
+    """Seed python's, numpy's and torch's generator from a key."""
+    seed = int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little")
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(seed)
+
+
 class Net(nn.Module):
     """Two convolutions with the steps that loops call."""
+
+    steps = 300
+    """So many iterations are measured."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +86,8 @@ class Net(nn.Module):
 
 class Blocks(Net):
     """As many tensors as Swin-B has (376), cut to at most 64 numbers: what is left is work per module and tensor."""
+
+    steps = 100
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,19 +120,19 @@ class Clock:
 
     priority = "HIGHEST"
 
-    def __init__(self, first: int) -> None:
-        self.first, self.start, self.spent = first, 0.0, 0.0
+    def __init__(self, first: int, steps: int = Net.steps) -> None:
+        self.first, self.last, self.start, self.spent = first, first + steps, 0.0, 0.0
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start, or stop."""
         if batch_idx == self.first:
             self.start = time.process_time()
-        elif batch_idx == self.first + STEPS:
-            self.spent = time.process_time() - self.start
+        elif batch_idx == self.last:
+            self.spent = (time.process_time() - self.start) / (self.last - self.first)
 
 
-def loader() -> DataLoader[Any]:
-    return DataLoader(Data(), batch_size=2, shuffle=True)
+def loader(kind: type[Data] = Data) -> DataLoader[Any]:
+    return DataLoader(kind(), batch_size=2, shuffle=True)
 
 
 def endless(batches: Any) -> Any:
@@ -114,17 +140,23 @@ def endless(batches: Any) -> Any:
         yield from batches
 
 
-def by_hand(*, full: bool, ema: bool = False, amp: bool = False, make: type[Net] = Net) -> float:
-    """The shortest loop; `full` adds what our default hooks do: schedule, times, eta, a JSON record."""
+def by_hand(*, full: bool, seeds: bool = False, ema: bool = False, amp: bool = False, make: type[Net] = Net) -> float:
+    """The shortest loop; `full` adds what our default hooks do: schedule, times, eta, a JSON record.
+
+    Seconds of an iteration; `seeds`: with random numbers of their own for each sample and step.
+    """
     net = make()
     optimizer = optimizer_of(net)
     average = [p.detach().clone() for p in net.parameters()]
     source = [p.detach() for p in net.parameters()]
-    batches, out, total = endless(loader()), io.StringIO(), WARM + STEPS + 1
-    last, losses, clock = time.perf_counter(), [], Clock(WARM)
+    out, total = io.StringIO(), WARM + make.steps + 1
+    batches = endless(loader(SeededData if seeds else Data))
+    last, losses, clock = time.perf_counter(), [], Clock(WARM, make.steps)
     for step in range(total):
         clock.before_train_iter(None, step)
         images, labels = next(batches)
+        if seeds:
+            seed_all(1, step)
         waited = time.perf_counter() - last
         with torch.autocast("cpu", torch.bfloat16) if amp else contextlib.nullcontext():
             loss = net.criterion(net(images), labels)
@@ -174,7 +206,7 @@ def ours(
     from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
     from seg_runner import Runner
 
-    net, clock, total = make(), Clock(WARM + length), length + WARM + STEPS + 1
+    net, clock, total = make(), Clock(WARM + length, make.steps), length + WARM + make.steps + 1
     optimizer = optimizer_of(net)
     wrapper = AmpOptimWrapper(optimizer=optimizer, dtype="bfloat16") if amp else OptimWrapper(optimizer)
     hooks = [RuntimeInfoHook(), IterTimerHook(), DistSamplerSeedHook(), LoggerHook(interval=EVERY)]
@@ -212,7 +244,7 @@ def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
     class Timed(Clock, Hook):
         pass
 
-    clock, total = Timed(WARM + length), length + WARM + STEPS + 1
+    clock, total = Timed(WARM + length), length + WARM + Net.steps + 1
     quiet(
         lambda: Runner(
             model=Model(),
@@ -233,38 +265,42 @@ def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
     return clock.spent
 
 
+def print_group(engines: dict[str, Callable[[], float]], title: str) -> None:
+    """Measure some engines in turn; the first is the bare loop of the others."""
+    found = paired(engines, ROUNDS)
+    base = next(iter(engines))
+    bare, above = statistics.median(found[base]), differences(found, base)
+    rows = [[name, f"{1e6 * above[name]:.0f}", f"{1 + above[name] / bare:.3f}"] for name in engines]
+    print_table(f"{title}; bare {1e6 * bare:.0f} us", ["engine", "us above bare", "x bare"], rows)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     torch.set_num_threads(1)
     length = int(sys.argv[sys.argv.index("--length") + 1]) if "--length" in sys.argv else 0
+    after = f" after {length} iterations" if length else ""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         engines: dict[str, Callable[[], float]] = {
             "bare": lambda: by_hand(full=False),
             "by hand, the same work": lambda: by_hand(full=True),
-            "ours": lambda: ours(folder, length=length),
             "ours, stream=mmengine": lambda: ours(folder, length=length, stream="mmengine"),
-            "bare, EMA": lambda: by_hand(full=False, ema=True),
-            "ours, EMA": lambda: ours(folder, ema=True, length=length),
-            "bare, AMP": lambda: by_hand(full=False, amp=True),
-            "ours, AMP": lambda: ours(folder, amp=True, length=length),
-            "bare, 376 tensors": lambda: by_hand(full=False, make=Blocks),
-            "ours, 376 tensors": lambda: ours(folder, length=length, make=Blocks),
+            "by hand, seeding each sample and step": lambda: by_hand(full=True, seeds=True),
+            "ours": lambda: ours(folder, length=length),
         }
         if importlib.util.find_spec("mmengine"):
             engines["mmengine"] = lambda: mmengine(folder, length=length)
         else:
             print("mmengine is not installed here: left out")
-        found = paired(engines, ROUNDS)
-    bare = statistics.median(found["bare"])
-    above = differences(found, "bare")
-    rows = [[name, f"{1e6 * above[name] / STEPS:.0f}", f"{1 + above[name] / bare:.2f}"] for name in engines]
-    title = f"one iteration; bare {1e6 * bare / STEPS:.0f} us" + (f"; after {length} iterations" if length else "")
-    print_table(title, ["engine", "us above bare", "x bare"], rows)
-    for kind in ("EMA", "AMP", "376 tensors"):
-        own = differences({"base": found[f"bare, {kind}"], "ours": found[f"ours, {kind}"]}, "base")["ours"]
-        base = statistics.median(found[f"bare, {kind}"])
-        print(f"ours with {kind}, above bare with {kind}: {1e6 * own / STEPS:.0f} us, x {1 + own / base:.3f}")
+        print_group(engines, f"one iteration{after}")
+        for kind, options in {"EMA": {"ema": True}, "AMP": {"amp": True}, "376 tensors": {"make": Blocks}}.items():
+            group: dict[str, Callable[[], float]] = {
+                f"bare, {kind}": lambda options=options: by_hand(full=False, **options),
+                f"by hand, {kind}": lambda options=options: by_hand(full=True, **options),
+                f"ours, {kind}, stream=mmengine": lambda o=options: ours(folder, length=length, stream="mmengine", **o),
+                f"ours, {kind}": lambda options=options: ours(folder, length=length, **options),
+            }
+            print_group(group, f"with {kind}{after}")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
+from _tiny import config
 from seg_optim import OptimWrapper
-from seg_runner import LogitsModel
+from seg_runner import LogitsModel, Runner
 from torch import nn
 
 
@@ -53,3 +56,18 @@ def test_the_last_shorter_window_is_right_as_well() -> None:
         small.train_step(part, many)
     for a, b in zip(large.parameters(), small.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize(("counts", "steps"), [(1, [None, None, None]), (4, [0, 1, 2])])
+def test_the_log_tells_steps_of_the_optimizer_beside_iterations(
+    counts: int, steps: list[int | None], tmp_path: Path
+) -> None:
+    cfg = config(tmp_path)
+    cfg["optim_wrapper"]["accumulative_counts"] = counts
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    lines = (Path(runner.log_dir) / "vis_data/scalars.json").read_text().splitlines()
+    records = [one for one in map(json.loads, lines) if one["mode"] == "train"]
+    assert [(one["iter"], one.get("optim_step")) for one in records] == list(zip([2, 4, 6], steps, strict=True))
+    text = next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert ("optim_step: 1" in text) == (counts > 1)

@@ -211,6 +211,27 @@ def test_compiled_models_keep_their_names(make_runner: MakeRunner) -> None:
     assert same(weights(runner), weights(plain))
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch's own
+@pytest.mark.parametrize(("breaks", "told"), [(False, "none"), (True, "Call to `torch._dynamo.graph_break()`")])
+def test_graph_breaks_of_a_compiled_model_are_told(make_runner: MakeRunner, breaks: bool, told: str) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 3, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            hidden = self.first(images)
+            if breaks:
+                torch._dynamo.graph_break()
+            return self.last(hidden)  # type: ignore[no-any-return]
+
+    runner = make_runner(model=Net(), compile={"backend": "eager"})
+    runner.train()
+    text = (runner.log_dir / f"{runner.timestamp}.log").read_text()
+    (line,) = [line for line in text.splitlines() if "compile: graph breaks in this run:" in line]
+    assert told in line
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "says"),
     [

@@ -38,7 +38,7 @@ def session(runner: Any, mode: str) -> Iterator[None]:
     fill_stand_ins(runner)
     runner.table.running = True
     try:
-        with library_log(runner.logger), _training_alone(runner, mode), _signals(runner, mode), _determinism(runner):
+        with library_log(runner.logger), _training_alone(runner, mode), _signals(runner, mode), _told(runner):
             yield
     except BaseException as error:
         if isinstance(error, Exception):
@@ -86,6 +86,24 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
             yield
         finally:
             runner.signals = None
+
+
+@contextmanager
+def _told(runner: Any) -> Iterator[None]:
+    """What is only known at the end, into the log."""
+    with _determinism(runner), _compilation(runner):
+        yield
+
+
+@contextmanager
+def _compilation(runner: Any) -> Iterator[None]:
+    if not runner.parts["compile"]:
+        yield
+        return
+    with wrap.graph_breaks() as found:
+        yield
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in found.items()) or "none"
+    runner.logger.info("compile: graph breaks in this run: %s", reasons)
 
 
 @contextmanager

@@ -82,6 +82,8 @@ class LogProcessor:
         times = self._times(runner, bare, record, mode)
         shown = {"time", "data_time"} if len(times) > 1 else set()
         rest = [self._show(key, value) for key, value in bare.items() if key not in shown and not _is_rate(key)]
+        if "optim_step" in record:
+            rest.append(f"optim_step: {record['optim_step']}")
         if mode != "train":
             rest = [""]
         return record, lead + "  ".join(times + rest)
@@ -174,7 +176,7 @@ class LogProcessor:
             return {"iter": runner.iter}
         step = _under_way(runner, mode)
         epoch = {"epoch": runner.epoch + step} if self.by_epoch else {}
-        return epoch | {"iter": runner.iter + step}
+        return epoch | {"iter": runner.iter + step} | _optimizer_step(runner, mode)
 
     def _lead_iter(self, runner: Any, batch_idx: int, mode: str) -> str:
         if self.by_epoch:
@@ -195,6 +197,14 @@ class LogProcessor:
             return f"Iter({mode}) [{total}/{total}]    "
         epoch = "" if mode == "test" else f"[{runner.epoch}]"
         return f"Epoch({mode}) {epoch}[{total}/{total}]    "
+
+
+def _optimizer_step(runner: Any, mode: str) -> dict[str, int]:
+    """How often the weights were changed, where that is not once for each iteration (accumulated gradients)."""
+    wrapper = getattr(runner, "optim_wrapper", None)
+    if mode != "train" or getattr(wrapper, "accumulative_counts", 1) == 1:
+        return {}
+    return {"optim_step": wrapper.step_count}
 
 
 def _under_way(runner: Any, mode: str) -> int:

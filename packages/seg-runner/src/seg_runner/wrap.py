@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = [
     "checkpoint_activations",
     "compile_model",
     "convert_batch_norms",
+    "graph_breaks",
     "init_weights",
     "modules_named",
     "revert_sync_batch_norms",
@@ -153,6 +156,20 @@ def compile_model(model: nn.Module, options: Any) -> None:
     bare = unwrap(model)
     target = getattr(bare, "compile_target", bare)
     target.compile(**(dict(options) if isinstance(options, Mapping) else {}))
+
+
+@contextmanager
+def graph_breaks() -> Iterator[dict[str, int]]:
+    """Count meanwhile where compiling broke off: the first line of each reason, and how often. Filled at the end."""
+    from torch._dynamo.utils import counters
+
+    before, found = Counter(counters["graph_break"]), dict[str, int]()
+    try:
+        yield found
+    finally:
+        for reason, count in (Counter(counters["graph_break"]) - before).items():
+            line = reason.strip().partition("\n")[0]
+            found[line] = found.get(line, 0) + count
 
 
 def batch_size_of(parts: Mapping[str, Any], loader: Any) -> int | None:
