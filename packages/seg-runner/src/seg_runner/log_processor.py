@@ -201,7 +201,7 @@ class LogProcessor:
 
 def _optimizer_step(runner: Any, mode: str) -> dict[str, int]:
     """How often the weights were changed, where that is not once for each iteration (accumulated gradients)."""
-    wrapper = getattr(runner, "optim_wrapper", None)
+    wrapper: Any = getattr(runner, "optim_wrapper", None)
     if mode != "train" or getattr(wrapper, "accumulative_counts", 1) == 1:
         return {}
     return {"optim_step": wrapper.step_count}
