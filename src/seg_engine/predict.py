@@ -21,14 +21,14 @@ class Prediction:
 
     Attributes:
         image: H x W x 3, RGB.
-        labels: H x W, the class of each pixel.
+        labels: H x W, the class of each pixel (16 bits where there are classes beyond 255).
         sample: The whole sample, with `seg_logits`.
         classes: Class names, where the checkpoint has them.
         palette: A colour per class.
     """
 
     image: Image
-    labels: Image
+    labels: npt.NDArray[np.uint8 | np.uint16]
     sample: Any
     classes: tuple[str, ...] | None
     palette: Any
@@ -86,7 +86,8 @@ class Predictor:
         packed = self.pipeline(record)
         batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
         sample = self.model.test_step(batch)[0]
-        labels = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+        found = sample.pred_sem_seg.data[0].cpu().numpy()
+        labels = found.astype(np.uint8 if found.max() <= 255 else np.uint16)
         classes = self.metainfo.get("classes")
         palette = self.metainfo.get("palette") or "distinct"
         return Prediction(pixels, labels, sample, tuple(classes) if classes else None, palette)
@@ -101,6 +102,8 @@ def read_image(image: str | Path | Image) -> tuple[Image, str]:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         shape = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
         raise ValueError(f"predict: a file, or H x W x 3 pixels of uint8 (RGB), is expected, not {shape}")
+    if not image.size:
+        raise ValueError(f"predict: the image holds no pixel: its shape is {image.shape} (H x W x 3)")
     return image, ""
 
 
@@ -118,14 +121,16 @@ def load_model(
         trust: Build from any installed package that the config names.
 
     Raises:
-        ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it.
+        ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it; torch has no such
+            device.
     """
-    import torch
     from seg_registry import Config
     from seg_runner import LogitsModel, read_checkpoint
+    from seg_runner.env import pick_device
 
     from seg_engine.launch import make_builder
 
+    target = pick_device(device)
     state = read_checkpoint(checkpoint)
     meta = state.get("meta") or {}
     if not meta.get("cfg"):
@@ -138,7 +143,6 @@ def load_model(
     model = parts.build("model", described)
     model = model if hasattr(model, "test_step") else LogitsModel(model)
     load_weights(model, state["state_dict"], str(checkpoint))
-    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Predictor(model.to(target).eval(), test_transforms(cfg, parts), meta.get("dataset_meta") or {})
 
 

@@ -65,3 +65,41 @@ def test_checkpoints_that_cannot_be_used_say_why(tmp_path: Path) -> None:
         load_model(checkpoint(tmp_path / "a.pth", meta={}))
     with pytest.raises(ValueError, match=r"do not fit the model.*missing, such as \['backbone"):
         load_model(checkpoint(tmp_path / "b.pth", state_dict={"other.weight": torch.zeros(1)}))
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (np.zeros((0, 0, 3), np.uint8), r"the image holds no pixel: its shape is \(0, 0, 3\)"),
+        (np.zeros((5, 5, 3), np.float32), r"H x W x 3 pixels of uint8 \(RGB\), is expected, not float32"),
+        (np.zeros((5, 5, 4), np.uint8), r"is expected, not uint8 \(5, 5, 4\)"),
+        (np.zeros((5, 5), np.uint8), r"is expected, not uint8 \(5, 5\)"),
+        (None, r"is expected, not NoneType"),
+        ("nowhere/x.png", r"there is no file nowhere.x.png"),
+    ],
+)
+def test_what_is_no_image_is_told(tmp_path: Path, image: Any, text: str) -> None:
+    model = load_model(checkpoint(tmp_path / "a.pth"))
+    with pytest.raises((ValueError, FileNotFoundError), match=text):
+        model.predict(image)
+
+
+def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="device='gpu' is no device of torch's"):
+        load_model(path, device="gpu")
+    with pytest.raises(ValueError, match="device='cuda:99', but torch"):
+        load_model(path, device="cuda:99")
+
+
+def test_classes_beyond_255_keep_their_numbers(tmp_path: Path) -> None:
+    head = {"type": "FuseHead", "in_channels": [4], "channels": 4, "num_classes": 300}
+    model = Segmentor({"type": "TinyConvNeXt", "depths": (1,), "channels": (4,)}, head)
+    biased = {name: torch.arange(300.0) if value.shape == (300,) else value for name, value in model.state_dict().items()}
+    meta = {"cfg": CONFIG.replace("num_classes=3", "num_classes=300"), "dataset_meta": {}}
+    path = checkpoint(tmp_path / "a.pth", meta=meta, state_dict=biased)
+    prediction = load_model(path).predict(np.zeros((8, 8, 3), np.uint8))
+    assert np.unique(prediction.labels).tolist() == [299]
+    with pytest.warns(UserWarning, match="labels 299 lie beyond a palette"):
+        prediction.save(tmp_path / "labels.png", tmp_path / "overlay.png")
+    assert np.unique(cv2.imread(str(tmp_path / "labels.png"), cv2.IMREAD_UNCHANGED)).tolist() == [299]

@@ -46,6 +46,11 @@ def test_what_cannot_be_told_is_an_error(key: str) -> None:
         infer_rule("Here", key)
 
 
+def test_a_misspelt_metric_is_told_with_the_near_one() -> None:
+    with pytest.raises(ValueError, match=r"cannot tell from 'mIuO' .* Did you mean 'mIoU'\? For a metric of your own"):
+        infer_rule("Here", "mIuO")
+
+
 def test_a_rule_that_may_be_wrong_is_doubted() -> None:
     assert "less" in str(rule_doubt("top1_loss"))
     assert "error" in str(rule_doubt("topology_error"))

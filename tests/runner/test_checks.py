@@ -97,8 +97,70 @@ def test_loaders_with_workers_are_read_in_this_process(make_runner: MakeRunner, 
 
 
 def test_one_that_is_no_torch_loader_is_left_alone(make_runner: MakeRunner, squares: Any) -> None:
-    batches = [(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())]
-    make_runner(val_dataloader=iter(batches), train_cfg={"max_iters": 2}, hooks=[Waits(save_best="nothing")]).train()
+    class Loader:
+        read = 0
+
+        def __iter__(self) -> Any:
+            self.read += 1
+            return iter([(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())])
+
+    loader = Loader()
+    make_runner(val_dataloader=loader, train_cfg={"max_iters": 2}, hooks=[Waits(save_best="nothing")]).train()
+    assert loader.read == 1
+
+
+BATCH = (torch.zeros(2, 3, 6, 6), torch.zeros(2, 6, 6, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ([], r"val_dataloader gives no batch: it is empty"),
+        ({"city": [BATCH], "country": []}, r"val_dataloader of 'country' gives no batch: it is empty"),
+        (iter([BATCH]), r"val_dataloader is an iterator, list_iterator, which gives its batches only once"),
+        ([(BATCH[0], BATCH[1][:1])], r"a batch of 2 images has 1 masks: each image needs one"),
+        (
+            [BATCH[0][0]],
+            r"images are expected as N x C x H x W, not of shape \(3, 6, 6\): one image alone is image\[None",
+        ),
+        ([3], r"a batch is expected as \(images, masks\)"),
+    ],
+)
+def test_validation_data_without_a_use_are_found_before_the_first_step(
+    make_runner: MakeRunner, given: Any, text: str
+) -> None:
+    runner = make_runner(val_dataloader=given)
+    with pytest.raises((TypeError, ValueError), match=text):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_a_list_of_batches_is_tried_and_stays_as_it_was(make_runner: MakeRunner) -> None:
+    class Writes(torch.nn.Module):
+        seen = 0
+
+        def train_step(self, data: Any, optim_wrapper: Any) -> Any: ...
+
+        def val_step(self, data: Any) -> list[Any]:
+            self.seen += 1
+            data["touched"] = True
+            return []
+
+    batch: dict[str, Any] = {}
+    model = Writes()
+    off = {"loss": None, "optim_wrapper": torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)}
+    with pytest.raises(ValueError, match="no sample was processed"):
+        make_runner(model=model, val_dataloader=[batch], **off).train()
+    assert (model.seen, batch) == (1, {})
+
+
+def test_a_model_with_other_classes_than_the_data_is_warned_about(
+    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_runner(model=torch.nn.Conv2d(3, 5, 1)).train()
+    assert "the model gives 5 classes, the validation data have 3 (dark, ...)" in capsys.readouterr().out
+    make_runner().train()
+    assert "the model gives" not in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
@@ -130,7 +192,31 @@ def test_names_that_hooks_wait_for() -> None:
         Waits(save_best=None),
     ]
     assert set(monitored_keys(hooks)) == {"mIoU", "a/b", "val_loss"}
-    assert monitored_keys([Waits(save_best="0.5*mIoU + 0.5*mDice")]) == {}
+
+
+@pytest.mark.parametrize("wanted", ["0.5*mIoU + 0.5*mAcc", "(mIoU - mAcc) / 2", "mIoU/2", "mIoU/mAcc", "aAcc"])
+def test_formulae_of_metrics_that_come_are_no_mistakes(make_runner: MakeRunner, wanted: str) -> None:
+    make_runner(hooks=[Waits(save_best=wanted)]).train()
+
+
+def test_a_formula_with_a_metric_that_never_comes(make_runner: MakeRunner) -> None:
+    runner = make_runner(hooks=[Waits(save_best="0.5*mIoU + 0.5*mAc")])
+    with pytest.raises(
+        KeyError, match=r"save_best='0.5\*mIoU \+ 0.5\*mAc'.*Did you mean 'mAcc'\? Write save_best='mAcc'"
+    ):
+        runner.train()
+
+
+def test_a_metric_that_never_comes_is_told_with_its_line(make_runner: MakeRunner, tmp_path: Path) -> None:
+    class Lines(dict[str, Any]):
+        def origin(self, key: str) -> str:
+            return f"train.py:7 {key}"
+
+    hooks = [{"type": Waits, "save_best": "mIuO"}]
+    runner = make_runner(cfg=Lines(work_dir=str(tmp_path)), custom_hooks=hooks, default_hooks={"checkpoint": None})
+    where = r"\(save_best='mIuO'\) \(train.py:7 custom_hooks.0.type\) waits .* Write save_best='mIoU'"
+    with pytest.raises(KeyError, match=where):
+        runner.train()
 
 
 def test_the_data_is_not_copied_and_streams_are_not_read(make_runner: MakeRunner, squares: Any) -> None:

@@ -150,7 +150,8 @@ def read_png(path: Path) -> np.ndarray:
     start = body.index(b"IDAT")
     length = int.from_bytes(body[start - 4 : start], "big")
     lines = np.frombuffer(zlib.decompress(body[start + 4 : start + 4 + length]), np.uint8)
-    return lines.reshape(height, width + 1)[:, 1:]
+    depth = body[24] // 8
+    return lines.reshape(height, width * depth + 1)[:, 1:].copy().view(f">u{depth}")
 
 
 def test_predictions_are_written(tmp_path: Path) -> None:
@@ -162,10 +163,16 @@ def test_predictions_are_written(tmp_path: Path) -> None:
     assert read_png(tmp_path / "out" / "c.png").tolist() == [[1, 2, 2]]
 
 
+def test_written_classes_beyond_255_keep_their_numbers(tmp_path: Path) -> None:
+    metric = IoUMetric(num_classes=300, output_dir=str(tmp_path), format_only=True)
+    metric.process(None, [sample([[0, 255, 299]], [[0, 1, 1]], img_path="a.jpg")])
+    assert read_png(tmp_path / "a.png").tolist() == [[0, 255, 299]]
+
+
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"iou_metrics": ["mIou"]}, KeyError, "did you mean 'mIoU'"),
+        ({"iou_metrics": ["mIou"]}, KeyError, "Did you mean 'mIoU'"),
         ({"collect_device": "tpu"}, ValueError, "collect_device"),
         ({"format_only": True}, TypeError, "output_dir"),
     ],

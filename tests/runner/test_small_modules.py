@@ -187,8 +187,6 @@ def test_keys_without_effect_are_said() -> None:
         "sync_bn has no effect: there is one process"
     ]
     assert without_effect(None) == []
-    with pytest.raises(ValueError, match="sync_bn must be 'torch' or 'mmcv', not 'tensorflow'"):
-        without_effect({"sync_bn": "tensorflow"})
 
 
 def test_the_origin_of_each_value_is_kept() -> None:

@@ -47,6 +47,31 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"work_dir": None}, TypeError, r"work_dir must be the path of a folder, not None"),
     ({"device": "gpu"}, ValueError, r"device='gpu' is no device of torch's; use 'cpu', 'cuda'"),
     ({"device": "cuda:99"}, ValueError, r"device='cuda:99', but torch .* sees (no|[0-9]+) CUDA device"),
+    ({"device": "meta"}, ValueError, r"device='meta' holds no numbers"),
+    ({"loss": torch.nn.CrossEntropyLoss}, TypeError, r"loss must be a function.*torch.nn.CrossEntropyLoss\(\)"),
+    ({"param_scheduler": "PolyLR"}, TypeError, r"param_scheduler must be a scheduler.*not 'PolyLR'"),
+    ({"param_scheduler": [3]}, TypeError, r"param_scheduler must be a scheduler.*not \[3\]"),
+    ({"sync_bn": "tensorflow"}, TypeError, r"sync_bn must be 'torch', 'mmcv' or None, not 'tensorflow'"),
+    ({"default_scope": 3}, TypeError, r"default_scope must be the name of a package"),
+    ({"build": 3}, TypeError, r"build must be an object with get\(kind, name\) and build"),
+    ({"load_options": {"strict": "x"}}, TypeError, r"load_options.strict must be True or False, not 'x'"),
+    ({"load_options": {"revise_keys": 3}}, TypeError, r"load_options.revise_keys must be a list of pairs.*not 3"),
+    ({"auto_scale_lr": {"enabled": True}}, TypeError, r"takes no 'enabled'. Did you mean 'enable'"),
+    ({"auto_scale_lr": {"enable": "x"}}, TypeError, r"auto_scale_lr.enable must be True or False, not 'x'"),
+    ({"checkpoint": {"async_save": "x"}}, TypeError, r"checkpoint.async_save must be True or False, not 'x'"),
+    ({"env_cfg": {"mp_cfg": 3}}, TypeError, r"env_cfg.mp_cfg must be a dict, not 3"),
+    ({"env_cfg": {"mp_cfg": {"mp_strt_method": 3}}}, ValueError, r"no key 'mp_strt_method'. Did you mean"),
+    ({"env_cfg": {"cudnn_benchmark": "x"}}, TypeError, r"env_cfg.cudnn_benchmark must be True or False"),
+    ({"env_cfg": {"resource_limit": "x"}}, TypeError, r"env_cfg.resource_limit must be a whole number"),
+    ({"randomness": {"sead": 3}}, TypeError, r"unknown key 'sead'.*Did you mean 'seed'"),
+    ({"randomness": {"diff_rank_seed": "x"}}, TypeError, r"randomness.diff_rank_seed must be True or False"),
+    ({"compile": {"backedn": "eager"}}, TypeError, r"compile has 'backedn'.*Did you mean 'backend'"),
+    ({"compile": {"backend": "egaer"}}, ValueError, r"compile.backend must be one of .*'egaer'. Did you mean 'eager'"),
+    ({"compile": {"backend": 3}}, ValueError, r"compile.backend must be one of .*not 3"),
+    ({"compile": {"mode": "fast"}}, ValueError, r"nothing that torch.compile takes: Unrecognized mode=fast"),
+    ({"compile": {"fullgraph": "x"}}, TypeError, r"compile.fullgraph must be True or False"),
+    ({"default_hooks": {"chekpoint": None}}, ValueError, r"no default hook of that name.*Did you mean 'checkpoint'"),
+    ({"data_preprocessor": 3}, TypeError, r"data_preprocessor must be a module"),
 ]
 
 
@@ -66,7 +91,23 @@ LATE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"val_cfg": {"fp16": "bfloat16"}}, TypeError, r"val_cfg.fp16 must be True or False, not 'bfloat16'"),
     ({"val_cfg": {"loss": 1}}, TypeError, r"val_cfg.loss must be True or False, not 1"),
     ({"val_evaluator": IoUMetric}, TypeError, r"IoUMetric is a class.*write IoUMetric\(\.\.\.\)"),
-    ({"compile": {"backedn": "eager"}}, TypeError, r"compile has 'backedn'.*Did you mean 'backend'"),
+    ({"signals": [3]}, ValueError, r"signals: 3 cannot be handled; use names like SIGTERM"),
+    ({"train_cfg": {"type": 3, "max_iters": 2}}, TypeError, r"train_cfg.type must be the name of a loop.*not 3"),
+    ({"train_cfg": {"by_epoch": "x", "max_iters": 2}}, TypeError, r"train_cfg.by_epoch must be True or False"),
+    ({"train_cfg": {"max_iters": float("inf")}}, ValueError, r"max_iters must be a whole number.*not inf"),
+    (
+        {"train_dataloader": [], "train_cfg": {"max_epochs": 2}},
+        ValueError,
+        r"an epoch has no step: is its data set empty",
+    ),
+    ({"train_dataloader": [(torch.zeros(2, 3, 6, 6), torch.zeros(3, 6, 6))]}, ValueError, r"2 images has 3 masks"),
+    (
+        {"train_dataloader": [(torch.zeros(0, 3, 6, 6), torch.zeros(0, 6, 6))]},
+        ValueError,
+        r"these images hold no pixel",
+    ),
+    ({"train_dataloader": [(["a.png"], torch.zeros(1, 6, 6))]}, TypeError, r"images must be tensors, not str"),
+    ({"val_cfg": {"type": "ValLop"}}, KeyError, r"ValLop"),
     ({"val_dataloader": DataLoader(Empty())}, ValueError, r"gives no batch: its data set, Empty, is empty"),
 ]
 
@@ -97,7 +138,7 @@ def test_wrong_values_are_told_before_the_first_step(
     ],
 )
 def test_wrong_lengths_and_intervals_of_a_loop(make_runner: Any, train_cfg: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises((TypeError, ValueError), match=text):
         make_runner(train_cfg=train_cfg).train()
 
 
@@ -135,8 +176,10 @@ def test_rates_of_a_ready_optimizer_are_scaled_too(make_runner: Any) -> None:
 
 
 def test_scaling_needs_a_base_and_comes_before_the_schedulers(make_runner: Any) -> None:
-    with pytest.raises(ValueError, match=r"it has enable=True, base_batch_siz=8. Did you mean 'base_batch_size'"):
-        make_runner(auto_scale_lr={"enable": True, "base_batch_siz": 8}).train()
+    with pytest.raises(TypeError, match=r"takes no 'base_batch_siz'. Did you mean 'base_batch_size'"):
+        make_runner(auto_scale_lr={"enable": True, "base_batch_siz": 8})
+    with pytest.raises(ValueError, match=r"needs base_batch_size, .* it has enable=True"):
+        make_runner(auto_scale_lr={"enable": True}).train()
     net = torch.nn.Conv2d(3, 3, 1)
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     ready = {"param_scheduler": torch.optim.lr_scheduler.ConstantLR(optimizer), "optim_wrapper": optimizer}

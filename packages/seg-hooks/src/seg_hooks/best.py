@@ -34,7 +34,8 @@ def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Seq
     if len(rules) == 1 and None not in rules:
         return str(rules.pop())
     raise ValueError(
-        f"{owner}: cannot tell from {key!r} whether greater or less is better; say rule='greater' or rule='less'."
+        f"{owner}: cannot tell from {key!r} whether greater or less is better.{near(key, (*greater, *less))} "
+        "For a metric of your own say rule='greater' or rule='less'."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,18 @@ from torch import nn
 
 from seg_runner.around import Around
 from seg_runner.errors import add_note
+from seg_runner.given import flag, number, whole
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
-from seg_runner.model_io import images_and_masks, logits_of, samples_for, target_of
+from seg_runner.model_io import (
+    check_images,
+    check_masks,
+    images_and_masks,
+    logits_of,
+    samples_for,
+    stacked,
+    target_of,
+    truth_of,
+)
 from seg_runner.preprocess import preprocessor_from
 from seg_runner.samples import SegDataSample
 from seg_runner.windows import PixelWindow, counted_pixels, window_length
@@ -68,10 +78,11 @@ class LogitsModel(Around):
     ) -> None:
         super().__init__(model)
         self.data_preprocessor = preprocessor_from(data_preprocessor)
-        self.criterion = loss if loss is not None else DefaultLoss(ignore_index)
+        self.criterion = checked_loss(loss) if loss is not None else DefaultLoss(ignore_index)
         self.test_cfg = read_test_cfg(test_cfg)
-        self.aux_weight, self.align_corners, self.threshold = aux_weight, align_corners, threshold
-        self.equal_pixels, self._window = equal_pixels, PixelWindow()
+        self.aux_weight, self.align_corners = _checked_weights(aux_weight), flag(align_corners, "align_corners")
+        self.threshold = number(threshold, "threshold", least=0, most=1)
+        self.equal_pixels, self._window = flag(equal_pixels, "equal_pixels"), PixelWindow()
         self._masks: list[torch.Tensor] = []
         self._anchor = [next(model.parameters(), None)]
 
@@ -82,6 +93,11 @@ class LogitsModel(Around):
         with optim_wrapper.optim_context(self):
             losses = self.batch_losses(data)
         loss = losses["loss"]
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss does not depend on any parameter that is trained: are all of them frozen, or does the loss "
+                "detach what it is given?"
+            )
         if self.equal_pixels and window_length(optim_wrapper) > 1:
             loss = self._of_window(loss, optim_wrapper)
         self._masks.clear()
@@ -109,14 +125,15 @@ class LogitsModel(Around):
             images, masks = images_and_masks(data)
             if masks is None:
                 raise TypeError("this batch has no masks: training needs (images, masks), or dict(image=..., mask=...)")
-            device = self.device
-            return self._losses_of(self._model(_as_images(images, device)), target_of(masks, device))
+            images, masks = self._as_images(images), target_of(masks, self.device)
+            if self.training:
+                check_masks(images, masks)
+            return self._losses_of(self._model(images), masks)
         images, samples = self._read(data, training=self.training)
-        output = self._model(images)
         if self.training:
-            truth = torch.cat([sample.gt_sem_seg.data for sample in samples])
-            return self._losses_of(output, target_of(truth, images.device))
-        logits = logits_of(output)[0]
+            truth = target_of(truth_of(samples, images), images.device)
+            return self._losses_of(self._model(images), truth)
+        logits = logits_of(self._model(images))[0]
         return _averaged([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
 
     @property
@@ -138,12 +155,23 @@ class LogitsModel(Around):
             images, masks = images_and_masks(data)
             if masks is not None:
                 masks = target_of(masks, self.device)
-            data = {"inputs": images, "data_samples": samples_for(_stacked(images), masks)}
+            data = {"inputs": images, "data_samples": samples_for(stacked(images), masks)}
         if self.data_preprocessor is not None:
             data = self.data_preprocessor(data, training)
-        images = _as_images(data["inputs"], self.device)
+        images = self._as_images(data["inputs"])
+        check_images(images)
         samples = data.get("data_samples")
         return images, samples_for(images, None) if samples is None else list(samples)
+
+    def _as_images(self, images: Any) -> torch.Tensor:
+        """Images as one batch of floats on the device."""
+        batch = stacked(images)
+        anchor = self._anchor[0]
+        if anchor is not None and batch.device != anchor.device:
+            batch = batch.to(anchor.device, non_blocking=True)
+        if batch.dtype is torch.float64 and anchor is not None:  # as numpy makes them
+            return batch.to(anchor.dtype)
+        return batch if batch.is_floating_point() else batch.float()
 
     def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
         return logits_of(self._model(images))[0]
@@ -182,16 +210,15 @@ class LogitsModel(Around):
         criterion: Any = self._modules.get("criterion")
         try:
             value = (self.criterion if criterion is None else criterion)(logits, masks)
-        except IndexError as error:  # torch's cross-entropy, on a CPU
-            counted = masks[masks != getattr(self.criterion, "ignore_index", None)]
-            found = f"{counted.min()} to {counted.max()}" if counted.numel() else "none"
-            add_note(error, f"labels that count: {found}; the model gives {logits.shape[1]} classes, from 0 on")
+        except (IndexError, RuntimeError) as error:
+            add_note(error, _about_labels(self.criterion, logits, masks))
             raise
         if isinstance(value, torch.Tensor):
             return value.mean() if value.dim() else value
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(isinstance(part, torch.Tensor) for part in value.values()):
             return value
-        raise TypeError(f"the loss returned {type(value).__name__}: a tensor, or a dict of tensors, is expected")
+        held = f"a dict of {_kinds(value.values())}" if isinstance(value, Mapping) else type(value).__name__
+        raise TypeError(f"the loss returned {held}: a tensor, or a dict of tensors, is expected")
 
     def _weights(self, count: int) -> list[float]:
         if isinstance(self.aux_weight, int | float):
@@ -217,7 +244,7 @@ class DefaultLoss:
     """Cross-entropy, or binary cross-entropy where there is one channel; both leave ignored pixels out."""
 
     def __init__(self, ignore_index: int = 255) -> None:
-        self.ignore_index = ignore_index
+        self.ignore_index = whole(ignore_index, "ignore_index", None)
 
     def counted_pixels(self, masks: torch.Tensor) -> torch.Tensor:
         """How many pixels the mean is taken over."""
@@ -252,12 +279,33 @@ def _averaged(losses: Sequence[Losses]) -> Losses:
     return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
 
-def _stacked(images: Any) -> torch.Tensor:
-    return images if isinstance(images, torch.Tensor) else torch.stack(list(images))
+def checked_loss(loss: Any) -> Any:
+    """A loss as it is, if it can be called.
+
+    Raises:
+        TypeError: it cannot, or it is a class.
+    """
+    if isinstance(loss, type):
+        raise TypeError(f"loss is the class {loss.__name__}, and a loss is an object: write {loss.__name__}(...)")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function loss(logits, labels), not {loss!r}")
+    return loss
 
 
-def _as_images(images: Any, device: torch.device) -> torch.Tensor:
-    stacked = _stacked(images)
-    if stacked.device != device:
-        stacked = stacked.to(device, non_blocking=True)
-    return stacked if stacked.is_floating_point() else stacked.float()
+def _checked_weights(aux_weight: Any) -> float | list[float]:
+    if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
+        return [number(weight, "each of aux_weight") for weight in aux_weight]
+    return number(aux_weight, "aux_weight")
+
+
+def _about_labels(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> str:
+    """What a loss that fails was given."""
+    if masks.is_floating_point() and logits.shape[1] > 1:
+        return f"the masks are {masks.dtype}; class indices are whole numbers: masks.long()"
+    counted = masks[masks != getattr(criterion, "ignore_index", None)]
+    found = f"{counted.min()} to {counted.max()}" if counted.numel() else "none"
+    return f"labels that count: {found}; the model gives {logits.shape[1]} classes, from 0 on"
+
+
+def _kinds(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({type(value).__name__ for value in values}))

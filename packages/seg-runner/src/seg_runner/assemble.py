@@ -234,6 +234,8 @@ class Assembler:
         backends = own.get("vis_backends")
         if isinstance(backends, Mapping):
             backends = [backends]
+        if not isinstance(backends, Sequence | None) or isinstance(backends, str):
+            raise TypeError(f"visualizer.vis_backends must be a list of backends, not {backends!r}")
         if backends is not None:
             own["vis_backends"] = [self._vis_backend(one, log_dir) for one in backends]
         return self.part("visualizer", own, "visualizer", name=name, save_dir=str(log_dir))

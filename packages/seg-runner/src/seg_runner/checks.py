@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from seg_runner.errors import add_note, did_you_mean
+from seg_runner.errors import add_note, nearest, origin_of
 from seg_runner.eval_loops import set_dataset_meta
 from seg_runner.randomness import global_state, set_global_state
 from seg_runner.reading import NamedDataset
@@ -40,7 +41,7 @@ def check_before_training(runner: Any) -> None:
         return
     known = try_validation(runner)
     if known is not None:
-        check_monitored(runner.hooks, known)
+        check_monitored(runner, known)
 
 
 def check_writable(folder: Path) -> None:
@@ -100,7 +101,10 @@ def try_validation(runner: Any) -> set[str] | None:
         model.eval()
         try:
             for name, (loader, evaluator) in runner.val_loop.sets.items():
-                found = _one_batch(model, loader, evaluator, runner.val_loop)
+                named = f" of {name!r}" if name else ""
+                where = f"val_dataloader{named}{origin_of(runner.cfg, 'val_dataloader')}"
+                batch = _first_batch(loader, where)
+                found = None if batch is None else _measured(runner, batch, loader, evaluator)
                 complete = complete and found is not None
                 known |= {f"{name}/{key}" if name else key for key in found or ()}
         except Exception as error:
@@ -112,20 +116,37 @@ def try_validation(runner: Any) -> set[str] | None:
     return known if complete else None
 
 
-@torch.no_grad()
-def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] | None:
+def _first_batch(loader: Any, where: str) -> Any:
+    """The first batch of a loader; None where it cannot be read without changing anything."""
+    if isinstance(loader, Iterator):
+        raise ValueError(
+            f"{where} is an iterator, {type(loader).__name__}, which gives its batches only once, and validation runs "
+            "again and again: give a list of batches, or a torch.utils.data.DataLoader"
+        )
+    if isinstance(loader, Sequence):
+        if not len(loader):
+            raise ValueError(f"{where} gives no batch: it is empty")
+        return copy.deepcopy(loader[0])
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return None  # a stream cannot be read without moving it
     batch = next(iter(_single_process(loader)), None)
     if batch is None:
         raise ValueError(
-            f"val_dataloader gives no batch: its data set, {type(loader.dataset).__name__}, is empty, or smaller than "
+            f"{where} gives no batch: its data set, {type(loader.dataset).__name__}, is empty, or smaller than "
             "a batch with drop_last=True. Look at the paths and the list of files that it reads."
         )
+    return batch
+
+
+@torch.no_grad()
+def _measured(runner: Any, batch: Any, loader: Any, evaluator: Any) -> set[str] | None:
+    """The names of what validation measures on a batch; None where a metric cannot be tried."""
+    model = runner.model
     trial = _copied(evaluator)
     set_dataset_meta(loader, trial)
-    meter = LossMeter(model if loop.loss else None)
+    meter = LossMeter(model if runner.val_loop.loss else None)
     outputs = meter.split(model.val_step(batch), batch)
+    _compare_classes(runner.logger, outputs, loader)
     names = set(meter.values("val"))
     if evaluator is None:
         return names
@@ -134,6 +155,16 @@ def _one_batch(model: Any, loader: Any, evaluator: Any, loop: Any) -> set[str] |
     trial.process(data_samples=outputs, data_batch=batch)
     with _silence():
         return names | set(trial.evaluate(len(outputs)))
+
+
+def _compare_classes(logger: Any, outputs: Any, loader: Any) -> None:
+    """Warn of a model that gives other classes than the data set has."""
+    logits = getattr(getattr(outputs[0], "seg_logits", None), "data", None) if len(outputs) else None
+    classes = (getattr(getattr(loader, "dataset", None), "metainfo", None) or {}).get("classes")
+    if logits is None or not classes or logits.shape[0] in (1, len(classes)):
+        return
+    text = "the model gives %d classes, the validation data have %d (%s, ...): is its number of classes right?"
+    logger.warning(text, logits.shape[0], len(classes), classes[0])
 
 
 def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -180,23 +211,45 @@ def _random_state_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def monitored_keys(hooks: list[Any]) -> dict[str, str]:
-    """Metric name -> the hook that waits for it (`save_best`, `monitor`)."""
-    found: dict[str, str] = {}
+def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:
+    """What hooks wait for (a metric, or a sum of some) -> the hook, and its option (`save_best`, `monitor`)."""
+    found: dict[str, tuple[Any, str]] = {}
     for hook in hooks:
-        for attribute in ("save_best", "monitor"):
-            wanted = getattr(hook, attribute, None)
+        for option in ("save_best", "monitor"):
+            wanted = getattr(hook, option, None)
             for name in [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, (list, tuple)) else ():
-                if isinstance(name, str) and name.replace("/", "").replace("_", "").isalnum() and name != "auto":
-                    found[name] = f"{type(hook).__name__}({attribute}={name!r})"
+                if isinstance(name, str) and name != "auto":
+                    found[name] = (hook, option)
     return found
 
 
-def check_monitored(hooks: list[Any], known: set[str]) -> None:
+def check_monitored(runner: Any, known: set[str]) -> None:
     """Raise where a hook waits for a metric that validation does not give."""
-    for name, hook in monitored_keys(hooks).items():
-        if name not in known:
+    for wanted, (hook, option) in monitored_keys(runner.hooks).items():
+        missing = _missing(wanted, known)
+        if missing is not None:
             raise KeyError(
-                f"{hook} waits for a metric that validation does not give.{did_you_mean(name, known)} "
-                f"Validation gives: {', '.join(sorted(known))}"
+                f"{type(hook).__name__}({option}={wanted!r}){runner.table.where_of(hook)} waits for a metric that "
+                f"validation does not give.{_instead(missing, option, known)}"
             )
+
+
+def _missing(wanted: str, known: set[str]) -> str | None:
+    """The metric that is not there; of a formula such as `0.5*mIoU + 0.5*mDice` the first one."""
+    if wanted in known:
+        return None
+    terms = [term.strip() for term in re.split(r"[-+*/()]", wanted)]
+    names = [term for term in terms if term and not re.fullmatch(r"[\d.]+", term)]
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return None
+    return unknown[0] if set("+*() ") & set(wanted) else wanted
+
+
+def _instead(name: str, option: str, known: set[str]) -> str:
+    """What to write instead of a metric that there is none of."""
+    if not known:
+        return f" It gives none at all: leave {option} out, or give val_evaluator a metric"
+    near = nearest(name, known)
+    write = f" Did you mean {near!r}? Write {option}={near!r}." if near is not None else ""
+    return f"{write} Validation gives: {', '.join(sorted(known))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from seg_runner.confusion import Confusion, Counts
 from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
+from seg_runner.given import flag, folder, label, text, unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -72,16 +74,23 @@ class CityscapesMetric:
         prefix: str | None = None,
         **ignored: Any,
     ) -> None:
+        self.format_only, self.keep_results = flag(format_only, "format_only"), flag(keep_results, "keep_results")
         if format_only and not keep_results:
             raise ValueError("format_only=True only writes files, so keep_results must be True as well")
-        self.output_dir, self.ignore_index, self.prefix = Path(output_dir), ignore_index, prefix
-        self.format_only, self.keep_results, self.collect_device = format_only, keep_results, collect_device
+        if collect_device not in ("cpu", "gpu"):
+            raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
+        where = folder(output_dir, "output_dir")
+        if where is None:
+            raise TypeError("output_dir must be the path of a folder: result files go there with keep_results=True")
+        self.output_dir, self.collect_device = where, collect_device
+        self.ignore_index, self.prefix = label(ignore_index, "ignore_index"), text(prefix, "prefix")
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
         self._held = HeldBack(self._add)
         self._reset()
         if ignored:
-            self.logger.warning("CityscapesMetric does not use %s", ", ".join(sorted(ignored)))
+            takes = inspect.signature(CityscapesMetric).parameters
+            self.logger.warning("CityscapesMetric does not use %s", unused(ignored, takes))
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Count one batch, and write its files."""

@@ -13,7 +13,7 @@ from seg_runner import plain, wrap
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks, without_effect
 from seg_runner.env import describe_environment
-from seg_runner.errors import origin_of
+from seg_runner.errors import did_you_mean, origin_of
 from seg_runner.hook_table import priority_number
 from seg_runner.log_setup import IN_FILE
 from seg_runner.parts import DEFAULTS, Parts
@@ -155,6 +155,7 @@ def make_visualizer(runner: Any, given: Any) -> Any:
 def make_model(runner: Any, given: Any) -> Any:
     """The model: built, given steps if it has none, its batch norms fit for one process, on its device."""
     parts: Parts = runner.parts
+    wrap.check_compile(parts["compile"], origin_of(parts["cfg"], "compile"))
     model = runner.assembler.model(given, parts["data_preprocessor"])
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
@@ -186,6 +187,9 @@ def _with_steps(model: Any, parts: Parts) -> Any:
 def register_hooks(runner: Any) -> None:
     """The hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
     parts: Parts = runner.parts
+    for slot in parts["default_hooks"] or ():
+        if slot not in DEFAULT_HOOKS and (near := did_you_mean(slot, DEFAULT_HOOKS)):
+            runner.logger.warning("default_hooks.%s is added beside the default hooks.%s", slot, near)
     if parts["cfg"] is not None:
         runner.register_default_hooks(parts["default_hooks"])
     else:

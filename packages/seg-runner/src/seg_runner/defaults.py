@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seg_runner.errors import did_you_mean
+
 __all__ = ["DEFAULT_HOOKS", "DEFAULT_PRIORITIES", "merge_default_hooks", "without_effect"]
 
 #: Slot -> config of the hooks that `Runner.from_cfg` registers, in this order.
@@ -36,14 +38,8 @@ WITHOUT_EFFECT: dict[str, str] = {
 
 
 def without_effect(cfg: Any) -> list[str]:
-    """Lines about keys of a config (or None) that change nothing here.
-
-    Raises:
-        ValueError: `sync_bn` is none of its values.
-    """
+    """Lines about keys of a config (or None) that change nothing here."""
     given = {} if cfg is None else cfg
-    if given.get("sync_bn") not in (None, "torch", "mmcv"):
-        raise ValueError(f"sync_bn must be 'torch' or 'mmcv', not {given['sync_bn']!r}")
     return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if given.get(key)]
 
 
@@ -62,6 +58,6 @@ def merge_default_hooks(given: Mapping[str, Any] | None) -> dict[str, tuple[Any,
         elif slots.pop(slot, None) is None:
             raise ValueError(
                 f"default_hooks has {slot}=None, but there is no default hook of that name to leave out. "
-                f"Default hooks: {', '.join(DEFAULT_HOOKS)}"
+                f"Default hooks: {', '.join(DEFAULT_HOOKS)}.{did_you_mean(slot, DEFAULT_HOOKS)}"
             )
     return slots

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from seg_runner.fields import map_of, stem_of
+from seg_runner.given import choices, flag, folder, number, text, unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -60,26 +61,33 @@ class DepthMetric:
         prefix: str | None = None,
         **ignored: Any,
     ) -> None:
-        self.depth_metrics = _known(depth_metrics)
+        self.depth_metrics = list(NAMES) if depth_metrics is None else choices(depth_metrics, "depth_metrics", NAMES)
+        if collect_device not in ("cpu", "gpu"):
+            raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
         if crop_type not in (None, "nyu_crop"):
             raise ValueError(f"crop_type: None or 'nyu_crop' is expected, not {crop_type!r}")
+        number(min_depth_eval, "min_depth_eval")
+        if max_depth_eval != float("inf"):
+            number(max_depth_eval, "max_depth_eval")
         if not min_depth_eval < max_depth_eval:
             raise ValueError(
                 f"min_depth_eval={min_depth_eval} must be less than max_depth_eval={max_depth_eval}: depths between "
                 "them are measured"
             )
-        if format_only and output_dir is None:
+        self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
+        if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
         self.min_depth_eval, self.max_depth_eval, self.crop_type = min_depth_eval, max_depth_eval, crop_type
-        self.depth_scale_factor, self.format_only, self.prefix = depth_scale_factor, format_only, prefix
-        self.collect_device = collect_device
-        self.output_dir = Path(output_dir) if output_dir is not None else None
+        self.depth_scale_factor = number(depth_scale_factor, "depth_scale_factor", above=0)
+        self.collect_device, self.prefix = collect_device, text(prefix, "prefix")
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
         self._sum: torch.Tensor | None = None
         self._held = HeldBack(self._add)
         if ignored:
-            self.logger.warning("DepthMetric does not use %s", ", ".join(sorted(ignored)))
+            self.logger.warning(
+                "DepthMetric does not use %s", unused(ignored, inspect.signature(DepthMetric).parameters)
+            )
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Measure one batch."""
@@ -150,13 +158,3 @@ def depth_errors(predicted: torch.Tensor, true: torch.Tensor, counted: torch.Ten
             (squares - 0.5 * mean(logs) ** 2).sqrt(),
         ]
     )
-
-
-def _known(depth_metrics: Sequence[str] | None) -> list[str]:
-    if depth_metrics is None:
-        return list(NAMES)
-    wanted = [depth_metrics] if isinstance(depth_metrics, str) else list(depth_metrics)
-    unknown = [name for name in wanted if name not in NAMES]
-    if unknown:
-        raise KeyError(f"depth_metrics: {', '.join(map(repr, unknown))}: not among {', '.join(NAMES)}")
-    return wanted

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from seg_runner.errors import did_you_mean
+from seg_runner.given import flag, whole
 
 __all__ = ["describe_environment", "nondeterministic_operations", "pick_device", "set_up_process"]
 
+_WORKERS = ("mp_start_method", "opencv_num_threads")
 _KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 
 
@@ -29,13 +31,22 @@ def set_up_process(env_cfg: Mapping[str, Any] | None) -> None:
     for key in cfg:
         if key not in _KEYS and key != "type":
             raise ValueError(f"env_cfg has no key {key!r}.{did_you_mean(key, _KEYS)} Known: {', '.join(_KEYS)}")
+    for key in ("mp_cfg", "dist_cfg"):
+        if not isinstance(cfg.get(key), Mapping | None):
+            raise TypeError(f"env_cfg.{key} must be a dict, not {cfg[key]!r}")
     if "cudnn_benchmark" in cfg:
-        torch.backends.cudnn.benchmark = bool(cfg["cudnn_benchmark"])
+        torch.backends.cudnn.benchmark = flag(cfg["cudnn_benchmark"], "env_cfg.cudnn_benchmark")
     _set_workers(dict(cfg.get("mp_cfg") or {}))
-    _raise_file_limit(int(cfg.get("resource_limit", 4096)))
+    _raise_file_limit(whole(cfg.get("resource_limit", 4096), "env_cfg.resource_limit"))
 
 
 def _set_workers(cfg: dict[str, Any]) -> None:
+    for key in cfg:
+        if key not in _WORKERS:
+            raise ValueError(
+                f"env_cfg.mp_cfg has no key {key!r}.{did_you_mean(key, _WORKERS)} Known: {', '.join(_WORKERS)}"
+            )
+    threads = whole(cfg.get("opencv_num_threads", 0), "env_cfg.mp_cfg.opencv_num_threads", None)
     method = cfg.get("mp_start_method")
     if method is not None and os.name != "nt":
         import torch.multiprocessing as multiprocessing
@@ -50,7 +61,7 @@ def _set_workers(cfg: dict[str, Any]) -> None:
             multiprocessing.set_start_method(method, force=True)
     opencv = sys.modules.get("cv2")
     if opencv is not None and "opencv_num_threads" in cfg:
-        opencv.setNumThreads(int(cfg["opencv_num_threads"]))
+        opencv.setNumThreads(threads)
 
 
 def _raise_file_limit(wanted: int) -> None:
@@ -83,6 +94,8 @@ def _found_device(name: str) -> torch.device:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={name!r} is no device of torch's; use 'cpu', 'cuda', 'cuda:1', ...") from error
+    if device.type == "meta":
+        raise ValueError("device='meta' holds no numbers, so nothing can be trained there: use 'cpu', 'cuda', ...")
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if (device.index or 0) >= count and device.type == "cuda":
         seen = f"{count} CUDA devices" if count else "no CUDA device"

@@ -7,19 +7,30 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["add_note", "check_options", "did_you_mean", "note_step", "origin_of", "part_of", "sample_paths"]
+__all__ = ["add_note", "check_options", "did_you_mean", "nearest", "note_step", "origin_of", "part_of", "sample_paths"]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A sentence that names the nearest known name, or the empty string.
+    """A sentence that names the nearest known name, capitals not counted, or the empty string.
 
     >>> did_you_mean("max_iter", ["max_iters", "val_interval"])
     " Did you mean 'max_iters'?"
     >>> did_you_mean("colour", ["max_iters"])
     ''
     """
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, names)
+    return f" Did you mean {near!r}?" if near is not None else ""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The known name that is most like this one, capitals not counted; None where none is like it.
+
+    >>> nearest("mIuO", ["aAcc", "mIoU"])
+    'mIoU'
+    """
+    spellings = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=0.6)
+    return spellings[near[0]] if near else None
 
 
 def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:

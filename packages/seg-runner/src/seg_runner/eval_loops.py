@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from seg_runner.errors import add_note, did_you_mean, note_step, part_of, sample_paths
-from seg_runner.loops import position, whole_number
+from seg_runner.given import whole
+from seg_runner.loops import position
 from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
@@ -227,4 +228,4 @@ def _checked_intervals(intervals: Any, sets: dict[str, Any]) -> dict[str, int]:
         if name not in sets:
             known = ", ".join(map(repr, filter(None, sets))) or "none, since val_dataloader is one loader"
             raise ValueError(f"val_cfg.intervals names no set {name!r}.{did_you_mean(name, sets)} There are {known}")
-    return {name: whole_number(every, f"val_cfg.intervals.{name}", 1) for name, every in (intervals or {}).items()}
+    return {name: whole(every, f"val_cfg.intervals.{name}", 1) for name, every in (intervals or {}).items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seg_runner.fields import label_maps
+from seg_runner.given import whole
 from seg_runner.ranks import HeldBack
 
 __all__ = ["Evaluator", "TorchMetric", "as_evaluator"]
@@ -56,7 +57,10 @@ class Evaluator:
         """
         results: dict[str, Any] = {}
         for metric in self.metrics:
-            found = flattened(metric.evaluate(size))
+            found = metric.evaluate(size)
+            if not isinstance(found, Mapping):
+                raise TypeError(f"{type(metric).__name__}.evaluate must return a dict of results, not {found!r}")
+            found = flattened(found)
             twice = sorted(results.keys() & found.keys())
             if twice:
                 raise ValueError(
@@ -70,7 +74,7 @@ class Evaluator:
         self, data_samples: Sequence[Any], data: Sequence[Any] | None = None, chunk_size: int = 1
     ) -> Any:
         """Evaluate samples that lie there already, `chunk_size` at a time."""
-        for start in range(0, len(data_samples), chunk_size):
+        for start in range(0, len(data_samples), whole(chunk_size, "chunk_size", 1)):
             batch = data[start : start + chunk_size] if data is not None else None
             self.process(data_samples[start : start + chunk_size], batch)
         return self.evaluate(len(data_samples))

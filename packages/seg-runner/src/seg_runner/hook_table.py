@@ -198,6 +198,10 @@ class HookTable:
             self.add(hook)
         self._points = None
 
+    def where_of(self, hook: Any) -> str:
+        """` (configs/train.py:12)`: the line of the config that names a hook; empty where none does."""
+        return next((entry.where for entry in self._entries if entry.hook is hook), "")
+
     @property
     def registered(self) -> list[Any]:
         """The hooks without the stand-ins."""

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from seg_runner.given import pair, unused
 from seg_runner.samples import PixelData, SegDataSample
 
 __all__ = ["infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+TEST_KEYS = ("mode", "crop_size", "stride")
 
 
 def resize(logits: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
@@ -27,22 +29,22 @@ def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
     """A checked copy of `test_cfg`: mode 'whole', or mode 'slide' with crop_size and stride as (height, width).
 
     Raises:
+        TypeError: for what is no dict, or another key.
         ValueError: for another mode, or a slide without its sizes.
     """
+    if not isinstance(test_cfg, Mapping | None):
+        raise TypeError(f"test_cfg must be a dict such as dict(mode='whole'), not {test_cfg!r}")
     cfg = dict(test_cfg or {})
     cfg.setdefault("mode", "whole")
+    if strange := unused(set(cfg) - set(TEST_KEYS), TEST_KEYS):
+        raise TypeError(f"test_cfg takes {', '.join(TEST_KEYS)}, not {strange}")
     if cfg["mode"] not in ("whole", "slide"):
         raise ValueError(f"test_cfg.mode: 'whole' or 'slide' is expected, not {cfg['mode']!r}")
     if cfg["mode"] == "slide":
         for name in ("crop_size", "stride"):
             if name not in cfg:
                 raise ValueError(f"test_cfg: mode='slide' needs {name}=(height, width)")
-            pair = (cfg[name], cfg[name]) if isinstance(cfg[name], int) else tuple(cfg[name])
-            if len(pair) != 2 or not all(isinstance(value, int) and value > 0 for value in pair):
-                raise ValueError(
-                    f"test_cfg.{name}: two positive numbers (height, width) are expected, not {cfg[name]!r}"
-                )
-            cfg[name] = pair
+            cfg[name] = pair(cfg[name], f"test_cfg.{name}")
         if any(step > crop for step, crop in zip(cfg["stride"], cfg["crop_size"], strict=True)):
             warnings.warn(
                 f"test_cfg.stride {cfg['stride']} is larger than crop_size {cfg['crop_size']}: "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import inspect
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from seg_runner.confusion import Confusion, Counts
-from seg_runner.fields import label_maps, prediction_of, sample_field
+from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
+from seg_runner.given import choices, flag, folder, label, number, text, unused, whole
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -72,22 +72,24 @@ class IoUMetric:
         decimals: int | None = None,
         **ignored: Any,
     ) -> None:
-        self.iou_metrics = _known_kinds(iou_metrics)
+        self.iou_metrics = choices(iou_metrics, "iou_metrics", list(KINDS))
         if collect_device not in ("cpu", "gpu"):
             raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
-        if format_only and output_dir is None:
+        self.ignore_index, self.beta = label(ignore_index, "ignore_index"), number(beta, "beta", least=0)
+        self.nan_to_num = None if nan_to_num is None else number(nan_to_num, "nan_to_num")
+        self.collect_device, self.prefix = collect_device, text(prefix, "prefix")
+        self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
+        if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
-        self.ignore_index, self.nan_to_num, self.beta = ignore_index, nan_to_num, beta
-        self.collect_device, self.prefix = collect_device, prefix
-        self.output_dir = Path(output_dir) if output_dir is not None else None
-        self.format_only, self.per_class, self.decimals = format_only, per_class, decimals
+        self.per_class = flag(per_class, "per_class")
+        self.decimals = None if decimals is None else whole(decimals, "decimals")
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
-        self._num_classes = num_classes
+        self._num_classes = None if num_classes is None else whole(num_classes, "num_classes", 1)
         self._counts: Confusion | None = None
         self._held = HeldBack(self._count)
         if ignored:
-            self.logger.warning("IoUMetric does not use %s", ", ".join(sorted(ignored)))
+            self.logger.warning("IoUMetric does not use %s", unused(ignored, inspect.signature(IoUMetric).parameters))
 
     @property
     def class_names(self) -> list[str]:
@@ -169,11 +171,9 @@ class IoUMetric:
 
     def _write(self, sample: Any) -> None:
         assert self.output_dir is not None
-        labels = prediction_of(sample).cpu().numpy().astype(np.uint8)
-        stem = Path(str(sample_field(sample, "img_path", "")) or "prediction").stem
-        write_png(
-            self.output_dir / f"{stem}.png", labels + np.uint8(bool(sample_field(sample, "reduce_zero_label", False)))
-        )
+        labels = prediction_of(sample).cpu().numpy() + int(bool(sample_field(sample, "reduce_zero_label", False)))
+        kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
+        write_png(self.output_dir / f"{stem_of(sample)}.png", labels.astype(kind))
 
 
 def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Scores:
@@ -196,16 +196,6 @@ def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Score
         }
         scores = {"aAcc": np.atleast_1d(hit.sum() / labelled.sum())}
     return scores | {name: known[name] for kind in kinds for name in KINDS[kind]}
-
-
-def _known_kinds(iou_metrics: str | Sequence[str]) -> list[str]:
-    kinds = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
-    for kind in kinds:
-        if kind not in KINDS:
-            near = difflib.get_close_matches(str(kind), KINDS, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise KeyError(f"iou_metrics: {kind!r} is not one of {', '.join(KINDS)}{hint}")
-    return kinds
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -133,7 +133,7 @@ def build_training(runner: Any) -> None:
     parts, assembler = runner.parts, runner.assembler
     loader = assembler.dataloader(parts["train_dataloader"], "train_dataloader", runner.randomness)
     runner.loaders["train"] = loader
-    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner))
+    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner, "train"))
     if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
         runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
     wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
@@ -157,12 +157,12 @@ def build_evaluation(runner: Any, mode: str) -> Any:
     given = parts[f"{mode}_evaluator"]
     evaluator = None if given is None else assembler.evaluator(given, f"{mode}_evaluator")
     made = {"dataloader": loader, "evaluator": evaluator}
-    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner))
+    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner, mode))
     return runner.loops[mode]
 
 
-def _resolve_loop(runner: Any) -> Any:
-    return lambda name: runner.assembler.resolve("loop", name, "train_cfg")
+def _resolve_loop(runner: Any, mode: str) -> Any:
+    return lambda name: runner.assembler.resolve("loop", name, f"{mode}_cfg")
 
 
 def start_training(runner: Any) -> None:

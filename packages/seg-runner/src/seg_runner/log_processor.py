@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from seg_runner.given import flag, whole
 from seg_runner.history import HistoryBuffer
 from seg_runner.log_windows import read_windows
 
@@ -48,13 +49,11 @@ class LogProcessor:
         log_with_hierarchy: bool = False,
         mean_pattern: str = DEFAULT_MEAN,
     ) -> None:
-        if not isinstance(window_size, int) or isinstance(window_size, bool) or window_size < 0:
-            raise TypeError(f"log_processor.window_size: a whole number is expected, not {window_size!r}")
-        self.window_size = window_size
-        self.by_epoch = by_epoch
-        self.num_digits = num_digits
-        self.log_with_hierarchy = log_with_hierarchy
-        self.mean_pattern = re.compile(mean_pattern)
+        self.window_size = whole(window_size, "log_processor.window_size", 1)
+        self.by_epoch = flag(by_epoch, "log_processor.by_epoch")
+        self.num_digits = whole(num_digits, "log_processor.num_digits")
+        self.log_with_hierarchy = flag(log_with_hierarchy, "log_processor.log_with_hierarchy")
+        self.mean_pattern = _compiled(mean_pattern)
         self.custom_cfg = read_windows(custom_cfg, by_epoch)
         self._printed: dict[str, tuple[int | None, int, int]] = {}
 
@@ -242,3 +241,12 @@ def _notes(hub: Any, mode: str, hierarchy: bool) -> dict[str, Any]:
     """Metrics that are no numbers: they lie among the hub's notes."""
     lead = f"{mode}/"
     return {(k if hierarchy else k[len(lead) :]): v for k, v in hub.runtime_info.items() if k.startswith(lead)}
+
+
+def _compiled(pattern: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"log_processor.mean_pattern must be a regular expression, not {pattern!r}: {error}"
+        ) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from seg_runner.errors import check_options, did_you_mean, origin_of
 from seg_runner.eval_loops import TestLoop, ValLoop
+from seg_runner.given import flag
 from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
 __all__ = ["eval_loop", "is_loop", "train_loop"]
@@ -45,6 +46,10 @@ def train_loop(cfg: Any, runner: Any, dataloader: Any, resolve: Resolve) -> Any:
     where = origin_of(runner.cfg, "train_cfg")
     by_epoch = own.pop("by_epoch", None)
     name = own.pop("type", None)
+    if not isinstance(name, str | type | None):
+        raise TypeError(f"train_cfg.type{where} must be the name of a loop, or its class, not {name!r}")
+    if by_epoch is not None:
+        by_epoch = flag(by_epoch, f"train_cfg.by_epoch{where}")
     if name is not None and by_epoch is not None:
         raise ValueError(f"train_cfg{where} has both type={_word(name)} and by_epoch={by_epoch}: keep one of the two")
     if name is None and by_epoch is None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from seg_runner.batches import TrainBatches
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
+from seg_runner.given import whole
 from seg_runner.hook_table import Points
 from seg_runner.oom import note_out_of_memory
 from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
 
-__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position", "whole_number"]
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
 
 Intervals = Sequence[tuple[int, int]]
 
@@ -39,8 +40,8 @@ class TrainLoop:
     ) -> None:
         self.runner = runner
         self.dataloader = dataloader
-        self.val_begin = whole_number(val_begin, "val_begin")
-        self.val_interval = whole_number(val_interval, "val_interval", 1)
+        self.val_begin = whole(val_begin, "val_begin")
+        self.val_interval = whole(val_interval, "val_interval", 1)
         self._milestones, self._intervals = _schedule(dynamic_intervals, self.val_interval)
         self.iter = 0
         self.epoch = 0
@@ -149,7 +150,7 @@ class IterBasedTrainLoop(TrainLoop):
         dynamic_intervals: Intervals | None = None,
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        self.max_iters = whole_number(max_iters, "max_iters")
+        self.max_iters = whole(max_iters, "max_iters")
         self.max_epochs = 1
         self.batches.open()
 
@@ -201,7 +202,12 @@ class EpochBasedTrainLoop(TrainLoop):
             )
             raise
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
-        self.max_epochs = whole_number(max_epochs, "max_epochs")
+        self.max_epochs = whole(max_epochs, "max_epochs")
+        if not self.epoch_length and self.max_epochs:
+            raise ValueError(
+                "train_dataloader gives no batch, so an epoch has no step: is its data set empty, or smaller than a "
+                f"batch with drop_last=True?{part_of(runner, 'train_dataloader')}"
+            )
         self.max_iters = self.max_epochs * self.epoch_length
 
     def run(self) -> Any:
@@ -238,17 +244,6 @@ def position(train_loop: Any) -> tuple[int, int]:
     return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
 
 
-def whole_number(value: Any, name: str, least: int = 0) -> int:
-    """A count as an int.
-
-    Raises:
-        ValueError: it is no whole number, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    return int(value)
-
-
 def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
     """Milestones, and the interval before the first and from each of them on."""
     pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
@@ -257,7 +252,7 @@ def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[in
             raise ValueError(
                 f"dynamic_intervals must be a list of pairs (from, interval), such as [(1000, 50)]: {item!r}"
             )
-    milestones = [whole_number(begin, "dynamic_intervals: from") for begin, _ in pairs]
+    milestones = [whole(begin, "dynamic_intervals: from") for begin, _ in pairs]
     if milestones != sorted(milestones):
         raise ValueError(f"dynamic_intervals must be in the order of their beginnings, not {milestones}")
-    return milestones, [first, *(whole_number(step, "dynamic_intervals: interval", 1) for _, step in pairs)]
+    return milestones, [first, *(whole(step, "dynamic_intervals: interval", 1) for _, step in pairs)]

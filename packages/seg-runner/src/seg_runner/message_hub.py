@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from seg_runner.given import whole
 from seg_runner.history import HistoryBuffer
 
 __all__ = ["HistoryBuffer", "MessageHub"]
@@ -67,6 +68,8 @@ class MessageHub:
         """
         if self._kept.get(key) is not resumed:
             self._announce(key, resumed)
+        if type(count) is not int:
+            count = whole(count, f"count of scalar {key!r}")
         if isinstance(value, torch.Tensor):
             self._hold([key], [value], None if count == 1 else [count])
             return
@@ -192,6 +195,8 @@ class MessageHub:
 
     def _announce(self, key: str, resumed: bool) -> None:
         """Give a new scalar its place in the order of the log."""
+        if not isinstance(key, str):
+            raise TypeError(f"the name of a scalar must be a text, not {key!r}")
         if self._kept.setdefault(key, resumed) is not resumed:
             self._refuse_resumed(key, resumed)
         if key not in self._scalars:

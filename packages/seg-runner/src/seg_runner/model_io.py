@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from seg_runner.samples import PixelData, SegDataSample
 
-__all__ = ["Outputs", "images_and_masks", "logits_of", "samples_for", "target_of"]
+__all__ = [
+    "Outputs",
+    "check_images",
+    "check_masks",
+    "images_and_masks",
+    "logits_of",
+    "samples_for",
+    "stacked",
+    "target_of",
+    "truth_of",
+]
 
 IMAGES = ("inputs", "image", "images", "img", "imgs", "pixel_values", "x")
 MASKS = ("mask", "masks", "label", "labels", "target", "targets", "seg", "gt_semantic_seg", "semantic_mask", "y")
@@ -42,6 +53,83 @@ def images_and_masks(batch: Any) -> tuple[Any, Any]:
     )
 
 
+def stacked(images: Any) -> torch.Tensor:
+    """Images as one tensor.
+
+    Raises:
+        TypeError: they are no tensors or arrays.
+        ValueError: they differ in size.
+    """
+    if isinstance(images, torch.Tensor):
+        return images
+    if isinstance(images, np.ndarray):
+        return torch.as_tensor(images)
+    each = list(images)
+    if not all(isinstance(image, torch.Tensor | np.ndarray) for image in each):
+        raise TypeError(f"images must be tensors, not {type(each[0]).__name__}: a batch holds what was read, no paths")
+    tensors = [torch.as_tensor(image) for image in each]
+    shapes = sorted({tuple(image.shape) for image in tensors})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images of different sizes cannot be stacked: {shapes}; make crops equal in the data set, or pad with "
+            "data_preprocessor=SegDataPreProcessor(size=..., or size_divisor=...)"
+        )
+    return torch.stack(tensors)
+
+
+def check_images(images: torch.Tensor) -> None:
+    """Refuse what is no batch of images.
+
+    Raises:
+        ValueError: it is not N x C x H x W, or holds no pixel.
+    """
+    if images.dim() != 4:
+        alone = ": one image alone is image[None]" if images.dim() == 3 else ""
+        raise ValueError(f"images are expected as N x C x H x W, not of shape {tuple(images.shape)}{alone}")
+    if not images.numel():
+        raise ValueError(f"these images hold no pixel: their shape is {tuple(images.shape)} (N x C x H x W)")
+
+
+def check_masks(images: torch.Tensor, masks: torch.Tensor) -> None:
+    """Refuse masks that do not fit the images of a training batch.
+
+    Raises:
+        ValueError: there are not as many, or they are not as large.
+    """
+    pixels = images.shape[:1] + images.shape[2:]
+    if masks.shape == pixels and masks.numel():
+        return
+    check_images(images)
+    if len(images) != len(masks):
+        raise ValueError(f"a batch of {len(images)} images has {len(masks)} masks: each image needs one")
+    if masks.shape[:1] + masks.shape[2:] == pixels:  # one map for each class
+        return
+    sizes, own = f"{images.shape[-2]} x {images.shape[-1]}", " x ".join(map(str, masks.shape[1:]))
+    hint = " (colours instead of class indices?)" if masks.shape[:-1] == pixels else ""
+    raise ValueError(
+        f"images are {sizes} pixels, their masks {own}{hint}: give masks as large as the images, H x W each"
+    )
+
+
+def truth_of(samples: Sequence[Any], images: torch.Tensor) -> torch.Tensor:
+    """The label maps of samples, N x H x W.
+
+    Raises:
+        ValueError: there are not as many as images, or one is not as large as its image; says which.
+    """
+    if len(samples) != len(images):
+        raise ValueError(f"a batch of {len(images)} images has {len(samples)} data samples: each image needs one")
+    maps = [sample.gt_sem_seg.data for sample in samples]
+    size = images.shape[-2:]
+    for sample, labels in zip(samples, maps, strict=True):
+        if labels.shape[-2:] != size:
+            raise ValueError(
+                f"{sample.get('img_path', 'a sample')}: the image is {size[0]} x {size[1]} pixels, its label map "
+                f"{' x '.join(map(str, labels.shape[-2:]))}: resize and crop both alike in the pipeline"
+            )
+    return torch.cat(maps)
+
+
 def target_of(masks: Any, device: torch.device) -> torch.Tensor:
     """Masks as one N x H x W tensor of class indices (float masks stay floats)."""
     target: torch.Tensor = (
@@ -60,6 +148,8 @@ def samples_for(images: torch.Tensor, masks: torch.Tensor | None) -> list[SegDat
     facts = {"ori_shape": size, "img_shape": tuple(images.shape[-2:])}
     samples = [SegDataSample(metainfo=facts) for _ in range(len(images))]
     if masks is not None:
+        if len(masks) != len(images):
+            raise ValueError(f"a batch of {len(images)} images has {len(masks)} masks: each image needs one")
         for sample, mask in zip(samples, masks, strict=True):
             sample.gt_sem_seg = PixelData(data=mask)
     return samples
@@ -74,17 +164,28 @@ def logits_of(output: Any) -> Outputs:
         TypeError: if no logits can be told; says what was found.
     """
     if isinstance(output, torch.Tensor):
-        return output, []
+        return _checked(output), []
     if isinstance(output, Mapping) or hasattr(output, "logits"):
         named = output if isinstance(output, Mapping) else vars(output)
         main = next((named[name] for name in MAIN if named.get(name) is not None), None)
         if isinstance(main, torch.Tensor):
             found = [named[name] for name in AUXILIARY if named.get(name) is not None]
-            return main, [part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)]
+            return _checked(main), [
+                part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)
+            ]
     elif isinstance(output, Sequence) and output and all(isinstance(part, torch.Tensor) for part in output):
-        return output[0], list(output[1:])
+        return _checked(output[0]), list(output[1:])
     held = list(output) if isinstance(output, Mapping) else type(output).__name__
     raise TypeError(
         f"the model returned {held}: logits are expected as a tensor N x C x H x W, as a tuple of them (main first), "
         f"or under one of the names {', '.join(MAIN)}"
     )
+
+
+def _checked(logits: torch.Tensor) -> torch.Tensor:
+    if logits.dim() != 4:
+        raise TypeError(
+            f"the model returned a tensor of shape {tuple(logits.shape)}: logits are expected as N x C x H x W, a "
+            "number for each class and pixel"
+        )
+    return logits

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from seg_runner.errors import did_you_mean, origin_of
-from seg_runner.values import LOAD_OPTIONS, check_values
+from seg_runner.values import check_values
 
 __all__ = ["DEFAULTS", "Parts", "fill_parts"]
 
@@ -121,17 +121,10 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
     check_values(parts)
-    _check_load_options(parts["load_options"] or {})
     _check_train(parts)
     for mode in ("val", "test"):
         _check_evaluation(parts, mode)
     return parts
-
-
-def _check_load_options(options: Mapping[str, Any]) -> None:
-    for name in options:
-        if name not in LOAD_OPTIONS:
-            raise TypeError(f"load_options takes no {name!r}.{did_you_mean(name, LOAD_OPTIONS)}")
 
 
 def _check_train(parts: Parts) -> None:

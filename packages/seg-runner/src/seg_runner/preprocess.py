@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from seg_runner.errors import check_options, did_you_mean
+from seg_runner.given import flag, number, pair, unused, whole
 
 __all__ = ["SegDataPreProcessor", "preprocessor_from"]
 
@@ -60,16 +65,17 @@ class SegDataPreProcessor(nn.Module):
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if (mean is None) != (std is None):
-            raise ValueError("data_preprocessor: mean and std belong together; give both or none")
-        if mean is not None and std is not None and len(mean) != len(std):
-            raise ValueError(f"data_preprocessor: mean has {len(mean)} numbers, and std {len(std)}: as many are needed")
+        _check_norm(mean, std)
+        for name, given in (("bgr_to_rgb", bgr_to_rgb), ("rgb_to_bgr", rgb_to_bgr)):
+            flag(given, f"data_preprocessor.{name}")
         if bgr_to_rgb and rgb_to_bgr:
             raise ValueError("data_preprocessor: only one of bgr_to_rgb and rgb_to_bgr can be set")
         if size is not None and size_divisor is not None:
             raise ValueError("data_preprocessor: give size or size_divisor, not both")
-        self.size = (size, size) if isinstance(size, int) else size
-        self.size_divisor, self.pad_val, self.seg_pad_val = size_divisor, pad_val, seg_pad_val
+        self.size = None if size is None else pair(size, "data_preprocessor.size")
+        self.size_divisor = None if size_divisor is None else whole(size_divisor, "data_preprocessor.size_divisor", 1)
+        self.pad_val = number(pad_val, "data_preprocessor.pad_val")
+        self.seg_pad_val = number(seg_pad_val, "data_preprocessor.seg_pad_val")
         self.channel_conversion = bgr_to_rgb or rgb_to_bgr
         self.batch_augments = _callables(batch_augments)
         self.test_cfg = _read_test_cfg(test_cfg)
@@ -156,12 +162,16 @@ def preprocessor_from(given: nn.Module | Mapping[str, Any] | None) -> nn.Module 
     """
     if given is None or isinstance(given, nn.Module):
         return given
+    if not isinstance(given, Mapping):
+        raise TypeError(f"data_preprocessor must be a module such as SegDataPreProcessor, or its config, not {given!r}")
     cfg = {key: value for key, value in given.items() if key != "_delete_"}
     kind = cfg.pop("type", SegDataPreProcessor)
     if kind == "SegDataPreProcessor":
         kind = SegDataPreProcessor
     if not callable(kind):
-        raise ValueError(f"data_preprocessor: type must be a class or 'SegDataPreProcessor', not {kind!r}")
+        near = did_you_mean(str(kind), ["SegDataPreProcessor"])
+        raise ValueError(f"data_preprocessor: type must be a class or 'SegDataPreProcessor', not {kind!r}.{near}")
+    check_options(kind, cfg, "data_preprocessor")
     built: nn.Module = kind(**cfg)
     return built
 
@@ -215,16 +225,44 @@ def _column(values: Sequence[float] | None, default: float) -> torch.Tensor:
     return torch.tensor([default] if values is None else list(values), dtype=torch.float32).view(-1, 1, 1)
 
 
+def _check_norm(mean: Any, std: Any) -> None:
+    """Refuse mean and std that nothing can be normalised with."""
+    if (mean is None) != (std is None):
+        raise ValueError("data_preprocessor: mean and std belong together; give both or none")
+    for name, values in (("mean", mean), ("std", std)):
+        if values is None:
+            continue
+        if not isinstance(values, Sequence | np.ndarray | torch.Tensor) or isinstance(values, str) or not len(values):
+            raise TypeError(f"data_preprocessor.{name} must be a list of one number per channel, not {values!r}")
+        for value in map(_plain, values):
+            number(value, f"each number of data_preprocessor.{name}", above=0 if name == "std" else -math.inf)
+    if mean is not None and len(mean) != len(std):
+        raise ValueError(f"data_preprocessor: mean has {len(mean)} numbers, and std {len(std)}: as many are needed")
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
 def _read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not test_cfg:
         return None
+    where = "data_preprocessor.test_cfg"
+    if not isinstance(test_cfg, Mapping):
+        raise TypeError(f"{where} must be a dict such as dict(size_divisor=32), not {test_cfg!r}")
     cfg = dict(test_cfg)
-    if ("size" in cfg) == ("size_divisor" in cfg):
-        raise ValueError("data_preprocessor.test_cfg: give size=(height, width) or size_divisor=..., one of them")
-    return cfg
+    if (cfg.get("size") is None) == (cfg.get("size_divisor") is None):
+        strange = unused(set(cfg) - {"size", "size_divisor"}, ["size", "size_divisor"])
+        told = f"; it has {strange}" if strange else ""
+        raise ValueError(f"{where}: give size=(height, width) or size_divisor=..., one of them{told}")
+    if cfg.get("size") is not None:
+        return cfg | {"size": pair(cfg["size"], f"{where}.size")}
+    return cfg | {"size_divisor": whole(cfg["size_divisor"], f"{where}.size_divisor", 1)}
 
 
 def _callables(batch_augments: Sequence[Any] | None) -> list[Any]:
+    if not isinstance(batch_augments, Sequence | None):
+        raise TypeError(f"data_preprocessor.batch_augments must be a list of callables, not {batch_augments!r}")
     augments = list(batch_augments or [])
     for augment in augments:
         if not callable(augment):

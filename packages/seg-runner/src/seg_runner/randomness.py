@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from seg_runner.errors import did_you_mean
+from seg_runner.given import flag
+
 STREAMS = ("sample", "mmengine")
 
 
@@ -62,7 +65,9 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     given = dict(cfg or {})
     known = ("seed", "diff_rank_seed", "deterministic", "stream")
     if unknown := sorted(set(given) - set(known)):
-        raise TypeError(f"randomness: unknown key {unknown[0]!r}; it takes {', '.join(known)}")
+        near = did_you_mean(str(unknown[0]), known)
+        raise TypeError(f"randomness: unknown key {unknown[0]!r}; it takes {', '.join(known)}.{near}")
+    flag(given.get("diff_rank_seed", False), "randomness.diff_rank_seed")
     if given.get("deterministic", False) not in (True, False, "warn"):
         raise ValueError(f"randomness.deterministic is {given['deterministic']!r}; it is True, False or 'warn'")
     seed = given.pop("seed", None)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from seg_runner.given import flag, number, whole
+
 __all__ = ["ClassBalancedSampler", "DefaultSampler", "InfiniteSampler", "Ordered", "repeat_factors"]
 
 
@@ -27,10 +29,24 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     from torch import distributed
 
     there = distributed.is_available() and distributed.is_initialized()
-    return (
-        rank if rank is not None else distributed.get_rank() if there else 0,
-        world_size if world_size is not None else distributed.get_world_size() if there else 1,
-    )
+    own = rank if rank is not None else distributed.get_rank() if there else 0
+    processes = world_size if world_size is not None else distributed.get_world_size() if there else 1
+    if not 0 <= own < whole(processes, "world_size", 1):
+        raise ValueError(f"rank must be one of 0 ... world_size - 1, that is {processes - 1}, not {own}")
+    return own, processes
+
+
+def _checked_seed(seed: int | None) -> int:
+    return 0 if seed is None else whole(seed, "seed", None)
+
+
+def _check_dataset(dataset: Any, sampler: str) -> Any:
+    """A data set as it is, if it can be counted."""
+    if not hasattr(dataset, "__len__"):
+        raise TypeError(
+            f"{sampler} needs a data set with a length, and {type(dataset).__name__} has none: leave the sampler out"
+        )
+    return dataset
 
 
 def permutation(size: int, seed: int) -> np.ndarray:
@@ -68,8 +84,9 @@ class DefaultSampler(Sampler[int]):
         world_size: int | None = None,
     ) -> None:
         self.rank, self.world_size = _place(rank, world_size)
-        self.dataset, self.shuffle, self.round_up = dataset, shuffle, round_up
-        self.seed = 0 if seed is None else int(seed)
+        self.dataset = _check_dataset(dataset, "DefaultSampler")
+        self.shuffle, self.round_up = flag(shuffle, "shuffle"), flag(round_up, "round_up")
+        self.seed = _checked_seed(seed)
         self.epoch = 0
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
@@ -128,9 +145,9 @@ class InfiniteSampler(Sampler[int]):
         world_size: int | None = None,
     ) -> None:
         self.rank, self.world_size = _place(rank, world_size)
-        self.dataset, self.shuffle = dataset, shuffle
+        self.dataset, self.shuffle = _check_dataset(dataset, "InfiniteSampler"), flag(shuffle, "shuffle")
         self.size = len(dataset)
-        self.seed = 0 if seed is None else int(seed)
+        self.seed = _checked_seed(seed)
         self._indices = self._stream()
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
@@ -170,6 +187,8 @@ def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
     [1.0, 1.0, 1.0, 2.0]
     """
     present = np.asarray(presence, dtype=bool)
+    if not len(present):
+        return np.ones(0)
     frequency = present.mean(axis=0)
     by_class = np.sqrt(np.maximum(1.0, threshold / np.maximum(frequency, 1e-12)))
     factors: np.ndarray = np.where(present, by_class[None], 1.0).max(axis=1, initial=1.0)
@@ -204,13 +223,12 @@ class ClassBalancedSampler(Sampler[int]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        if not 0 < threshold <= 1:
-            raise ValueError(f"ClassBalancedSampler: threshold is {threshold}; it is a share of the images, 0 to 1")
-        self.dataset, self.shuffle = dataset, shuffle
+        number(threshold, "ClassBalancedSampler: threshold, a share of the images,", most=1, above=0)
+        self.dataset, self.shuffle = _check_dataset(dataset, "ClassBalancedSampler"), flag(shuffle, "shuffle")
         self.rank, self.world_size = _place(rank, world_size)
-        self.seed = 0 if seed is None else int(seed)
+        self.seed = _checked_seed(seed)
         self.epoch = 0
-        table = _presence_of(dataset) if presence is None else np.asarray(presence)
+        table = _presence_of(dataset) if presence is None else _table(presence)
         if table.ndim != 2 or len(table) != len(dataset):
             raise ValueError(
                 f"ClassBalancedSampler: presence has shape {table.shape}; expected ({len(dataset)}, classes)"
@@ -226,7 +244,7 @@ class ClassBalancedSampler(Sampler[int]):
         return draw.permutation(indices) if self.shuffle else indices
 
     def __iter__(self) -> Iterator[int]:
-        while True:
+        while len(self.factors):
             yield from padded(self.order(self.seed, self.epoch), self.world_size)[self.rank :: self.world_size].tolist()
             self.epoch += 1
 
@@ -236,6 +254,15 @@ class ClassBalancedSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the pass that the next `iter()` begins with."""
         self.epoch = epoch
+
+
+def _table(presence: Any) -> np.ndarray:
+    try:
+        return np.asarray(presence)
+    except ValueError as error:
+        raise ValueError(
+            "ClassBalancedSampler: the rows of presence are not equally long: one value per class"
+        ) from error
 
 
 def _presence_of(dataset: Any) -> np.ndarray:

@@ -82,7 +82,7 @@ class StopSignals:
 
 
 def _checked(name: str) -> str:
-    if name in ("SIGKILL", "SIGSTOP") or not name.startswith("SIG"):
+    if not isinstance(name, str) or name in ("SIGKILL", "SIGSTOP") or not name.startswith("SIG"):
         raise ValueError(f"signals: {name!r} cannot be handled; use names like {', '.join(DEFAULT_SIGNALS)}")
     if not hasattr(signal, name) and name not in DEFAULT_SIGNALS:
         raise ValueError(f"signals: this system has no {name!r}")

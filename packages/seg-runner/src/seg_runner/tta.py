@@ -10,6 +10,7 @@ from torch import nn
 
 from seg_runner.around import Around
 from seg_runner.assemble import find_builder
+from seg_runner.given import flag, number
 from seg_runner.inference import labels_of, resize
 from seg_runner.model_io import images_and_masks, samples_for, target_of
 
@@ -51,9 +52,11 @@ class SegTTAModel(Around):
         model = self.module
         if not callable(getattr(model, "test_step", None)):
             raise TypeError(f"test-time augmentation needs a model with test_step, which {type(model).__name__} lacks")
-        if not isinstance(scales, Sequence) or not scales or any(scale <= 0 for scale in scales):
+        if not isinstance(scales, Sequence) or isinstance(scales, str) or not scales:
             raise ValueError(f"scales: a list of positive factors is expected, not {scales!r}")
-        self.scales, self.flip, self.threshold = list(scales), flip, threshold
+        self.scales = [number(scale, "each of scales, positive factors,", above=0) for scale in scales]
+        self.flip = flag(flip, "flip")
+        self.threshold = None if threshold is None else number(threshold, "threshold", least=0, most=1)
 
     @torch.no_grad()
     def test_step(self, data: Any) -> list[Any]:

@@ -24,6 +24,11 @@ class LossMeter:
 
     def split(self, outputs: Sequence[Any], batch: Any) -> Sequence[Any]:
         """The outputs without an appended loss; the loss goes into the average."""
+        if not hasattr(outputs, "__len__") or isinstance(outputs, Mapping | str):
+            raise TypeError(
+                "a validation or test step must return a list with one sample for each image, not "
+                f"{type(outputs).__name__}"
+            )
         appended = _appended_loss(outputs)
         if appended is not None:
             outputs = outputs[:-1]
@@ -51,7 +56,7 @@ class LossMeter:
 
 def _appended_loss(outputs: Sequence[Any]) -> Mapping[str, Any] | None:
     """The losses, if the last output is a record whose only field is `loss`."""
-    if not outputs:
+    if not len(outputs):
         return None
     keys = getattr(outputs[-1], "keys", None)
     if not callable(keys) or list(keys()) != ["loss"]:

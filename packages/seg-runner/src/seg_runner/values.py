@@ -8,7 +8,8 @@ from typing import Any
 
 from torch.utils.data import Dataset, IterableDataset
 
-from seg_runner.errors import origin_of
+from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.given import flag, text
 from seg_runner.randomness import Randomness
 
 __all__ = ["LOAD_OPTIONS", "check_values"]
@@ -35,6 +36,31 @@ def check_values(parts: Mapping[str, Any]) -> None:
             raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
     if parts["log_interval"] < 1:
         raise ValueError(f"log_interval must be at least 1, not {parts['log_interval']}")
+    _check_load_options(parts["load_options"] or {})
+    for key, takes in (("auto_scale_lr", ("enable", "base_batch_size")), ("checkpoint", ())):
+        _check_names(parts[key] or {}, takes, f"{key}{origin_of(parts['cfg'], key)}")
+    for key, name in (("auto_scale_lr", "enable"), ("checkpoint", "async_save")):
+        if name in (parts[key] or {}):
+            flag(parts[key][name], f"{key}.{name}")
+
+
+def _check_names(options: Mapping[str, Any], takes: Iterable[str], key: str) -> None:
+    for name in options if takes else ():
+        if name not in takes:
+            raise TypeError(f"{key} takes no {name!r}.{did_you_mean(str(name), takes)} It takes {', '.join(takes)}")
+
+
+def _check_load_options(options: Mapping[str, Any]) -> None:
+    _check_names(options, LOAD_OPTIONS, "load_options")
+    for name in ("strict", "unsafe"):
+        flag(options.get(name, False), f"load_options.{name}")
+    text(options.get("key"), "load_options.key")
+    pairs = options.get("revise_keys") or []
+    if not _is_listed(pairs) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in pairs):
+        raise TypeError(
+            f"load_options.revise_keys must be a list of pairs (pattern, replacement), such as [('^module', '')], not "
+            f"{_shown(pairs)}"
+        )
 
 
 def _shown(value: Any) -> str:
@@ -70,6 +96,12 @@ def _is_loader(value: Any) -> bool:
     return not isinstance(value, str) and any(hasattr(value, name) for name in ("__iter__", "__getitem__"))
 
 
+def _is_schedule(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_schedule, value))
+    return _is_dict(value) or callable(getattr(value, "step", None))
+
+
 def _can(*methods: str) -> Check:
     return lambda value: _is_dict(value) or all(callable(getattr(value, name, None)) for name in methods)
 
@@ -77,11 +109,20 @@ def _can(*methods: str) -> Check:
 LOADER: tuple[Check, str] = (_is_loader, "an iterable of batches, or a dict such as dict(dataset=..., batch_size=...)")
 FLAG: tuple[Check, str] = (_is_flag, "True or False")
 NAMES: tuple[Check, str] = (_is_words, "the name of a module, or a list of names")
+BUILDER = "an object with get(kind, name) and build(kind, cfg)"
 EXPECTED: dict[str, tuple[Check, str]] = {
     "train_dataloader": LOADER,
     "val_dataloader": LOADER,
     "test_dataloader": LOADER,
-    "loss": (callable, "a function loss(logits, labels)"),
+    "param_scheduler": (_is_schedule, "a scheduler, a list of them, or their configs such as dict(type='PolyLR')"),
+    "loss": (
+        lambda value: callable(value) and not isinstance(value, type),
+        "a function loss(logits, labels), or an object such as torch.nn.CrossEntropyLoss()",
+    ),
+    "sync_bn": (lambda value: value in ("torch", "mmcv"), "'torch', 'mmcv' or None"),
+    "default_scope": (lambda value: isinstance(value, str), "the name of a package, such as 'mmseg'"),
+    "cfg": (_is_dict, "the whole config, a dict"),
+    "build": (lambda value: all(callable(getattr(value, name, None)) for name in ("get", "build")), BUILDER),
     "auto_scale_lr": (_is_dict, "a dict such as dict(enable=True, base_batch_size=16)"),
     "default_hooks": (_is_dict, "a dict from the name of a default hook to its config, or None to leave it out"),
     "custom_hooks": (_is_listed, "a list of hooks, or of their configs"),

@@ -14,9 +14,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from seg_runner.errors import check_options, did_you_mean
+from seg_runner.given import flag
 from seg_runner.weights import unwrap
 
 __all__ = [
+    "check_compile",
     "checkpoint_activations",
     "compile_model",
     "convert_batch_norms",
@@ -141,6 +143,29 @@ def _recompute(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
+def check_compile(options: Any, where: str = "") -> None:
+    """Refuse options that torch.compile does not know.
+
+    Raises:
+        TypeError: a keyword that it does not take.
+        ValueError: a value that it does not know, such as the name of a backend.
+    """
+    if not isinstance(options, Mapping):
+        return
+    check_options(torch.compile, options, f"compile{where}", hidden=("model",))
+    for name in ("fullgraph", "disable"):
+        flag(options.get(name, False), f"compile.{name}")
+    backend = options.get("backend", "inductor")
+    known = torch.compiler.list_backends(exclude_tags=())
+    if not callable(backend) and backend not in known:
+        near = did_you_mean(str(backend), known)
+        raise ValueError(f"compile.backend{where} must be one of {', '.join(known)}, not {backend!r}.{near}")
+    try:
+        torch.compile(torch.nn.Identity(), **options)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"compile{where}={dict(options)!r} is nothing that torch.compile takes: {error}") from error
+
+
 def compile_model(model: nn.Module, options: Any) -> None:
     """Compile the forward pass in place, for training and inference; names in checkpoints stay as they are.
 
@@ -148,11 +173,7 @@ def compile_model(model: nn.Module, options: Any) -> None:
         model: The model. One that says what to compile (`compile_target`) has that compiled.
         options: True, or keywords of `torch.compile`.
 
-    Raises:
-        TypeError: a keyword that torch.compile does not take.
     """
-    if isinstance(options, Mapping):
-        check_options(torch.compile, options, "compile", hidden=("model",))
     bare = unwrap(model)
     target = getattr(bare, "compile_target", bare)
     target.compile(**(dict(options) if isinstance(options, Mapping) else {}))
@@ -192,11 +213,9 @@ def scale_lr(wrapper: Any, cfg: Any, batch_size: int | None, runner: Any) -> Non
         return
     base = cfg.get("base_batch_size")
     if isinstance(base, bool) or not isinstance(base, int | float) or base <= 0:
-        others = [key for key in cfg if key not in ("enable", "base_batch_size")]
-        near = next(filter(None, (did_you_mean(key, ["base_batch_size"]) for key in others)), "")
         raise ValueError(
             "auto_scale_lr needs base_batch_size, the batch size that the learning rates were chosen for; it has "
-            f"{', '.join(f'{key}={value!r}' for key, value in cfg.items())}.{near}"
+            f"{', '.join(f'{key}={value!r}' for key, value in cfg.items())}"
         )
     if batch_size is None:
         raise ValueError("auto_scale_lr cannot see the batch size: give train_dataloader a batch_size")
