@@ -102,7 +102,24 @@ def test_presence_can_come_from_the_data_set():
             return [0, 1] if index == 2 else [0]
 
     sampler = ClassBalancedSampler(Data(), threshold=1.0, shuffle=False)
-    assert list(islice(sampler, 5)) == [0, 1, 2, 2, 3]
+    assert list(sampler) == [0, 1, 2, 2, 3]
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.floats(0.05, 1), st.integers(1, 4), st.integers(0, 3))
+def test_passes_of_balanced_classes_end_and_are_equally_long(size, classes, threshold, ranks, epoch):
+    presence = np.random.default_rng(size).random((size, classes)) < 0.3
+    given = {"threshold": threshold, "presence": presence, "seed": 3, "world_size": ranks}
+    samplers = [ClassBalancedSampler(range(size), rank=rank, **given) for rank in range(ranks)]
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    dealt = [list(sampler) for sampler in samplers]
+    assert [len(part) for part in dealt] == [len(sampler) for sampler in samplers]
+    assert set().union(*dealt) == set(range(size))
+    order = samplers[0].order(3, epoch)
+    assert len(order) == samplers[0].size <= samplers[0].factors.sum() + 1e-4
+    times = np.bincount(order, minlength=size)
+    assert (np.floor(samplers[0].factors) <= times).all()
+    assert (times <= np.floor(samplers[0].factors) + 1).all()
 
 
 def test_class_balance_refuses_what_it_cannot_use():

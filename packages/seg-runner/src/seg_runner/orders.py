@@ -108,7 +108,7 @@ class SampleOrder:
     def position(self, iteration: int) -> Position:
         """Where the stream stands after `iteration` batches from the beginning."""
         size = _length(self.sampler, self.world_size)
-        if self.endless and isinstance(self.sampler, Ordered) and not hasattr(self.sampler, "factors"):
+        if self.endless and isinstance(self.sampler, Ordered):
             return Position(*divmod(iteration * self.step, max(size, 1)))
         if self.endless:
             return self._walk(iteration * self.step)
@@ -254,8 +254,10 @@ def _shape_of_known(sampler: Any) -> int | None:
 
 def _length(sampler: Any, world_size: int) -> int:
     size = _shape_of_known(sampler)
+    if size is None and isinstance(sampler, Ordered):
+        size = sampler.size if hasattr(sampler, "size") else len(getattr(sampler, "dataset", sampler))  # of all ranks
     if size is None:
-        size = len(sampler.dataset) if isinstance(sampler, Ordered) and hasattr(sampler, "dataset") else len(sampler)
+        size = len(sampler)
     if is_endless(sampler) or not getattr(sampler, "round_up", True):
         return size
     return -(-size // world_size) * world_size

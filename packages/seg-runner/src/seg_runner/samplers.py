@@ -36,8 +36,8 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return own, processes
 
 
-def _checked_seed(seed: int | None) -> int:
-    return 0 if seed is None else whole(seed, "seed", None)
+def _checked_seed(seed: int | None, least: int | None = None) -> int:
+    return 0 if seed is None else whole(seed, "seed", least)
 
 
 def _check_dataset(dataset: Any, sampler: str) -> Any:
@@ -198,7 +198,8 @@ def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
 class ClassBalancedSampler(Sampler[int]):
     """Shows images with rare classes more often: each pass holds image i `repeat_factors[i]` times on average.
 
-    A factor of 2.3 means two or three showings, drawn anew in each pass; every image is shown at least once.
+    A factor of 2.3 means two or three showings, drawn anew in each pass; every image is shown at least once, and all
+    passes are equally long. Like `DefaultSampler`, it gives one pass for each `iter()`.
 
     Args:
         dataset: Has a length, and `get_cat_ids(index)` unless `presence` is given.
@@ -208,9 +209,13 @@ class ClassBalancedSampler(Sampler[int]):
         seed: The run's seed, the same on all ranks.
         rank: This process; None asks torch.distributed.
         world_size: How many processes share a pass.
+
+    >>> rare = [[1, 0], [1, 0], [1, 0], [1, 1]]
+    >>> sorted(ClassBalancedSampler(range(4), threshold=1.0, presence=rare))
+    [0, 1, 2, 3, 3]
     """
 
-    endless = True
+    endless = False
 
     def __init__(
         self,
@@ -226,33 +231,45 @@ class ClassBalancedSampler(Sampler[int]):
         number(threshold, "ClassBalancedSampler: threshold, a share of the images,", most=1, above=0)
         self.dataset, self.shuffle = _check_dataset(dataset, "ClassBalancedSampler"), flag(shuffle, "shuffle")
         self.rank, self.world_size = _place(rank, world_size)
-        self.seed = _checked_seed(seed)
+        self.seed = _checked_seed(seed, 0)
         self.epoch = 0
         table = _presence_of(dataset) if presence is None else _table(presence)
         if table.ndim != 2 or len(table) != len(dataset):
             raise ValueError(
                 f"ClassBalancedSampler: presence has shape {table.shape}; expected ({len(dataset)}, classes)"
             )
-        self.factors = repeat_factors(table, threshold)
+        self.factors = repeat_factors(table, threshold).round(6)
+
+    @property
+    def size(self) -> int:
+        """Samples of one pass over all ranks."""
+        return int(self.factors.sum() + 1e-6)
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of one pass over all ranks; its length changes a little from pass to pass."""
+        """The indices of one pass over all ranks.
+
+        The fractions of the factors are laid end to end in a random order; points at equal distances hit one image
+        each (systematic sampling), so that each is hit as often as its fraction says, and the number is fixed.
+        """
         draw = np.random.Generator(np.random.PCG64([seed, epoch]))
-        whole = np.floor(self.factors)
-        times = whole + (draw.random(len(whole)) < self.factors - whole)
-        indices = np.repeat(np.arange(len(whole)), times.astype(np.int64))
+        times = np.floor(self.factors).astype(np.int64)
+        rest, more = self.factors - times, self.size - int(times.sum())
+        if more:
+            mixed = draw.permutation(len(times))
+            ends = np.cumsum(rest[mixed]) * (more / rest.sum())
+            hit = np.searchsorted(ends, draw.random() + np.arange(more), side="right")
+            np.add.at(times, mixed[np.minimum(hit, len(mixed) - 1)], 1)
+        indices = np.repeat(np.arange(len(times)), times)
         return draw.permutation(indices) if self.shuffle else indices
 
     def __iter__(self) -> Iterator[int]:
-        while len(self.factors):
-            yield from padded(self.order(self.seed, self.epoch), self.world_size)[self.rank :: self.world_size].tolist()
-            self.epoch += 1
+        return iter(padded(self.order(self.seed, self.epoch), self.world_size)[self.rank :: self.world_size].tolist())
 
     def __len__(self) -> int:
-        return round(float(self.factors.sum()))
+        return math.ceil(self.size / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the pass that the next `iter()` begins with."""
+        """Choose the pass whose order the next `iter()` gives."""
         self.epoch = epoch
 
 
