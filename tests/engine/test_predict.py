@@ -95,7 +95,9 @@ def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_classes_beyond_255_keep_their_numbers(tmp_path: Path) -> None:
     head = {"type": "FuseHead", "in_channels": [4], "channels": 4, "num_classes": 300}
     model = Segmentor({"type": "TinyConvNeXt", "depths": (1,), "channels": (4,)}, head)
-    biased = {name: torch.arange(300.0) if value.shape == (300,) else value for name, value in model.state_dict().items()}
+    biased = {
+        name: torch.arange(300.0) if value.shape == (300,) else value for name, value in model.state_dict().items()
+    }
     meta = {"cfg": CONFIG.replace("num_classes=3", "num_classes=300"), "dataset_meta": {}}
     path = checkpoint(tmp_path / "a.pth", meta=meta, state_dict=biased)
     prediction = load_model(path).predict(np.zeros((8, 8, 3), np.uint8))

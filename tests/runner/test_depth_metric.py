@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from seg_runner import DepthMetric, PixelData, SegDataSample
+from seg_runner import DepthMetric, Evaluator, PixelData, SegDataSample
 
 
 def sample(predicted: np.ndarray, true: np.ndarray, **facts: Any) -> SegDataSample:
@@ -101,6 +101,31 @@ def test_mistakes_in_use(caplog: Any) -> None:
         DepthMetric().process(None, [SegDataSample()])
     DepthMetric(extra=1)
     assert "does not use extra" in caplog.text
+
+
+def test_an_image_without_depths_that_count_is_left_out() -> None:
+    metric = DepthMetric(depth_metrics=["rmse"])
+    predicted, true = pair(0)
+    metric.process(None, [sample(predicted, true), sample(predicted, np.zeros_like(true))])
+    assert metric.evaluate(2)["rmse"] == pytest.approx(plain(predicted, true)["rmse"])
+    metric.process(None, [sample(predicted, np.zeros_like(true))])
+    assert np.isnan(metric.evaluate(1)["rmse"])
+
+
+def test_maps_of_other_sizes_are_told() -> None:
+    small, large = np.ones((4, 4), np.float32), np.ones((5, 5), np.float32)
+    with pytest.raises(ValueError, match=r"a.jpg: the prediction has \(4, 4\) pixels, the depth map \(5, 5\)"):
+        DepthMetric().process(None, [sample(small, large, img_path="a.jpg")])
+    with pytest.raises(ValueError, match="'nyu_crop' is a part of 480 x 640 pixels"):
+        Evaluator(DepthMetric(crop_type="nyu_crop")).offline_evaluate([sample(small, small)])
+
+
+def test_depths_beyond_16_bits_do_not_wrap(tmp_path: Path) -> None:
+    metric = DepthMetric(output_dir=str(tmp_path), format_only=True, depth_scale_factor=1000.0)
+    deep = np.array([[70.0, -1.0, np.nan]], np.float32)
+    metric.process(None, [sample(deep, deep, img_path="a.jpg")])
+    cv2 = pytest.importorskip("cv2")
+    assert cv2.imread(str(tmp_path / "a.png"), -1).tolist() == [[65535, 0, 0]]
 
 
 def test_an_empty_range_of_depths() -> None:

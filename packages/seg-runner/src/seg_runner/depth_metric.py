@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg_runner.fields import map_of, stem_of
+from seg_runner.fields import compared, map_of, stem_of
 from seg_runner.given import choices, flag, folder, number, text, unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
@@ -26,7 +26,8 @@ NYU_CROP = (slice(45, 471), slice(41, 601))
 class DepthMetric:
     """Accuracy within 1.25, 1.25^2 and 1.25^3, and errors of depth maps: means over images.
 
-    Samples carry `pred_depth_map` and `gt_depth_map`. Sums stay on the maps' device until `evaluate`.
+    An image without any depth that counts is left out; if all are, results are NaN. Samples carry `pred_depth_map` and
+    `gt_depth_map`. Sums stay on the maps' device until `evaluate`.
 
     Args:
         depth_metrics: which of d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10, silog; None for all.
@@ -35,7 +36,7 @@ class DepthMetric:
         crop_type: None, or 'nyu_crop'.
         depth_scale_factor: what depths are multiplied with before they are written.
         collect_device: 'cpu' or 'gpu'; sums stay where the maps are in either case.
-        output_dir: where predictions are written as 16-bit PNG, if at all.
+        output_dir: where predictions are written as 16-bit PNG, if at all; more than 65535 becomes that.
         format_only: only write them, and return no values.
         prefix: stands before the keys.
         **ignored: other keys of configs; they are named in a warning.
@@ -95,7 +96,7 @@ class DepthMetric:
             if self.output_dir is not None:
                 self._write(sample)
             if not self.format_only:
-                self._held.add((map_of(sample, "pred_depth_map"), map_of(sample, "gt_depth_map")))
+                self._held.add(compared(sample, "pred_depth_map", "gt_depth_map", "depth map"))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The means over the images; then forgets them.
@@ -109,7 +110,8 @@ class DepthMetric:
             raise ValueError("no sample was processed: is the data set, or its loader, empty?")
         own = np.zeros(len(NAMES) + 1) if self._sum is None else self._sum.cpu().numpy()
         total, self._sum = sum_over_ranks(own), None
-        means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
+        with np.errstate(invalid="ignore"):
+            means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
         found = {name: means[name] for name in self.depth_metrics}
         self.logger.info("results:")
         self.logger.info("\n%s", boxed_table({name: [round(value, 5)] for name, value in found.items()}))
@@ -120,16 +122,22 @@ class DepthMetric:
         true = true.to(predicted.device)
         counted = (true > self.min_depth_eval) & (true < self.max_depth_eval)
         if self.crop_type == "nyu_crop":
+            if true.shape[-2] < NYU_CROP[0].stop or true.shape[-1] < NYU_CROP[1].stop:
+                raise ValueError(
+                    f"crop_type='nyu_crop' is a part of 480 x 640 pixels; this map has {tuple(true.shape)}"
+                )
             inside = torch.zeros_like(counted)
             inside[..., NYU_CROP[0], NYU_CROP[1]] = True
             counted &= inside
-        row = torch.cat([depth_errors(predicted, true, counted), predicted.new_ones(1, dtype=torch.float64)])
+        there = counted.any()
+        errors = torch.where(there, depth_errors(predicted, true, counted), 0.0)
+        row = torch.cat([errors, there.double()[None]])
         self._sum = row if self._sum is None else self._sum + row.to(self._sum.device)
 
     def _write(self, sample: Any) -> None:
         assert self.output_dir is not None
         depth = map_of(sample, "pred_depth_map").cpu().numpy() * self.depth_scale_factor
-        write_png(self.output_dir / f"{stem_of(sample)}.png", depth.astype(np.uint16))
+        write_png(self.output_dir / f"{stem_of(sample)}.png", np.nan_to_num(depth).clip(0, 65535).astype(np.uint16))
 
 
 def depth_errors(predicted: torch.Tensor, true: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["label_maps", "map_of", "prediction_of", "sample_field", "stem_of"]
+__all__ = ["compared", "label_maps", "map_of", "prediction_of", "sample_field", "stem_of"]
 
 
 def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,13 +18,22 @@ def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
     Raises:
         ValueError: if one is missing, or they do not have the same pixels.
     """
-    pred, true = prediction_of(sample), map_of(sample, "gt_sem_seg")
-    if pred.shape != true.shape:
+    return compared(sample, "pred_sem_seg", "gt_sem_seg", "label map")
+
+
+def compared(sample: Any, predicted: str, true: str, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two maps of a sample that have the same pixels.
+
+    Raises:
+        ValueError: if one is missing, or they do not.
+    """
+    pred, truth = map_of(sample, predicted), map_of(sample, true)
+    if pred.shape != truth.shape:
         raise ValueError(
-            f"{sample_field(sample, 'img_path', 'a sample')}: the prediction has {tuple(pred.shape)} pixels, the label "
-            f"map {tuple(true.shape)}: predictions are compared at the label map's own size (ori_shape)"
+            f"{sample_field(sample, 'img_path', 'a sample')}: the prediction has {tuple(pred.shape)} pixels, the "
+            f"{kind} {tuple(truth.shape)}: predictions are compared at the {kind}'s own size (ori_shape)"
         )
-    return pred, true
+    return pred, truth
 
 
 def prediction_of(sample: Any) -> torch.Tensor:

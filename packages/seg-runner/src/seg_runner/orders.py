@@ -255,7 +255,8 @@ def _shape_of_known(sampler: Any) -> int | None:
 def _length(sampler: Any, world_size: int) -> int:
     size = _shape_of_known(sampler)
     if size is None and isinstance(sampler, Ordered):
-        size = sampler.size if hasattr(sampler, "size") else len(getattr(sampler, "dataset", sampler))  # of all ranks
+        data: Any = getattr(sampler, "dataset", sampler)
+        size = getattr(sampler, "size", None) or len(data)  # over all ranks
     if size is None:
         size = len(sampler)
     if is_endless(sampler) or not getattr(sampler, "round_up", True):

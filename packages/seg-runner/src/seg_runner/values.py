@@ -121,7 +121,7 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     ),
     "sync_bn": (lambda value: value in ("torch", "mmcv"), "'torch', 'mmcv' or None"),
     "default_scope": (lambda value: isinstance(value, str), "the name of a package, such as 'mmseg'"),
-    "cfg": (_is_dict, "the whole config, a dict"),
+    "cfg": (lambda value: callable(getattr(value, "get", None)), "the whole config, a dict"),
     "build": (lambda value: all(callable(getattr(value, name, None)) for name in ("get", "build")), BUILDER),
     "auto_scale_lr": (_is_dict, "a dict such as dict(enable=True, base_batch_size=16)"),
     "default_hooks": (_is_dict, "a dict from the name of a default hook to its config, or None to leave it out"),
