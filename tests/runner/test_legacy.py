@@ -105,3 +105,25 @@ def test_numpy_values_become_plain():
 def test_arrays_of_objects_are_refused():
     with pytest.raises(Exception, match="dtype"):
         read_bytes(pickle.dumps(np.array([object()], dtype=object), 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cmmengine.logging\nHistoryBuffer\n(N}S'plain'\nS'x'\nstb.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n(N}S'__defaults__'\n(I1\nI2\ntstb.",
+        b"cnumpy\ndtype\n(N}S'real'\nS'x'\nstb.",
+        b"ctorch\nFloatStorage\n(N}S'dtype'\nS'x'\nstb.",
+        b"cbuiltins\ngetattr\n(N}S'__init__'\nS'x'\nstb.",
+    ],
+)
+def test_a_pickle_changes_nothing_of_what_it_names_and_gets_no_functions_out(data):
+    from seg_runner import legacy
+
+    kept = [legacy._History, legacy._Dtype, legacy._Array, legacy._Nothing, torch.FloatStorage]
+    before = [dict(vars(kind)) for kind in kept]
+    with pytest.raises(Exception, match=r"."):
+        read_bytes(data)
+    assert [dict(vars(kind)) for kind in kept] == before
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == (None,)
+    test_its_weights_go_into_a_model()

@@ -19,6 +19,7 @@ from typing import IO, Any
 import torch
 import xxhash
 
+from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, to_cpu, to_plain
 from seg_runner.whole_file import write_whole
 
@@ -187,6 +188,9 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
 
 
 def _load(path: Path, unsafe: bool) -> Any:
+    if _is_ours(path):
+        with contextlib.suppress(Exception):  # torch reads it, or says what is wrong with it
+            return read_mapped(path)
     mapped = zipfile.is_zipfile(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -199,6 +203,12 @@ def _load(path: Path, unsafe: bool) -> Any:
     if unsafe:
         return torch.load(path, map_location="cpu", weights_only=False, mmap=mapped)
     return read_restricted(path, mapped)
+
+
+def _is_ours(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(max(os.path.getsize(path) - TRAILER, 0))
+        return file.read(len(MARK)) == MARK
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,23 @@ __all__ = ["read_restricted"]
 
 KEPT = 10_000
 """Values of a scalar history that are kept."""
+_FIXED = (OrderedDict, set, frozenset, bytearray, complex, slice, torch.Size, torch.device)
+"""Classes that nobody can set an attribute of."""
+_LEAVES = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    bytearray,
+    set,
+    frozenset,
+    slice,
+    torch.Tensor,
+    torch.Size,
+    torch.device,
+)
 
 
 def read_restricted(path: Path, mapped: bool) -> Any:
@@ -50,20 +68,21 @@ class _Refused(Exception):
 
 
 class _Restricted(pickle.Unpickler):
-    """An unpickler whose names are a fixed table; torch's loader derives from it and adds storages."""
+    """An unpickler whose names are a fixed table; torch's loader derives from it and adds storages.
+
+    A pickle may set attributes of whatever it was given: it gets throw-away stand-ins of all that could keep them.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """The builder that stands for this name."""
-        found = _builders().get((module, name))
-        if found is None and module.startswith("mmengine."):
-            found = _History if name.startswith("HistoryBuffer") else None
-        if found is None and module == "torch" and name.endswith("Storage"):
-            found = getattr(torch, name, None)
-        if found is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+        if module.startswith("mmengine.") and name.startswith("HistoryBuffer"):
+            return type("HistoryBuffer", (_History,), {})
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
+        found = _builders().get((module, name))
         if found is None:
             raise _Refused(f"{module}.{name}")
-        return found
+        return found if found in _FIXED else partial(found)
 
 
 def _load(file: Any, **options: Any) -> Any:
@@ -178,6 +197,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(_plain(item) for item in value)
+    if value is not None and not isinstance(value, (*_LEAVES, torch.dtype)):
+        raise _Refused(f"a {type(value).__name__}")
     return value
 
 

@@ -85,7 +85,7 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
         if hasattr(value, "_metadata"):
             items._metadata = value._metadata  # type: ignore[attr-defined]
         return items
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(value, Counter):
         return {key: map_tensors(item, change) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(map_tensors(item, change) for item in value)
