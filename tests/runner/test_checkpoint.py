@@ -17,7 +17,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
-from seg_runner.checkpoint import verify_checkpoint, write_checkpoint
+from seg_runner.checkpoint import read_place, verify_checkpoint, write_checkpoint
 from seg_runner.whole_file import CheckpointWriteError, clean_leftovers, write_whole
 
 
@@ -52,7 +52,9 @@ def test_plain_torch_reads_it_without_an_allow_list(file):
     for options in ({}, {"mmap": True}):
         assert equal(torch.load(file, weights_only=True, **options), small())
     assert equal(torch.load(io.BytesIO(file.read_bytes()), weights_only=True), small())
-    assert zipfile.ZipFile(file).comment.startswith(b"seg-runner xxh3-128 ")
+    comment = b'{"epoch": 1, "iter": 3, "complete": true}seg-runner xxh3-128 '
+    assert zipfile.ZipFile(file).comment[:-32] == comment
+    assert read_place(file) == {"epoch": 1, "iter": 3, "complete": True}
 
 
 def test_the_crc_option_of_torch_is_put_back(file):
@@ -70,6 +72,33 @@ def test_every_single_bit_is_covered(file):
         except CheckpointError:
             continue
         assert equal(found, small())
+
+
+UNCHECKED = """
+import resource, sys, warnings
+from pathlib import Path
+from seg_runner import CheckpointError, read_checkpoint
+
+warnings.simplefilter("ignore")
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a flipped length asks for any amount of memory
+file = Path(sys.argv[1])
+whole, refused = file.read_bytes(), 0
+for bit in range(0, whole.index(b"data/0") * 8, 11):  # the first records are the pickle and its zip header
+    data = bytearray(whole)
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+    try:
+        read_checkpoint(file, verify=False)
+    except CheckpointError:
+        refused += 1
+print("refused", refused)
+"""
+
+
+def test_a_damaged_file_that_is_read_unchecked_is_an_error_of_ours(file):
+    done = subprocess.run([sys.executable, "-c", UNCHECKED, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.removeprefix("refused")) > 50
 
 
 @settings(max_examples=60, deadline=None)

@@ -54,6 +54,40 @@ def test_a_damaged_file_is_named_and_passed_over(tmp_path, how, caplog):
     assert "iter_3.pth" in caplog.text
 
 
+def test_any_flipped_bit_leads_to_the_file_before(tmp_path):
+    """Also one in what the file says of its own place in the run."""
+    good = save(tmp_path, "iter_2.pth", 2, generation=1)
+    bad = save(tmp_path, "iter_3.pth", 3, generation=1)
+    whole, wrong = bad.read_bytes(), []
+    for bit in [*range(0, len(whole) * 8, 173), *range((len(whole) - 200) * 8, len(whole) * 8, 3)]:
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        bad.write_bytes(data)
+        if find_resumable(tmp_path) != good:
+            wrong.append(bit)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("where", ["meta", "data.pkl"])
+def test_a_foreign_file_with_a_damaged_pickle_is_passed_over(tmp_path, where, caplog):
+    good = save(tmp_path, "iter_2.pth", 2)
+    bad = tmp_path / "iter_9.pth"
+    torch.save({"meta": {"iter": 9, "epoch": 0}, "state_dict": {"w": torch.zeros(9)}, "optimizer": {}}, bad)
+    data = bytearray(bad.read_bytes())
+    data[data.index(b"meta" if where == "meta" else b"ctorch")] ^= 1
+    bad.write_bytes(data)
+    assert find_resumable(tmp_path) == good
+    assert "iter_9.pth" in caplog.text
+
+
+def test_no_file_is_unpickled_to_find_the_newest(tmp_path, monkeypatch):
+    """So a hundred large checkpoints cost nothing, and no damaged one reaches an unpickler."""
+    newest = [save(tmp_path, f"iter_{iteration}.pth", iteration) for iteration in (1, 2, 3)][-1]
+    monkeypatch.setattr("seg_runner.resumable.read_checkpoint", None)
+    assert find_resumable(tmp_path) == newest
+    assert next_generation(tmp_path) == 1
+
+
 def test_clocks_that_jump_back_change_nothing(tmp_path):
     save(tmp_path, "iter_1.pth", 1)
     newest = save(tmp_path, "iter_2.pth", 2)

@@ -1,12 +1,14 @@
 """Checkpoint files: whole or absent, every byte checked, readable by plain `torch.load(weights_only=True)`.
 
-A file is what `torch.save` writes (without the zip's slow CRC32), ended by a zip comment that holds the xxh3-128 of
-every byte before it. It is written under a temporary name, synced, renamed, and its folder synced.
+A file is what `torch.save` writes (without the zip's slow CRC32), ended by a zip comment that says where its run stood
+and holds the xxh3-128 of every byte before it. It is written under a temporary name, synced, renamed, and its folder
+synced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import queue
@@ -16,19 +18,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 import xxhash
 
 from seg_runner.mapped import read_mapped
-from seg_runner.payload import payload_bytes, to_cpu, to_plain
+from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
 from seg_runner.whole_file import write_whole
 
-__all__ = ["CheckpointError", "read_checkpoint", "verify_checkpoint", "write_checkpoint"]
+__all__ = ["CheckpointError", "read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
 
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
+PLACE = ("generation", "run_id", "epoch", "iter")
+LONGEST = 1000
 CHUNK = 2**20
 GATHERED = 2**16
+Piece = bytes | bytearray | memoryview
 _CRC_LOCK = threading.Lock()
 
 
@@ -55,9 +61,20 @@ def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 
 
 def _save(payload: Any, file: IO[bytes]) -> None:
-    with _Body(file) as body, _without_crc32():
+    with _Hasher() as hasher, _without_crc32():
+        body = _Body(file, hasher, payload)
         torch.save(payload, body)  # type: ignore[arg-type]
-    body.finish()
+        body.finish(_place_of(payload))
+
+
+def _place_of(payload: Any) -> bytes:
+    """Where the run stood, as text: looking for the newest file unpickles none that is not known to be whole."""
+    meta = payload.get("meta")
+    if not isinstance(meta, dict) or not isinstance(meta.get("iter"), int):
+        return b""
+    place = {key: meta[key] for key in PLACE if isinstance(meta.get(key), int | str)}
+    text = json.dumps({**place, "complete": "optimizer" in payload}).encode()
+    return text if len(text) < LONGEST else b""
 
 
 @contextlib.contextmanager
@@ -77,52 +94,44 @@ def _without_crc32() -> Iterator[None]:
 
 
 class _Hasher:
-    """The checksum of what comes, large pieces in a thread: while the disk takes a piece, the other core hashes it."""
+    """The checksum of what comes, in a thread of its own: while the disk takes a piece, the other core hashes."""
 
     def __init__(self) -> None:
         self.hash = xxhash.xxh3_128()
-        self._todo: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="checksum")
+
+    def __enter__(self) -> _Hasher:
         self._thread.start()
+        return self
 
-    def _run(self) -> None:
-        for piece in iter(self._todo.get, None):
-            self.hash.update(piece)
-            self._done.put(None)
-
-    @contextlib.contextmanager
-    def take(self, piece: bytes | bytearray | memoryview) -> Iterator[None]:
-        """Hash the piece while the block runs; it may be gone afterwards."""
-        if len(piece) < CHUNK:
-            self.hash.update(piece)
-            yield
-            return
-        self._todo.put(memoryview(piece))
-        try:
-            yield
-        finally:
-            self._done.get()
-
-    def close(self) -> None:
-        """End the thread."""
+    def __exit__(self, *reason: object) -> None:
         self._todo.put(None)
         self._thread.join()
+
+    def _run(self) -> None:
+        while (piece := self._todo.get()) is not None:
+            self.hash.update(piece)
+
+    def take(self, piece: Piece) -> None:
+        """Hash the piece by and by; it must stay as it is until `digest`."""
+        self._todo.put(piece)
+
+    def digest(self) -> bytes:
+        """The checksum of all that came, as text; the last call."""
+        self.__exit__()
+        return self.hash.hexdigest().encode()
 
 
 class _Body:
     """What torch writes into: hashes while it writes, and keeps an error for later instead of raising inside C++."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.hasher = file, _Hasher()
+    def __init__(self, file: IO[bytes], hasher: _Hasher, payload: Any) -> None:
+        self.file, self.hasher = file, hasher
         self.small = bytearray()
         self.error: BaseException | None = None
-
-    def __enter__(self) -> _Body:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.hasher.close()
+        storages = [tensor.untyped_storage() for tensor in tensors_of(payload) if tensor.layout == torch.strided]
+        self.lasting = {storage.data_ptr(): storage.nbytes() for storage in storages}
 
     def write(self, data: Any) -> int:
         """Take the bytes; small pieces are gathered, and the last ones held back: the end is still to be changed."""
@@ -141,22 +150,26 @@ class _Body:
         if len(view) < GATHERED:
             self.small += view
         else:
-            self._put(view)
+            self._put(view if self._lasts(view) else bytes(view))
 
-    def _put(self, data: bytes | bytearray | memoryview) -> None:
-        with self.hasher.take(data):
-            self.file.write(data)
+    def _lasts(self, view: memoryview) -> bool:
+        """Whether these are the bytes of a tensor of the payload, not of a buffer of torch's that goes at once."""
+        return self.lasting.get(np.frombuffer(view, np.uint8).ctypes.data) == len(view)
+
+    def _put(self, data: Piece) -> None:
+        self.hasher.take(data)
+        self.file.write(data)
 
     def flush(self) -> None:
         """Nothing: syncing comes at the end."""
 
-    def finish(self) -> None:
-        """End the zip with a comment that holds the checksum."""
+    def finish(self, place: bytes) -> None:
+        """End the zip with a comment that holds the place and the checksum."""
         if self.error is not None:
             raise self.error
         assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
-        self._put(self.small[:-2] + TRAILER.to_bytes(2, "little") + MARK)
-        self.file.write(self.hasher.hash.hexdigest().encode())
+        self._put(self.small[:-2] + (len(place) + TRAILER).to_bytes(2, "little") + place + MARK)
+        self.file.write(self.hasher.digest())
 
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -188,15 +201,16 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
 
 
 def _load(path: Path, unsafe: bool) -> Any:
-    if _is_ours(path):
+    if _tail(path, TRAILER).startswith(MARK):
         with contextlib.suppress(Exception):  # torch reads it, or says what is wrong with it
             return read_mapped(path)
-    mapped = zipfile.is_zipfile(path)
+    mapped = False
     try:
+        mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:
         pass
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
     from seg_runner.legacy import read_restricted
 
@@ -205,18 +219,41 @@ def _load(path: Path, unsafe: bool) -> Any:
     return read_restricted(path, mapped)
 
 
-def _is_ours(path: Path) -> bool:
+def _tail(path: Path, size: int) -> bytes:
     with open(path, "rb") as file:
-        file.seek(max(os.path.getsize(path) - TRAILER, 0))
-        return file.read(len(MARK)) == MARK
+        file.seek(max(os.path.getsize(path) - size, 0))
+        return file.read()
+
+
+def read_place(path: str | Path) -> dict[str, Any] | None:
+    """Where the run of a file stood, without reading its content; None for files that are not ours, or cut short.
+
+    Nothing is checked: a file that is chosen by this is to be verified.
+
+    >>> read_place(__file__) is None
+    True
+    """
+    body, mark, _ = _tail(Path(path), LONGEST + TRAILER + 22).rpartition(MARK)
+    begin = body.rfind(b"PK\x05\x06")
+    if not mark or begin < 0:
+        return None
+    try:
+        place = json.loads(body[begin + 22 :])
+    except ValueError:
+        return None
+    return place if isinstance(place, dict) else None
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def verify_checkpoint(path: str | Path) -> None:
+def verify_checkpoint(path: str | Path, *, pickle_only: bool = False) -> None:
     """Check every byte of a file against its checksum.
+
+    Args:
+        path: The file.
+        pickle_only: Of a zip that is not ours check only what is unpickled, not the tensors.
 
     Raises:
         CheckpointError: Empty, cut short, or changed.
@@ -232,7 +269,7 @@ def verify_checkpoint(path: str | Path) -> None:
             if _digest(file, size - 32) != trailer[len(MARK) :]:
                 raise CheckpointError(f"{path} was damaged: its bytes do not match their checksum")
             return
-    _verify_zip(path)
+    _verify_zip(path, pickle_only)
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:
@@ -247,7 +284,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
     return hasher.hexdigest().encode()
 
 
-def _verify_zip(path: str | Path) -> None:
+def _verify_zip(path: str | Path, pickle_only: bool) -> None:
     """Files that are not ours: the zip's CRC32 (the formats before zip have no checksum at all)."""
     with open(path, "rb") as file:
         is_zip = b"PK\x03\x04".startswith(file.read(4))  # a file cut within these four bytes, too
@@ -255,7 +292,8 @@ def _verify_zip(path: str | Path) -> None:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            names = [name for name in archive.namelist() if not pickle_only or name.endswith("/data.pkl")]
+            broken = next((name for name in names if not _fits(archive, name)), None)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(f"{path} is not whole: {_first_line(error)}") from error
     if broken is not None:
@@ -263,3 +301,14 @@ def _verify_zip(path: str | Path) -> None:
             f"{path} was damaged, or written without checksums: {broken} does not match its CRC32 "
             f"(verify=False reads it all the same)"
         )
+
+
+def _fits(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether a record's bytes are those of its CRC32."""
+    try:
+        with archive.open(name) as record:
+            while record.read(CHUNK):
+                pass
+    except zipfile.BadZipFile:
+        return False
+    return True

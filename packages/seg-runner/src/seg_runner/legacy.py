@@ -57,10 +57,8 @@ def read_restricted(path: Path, mapped: bool) -> Any:
             f"{path} holds {error}, which is neither a tensor nor a plain value; reading it could run code. "
             f"If you trust the file, read it with unsafe=True"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except (pickle.UnpicklingError, OSError, ImportError, MemoryError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # whatever a damaged file leads to
+        raise CheckpointError(f"{path} cannot be read: {str(error) or type(error).__name__}") from error
 
 
 class _Refused(Exception):

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg_runner.checkpoint import CheckpointError, read_checkpoint, verify_checkpoint
+from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
 
 __all__ = ["find_resumable", "next_generation"]
 
@@ -39,11 +39,24 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     folder = Path(work_dir)
     pointed = _pointed(folder)
     found = [c for c in map(_candidate, _files(folder, pointed, interrupted)) if c is not None]
-    newest = max((c.generation for c in found), default=0)
+    while found:  # what a damaged file says of itself, too, may be wrong: choose anew without it
+        chosen = _newest(found, pointed)
+        try:
+            verify_checkpoint(chosen.path)
+        except CheckpointError as error:
+            LOG.warning("%s; looking for another one", error)
+            found.remove(chosen)
+        else:
+            return chosen.path
+    return None
+
+
+def _newest(found: list[_Candidate], pointed: Path | None) -> _Candidate:
+    newest = max(c.generation for c in found)
     found = [c for c in found if c.generation == newest]
     run = next((c.run for c in found if c.path == pointed), None)
-    mine = [c for c in found if c.run == run]
-    return _first_whole(mine or found)
+    mine = [c for c in found if c.run == run] or found
+    return max(mine, key=lambda c: (c.complete, c.iteration, c.epoch))
 
 
 def next_generation(work_dir: str | Path) -> int:
@@ -75,25 +88,22 @@ def _files(folder: Path, pointed: Path | None, interrupted: bool) -> list[Path]:
 
 
 def _candidate(path: Path) -> _Candidate | None:
+    place = read_place(path)
     try:
-        content = read_checkpoint(path, verify=False)
+        place = _place_inside(path) if place is None else place
     except CheckpointError as error:
         LOG.warning("%s; looking for another one", error)
         return None
-    meta = content.get("meta")
-    if not isinstance(meta, dict):
+    if place is None:
         return None
-    numbers = [meta.get(key) for key in ("generation", "epoch", "iter")]
+    numbers = [place.get(key) for key in ("generation", "epoch", "iter")]
     generation, epoch, iteration = (number if isinstance(number, int) else 0 for number in numbers)
-    return _Candidate(path, meta.get("run_id"), generation, epoch, iteration, "optimizer" in content)
+    return _Candidate(path, place.get("run_id"), generation, epoch, iteration, bool(place.get("complete")))
 
 
-def _first_whole(found: list[_Candidate]) -> Path | None:
-    for candidate in sorted(found, key=lambda c: (c.complete, c.iteration, c.epoch), reverse=True):
-        try:
-            verify_checkpoint(candidate.path)
-        except CheckpointError as error:
-            LOG.warning("%s; looking for another one", error)
-        else:
-            return candidate.path
-    return None
+def _place_inside(path: Path) -> dict[str, Any] | None:
+    """Of a file that does not say it at its end: one of MMEngine's, of seg-hooks', or a damaged one."""
+    verify_checkpoint(path, pickle_only=True)
+    content = read_checkpoint(path, verify=False)
+    meta = content.get("meta")
+    return {**meta, "complete": "optimizer" in content} if isinstance(meta, dict) else None
