@@ -7,6 +7,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
 from seg_runner.checkpoint import read_place, verify_checkpoint, write_checkpoint
-from seg_runner.whole_file import CheckpointWriteError, clean_leftovers, write_whole
+from seg_runner.whole_file import CheckpointWriteError, _All, clean_leftovers, write_whole
 
 
 def small() -> dict:
@@ -170,6 +171,22 @@ def test_an_error_while_writing_leaves_the_old_file(file, tmp_path):
     assert caught.value.errno == errno.ENOSPC
     assert equal(read_checkpoint(file), small())
     assert [path.name for path in tmp_path.iterdir()] == ["iter_3.pth"]
+
+
+@pytest.mark.parametrize("system", ["with writev", "without"])
+def test_many_pieces_are_written_in_order(tmp_path, system, monkeypatch):
+    """More of them, and more bytes, than one call takes."""
+    if system == "without":
+        monkeypatch.delattr(os, "writev")
+    pieces = [bytes([number % 251]) * (number * 37 % 5000) for number in range(1500)]
+    reader, writer = os.pipe()
+    with open(writer, "wb", buffering=0) as into, open(reader, "rb") as out:
+        thread = threading.Thread(target=lambda: (_All(into).writelines(pieces), into.close()))
+        thread.start()
+        assert out.read() == b"".join(pieces)
+        thread.join()
+    write_whole(tmp_path / "x", lambda file: file.writelines(pieces))
+    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
 
 
 def test_the_limit_of_file_sizes_is_met_inside_torch(tmp_path):

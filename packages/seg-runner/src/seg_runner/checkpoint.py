@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import pickle
-import queue
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ TRAILER = len(MARK) + 32
 PLACE = ("generation", "run_id", "epoch", "iter")
 LONGEST = 1000
 CHUNK = 2**20
-GATHERED = 2**16
+SMALL, GATHERED = 2**12, 2**21
 Piece = bytes | bytearray | memoryview
 _CRC_LOCK = threading.Lock()
 
@@ -61,10 +60,10 @@ def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 
 
 def _save(payload: Any, file: IO[bytes]) -> None:
-    with _Hasher() as hasher, _without_crc32():
-        body = _Body(file, hasher, payload)
+    body = _Body(file, payload)
+    with _without_crc32():
         torch.save(payload, body)  # type: ignore[arg-type]
-        body.finish(_place_of(payload))
+    body.finish(_place_of(payload))
 
 
 def _place_of(payload: Any) -> bytes:
@@ -93,48 +92,24 @@ def _without_crc32() -> Iterator[None]:
             switch(before)
 
 
-class _Hasher:
-    """The checksum of what comes, in a thread of its own: while the disk takes a piece, the other core hashes."""
-
-    def __init__(self) -> None:
-        self.hash = xxhash.xxh3_128()
-        self._todo: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="checksum")
-
-    def __enter__(self) -> _Hasher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self._todo.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (piece := self._todo.get()) is not None:
-            self.hash.update(piece)
-
-    def take(self, piece: Piece) -> None:
-        """Hash the piece by and by; it must stay as it is until `digest`."""
-        self._todo.put(piece)
-
-    def digest(self) -> bytes:
-        """The checksum of all that came, as text; the last call."""
-        self.__exit__()
-        return self.hash.hexdigest().encode()
-
-
 class _Body:
-    """What torch writes into: hashes while it writes, and keeps an error for later instead of raising inside C++."""
+    """What torch writes into: hashes what passes, and keeps an error for later instead of raising inside C++.
 
-    def __init__(self, file: IO[bytes], hasher: _Hasher, payload: Any) -> None:
-        self.file, self.hasher = file, hasher
+    Pieces are gathered, and the bytes of tensors not even copied for that: few large writes cost the disk's cache less
+    than many small ones.
+    """
+
+    def __init__(self, file: IO[bytes], payload: Any) -> None:
+        self.file, self.hash = file, xxhash.xxh3_128()
+        self.gathered: list[Piece] = []
+        self.size = 0
         self.small = bytearray()
         self.error: BaseException | None = None
         storages = [tensor.untyped_storage() for tensor in tensors_of(payload) if tensor.layout == torch.strided]
         self.lasting = {storage.data_ptr(): storage.nbytes() for storage in storages}
 
     def write(self, data: Any) -> int:
-        """Take the bytes; small pieces are gathered, and the last ones held back: the end is still to be changed."""
+        """Take the bytes; the last small ones are held back: the end is still to be changed."""
         view = memoryview(data).cast("B")
         if self.error is None:
             try:
@@ -144,21 +119,27 @@ class _Body:
         return len(view)
 
     def _take(self, view: memoryview) -> None:
-        if len(self.small) + len(view) > GATHERED:
-            self._put(self.small)
-            self.small = bytearray()
-        if len(view) < GATHERED:
+        if len(view) < SMALL:
             self.small += view
-        else:
-            self._put(view if self._lasts(view) else bytes(view))
+            return
+        self._gather(self.small)
+        self.small = bytearray()
+        self._gather(view if self._lasts(view) else bytes(view))
 
     def _lasts(self, view: memoryview) -> bool:
         """Whether these are the bytes of a tensor of the payload, not of a buffer of torch's that goes at once."""
         return self.lasting.get(np.frombuffer(view, np.uint8).ctypes.data) == len(view)
 
-    def _put(self, data: Piece) -> None:
-        self.hasher.take(data)
-        self.file.write(data)
+    def _gather(self, piece: Piece) -> None:
+        self.hash.update(piece)
+        self.gathered.append(piece)
+        self.size += len(piece)
+        if self.size > GATHERED:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        self.file.writelines(self.gathered)
+        self.gathered, self.size = [], 0
 
     def flush(self) -> None:
         """Nothing: syncing comes at the end."""
@@ -168,8 +149,9 @@ class _Body:
         if self.error is not None:
             raise self.error
         assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
-        self._put(self.small[:-2] + (len(place) + TRAILER).to_bytes(2, "little") + place + MARK)
-        self.file.write(self.hasher.digest())
+        self._gather(self.small[:-2] + (len(place) + TRAILER).to_bytes(2, "little") + place + MARK)
+        self.gathered.append(self.hash.hexdigest().encode())
+        self._write_out()
 
 
 # ---------------------------------------------------------------------------------------------------- reading

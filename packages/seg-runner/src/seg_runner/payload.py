@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,10 +130,10 @@ def to_cpu(value: Any) -> Any:
     def move(tensor: torch.Tensor) -> torch.Tensor:
         if not _is_strided(tensor):
             return tensor.cpu()
-        if _key(tensor) in wasteful:
+        if wasteful and _key(tensor) in wasteful:
             return tensor.detach().cpu().clone()
         if tensor.device.type == "cpu":
-            return tensor.resolve_conj().resolve_neg()
+            return tensor.resolve_conj().resolve_neg() if tensor.is_conj() or tensor.is_neg() else tensor
         if _key(tensor) not in kept:
             kept[_key(tensor)] = tensor.untyped_storage().cpu()  # type: ignore[no-untyped-call]
         return _on(kept[_key(tensor)], tensor)
@@ -143,6 +143,8 @@ def to_cpu(value: Any) -> Any:
 
 def _wasteful(tensors: list[torch.Tensor]) -> set[int]:
     """Storages of which less than half is used."""
+    if all(map(_covers, filter(_is_strided, tensors))):
+        return set()
     used: dict[int, int] = {}
     size: dict[int, int] = {}
     seen: set[tuple[int, int, int]] = set()
@@ -161,6 +163,11 @@ def _on(storage: Storage, like: torch.Tensor) -> torch.Tensor:
     return empty.set_(storage, like.storage_offset(), like.size(), like.stride())
 
 
+def _covers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is all that its memory holds."""
+    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
 class Staging:
     """Buffers that a checkpoint is copied into before it is written beside training; kept from save to save.
 
@@ -168,7 +175,7 @@ class Staging:
     """
 
     def __init__(self) -> None:
-        self._buffers: list[Storage] = []
+        self._buffers: list[torch.Tensor] = []
 
     def copy(self, value: Any) -> Any:
         """A consistent copy of the tree on the CPU; the one before it is overwritten."""
@@ -176,28 +183,33 @@ class Staging:
         done: dict[int, Storage] = {}
 
         def stage(tensor: torch.Tensor) -> torch.Tensor:
-            if not _is_strided(tensor) or _key(tensor) in wasteful:
+            if not _is_strided(tensor):
                 return tensor.detach().cpu().clone()
-            if _key(tensor) not in done:
-                source = tensor.resolve_conj().resolve_neg().untyped_storage()
-                done[_key(tensor)] = self._take(len(done), source)
-            return _on(done[_key(tensor)], tensor)
+            key = _key(tensor)
+            if key in wasteful:
+                return tensor.detach().cpu().clone()
+            if key in done:
+                return _on(done[key], tensor)
+            if tensor.device.type == "cpu" and tensor.is_contiguous() and _covers(tensor):  # most are, and it is cheap
+                buffer = self._take(len(done), tensor.shape, tensor.dtype)
+                done[key] = buffer.untyped_storage()
+                return buffer.copy_(tensor)
+            source = tensor.resolve_conj().resolve_neg().untyped_storage()
+            pinned = source.device.type == "cuda"
+            done[key] = self._take(len(done), (source.nbytes(),), torch.uint8, pinned).untyped_storage()
+            done[key].copy_(source, non_blocking=pinned)
+            return _on(done[key], tensor)
 
         result = map_tensors(value, stage)
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         return result
 
-    def _take(self, number: int, source: Storage) -> Storage:
+    def _take(self, number: int, shape: Sequence[int], dtype: torch.dtype, pinned: bool = False) -> torch.Tensor:
+        """The buffer of that number, made anew where it does not fit."""
         if number == len(self._buffers):
-            self._buffers.append(self._new(source))
-        if self._buffers[number].nbytes() != source.nbytes():
-            self._buffers[number] = self._new(source)
-        buffer = self._buffers[number]
-        buffer.copy_(source, non_blocking=source.device.type == "cuda")
-        return buffer
-
-    @staticmethod
-    def _new(source: Storage) -> Storage:
-        pinned = source.device.type == "cuda"
-        return torch.empty(source.nbytes(), dtype=torch.uint8, pin_memory=pinned).untyped_storage()
+            self._buffers.append(torch.empty(shape, dtype=dtype, pin_memory=pinned))
+        kept = self._buffers[number]
+        if kept.shape != shape or kept.dtype != dtype:
+            kept = self._buffers[number] = torch.empty(shape, dtype=dtype, pin_memory=pinned)
+        return kept

@@ -8,12 +8,15 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 __all__ = ["CheckpointWriteError", "clean_leftovers", "write_whole"]
 
+Piece = bytes | bytearray | memoryview
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -57,18 +60,27 @@ def _write_beside(path: Path, write: Callable[[IO[bytes]], None], expected: int)
 
 
 class _All:
-    """A raw file whose `write` takes everything it is given."""
+    """A raw file that takes everything it is given."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
+    def write(self, data: Piece) -> int:
         """Write until nothing is left."""
-        view = memoryview(data)
-        while view:
-            done = self.file.write(view)
-            view = view[done:]
+        self.writelines([data])
         return len(data)
+
+    def writelines(self, pieces: Iterable[Piece]) -> None:
+        """Write all pieces, many at once where the system can."""
+        views = deque(memoryview(piece) for piece in pieces)
+        together = getattr(os, "writev", None)
+        while views:
+            some = list(islice(views, 512))
+            done = together(self.file.fileno(), some) if together else self.file.write(some[0])
+            while views and done >= len(views[0]):
+                done -= len(views.popleft())
+            if done:
+                views[0] = views[0][done:]
 
 
 def _set_aside(file: IO[bytes], size: int) -> None:
