@@ -105,7 +105,7 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
         model=net,
         loss=nn.CrossEntropyLoss(),
         work_dir=work_dir,
-        train_dataloader=loader,
+        train_dataloader=plan.pop("train_dataloader", loader),
         train_cfg=plan.pop("train_cfg", count),
         optim_wrapper=wrapper,
         param_scheduler=[

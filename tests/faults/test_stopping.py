@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from _drill import checkpoint_differences, in_child, log_lines, make_runner, start_child, train, wait_for
+from _drill import Crops, checkpoint_differences, in_child, log_lines, make_runner, start_child, train, wait_for
 from seg_runner import find_resumable, read_checkpoint
+from seg_runner.contract import ResumeError
+from torch.utils.data import DataLoader
 
 
 class Tell:
@@ -179,6 +181,17 @@ def test_an_exception_saves_what_is_resumed_only_when_asked_for(tmp_path):
     asked = make_runner(work_dir, resume=str(files[0]), total=13)
     asked.train()
     assert asked.iter == 13
+
+
+def test_a_refused_resume_leaves_no_file_that_gets_round_the_refusal(tmp_path):
+    """The state is half restored then, and the file would say that nothing had changed."""
+    work_dir = tmp_path / "run"
+    assert in_child(train, work_dir, total=8) == 0
+    before = sorted(path.name for path in work_dir.glob("*.pth"))
+    runner = make_runner(work_dir, total=12, strict_resume=True, train_dataloader=DataLoader(Crops(30), 4))
+    with pytest.raises(ResumeError, match="'length': 30"):
+        runner.train()
+    assert sorted(path.name for path in work_dir.glob("*.pth")) == before
 
 
 def test_handlers_are_those_of_before(tmp_path):

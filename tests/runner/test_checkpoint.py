@@ -161,6 +161,28 @@ def test_a_file_is_replaced_in_one_step(file):
     assert read_checkpoint(file)["meta"]["iter"] == 4
 
 
+def test_bytes_are_synced_before_the_name_is_theirs_and_the_folder_after(tmp_path, monkeypatch):
+    """Else a crash of the machine may leave a final name without its bytes, or none."""
+    seen, fsync, replace = [], os.fsync, os.replace
+
+    def synced(handle):
+        here = os.fstat(handle)
+        name = next(path for path in [tmp_path, *tmp_path.iterdir()] if os.path.samestat(path.stat(), here)).name
+        seen.append(("synced", name.removesuffix(".tmp")[:12], here.st_size if name.endswith(".tmp") else None))
+        fsync(handle)
+
+    def renamed(source, target):
+        seen.append(("renamed", Path(source).name[:12], Path(target).name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_checkpoint(tmp_path / "iter_7.pth", small())
+    size = (tmp_path / "iter_7.pth").stat().st_size
+    folder = ("synced", tmp_path.name[:12], None)
+    assert seen == [("synced", ".iter_7.pth.", size), ("renamed", ".iter_7.pth.", "iter_7.pth"), folder]
+
+
 def test_an_error_while_writing_leaves_the_old_file(file, tmp_path):
     def full(stream):
         stream.write(b"half")

@@ -50,16 +50,29 @@ def test_only_memory_errors_gain_the_note():
     assert "out of memory" in full.__notes__[0]
 
 
+class Greedy(nn.Module):
+    """Wants more memory than there is, in training or in evaluation."""
+
+    def __init__(self, training: bool):
+        super().__init__()
+        self.layer, self.when = nn.Conv2d(3, 3, 1), training
+
+    def forward(self, image):
+        return self.layer(image) + (torch.empty(2**58) if self.training == self.when else 0)
+
+
 def test_a_step_that_runs_out_of_memory_says_so(make_runner):
-    class Greedy(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Conv2d(3, 3, 1)
-
-        def forward(self, image):
-            return self.layer(image) + torch.empty(2**58)
-
-    runner = make_runner(model=Greedy(), val_dataloader=None, val_evaluator=None, skip_checks=True)
+    runner = make_runner(model=Greedy(True), val_dataloader=None, val_evaluator=None, skip_checks=True)
     with pytest.raises(RuntimeError) as caught:
         runner.train()
     assert "what to change" in "".join(caught.value.__notes__)
+
+
+def test_a_validation_that_runs_out_of_memory_says_what_to_change_there(make_runner):
+    runner = make_runner(model=Greedy(False), skip_checks=True)
+    with pytest.raises(RuntimeError) as caught:
+        runner.train()
+    notes = "".join(caught.value.__notes__)
+    assert "val_dataloader.batch_size=1" in notes
+    assert "mode='slide'" in notes
+    assert "accumulative_counts" not in notes

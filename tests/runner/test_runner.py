@@ -299,6 +299,9 @@ def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
         make_runner(load_from="gone.pth").train()
     with pytest.raises(FileNotFoundError, match=r"is an address \(https:\).*download the file first"):
         make_runner(load_from="https://example.org/net.pth").train()
+    runner = make_runner()
+    with pytest.raises(IsADirectoryError, match="and resume=True, which takes the newest whole one"):
+        make_runner(resume=str(runner.work_dir)).train()
 
 
 def test_weights_under_another_key_are_loaded_as_the_options_say(make_runner: MakeRunner, tmp_path: Path) -> None:

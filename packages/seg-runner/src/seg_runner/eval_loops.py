@@ -11,6 +11,7 @@ import torch
 from seg_runner.errors import add_note, did_you_mean, note_step, part_of, sample_paths
 from seg_runner.given import whole
 from seg_runner.loops import position
+from seg_runner.oom import note_out_of_memory
 from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
 from seg_runner.signals import StopRequested
@@ -152,6 +153,7 @@ class EvalLoop:
             part = ""
             getattr(on, f"after_{mode}_iter")(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except Exception as error:
+            note_out_of_memory(error, self.runner.model, batch, self.runner.optim_wrapper, mode)
             name = {"val": "validation", "test": "test"}[mode]
             note_step(error, f"{name} iteration {batch_idx}{part_of(self.runner, part)}", sample_paths(batch))
             raise

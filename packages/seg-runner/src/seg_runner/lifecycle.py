@@ -36,7 +36,7 @@ def need(runner: Any, mode: str) -> None:
 def session(runner: Any, mode: str) -> Iterator[None]:
     """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end."""
     fill_stand_ins(runner)
-    runner.table.running = True
+    runner.table.running, runner.began_at = True, None
     try:
         with library_log(runner.logger), _training_alone(runner, mode), _signals(runner, mode), _told(runner):
             yield
@@ -188,6 +188,7 @@ def start_training(runner: Any) -> None:
     runner.started = True
     if first and not parts["skip_checks"]:
         check_before_training(runner)
+    runner.began_at = runner.finished_iters
 
 
 def check_steps(model: Any, *modes: str) -> None:

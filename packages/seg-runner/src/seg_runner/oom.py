@@ -28,10 +28,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)
 
 
-def note_out_of_memory(error: BaseException, model: Any, batch: Any, optim_wrapper: Any = None) -> None:
+def note_out_of_memory(
+    error: BaseException, model: Any, batch: Any, optim_wrapper: Any = None, mode: str = "train"
+) -> None:
     """Add the report to an error that says that memory ran out; does nothing to other errors."""
     if is_out_of_memory(error):
-        add_note(error, memory_report(model, batch, optim_wrapper))
+        add_note(error, memory_report(model, batch, optim_wrapper, mode=mode))
 
 
 def memory_by_module(model: Any, optimizer: Any = None) -> dict[str, int]:
@@ -56,8 +58,8 @@ def _add(found: dict[str, int], name: str, size: int) -> None:
     found[module] = found.get(module, 0) + size
 
 
-def memory_report(model: Any, batch: Any, optim_wrapper: Any = None, limit: int = 5) -> str:
-    """What took the memory, and what to change, in words."""
+def memory_report(model: Any, batch: Any, optim_wrapper: Any = None, limit: int = 5, mode: str = "train") -> str:
+    """What took the memory, and what to change in `train`, `val` or `test`, in words."""
     optimizer = getattr(optim_wrapper, "optimizer", optim_wrapper)
     by_module = memory_by_module(model, optimizer)
     lines = ["out of memory:"]
@@ -66,7 +68,7 @@ def memory_report(model: Any, batch: Any, optim_wrapper: Any = None, limit: int 
     lines.append(f"  batch: {_shapes(batch)}")
     lines.append(f"  peak: {_peak(unwrap(model))}")
     lines.append("  what to change, in this order:")
-    lines += [f"    {advice}" for advice in _advice(batch)]
+    lines += [f"    {advice}" for advice in _advice(batch, mode)]
     return "\n".join(lines)
 
 
@@ -101,13 +103,19 @@ def _peak(model: nn.Module) -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB of main memory"
 
 
-def _advice(batch: Any) -> list[str]:
+def _advice(batch: Any, mode: str) -> list[str]:
     images = [tensor for tensor in _images(batch) if tensor.ndim >= 3]
     size = f" (now {images[0].shape[-2]} x {images[0].shape[-1]})" if images else ""
+    if mode != "train":
+        return [
+            f"{mode}_dataloader.batch_size=1",
+            f"model.test_cfg=dict(mode='slide', crop_size=..., stride=...): images in pieces{size}",
+            f"{mode}_cfg.fp16=True: about half of the activations",
+        ]
     return [
         "half of train_dataloader.batch_size, and optim_wrapper.accumulative_counts=2: the same step, except for the "
         "statistics of BatchNorm, which see smaller batches",
         "optim_wrapper.type='AmpOptimWrapper' with dtype='bfloat16': about half of the activations",
         "activation_checkpointing=[...names of the backbone's stages]: less memory for a third more time",
-        f"a smaller crop_size{size}; test_cfg.mode='slide' where it is validation that fails",
+        f"a smaller crop_size{size}",
     ]

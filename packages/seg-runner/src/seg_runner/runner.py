@@ -74,6 +74,7 @@ class Runner(Facade):
         self.resuming = False
         self.started = False
         self.loaded = False
+        self.began_at: int | None = None
         self.signals: Any = None
         options = self.parts["checkpoint"] or {}
         check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")

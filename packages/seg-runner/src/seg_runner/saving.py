@@ -89,6 +89,11 @@ def load_weights_from(runner: Any, path: str | Path, *, unsafe: bool = False, **
 
 def _found(path: str | Path) -> Path:
     found = Path(path).expanduser()
+    if found.is_dir():
+        raise IsADirectoryError(
+            f"{str(path)!r} is a folder: give one of its files, or work_dir={str(path)!r} and resume=True, which takes "
+            "the newest whole one"
+        )
     if found.exists():
         return found
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path))
@@ -163,8 +168,11 @@ def load_for_evaluation(runner: Any) -> None:
 
 
 def save_interrupted(runner: Any, mode: str, error: Exception) -> None:
-    """After an exception in training: what is there, as `interrupted_iter_N.pth`, resumed only when asked for."""
-    if mode != "train" or not runner.finished_iters:
+    """After an exception in training: what is there, as `interrupted_iter_N.pth`, resumed only when asked for.
+
+    Nothing where no step was made since training began: a resume that was refused leaves no file to get round it.
+    """
+    if mode != "train" or runner.began_at is None or runner.finished_iters <= runner.began_at:
         return
     try:
         path = runner.work_dir / f"interrupted_iter_{runner.finished_iters}.pth"
