@@ -58,6 +58,17 @@ def test_a_validation_that_was_due_is_made_up_for(tmp_path):
     assert checkpoint_differences(last(whole, plan), last(cut, plan)) == []
 
 
+def test_where_only_the_best_file_is_there_the_run_goes_on_from_it(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert in_child(train, whole, accumulate=2) == 0
+    assert in_child(train, cut, accumulate=2, kill=KillAt(5)) == -9
+    assert [path.name for path in cut.glob("*.pth")] == ["best_mIoU_iter_5.pth"]
+    assert in_child(train, cut, accumulate=2) == 0
+    assert "Resumed from" in (tmp_path / "cut.log").read_text()
+    assert log_lines(whole) == log_lines(cut)
+    assert checkpoint_differences(last(whole, {}), last(cut, {})) == []
+
+
 def test_the_report_and_strict_resume(tmp_path, capsys):
     work_dir = tmp_path / "run"
     assert in_child(train, work_dir, total=7) == 0

@@ -27,7 +27,7 @@ def damage(path):
 def test_nothing_to_resume(tmp_path):
     assert find_resumable(tmp_path) is None
     assert find_resumable(tmp_path / "none") is None
-    save(tmp_path, "best_mIoU_iter_3.pth", 3)
+    save(tmp_path, "best_mIoU_iter_3.pth", 3, optimizer=False)
     save(tmp_path, "interrupted_iter_4.pth", 4)
     (tmp_path / "notes.pth").write_text("no checkpoint")
     assert find_resumable(tmp_path) is None
@@ -165,6 +165,15 @@ def test_weights_alone_are_the_last_choice(tmp_path):
     assert find_resumable(tmp_path) == whole
     whole.unlink()
     assert find_resumable(tmp_path) == tmp_path / "iter_2.pth"
+
+
+def test_a_best_file_that_a_run_can_go_on_from_is_better_than_a_fresh_start(tmp_path):
+    best = save(tmp_path, "best_mIoU_iter_30.pth", 30)
+    assert find_resumable(tmp_path) == best
+    regular = save(tmp_path, "iter_20.pth", 20)
+    assert find_resumable(tmp_path) == regular
+    damage(regular)
+    assert find_resumable(tmp_path) == best
 
 
 def test_leftovers_are_no_checkpoints(tmp_path):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -73,6 +76,51 @@ def test_a_failure_beside_training_surfaces_at_the_next_step(tmp_path):
     saver._flight.join()
     with pytest.raises(CheckpointWriteError):
         saver.check()
+
+
+class SavesWhereNothingCanBe:
+    """Asks for a save that fails, and waits until it has failed."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after_train_iter(self, runner):
+        if runner.iter == 1:
+            runner.save_checkpoint(self.path)
+            runner.saver._flight.join()
+
+
+def test_in_a_run_it_surfaces_at_the_next_step(make_runner, tmp_path):
+    (tmp_path / "file").write_text("")
+    options = {"async_save": True, "on_full": "stop"}
+    runner = make_runner(checkpoint=options, hooks=[SavesWhereNothingCanBe(tmp_path / "file" / "a.pth")])
+    with pytest.raises(CheckpointWriteError):
+        runner.train()
+    assert runner.iter == 2
+
+
+SLOW = """
+import os, sys, time, torch
+fsync = os.fsync
+os.fsync = lambda handle: (time.sleep(0.5), fsync(handle))
+from seg_runner.saver import CheckpointSaver
+CheckpointSaver(async_save=True).save(sys.argv[1], {"meta": {"iter": 1}, "w": torch.ones(9)})
+"""
+
+
+def test_python_waits_at_its_exit(tmp_path):
+    done = subprocess.run([sys.executable, "-c", SLOW, tmp_path / "a.pth"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(tmp_path / "a.pth")["meta"] == {"iter": 1}
+
+
+def test_a_run_waits_at_its_end(make_runner, monkeypatch):
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (time.sleep(0.3), fsync(handle)))
+    runner = make_runner(checkpoint={"async_save": True})
+    runner.train()
+    assert (runner.work_dir / "last_checkpoint").read_text() == "iter_6.pth"
+    assert read_checkpoint(runner.work_dir / "iter_6.pth")["meta"]["iter"] == 6
 
 
 def test_mistakes_are_errors_in_both_modes(tmp_path):

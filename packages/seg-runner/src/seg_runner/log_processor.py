@@ -201,9 +201,11 @@ class LogProcessor:
 def _optimizer_step(runner: Any, mode: str) -> dict[str, int]:
     """How often the weights were changed, where that is not once for each iteration (accumulated gradients)."""
     wrapper: Any = getattr(runner, "optim_wrapper", None)
-    if mode != "train" or getattr(wrapper, "accumulative_counts", 1) == 1:
+    counts = getattr(wrapper, "accumulative_counts", 1)
+    if mode != "train" or counts == 1:
         return {}
-    return {"optim_step": wrapper.step_count}
+    done, rest = divmod(wrapper.inner_count, counts)  # known over a resume, which a count of calls is not
+    return {"optim_step": done + bool(rest and wrapper.should_update())}
 
 
 def _under_way(runner: Any, mode: str) -> int:

@@ -29,8 +29,8 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one more
     than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
     `last_checkpoint` belongs to goes first. Clocks and modification times are not looked at. Files that are damaged are
-    named in the log and passed over. Best checkpoints without an optimizer are not resumed from, nor are `interrupted`
-    files unless asked for.
+    named in the log and passed over. Best checkpoints are the last choice, and only with an optimizer in them; files of
+    runs that broke off (`interrupted`) are none unless asked for.
 
     Args:
         work_dir: The run's folder.
@@ -39,6 +39,13 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     folder = Path(work_dir)
     pointed = _pointed(folder)
     found = [c for c in map(_candidate, _files(folder, pointed, interrupted)) if c is not None]
+    best = [c for c in found if c.path.name.startswith("best_")]
+    return _first_whole([c for c in found if c not in best], pointed) or _first_whole(
+        [c for c in best if c.complete], pointed
+    )
+
+
+def _first_whole(found: list[_Candidate], pointed: Path | None) -> Path | None:
     while found:  # what a damaged file says of itself, too, may be wrong: choose anew without it
         chosen = _newest(found, pointed)
         try:
@@ -80,8 +87,9 @@ def _pointed(folder: Path) -> Path | None:
 
 
 def _files(folder: Path, pointed: Path | None, interrupted: bool) -> list[Path]:
-    skipped = ("best_",) if interrupted else ("best_", "interrupted")
-    files = [path for path in folder.glob("*.pth") if path.is_file() and not path.name.startswith(skipped)]
+    files = [path for path in folder.glob("*.pth") if path.is_file()]
+    if not interrupted:
+        files = [path for path in files if not path.name.startswith("interrupted")]
     if pointed is not None and pointed not in files:
         files.append(pointed)
     return files
