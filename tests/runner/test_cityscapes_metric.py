@@ -31,6 +31,12 @@ def test_mixing_up_within_a_category_is_a_hit_there(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_pixels_to_ignore_do_not_count(tmp_path: Path) -> None:
+    metric = CityscapesMetric(output_dir=str(tmp_path), ignore_index=SKY)
+    metric.process(None, [sample([[CAR, CAR, ROAD, ROAD]], [[CAR, CAR, SKY, ROAD]])])
+    assert metric.evaluate(1) == {"averageScoreClasses": 1.0, "averageScoreCategories": 1.0}
+
+
 def test_instances_have_the_same_weight(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     true = [[CAR, CAR, CAR, CAR], [CAR, ROAD, ROAD, ROAD]]
