@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from seg_runner.errors import add_note, check_options, did_you_mean, origin_of
+from seg_runner.adapter import LogitsModel
+from seg_runner.errors import add_note, check_options, did_you_mean, origin_of, written_at
 from seg_runner.evaluation import Evaluator
 from seg_runner.loaders import build_dataloader
 from seg_runner.log_processor import LogProcessor
@@ -90,10 +91,20 @@ class Assembler:
         return self.builder
 
     def model(self, cfg: Any, data_preprocessor: Any = None) -> Any:
-        """The model; `data_preprocessor` is used where the model's config has none of its own."""
+        """The model; `data_preprocessor` is used where the model's config has none of its own.
+
+        Of a `LogitsModel`, the model inside and its loss may be configs too.
+        """
         if isinstance(cfg, Mapping) and data_preprocessor is not None and "data_preprocessor" not in cfg:
             cfg = _changed(cfg, data_preprocessor=data_preprocessor)
+        if isinstance(cfg, Mapping) and cfg.get("type") in ("LogitsModel", LogitsModel):
+            inside = {name: cfg[name] for name in ("model", "loss") if isinstance(cfg.get(name), Mapping)}
+            cfg = _changed(cfg, **{name: self.part("model", own, f"model.{name}") for name, own in inside.items()})
         return self.part("model", cfg, "model")
+
+    def loss(self, cfg: Any) -> Any:
+        """The loss of a model that gives logits; a config is built like a model's part."""
+        return self.part("model", cfg, "loss")
 
     def optim_wrapper(self, cfg: Any, model: Any) -> Any:
         """The optimizer wrapper of a config: its constructor decides which parameter gets which settings."""
@@ -108,12 +119,8 @@ class Assembler:
         for key in ("constructor", "paramwise_cfg"):
             resolved.pop(key, None)
         made = {"type": constructor, "optim_wrapper_cfg": resolved, "paramwise_cfg": paramwise}
-        make = self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")
-        try:
-            return make(model)
-        except Exception as error:
-            add_note(error, f"while building optim_wrapper{origin_of(self.cfg, 'optim_wrapper')}")
-            raise
+        with written_at(self.cfg, "optim_wrapper"):
+            return self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")(model)
 
     def _wrapper_classes(self, cfg: dict[str, Any]) -> dict[str, Any]:
         changed: dict[str, Any] = {}
@@ -256,7 +263,8 @@ class Assembler:
         if isinstance(cfg, Mapping) and cfg.get("type", "LogProcessor") in ("LogProcessor", LogProcessor):
             options = {key: value for key, value in cfg.items() if key != "type"}
             check_options(LogProcessor, options, f"log_processor{origin_of(self.cfg, 'log_processor')}")
-            return LogProcessor(**options)
+            with written_at(self.cfg, "log_processor"):
+                return LogProcessor(**options)
         return self.part("log_processor", cfg, "log_processor")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from seg_runner.errors import add_note, nearest, origin_of
+from seg_runner.errors import add_note, nearest, origin_of, written_at
 from seg_runner.eval_loops import set_dataset_meta
 from seg_runner.randomness import global_state, set_global_state
 from seg_runner.reading import NamedDataset
@@ -145,15 +145,16 @@ def _measured(runner: Any, batch: Any, loader: Any, evaluator: Any) -> set[str] 
     trial = _copied(evaluator)
     set_dataset_meta(loader, trial)
     meter = LossMeter(model if runner.val_loop.loss else None)
-    outputs = meter.split(model.val_step(batch), batch)
+    with written_at(runner.cfg, "model"):
+        outputs = meter.split(model.val_step(batch), batch)
     _compare_classes(runner.logger, outputs, loader)
     names = set(meter.values("val"))
     if evaluator is None:
         return names
     if trial is None:
         return None
-    trial.process(data_samples=outputs, data_batch=batch)
-    with _silence():
+    with _silence(), written_at(runner.cfg, "val_evaluator"):
+        trial.process(data_samples=outputs, data_batch=batch)
         return names | set(trial.evaluate(len(outputs)))
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from seg_runner import plain, wrap
+from seg_runner.adapter import LogitsModel
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks, without_effect
 from seg_runner.env import describe_environment
-from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.errors import did_you_mean, nearest, origin_of, written_at
 from seg_runner.hook_table import priority_number
 from seg_runner.log_setup import IN_FILE
 from seg_runner.parts import DEFAULTS, Parts
@@ -52,8 +53,10 @@ def arguments_of(cfg: Any) -> dict[str, Any]:
     """
     for key in ("model", "work_dir"):
         if cfg.get(key) is None:
+            near = nearest(key, cfg)
+            hint = f" Did you mean it by {near!r}{origin_of(cfg, near)}?" if near is not None and near != key else ""
             raise KeyError(
-                f"the config has no {key!r}; Runner.from_cfg needs 'model' and 'work_dir' (--work-dir sets it)"
+                f"the config has no {key!r}; Runner.from_cfg needs 'model' and 'work_dir' (--work-dir sets it).{hint}"
             )
     for mode in ("val", "test"):
         if cfg.get(f"{mode}_dataloader") is not None and cfg.get(f"{mode}_cfg") is None:
@@ -160,7 +163,7 @@ def make_model(runner: Any, given: Any) -> Any:
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
     if not any(hasattr(wrap.unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
-        model = _with_steps(model, parts)
+        model = _with_steps(runner, model)
     elif parts["loss"] is not None:
         raise ValueError(
             f"loss is given, but {type(model).__name__} has a train_step, which has its own loss: leave loss out"
@@ -172,16 +175,15 @@ def make_model(runner: Any, given: Any) -> Any:
     return wrap.use_channels_last(model) if parts["channels_last"] else model
 
 
-def _with_steps(model: Any, parts: Parts) -> Any:
-    from seg_runner.adapter import LogitsModel
-
+def _with_steps(runner: Any, model: Any) -> Any:
+    parts: Parts = runner.parts
     if parts["train_cfg"] is not None and parts["loss"] is None:
         raise ValueError(
             f"{type(model).__name__} has no train_step, so training needs a loss: give loss=..., for example "
             "loss=torch.nn.CrossEntropyLoss(ignore_index=255)"
         )
-    preprocessor = parts["data_preprocessor"]
-    return LogitsModel(model, loss=parts["loss"], data_preprocessor=preprocessor)
+    loss = runner.assembler.loss(parts["loss"])
+    return LogitsModel(model, loss=loss, data_preprocessor=parts["data_preprocessor"])
 
 
 def register_hooks(runner: Any) -> None:
@@ -210,7 +212,8 @@ def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None
             raise
         runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
         return
-    runner.table.add(hook, priority, origin_of(runner.cfg, f"default_hooks.{slot}.type"))
+    with written_at(runner.cfg, f"default_hooks.{slot}"):
+        runner.table.add(hook, priority, origin_of(runner.cfg, f"default_hooks.{slot}.type"))
     usual = DEFAULT_PRIORITIES.get(type(hook).__name__)
     if usual is None or priority is None or slot not in DEFAULT_HOOKS:
         return
@@ -249,6 +252,10 @@ def announce(runner: Any) -> None:
         runner.logger.info("%s", NOT_EXACT)
     for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
+    for key in runner.cfg or ():
+        near = nearest(key, DEFAULTS, cutoff=0.88) if isinstance(key, str) and key not in DEFAULTS else None
+        if near is not None:
+            runner.logger.warning("%r%s is no key of a run. Did you mean %r?", key, origin_of(runner.cfg, key), near)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
         runner.logger.info("Config:\n%s", runner.cfg.pretty_text, extra=IN_FILE)
     runner.logger.info("Hooks:\n%s", runner.points, extra=IN_FILE)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["add_note", "check_options", "did_you_mean", "nearest", "note_step", "origin_of", "part_of", "sample_paths"]
+__all__ = [
+    "add_note",
+    "check_options",
+    "did_you_mean",
+    "nearest",
+    "note_step",
+    "origin_of",
+    "part_of",
+    "sample_paths",
+    "written_at",
+]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -22,14 +33,14 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {near!r}?" if near is not None else ""
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name that is most like this one, capitals not counted; None where none is like it.
 
     >>> nearest("mIuO", ["aAcc", "mIoU"])
     'mIoU'
     """
     spellings = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=cutoff)
     return spellings[near[0]] if near else None
 
 
@@ -79,6 +90,17 @@ def origin_of(cfg: Any, key: str) -> str:
     except (KeyError, ValueError, TypeError, AttributeError):
         return ""
     return "" if where in ("", "None", "unknown") else f" ({where})"
+
+
+@contextmanager
+def written_at(cfg: Any, key: str) -> Iterator[None]:
+    """Errors in here gain `in randomness (configs/train.py:12)`, if the config knows the line of the key."""
+    try:
+        yield
+    except Exception as error:
+        if line := origin_of(cfg, key):
+            add_note(error, f"in {key}{line}")
+        raise
 
 
 def _first_line(origin: Any) -> str:

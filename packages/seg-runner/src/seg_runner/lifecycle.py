@@ -10,7 +10,7 @@ from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.conv_bn import join_frozen_norms
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
-from seg_runner.errors import add_note
+from seg_runner.errors import add_note, written_at
 from seg_runner.eval_loops import EvalLoop
 from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import eval_loop, train_loop
@@ -136,7 +136,8 @@ def build_training(runner: Any) -> None:
     loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner, "train"))
     if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
         runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
-    wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
+    with written_at(runner.cfg, "auto_scale_lr"):
+        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
     if runner.param_schedulers is None:
         ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
         length = len(loader) if hasattr(loader, "__len__") else None
@@ -173,11 +174,7 @@ def start_training(runner: Any) -> None:
     first = not runner.started
     if first:
         wrap.init_weights(runner.model)
-        if parts["activation_checkpointing"]:
-            wrap.checkpoint_activations(runner.model, parts["activation_checkpointing"])
-        if parts["efficient_conv_bn_eval"]:
-            joined = join_frozen_norms(wrap.unwrap(runner.model), parts["efficient_conv_bn_eval"])
-            runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
+        _change_modules(runner)
     runner.load_or_resume()
     if runner.optim_wrapper is not None:
         counts = getattr(runner.optim_wrapper, "initialize_count_status", None)
@@ -189,6 +186,16 @@ def start_training(runner: Any) -> None:
     if first and not parts["skip_checks"]:
         check_before_training(runner)
     runner.began_at = runner.finished_iters
+
+
+def _change_modules(runner: Any) -> None:
+    """Activation checkpointing, and convolutions joined with frozen norms, in the modules that the config names."""
+    with written_at(runner.cfg, "activation_checkpointing"):
+        wrap.checkpoint_activations(runner.model, runner.parts["activation_checkpointing"] or ())
+    if runner.parts["efficient_conv_bn_eval"]:
+        with written_at(runner.cfg, "efficient_conv_bn_eval"):
+            joined = join_frozen_norms(wrap.unwrap(runner.model), runner.parts["efficient_conv_bn_eval"])
+        runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
 
 
 def check_steps(model: Any, *modes: str) -> None:

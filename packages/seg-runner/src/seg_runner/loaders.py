@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seg_runner.collate import pseudo_collate
 from seg_runner.errors import did_you_mean
+from seg_runner.given import flag, whole
 from seg_runner.protocols import Builder
 from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
 from seg_runner.reading import Reading, read
@@ -102,9 +103,16 @@ def _check_names(options: Mapping[str, Any]) -> None:
         if key not in known:
             raise TypeError(f"a dataloader config takes no {key!r}.{did_you_mean(key, known)}")
     for key in ("sampler", "batch_sampler", "dataset"):
-        name = options.get(key)
-        if isinstance(name, str):
-            raise TypeError(f"{key} is the text {name!r}: write dict(type={name!r}), or give the object")
+        given = options.get(key)
+        if isinstance(given, str):
+            raise TypeError(f"{key} is the text {given!r}: write dict(type={given!r}), or give the object")
+        if key != "dataset" and not isinstance(given, Iterable | None):
+            raise TypeError(f"{key} must be a sampler, or its dict such as dict(type='DefaultSampler'), not {given!r}")
+    for key in ("persistent_workers", "drop_last", "pin_memory"):
+        flag(options.get(key, False), key)
+    for key in ("num_workers", "prefetch_factor"):
+        if options.get(key) is not None:
+            whole(options[key], key)
 
 
 def _count(value: Any, key: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seg_runner.errors import check_options, did_you_mean, origin_of
+from seg_runner.errors import check_options, did_you_mean, origin_of, written_at
 from seg_runner.eval_loops import TestLoop, ValLoop
 from seg_runner.given import flag
 from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -91,7 +91,8 @@ def _options(cfg: Any, key: str) -> dict[str, Any]:
 def _make(name: Any, key: str, where: str, resolve: Resolve, options: dict[str, Any]) -> Any:
     kind = OWN_LOOPS[name] if name in OWN_LOOPS else resolve(name) if isinstance(name, str) else name
     check_options(kind, options, f"{key}{where}", hidden=("runner", "dataloader", "evaluator"))
-    return kind(**options)
+    with written_at(options["runner"].cfg, key):
+        return kind(**options)
 
 
 def _word(name: Any) -> str:

@@ -20,7 +20,7 @@ class Parts(TypedDict, total=False):
     train_cfg: Any  # dict(max_iters=...) | dict(max_epochs=...) | dict(by_epoch=..., ...) | dict(type=...) | a loop
     optim_wrapper: Any  # torch optimizer, OptimWrapper, or dict(optimizer=dict(type=...), ...)
     param_scheduler: Any  # a scheduler, a list of them, their dicts, or a dict of lists (several optimizers)
-    loss: Any  # loss(logits, labels), where the model gives logits and has no train_step
+    loss: Any  # loss(logits, labels), or its config, where the model gives logits and has no train_step
     auto_scale_lr: Any  # dict(enable=True, base_batch_size=16)
     # Validation and test: a loader and an evaluator, or dicts of them (several named sets).
     val_dataloader: Any

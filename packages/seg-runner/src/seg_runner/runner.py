@@ -13,7 +13,7 @@ from seg_runner import construct, lifecycle, saving
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import merge_default_hooks
 from seg_runner.env import pick_device, set_up_process
-from seg_runner.errors import check_options, origin_of
+from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.facade import Facade
 from seg_runner.hook_table import HookTable
 from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
@@ -48,17 +48,22 @@ class Runner(Facade):
     def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
         self.parts = fill_parts(parts)
         self.cfg = copy.deepcopy(self.parts["cfg"])
-        construct.check_launcher(self.parts["launcher"])
-        set_up_process(self.parts["env_cfg"])
+        with written_at(self.cfg, "launcher"):
+            construct.check_launcher(self.parts["launcher"])
+        with written_at(self.cfg, "env_cfg"):
+            set_up_process(self.parts["env_cfg"])
+        with written_at(self.cfg, "randomness"):
+            self.randomness = resolve_randomness(self.parts["randomness"])
+        with written_at(self.cfg, "device"):
+            self.device = pick_device(self.parts["device"])
         self.work_dir = construct.folder_of(work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else REFERENCE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
-        self.logger = make_logger(log_file, self.parts["log_level"], name=name, rank=self.rank)
-        self.randomness = resolve_randomness(self.parts["randomness"])
+        with written_at(self.cfg, "log_level"):
+            self.logger = make_logger(log_file, self.parts["log_level"], name=name, rank=self.rank)
         seed_everything(self.randomness, self.rank)
-        self.device = pick_device(self.parts["device"])
         self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
         self.assembler.exact = not self.randomness.by_sample
         self.loaders: dict[str, Any] = construct.ready_loaders(self.parts)
@@ -126,19 +131,18 @@ class Runner(Facade):
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
-    def register_hook(self, hook: Any, priority: Any = None, where: str = "") -> None:
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Add a hook, or the dict of one.
 
         Args:
             hook: Any object with a method named after a point.
             priority: Name, or number from 0 (first) to 100; None: the dict's, else the hook's own, else NORMAL.
-            where: The line of the config that names it, for the note of its errors.
 
         Raises:
             RuntimeError: a run is under way.
         """
         made, from_cfg = self.assembler.hook(hook, "hook")
-        self.table.add(made, from_cfg if priority is None else priority, where)
+        self.table.add(made, from_cfg if priority is None else priority)
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
@@ -148,7 +152,9 @@ class Runner(Facade):
     def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
         """Add hooks or their dicts, in order; `key` is where the config lists them."""
         for index, hook in enumerate(hooks):
-            self.register_hook(hook, where=origin_of(self.cfg, f"{key}.{index}.type"))
+            made, priority = self.assembler.hook(hook, f"{key}.{index}")
+            with written_at(self.cfg, f"{key}.{index}"):
+                self.table.add(made, priority, origin_of(self.cfg, f"{key}.{index}.type"))
 
     def register_hooks(
         self, default_hooks: Mapping[str, Any] | None = None, custom_hooks: Iterable[Any] | None = None

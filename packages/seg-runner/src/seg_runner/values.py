@@ -116,8 +116,8 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "test_dataloader": LOADER,
     "param_scheduler": (_is_schedule, "a scheduler, a list of them, or their configs such as dict(type='PolyLR')"),
     "loss": (
-        lambda value: callable(value) and not isinstance(value, type),
-        "a function loss(logits, labels), or an object such as torch.nn.CrossEntropyLoss()",
+        lambda value: _is_dict(value) or (callable(value) and not isinstance(value, type)),
+        "a function loss(logits, labels), an object such as torch.nn.CrossEntropyLoss(), or its config",
     ),
     "sync_bn": (lambda value: value in ("torch", "mmcv"), "'torch', 'mmcv' or None"),
     "default_scope": (lambda value: isinstance(value, str), "the name of a package, such as 'mmseg'"),

@@ -1,0 +1,123 @@
+"""What is wrong in a config file is told before the first step: the key, its file and line, what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _tiny import Squares
+from seg_registry import Config
+from seg_runner import Runner
+
+RIGHT = """\
+model = dict(
+    type='LogitsModel',
+    model=dict(type='torch.nn.Conv2d', in_channels=3, out_channels=3, kernel_size=1),
+    loss=dict(type='torch.nn.CrossEntropyLoss', ignore_index=255))
+train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=True))
+val_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+val_cfg = dict(type='ValLoop')
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), clip_grad=None)
+param_scheduler = [dict(type='PolyLR', by_epoch=False, power=0.9)]
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2, save_best='mIoU'))
+custom_hooks = [dict(type='EMAHook')]
+env_cfg = dict(mp_cfg=dict(opencv_num_threads=0))
+randomness = dict(seed=0)
+log_processor = dict(by_epoch=False)
+log_level = 'INFO'
+auto_scale_lr = dict(base_batch_size=16)
+"""
+
+WRONG = [
+    ("out_channels=3", "out_channel=3", 3, "did you mean 'out_channels'"),
+    ("torch.nn.CrossEntropyLoss", "torch.nn.CrossEntropyLos", 4, "'CrossEntropyLos' is not a class"),
+    ("type='LogitsModel',", "type='LogitsModel', threshold='x',", 2, "threshold must be a number of at least 0"),
+    (
+        "num_workers=0, sampler=dict(type='Inf",
+        "num_workers='x', sampler=dict(type='Inf",
+        5,
+        "num_workers must be a whole",
+    ),
+    ("num_workers=0, sampler=dict(type='Inf", "num_workes=0, sampler=dict(type='Inf", 5, "Did you mean 'num_workers'"),
+    ("sampler=dict(type='InfiniteSampler', shuffle=True)", "sampler=3", 5, "sampler must be a sampler, or its dict"),
+    ("shuffle=True", "shuffle='yes'", 5, "shuffle must be True or False, not 'yes'"),
+    ("shuffle=False", "shufle=False", 6, "did you mean 'shuffle'"),
+    ("'ValLoop'", "'ValLop'", 7, "did you mean 'ValLoop'"),
+    ("'ValLoop'", "'ValLoop', fp16='x'", 7, "val_cfg.fp16 must be True or False"),
+    ("['mIoU']", "['mIuO']", 8, "Did you mean 'mIoU'"),
+    ("['mIoU']", "['mIoU'], num_classes=4", 8, "num_classes=4, but the data set has 3 classes"),
+    ("max_iters=2", "max_iters='2'", 9, "max_iters must be a whole number of at least 0, not '2'"),
+    ("max_iters=2", "max_iter=2", 9, "Did you mean 'max_iters'"),
+    ("val_interval=2", "dynamic_intervals=[3]", 9, r"pairs (from, interval), such as [(1000, 50)]"),
+    ("lr=0.1", "lr='x'", 10, "optim_wrapper.optimizer.lr='x' is a str"),
+    ("clip_grad=None", "paramwise_cfg=dict(nrm_decay_mult=0)", 10, "Did you mean 'norm_decay_mult'"),
+    ("power=0.9", "powr=0.9", 11, "Did you mean 'power'"),
+    ("save_best='mIoU'", "save_best='mIuO'", 12, "Did you mean 'mIoU'"),
+    ("save_best='mIoU'", "save_best='mDice'", 12, "waits for a metric that validation does not give"),
+    ("'EMAHook'", "'EMAHook', priority='LOWW'", 13, "Did you mean 'LOW'"),
+    ("dict(type='EMAHook')", "3", 13, "int is no hook"),
+    ("opencv_num_threads", "opencv_num_thread", 14, "Did you mean 'opencv_num_threads'"),
+    ("seed=0", "sead=0", 15, "Did you mean 'seed'"),
+    ("by_epoch=False)\nlog", "by_epoch=False, window_size='x')\nlog", 16, "window_size must be a whole number"),
+    ("'INFO'", "'INF'", 17, "log_level must be one of"),
+    ("base_batch_size", "enable=True, base_batch", 18, "Did you mean 'base_batch_size'"),
+    ("auto_scale_lr = dict(base_batch_size=16)", "device = 'gpu'", 18, "device='gpu' is no device"),
+    ("auto_scale_lr = dict(base_batch_size=16)", "activation_checkpointing = ['hed']", 18, "no module is called 'hed'"),
+    ("auto_scale_lr = dict(base_batch_size=16)", "launcher = 'slurm'", 18, "this version trains in one process"),
+]
+
+
+def runner_of(folder: Path, text: str) -> Runner:
+    (folder / "train.py").write_text(text)
+    cfg: Any = Config.fromfile(folder / "train.py")
+    cfg["work_dir"] = str(folder / "out")
+    for mode in ("train", "val"):
+        cfg[f"{mode}_dataloader"]["dataset"] = {"type": Batches}
+    return Runner.from_cfg(cfg)
+
+
+class Batches(Squares):
+    """Images as floats and masks, as the default collate function stacks them."""
+
+    def __getitem__(self, index: int) -> Any:
+        found = super().__getitem__(index)
+        return found["inputs"].float(), found["data_samples"].gt_sem_seg.data[0]
+
+
+def test_a_config_may_hold_a_bare_module_and_its_loss(tmp_path: Path) -> None:
+    assert "mIoU" in run(runner_of(tmp_path, collated(RIGHT)))
+
+
+def collated(text: str) -> str:
+    return text.replace("batch_size=4", "collate_fn=dict(type='default_collate'), batch_size=4")
+
+
+def run(runner: Runner) -> dict[str, Any]:
+    runner.train()
+    return runner.val()
+
+
+@pytest.mark.parametrize(("right", "wrong", "line", "text"), WRONG)
+def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, right: str, wrong: str, line: int, text: str) -> None:
+    assert RIGHT.count(right) == 1
+    with pytest.raises((TypeError, ValueError, LookupError)) as caught:
+        run(runner_of(tmp_path, collated(RIGHT.replace(right, wrong))))
+    told = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert text in told
+    assert f"train.py:{line}" in told
+    assert not list((tmp_path / "out").glob("*.pth")), "nothing was trained"
+
+
+def test_a_key_that_nothing_reads_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runner_of(tmp_path, collated(RIGHT).replace("auto_scale_lr", "laod_from = 'a.pth'\nauto_scale_lr"))
+    told = capsys.readouterr().out
+    assert "'laod_from' (" in told
+    assert "train.py:18) is no key of a run. Did you mean 'load_from'?" in told
+
+
+def test_a_missing_key_is_told_with_the_one_like_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match=r"the config has no 'model'.*Did you mean it by 'modl' \(.*train.py:1\)"):
+        runner_of(tmp_path, RIGHT.replace("model = dict(", "modl = dict("))
