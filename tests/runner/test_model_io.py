@@ -46,6 +46,7 @@ def sample(height: int, width: int, path: str) -> SegDataSample:
             r"different sizes cannot be stacked: \[\(3, 4, 8\), \(3, 6, 8\)\]",
         ),
         ((["a.png", "b.png"], masks()), "images must be tensors, not str"),
+        (([], masks()), "this batch holds no image"),
     ],
 )
 def test_training_batches_that_do_not_fit(batch: Any, text: str) -> None:
@@ -62,6 +63,21 @@ def test_a_label_map_of_another_size_is_told_with_its_sample() -> None:
         step(batch, data_preprocessor=SegDataPreProcessor(size=(8, 8)))
     with pytest.raises(ValueError, match="a batch of 2 images has 1 data samples"):
         step({"inputs": inputs, "data_samples": [sample(6, 8, "a.png")]})
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([], "a batch of 1 images has 0 data samples"),
+        ([3], "data_samples must hold SegDataSamples, not int"),
+        ([SegDataSample(metainfo={"ori_shape": (0, 4)})], r"ori_shape must be \(height, width\).*not \(0, 4\)"),
+        ([SegDataSample(metainfo={"ori_shape": "x", "img_path": "a.png"})], "a.png: ori_shape must be.*not 'x'"),
+        ([SegDataSample(metainfo={"flip": True, "flip_direction": "up"})], "flip_direction: 'horizontal'.*not 'up'"),
+    ],
+)
+def test_samples_that_cannot_be_predicted(samples: list[Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        LogitsModel(nn.Conv2d(3, 4, 1)).eval().val_step({"inputs": [images(3, 6, 8)], "data_samples": samples})
 
 
 def test_maps_for_each_class_and_arrays_are_taken() -> None:

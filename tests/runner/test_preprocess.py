@@ -128,3 +128,9 @@ def test_as_many_means_as_channels() -> None:
     two = SegDataPreProcessor(mean=[1.0, 2.0], std=[1.0, 1.0])
     with pytest.raises(ValueError, match="mean and std have 2 numbers, but images have 3 channels"):
         two({"inputs": [torch.zeros(3, 4, 4)], "data_samples": [SegDataSample()]})
+
+
+@pytest.mark.parametrize("batch", [3, {"imgs": []}, {"inputs": []}, {"inputs": ["a.png"]}])
+def test_batches_that_are_none(batch: Any) -> None:
+    with pytest.raises(TypeError, match=r"data_preprocessor"):
+        SegDataPreProcessor()(batch)

@@ -161,6 +161,27 @@ def test_wrong_intervals_of_validation_sets(make_runner: Any, intervals: Any, te
         runner.val()
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda runner: runner.register_custom_hooks(3), "custom_hooks must be a list of hooks, .*not 3"),
+        (lambda runner: runner.register_default_hooks(3), "default hooks must be a dict from a slot.*not 3"),
+        (lambda runner: runner.call_hook("after_train_itter"), "Did you mean 'after_train_iter'"),
+        (lambda runner: Runner.from_cfg("train.py"), "not 'train.py'; a file is read by Config.fromfile"),
+        (lambda runner: runner.build_dataloader({"dataset": 3}), "dataset must be a data set.*not 3"),
+        (lambda runner: runner.build_dataloader({"dataset": [1], "timeout": "x"}), "timeout must be a number.*'x'"),
+    ],
+)
+def test_wrong_values_of_methods(make_runner: Any, call: Any, text: str) -> None:
+    runner = make_runner()
+    with pytest.raises((TypeError, AttributeError), match=text):
+        call(runner)
+
+
+def test_other_names_may_be_called(make_runner: Any) -> None:
+    make_runner().call_hook("after_my_own_step")
+
+
 def test_an_evaluator_without_type_is_no_set_of_evaluators(make_runner: Any) -> None:
     with pytest.raises(TypeError, match=r"val_evaluator is a dict without 'type', with 'num_classes': write dict"):
         make_runner(val_evaluator={"num_classes": 3}).train()

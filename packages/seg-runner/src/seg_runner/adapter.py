@@ -16,6 +16,7 @@ from seg_runner.inference import infer, read_test_cfg, resize, restore, write_pr
 from seg_runner.model_io import (
     check_images,
     check_masks,
+    check_samples,
     images_and_masks,
     logits_of,
     samples_for,
@@ -161,7 +162,7 @@ class LogitsModel(Around):
         images = self._as_images(data["inputs"])
         check_images(images)
         samples = data.get("data_samples")
-        return images, samples_for(images, None) if samples is None else list(samples)
+        return images, samples_for(images, None) if samples is None else check_samples(samples, images)
 
     def _as_images(self, images: Any) -> torch.Tensor:
         """Images as one batch of floats on the device."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from seg_runner.errors import add_note, did_you_mean
+from seg_runner.errors import add_note, did_you_mean, nearest
 
 __all__ = ["POINTS", "PRIORITIES", "HookTable", "Point", "Points", "priority_number"]
 
@@ -219,10 +219,11 @@ class HookTable:
         if name in POINTS:
             getattr(self.freeze(), name)(**keywords)
             return
-        for hook in self.hooks:
-            method = getattr(hook, name, None)
-            if callable(method):
-                method(self._runner, **keywords)
+        methods = [method for hook in self.hooks if callable(method := getattr(hook, name, None))]
+        if not methods and (near := nearest(name, POINTS, cutoff=0.9)):
+            raise AttributeError(f"there is no point called {name!r}, and no hook has it. Did you mean {near!r}?")
+        for method in methods:
+            method(self._runner, **keywords)
 
 
 def _own_priority(hook: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ def restore(
         align_corners: for the resize.
 
     Raises:
-        ValueError: for an unknown flip direction.
+        ValueError: for an unknown flip direction, or an `ori_shape` that is no size.
     """
     left, right, top, bottom = facts.get("img_padding_size", facts.get("padding_size", (0, 0, 0, 0)))
     height, width = logits.shape[-2:]
@@ -121,6 +122,9 @@ def restore(
     wanted = size or facts.get("ori_shape")
     if wanted is None:
         return logits
+    if len(wanted) < 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in wanted[:2]):
+        name = facts.get("img_path", "a sample")
+        raise ValueError(f"{name}: ori_shape must be (height, width) of the original image, not {wanted!r}")
     return resize(logits[None], (int(wanted[0]), int(wanted[1])), align_corners)[0]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seg_runner.collate import pseudo_collate
 from seg_runner.errors import did_you_mean
-from seg_runner.given import flag, whole
+from seg_runner.given import flag, number, whole
 from seg_runner.protocols import Builder
 from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
 from seg_runner.reading import Reading, read
@@ -92,6 +92,8 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     dataset = _part(given, builder, "dataset")
     if isinstance(given, Mapping) and callable(getattr(dataset, "full_init", None)):
         dataset.full_init()
+    if not hasattr(dataset, "__getitem__") and not hasattr(dataset, "__iter__"):
+        raise TypeError(f"dataset must be a data set, or a dict with its `type`, not {dataset!r}")
     count = options.pop("num_batch_per_epoch", None)
     return dataset if count is None else _Slice(dataset, _count(count, "num_batch_per_epoch") * batch_size * world_size)
 
@@ -113,6 +115,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
     for key in ("num_workers", "prefetch_factor"):
         if options.get(key) is not None:
             whole(options[key], key)
+    number(options.get("timeout", 0), "timeout", least=0)
 
 
 def _count(value: Any, key: str) -> int:
@@ -272,8 +275,8 @@ class SeededDataset(Dataset[Any]):
         if self._generators is None:
             self._generators = list(find_generators(self.dataset).values())
         seed_generators(seed)
-        for number, generator in enumerate(self._generators):
-            reseed(generator, derive_seed(seed, number))
+        for place, generator in enumerate(self._generators):
+            reseed(generator, derive_seed(seed, place))
         return read(self.dataset, index, self.reading, epoch)
 
     def __getattr__(self, name: str) -> Any:

@@ -14,6 +14,7 @@ __all__ = [
     "Outputs",
     "check_images",
     "check_masks",
+    "check_samples",
     "images_and_masks",
     "logits_of",
     "samples_for",
@@ -65,6 +66,8 @@ def stacked(images: Any) -> torch.Tensor:
     if isinstance(images, np.ndarray):
         return torch.as_tensor(images)
     each = list(images)
+    if not each:
+        raise ValueError("this batch holds no image")
     if not all(isinstance(image, torch.Tensor | np.ndarray) for image in each):
         raise TypeError(f"images must be tensors, not {type(each[0]).__name__}: a batch holds what was read, no paths")
     tensors = [torch.as_tensor(image) for image in each]
@@ -111,14 +114,27 @@ def check_masks(images: torch.Tensor, masks: torch.Tensor) -> None:
     )
 
 
+def check_samples(samples: Sequence[Any], images: torch.Tensor) -> list[Any]:
+    """The data samples of a batch as a list.
+
+    Raises:
+        TypeError: one is no data sample.
+        ValueError: there are not as many as images.
+    """
+    if len(samples) != len(images):
+        raise ValueError(f"a batch of {len(images)} images has {len(samples)} data samples: each image needs one")
+    for sample in samples:
+        if not hasattr(sample, "metainfo"):
+            raise TypeError(f"data_samples must hold SegDataSamples, not {type(sample).__name__}")
+    return list(samples)
+
+
 def truth_of(samples: Sequence[Any], images: torch.Tensor) -> torch.Tensor:
     """The label maps of samples, N x H x W.
 
     Raises:
-        ValueError: there are not as many as images, or one is not as large as its image; says which.
+        ValueError: one is not as large as its image; says which.
     """
-    if len(samples) != len(images):
-        raise ValueError(f"a batch of {len(images)} images has {len(samples)} data samples: each image needs one")
     maps = [sample.gt_sem_seg.data for sample in samples]
     size = images.shape[-2:]
     for sample, labels in zip(samples, maps, strict=True):

@@ -100,12 +100,21 @@ class SegDataPreProcessor(nn.Module):
             `inputs`: N x C x H x W, float; `data_samples`, with `img_shape`, `pad_shape` and the padding written in.
 
         Raises:
+            TypeError: if the batch is no such dict.
             ValueError: if images have different sizes and no padding makes them equal, or not as many channels as
                 `mean` has numbers.
         """
+        if not isinstance(data, Mapping) or "inputs" not in data:
+            held = f"the keys {list(data)}" if isinstance(data, Mapping) else type(data).__name__
+            raise TypeError(f"data_preprocessor takes dict(inputs=[...], data_samples=[...]), not {held}")
+        inputs = data["inputs"]
+        if not len(inputs) or not (
+            isinstance(inputs, torch.Tensor) or all(isinstance(i, torch.Tensor) for i in inputs)
+        ):
+            raise TypeError("data_preprocessor: inputs must be a list of one image tensor or more, C x H x W each")
         samples = data.get("data_samples")
         samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
-        images = self._normalised([image.to(self.device, non_blocking=True) for image in data["inputs"]])
+        images = self._normalised([image.to(self.device, non_blocking=True) for image in inputs])
         if training:
             return self._train_batch(images, samples)
         return self._test_batch(images, samples)

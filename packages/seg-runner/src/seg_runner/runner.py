@@ -99,7 +99,10 @@ class Runner(Facade):
 
         Raises:
             KeyError: `model` or `work_dir` is missing.
+            TypeError: it is neither a config nor a dict.
         """
+        if not callable(getattr(cfg, "get", None)):
+            raise TypeError(f"Runner.from_cfg takes a dict or a Config, not {cfg!r}; a file is read by Config.fromfile")
         own = copy.deepcopy(cfg)
         kind = construct.runner_class(cls, own, build)
         runner: Runner = kind(**construct.arguments_of(own), cfg=own, build=build)
@@ -146,11 +149,15 @@ class Runner(Facade):
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
+        if not isinstance(hooks, Mapping | None):
+            raise TypeError(f"default hooks must be a dict from a slot to its config, or None, not {hooks!r}")
         for slot, (cfg, named) in merge_default_hooks(hooks).items():
             construct.register_default_hook(self, slot, cfg, named)
 
     def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
         """Add hooks or their dicts, in order; `key` is where the config lists them."""
+        if not isinstance(hooks, Iterable) or isinstance(hooks, str):
+            raise TypeError(f"{key} must be a list of hooks, or of their configs, not {hooks!r}")
         for index, hook in enumerate(hooks):
             made, priority = self.assembler.hook(hook, f"{key}.{index}")
             with written_at(self.cfg, f"{key}.{index}"):
