@@ -83,7 +83,8 @@ def _kill_after(pid: int, seconds: float) -> bool:
 
 def kill_during_training(folder: Path, kills: int, draw: random.Random, total: int = 60) -> dict[str, int]:
     """Kill a run until it was killed `kills` times or is through, then compare it with one that was never stopped."""
-    plans = [{"workers": 0}, {"workers": 2}, {"workers": 1, "persistent": True}, {"async_save": True}]
+    workers = [{"workers": 2}, {"workers": 4}, {"workers": 1, "persistent": True}, {"workers": 4, "persistent": True}]
+    plans = [{"workers": 0}, {"async_save": True}, *workers]
     fixed = {"total": total, "accumulate": 3, "sampler": "infinite", "interval": 4}
     whole = folder / "whole"
     folder.mkdir(parents=True, exist_ok=True)

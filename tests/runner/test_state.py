@@ -132,6 +132,27 @@ def test_the_seed_of_the_checkpoint_is_used_and_said(make_runner, tmp_path):
     assert any("randomness.seed: 5 -> 6" in line for line in report.changed)
 
 
+def test_what_changed_since_is_told_and_strict_refuses_what_no_key_explains(make_runner, tmp_path):
+    state = gather_state(trained(make_runner, cfg={"lr": 1, "same": 3}))
+    state["meta"]["versions"]["torch"] = "2.0.0"
+    state["data"] |= {"world_size": 2, "batch_size": 7}
+    runner = trained(make_runner, cfg={"lr": 2, "same": 3}, work_dir=tmp_path / "other")
+    report = restore_state(runner, state)
+    assert report.changed == ["lr: 1 -> 2"]
+    told = [f"torch: 2.0.0 -> {torch.__version__}", "data: world_size was 2, now 1", "data: batch_size was 7, now 4"]
+    assert sorted(report.unexplained) == sorted(told)
+    with pytest.raises(ResumeError, match="world_size was 2, now 1"):
+        restore_state(runner, state, strict=True)
+
+
+def test_a_config_key_explains_what_changed_in_the_data(make_runner, tmp_path):
+    state = gather_state(trained(make_runner, cfg={"train_dataloader": {"batch_size": 7}}))
+    state["data"]["batch_size"] = 7
+    runner = trained(make_runner, cfg={"train_dataloader": {"batch_size": 4}}, work_dir=tmp_path / "other")
+    report = restore_state(runner, state, strict=True)
+    assert report.changed == ["train_dataloader.batch_size: 7 -> 4", "data: batch_size was 7, now 4"]
+
+
 def test_raw_weights_without_an_ema_hook(make_runner):
     runner = trained(make_runner)
     state = gather_state(runner)
