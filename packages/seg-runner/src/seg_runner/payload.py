@@ -115,7 +115,7 @@ def own(value: Any) -> Any:
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:
-    return tensor.layout == torch.strided and tensor.device.type != "meta"
+    return tensor.layout is torch.strided and not tensor.is_meta
 
 
 def _key(tensor: torch.Tensor) -> int:
@@ -165,7 +165,7 @@ def _on(storage: Storage, like: torch.Tensor) -> torch.Tensor:
 
 def _covers(tensor: torch.Tensor) -> bool:
     """Whether a tensor is all that its memory holds."""
-    return tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+    return tensor.nbytes == tensor.untyped_storage().nbytes()
 
 
 class Staging:
@@ -180,25 +180,24 @@ class Staging:
     def copy(self, value: Any) -> Any:
         """A consistent copy of the tree on the CPU; the one before it is overwritten."""
         wasteful = _wasteful(tensors_of(value))
-        done: dict[int, Storage] = {}
+        done: dict[int, torch.Tensor] = {}
 
         def stage(tensor: torch.Tensor) -> torch.Tensor:
             if not _is_strided(tensor):
                 return tensor.detach().cpu().clone()
-            key = _key(tensor)
+            source = tensor.untyped_storage()
+            key = source._cdata
             if key in wasteful:
                 return tensor.detach().cpu().clone()
             if key in done:
-                return _on(done[key], tensor)
-            if tensor.device.type == "cpu" and tensor.is_contiguous() and _covers(tensor):  # most are, and it is cheap
-                buffer = self._take(len(done), tensor.shape, tensor.dtype)
-                done[key] = buffer.untyped_storage()
-                return buffer.copy_(tensor)
+                return _on(done[key].untyped_storage(), tensor)
+            if tensor.is_cpu and tensor.nbytes == source.nbytes() and tensor.is_contiguous():  # most are: the cheap way
+                done[key] = self._take(len(done), tensor.shape, tensor.dtype)
+                return done[key].copy_(tensor)
             source = tensor.resolve_conj().resolve_neg().untyped_storage()
-            pinned = source.device.type == "cuda"
-            done[key] = self._take(len(done), (source.nbytes(),), torch.uint8, pinned).untyped_storage()
-            done[key].copy_(source, non_blocking=pinned)
-            return _on(done[key], tensor)
+            done[key] = self._take(len(done), (source.nbytes(),), torch.uint8, tensor.is_cuda)
+            done[key].untyped_storage().copy_(source, non_blocking=tensor.is_cuda)
+            return _on(done[key].untyped_storage(), tensor)
 
         result = map_tensors(value, stage)
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
