@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from _drill import in_child, make_runner
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.whole_file import CheckpointWriteError
@@ -66,6 +67,45 @@ def test_a_full_disk_can_stop_the_run(small_disk):
     with pytest.raises(CheckpointWriteError, match="the disk is full"):
         runner.train()
     assert find_resumable(small_disk / "run") == small_disk / "run" / "iter_7.pth"
+
+
+class KeepsTensors:
+    """A hook whose state is a tensor that it goes on using."""
+
+    def __init__(self) -> None:
+        self.seen = torch.zeros(1000)
+
+    def after_train_iter(self, runner):
+        self.seen = self.seen + 1
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+
+
+class Cut:
+    """Cuts the file that the run has just gone on from."""
+
+    def before_train(self, runner):
+        if runner.iter == 7:
+            os.truncate(runner.work_dir / "iter_7.pth", 0)
+
+
+def train_and_cut(work_dir: Path, total: int) -> None:
+    runner = make_runner(work_dir, total=total)
+    runner.register_hook(KeepsTensors())
+    runner.register_hook(Cut())
+    runner.train()
+
+
+def test_once_resumed_a_run_no_longer_needs_its_file(tmp_path):
+    """Reading from a mapped file that became shorter would end the process with SIGBUS."""
+    assert in_child(train_and_cut, tmp_path / "run", 7) == 0
+    assert in_child(train_and_cut, tmp_path / "run", 12) == 0, (tmp_path / "run.log").read_text()[-3000:]
+    assert (tmp_path / "run" / "iter_7.pth").stat().st_size == 0
+    assert find_resumable(tmp_path / "run") == tmp_path / "run" / "iter_12.pth"
 
 
 class Lock:

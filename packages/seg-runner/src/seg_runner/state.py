@@ -202,7 +202,7 @@ def _restore_plain(runner: Any, key: str, part: Any, checkpoint: dict[str, Any],
         if key == "message_hub":
             report.not_restored.append(f"{key}: not in the checkpoint")
         return
-    part.load_state_dict(checkpoint[key])
+    part.load_state_dict(own(checkpoint[key]))
     report.restored.append(key.replace("_", " "))
 
 
@@ -252,7 +252,7 @@ def _restore_hooks(runner: Any, saved: Mapping[str, Any] | None, report: ResumeR
     saved = dict(saved or {})
     for name, hook in _stateful_hooks(runner):
         if name in saved:
-            hook.load_state_dict(saved.pop(name))
+            hook.load_state_dict(own(saved.pop(name)))
             report.restored.append(name)
         elif hook.state_dict():
             report.not_restored.append(f"hook {name}: not in the checkpoint")
@@ -283,7 +283,7 @@ def _restore_data(runner: Any, saved: Mapping[str, Any] | None, wanted: bool, re
         batches.seek(runner.train_loop.iter)
         report.not_restored.append("position in the data: not in the checkpoint, counted from its iteration")
     else:
-        report.unexplained += batches.load_state_dict(dict(saved))
+        report.unexplained += batches.load_state_dict(own(dict(saved)))
         if not batches.notes:
             report.restored.append("position in the data, random numbers")
     report.not_restored += batches.notes
