@@ -103,6 +103,19 @@ def test_losses_that_cannot_be_used() -> None:
     assert "the masks are torch.float32; class indices are whole numbers: masks.long()" in caught.value.__notes__[0]
 
 
+def test_a_model_that_cannot_take_the_images_says_what_it_was_given() -> None:
+    for call in (
+        lambda net: net.train_step((images(2, 4, 6, 8), masks()), WRAPPER),
+        lambda net: net.val_step(images(2, 4, 6, 8)),
+    ):
+        with pytest.raises(RuntimeError) as caught:
+            call(LogitsModel(nn.Conv2d(3, 4, 1)))
+        assert (
+            "the model was given images of shape (2, 4, 6, 8) (N x C x H x W), torch.float32"
+            in caught.value.__notes__[0]
+        )
+
+
 def test_logits_without_height_and_width() -> None:
     net = LogitsModel(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     with pytest.raises(TypeError, match=r"returned a tensor of shape \(2, 4\): logits are expected as N x C x H x W"):

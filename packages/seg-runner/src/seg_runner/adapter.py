@@ -129,12 +129,12 @@ class LogitsModel(Around):
             images, masks = self._as_images(images), target_of(masks, self.device)
             if self.training:
                 check_masks(images, masks)
-            return self._losses_of(self._model(images), masks)
+            return self._losses_of(self._outputs(images), masks)
         images, samples = self._read(data, training=self.training)
         if self.training:
             truth = target_of(truth_of(samples, images), images.device)
-            return self._losses_of(self._model(images), truth)
-        logits = logits_of(self._model(images))[0]
+            return self._losses_of(self._outputs(images), truth)
+        logits = logits_of(self._outputs(images))[0]
         return _averaged([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
 
     @property
@@ -174,8 +174,18 @@ class LogitsModel(Around):
             return batch.to(anchor.dtype)
         return batch if batch.is_floating_point() else batch.float()
 
+    def _outputs(self, images: torch.Tensor) -> Any:
+        """What the model returns; where it fails, the exception says what it was given."""
+        try:
+            return self._model(images)
+        except RuntimeError as error:
+            add_note(
+                error, f"the model was given images of shape {tuple(images.shape)} (N x C x H x W), {images.dtype}"
+            )
+            raise
+
     def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
-        return logits_of(self._model(images))[0]
+        return logits_of(self._outputs(images))[0]
 
     def open_window(self) -> dict[str, torch.Tensor]:
         """What a checkpoint in the middle of an accumulation must keep beside the gradients."""

@@ -95,7 +95,7 @@ def folder_of(work_dir: Any) -> Path:
     Raises:
         TypeError: it is no path.
     """
-    if not isinstance(work_dir, str | Path) or not str(work_dir):
+    if not isinstance(work_dir, str | Path) or not str(work_dir) or "\0" in str(work_dir):
         raise TypeError(f"work_dir must be the path of a folder, not {work_dir!r}: checkpoints and logs go there")
     return Path(work_dir).expanduser().resolve()
 
