@@ -199,6 +199,19 @@ def test_formulae_of_metrics_that_come_are_no_mistakes(make_runner: MakeRunner, 
     make_runner(hooks=[Waits(save_best=wanted)]).train()
 
 
+def test_a_scheduler_that_waits_for_no_known_metric_is_found_before_the_first_step(make_runner: MakeRunner) -> None:
+    net = torch.nn.Conv2d(3, 3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    plateau: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    given = {"model": net, "optim_wrapper": optimizer, "param_scheduler": plateau}
+    with pytest.raises(KeyError, match=r"does not know which metric.*`monitor` to one of aAcc, mAcc, mIoU"):
+        make_runner(**given).train()
+    plateau.monitor = "mIoU"
+    runner = make_runner(**given)
+    runner.train()
+    assert runner.iter == 6
+
+
 def test_a_formula_with_a_metric_that_never_comes(make_runner: MakeRunner) -> None:
     runner = make_runner(hooks=[Waits(save_best="0.5*mIoU + 0.5*mAc")])
     with pytest.raises(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from seg_runner import IoUMetric, Runner
+from seg_runner import IoUMetric, Runner, TrainBatches
 from seg_runner.plain_sources import NamedLoader
+from seg_runner.randomness import Randomness
 from seg_runner.reading import NamedDataset, read, shut_down
 from torch.utils.data import DataLoader, Dataset
 
@@ -142,3 +143,26 @@ def test_attributes_show_through_and_errors_gain_one_note() -> None:
         read(NamedDataset(Broken()), 5, None)
     (note,) = caught.value.__notes__
     assert note.splitlines()[0] == "while reading sample 5 of Broken (photo_5.png)"
+
+
+class OddMask(Dataset):
+    """One mask has another size."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.zeros(3, 6, 6), torch.zeros(5 if index == 5 else 6, 6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_that_cannot_be_put_together_are_named(workers):
+    batches = TrainBatches(DataLoader(OddMask(), batch_size=4, num_workers=workers), Randomness(seed=0))
+    next(batches)
+    with pytest.raises(RuntimeError, match=r"equal size|not resizable") as caught:
+        next(batches)
+    batches.close()
+    named = ", ".join(f"sample {index} of OddMask" for index in range(4, 8))
+    assert f"while putting together {named}: do all of them have the same size and parts?" in "\n".join(
+        caught.value.__notes__
+    )

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from seg_runner.errors import add_note, nearest, origin_of, written_at
 from seg_runner.eval_loops import set_dataset_meta
+from seg_runner.plain_hooks import each_scheduler, monitored_metric
 from seg_runner.randomness import global_state, set_global_state
 from seg_runner.reading import NamedDataset
 from seg_runner.val_loss import LossMeter
@@ -225,8 +227,13 @@ def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:
 
 
 def check_monitored(runner: Any, known: set[str]) -> None:
-    """Raise where a hook waits for a metric that validation does not give."""
-    for wanted, (hook, option) in monitored_keys(runner.hooks).items():
+    """Raise where a hook or a scheduler waits for a metric that validation does not give."""
+    schedulers = each_scheduler(runner.param_schedulers)
+    for scheduler in schedulers:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            monitored_metric(scheduler, dict.fromkeys(sorted(known), 0.0))
+    waiting = [*runner.hooks, *(one for one in schedulers if getattr(one, "need_val_args", False))]
+    for wanted, (hook, option) in monitored_keys(waiting).items():
         missing = _missing(wanted, known)
         if missing is not None:
             raise KeyError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["PLAIN_HOOKS", "stand_ins"]
+__all__ = ["PLAIN_HOOKS", "each_scheduler", "monitored_metric", "stand_ins"]
 
 
 class PlainInfo:
@@ -116,26 +116,27 @@ class PlainSchedules:
 
     def after_train_iter(self, runner: Any) -> None:
         """Step the schedulers that count iterations."""
-        for scheduler in _each(runner.param_schedulers):
+        for scheduler in each_scheduler(runner.param_schedulers):
             if not _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
                 scheduler.step()
 
     def after_train_epoch(self, runner: Any) -> None:
         """Step the schedulers that count epochs."""
-        for scheduler in _each(runner.param_schedulers):
+        for scheduler in each_scheduler(runner.param_schedulers):
             if _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
                 scheduler.step()
 
     def after_val_epoch(self, runner: Any, metrics: Any) -> None:
         """Step the schedulers that look at a metric."""
-        for scheduler in _each(runner.param_schedulers):
+        for scheduler in each_scheduler(runner.param_schedulers):
             if getattr(scheduler, "need_val_args", False):
                 scheduler.step(metrics)
             elif _wants_metrics(scheduler):
-                scheduler.step(_monitored(scheduler, metrics))
+                scheduler.step(monitored_metric(scheduler, metrics))
 
 
-def _each(schedulers: Any) -> list[Any]:
+def each_scheduler(schedulers: Any) -> list[Any]:
+    """The schedulers of a list, or of a dict of lists."""
     if isinstance(schedulers, dict):
         return [one for listed in schedulers.values() for one in listed]
     return list(schedulers or ())
@@ -150,7 +151,12 @@ def _wants_metrics(scheduler: Any) -> bool:
     return bool(getattr(scheduler, "need_val_args", False)) or isinstance(scheduler, plateau)
 
 
-def _monitored(scheduler: Any, metrics: Mapping[str, Any]) -> float:
+def monitored_metric(scheduler: Any, metrics: Mapping[str, Any]) -> float:
+    """What torch's ReduceLROnPlateau looks at: the metric that its attribute `monitor` names, or the only one.
+
+    Raises:
+        KeyError: it names none, and there are several; or one that is not among them.
+    """
     name = getattr(scheduler, "monitor", None)
     if name is None and len(metrics) == 1:
         name = next(iter(metrics))

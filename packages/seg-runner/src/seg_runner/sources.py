@@ -9,13 +9,25 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 
+from seg_runner.errors import add_note
 from seg_runner.loaders import SeededDataset, WorkerInit
 from seg_runner.orders import Key, Order, Position, order_of
 from seg_runner.plain_sources import END, PlainSource, StatefulSource
 from seg_runner.randomness import Randomness
-from seg_runner.reading import Reading, copy_loader, is_plain, quiet, shut_down, shut_down_loader
+from seg_runner.reading import (
+    Reading,
+    copy_loader,
+    describe_sample,
+    is_plain,
+    quiet,
+    shut_down,
+    shut_down_loader,
+)
 
 __all__ = ["IndexedSource", "Source", "position_state", "source_of"]
+
+MOST = 8
+"""So many samples of a batch are named in an error."""
 
 
 class Source(Protocol):
@@ -126,13 +138,28 @@ class IndexedSource:
             batch = next(self._iterator)
         except StopIteration:
             return END
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            if self._reading is None or (death := self._reading.death(self._iterator, error, self.dataset)) is None:
+        except Exception as error:
+            lost = isinstance(error, RuntimeError | ConnectionError | EOFError) and self._reading is not None
+            death = self._reading.death(self._iterator, error, self.dataset) if lost and self._reading else None
+            if death is None:
+                self._name_batch(error)
                 raise
             self.close()
             raise RuntimeError(death) from error
         self.last, self.position = self.keys.pending.popleft()
         return batch
+
+    def _name_batch(self, error: Exception) -> None:
+        """Where no sample is named, the samples could be read, but not put together."""
+        told = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        if "while reading" in told or not self.keys.pending:
+            return
+        keys = self.keys.pending[0][0]
+        names = [describe_sample(self.dataset, index) for _, index, _ in keys[:MOST]]
+        more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
+        add_note(
+            error, f"while putting together {', '.join(names)}{more}: do all of them have the same size and parts?"
+        )
 
     def seek(self, iteration: int) -> None:
         """Go anywhere; reads nothing."""
