@@ -118,7 +118,7 @@ def test_a_plateau_scheduler_looks_at_the_metric_it_names(make_runner: MakeRunne
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", patience=0)
     runner = make_runner(model=net, optim_wrapper=optimizer, param_scheduler=schedule)
-    with pytest.raises(KeyError, match="set its attribute `monitor` to one of aAcc, mIoU"):
+    with pytest.raises(KeyError, match="set its attribute `monitor` to one of aAcc, mAcc, mIoU"):
         runner.train()
     schedule.monitor = "mIoU"  # type: ignore[attr-defined]
     make_runner(model=net, optim_wrapper=optimizer, param_scheduler=schedule).train()
