@@ -154,6 +154,13 @@ def test_a_list_of_batches_is_tried_and_stays_as_it_was(make_runner: MakeRunner)
     assert (model.seen, batch) == (1, {})
 
 
+def test_a_validation_that_measures_nothing_is_warned_about(
+    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_runner(val_evaluator=[]).train()
+    assert "validation measures nothing: give val_evaluator a metric" in capsys.readouterr().out
+
+
 def test_a_model_with_other_classes_than_the_data_is_warned_about(
     make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:

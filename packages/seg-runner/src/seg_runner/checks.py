@@ -44,6 +44,8 @@ def check_before_training(runner: Any) -> None:
     known = try_validation(runner)
     if known is not None:
         check_monitored(runner, known)
+    if known == set():
+        runner.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
 
 
 def check_writable(folder: Path) -> None:

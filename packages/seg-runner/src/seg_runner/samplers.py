@@ -191,7 +191,10 @@ def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
         return np.ones(0)
     frequency = present.mean(axis=0)
     by_class = np.sqrt(np.maximum(1.0, threshold / np.maximum(frequency, 1e-12)))
-    factors: np.ndarray = np.where(present, by_class[None], 1.0).max(axis=1, initial=1.0)
+    factors = np.ones(len(present))
+    for index in np.flatnonzero(by_class > 1):  # one class after the other: there may be millions of images
+        here = present[:, index]
+        factors[here] = np.maximum(factors[here], by_class[index])
     return factors
 
 
