@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
-from seg_runner.errors import add_note, nearest, origin_of, written_at
+from seg_runner.errors import add_note, nearest, written_at
 from seg_runner.eval_loops import set_dataset_meta
 from seg_runner.plain_hooks import each_scheduler, monitored_metric
 from seg_runner.randomness import global_state, set_global_state
@@ -106,8 +106,8 @@ def try_validation(runner: Any) -> set[str] | None:
         try:
             for name, (loader, evaluator) in runner.val_loop.sets.items():
                 named = f" of {name!r}" if name else ""
-                where = f"val_dataloader{named}{origin_of(runner.cfg, 'val_dataloader')}"
-                batch = _first_batch(loader, where)
+                with written_at(runner.cfg, "val_dataloader"):
+                    batch = _first_batch(loader, f"val_dataloader{named}")
                 found = None if batch is None else _measured(runner, batch, loader, evaluator)
                 complete = complete and found is not None
                 known |= {f"{name}/{key}" if name else key for key in found or ()}

@@ -37,15 +37,15 @@ def check_values(parts: Mapping[str, Any]) -> None:
     if parts["log_interval"] < 1:
         raise ValueError(f"log_interval must be at least 1, not {parts['log_interval']}")
     _check_load_options(parts["load_options"] or {})
-    for key, takes in (("auto_scale_lr", ("enable", "base_batch_size")), ("checkpoint", ())):
-        _check_names(parts[key] or {}, takes, f"{key}{origin_of(parts['cfg'], key)}")
+    where = f"auto_scale_lr{origin_of(parts['cfg'], 'auto_scale_lr')}"
+    _check_names(parts["auto_scale_lr"] or {}, ("enable", "base_batch_size"), where)
     for key, name in (("auto_scale_lr", "enable"), ("checkpoint", "async_save")):
         if name in (parts[key] or {}):
             flag(parts[key][name], f"{key}.{name}")
 
 
 def _check_names(options: Mapping[str, Any], takes: Iterable[str], key: str) -> None:
-    for name in options if takes else ():
+    for name in options:
         if name not in takes:
             raise TypeError(f"{key} takes no {name!r}.{did_you_mean(str(name), takes)} It takes {', '.join(takes)}")
 
