@@ -68,6 +68,7 @@ def due(cfg: dict[str, Any], last: int) -> list[int]:
         ({"val_begin": 8, "val_interval": 5}, 20, [10, 15, 20]),
         ({"val_interval": 5, "dynamic_intervals": [(10, 2)]}, 20, [5, 10, 12, 14, 16, 18, 20]),
         ({"val_begin": 30, "val_interval": 5}, 20, []),
+        ({"val_interval": 1, "dynamic_intervals": [(4, 5)]}, 11, [1, 2, 5, 10, 11]),  # the interval of the step to come
     ],
 )
 def test_validation_runs_when_the_reference_says(cfg: dict[str, Any], last: int, expected: list[int]) -> None:
@@ -184,6 +185,38 @@ def test_an_epoch_loop_needs_a_length(make_runner: MakeRunner) -> None:
 def test_counts_must_be_whole(make_runner: MakeRunner, key: str) -> None:
     with pytest.raises(ValueError, match=f"{key} must be a whole number"):
         make_runner(train_cfg={"max_iters": 6, key: 1.5}).train()
+
+
+def test_all_sets_are_validated_at_the_end(make_runner: MakeRunner, squares: Any) -> None:
+    seen: list[tuple[int, list[str]]] = []
+
+    class Sets:
+        def after_val_epoch(self, runner: Any, metrics: Any) -> None:
+            seen.append((runner.iter, sorted(name for name in metrics if "mIoU" in name)))
+
+    make_runner(
+        val_dataloader={name: DataLoader(squares(), batch_size=4) for name in ("near", "far")},
+        train_cfg={"max_iters": 5, "val_interval": 1},
+        val_cfg={"intervals": {"far": 3}},
+        hooks=[Sets()],
+    ).train()
+    both = ["far/mIoU", "near/mIoU"]
+    assert seen == [(1, ["near/mIoU"]), (2, ["near/mIoU"]), (3, both), (4, ["near/mIoU"]), (5, both)]
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+def test_validation_runs_under_autocast_on_request(make_runner: MakeRunner, fp16: bool) -> None:
+    kinds: set[torch.dtype] = set()
+
+    class Watched(torch.nn.Conv2d):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(image)
+            if not self.training:
+                kinds.add(logits.dtype)
+            return logits
+
+    make_runner(model=Watched(3, 3, 1), val_cfg={"fp16": fp16}, skip_checks=True).train()
+    assert kinds == {torch.bfloat16 if fp16 else torch.float32}
 
 
 def test_several_validation_sets_have_their_own_metrics_and_intervals(make_runner: MakeRunner, squares: Any) -> None:
