@@ -135,6 +135,8 @@ def _wrapper(net: nn.Module, accumulate: int, amp: str | None) -> Any:
     options: dict[str, Any] = {"accumulative_counts": accumulate, "clip_grad": {"max_norm": 1.0}}
     if amp:
         options["dtype"] = amp
+    if amp == "float16":  # overflows at first, so that a run that forgot its scale would leave out steps again
+        options["loss_scale"] = {"init_scale": 2.0**24, "growth_interval": 4}
     return kind(optimizer=torch.optim.AdamW(net.parameters(), 1e-2), **options)
 
 

@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 GUARD = "import faulthandler; faulthandler.dump_traceback_later(240, exit=True)"  # for a machine that would hang
 RUN = """
-import multiprocessing, os, signal, sys, threading
+import ctypes, multiprocessing, os, signal, sys, threading
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from _drill import Crops, make_runner
@@ -37,7 +37,7 @@ class Hangs:
         if worker == 1 and how.startswith("hang"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-            threading.Event().wait()
+            threading.Event().wait() if how == "hang" else ctypes.PyDLL(None).pause()
 
 os.setpgid(0, 0)
 how, persistent = sys.argv[3], sys.argv[4] == "True"
@@ -55,12 +55,15 @@ finally:
 
 
 ENDS = [("", 0), ("error", 1), ("signal", 143), ("signal in validation", 143), ("hang", 0)]
+CASES = [(*end, persistent) for end in ENDS for persistent in (False, True)] + [("hang in C", 0, True)]
 
 
-@pytest.mark.parametrize("persistent", [False, True])
-@pytest.mark.parametrize(("how", "code"), ENDS)
+@pytest.mark.parametrize(("how", "code", "persistent"), CASES)
 def test_the_process_ends_and_leaves_nothing_behind(tmp_path, how, code, persistent):
-    """`hang`: a worker that has nothing to read hangs at its start; python would wait for it at exit, for ever."""
+    """`hang`: a worker that has nothing to read hangs at its start; python would wait for it at exit, for ever.
+
+    `in C`: it holds python's lock meanwhile, so that nothing in it can hear that it is to end.
+    """
     command = [sys.executable, "-W", "ignore", "-c", f"{GUARD}\n{RUN}", tmp_path / "run", HERE, how, str(persistent)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
