@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,35 @@ def test_a_worker_that_dies_in_validation_is_named_with_what_it_read(tmp_path: P
     made = runner(DataLoader(Broken(deadly=True), batch_size=2, num_workers=1), tmp_path, skip_checks=True)
     with pytest.raises(RuntimeError, match=r"died while reading sample 5 of Broken \(photo_5.png\)\. Was it killed"):
         made.val()
+
+
+@pytest.mark.parametrize("stream", ["sample", "mmengine"])
+def test_a_death_does_not_strike_in_the_middle_of_a_step(stream: str, tmp_path: Path) -> None:
+    class Slow:
+        """Its step is under way when the worker, which reads ahead, dies."""
+
+        steps = 0
+
+        def before_train_iter(self, runner: Any) -> None:
+            time.sleep(1.5)
+            self.steps += 1
+
+    net, slow = torch.nn.Conv2d(3, 2, 1), Slow()
+    made = Runner(
+        model=net,
+        loss=torch.nn.CrossEntropyLoss(),
+        train_dataloader=DataLoader(Broken(deadly=True), batch_size=1, num_workers=1),
+        optim_wrapper=torch.optim.SGD(net.parameters(), 0.1),
+        train_cfg={"max_iters": 8},
+        hooks=[slow],
+        randomness={"stream": stream},
+        work_dir=tmp_path,
+    )
+    with pytest.raises(RuntimeError, match=r"died while reading sample 5 of Broken \(photo_5.png\)") as caught:
+        made.train()
+    assert slow.steps >= 1
+    assert f"while reading the batch of training iteration {slow.steps}" in told(caught.value)
+    assert "in hook" not in told(caught.value)
 
 
 def test_batches_read_at_once_name_their_samples() -> None:

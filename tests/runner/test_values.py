@@ -107,7 +107,7 @@ LATE: list[tuple[dict[str, Any], type[Exception], str]] = [
         r"these images hold no pixel",
     ),
     ({"train_dataloader": [(["a.png"], torch.zeros(1, 6, 6))]}, TypeError, r"images must be tensors, not str"),
-    ({"val_cfg": {"type": "ValLop"}}, KeyError, r"ValLop"),
+    ({"val_cfg": {"type": "ValLop"}}, KeyError, r"'ValLop'.*[Dd]id you mean 'ValLoop'"),
     ({"val_dataloader": DataLoader(Empty())}, ValueError, r"gives no batch: its data set, Empty, is empty"),
 ]
 

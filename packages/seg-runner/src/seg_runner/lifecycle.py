@@ -10,10 +10,10 @@ from seg_runner import saving, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.conv_bn import join_frozen_norms
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
-from seg_runner.errors import add_note, written_at
+from seg_runner.errors import add_note, did_you_mean, written_at
 from seg_runner.eval_loops import EvalLoop
 from seg_runner.log_setup import library_log
-from seg_runner.loop_cfg import eval_loop, train_loop
+from seg_runner.loop_cfg import OWN_LOOPS, eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
 from seg_runner.run_lock import only_run
 from seg_runner.signals import StopSignals
@@ -163,7 +163,15 @@ def build_evaluation(runner: Any, mode: str) -> Any:
 
 
 def _resolve_loop(runner: Any, mode: str) -> Any:
-    return lambda name: runner.assembler.resolve("loop", name, f"{mode}_cfg")
+    def find(name: str) -> Any:
+        if runner.assembler.builder is None:
+            raise KeyError(
+                f"{mode}_cfg: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "
+                f"{', '.join(OWN_LOOPS)}; a class of your own is given as it is"
+            )
+        return runner.assembler.resolve("loop", name, f"{mode}_cfg")
+
+    return find
 
 
 def start_training(runner: Any) -> None:

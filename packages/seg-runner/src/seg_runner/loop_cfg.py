@@ -10,7 +10,7 @@ from seg_runner.eval_loops import TestLoop, ValLoop
 from seg_runner.given import flag
 from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 
-__all__ = ["eval_loop", "is_loop", "train_loop"]
+__all__ = ["OWN_LOOPS", "eval_loop", "is_loop", "train_loop"]
 
 OWN_LOOPS: dict[str, type[Any]] = {
     "EpochBasedTrainLoop": EpochBasedTrainLoop,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from seg_runner.loaders import WorkerInit
 from seg_runner.randomness import Randomness, derive_seed, seed_generators
-from seg_runner.reading import NamedDataset, Reading, copy_loader, is_plain, quiet, shut_down, shut_down_loader
+from seg_runner.reading import NamedDataset, Reading, copy_loader, is_plain, shut_down, shut_down_loader, starting
 
 __all__ = ["END", "NamedLoader", "PlainSource", "StatefulSource", "sheltered"]
 
@@ -24,12 +24,14 @@ END = object()
 def sheltered(loader: Any) -> Iterator[None]:
     """Workers that a torch loader starts meanwhile leave signals to the main process."""
     if not isinstance(loader, DataLoader) or isinstance(loader.worker_init_fn, WorkerInit):
-        yield
+        with starting():
+            yield
         return
     user = loader.worker_init_fn
     loader.worker_init_fn = WorkerInit(user)
     try:
-        yield
+        with starting():
+            yield
     finally:
         loader.worker_init_fn = user
 
@@ -54,7 +56,7 @@ class NamedLoader:
         self.loader = copy_loader(loader, dataset, order, generator=loader.generator)
 
     def __iter__(self) -> Iterator[Any]:
-        with sheltered(self.loader), quiet():
+        with sheltered(self.loader):
             batches = iter(self.loader)
         return batches if self.reading is None else _Watched(batches, self.reading, self.loader.dataset.dataset)
 

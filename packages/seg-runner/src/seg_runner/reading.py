@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -24,6 +27,7 @@ __all__ = [
     "read",
     "shut_down",
     "shut_down_loader",
+    "starting",
 ]
 
 
@@ -55,10 +59,7 @@ class Reading:
         workers = {worker.sentinel: worker for worker in getattr(iterator, "_workers", [])}
         if str(error).startswith("Caught "):
             return None
-        dead: list[Any] = []
-        for _ in range(2):
-            with suppress(RuntimeError):  # torch raises once more, right here, when it hears of the death itself
-                dead = dead or wait(list(workers), timeout=2.0)
+        dead = wait(list(workers), timeout=2.0)
         pids = {workers[sentinel].pid for sentinel in dead}
         for pid, epoch, index, told in self._rows.tolist():
             if told and (pid in pids or f"pid {pid})" in str(error)):
@@ -170,6 +171,29 @@ def copy_loader(loader: Any, dataset: Any, order: Any, **changes: Any) -> DataLo
     ordered = {"batch_sampler": order} if loader.batch_sampler is not None else {"batch_size": None, "sampler": order}
     with quiet():
         return DataLoader(dataset, **{**options, **ordered, **changes})
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Put this round the making of a torch loader's iterator.
+
+    Where a worker dies, torch raises from a signal handler, and so wherever the main process is just then: in the
+    middle of a save, say, or of forgetting an object, where python drops the error. Nothing is raised there any more:
+    the next batch asked for tells of the death.
+    """
+    try:
+        with quiet():
+            yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+            handler = signal.getsignal(signal.SIGCHLD)
+            if callable(handler) and str(getattr(handler, "__module__", "")).startswith("torch."):
+                signal.signal(signal.SIGCHLD, partial(_told_later, handler))
+
+
+def _told_later(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+    with suppress(RuntimeError):
+        handler(number, frame)
 
 
 @contextmanager

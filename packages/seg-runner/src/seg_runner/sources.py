@@ -19,9 +19,9 @@ from seg_runner.reading import (
     copy_loader,
     describe_sample,
     is_plain,
-    quiet,
     shut_down,
     shut_down_loader,
+    starting,
 )
 
 __all__ = ["IndexedSource", "Source", "position_state", "source_of"]
@@ -129,7 +129,7 @@ class IndexedSource:
         if self._reading is None and not self.loader.pin_memory:
             self._iterator = _read_here(self._private)
             return
-        with quiet():
+        with starting():
             self._iterator = iter(self._private)
 
     def _take(self) -> Any:
