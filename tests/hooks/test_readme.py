@@ -121,16 +121,20 @@ def lightning_module(lightning: Any) -> Any:
     return Module
 
 
+def lightning_trainer(lightning: Any, root: Path, folder: Path, **options: Any) -> tuple[Any, Any]:
+    """The README's callback, and a trainer of six steps that has it."""
+    scope: dict[str, Any] = {}
+    exec(other_blocks(root)[0], scope)
+    callback = scope["SegHooks"](folder / "out", hooks_of(scope))
+    options |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    return callback, lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=folder, **options)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("torchvision_that_imports")
 def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning")
-    scope: dict[str, Any] = {}
-    exec(other_blocks(root)[0], scope)
-
-    callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
+    callback, trainer = lightning_trainer(lightning, root, tmp_path)
     loader = torch.utils.data.DataLoader(torch.randn(12, 4), batch_size=4)
     module = lightning_module(lightning)
     trainer.validate(module(), loader)  # outside of training nothing is asked of the hooks
@@ -142,19 +146,14 @@ def test_the_callback_for_lightning(root: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("torchvision_that_imports")
 def test_steps_are_counted_in_lightning_and_an_exception_gives_the_weights_back(root: Path, tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning")
-    scope: dict[str, Any] = {}
-    exec(other_blocks(root)[0], scope)
-
     base = lightning_module(lightning)
 
     class Failing(base):  # type: ignore[misc,valid-type]
         def validation_step(self, batch: Any, index: int) -> None:
             raise OSError("no data")
 
-    callback = scope["SegHooks"](tmp_path / "out", hooks_of(scope))
-    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    options |= {"accumulate_grad_batches": 2, "num_sanity_val_steps": 0, "val_check_interval": 4}
-    trainer = lightning.Trainer(max_steps=6, callbacks=[callback], default_root_dir=tmp_path, **options)
+    options = {"accumulate_grad_batches": 2, "num_sanity_val_steps": 0, "val_check_interval": 4}
+    callback, trainer = lightning_trainer(lightning, root, tmp_path, **options)
     loader = torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=4)
     with pytest.raises(OSError, match="no data"):
         trainer.fit(Failing(), loader, loader)

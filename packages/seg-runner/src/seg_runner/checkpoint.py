@@ -23,7 +23,7 @@ import xxhash
 
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
-from seg_runner.whole_file import write_whole
+from seg_runner.whole_file import Piece, write_whole
 
 __all__ = ["CheckpointError", "read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
 
@@ -33,7 +33,6 @@ PLACE = ("generation", "run_id", "epoch", "iter")
 LONGEST = 1000
 CHUNK = 2**20
 SMALL, GATHERED = 2**12, 2**21
-Piece = bytes | bytearray | memoryview
 _CRC_LOCK = threading.Lock()
 
 

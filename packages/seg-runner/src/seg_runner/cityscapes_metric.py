@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from seg_runner.confusion import Confusion, Counts
 from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
-from seg_runner.given import flag, folder, label, text, unused
+from seg_runner.given import flag, folder, label, one_of, text, warn_unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -77,20 +76,17 @@ class CityscapesMetric:
         self.format_only, self.keep_results = flag(format_only, "format_only"), flag(keep_results, "keep_results")
         if format_only and not keep_results:
             raise ValueError("format_only=True only writes files, so keep_results must be True as well")
-        if collect_device not in ("cpu", "gpu"):
-            raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
         where = folder(output_dir, "output_dir")
         if where is None:
             raise TypeError("output_dir must be the path of a folder: result files go there with keep_results=True")
-        self.output_dir, self.collect_device = where, collect_device
+        self.output_dir = where
+        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
         self.ignore_index, self.prefix = label(ignore_index, "ignore_index"), text(prefix, "prefix")
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
         self._held = HeldBack(self._add)
         self._reset()
-        if ignored:
-            takes = inspect.signature(CityscapesMetric).parameters
-            self.logger.warning("CityscapesMetric does not use %s", unused(ignored, takes))
+        warn_unused(self.logger, CityscapesMetric, ignored)
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Count one batch, and write its files."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from seg_runner.fields import compared, map_of, stem_of
-from seg_runner.given import choices, flag, folder, number, text, unused
+from seg_runner.given import choices, flag, folder, number, one_of, text, warn_unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -63,10 +62,8 @@ class DepthMetric:
         **ignored: Any,
     ) -> None:
         self.depth_metrics = list(NAMES) if depth_metrics is None else choices(depth_metrics, "depth_metrics", NAMES)
-        if collect_device not in ("cpu", "gpu"):
-            raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
-        if crop_type not in (None, "nyu_crop"):
-            raise ValueError(f"crop_type: None or 'nyu_crop' is expected, not {crop_type!r}")
+        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
+        self.crop_type = one_of(crop_type, "crop_type", (None, "nyu_crop"))
         number(min_depth_eval, "min_depth_eval")
         if max_depth_eval != float("inf"):
             number(max_depth_eval, "max_depth_eval")
@@ -78,17 +75,14 @@ class DepthMetric:
         self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
         if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
-        self.min_depth_eval, self.max_depth_eval, self.crop_type = min_depth_eval, max_depth_eval, crop_type
+        self.min_depth_eval, self.max_depth_eval = min_depth_eval, max_depth_eval
         self.depth_scale_factor = number(depth_scale_factor, "depth_scale_factor", above=0)
-        self.collect_device, self.prefix = collect_device, text(prefix, "prefix")
+        self.prefix = text(prefix, "prefix")
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
         self._sum: torch.Tensor | None = None
         self._held = HeldBack(self._add)
-        if ignored:
-            self.logger.warning(
-                "DepthMetric does not use %s", unused(ignored, inspect.signature(DepthMetric).parameters)
-            )
+        warn_unused(self.logger, DepthMetric, ignored)
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Measure one batch."""

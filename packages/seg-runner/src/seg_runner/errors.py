@@ -75,8 +75,8 @@ def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hi
 
 def part_of(runner: Any, key: str) -> str:
     """`, model (configs/train.py:12)`: the part of a run at work, if the run's config knows its line; else nothing."""
-    line = origin_of(getattr(runner, "cfg", None), f"{key}.type") if key else ""
-    line = line or (origin_of(getattr(runner, "cfg", None), key) if key else "")
+    cfg = getattr(runner, "cfg", None)
+    line = key and (origin_of(cfg, f"{key}.type") or origin_of(cfg, key))
     return f", {key}{line}" if line else ""
 
 

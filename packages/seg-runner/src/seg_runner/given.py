@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -10,7 +12,7 @@ from typing import Any
 
 from seg_runner.errors import did_you_mean
 
-__all__ = ["choices", "flag", "folder", "label", "number", "pair", "text", "unused", "whole"]
+__all__ = ["choices", "flag", "folder", "label", "number", "one_of", "pair", "text", "unused", "warn_unused", "whole"]
 
 
 def whole(value: Any, name: str, least: int | None = 0) -> int:
@@ -133,6 +135,20 @@ def choices(value: Any, name: str, known: Sequence[str]) -> list[str]:
     return list(listed)
 
 
+def one_of(value: Any, name: str, known: Sequence[Any]) -> Any:
+    """A value that is one of a few.
+
+    Raises:
+        ValueError: It is another one.
+
+    >>> one_of("whole", "test_cfg.mode", ("whole", "slide"))
+    'whole'
+    """
+    if value not in known:
+        raise ValueError(f"{name}: {' or '.join(map(repr, known))} is expected, not {value!r}")
+    return value
+
+
 def unused(options: Iterable[str], takes: Iterable[str]) -> str:
     """Options that a class takes and does not use, each with the near name of one that it does use.
 
@@ -142,3 +158,9 @@ def unused(options: Iterable[str], takes: Iterable[str]) -> str:
     known = list(takes)
     near = {option: did_you_mean(option, known).strip() for option in sorted(options)}
     return ", ".join(f"{option} ({words[0].lower()}{words[1:]})" if words else option for option, words in near.items())
+
+
+def warn_unused(logger: logging.Logger, kind: type[Any], options: Iterable[str]) -> None:
+    """Name options that a class was given and does not use in a warning, if there are any."""
+    if options:
+        logger.warning("%s does not use %s", kind.__name__, unused(options, inspect.signature(kind).parameters))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from seg_runner.given import pair, unused
+from seg_runner.given import one_of, pair, unused
 from seg_runner.samples import PixelData, SegDataSample
 
 __all__ = ["infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
@@ -39,9 +39,7 @@ def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
     cfg.setdefault("mode", "whole")
     if strange := unused(set(cfg) - set(TEST_KEYS), TEST_KEYS):
         raise TypeError(f"test_cfg takes {', '.join(TEST_KEYS)}, not {strange}")
-    if cfg["mode"] not in ("whole", "slide"):
-        raise ValueError(f"test_cfg.mode: 'whole' or 'slide' is expected, not {cfg['mode']!r}")
-    if cfg["mode"] == "slide":
+    if one_of(cfg["mode"], "test_cfg.mode", ("whole", "slide")) == "slide":
         for name in ("crop_size", "stride"):
             if name not in cfg:
                 raise ValueError(f"test_cfg: mode='slide' needs {name}=(height, width)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from seg_runner.confusion import Confusion, Counts
 from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
-from seg_runner.given import choices, flag, folder, label, number, text, unused, whole
+from seg_runner.given import choices, flag, folder, label, number, one_of, text, warn_unused, whole
 from seg_runner.ranks import HeldBack, sum_over_ranks
 from seg_runner.tables import boxed_table, write_png
 
@@ -73,11 +72,10 @@ class IoUMetric:
         **ignored: Any,
     ) -> None:
         self.iou_metrics = choices(iou_metrics, "iou_metrics", list(KINDS))
-        if collect_device not in ("cpu", "gpu"):
-            raise ValueError(f"collect_device: 'cpu' or 'gpu' is expected, not {collect_device!r}")
+        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
         self.ignore_index, self.beta = label(ignore_index, "ignore_index"), number(beta, "beta", least=0)
         self.nan_to_num = None if nan_to_num is None else number(nan_to_num, "nan_to_num")
-        self.collect_device, self.prefix = collect_device, text(prefix, "prefix")
+        self.prefix = text(prefix, "prefix")
         self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
         if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
@@ -88,8 +86,7 @@ class IoUMetric:
         self._num_classes = None if num_classes is None else whole(num_classes, "num_classes", 1)
         self._counts: Confusion | None = None
         self._held = HeldBack(self._count)
-        if ignored:
-            self.logger.warning("IoUMetric does not use %s", unused(ignored, inspect.signature(IoUMetric).parameters))
+        warn_unused(self.logger, IoUMetric, ignored)
 
     @property
     def class_names(self) -> list[str]:

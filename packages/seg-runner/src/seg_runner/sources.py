@@ -139,8 +139,9 @@ class IndexedSource:
         except StopIteration:
             return END
         except Exception as error:
-            lost = isinstance(error, RuntimeError | ConnectionError | EOFError) and self._reading is not None
-            death = self._reading.death(self._iterator, error, self.dataset) if lost and self._reading else None
+            death = None
+            if self._reading is not None and isinstance(error, RuntimeError | ConnectionError | EOFError):
+                death = self._reading.death(self._iterator, error, self.dataset)
             if death is None:
                 self._name_batch(error)
                 raise

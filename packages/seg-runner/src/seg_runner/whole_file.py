@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-__all__ = ["CheckpointWriteError", "clean_leftovers", "write_whole"]
+__all__ = ["CheckpointWriteError", "Piece", "clean_leftovers", "write_whole"]
 
 Piece = bytes | bytearray | memoryview
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -172,7 +172,6 @@ def compile_model(model: nn.Module, options: Any) -> None:
     Args:
         model: The model. One that says what to compile (`compile_target`) has that compiled.
         options: True, or keywords of `torch.compile`.
-
     """
     bare = unwrap(model)
     target = getattr(bare, "compile_target", bare)
