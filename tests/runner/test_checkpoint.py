@@ -17,9 +17,10 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from seg_runner import CheckpointError, read_checkpoint
+from seg_runner import CheckpointError, read_checkpoint, whole_file
+from seg_runner.beside import Beside
 from seg_runner.checkpoint import read_place, verify_checkpoint, write_checkpoint
-from seg_runner.whole_file import CheckpointWriteError, _All, clean_leftovers, write_whole
+from seg_runner.whole_file import AT_ONCE, CheckpointWriteError, _All, clean_leftovers, write_whole
 
 
 def small() -> dict:
@@ -78,7 +79,8 @@ def test_every_single_bit_is_covered(file):
 UNCHECKED = """
 import resource, sys, warnings
 from pathlib import Path
-from seg_runner import CheckpointError, read_checkpoint
+from seg_runner import CheckpointError, read_checkpoint, whole_file
+from seg_runner.beside import Beside
 
 warnings.simplefilter("ignore")
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a flipped length asks for any amount of memory
@@ -201,14 +203,57 @@ def test_many_pieces_are_written_in_order(tmp_path, system, monkeypatch):
     if system == "without":
         monkeypatch.delattr(os, "writev")
     pieces = [bytes([number % 251]) * (number * 37 % 5000) for number in range(1500)]
+    pieces[700:700] = [b"z" * (3 * AT_ONCE + 5), b"", b"y" * AT_ONCE]
     reader, writer = os.pipe()
-    with open(writer, "wb", buffering=0) as into, open(reader, "rb") as out:
-        thread = threading.Thread(target=lambda: (_All(into).writelines(pieces), into.close()))
+
+    def write() -> None:
+        with open(writer, "wb", buffering=0) as into, Beside("test") as beside:
+            _All(into, beside).writelines(pieces)
+
+    with open(reader, "rb") as out:
+        thread = threading.Thread(target=write)
         thread.start()
         assert out.read() == b"".join(pieces)
         thread.join()
     write_whole(tmp_path / "x", lambda file: file.writelines(pieces))
     assert (tmp_path / "x").read_bytes() == b"".join(pieces)
+
+
+def test_no_call_writes_more_than_a_megabyte(tmp_path, monkeypatch):
+    """The page cache is slow with more: it looks for one large page."""
+    sizes, own = [], os.writev
+    monkeypatch.setattr(os, "writev", lambda file, views: sizes.append(sum(map(len, views))) or own(file, views))
+    write_checkpoint(tmp_path / "a.pth", {"a": torch.zeros(2_000_000), "b": [torch.zeros(1000)] * 30})
+    assert sum(sizes) == (tmp_path / "a.pth").stat().st_size
+    assert 2**19 < max(sizes) <= 2**20
+    assert len(sizes) < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sync_file_range is Linux's")
+def test_the_disk_begins_while_a_file_is_written(tmp_path, monkeypatch):
+    begun, own = [], whole_file._libc
+
+    def watched(name: str):
+        function = own(name)
+        return lambda *args: begun.append((name, *(value.value for value in args[1:3]))) or function(*args)
+
+    monkeypatch.setattr(whole_file, "_libc", lambda name: watched(name) if name == "sync_file_range" else own(name))
+    write_whole(tmp_path / "x", lambda file: [file.write(bytes(2**20)) for _ in range(70)])
+    assert begun == [("sync_file_range", 0, 2**25), ("sync_file_range", 2**25, 2**25)]
+
+
+def test_a_file_is_whole_where_no_thread_can_be_had(tmp_path, monkeypatch):
+    """The interpreter is ending, or the user may have no more."""
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    payload = {"a": torch.arange(20_000_000)}
+    write_checkpoint(tmp_path / "with.pth", payload)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    write_checkpoint(tmp_path / "without.pth", payload)
+    assert (tmp_path / "with.pth").read_bytes() == (tmp_path / "without.pth").read_bytes()
+    assert equal(read_checkpoint(tmp_path / "without.pth"), payload)
 
 
 def test_the_limit_of_file_sizes_is_met_inside_torch(tmp_path):

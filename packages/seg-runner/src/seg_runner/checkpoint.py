@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import xxhash
 
+from seg_runner.beside import Beside
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
 from seg_runner.whole_file import Piece, write_whole
@@ -32,7 +33,7 @@ TRAILER = len(MARK) + 32
 PLACE = ("generation", "run_id", "epoch", "iter")
 LONGEST = 1000
 CHUNK = 2**20
-SMALL, GATHERED = 2**12, 2**21
+SMALL, GATHERED = 2**12, 2**20
 _CRC_LOCK = threading.Lock()
 
 
@@ -59,10 +60,11 @@ def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
 
 
 def _save(payload: Any, file: IO[bytes]) -> None:
-    body = _Body(file, payload)
-    with _without_crc32():
-        torch.save(payload, body)  # type: ignore[arg-type]
-    body.finish(_place_of(payload))
+    with Beside("checksum") as beside:
+        body = _Body(file, payload, beside)
+        with _without_crc32():
+            torch.save(payload, body)  # type: ignore[arg-type]
+        body.finish(_place_of(payload))
 
 
 def _place_of(payload: Any) -> bytes:
@@ -92,14 +94,14 @@ def _without_crc32() -> Iterator[None]:
 
 
 class _Body:
-    """What torch writes into: hashes what passes, and keeps an error for later instead of raising inside C++.
+    """What torch writes into: has hashed what passes, and keeps an error for later instead of raising inside C++.
 
     Pieces are gathered, and the bytes of tensors not even copied for that: few large writes cost the disk's cache less
-    than many small ones.
+    than many small ones. Each is hashed while the next ones are written; nothing waits for that before the end.
     """
 
-    def __init__(self, file: IO[bytes], payload: Any) -> None:
-        self.file, self.hash = file, xxhash.xxh3_128()
+    def __init__(self, file: IO[bytes], payload: Any, beside: Beside) -> None:
+        self.file, self.beside, self.hash = file, beside, xxhash.xxh3_128()
         self.gathered: list[Piece] = []
         self.size = 0
         self.small = bytearray()
@@ -130,15 +132,19 @@ class _Body:
         return self.lasting.get(np.frombuffer(view, np.uint8).ctypes.data) == len(view)
 
     def _gather(self, piece: Piece) -> None:
-        self.hash.update(piece)
         self.gathered.append(piece)
         self.size += len(piece)
         if self.size > GATHERED:
             self._write_out()
 
     def _write_out(self) -> None:
+        self.beside(self._hash_all, self.gathered)
         self.file.writelines(self.gathered)
         self.gathered, self.size = [], 0
+
+    def _hash_all(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self.hash.update(piece)
 
     def flush(self) -> None:
         """Nothing: syncing comes at the end."""
@@ -149,8 +155,9 @@ class _Body:
             raise self.error
         assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
         self._gather(self.small[:-2] + (len(place) + TRAILER).to_bytes(2, "little") + place + MARK)
-        self.gathered.append(self.hash.hexdigest().encode())
         self._write_out()
+        self.beside.wait()
+        self.file.write(self.hash.hexdigest().encode())
 
 
 # ---------------------------------------------------------------------------------------------------- reading
