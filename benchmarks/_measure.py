@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
 
-__all__ = ["block", "cpu_seconds", "differences", "paired", "print_table", "ratios"]
+__all__ = ["INSTALLED", "block", "cpu_seconds", "differences", "paired", "print_table", "ratios"]
+
+INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Environment of processes that find modules compiled, as those of installed packages are, from the second one on."""
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:

@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 
+from _measure import INSTALLED
+
 ROUNDS = 7
 STATEMENTS = {
     "nothing": "pass",
@@ -28,7 +30,7 @@ STATEMENTS = {
 def cpu_seconds(statement: str) -> float | None:
     """User and system time of one process; None where the module is not installed."""
     before = os.times()
-    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, check=False, env=INSTALLED)
     after = os.times()
     if done.returncode:
         return None

@@ -1,7 +1,10 @@
 """What a training iteration costs above the bare loop: by hand, ours, and MMEngine's (where it is installed).
 
-Run with `./run bench loop`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50; all
-in one process, interleaved; process CPU time; medians. `--length N` puts N iterations before the measured ones.
+Run with `./run bench loop`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50; process
+CPU time. Each loop runs in a thread of its own, and they take turns of 50 iterations in one process, so that a machine
+whose speed wavers slows all of them alike; medians over the turns of the difference to the bare loop's turn beside it,
+with the quarters between which half of the differences lie. oneDNN is off: on images this small its kernels can waver
+by more than all that is measured here. `--length N` compares ours with itself after N iterations.
 Without workers the main process seeds three generators for each sample and each step (`stream='sample'`): a loop by
 hand that does the same stands beside ours.
 """
@@ -16,27 +19,31 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _measure import differences, paired, print_table
+from _measure import print_table
 from torch import nn
 from torch.utils.data import DataLoader
 
-WARM, ROUNDS = 60, 5
+Loop = Callable[["Turn"], object]
 EVERY = 50
+TURNS = 60
+"""So many turns are measured (of slow models a third); one before them is not."""
 
 
 class Data(torch.utils.data.Dataset):
     """Images that lie there already: what is measured is the loop."""
 
     def __init__(self) -> None:
-        self.items = [(torch.randn(3, 8, 8), torch.randint(0, 4, (8, 8))) for _ in range(64)]
+        self.items = [(torch.randn(3, 8, 8), torch.randint(0, 4, (8, 8))) for _ in range(640)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,9 +71,6 @@ def seed_all(*key: int) -> None:
 class Net(nn.Module):
     """Two convolutions with the steps that loops call."""
 
-    steps = 300
-    """So many iterations are measured."""
-
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
@@ -87,8 +91,6 @@ class Net(nn.Module):
 class Blocks(Net):
     """As many tensors as Swin-B has (376), cut to at most 64 numbers: what is left is work per module and tensor."""
 
-    steps = 100
-
     def __init__(self) -> None:
         super().__init__()
         blocks = [nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)) for _ in range(93)]
@@ -106,29 +108,69 @@ class Blocks(Net):
 
 
 def optimizer_of(net: Net) -> torch.optim.Optimizer:
-    """SGD; for many tensors AdamW, with the two groups that `norm_decay_mult=0` makes."""
+    """SGD; for many tensors fused AdamW, with the two groups that `norm_decay_mult=0` makes."""
     if not isinstance(net, Blocks):
         return torch.optim.SGD(net.parameters(), lr=0.1)
     norms = [p for m in net.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()]
     others = [p for p in net.parameters() if not any(p is norm for norm in norms)]
     groups = [{"params": others, "weight_decay": 0.05}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=1e-4)
+    return torch.optim.AdamW(groups, lr=1e-4, fused=True)
 
 
-class Clock:
-    """A hook that takes the time between two iterations."""
+@dataclass(frozen=True)
+class Options:
+    """What a loop does besides."""
+
+    make: type[Net] = Net
+    ema: bool = False
+    amp: bool = False
+
+
+PLAIN = Options()
+KINDS = {"EMA": Options(ema=True), "AMP": Options(amp=True), "376 tensors": Options(make=Blocks)}
+
+
+class Turn:
+    """A loop that goes on for EVERY iterations when it is its turn; a hook of ours and of MMEngine's."""
 
     priority = "HIGHEST"
 
-    def __init__(self, first: int, steps: int = Net.steps) -> None:
-        self.first, self.last, self.start, self.spent = first, first + steps, 0.0, 0.0
+    def __init__(self, loop: Loop, length: int, turns: int) -> None:
+        self.total = length + (turns + 1) * EVERY + 1
+        self.first = length
+        self.spent: list[float] = []
+        self._start = 0.0
+        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=[loop], daemon=True)
+        self._thread.start()
+
+    def _run(self, loop: Loop) -> None:
+        torch.set_num_threads(1)
+        self._go.acquire()
+        try:
+            loop(self)
+        except BaseException as error:
+            self._error = error
+        self._back.release()
+
+    def take(self) -> None:
+        """Let the loop go on until its next turn begins, or it ends."""
+        self._go.release()
+        self._back.acquire()
+        if self._error is not None:
+            raise self._error
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Start, or stop."""
-        if batch_idx == self.first:
-            self.start = time.process_time()
-        elif batch_idx == self.last:
-            self.spent = (time.process_time() - self.start) / (self.last - self.first)
+        """Let the others go on after each turn."""
+        done = batch_idx - self.first
+        if done < 0 or done % EVERY:
+            return
+        self.spent.append((time.process_time() - self._start) / EVERY)
+        if batch_idx + 1 < self.total:
+            self._back.release()
+            self._go.acquire()
+        self._start = time.process_time()
 
 
 def loader(kind: type[Data] = Data) -> DataLoader[Any]:
@@ -140,59 +182,44 @@ def endless(batches: Any) -> Any:
         yield from batches
 
 
-def by_hand(*, full: bool, seeds: bool = False, ema: bool = False, amp: bool = False, make: type[Net] = Net) -> float:
+def by_hand(turn: Turn, full: bool, seeds: bool = False, options: Options = PLAIN) -> None:
     """The shortest loop; `full` adds what our default hooks do: schedule, times, eta, a JSON record.
 
-    Seconds of an iteration; `seeds`: with random numbers of their own for each sample and step.
+    `seeds`: with random numbers of their own for each sample and step.
     """
-    net = make()
+    net = options.make()
     optimizer = optimizer_of(net)
     average = [p.detach().clone() for p in net.parameters()]
     source = [p.detach() for p in net.parameters()]
-    out, total = io.StringIO(), WARM + make.steps + 1
-    batches = endless(loader(SeededData if seeds else Data))
-    last, losses, clock = time.perf_counter(), [], Clock(WARM, make.steps)
-    for step in range(total):
-        clock.before_train_iter(None, step)
+    out, batches = io.StringIO(), endless(loader(SeededData if seeds else Data))
+    last, losses = time.perf_counter(), []
+    for step in range(turn.total):
+        turn.before_train_iter(None, step)
         images, labels = next(batches)
         if seeds:
             seed_all(1, step)
         waited = time.perf_counter() - last
-        with torch.autocast("cpu", torch.bfloat16) if amp else contextlib.nullcontext():
+        with torch.autocast("cpu", torch.bfloat16) if options.amp else contextlib.nullcontext():
             loss = net.criterion(net(images), labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        if ema:
+        if options.ema:
             torch._foreach_lerp_(average, source, 0.0002)
         if full:
             now = time.perf_counter()
             spent, last = now - last, now
             losses.append((loss.detach(), spent, waited))
             for group in optimizer.param_groups:
-                group["lr"] = 0.1 * (1 - step / total) ** 0.9
+                group["lr"] = 0.1 * (1 - step / turn.total) ** 0.9
             if step % EVERY == EVERY - 1:
                 values = torch.stack([entry[0] for entry in losses[-10:]]).mean().item()
                 record = {"lr": optimizer.param_groups[0]["lr"], "loss": values, "time": spent, "data_time": waited}
-                out.write(json.dumps({**record, "eta": spent * (total - step), "step": step}) + "\n")
+                out.write(json.dumps({**record, "eta": spent * (turn.total - step), "step": step}) + "\n")
                 losses.clear()
-    return clock.spent
 
 
-def quiet(train: Callable[[], object]) -> None:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        train()
-
-
-def ours(
-    folder: Path,
-    *,
-    ema: bool = False,
-    amp: bool = False,
-    length: int = 0,
-    stream: str = "sample",
-    make: type[Net] = Net,
-) -> float:
+def ours(turn: Turn, folder: Path, stream: str = "sample", options: Options = PLAIN) -> None:
     """Runner with the six default hooks, an OptimWrapper and PolyLR."""
     from seg_hooks import (
         CheckpointHook,
@@ -206,27 +233,24 @@ def ours(
     from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
     from seg_runner import Runner
 
-    net, clock, total = make(), Clock(WARM + length, make.steps), length + WARM + make.steps + 1
+    net = options.make()
     optimizer = optimizer_of(net)
-    wrapper = AmpOptimWrapper(optimizer=optimizer, dtype="bfloat16") if amp else OptimWrapper(optimizer)
+    wrapper = AmpOptimWrapper(optimizer=optimizer, dtype="bfloat16") if options.amp else OptimWrapper(optimizer)
     hooks = [RuntimeInfoHook(), IterTimerHook(), DistSamplerSeedHook(), LoggerHook(interval=EVERY)]
-    hooks += [ParamSchedulerHook(), CheckpointHook(interval=10**9, by_epoch=False, save_last=False), clock]
-    quiet(
-        lambda: Runner(
-            model=net,
-            train_dataloader=loader(),
-            optim_wrapper=wrapper,
-            param_scheduler=PolyLR(optimizer, power=0.9, begin=0, end=total, by_epoch=False),
-            train_cfg={"max_iters": total},
-            hooks=[*hooks, *([EMAHook()] if ema else [])],
-            work_dir=folder,
-            randomness={"stream": stream, "seed": 0},
-        ).train()
-    )
-    return clock.spent
+    hooks += [ParamSchedulerHook(), CheckpointHook(interval=10**9, by_epoch=False, save_last=False), turn]
+    Runner(
+        model=net,
+        train_dataloader=loader(),
+        optim_wrapper=wrapper,
+        param_scheduler=PolyLR(optimizer, power=0.9, begin=0, end=turn.total, by_epoch=False),
+        train_cfg={"max_iters": turn.total},
+        hooks=[*hooks, *([EMAHook()] if options.ema else [])],
+        work_dir=folder,
+        randomness={"stream": stream, "seed": 0},
+    ).train()
 
 
-def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
+def mmengine(turn: Turn, folder: Path) -> None:
     """MMEngine's Runner with the same parts. It asks for torchvision, of which no build fits the newest torch."""
     sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]
     from mmengine.hooks import Hook
@@ -241,66 +265,91 @@ def mmengine(folder: Path, *, ema: bool = False, length: int = 0) -> float:
         def forward(self, images: Any, labels: Any, mode: str = "tensor") -> Any:
             return {"loss": self.net.criterion(self.net(images), labels)}
 
-    class Timed(Clock, Hook):
-        pass
+    class Turns(Hook):
+        priority = turn.priority
 
-    clock, total = Timed(WARM + length), length + WARM + Net.steps + 1
-    quiet(
-        lambda: Runner(
-            model=Model(),
-            work_dir=str(folder),
-            train_dataloader=loader(),
-            optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
-            param_scheduler={"type": "PolyLR", "power": 0.9, "begin": 0, "end": total, "by_epoch": False},
-            train_cfg={"by_epoch": False, "max_iters": total},
-            default_hooks={
-                "logger": {"type": "LoggerHook", "interval": EVERY},
-                "checkpoint": {"type": "CheckpointHook", "interval": 10**9, "by_epoch": False, "save_last": False},
-            },
-            custom_hooks=[clock, *([{"type": "EMAHook"}] if ema else [])],
-            experiment_name=f"{time.monotonic_ns()}",
-            log_level="ERROR",
-        ).train()
-    )
-    return clock.spent
+        def before_train_iter(self, *args: Any, **kwargs: Any) -> None:
+            turn.before_train_iter(*args, **kwargs)
+
+    Runner(
+        model=Model(),
+        work_dir=str(folder),
+        train_dataloader=loader(),
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+        param_scheduler={"type": "PolyLR", "power": 0.9, "begin": 0, "end": turn.total, "by_epoch": False},
+        train_cfg={"by_epoch": False, "max_iters": turn.total},
+        default_hooks={
+            "logger": {"type": "LoggerHook", "interval": EVERY},
+            "checkpoint": {"type": "CheckpointHook", "interval": 10**9, "by_epoch": False, "save_last": False},
+        },
+        custom_hooks=[Turns()],
+        experiment_name=f"{time.monotonic_ns()}",
+        log_level="ERROR",
+    ).train()
 
 
-def print_group(engines: dict[str, Callable[[], float]], title: str) -> None:
-    """Measure some engines in turn; the first is the bare loop of the others."""
-    found = paired(engines, ROUNDS)
-    base = next(iter(engines))
-    bare, above = statistics.median(found[base]), differences(found, base)
-    rows = [[name, f"{1e6 * above[name]:.0f}", f"{1 + above[name] / bare:.3f}"] for name in engines]
-    print_table(f"{title}; bare {1e6 * bare:.0f} us", ["engine", "us above bare", "x bare"], rows)
+def measure(loops: dict[str, Loop], lengths: dict[str, int], turns: int) -> dict[str, list[float]]:
+    """Seconds of an iteration in each turn of each loop."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        threads = {name: Turn(loop, lengths.get(name, 0), turns) for name, loop in loops.items()}
+        names = list(loops)
+        for number in range(turns + 2):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                threads[name].take()
+    return {name: thread.spent[-turns:] for name, thread in threads.items()}
+
+
+def print_group(title: str, loops: dict[str, Loop], lengths: dict[str, int] | None = None, turns: int = TURNS) -> None:
+    """Measure some loops in turn; the first is what the others are compared with."""
+    found = measure(loops, lengths or {}, turns)
+    base = next(iter(loops))
+    bare = statistics.median(found[base])
+    rows = []
+    for name, times in found.items():
+        above = [own - other for own, other in zip(times, found[base], strict=True)]
+        low, middle, high = statistics.quantiles(above, n=4)
+        row = [name, *(f"{1e6 * value:.0f}" for value in (middle, low, high)), f"{1 + middle / bare:.3f}"]
+        rows.append(row)
+    print_table(f"{title}; {base}: {1e6 * bare:.0f} us", ["", "us above", "from", "to", "x"], rows)
+
+
+def ours_in(folder: Path, **options: Any) -> Loop:
+    """Our loop in a folder of its own."""
+    return lambda turn: ours(turn, Path(tempfile.mkdtemp(dir=folder)), **options)
 
 
 def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
+    torch.backends.mkldnn.enabled = False
     length = int(sys.argv[sys.argv.index("--length") + 1]) if "--length" in sys.argv else 0
-    after = f" after {length} iterations" if length else ""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        engines: dict[str, Callable[[], float]] = {
-            "bare": lambda: by_hand(full=False),
-            "by hand, the same work": lambda: by_hand(full=True),
-            "ours, stream=mmengine": lambda: ours(folder, length=length, stream="mmengine"),
-            "by hand, seeding each sample and step": lambda: by_hand(full=True, seeds=True),
-            "ours": lambda: ours(folder, length=length),
+        if length:
+            late = f"ours after {length} iterations"
+            print_group("length", {"ours": ours_in(folder), late: ours_in(folder)}, {late: length})
+            return
+        loops: dict[str, Loop] = {
+            "bare": lambda turn: by_hand(turn, full=False),
+            "by hand, the same work": lambda turn: by_hand(turn, full=True),
+            "ours, stream=mmengine": ours_in(folder, stream="mmengine"),
+            "by hand, seeding each sample and step": lambda turn: by_hand(turn, full=True, seeds=True),
+            "ours": ours_in(folder),
         }
         if importlib.util.find_spec("mmengine"):
-            engines["mmengine"] = lambda: mmengine(folder, length=length)
+            loops["mmengine"] = lambda turn: mmengine(turn, folder)
         else:
             print("mmengine is not installed here: left out")
-        print_group(engines, f"one iteration{after}")
-        for kind, options in {"EMA": {"ema": True}, "AMP": {"amp": True}, "376 tensors": {"make": Blocks}}.items():
-            group: dict[str, Callable[[], float]] = {
-                f"bare, {kind}": lambda options=options: by_hand(full=False, **options),
-                f"by hand, {kind}": lambda options=options: by_hand(full=True, **options),
-                f"ours, {kind}, stream=mmengine": lambda o=options: ours(folder, length=length, stream="mmengine", **o),
-                f"ours, {kind}": lambda options=options: ours(folder, length=length, **options),
+        print_group("one iteration", loops)
+        for kind, options in KINDS.items():
+            group: dict[str, Loop] = {
+                f"bare, {kind}": lambda turn, options=options: by_hand(turn, False, False, options),
+                f"by hand, {kind}": lambda turn, options=options: by_hand(turn, True, False, options),
+                f"ours, {kind}, stream=mmengine": ours_in(folder, stream="mmengine", options=options),
+                f"ours, {kind}": ours_in(folder, options=options),
             }
-            print_group(group, f"with {kind}{after}")
+            print_group(f"with {kind}", group, turns=TURNS // 3 if options.make is Blocks else TURNS)
 
 
 if __name__ == "__main__":

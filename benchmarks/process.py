@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from _measure import print_table
+from _measure import INSTALLED, print_table
 
 ROUNDS = 5
 
@@ -79,9 +79,8 @@ def run(job: str) -> tuple[float, float] | None:
     with tempfile.TemporaryDirectory() as folder:
         before = os.times()
         code = COMMON + JOBS[job] + PEAK
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, folder], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-W", "ignore", "-c", code, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=INSTALLED)
         after = os.times()
         if done.returncode:
             if "ModuleNotFoundError" in done.stderr:
@@ -96,7 +95,7 @@ def run(job: str) -> tuple[float, float] | None:
 def main() -> None:
     """Print the table."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for number in range(ROUNDS):
+    for number in range(ROUNDS + 1):
         for job in JOBS:
             if number and job not in found:
                 continue
@@ -105,7 +104,9 @@ def main() -> None:
                 print(f"{job} is not installed here: left out")
             else:
                 found.setdefault(job, []).append(measured)
-    medians = {job: [statistics.median(column) for column in zip(*rows, strict=True)] for job, rows in found.items()}
+    medians = {
+        job: [statistics.median(column) for column in zip(*rows[1:], strict=True)] for job, rows in found.items()
+    }
     bare = medians["bare"]
     rows = [
         [job, f"{seconds:.2f}", f"{seconds - bare[0]:+.2f}", f"{peak:.0f}", f"{peak - bare[1]:+.0f}"]
