@@ -238,7 +238,7 @@ def test_the_disk_begins_while_a_file_is_written(tmp_path, monkeypatch):
         return lambda *args: begun.append((name, *(value.value for value in args[1:3]))) or function(*args)
 
     monkeypatch.setattr(whole_file, "_libc", lambda name: watched(name) if name == "sync_file_range" else own(name))
-    write_whole(tmp_path / "x", lambda file: [file.write(bytes(2**20)) for _ in range(70)])
+    write_whole(tmp_path / "x", lambda file: file.write(bytes(70 * 2**20)))
     assert begun == [("sync_file_range", 0, 2**25), ("sync_file_range", 2**25, 2**25)]
 
 

@@ -90,9 +90,9 @@ class _All:
                 done -= len(rest.popleft())
             if done:
                 rest[0] = rest[0][done:]
-        if self.size - self.handed_on >= HANDED_ON:
-            self.beside(_hand_on, self.file.fileno(), self.handed_on, self.size - self.handed_on)
-            self.handed_on = self.size
+            if self.size - self.handed_on >= HANDED_ON:
+                self.beside(_hand_on, self.file.fileno(), self.handed_on, self.size - self.handed_on)
+                self.handed_on = self.size
 
 
 def _first(views: Iterable[memoryview]) -> list[memoryview]:
