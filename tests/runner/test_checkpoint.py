@@ -79,8 +79,7 @@ def test_every_single_bit_is_covered(file):
 UNCHECKED = """
 import resource, sys, warnings
 from pathlib import Path
-from seg_runner import CheckpointError, read_checkpoint, whole_file
-from seg_runner.beside import Beside
+from seg_runner import CheckpointError, read_checkpoint
 
 warnings.simplefilter("ignore")
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a flipped length asks for any amount of memory
