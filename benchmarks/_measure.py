@@ -6,13 +6,24 @@ import gc
 import math
 import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 
-__all__ = ["INSTALLED", "block", "cpu_seconds", "differences", "paired", "print_table", "ratios"]
+__all__ = ["block", "cpu_seconds", "differences", "in_process", "paired", "print_table", "ratios"]
 
-INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""Environment of processes that find modules compiled, as those of installed packages are, from the second one on."""
+
+def in_process(command: list[str]) -> tuple[subprocess.CompletedProcess[str], float]:
+    """What a fresh process ended with, and its CPU seconds.
+
+    It finds modules compiled, as those of installed packages are, from the second call on.
+    """
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = os.times()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=compiled)
+    after = os.times()
+    spent = after.children_user - before.children_user + after.children_system - before.children_system
+    return done, spent
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:

@@ -5,12 +5,10 @@ Run with `./run bench imports`. Processes are interleaved; the figures are media
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
 
-from _measure import INSTALLED
+from _measure import in_process
 
 ROUNDS = 7
 STATEMENTS = {
@@ -29,12 +27,8 @@ STATEMENTS = {
 
 def cpu_seconds(statement: str) -> float | None:
     """User and system time of one process; None where the module is not installed."""
-    before = os.times()
-    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, check=False, env=INSTALLED)
-    after = os.times()
-    if done.returncode:
-        return None
-    return (after.children_user - before.children_user) + (after.children_system - before.children_system)
+    done, spent = in_process([sys.executable, "-c", statement])
+    return None if done.returncode else spent
 
 
 def main() -> None:

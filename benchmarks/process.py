@@ -5,13 +5,11 @@ Run with `./run bench process`. Each job is a fresh process; processes take turn
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 
-from _measure import INSTALLED, print_table
+from _measure import in_process, print_table
 
 ROUNDS = 5
 
@@ -77,18 +75,14 @@ PEAK = "import resource; open(folder + '/peak', 'w').write(str(resource.getrusag
 def run(job: str) -> tuple[float, float] | None:
     """CPU seconds and peak megabytes of one process; None where the engine is not installed."""
     with tempfile.TemporaryDirectory() as folder:
-        before = os.times()
         code = COMMON + JOBS[job] + PEAK
-        command = [sys.executable, "-W", "ignore", "-c", code, folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=INSTALLED)
-        after = os.times()
+        done, spent = in_process([sys.executable, "-W", "ignore", "-c", code, folder])
         if done.returncode:
             if "ModuleNotFoundError" in done.stderr:
                 return None
             raise RuntimeError(done.stderr)
         with open(f"{folder}/peak", encoding="utf-8") as file:
             peak = int(file.read()) / 1024
-    spent = after.children_user - before.children_user + after.children_system - before.children_system
     return spent, peak
 
 

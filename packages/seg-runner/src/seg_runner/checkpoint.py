@@ -24,7 +24,7 @@ import xxhash
 from seg_runner.beside import Beside
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
-from seg_runner.whole_file import Piece, write_whole
+from seg_runner.whole_file import AT_ONCE, Piece, write_whole
 
 __all__ = ["CheckpointError", "read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
 
@@ -33,7 +33,7 @@ TRAILER = len(MARK) + 32
 PLACE = ("generation", "run_id", "epoch", "iter")
 LONGEST = 1000
 CHUNK = 2**20
-SMALL, GATHERED = 2**12, 2**20
+SMALL = 2**12
 _CRC_LOCK = threading.Lock()
 
 
@@ -134,7 +134,7 @@ class _Body:
     def _gather(self, piece: Piece) -> None:
         self.gathered.append(piece)
         self.size += len(piece)
-        if self.size > GATHERED:
+        if self.size > AT_ONCE:
             self._write_out()
 
     def _write_out(self) -> None:

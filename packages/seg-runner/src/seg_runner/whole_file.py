@@ -17,7 +17,7 @@ from typing import IO
 
 from seg_runner.beside import Beside
 
-__all__ = ["CheckpointWriteError", "Piece", "clean_leftovers", "write_whole"]
+__all__ = ["AT_ONCE", "CheckpointWriteError", "Piece", "clean_leftovers", "write_whole"]
 
 Piece = bytes | bytearray | memoryview
 AT_ONCE, HANDED_ON = 2**20, 2**25
