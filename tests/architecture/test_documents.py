@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,3 +43,17 @@ def test_code_in_documents_runs(document: str, tmp_path: Path, python_blocks: Ca
 
 def test_the_six_examples_of_the_house_are_there() -> None:
     assert [name[:2] for name in EXAMPLES] == ["01", "02", "03", "04", "05", "06"]
+
+
+def test_no_placeholder_is_left_in_any_text() -> None:
+    """A README once went out with a marker where a figure was to be filled in."""
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    left = re.compile(r"@[A-Z_]{3,}@|\b(?:TO" r"DO|FIX" r"ME|X" r"XX|T" r"BD)\b|(?i:lorem) ipsum")
+    found = []
+    for name in filter(None, listed.split("\0")):
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        found += [f"{name}:{number}" for number, line in enumerate(text.splitlines(), 1) if left.search(line)]
+    assert not found
