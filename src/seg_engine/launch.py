@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +46,31 @@ def override(cfg: Any, words: list[str]) -> None:
         cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
 
 
-def make_runner(cfg: Any, trust: bool = False) -> Any:
-    """The Runner of a config; what the config asks to import is imported, since a person started this.
+def make_runner(cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = True) -> Any:
+    """The Runner of a config.
 
     Args:
         cfg: The config.
         trust: Build from any installed package that the config names (`--trust-config`).
+        allow: Packages and modules that the caller vouches for (`--allow`).
+        imports: Carry out `custom_imports`, since a person started this with a config of their own; JSON, YAML and
+            TOML files hold data only, and start none.
     """
     from seg_runner import Runner
 
-    return Runner.from_cfg(cfg, build=make_builder(cfg, trust))
+    return Runner.from_cfg(cfg, build=make_builder(cfg, trust, allow, imports and not is_data(cfg)))
 
 
-def make_builder(cfg: Any, trust: bool = False, imports: bool = True) -> NestedBuilder:
+def is_data(cfg: Any) -> bool:
+    """Whether a config was read from a file format that holds nothing but data."""
+    return Path(getattr(cfg, "filename", None) or "").suffix.lower() in (".json", ".yaml", ".yml", ".toml")
+
+
+def make_builder(cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = False) -> NestedBuilder:
     """What builds the parts of a config, and the parts inside them."""
     from seg_registry import builder
 
-    return NestedBuilder(builder(cfg, allow=("*",) if trust else (), allow_imports=imports))
+    return NestedBuilder(builder(cfg, allow=("*",) if trust else tuple(allow), allow_imports=imports or trust))
 
 
 def train(runner: Any, again: str) -> None:

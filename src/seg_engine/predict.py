@@ -108,7 +108,12 @@ def read_image(image: str | Path | Image) -> tuple[Image, str]:
 
 
 def load_model(
-    checkpoint: str | Path, *, device: str | None = None, allow_imports: bool = False, trust: bool = False
+    checkpoint: str | Path,
+    *,
+    device: str | None = None,
+    allow_imports: bool = False,
+    trust: bool = False,
+    allow: Sequence[str] = (),
 ) -> Predictor:
     """Build the model that a checkpoint was saved from, with its weights, ready to predict.
 
@@ -117,8 +122,9 @@ def load_model(
     Args:
         checkpoint: A file that training wrote.
         device: Where to run; None: the first CUDA device, else the CPU.
-        allow_imports: Carry out the config's `custom_imports`.
-        trust: Build from any installed package that the config names.
+        allow_imports: Carry out the config's `custom_imports`: only for checkpoints of your own.
+        trust: Build from any installed package that the config names, and carry out its `custom_imports`.
+        allow: Packages and modules that the config may use, and import.
 
     Raises:
         ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it; torch has no such
@@ -136,7 +142,7 @@ def load_model(
     if not meta.get("cfg"):
         raise ValueError(f"{checkpoint} holds no config (meta.cfg), so its model cannot be built")
     cfg = Config.fromstring(meta["cfg"], ".py")
-    parts = make_builder(cfg, trust, imports=allow_imports)
+    parts = make_builder(cfg, trust, allow, imports=allow_imports)
     described = dict(cfg.model)
     if cfg.get("data_preprocessor") is not None:
         described.setdefault("data_preprocessor", cfg.data_preprocessor)

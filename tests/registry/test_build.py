@@ -117,11 +117,18 @@ def test_what_a_dotted_path_may_not_mean(path: str) -> None:
         builder(allow=["os", "builtins", "pip", "subprocess"]).build("model", {"type": path})
 
 
-def test_classes_of_this_project_are_fine() -> None:
-    from seg_registry import Registry
-
-    assert builder().get("hook", "seg_registry.Registry") is Registry
-    assert builder().get("hook", "seg_registry.registry:Registry") is Registry
+@pytest.mark.parametrize("allow", [(), "*", "seg_registry"])
+def test_of_this_project_only_what_is_registered_or_an_entry_point(allow: Any) -> None:
+    build = builder(allow=allow)
+    evil = {"custom_imports": ["this_would_be_imported"]}
+    for path in ("seg_registry.build.Builder", "seg_registry:Builder", "seg_registry.Config", "seg_registry.builder"):
+        with pytest.raises(NotAllowedError, match="neither registered nor an entry point"):
+            build.build("hook", {"type": path, "cfg": evil, "allow_imports": True})
+    runner = pytest.importorskip("seg_runner")
+    for path in ("seg_runner.IoUMetric", "seg_runner.iou_metric.IoUMetric", "seg_runner.iou_metric:IoUMetric"):
+        assert build.get("metric", path) is runner.IoUMetric
+        with pytest.raises(NotAllowedError, match="neither registered nor an entry point"):
+            build.get("hook", path)
 
 
 def test_what_the_caller_allows(package: Package) -> None:
@@ -182,17 +189,21 @@ def test_custom_imports_are_carried_out_by_the_builder_only(
     path = tmp_path / "c.py"
     path.write_text("custom_imports = dict(\n    imports=['my_parts.blocks'])\nmodel = dict(type='MyBlock')\n")
     cfg = Config.fromfile(path)
-    with pytest.raises(RegistryError, match=r"c\.py:3: 'MyBlock' .*custom_imports \(my_parts\) was not carried out"):
+    with pytest.raises(RegistryError, match=r"c\.py:3: 'MyBlock' .*custom_imports \(my_parts\.blocks\) was not"):
         builder(cfg).build("model", cfg.model)
     assert "my_parts" not in sys.modules
     with caplog.at_level(logging.INFO, "seg_registry"):
         build = builder(cfg, allow_imports=True)
     assert f"importing my_parts.blocks (custom_imports of {path}:2)" in caplog.text
     assert type(build.build("model", cfg.model)).__name__ == "MyBlock"
-    assert build.get("model", "my_parts.blocks.Loose").__name__ == "Loose"
-    for refused in ("my_parts.blocks.Popen", "my_parts.blocks.function"):
-        with pytest.raises(NotAllowedError):
+    assert build.get("model", "my_parts.blocks.MyBlock").__name__ == "MyBlock"
+    for refused in ("my_parts.blocks.Popen", "my_parts.blocks.function", "my_parts.blocks.Loose"):
+        with pytest.raises(NotAllowedError):  # an installed package is imported for what it registers
             build.get("model", refused)
+    named = builder(cfg, allow=["my_parts"])
+    assert named.get("model", "my_parts.blocks.Loose").__name__ == "Loose"
+    with pytest.raises(NotAllowedError):
+        named.get("model", "my_parts.blocks.Popen")
 
 
 def test_custom_imports_never_reach_the_standard_library() -> None:

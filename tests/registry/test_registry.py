@@ -115,7 +115,12 @@ def test_a_miss_names_registry_near_names_and_count(parts: Registry) -> None:
 
 
 def test_a_dotted_path_that_every_config_may_use(parts: Registry) -> None:
-    assert parts.get("seg_registry.registry:Registry") is Registry
+    where = f"{__name__}.test_a_dotted_path_that_every_config_may_use.<locals>.Own"
+
+    @parts.register_module(name="AnotherName")
+    class Own: ...
+
+    assert parts.get(where) is Own
     assert "seg_registry.Registry" not in parts
     for path in ("os.getpid", "no_such_package.Name", "absent.Tiny"):
         with pytest.raises(RegistryError, match=f"'{path}' is not in the part registry"):

@@ -34,7 +34,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """`--trust-config`."""
+    """`--allow` and `--trust-config`."""
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a package or module that the config may import and build from; can be given several times",
+    )
     parser.add_argument(
         "--trust-config",
         action="store_true",

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from seg_engine.predict import load_model
 
     paths = images_in(options.images)
-    model = load_model(options.checkpoint, device=options.device, allow_imports=True, trust=options.trust_config)
+    model = load_model(options.checkpoint, device=options.device, trust=options.trust_config, allow=options.allow)
     root = Path(options.images) if Path(options.images).is_dir() else Path(options.images).parent
     for path in paths:
         name = path.relative_to(root).with_suffix(".png")

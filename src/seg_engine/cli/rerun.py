@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False
     override(cfg, options.cfg_options)
-    make_runner(cfg, options.trust_config).train()
+    make_runner(cfg, options.trust_config, options.allow, imports=False).train()
     return 0
 
 

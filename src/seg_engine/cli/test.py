@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             evaluator["output_dir"], evaluator["keep_results"] = options.out, True
     if options.tta:
         use_tta(cfg)
-    metrics = make_runner(cfg, options.trust_config).test()
+    metrics = make_runner(cfg, options.trust_config, options.allow).test()
     print("  ".join(f"{name}: {value:.2f}" for name, value in metrics.items() if isinstance(value, int | float)))
     return 0
 

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         use_amp(cfg)
     if options.resume is not None:
         cfg.resume = options.resume
-    train(make_runner(cfg, options.trust_config), again=command(options, cfg.work_dir))
+    train(make_runner(cfg, options.trust_config, options.allow), again=command(options, cfg.work_dir))
     return 0
 
 
@@ -46,4 +46,5 @@ def command(options: argparse.Namespace, work_dir: str) -> str:
     words = ["seg", "train", options.config, "--work-dir", work_dir, "--resume"]
     words += ["--amp"] if options.amp else []
     words += ["--trust-config"] if options.trust_config else []
+    words += [word for each in options.allow for word in ("--allow", each)]
     return shlex.join([*words, *(["--cfg-options", *options.cfg_options] if options.cfg_options else [])])

@@ -8,9 +8,9 @@ from typing import Any
 from seg_registry import scope as scopes
 from seg_registry.catalog import Kind, kind_of
 from seg_registry.construct import annotate, arguments, construct, table_of
-from seg_registry.custom_imports import carry_out, top_packages
+from seg_registry.custom_imports import Imported, carry_out, make_findable
 from seg_registry.errors import NotAllowedError, RegistryError
-from seg_registry.judge import resolve
+from seg_registry.judge import are_plain_names, resolve
 from seg_registry.origins import place_of
 
 __all__ = ["Builder", "builder"]
@@ -45,15 +45,12 @@ class Builder:
         self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         self.default_scope: str = values.get("default_scope") or ""
         self._scopes: dict[str, scopes.Scope | None] = {}
-        self._widened: tuple[str, ...] = ()
-        self._not_imported: tuple[str, ...] = ()
-        self.failures: list[BaseException] = []
-        if values.get("custom_imports"):
-            if allow_imports:
-                self.failures = carry_out(values["custom_imports"], getattr(cfg, "filename", None))
-                self._widened = top_packages(values["custom_imports"])
-            else:
-                self._not_imported = top_packages(values["custom_imports"])
+        filename, entry = getattr(cfg, "filename", None), values.get("custom_imports")
+        for each in self.allow:
+            if each != "*" and are_plain_names(each.split(".")):
+                make_findable(each, filename)
+        self.imported = carry_out(entry, filename, self.allow, all_of_them=allow_imports) if entry else Imported()
+        self.failures: list[BaseException] = list(self.imported.failures)
 
     def get(self, kind: str, name: Any) -> Any:
         """The class or function of this name in the registry of this kind; an object is returned as it is."""
@@ -127,8 +124,11 @@ class Builder:
         return self._scopes.get(name)
 
     def _dotted(self, kind: Kind, name: str, rest: str) -> Any:
+        found = kind.registry.find_by_path(name)
+        if found is not None:
+            return found
         try:
-            return resolve(name, self.allow, self._widened, functions=kind.functions)
+            return resolve(name, self.allow, self.imported.opened, functions=kind.functions)
         except ModuleNotFoundError as error:
             ours = kind.registry.find_here(rest) if rest else None
             if ours is None:
@@ -149,10 +149,10 @@ class Builder:
         searched = [f"{scope.name}.registry"] if scope is not None else []
         failures = [*self.failures, *(scope.failures if scope is not None else ())]
         error = kind.registry.miss(name, searched, failures, scope.names(kind) if scope is not None else ())
-        if self._not_imported:
+        if self.imported.left_out:
             error.args = (
-                f"{error.args[0]}. custom_imports ({', '.join(self._not_imported)}) was not carried out; "
-                "it is when started from the command line, or with builder(cfg, allow_imports=True)",
+                f"{error.args[0]}. custom_imports ({', '.join(self.imported.left_out)}) was not carried out; "
+                "it is with --allow NAME on the command line, or with builder(cfg, allow_imports=True)",
             )
         return error
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from seg_registry.errors import ConfigTypeError, NotAllowedError
-from seg_registry.judge import is_never
+from seg_registry.judge import are_plain_names, is_never, is_ours, within
 from seg_registry.origins import place_of
 
-__all__ = ["carry_out", "top_packages"]
+__all__ = ["Imported", "carry_out", "make_findable"]
+
+# They register nothing, and what they hold is judged without an import.
+_NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
+
+
+class Imported(NamedTuple):
+    """What became of a `custom_imports` entry."""
+
+    opened: tuple[str, ...] = ()
+    """Modules beside the config, or in the folder that the command runs from: their classes may be named by path."""
+    left_out: tuple[str, ...] = ()
+    failures: tuple[BaseException, ...] = ()
 
 
 def modules_of(entry: Any) -> tuple[list[str], bool]:
@@ -23,25 +36,36 @@ def modules_of(entry: Any) -> tuple[list[str], bool]:
     return list(modules), isinstance(entry, Mapping) and bool(entry.get("allow_failed_imports"))
 
 
-def top_packages(entry: Any) -> tuple[str, ...]:
-    """The packages that a `custom_imports` entry names."""
-    return tuple(dict.fromkeys(each.partition(".")[0] for each in modules_of(entry)[0]))
+def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, all_of_them: bool = False) -> Imported:
+    """Import the modules of an entry, each told to the log first.
 
+    Args:
+        entry: The value of `custom_imports`.
+        filename: The config's file: modules beside it are found.
+        allow: Modules and packages that the caller vouches for ('*': all).
+        all_of_them: Import the others, too.
 
-def carry_out(entry: Any, filename: str | None) -> list[BaseException]:
-    """Import each module, telling the log first; returns the failures that the entry allows."""
+    Raises:
+        NotAllowedError: one of the modules is never imported for a config.
+        ImportError: an import failed, and the entry does not allow that.
+    """
     import logging
     from importlib import import_module
 
-    modules, may_fail = modules_of(entry)
-    for module in modules:
-        if is_never(module):
-            raise NotAllowedError(f"custom_imports names {module!r}, which a config can never use")
     log = logging.getLogger("seg_registry")
+    modules, may_fail = modules_of(entry)
+    allow = tuple(allow)
+    wanted = [each for each in modules if all_of_them or "*" in allow or within(each, allow)]
+    left_out = [each for each in modules if each not in wanted]
+    if left_out:
+        log.warning("%s", _left_out(left_out, entry))
+    for module in wanted:
+        _check(module, entry)
     failures: list[BaseException] = []
-    for module in modules:
+    opened = []
+    for module in wanted:
         log.info("importing %s (custom_imports%s)", module, _at(entry))
-        _make_findable(module, filename)
+        make_findable(module, filename)
         try:
             import_module(module)
         except ImportError as error:
@@ -50,7 +74,24 @@ def carry_out(entry: Any, filename: str | None) -> list[BaseException]:
                 raise
             log.warning("importing %s failed, which the config allows: %s", module, error)
             failures.append(error)
-    return failures
+        else:
+            opened += [module] if _lies_beside(module, filename) else []
+    return Imported(tuple(opened), tuple(left_out), tuple(failures))
+
+
+def _check(module: str, entry: Any) -> None:
+    if is_never(module):
+        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
+    if not are_plain_names(module.split(".")):
+        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which is not the name of a module to use")
+
+
+def _left_out(modules: list[str], entry: Any) -> str:
+    words = " ".join(f"--allow {each}" for each in modules)
+    return (
+        f"custom_imports{_at(entry)}: {', '.join(modules)} not imported, because the config does not decide that; "
+        f"to import: {words} (all: --trust-config; in code: allow_imports=True)"
+    )
 
 
 def _at(entry: Any) -> str:
@@ -58,7 +99,7 @@ def _at(entry: Any) -> str:
     return f" of {where}" if where else ""
 
 
-def _make_findable(module: str, filename: str | None) -> None:
+def make_findable(module: str, filename: str | None) -> None:
     """A module beside the config becomes importable: its folder goes to the end of the path."""
     from importlib.util import find_spec
 
@@ -68,3 +109,20 @@ def _make_findable(module: str, filename: str | None) -> None:
     folder = os.path.dirname(os.path.abspath(filename))
     if os.path.exists(os.path.join(folder, top)) or os.path.exists(os.path.join(folder, f"{top}.py")):
         sys.path.append(folder)
+
+
+def _lies_beside(module: str, filename: str | None) -> bool:
+    """Whether an imported module is the user's own: beside the config, or in the folder that the command runs from.
+
+    A folder that packages were installed into (`pip install --target`) is no such place.
+    """
+    top = sys.modules.get(module.partition(".")[0])
+    if top is None or is_ours(module) or within(module, _NOTHING_TO_REGISTER):
+        return False
+    folders = [Path(each).parent for each in getattr(top, "__path__", ())]
+    if not folders and getattr(top, "__file__", None):
+        folders = [Path(str(top.__file__)).parent]
+    places = {Path.cwd().resolve(), *([Path(filename).resolve().parent] if filename else [])}
+    return bool(folders) and all(
+        each.resolve() in places and next(each.glob("*.dist-info"), None) is None for each in folders
+    )

@@ -9,10 +9,31 @@ from typing import Any
 
 from seg_registry.errors import NotAllowedError
 
-__all__ = ["NEVER", "OURS", "is_never", "resolve"]
+__all__ = ["NEVER", "OURS", "are_plain_names", "is_never", "is_ours", "resolve", "within"]
 
 OURS = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
-NEVER = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_distutils_hack"}) | sys.stdlib_module_names
+NEVER = (
+    frozenset({"builtins", "distutils", "pip", "setuptools", "pkg_resources", "_distutils_hack", "wheel"})
+    | sys.stdlib_module_names
+)
+
+# Where torch keeps what a config names, and the classes that count there. Data pipes are data sets that open files
+# for writing, unpickle and call what they are given: they are no part of this.
+_TORCH = ("torch.nn", "torch.optim", "torch.utils.data")
+_NOT_TORCH = ("torch.utils.data.datapipes",)
+_TORCH_BASES = {
+    "torch.nn": ("Module",),
+    "torch.optim": ("Optimizer",),
+    "torch.optim.lr_scheduler": ("LRScheduler",),
+    "torch.utils.data": ("Dataset", "Sampler", "DataLoader"),
+}
+# Modules of the standard library whose classes may stand among the bases of a class from elsewhere: they hold data,
+# or describe types. A base out of any other starts processes or threads, opens files or sockets, or runs code.
+_HARMLESS = frozenset(
+    {"abc", "argparse", "builtins", "collections", "contextlib", "dataclasses", "datetime", "decimal", "enum"}
+    | {"fractions", "functools", "itertools", "json", "numbers", "pathlib", "random", "string", "types", "typing"}
+    | {"_collections_abc", "_random", "_typing", "_weakref", "_weakrefset", "typing_extensions", "weakref"}
+)
 
 
 def is_never(module: str) -> bool:
@@ -20,61 +41,86 @@ def is_never(module: str) -> bool:
     return module.partition(".")[0] in NEVER
 
 
-def resolve(path: str, allow: Iterable[str] = (), widened: Iterable[str] = (), *, functions: bool = False) -> Any:
+def is_ours(module: str) -> bool:
+    """Whether a module belongs to this project, where only what is registered or an entry point may be named."""
+    return module.partition(".")[0] in OURS
+
+
+def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = (), *, functions: bool = False) -> Any:
     """The class (or, where allowed, function) that a dotted path `package.module.Name` or `package.module:Name` means.
 
-    `allow` is what the caller vouches for, classes and functions ('*': every package); `widened` are packages that
-    custom_imports brought in, classes only; `functions` says that this kind wants callables.
+    Args:
+        path: The dotted path.
+        allow: What the caller vouches for, classes and functions: packages, modules, dotted paths; '*' is all.
+        opened: Modules beside the config that `custom_imports` brought in: the classes defined there, or below.
+        functions: This kind wants callables.
     """
-    allow, widened = tuple(allow), tuple(widened)
-    top = path.replace(":", ".").partition(".")[0]
+    allow, opened = tuple(allow), tuple(opened)
+    dotted = path.replace(":", ".")
+    top = dotted.partition(".")[0]
     if is_never(top):
         raise NotAllowedError(f"{path!r}: a config can never use {top!r} (standard library, pip or setuptools)")
-    if (
-        top != "torch"
-        and "*" not in allow
-        and top not in {each.partition(".")[0] for each in (*OURS, *allow, *widened)}
-    ):
+    if is_ours(top):
+        raise NotAllowedError(f"{path!r} is neither registered nor an entry point, so no config can name it")
+    known = (*_TORCH, *allow, *opened)
+    if not _may_import(top, known):
         raise NotAllowedError(_how_to_allow(path, top))
-    found = _find(path)
-    module = getattr(found, "__module__", None)
-    if not isinstance(module, str) or is_never(module):
-        raise NotAllowedError(f"{path!r} is {found!r} of {module!r}, which a config can never use")
-    if not _allowed(found, path, module, allow, widened, functions):
-        raise NotAllowedError(_how_to_allow(path, f"{module.partition('.')[0]}", found))
+    found = _find(path, known)
+    module = _home(path, found)
+    if not _allowed(found, dotted, module, allow, opened, functions):
+        raise NotAllowedError(_how_to_allow(path, module.partition(".")[0], found))
     return found
 
 
-def _allowed(found: Any, path: str, module: str, allow: Any, widened: Any, functions: bool) -> bool:
+def _may_import(module: str, known: tuple[str, ...]) -> bool:
+    """Whether a module may be imported to look for a name: what is known, what lies below it, and its parents."""
+    return "*" in known or within(module, known) or any(within(each, [module]) for each in known)
+
+
+def _home(path: str, found: Any) -> str:
+    """The module where an object, and what it wraps or derives from, is defined; an error where that is never ours."""
+    module = getattr(found, "__module__", None)
+    inner = getattr(found, "__wrapped__", None) if isinstance(found, FunctionType) else None
+    homes = [module, *([getattr(inner, "__module__", None)] if inner is not None else [])]
+    for each in homes:
+        if not isinstance(each, str) or is_never(each) or is_ours(each):
+            raise NotAllowedError(f"{path!r} is {found!r} of {each!r}, which a config can never use")
+    for base in found.__mro__[1:] if isinstance(found, type) else ():
+        if is_never(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
+            raise NotAllowedError(
+                f"{path!r} is {found!r}, a {base.__qualname__} of {base.__module__!r}, which a config can never use"
+            )
+    return str(module)
+
+
+def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any, functions: bool) -> bool:
     is_class = isinstance(found, type)
-    vouched = "*" in allow or _within(module, allow) or (path.replace(":", ".") in allow)
+    vouched = "*" in allow or within(module, allow) or dotted in allow
     if not is_class and not (isinstance(found, FunctionType) and (functions or vouched)):
         return False
-    if vouched or _within(module, (*OURS, *widened)):
-        return True
-    return is_class and module.partition(".")[0] == "torch" and _is_part_of_torch(found)
+    return vouched or (is_class and (within(module, opened) or _is_part_of_torch(found, module)))
 
 
-def _within(path: str, packages: Iterable[str]) -> bool:
+def within(path: str, packages: Iterable[str]) -> bool:
+    """Whether a dotted path is one of these packages, or lies in one."""
     return any(path == each or path.startswith(each + ".") for each in packages)
 
 
-def _is_part_of_torch(found: type) -> bool:
+def _is_part_of_torch(found: type, module: str) -> bool:
     from importlib import import_module
 
-    places = {
-        "torch.nn": ("Module",),
-        "torch.optim": ("Optimizer",),
-        "torch.optim.lr_scheduler": ("LRScheduler",),
-        "torch.utils.data": ("Dataset", "Sampler", "DataLoader"),
-    }
-    bases = [getattr(import_module(module), name) for module, names in places.items() for name in names]
-    return issubclass(found, tuple(bases))
+    if not within(module, _TORCH) or within(module, _NOT_TORCH):
+        return False
+    here: Any = sys.modules.get(module)
+    for name in found.__qualname__.split("."):
+        here = getattr(here, name, None)
+    bases = [getattr(import_module(place), name) for place, names in _TORCH_BASES.items() for name in names]
+    return here is found and issubclass(found, tuple(bases))
 
 
-def _find(path: str) -> Any:
+def _find(path: str, known: tuple[str, ...]) -> Any:
     """Import the module part, then read the class out of it; a module lying in another one is not walked into."""
-    modules, names = _split(path)
+    modules, names = _split(path, known)
     found: Any = modules
     for name in names:
         found = getattr(found, name, None)
@@ -85,18 +131,20 @@ def _find(path: str) -> Any:
     return found
 
 
-def _split(path: str) -> tuple[ModuleType, list[str]]:
+def _split(path: str, known: tuple[str, ...]) -> tuple[ModuleType, list[str]]:
     from importlib import import_module
 
     head, colon, tail = path.partition(":")
-    parts = head.split(".")
+    parts, names = head.split("."), tail.split(".") if colon else []
     limit = len(parts) if colon else len(parts) - 1
-    if not all(part.isidentifier() for part in parts) or limit == 0:
+    if not are_plain_names([*parts, *names]) or limit == 0:
         raise NotAllowedError(f"{path!r} is not of the form package.module.Name")
     module = import_module(parts[0])
     used = 1
     while used < limit:
         name = ".".join(parts[: used + 1])
+        if not _may_import(name, known):
+            break
         try:
             module = import_module(name)
         except ModuleNotFoundError as error:
@@ -104,7 +152,12 @@ def _split(path: str) -> tuple[ModuleType, list[str]]:
                 raise
             break
         used += 1
-    return module, [*parts[used:], *(tail.split(".") if tail else [])]
+    return module, [*parts[used:], *names]
+
+
+def are_plain_names(parts: Iterable[str]) -> bool:
+    """Whether these are names as people write them: no `__main__`, which is a program, nor any other dunder."""
+    return all(part.isidentifier() and not (part.startswith("__") or part.endswith("__")) for part in parts)
 
 
 def _how_to_allow(path: str, package: str, found: Any = None) -> str:
@@ -112,7 +165,7 @@ def _how_to_allow(path: str, package: str, found: Any = None) -> str:
     if found is not None:
         what = f"{path!r} is {found!r}, which is not allowed"
     return (
-        f"{what}: a config may name registered parts, entry points, classes of this project, and torch's modules, "
-        f"optimizers, schedulers, datasets, samplers and loaders. To trust it, say so outside the config: "
-        f"allow=[{package!r}] (seg train --trust-config)"
+        f"{what}: a config may name registered parts, entry points, classes of the modules beside it that its "
+        f"custom_imports name, and torch's modules, optimizers, schedulers, datasets, samplers and loaders. To trust "
+        f"it, say so outside the config: --allow {package} (in code: allow=[{package!r}])"
     )

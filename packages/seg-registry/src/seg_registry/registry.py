@@ -128,6 +128,9 @@ class Registry:
     def _dotted(self, key: str) -> Any:
         if "." not in key and ":" not in key:
             raise self.miss(key)
+        found = self.find_by_path(key)
+        if found is not None:
+            return found
         try:
             return resolve(key)
         except (NotAllowedError, ImportError) as error:
@@ -144,6 +147,23 @@ class Registry:
         if found is None and self.parent is not None:
             found = self.parent.find_here(key)
         return found
+
+    def find_by_path(self, path: str) -> Any:
+        """What is registered, or an entry point, under its dotted path instead of its name; the path imports nothing.
+
+        >>> Registry("block", scope="none").find_by_path("os.system") is None
+        True
+        """
+        self._import_locations()
+        dotted = path.replace(":", ".", 1)
+        last = dotted.rpartition(".")[2]
+        named = [entry.name for entry in entries(self.group).values() if entry.value.endswith((f":{last}", f".{last}"))]
+        loaded = [(entries(self.group)[name].value.replace(":", "."), self._from_entry_point(name)) for name in named]
+        known = [("", item) for item in self._items.values()] + loaded
+        for value, item in known:
+            if item is not None and (dotted in (value, _path_of(item)) or _is_alias(dotted, item)):
+                return item
+        return self.parent.find_by_path(path) if self.parent is not None else None
 
     @property
     def root(self) -> Registry:
@@ -267,6 +287,17 @@ def _own_name(item: Any) -> str:
     if name is None:
         raise TypeError(f"{item!r} has no name of its own; give name='...'")
     return str(name)
+
+
+def _path_of(item: Any) -> str:
+    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', '')}"
+
+
+def _is_alias(dotted: str, item: Any) -> bool:
+    """Whether a module of the same package, imported already, has the object under this path, too."""
+    module, _, name = dotted.rpartition(".")
+    same = module.partition(".")[0] == str(getattr(item, "__module__", "")).partition(".")[0]
+    return same and module in sys.modules and getattr(sys.modules[module], name, None) is item
 
 
 def locate(item: Any) -> Location:
