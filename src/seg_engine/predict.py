@@ -132,7 +132,7 @@ def load_model(
     """
     from seg_registry import Config
     from seg_runner import LogitsModel, read_checkpoint
-    from seg_runner.env import pick_device
+    from seg_runner.device import pick_device
 
     from seg_engine.launch import make_builder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 
@@ -74,3 +75,11 @@ def test_no_sibling_is_imported_by_name(island: str) -> None:
                 words = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
                 found += [f"{path.name}:{node.lineno} {w}" for w in words if w.startswith(siblings)]
     assert not found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_only_one_module_of_a_package_knows_kinds_of_accelerators(package: str) -> None:
+    """What asks for CUDA by name does not run on the other accelerators that torch reports."""
+    known = re.compile(r"torch\.(cuda|mps|xpu)\b|\.is_cuda\b|device\.type [!=]= \"(?!cpu|meta)")
+    found = [path for path in source_files(package) if known.search(path.read_text(encoding="utf-8"))]
+    assert {path.name for path in found} <= {"device.py"}

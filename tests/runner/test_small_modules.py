@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks, without_effect
-from seg_runner.env import describe_environment, pick_device, set_up_process
+from seg_runner.device import pick_device
+from seg_runner.env import describe_environment, set_up_process
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
 from seg_runner.log_setup import library_log, make_log_dir, make_logger
 from seg_runner.parts import DEFAULTS, Parts, fill_parts

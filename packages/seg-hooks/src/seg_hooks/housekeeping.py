@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import torch
 from torch import distributed
 
+from seg_hooks.device import empty_cache
 from seg_hooks.hook import Hook
 from seg_hooks.options import flag
 from seg_hooks.protocols import HasModel
@@ -70,14 +70,6 @@ class SyncBuffersHook(Hook):
         if not self._fresh:
             sync_buffers(runner.model)
         self._fresh = False
-
-
-def empty_cache() -> None:
-    """Empty the cache of the accelerator that is there; without one nothing is done."""
-    for name in ("cuda", "xpu", "mps", "musa"):
-        device = getattr(torch, name, None)
-        if device is not None and device.is_available():
-            device.empty_cache()
 
 
 def sync_buffers(model: Any) -> None:

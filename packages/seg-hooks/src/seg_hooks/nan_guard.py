@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seg_hooks import nan_bundle
+from seg_hooks.device import send_to_host
 from seg_hooks.files import read_pointer
 from seg_hooks.hook import Hook
 from seg_hooks.nan_replay import BEFORE, Replay, replaying
@@ -120,7 +121,7 @@ class NanGuardHook(Hook):
         if finite is None:
             return
         facts = {"outputs": outputs, "grad_norm": norm, "batch": data_batch, "random": self._random}
-        self._waiting.append(_Step(runner.iter, *_send(finite), facts))
+        self._waiting.append(_Step(runner.iter, *send_to_host(finite), facts))
         while self._waiting and (len(self._waiting) > self.delay or _has_arrived(self._waiting[0])):
             self._judge(runner, self._waiting.popleft())
 
@@ -266,17 +267,6 @@ def verdict(outputs: dict[str, Any], norm: Any) -> Tensor | None:
         return torch.isfinite(tensors[0])
     device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
     return torch.isfinite(torch.stack([tensor.float().to(device, non_blocking=True) for tensor in tensors])).all()
-
-
-def _send(finite: Tensor) -> tuple[Tensor, Any]:
-    """The verdict on its way to the host, and the event that says that it is there (None: it is there)."""
-    if finite.device.type != "cuda":
-        return finite, None
-    host = torch.empty((), dtype=torch.bool, pin_memory=True)
-    host.copy_(finite, non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    return host, event
 
 
 def _has_arrived(step: _Step) -> bool:

@@ -37,14 +37,15 @@ class Passes:
         self.done = skip
         set_epoch(loader, self.number)
         if not skip:
-            self._begin = {**random_state(cuda=False), "generators": [one.get_state() for one in generators_of(loader)]}
+            self._begin = random_state(accelerator=False)
+            self._begin["generators"] = [one.get_state() for one in generators_of(loader)]
             return iter(loader)
         return self._again(loader, skip, logger)
 
     def _again(self, loader: Iterable[Any], skip: int, logger: logging.Logger) -> Iterator[Any]:
         """The pass begun with the numbers that it was begun with, without its first batches."""
         logger.info("Reading %d batches of the data again, to go on where the run stopped.", skip)
-        now = random_state(cuda=False)
+        now = random_state(accelerator=False)
         load_random(self._begin)
         for generator, state in zip(generators_of(loader), self._begin["generators"], strict=False):
             generator.set_state(state)

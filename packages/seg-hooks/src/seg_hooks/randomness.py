@@ -9,20 +9,19 @@ from typing import Any
 
 import torch
 
-from seg_hooks.records import uses_cuda
+from seg_hooks.device import random_states, restore_random_states
 
 __all__ = ["load_random", "random_state"]
 
 
-def random_state(*, cuda: bool = True, numpy: bool = True) -> dict[str, Any]:
-    """Where the random numbers of python, torch, CUDA and numpy stand, the last two where they are in use."""
+def random_state(*, accelerator: bool = True, numpy: bool = True) -> dict[str, Any]:
+    """Where the random numbers of python, torch, accelerators and numpy stand, the last two where they are in use."""
     state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if numpy and "numpy.random" in sys.modules:
         kind, keys, *rest = sys.modules["numpy.random"].get_state(legacy=True)
         state["numpy"] = [str(kind), keys.tolist(), *rest]
-    if cuda and uses_cuda():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
+    states = random_states() if accelerator else []
+    return state | ({"accelerator": states} if states else {})
 
 
 def load_random(saved: Mapping[str, Any]) -> None:
@@ -34,8 +33,7 @@ def load_random(saved: Mapping[str, Any]) -> None:
         torch.set_rng_state(saved["torch"])
     if "numpy" in saved:
         _load_numpy(tuple(saved["numpy"]))
-    if saved.get("cuda") and torch.cuda.is_available() and len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
+    restore_random_states(saved.get("accelerator") or saved.get("cuda") or [])  # "cuda": files up to version 0.1
 
 
 def _load_numpy(saved: tuple[Any, ...]) -> None:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from seg_hooks.device import peak_memory
 from seg_hooks.files import append_line
 from seg_hooks.scalars import ScalarStore
 
@@ -25,15 +24,11 @@ WINDOW = 10
 def train_record(store: ScalarStore, iteration: int) -> dict[str, Any]:
     """Values of the training step `iteration` (from 1): means of ten losses and times, else the latest."""
     record = _values(store, "train/")
-    if uses_cuda():
-        record["memory"] = int(torch.cuda.max_memory_allocated() / 2**20)
+    memory = peak_memory()
+    if memory is not None:
+        record["memory"] = int(memory)
     record["iter"] = iteration
     return record
-
-
-def uses_cuda() -> bool:
-    """Whether CUDA is there and in use; asking does not start it."""
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def val_record(store: ScalarStore, mode: str) -> dict[str, Any]:

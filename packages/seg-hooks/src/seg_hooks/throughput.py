@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import torch
 
+from seg_hooks.device import peak_memory
 from seg_hooks.hook import Hook
 from seg_hooks.options import whole
 from seg_hooks.protocols import Logs
-from seg_hooks.records import uses_cuda
 
 __all__ = ["ThroughputHook"]
 
@@ -60,8 +60,9 @@ class ThroughputHook(Hook):
             return
         spent = max(self._ended - self._began, 1e-9)
         figures = {"train/images_per_s": self._images / spent, "train/data_share": self._waited / spent}
-        if uses_cuda():
-            figures["train/memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        memory = peak_memory()
+        if memory is not None:
+            figures["train/memory_mb"] = memory
         runner.message_hub.update_scalars(figures)
         self._restart(self._ended)
 

@@ -28,7 +28,7 @@ class AmpOptimWrapper(OptimWrapper):
     Args:
         loss_scale: `'dynamic'`, a fixed number, or a dict for `torch.amp.GradScaler`. Used with fp16 only; where it is
             not used, one log line says so.
-        dtype: a torch dtype or its name. None: float16 on CUDA, bfloat16 elsewhere.
+        dtype: a torch dtype or its name. None: what torch's autocast takes there (CUDA float16, the CPU bfloat16).
         use_fsdp: use the scaler that FSDP needs.
         **kwargs: for `OptimWrapper`.
 
@@ -153,7 +153,7 @@ def _check_loss_scale(loss_scale: Any) -> None:
 
 def _dtype(dtype: str | torch.dtype | None, device_type: str) -> torch.dtype:
     if dtype is None:
-        return torch.float16 if device_type == "cuda" else torch.bfloat16
+        return torch.get_autocast_dtype(device_type)
     known = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if known not in DTYPES.values():
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}, or None")

@@ -16,6 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
+from seg_runner.device import random_states, restore_random_states
 from seg_runner.errors import add_note, nearest, written_at
 from seg_runner.eval_loops import set_dataset_meta
 from seg_runner.plain_hooks import each_scheduler, monitored_metric
@@ -207,13 +208,12 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
     state = global_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    on_device = random_states()
     try:
         yield
     finally:
         set_global_state(state)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        restore_random_states(on_device)
 
 
 def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:

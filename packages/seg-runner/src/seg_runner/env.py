@@ -1,4 +1,4 @@
-"""The process and the machine: what `env_cfg` sets, which device is used, and what the log says about both."""
+"""The process and the machine: what `env_cfg` sets, and what the log says about both."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from seg_runner.device import device_facts
 from seg_runner.errors import did_you_mean
 from seg_runner.given import flag, whole
 
-__all__ = ["describe_environment", "nondeterministic_operations", "pick_device", "set_up_process"]
+__all__ = ["describe_environment", "nondeterministic_operations", "set_up_process"]
 
 _WORKERS = ("mp_start_method", "opencv_num_threads")
 _KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
@@ -76,35 +77,6 @@ def _raise_file_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def pick_device(name: str | None = None) -> torch.device:
-    """The named device, else the accelerator that torch reports, else the CPU.
-
-    Raises:
-        ValueError: torch knows no such device, or sees none.
-    """
-    if name is not None:
-        return _found_device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
-
-
-def _found_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device={name!r} is no device of torch's; use 'cpu', 'cuda', 'cuda:1', ...") from error
-    if device.type == "meta":
-        raise ValueError("device='meta' holds no numbers, so nothing can be trained there: use 'cpu', 'cuda', ...")
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if (device.index or 0) >= count and device.type == "cuda":
-        seen = f"{count} CUDA devices" if count else "no CUDA device"
-        raise ValueError(
-            f"device={name!r}, but torch {torch.__version__} sees {seen} here: leave device out, or use 'cpu'"
-        )
-    return device
-
-
 def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:
     """Versions and hardware, as the first lines of a log show them."""
     facts = {
@@ -115,11 +87,7 @@ def describe_environment(device: torch.device, seed: int | None) -> dict[str, st
         "seed": str(seed),
         "threads": str(torch.get_num_threads()),
     }
-    if device.type == "cuda":
-        facts["GPU"] = torch.cuda.get_device_name(device)
-        facts["CUDA"] = str(torch.version.cuda)
-        facts["cuDNN"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-    return facts
+    return facts | device_facts(device)
 
 
 NO_DETERMINISTIC_FORM = "does not have a deterministic implementation"

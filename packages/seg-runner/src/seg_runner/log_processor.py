@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
+from seg_runner.device import peak_memory
 from seg_runner.given import flag, whole
 from seg_runner.history import HistoryBuffer
 from seg_runner.log_windows import read_windows
@@ -220,15 +219,6 @@ def loader_length(runner: Any, mode: str) -> int | str:
         return len(loader)  # type: ignore[arg-type]
     except TypeError:
         return "?"
-
-
-def peak_memory() -> int | None:
-    """The most memory, in MB, that tensors took on this process's CUDA device since the last call; None without one."""
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return None
-    peak = torch.cuda.max_memory_allocated() // (1024 * 1024)
-    torch.cuda.reset_peak_memory_stats()
-    return int(peak)
 
 
 def _bare(key: str) -> str:

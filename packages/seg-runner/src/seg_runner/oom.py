@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seg_runner.device import memory_figures
 from seg_runner.errors import add_note
 from seg_runner.payload import tensors_of
 from seg_runner.weights import unwrap
@@ -92,10 +93,10 @@ def _shapes(batch: Any) -> str:
 
 def _peak(model: nn.Module) -> str:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
-        return f"{_mb(allocated)} in tensors, {_mb(reserved)} reserved, of {_mb(total)} on {device}"
+    figures = memory_figures(device)
+    if figures is not None:
+        allocated, reserved, total = map(_mb, figures)
+        return f"{allocated} in tensors, {reserved} reserved, of {total} on {device}"
     try:
         import resource
     except ImportError:

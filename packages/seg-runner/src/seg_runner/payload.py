@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from seg_runner.device import can_pin, synchronize
+
 __all__ = ["Staging", "own", "payload_bytes", "tensors_of", "to_cpu", "to_plain"]
 
 Storage = torch.UntypedStorage
@@ -195,13 +197,13 @@ class Staging:
                 done[key] = self._take(len(done), tensor.shape, tensor.dtype)
                 return done[key].copy_(tensor)
             source = tensor.resolve_conj().resolve_neg().untyped_storage()
-            done[key] = self._take(len(done), (source.nbytes(),), torch.uint8, tensor.is_cuda)
-            done[key].untyped_storage().copy_(source, non_blocking=tensor.is_cuda)
+            pinned = can_pin(tensor.device.type)
+            done[key] = self._take(len(done), (source.nbytes(),), torch.uint8, pinned)
+            done[key].untyped_storage().copy_(source, non_blocking=pinned)
             return _on(done[key].untyped_storage(), tensor)
 
         result = map_tensors(value, stage)
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
+        synchronize()
         return result
 
     def _take(self, number: int, shape: Sequence[int], dtype: torch.dtype, pinned: bool = False) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from seg_runner.device import current_stream, is_accelerator, on_stream, stream_of
 from seg_runner.randomness import seed_step
 
 __all__ = ["Prefetch", "prefetched", "to_device"]
@@ -15,10 +16,10 @@ __all__ = ["Prefetch", "prefetched", "to_device"]
 def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
     """The training batches of a run, prefetched where that helps and changes nothing; else as they are.
 
-    That is on CUDA, and with `stream='sample'`: the reference's stream draws numbers in the order of reading. A loader
-    with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
+    That is on accelerators, and with `stream='sample'`: the reference's stream draws numbers in the order of reading.
+    A loader with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
     """
-    if torch.device(device).type != "cuda" or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
+    if not is_accelerator(device) or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
         return batches
     return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
 
@@ -67,11 +68,9 @@ class Prefetch:
     ) -> None:
         self.batches = batches
         self.device = torch.device(device)
-        self.ahead = self.device.type == "cuda" if ahead is None else ahead
+        self.ahead = is_accelerator(self.device) if ahead is None else ahead
         self._seed = seed
-        self._stream: Any = None
-        if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._stream = stream_of(self.device)
         self._next: list[Any] = []
         self._given = 0
 
@@ -135,16 +134,14 @@ class Prefetch:
 
     def _fetch(self) -> Any:
         batch = next(self.batches)
-        if self._stream is None:
-            return to_device(batch, self.device)
-        with torch.cuda.stream(self._stream):
+        with on_stream(self.device, self._stream):
             return to_device(batch, self.device)
 
     def _arrive(self, batch: Any) -> None:
         """Let the computation wait for the copy on the device, and keep the memory until it is done with it."""
         if self._stream is None:
             return
-        current = torch.cuda.current_stream(self.device)
+        current = current_stream(self.device)
         current.wait_stream(self._stream)
         for tensor in tensors_in(batch):
             tensor.record_stream(current)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seg_runner.device import seed_accelerator
 from seg_runner.errors import did_you_mean
 from seg_runner.given import flag
 
@@ -116,8 +117,7 @@ def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
         return
     seed = derive_seed("step", randomness.seed, iteration, rank)
     seed_generators(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
+    seed_accelerator(seed)
 
 
 def seed_everything(randomness: Randomness, rank: int = 0) -> None:
@@ -126,8 +126,6 @@ def seed_everything(randomness: Randomness, rank: int = 0) -> None:
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     torch.manual_seed(seed)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
     if randomness.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from seg_runner.device import pick_device
+
 __all__ = ["HeldBack", "rank_and_world", "sum_over_ranks"]
 
 
@@ -23,8 +25,8 @@ def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The element-wise sum over all ranks, the same everywhere; the values themselves with one process."""
     if rank_and_world()[1] == 1:
         return values
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    total = torch.from_numpy(np.array(values)).to(device)
+    on_cpu = torch.distributed.get_backend() in ("gloo", "mpi")  # others send between accelerators only
+    total = torch.from_numpy(np.array(values)).to("cpu" if on_cpu else pick_device())
     torch.distributed.all_reduce(total)
     return total.cpu().numpy()
 

@@ -12,7 +12,8 @@ from torch import nn
 from seg_runner import construct, lifecycle, saving
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import merge_default_hooks
-from seg_runner.env import pick_device, set_up_process
+from seg_runner.device import pick_device
+from seg_runner.env import set_up_process
 from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.facade import Facade
 from seg_runner.hook_table import HookTable

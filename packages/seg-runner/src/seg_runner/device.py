@@ -1,0 +1,197 @@
+"""Accelerators, whichever torch reports: CUDA, MPS, XPU, or a plug-in's. No other module names a kind of device."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+
+__all__ = [
+    "accelerator",
+    "can_pin",
+    "current_stream",
+    "device_facts",
+    "is_accelerator",
+    "memory_figures",
+    "module_of",
+    "on_stream",
+    "peak_memory",
+    "pick_device",
+    "random_states",
+    "restore_random_states",
+    "seed_accelerator",
+    "stream_of",
+    "synchronize",
+]
+
+OLDER = ("cuda", "xpu", "mps")  # asked in this order where torch has no `torch.accelerator` (before 2.6)
+
+
+@cache  # asked at every step; what a process sees does not change
+def accelerator() -> str | None:
+    """The type of the accelerator that torch sees here, such as 'cuda' or 'mps'; None where there is only the CPU.
+
+    >>> accelerator() is None or isinstance(accelerator(), str)
+    True
+    """
+    found = getattr(torch, "accelerator", None)
+    if found is not None:
+        return str(found.current_accelerator().type) if found.is_available() else None
+    return next((name for name in OLDER if getattr(torch, name).is_available()), None)
+
+
+def is_accelerator(device: torch.device | str) -> bool:
+    """Whether tensors on this device lie apart from main memory, so that copies and waits count.
+
+    >>> is_accelerator("cpu"), is_accelerator("cuda:1")
+    (False, True)
+    """
+    return torch.device(device).type not in ("cpu", "meta")
+
+
+def module_of(device: torch.device | str) -> Any:
+    """What torch offers for a kind of accelerator (`torch.cuda`, `torch.mps`, ...); None for the CPU."""
+    return getattr(torch, torch.device(device).type, None) if is_accelerator(device) else None
+
+
+def _in_use() -> Any:
+    """The accelerator's module where something ran on it already; asking starts nothing."""
+    kind = accelerator()
+    module = None if kind is None else module_of(kind)
+    started = getattr(module, "is_initialized", None)  # MPS has no such state: it is always ready
+    return module if started is None or started() else None
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, else the accelerator that torch reports, else the CPU.
+
+    Raises:
+        ValueError: torch knows no such device, or sees none.
+    """
+    if name is not None:
+        return _found_device(name)
+    kind = accelerator()
+    if kind is None:
+        return torch.device("cpu")
+    current = getattr(module_of(kind), "current_device", None)
+    return torch.device(kind) if current is None else torch.device(kind, current())
+
+
+def _found_device(name: str) -> torch.device:
+    known = ", ".join(repr(each) for each in ("cpu", accelerator() or "cuda"))
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={name!r} is no device of torch's; use {known}, or leave it out") from error
+    if device.type == "meta":
+        raise ValueError(f"device='meta' holds no numbers, so nothing can be trained there: use {known}")
+    if is_accelerator(device) and (device.index or 0) >= (count := _count(device)):
+        seen = f"{count} of this kind" if count else "none of this kind"
+        raise ValueError(
+            f"device={name!r}, but torch {torch.__version__} sees {seen} here: leave device out, or use {known}"
+        )
+    return device
+
+
+def _count(device: torch.device) -> int:
+    """How many devices of this kind torch sees."""
+    module = module_of(device)
+    if module is None or not module.is_available():
+        return 0
+    count = getattr(module, "device_count", None)
+    return 1 if count is None else int(count())
+
+
+def seed_accelerator(seed: int) -> None:
+    """Seed the generators of all accelerators that are in use; without one nothing is done."""
+    module = _in_use()
+    if module is not None:
+        (getattr(module, "manual_seed_all", None) or module.manual_seed)(seed)
+
+
+def random_states() -> list[torch.Tensor]:
+    """Where the generators of the accelerators in use stand, for `restore_random_states`."""
+    module = _in_use()
+    if module is None:
+        return []
+    every = getattr(module, "get_rng_state_all", None)
+    return list(every()) if every is not None else [module.get_rng_state()]
+
+
+def restore_random_states(states: list[torch.Tensor]) -> None:
+    """Put the generators back to where they stood."""
+    if not states:
+        return
+    module = _in_use()
+    every = getattr(module, "set_rng_state_all", None)
+    if every is not None:
+        every(states)
+    else:
+        module.set_rng_state(states[0])
+
+
+def synchronize() -> None:
+    """Wait for everything that the accelerator in use was asked for."""
+    module = _in_use()
+    if module is not None:
+        module.synchronize()
+
+
+def peak_memory() -> int | None:
+    """The most memory, in MB, that tensors took on the accelerator since the last call; None where nobody counts."""
+    module = _in_use()
+    if not hasattr(module, "max_memory_allocated"):
+        return None
+    peak = module.max_memory_allocated() // (1024 * 1024)
+    module.reset_peak_memory_stats()
+    return int(peak)
+
+
+def memory_figures(device: torch.device) -> tuple[int, int, int] | None:
+    """Bytes in tensors at the most, bytes reserved at the most, bytes of the device; None where torch cannot tell."""
+    module = module_of(device)
+    if not hasattr(module, "max_memory_reserved"):
+        return None
+    total = int(module.get_device_properties(device).total_memory)
+    return int(module.max_memory_allocated(device)), int(module.max_memory_reserved(device)), total
+
+
+@cache
+def can_pin(kind: str) -> bool:
+    """Whether main memory can be pinned for copies beside computation to this kind of device."""
+    if not is_accelerator(kind):
+        return False
+    try:
+        return bool(torch.empty(1, pin_memory=True).is_pinned())
+    except RuntimeError:  # torch's word for a device that has no such memory
+        return False
+
+
+def stream_of(device: torch.device) -> Any:
+    """A stream of its own for copies to a device; None where the device has no streams (CPU, MPS)."""
+    made = getattr(module_of(device), "Stream", None)
+    return None if made is None else made(device)
+
+
+def on_stream(device: torch.device, stream: Any) -> AbstractContextManager[Any]:
+    """Within this context, the device's work goes to this stream (None: where it goes anyway)."""
+    return nullcontext() if stream is None else module_of(device).stream(stream)
+
+
+def current_stream(device: torch.device) -> Any:
+    """The stream that computes on a device."""
+    return module_of(device).current_stream(device)
+
+
+def device_facts(device: torch.device) -> dict[str, str]:
+    """Name and driver versions of a device, as the first lines of a log show them."""
+    facts = {}
+    name = getattr(module_of(device), "get_device_name", None)
+    if name is not None:
+        facts["GPU"] = str(name(device))
+    if device.type == "cuda":
+        facts["CUDA"] = str(torch.version.cuda or torch.version.hip)
+        facts["cuDNN"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return facts
