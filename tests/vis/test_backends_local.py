@@ -123,3 +123,28 @@ def test_wrong_endings_and_types_are_refused(tmp_path: Path) -> None:
         backend.add_image("//", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(ValueError, match=r"differ from 'scalars\.json'"):
         backend.add_scalars({"a": 1}, file_path="scalars.json")
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\x1b[31m\n", "\u202ex", "\udce9", "y" * 300, "C:\\x\\y", "..\\..\\y"])
+def test_names_are_made_safe(tmp_path: Path, name: str) -> None:
+    LocalVisBackend(str(tmp_path)).add_image(f"val_{name}", np.zeros((2, 2, 3), np.uint8))
+    (file,) = tmp_path.rglob("*.png")
+    assert file.is_relative_to(tmp_path / "vis_image")
+    assert file.name.isprintable()
+
+
+def test_links_in_the_folder_lead_nowhere_else(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+    (inside / "vis_image").symlink_to(outside)
+    (inside / "scalars.json").symlink_to(outside / "numbers.json")
+    backend = LocalVisBackend(str(inside))
+    with pytest.raises(ValueError, match="outside"):
+        backend.add_image("x", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="outside"):
+        backend.add_scalar("loss", 1.0)
+    with pytest.raises(ValueError, match="outside"):
+        LocalVisBackend(str(inside), "../other").add_image("x", np.zeros((2, 2, 3), np.uint8))
+    assert not list(outside.iterdir())
+    assert not (tmp_path / "other").exists()

@@ -282,3 +282,21 @@ def test_the_drawn_file_is_the_overlay(paths: list[str], tmp_path: Path) -> None
     hook.after_val_iter(Run(visualizer), 0, None, [sample(0, paths[0])])
     plain = overlay(IMAGES[0], LABELS[0], palette="cityscapes")
     assert visualizer.get_image().shape == plain.shape
+
+
+def test_images_of_one_name_in_two_folders_are_two_pictures(tmp_path: Path) -> None:
+    files = []
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), IMAGES[0])
+        files.append(str(tmp_path / folder / "1.png"))
+    hook, run = SegVisualizationHook(draw=True, interval=1), Run(Recorder())
+    assert one_pass(hook, run, files) == ["val_1.png", "val_b_1.png"]
+    assert one_pass(hook, run, files) == ["val_1.png", "val_b_1.png"], "curves of pictures need the same name each time"
+
+
+def test_names_of_files_are_printed_without_control_characters(tmp_path: Path, caplog: Any) -> None:
+    hook = SegVisualizationHook(draw=True, interval=1)
+    one_pass(hook, Run(Recorder()), [str(tmp_path / "no\x1b[31m\u202e\nERROR such file.png")])
+    assert "no picture of" in caplog.text
+    assert r"no\x1b[31m\u202e\nERROR such" in caplog.text

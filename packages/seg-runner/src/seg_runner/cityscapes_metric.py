@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 
 from seg_runner.confusion import Confusion, Counts
-from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
+from seg_runner.fields import label_maps, prediction_of, sample_field
 from seg_runner.given import flag, folder, label, one_of, text, warn_unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
-from seg_runner.tables import boxed_table, write_png
+from seg_runner.tables import SampleFiles, boxed_table
 
 __all__ = ["CityscapesMetric"]
 
@@ -79,7 +79,7 @@ class CityscapesMetric:
         where = folder(output_dir, "output_dir")
         if where is None:
             raise TypeError("output_dir must be the path of a folder: result files go there with keep_results=True")
-        self.output_dir = where
+        self.output_dir, self._files = where, SampleFiles(where)
         self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
         self.ignore_index, self.prefix = label(ignore_index, "ignore_index"), text(prefix, "prefix")
         self.dataset_meta: dict[str, Any] | None = None
@@ -102,6 +102,7 @@ class CityscapesMetric:
         Raises:
             ValueError: if no image was processed.
         """
+        self._files.end_pass()
         if self.format_only:
             return {}
         if not self._held.finish(size):
@@ -148,7 +149,7 @@ class CityscapesMetric:
 
     def _write(self, sample: Any) -> None:
         labels = prediction_of(sample).cpu().numpy()
-        write_png(self.output_dir / f"{stem_of(sample)}.png", LABEL_IDS[labels])
+        self._files.write(sample_field(sample, "img_path", ""), LABEL_IDS[labels])
 
 
 def _scores(matrix: Counts, groups: dict[str, Any]) -> dict[str, float]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from seg_runner.fields import compared, map_of, stem_of
+from seg_runner.fields import compared, map_of, sample_field
 from seg_runner.given import choices, flag, folder, number, one_of, text, warn_unused
 from seg_runner.ranks import HeldBack, sum_over_ranks
-from seg_runner.tables import boxed_table, write_png
+from seg_runner.tables import SampleFiles, boxed_table
 
 __all__ = ["DepthMetric", "depth_errors"]
 
@@ -75,6 +75,7 @@ class DepthMetric:
         self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
         if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
+        self._files = None if self.output_dir is None else SampleFiles(self.output_dir)
         self.min_depth_eval, self.max_depth_eval = min_depth_eval, max_depth_eval
         self.depth_scale_factor = number(depth_scale_factor, "depth_scale_factor", above=0)
         self.prefix = text(prefix, "prefix")
@@ -98,6 +99,8 @@ class DepthMetric:
         Raises:
             ValueError: if no image was processed.
         """
+        if self._files is not None:
+            self._files.end_pass()
         if self.format_only:
             return {}
         if not self._held.finish(size):
@@ -129,9 +132,10 @@ class DepthMetric:
         self._sum = row if self._sum is None else self._sum + row.to(self._sum.device)
 
     def _write(self, sample: Any) -> None:
-        assert self.output_dir is not None
+        assert self._files is not None
         depth = map_of(sample, "pred_depth_map").cpu().numpy() * self.depth_scale_factor
-        write_png(self.output_dir / f"{stem_of(sample)}.png", np.nan_to_num(depth).clip(0, 65535).astype(np.uint16))
+        written = np.nan_to_num(depth).clip(0, 65535).astype(np.uint16)
+        self._files.write(sample_field(sample, "img_path", ""), written)
 
 
 def depth_errors(predicted: torch.Tensor, true: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["compared", "label_maps", "map_of", "prediction_of", "sample_field", "stem_of"]
+__all__ = ["compared", "label_maps", "map_of", "prediction_of", "sample_field"]
 
 
 def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,11 +52,6 @@ def map_of(sample: Any, name: str) -> torch.Tensor:
         raise ValueError(f"a data sample has no {name!r}, which this metric needs")
     values = data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
     return values[0] if values.dim() == 3 and len(values) == 1 else values
-
-
-def stem_of(sample: Any) -> str:
-    """The name of a sample's image without folder and ending."""
-    return Path(str(sample_field(sample, "img_path", "")) or "prediction").stem
 
 
 def sample_field(sample: Any, name: str, default: Any) -> Any:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from seg_runner.confusion import Confusion, Counts
-from seg_runner.fields import label_maps, prediction_of, sample_field, stem_of
+from seg_runner.fields import label_maps, prediction_of, sample_field
 from seg_runner.given import choices, flag, folder, label, number, one_of, text, warn_unused, whole
 from seg_runner.ranks import HeldBack, sum_over_ranks
-from seg_runner.tables import boxed_table, write_png
+from seg_runner.tables import SampleFiles, boxed_table
 
 __all__ = ["IoUMetric", "class_scores"]
 
@@ -79,6 +79,7 @@ class IoUMetric:
         self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
         if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
+        self._files = None if self.output_dir is None else SampleFiles(self.output_dir)
         self.per_class = flag(per_class, "per_class")
         self.decimals = None if decimals is None else whole(decimals, "decimals")
         self.dataset_meta: dict[str, Any] | None = None
@@ -120,6 +121,8 @@ class IoUMetric:
         Raises:
             ValueError: if nothing was counted.
         """
+        if self._files is not None:
+            self._files.end_pass()
         if self.format_only:
             return {}
         if not self._held.finish(size):
@@ -167,10 +170,10 @@ class IoUMetric:
         self.logger.info("\n%s", boxed_table(columns))
 
     def _write(self, sample: Any) -> None:
-        assert self.output_dir is not None
+        assert self._files is not None
         labels = prediction_of(sample).cpu().numpy() + int(bool(sample_field(sample, "reduce_zero_label", False)))
         kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
-        write_png(self.output_dir / f"{stem_of(sample)}.png", labels.astype(kind))
+        self._files.write(sample_field(sample, "img_path", ""), labels.astype(kind))
 
 
 def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Scores:

@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+
+from seg_runner.names import printable
 
 __all__ = ["IN_FILE", "REFERENCE_NAME", "library_log", "make_log_dir", "make_logger"]
 
@@ -19,6 +22,9 @@ REFERENCE_NAME = "mmengine"
 """The name in each line of a run from a config: what reads MMSegmentation's logs looks for it."""
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
+
+
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class _Console(logging.StreamHandler):  # type: ignore[type-arg]
@@ -64,7 +70,7 @@ class _File(logging.Handler):
 
 
 class _Lines(logging.Formatter):
-    """`time - name - LEVEL - message`; errors say where they come from."""
+    """`time - name - LEVEL - message`; errors say where they come from. Nothing that a terminal would carry out."""
 
     def __init__(self, date: str, *, colour: bool) -> None:
         super().__init__("%(asctime)s - %(name)s - %(levelname)s - %(message)s", date)
@@ -76,7 +82,11 @@ class _Lines(logging.Formatter):
         if self._colour and sys.stdout.isatty():
             level = f"\x1b[4m{_COLOURS.get(level, '')}{level}\x1b[0m"
         where = f"{record.pathname} - {record.funcName} - {record.lineno} - " if record.levelno >= logging.ERROR else ""
-        return f"{record.asctime} - {record.name} - {level} - {where}{record.message}"
+        return f"{record.asctime} - {record.name} - {level} - {where}{printable(record.message)}"
+
+    def formatException(self, ei: ExceptionInfo) -> str:
+        """A traceback."""
+        return printable(super().formatException(ei))
 
 
 class _Short(logging.Filter):

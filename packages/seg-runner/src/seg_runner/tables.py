@@ -1,7 +1,8 @@
-"""Results as text and files: a boxed table, and label maps written as PNG."""
+"""Results as text and files: a boxed table, and maps of samples written as PNG."""
 
 from __future__ import annotations
 
+import secrets
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["boxed_table", "write_png"]
+from seg_runner.names import FileNames, printable
+
+__all__ = ["SampleFiles", "boxed_table", "write_png"]
 
 
 def boxed_table(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -26,7 +29,7 @@ def boxed_table(columns: Mapping[str, Sequence[Any]]) -> str:
         |  car  | 8.25 |
         +-------+------+
     """
-    cells = [[name, *map(str, values)] for name, values in columns.items()]
+    cells = [[printable(value, lines=False) for value in (name, *values)] for name, values in columns.items()]
     widths = [max(map(len, column)) for column in cells]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     rows = [
@@ -44,15 +47,45 @@ def _centred(text: str, width: int) -> str:
 
 
 def write_png(path: Path, labels: npt.NDArray[Any]) -> None:
-    """Write a height x width map of uint8 or uint16 as a grey PNG."""
+    """Write a height x width map of uint8 or uint16 as a grey PNG: whole or not at all, and never through a link."""
     height, width = labels.shape
     depth = labels.dtype.itemsize
     lines = np.zeros((height, width * depth + 1), np.uint8)
     lines[:, 1:] = np.ascontiguousarray(labels.astype(f">u{depth}")).view(np.uint8).reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8 * depth, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(body)) + kind + body for kind, body in chunks]
+    parts = [part + struct.pack(">I", zlib.crc32(part[4:])) for part in parts]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, body in chunks:
-            file.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+    aside = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with aside.open("xb") as file:
+            file.write(b"".join([b"\x89PNG\r\n\x1a\n", *parts]))
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+class SampleFiles:
+    """The PNG files of a metric, one for each image, named as `FileNames` says.
+
+    Args:
+        folder: Where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names, self._without = FileNames(), 0
+
+    def write(self, path: str, pixels: npt.NDArray[Any]) -> None:
+        """Write what belongs to the image of this path ('' where there is none: it gets a number)."""
+        if not path:
+            path = f"prediction_{self._without}"
+            self._without += 1
+        name = self._names.of(path)
+        write_png(self.folder / f"{name}.png", pixels)
+
+    def end_pass(self) -> None:
+        """Begin to number images without a path anew."""
+        self._without = 0

@@ -14,6 +14,7 @@ from seg_vis.checks import check_alpha
 from seg_vis.files import read_image, write_image
 from seg_vis.legends import legend
 from seg_vis.masks import read_mask
+from seg_vis.names import printable
 from seg_vis.overlays import overlay
 from seg_vis.pairs import find_pairs
 from seg_vis.palettes import get_palette
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             get_palette(options.palette, 1)
             jobs = plan(options)
         except (ValueError, OSError) as error:
-            print(f"seg_vis: {error}", file=sys.stderr)
+            print(f"seg_vis: {printable(error)}", file=sys.stderr)
             return 2
         try:
             failed = draw_all(jobs, options)
@@ -66,13 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
     where = options.out or (jobs[0][2] if len(jobs) == 1 else jobs[0][2].parent)
     done = len(jobs) - failed
-    print(f"{done} of {len(jobs)} pictures written{f': {where}' if done else ''}")
+    print(printable(f"{done} of {len(jobs)} pictures written{f': {where}' if done else ''}"))
     return 1 if failed else 0
 
 
 def one_line(message: Warning | str, *rest: object, **more: object) -> None:
     """A warning as people at a terminal want it."""
-    print(f"seg_vis: {message}", file=sys.stderr)
+    print(f"seg_vis: {printable(message)}", file=sys.stderr)
 
 
 def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
@@ -84,7 +85,8 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
                 write_image(target, draw(image, mask, options))
             except Exception as error:  # whatever is wrong with one file, the others are drawn
                 failed += 1
-                progress.say(f"seg_vis: {image} with {mask}: {error or type(error).__name__}")
+                names = printable(f"{image} with {mask}", lines=False)
+                progress.say(f"seg_vis: {names}: {error or type(error).__name__}")
             progress.advance(target)
     return failed
 
@@ -123,7 +125,7 @@ def plan_folder(options: argparse.Namespace) -> list[Job]:
         raise ValueError(f"--out {folder} is a file; for two folders it must be a folder")
     pairs, alone = find_pairs(options.image, options.mask, leave_out=folder)
     for image in alone[:FEW]:
-        print(f"seg_vis: no mask for {image}", file=sys.stderr)
+        print(f"seg_vis: no mask for {printable(image, lines=False)}", file=sys.stderr)
     if len(alone) > FEW:
         print(f"seg_vis: no mask for {len(alone) - FEW} more", file=sys.stderr)
     if not pairs:

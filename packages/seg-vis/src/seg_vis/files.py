@@ -11,7 +11,19 @@ import numpy as np
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2, load_library
 
-__all__ = ["encode", "read_bytes", "read_image", "write_image", "write_whole"]
+__all__ = ["check_inside", "encode", "read_bytes", "read_image", "write_image", "write_whole"]
+
+
+def check_inside(folder: Path, path: Path) -> Path:
+    """The path, which lies in the folder, whatever links are there.
+
+    Raises:
+        ValueError: it lies elsewhere.
+    """
+    real = path.parent.resolve()
+    if not real.is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} would be written to {real}, outside {folder}")
+    return path
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from seg_vis.arrays import Image, to_rgb
 from seg_vis.checks import check_whole
 from seg_vis.files import read_image
 from seg_vis.libraries import load_cv2
+from seg_vis.names import FileNames, printable
 from seg_vis.protocols import Position
 from seg_vis.ranks import first_process
 from seg_vis.samples import field, image_path
@@ -26,7 +26,7 @@ class SegVisualizationHook:
 
     A hook by shape: it needs no base class and no other package of ours. A picture that cannot be read or drawn is
     reported and left out; the run goes on. Pictures are written by a thread of their own, all of them before the
-    pass ends.
+    pass ends. A picture has the name of its image; images of one name in two folders are told apart by the folder.
 
     Args:
         draw: whether to do anything.
@@ -96,6 +96,7 @@ class SegVisualizationHook:
         self._chosen: set[int] | None = None
         self._seen = 0
         self._drawn = 0
+        self._names = FileNames(endings=True)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
         """Whether this is the n-th batch of the pass, or a multiple."""
@@ -178,7 +179,7 @@ class SegVisualizationHook:
 
     def _draw_one(self, runner: Position, data_batch: Any, position: int, sample: Any, mode: str) -> None:
         path = image_path(sample)
-        name = f"{mode}_{os.path.basename(path) if path else self._seen + position}"
+        name = f"{mode}_{self._names.of(path) if path else self._seen + position}"
         try:
             self._visualizer.add_datasample(
                 name,
@@ -191,7 +192,8 @@ class SegVisualizationHook:
             self._drawn += 1
         except Exception as error:
             log = getattr(runner, "logger", None) or logging.getLogger("seg_vis")
-            log.warning("no picture of %s: %s: %s", path or name, type(error).__name__, error)
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("no picture of %s: %s", printable(path or name, lines=False), printable(reason))
 
     def _source(self, data_batch: Any, position: int, sample: Any, path: str | None) -> Image:
         """The image: from the batch where it is still there as it was read, else from its file."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from seg_vis.names import printable
+
 __all__ = ["Progress"]
 
 WIDTH = 30
@@ -35,7 +37,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self._stream.write(f"\r\033[K{text}\n" if self._live else f"{text}\n")
+        shown = printable(text)
+        self._stream.write(f"\r\033[K{shown}\n" if self._live else f"{shown}\n")
 
     def advance(self, target: Path) -> None:
         """One more is done."""
@@ -45,7 +48,7 @@ class Progress:
         if self._live:
             full = WIDTH * self._done // self._total
             bar = "#" * full + "-" * (WIDTH - full)
-            text = f"[{bar}] {self._done}/{self._total} {self._left()} {target.name}"
+            text = f"[{bar}] {self._done}/{self._total} {self._left()} {printable(target.name, lines=False)}"
             self._stream.write(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}")
             self._stream.flush()
         elif self._done * 10 // self._total != (self._done - 1) * 10 // self._total:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from seg_vis.backends.base import BaseVisBackend, config_text, plain_number
-from seg_vis.files import write_image, write_whole
+from seg_vis.files import check_inside, write_image, write_whole
+from seg_vis.names import file_name
 
 __all__ = ["LocalVisBackend"]
 
@@ -27,7 +28,7 @@ class LocalVisBackend(BaseVisBackend):
         scalar_save_file: name of the scalars' file (.json), one JSON object a line; NaN and infinity become null.
 
     Raises:
-        ValueError: a file name with another ending.
+        ValueError: a file name with another ending, or a file that would lie outside the folder.
         TypeError: a picture that is not uint8.
 
     Example:
@@ -59,13 +60,13 @@ class LocalVisBackend(BaseVisBackend):
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """Write the config's text."""
-        write_whole(self._folder / self._config_save_file, config_text(config).encode())
+        write_whole(self._at(self._config_save_file), config_text(config).encode())
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """Write `<img_save_dir>/<name>_<step>.png`."""
         if getattr(image, "dtype", None) != np.uint8:
             raise TypeError(f"a picture must be uint8, got {getattr(image, 'dtype', type(image).__name__)}: use to_rgb")
-        write_image(self._folder / self._img_save_dir / f"{inside(name)}_{step}.png", image)
+        write_image(self._at(f"{self._img_save_dir}/{inside(name)}_{step}.png"), image)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Write one row."""
@@ -86,9 +87,15 @@ class LocalVisBackend(BaseVisBackend):
                 )
             self._append(file_path, line)
 
+    def _at(self, name: str) -> Path:
+        """A file of this folder."""
+        return check_inside(self._folder, self._folder / name)
+
     def _append(self, name: str, line: str) -> None:
         path = self._folder / name
         with self._lock:
+            if path not in self._begun:
+                check_inside(self._folder, path.resolve())
             path.parent.mkdir(parents=True, exist_ok=True)
             start = "" if path in self._begun or ends_with_newline(path) else "\n"
             with path.open("a", encoding="utf-8") as file:
@@ -97,8 +104,8 @@ class LocalVisBackend(BaseVisBackend):
 
 
 def inside(name: str) -> str:
-    """A name as a relative path that cannot leave the folder."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    """A name as a relative path that cannot leave the folder, and that every file system takes."""
+    parts = [file_name(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if not parts:
         raise ValueError(f"a picture needs a name, got {name!r}")
     return "/".join(parts)
