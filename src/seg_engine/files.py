@@ -1,35 +1,163 @@
-"""Reading picture files, with errors that name the file and say what is wrong with it."""
+"""Reading picture files, with errors that name the file, say what is wrong with it, and what to do."""
 
 from __future__ import annotations
 
+import io
+import os
+import struct
+import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["IMAGE_SUFFIXES", "images_in", "nearest_folder", "read_picture"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "decoded",
+    "file_bytes",
+    "files_below",
+    "full_pictures",
+    "images_in",
+    "nearest_folder",
+    "orientation",
+    "read_picture",
+]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+NOT_SAMPLES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+"""What systems leave beside pictures, apart from names that begin with a dot."""
+
+Bytes = npt.NDArray[np.uint8]
 
 
 def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[np.uint8]:
     """The pixels of an image file, as OpenCV orders them (BGR); paths may hold any character.
 
+    A file of several pictures (an animation, pages) gives the first, with a warning.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is empty, cut off, or no picture.
+        ValueError: the file is empty, cut off, no picture, or larger than OpenCV reads.
     """
-    path = Path(path)
-    if not path.is_file():
+    data = file_bytes(path)
+    pixels = decoded(data, path, flags)
+    count = _pictures_in(data)
+    if count > 1:
+        warnings.warn(f"{path} holds {count} pictures (an animation, or pages); only the first is used", stacklevel=2)
+    return pixels
+
+
+def file_bytes(path: str | Path) -> Bytes:
+    """All bytes of a file.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says how far its path goes.
+    """
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no file {path} ({nearest_folder(path)})")
-    data = np.fromfile(path, np.uint8)
-    pixels = cv2.imdecode(data, flags) if data.size else None
+    return np.fromfile(path, np.uint8)
+
+
+def decoded(data: Bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
+    """The pixels of a picture's bytes; `path` is for messages.
+
+    Raises:
+        ValueError: they are no whole picture that OpenCV reads.
+    """
+    try:
+        pixels = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error as error:
+        raise ValueError(_refused(path, error)) from error
     if pixels is None:
-        raise ValueError(
-            f"{path} ({data.size} bytes) is not a picture that OpenCV can read: empty, cut off or no image?"
-        )
+        raise ValueError(f"{path} ({data.size} bytes) is not a picture that OpenCV can read: {_cause(data)}")
     return np.asarray(pixels)
+
+
+def _refused(path: str | Path, error: cv2.error) -> str:
+    """What to do where OpenCV raises: that it does for sizes that a file declares."""
+    for limit in ("PIXELS", "WIDTH", "HEIGHT"):
+        if f"CV_IO_MAX_IMAGE_{limit}" in str(error):
+            return (
+                f"{path} declares more pixels than OpenCV reads: cut it into tiles, or set the environment variable "
+                f"OPENCV_IO_MAX_IMAGE_{limit} to a larger number before the start"
+            )
+    return f"{path} is not a picture that OpenCV can read: {str(error).strip()}"
+
+
+def _cause(data: Bytes) -> str:
+    """Why these bytes are no picture, and what helps."""
+    head = data[:512].tobytes()
+    text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    if not data.size:
+        return "it is empty; copy it again, or leave it out"
+    if head[4:8] == b"ftyp":
+        kind = "a HEIC picture" if head[8:11] in (b"hei", b"hev", b"mif", b"msf") else "a video, or a picture like one"
+        return f"it is {kind}; save it as PNG or JPEG"
+    if text.startswith(b"%pdf"):
+        return "it is a PDF document; save the page as PNG"
+    if b"<svg" in text:
+        return "it is an SVG drawing; save it as PNG"
+    if text.startswith((b"<!doctype", b"<html")):
+        return "it is a web page (a failed download?); fetch the picture again"
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file itself with: git lfs pull"
+    if head.startswith((b"II", b"MM")):
+        return (
+            "it is a TIFF or a camera's raw file, cut off or of a kind that OpenCV makes no colours of "
+            "(32-bit values: color_type='unchanged' reads them); save it as PNG or TIFF of 8 or 16 bits"
+        )
+    if head.startswith(b"\x89PNG") and max(sides := struct.unpack(">II", head[16:24].ljust(8, b"\0"))) > 10**6:
+        return f"it declares {sides[0]} x {sides[1]} pixels, and no side may be above a million; cut it into tiles"
+    if head.startswith((b"\x89PNG", b"\xff\xd8", b"BM", b"RIFF", b"GIF8")):
+        return "it is cut off or damaged; copy it again, or leave it out"
+    return "it is cut off, damaged, or no image; copy it again, or save it as PNG or JPEG"
+
+
+def _pictures_in(data: Bytes) -> int:
+    """How many pictures of full size a GIF or TIFF holds; 1 for other files (they cost nothing here)."""
+    if data[:4].tobytes() not in (b"GIF8", b"II*\0", b"MM\0*"):
+        return 1
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data.tobytes())) as picture:
+            return full_pictures(picture)
+    except (OSError, ValueError, Image.DecompressionBombError):  # of a kind that Pillow does not know
+        return 1
+
+
+def full_pictures(picture: Any) -> int:
+    """How many frames or pages of the first one's size an opened picture holds: previews are not counted.
+
+    Args:
+        picture: What `PIL.Image.open` gives; it stands at its first page before and after.
+    """
+    size, count = picture.size, 1
+    for page in range(1, getattr(picture, "n_frames", 1)):
+        picture.seek(page)
+        count += picture.size == size
+    picture.seek(0)
+    return count
+
+
+def orientation(data: Bytes) -> int:
+    """How the EXIF data of a JPEG, PNG or WebP says to turn it, 1 ... 8; 1 is as stored.
+
+    TIFF has it too, and both libraries turn those on reading, whatever they are told.
+    """
+    held = data.tobytes()
+    if held[:4] in (b"II*\0", b"MM\0*") or not (b"Exif" in held[: 1 << 16] or b"eXIf" in held or b"EXIF" in held):
+        return 1
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(held)) as picture:
+            return int(picture.getexif().get(0x0112, 1))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
 
 
 def nearest_folder(path: str | Path) -> str:
@@ -44,6 +172,32 @@ def nearest_folder(path: str | Path) -> str:
     return "no part of the path exists"
 
 
+def files_below(folder: str | Path) -> list[Path]:
+    """All files of a folder and the folders below it, sorted.
+
+    Hidden files and folders and what systems leave (`.ipynb_checkpoints`, `._a.png`, `Thumbs.db`) are left out. Links
+    are followed, each folder is read once, and a link that leads nowhere is given like a file.
+    """
+    found: list[Path] = []
+    folders, linked = [str(folder)], list[str]()
+    seen: set[str] = set()
+    while folders or linked:
+        here = folders.pop() if folders else linked.pop(0)  # real folders first: their names are the files' own
+        real = os.path.realpath(here)
+        if real in seen:
+            continue
+        seen.add(real)
+        with os.scandir(here) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith(".") or entry.name in NOT_SAMPLES:
+                    continue
+                if entry.is_dir():
+                    (linked if entry.is_symlink() else folders).append(entry.path)
+                elif entry.is_file() or entry.is_symlink():
+                    found.append(Path(entry.path))
+    return sorted(found)
+
+
 def images_in(path: str | Path) -> list[Path]:
     """The image file itself, or all image files of a folder and the folders below, sorted.
 
@@ -55,7 +209,7 @@ def images_in(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"there is no image or folder {path} ({nearest_folder(path)})")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    found = [file for file in files_below(path) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise FileNotFoundError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return found

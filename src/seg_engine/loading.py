@@ -10,11 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_engine.files import read_picture
+from seg_engine.label_maps import check_range, check_size, read_labels, renumbered
 
 __all__ = ["LoadAnnotations", "LoadImageFromFile", "PackSegInputs"]
 
 Record = dict[str, Any]
-COLOUR_FLAGS = {"color": cv2.IMREAD_COLOR, "grayscale": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED}
+COLOUR_FLAGS = {
+    "color": cv2.IMREAD_COLOR,
+    "color_ignore_orientation": cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+    "grayscale": cv2.IMREAD_GRAYSCALE,
+    "grayscale_ignore_orientation": cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
+    "unchanged": cv2.IMREAD_UNCHANGED,
+}
 META_KEYS = (
     "img_path",
     "seg_map_path",
@@ -33,7 +40,8 @@ class LoadImageFromFile:
 
     Args:
         to_float32: Give floats.
-        color_type: `color`, `grayscale` (H x W), or `unchanged`.
+        color_type: `color`, `grayscale` (H x W), or `unchanged`. The first two turn the image as its EXIF data says;
+            `color_ignore_orientation`, `grayscale_ignore_orientation` and `unchanged` take the pixels as stored.
         imdecode_backend: Accepted for configs' sake; OpenCV reads everything.
         **ignored: Options of MMSegmentation about where files lie.
     """
@@ -47,21 +55,24 @@ class LoadImageFromFile:
             )
         _refuse("LoadImageFromFile", ignored, {"backend_args", "ignore_empty", "file_client_args"})
         self.to_float32, self.flags = to_float32, COLOUR_FLAGS[color_type]
+        self.turns = color_type in ("color", "grayscale")
 
     def __call__(self, record: Record) -> Record:
         """Adds `img`, `img_shape` and `ori_shape`."""
         image: npt.NDArray[Any] = read_picture(record["img_path"], self.flags)
         record["img"] = image.astype(np.float32) if self.to_float32 else image
         record["img_shape"] = record["ori_shape"] = image.shape[:2]
+        record["turned_by_exif"] = self.turns
         return record
 
 
 class LoadAnnotations:
-    """Reads `seg_map_path` into `gt_seg_map` (H x W, uint8), and checks it.
+    """Reads `seg_map_path` into `gt_seg_map` (H x W; uint8, or int16 or int32 where labels need it), and checks it.
 
     Args:
-        reduce_zero_label: Label 0 becomes 255, all others one less; None: what the data set says.
-        imdecode_backend: Accepted for configs' sake; OpenCV reads everything.
+        reduce_zero_label: Label 0 does not count, all others are one less, before a choice of classes; None: what the
+            data set says.
+        imdecode_backend: Accepted for configs' sake; every kind of file has its reader.
         check_labels: Labels outside the data set's classes are an error; False lets them through.
         **ignored: Options of MMSegmentation about where files lie.
 
@@ -83,85 +94,18 @@ class LoadAnnotations:
     def __call__(self, record: Record) -> Record:
         """Adds `gt_seg_map`, and its name to `seg_fields`."""
         path = record["seg_map_path"]
-        labels = read_labels(path)
+        labels = read_labels(path, turn=bool(record.get("turned_by_exif")))
         check_size(labels, record)
         reduce = record.get("reduce_zero_label", False) if self.reduce_zero_label is None else self.reduce_zero_label
-        ignore = record.get("ignore_index", 255)
-        labels = renumbered(labels, bool(reduce), record.get("label_map"))
+        ignore: int = record.get("ignore_index", 255)
+        stored: int = record.get("ignored_in_files", ignore)
+        labels = renumbered(labels, bool(reduce), record.get("label_map"), stored)
         if self.check_labels and record.get("classes"):
             check_range(labels, len(record["classes"]), ignore, path)
         record["gt_seg_map"] = labels
         record["reduce_zero_label"] = bool(reduce)
         record.setdefault("seg_fields", []).append("gt_seg_map")
         return record
-
-
-def read_labels(path: str) -> npt.NDArray[np.uint8]:
-    """A label map, grey values or palette indices; a map with colours is an error.
-
-    OpenCV turns palette indices into colours, so a PNG with a palette is read by Pillow where it is installed.
-    """
-    labels = read_picture(path, cv2.IMREAD_UNCHANGED)
-    if labels.ndim == 3:
-        labels = _palette_indices(path)
-    if labels.dtype == np.uint16 and labels.max() <= 255:
-        labels = labels.astype(np.uint8)
-    if labels.dtype != np.uint8:
-        raise ValueError(f"{path}: labels up to {labels.max()} ({labels.dtype}); at most 255 fit into a label map")
-    return labels
-
-
-def _palette_indices(path: str) -> npt.NDArray[np.uint8]:
-    from seg_engine.indexed_png import read_indices
-
-    indices = read_indices(path)
-    if indices is None:
-        raise ValueError(
-            f"{path}: this label map holds colours; one grey value (or palette index) per class is expected"
-        )
-    return indices
-
-
-def check_size(labels: npt.NDArray[Any], record: Mapping[str, Any]) -> None:
-    """Labels must be of the size that the image's file has: test pipelines read them after the image was resized."""
-    image = record.get("img")
-    size = record.get("ori_shape", None if image is None else image.shape[:2])
-    if size is not None and tuple(labels.shape[:2]) != tuple(size):
-        raise ValueError(
-            f"{record['seg_map_path']}: this label map is {labels.shape[1]} x {labels.shape[0]} pixels, but its image "
-            f"{record.get('img_path')} is {size[1]} x {size[0]}"
-        )
-
-
-def renumbered(
-    labels: npt.NDArray[np.uint8], reduce_zero_label: bool, label_map: Mapping[int, int] | None
-) -> npt.NDArray[np.uint8]:
-    """Labels after a choice of classes and the reduction of label 0: one look-up for all pixels.
-
-    >>> renumbered(np.array([[0, 1, 2, 255]], np.uint8), True, None)
-    array([[255,   0,   1, 255]], dtype=uint8)
-    """
-    if not reduce_zero_label and not label_map:
-        return labels
-    table = np.arange(256)
-    if label_map:
-        for old, new in label_map.items():
-            table[old] = new
-    if reduce_zero_label:
-        table = np.where((table == 0) | (table == 255), 255, table - 1)
-    return table.astype(np.uint8)[labels]
-
-
-def check_range(labels: npt.NDArray[np.uint8], classes: int, ignore: int, path: str) -> None:
-    """Every label must name a class, or be the one that does not count."""
-    counts = np.bincount(labels.ravel(), minlength=256)
-    wrong = [label for label in np.flatnonzero(counts[classes:]) + classes if label != ignore]
-    if wrong:
-        total = int(sum(counts[label] for label in wrong))
-        raise ValueError(
-            f"{path}: label {int(wrong[0])} ({total} pixels) is outside the {classes} classes 0..{classes - 1}, and "
-            f"ignore_index is {ignore}; are classes missing, or is reduce_zero_label meant?"
-        )
 
 
 class PackSegInputs:

@@ -146,7 +146,7 @@ def test_image_and_label_map_of_different_size(tmp_path: Path) -> None:
 
 
 def test_a_label_map_with_colours(tmp_path: Path) -> None:
-    data = make(folder_with(tmp_path, np.zeros((8, 8, 3), np.uint8)))
+    data = make(folder_with(tmp_path, np.arange(192, dtype=np.uint8).reshape(8, 8, 3)))
     with pytest.raises(ValueError, match=r"a\.png: this label map holds colours"):
         data[0]
 

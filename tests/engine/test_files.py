@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from seg_engine.files import images_in, read_picture
+from seg_engine.files import files_below, images_in, orientation, read_picture
 
 
 def write(path: Path) -> Path:
@@ -46,3 +48,116 @@ def test_no_image_is_an_error(tmp_path: Path) -> None:
         images_in(tmp_path)
     with pytest.raises(FileNotFoundError, match="no image or folder"):
         images_in(tmp_path / "none")
+
+
+# -- what is no sample, and links ----------------------------------------------------------------------------------
+
+
+def test_hidden_files_and_folders_are_no_samples(tmp_path: Path) -> None:
+    kept = write(tmp_path / ".cache" / "data" / "a.png")
+    for name in (".ipynb_checkpoints/a.png", "._a.png", ".b.png", "__MACOSX/a.png", "deep/.git/a.png"):
+        write(tmp_path / ".cache" / "data" / name)
+    assert images_in(tmp_path / ".cache" / "data") == [kept]
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    real = write(tmp_path / "elsewhere" / "x" / "a.png")
+    data = tmp_path / "data"
+    own = write(data / "real" / "b.png")
+    (data / "folder").symlink_to(tmp_path / "elsewhere")
+    (data / "file.png").symlink_to(real)
+    (data / "real" / "loop").symlink_to(data)
+    (data / "again").symlink_to(data / "real")
+    (data / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert files_below(data) == sorted([own, data / "folder" / "x" / "a.png", data / "file.png", data / "gone.png"])
+
+
+# -- files that are no plain picture: path, cause, remedy ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"%PDF-1.7 ...", "PDF document; save the page as PNG"),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG drawing; save it as PNG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC picture; save it as PNG or JPEG"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"II*\0 and no more", "a TIFF or a camera's raw file"),
+        (b"just text", "no image"),
+    ],
+)
+def test_what_a_file_is_instead_of_a_picture(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} .*{said}"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("name", ["a.jpg", "progressive.jpg", "a.png", "a.bmp", "a.webp"])
+def test_a_picture_that_is_cut_off_is_an_error(tmp_path: Path, name: str, share: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    options = {"progressive": True} if name.startswith("progressive") else {}
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ValueError, match=rf"{name} .*cut off or damaged; copy it again"):
+        read_picture(tmp_path / name)
+
+
+def test_a_wrong_suffix_does_no_harm(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg").rename(tmp_path / "b.png")
+    assert read_picture(tmp_path / "b.png").shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "name", "mode"),
+    [
+        (np.full((4, 5), 40000, np.uint16), "a.png", None),
+        (np.full((4, 5, 4), 9, np.uint8), "a.png", None),
+        (np.full((4, 5, 3), 9, np.uint8), "a.jpg", "CMYK"),
+        (np.full((4, 5), 9, np.uint8), "a.gif", None),
+    ],
+)
+def test_16_bits_alpha_cmyk_and_gif_are_read_as_colours(tmp_path: Path, pixels: Any, name: str, mode: Any) -> None:
+    picture = Image.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(tmp_path / name)
+    found = read_picture(tmp_path / name)
+    assert (found.shape, found.dtype) == ((4, 5, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif"])
+def test_of_several_pictures_in_a_file_the_first_is_used_and_said(tmp_path: Path, name: str) -> None:
+    first, second = (Image.fromarray(np.full((4, 5, 3), value, np.uint8)) for value in (20, 90))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    with pytest.warns(UserWarning, match=f"{name} holds 2 pictures .*only the first"):
+        assert read_picture(tmp_path / name).max() == 20
+
+
+def test_too_many_pixels_name_the_switch(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    said = "declares more pixels .*OPENCV_IO_MAX_IMAGE_PIXELS"
+    for width, height, text in ((40000, 30000, said), (2**21, 1, "declares 2097152 x 1 pixels"), (1, 2**21, "million")):
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+        with pytest.raises(ValueError, match=rf"a\.png .*{text}"):
+            read_picture(tmp_path / "a.png")
+
+
+def test_the_orientation_of_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    for name in ("a.jpg", "a.png", "a.webp"):
+        picture = Image.fromarray(np.zeros((4, 5, 3), np.uint8))
+        picture.save(tmp_path / name, exif=exif)
+        assert orientation(np.fromfile(tmp_path / name, np.uint8)) == 6
+        picture.save(tmp_path / name)
+        assert orientation(np.fromfile(tmp_path / name, np.uint8)) == 1

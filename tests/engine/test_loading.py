@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from seg_engine.loading import LoadAnnotations, LoadImageFromFile, PackSegInputs, renumbered
+from seg_engine.loading import LoadAnnotations, LoadImageFromFile, PackSegInputs
 
 
 def labels_file(tmp_path: Path, labels: Any) -> dict[str, Any]:
@@ -24,12 +25,6 @@ def test_label_0_is_reduced_where_the_data_set_or_the_transform_says_so(tmp_path
     assert LoadAnnotations(reduce_zero_label=True)({**record})["gt_seg_map"].tolist() == [[255, 0, 1, 255]]
 
 
-def test_a_choice_of_classes_comes_before_the_reduction() -> None:
-    labels = np.array([[0, 1, 2, 255]], np.uint8)
-    assert renumbered(labels, False, {0: 255, 1: 0, 2: 1}).tolist() == [[255, 0, 1, 255]]
-    assert renumbered(labels, True, {0: 0, 1: 2, 2: 1}).tolist() == [[255, 1, 0, 255]]
-
-
 def test_labels_are_checked_unless_told_otherwise(tmp_path: Path) -> None:
     record = {**labels_file(tmp_path, [[0, 7]]), "classes": ["a", "b"]}
     with pytest.raises(ValueError, match=r"a\.png: label 7 \(1 pixels\) is outside the 2 classes 0\.\.1"):
@@ -42,15 +37,6 @@ def test_another_ignored_label_counts_as_such(tmp_path: Path) -> None:
     assert LoadAnnotations()(record)["gt_seg_map"].tolist() == [[0, 7]]
 
 
-def test_labels_of_16_bits_are_read_if_they_fit(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    cv2.imwrite(str(path), np.array([[3, 200]], np.uint16))
-    assert LoadAnnotations()({"seg_map_path": str(path)})["gt_seg_map"].dtype == np.uint8
-    cv2.imwrite(str(path), np.array([[3, 2000]], np.uint16))
-    with pytest.raises(ValueError, match="labels up to 2000"):
-        LoadAnnotations()({"seg_map_path": str(path)})
-
-
 def test_an_image_is_read_as_colours_greys_or_floats(scenes: Path) -> None:
     record = {"img_path": str(scenes / "images/training/street_00000.png")}
     assert LoadImageFromFile()({**record})["img"].shape == (192, 192, 3)
@@ -59,8 +45,28 @@ def test_an_image_is_read_as_colours_greys_or_floats(scenes: Path) -> None:
     assert LoadImageFromFile(backend_args=None)({**record})["ori_shape"] == (192, 192)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_exif_turns_an_image_unless_told_otherwise(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 250
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, quality=100)
+
+    def left(color_type: str) -> bool:
+        record = LoadImageFromFile(color_type=color_type)({"img_path": str(tmp_path / name)})
+        assert record["turned_by_exif"] == (color_type in ("color", "grayscale"))
+        return bool(record["img"].reshape(16, 32, -1)[0, 0, 0] > 128)
+
+    assert not left("color")
+    assert not left("grayscale")
+    assert left("color_ignore_orientation")
+    assert left("grayscale_ignore_orientation")
+    assert left("unchanged")
+
+
 def test_options_that_nobody_knows_are_errors() -> None:
-    with pytest.raises(ValueError, match="color_type='rgb'; one of color, grayscale, unchanged"):
+    with pytest.raises(ValueError, match="color_type='rgb'; one of color, color_ignore_orientation, grayscale"):
         LoadImageFromFile(color_type="rgb")
     with pytest.raises(TypeError, match="no option 'colour'"):
         LoadImageFromFile(colour=1)
