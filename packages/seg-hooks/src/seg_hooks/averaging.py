@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import abstractmethod
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seg_hooks.following import Watch, aligned, alike, by_kind, can_average, copied, exchange, pairs_by_name, take
 from seg_hooks.options import flag, number, whole
 
 __all__ = ["BaseAveragedModel", "ExponentialMovingAverage", "MomentumAnnealingEMA", "StochasticWeightAverage"]
@@ -22,7 +21,9 @@ class BaseAveragedModel(nn.Module):
 
     The first call of `update_parameters` copies, later ones average every `interval`-th time. Parameters are
     averaged; buffers are copied at each call, or averaged too with `update_buffers=True` (whole-number buffers and
-    the like are copied always). The tensors are listed once, so an update is a few multi-tensor calls.
+    the like are copied always). The tensors are listed once, so an update is a few multi-tensor calls; they are
+    listed anew when the model has set one of them anew, or has other modules. A tensor of another shape begins its
+    average anew.
 
     Args:
         model: The model to follow.
@@ -36,7 +37,7 @@ class BaseAveragedModel(nn.Module):
     def __init__(self, model: nn.Module, interval: int = 1, device: Any = None, update_buffers: bool = False) -> None:
         super().__init__()
         name = type(self).__name__
-        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.module = copied(model)
         if device is not None:
             self.module = self.module.to(_usable(name, device))
         self.interval = whole(name, "interval", interval, least=1)
@@ -44,9 +45,13 @@ class BaseAveragedModel(nn.Module):
         self.register_buffer("steps", torch.tensor(0, dtype=torch.long))
         self.count = 0
         self._source: tuple[nn.Module | None] = (None,)  # a bare module would become a part of this one
+        self._watch: Watch | None = None
         self._groups: list[tuple[list[Tensor], list[Tensor]]] = []
         self._copied: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._places: dict[int, tuple[list[Tensor], int] | None] = {}
+        self._versions: dict[int, int] = {}
         self._quiet: Any = torch.no_grad
+        self.follow(model)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the averaged model."""
@@ -58,7 +63,7 @@ class BaseAveragedModel(nn.Module):
 
     def update_parameters(self, model: nn.Module) -> None:
         """Take in the present weights of `model`."""
-        if model is not self._source[0]:
+        if model is not self._source[0] or self._watch is None or (self._watch.changed() and not self._exchanged()):
             self.follow(model)
         with self._quiet():
             self._update()
@@ -67,27 +72,79 @@ class BaseAveragedModel(nn.Module):
     def _update(self) -> None:
         if self.count == 0:
             for averaged, sources in self._groups:
-                _copy(averaged, sources)
+                self._take(averaged, sources)
         elif self.count % self.interval == 0:
             for averaged, sources in self._groups:
-                self.average(averaged, _beside(averaged, sources), self.count)
+                self._average(averaged, sources)
         for averaged, sources in self._copied:
-            _copy(averaged, sources)
+            self._take(averaged, sources)
 
+    def _average(self, averaged: list[Tensor], sources: list[Tensor]) -> None:
+        """Average a group; tensors whose `.data` became of another kind, which no identity shows, go by themselves."""
+        try:
+            self.average(averaged, _beside(averaged, sources), self.count)
+        except RuntimeError:
+            odd = next((pair for pair in zip(averaged, sources, strict=True) if not alike(*pair)), None)
+            if odd is None:
+                raise
+            # the multi-tensor call goes from tensor to tensor then: those before the odd one are done
+            done = self._changes(odd[0])
+            left = [pair for pair in zip(averaged, sources, strict=True) if self._changes(pair[0]) == done]
+            self._source = (None,)  # list all of them anew at the next update
+            for mine, other in left:
+                if mine.shape == other.shape:
+                    self.average([mine], _beside([mine], [other]), self.count)
+                else:
+                    take(mine, other)
+
+    def _changes(self, averaged: Tensor) -> int:
+        """How often a tensor of the average was written since it was listed."""
+        return averaged._version - self._versions[id(averaged)]
+
+    def _take(self, averaged: list[Tensor], sources: list[Tensor]) -> None:
+        try:
+            torch._foreach_copy_(averaged, sources)
+        except RuntimeError:
+            for mine, other in zip(averaged, sources, strict=True):
+                take(mine, other)
+
+    @torch.no_grad()
     def follow(self, model: nn.Module) -> None:
-        """List the tensors of `model` and of the average again; needed only where tensors of it were replaced."""
-        self._source = (model,)
-        pairs = _pairs(self.module.named_parameters(), model.named_parameters())
-        buffers = _pairs(self.module.named_buffers(), model.named_buffers())
+        """List the tensors of `model` and of the average again, after giving the average those that `model` has now."""
+        if model is self._source[0] and self._watch is not None and self._watch.changed():
+            self.module = aligned(self.module, model, self._watch.modules, self.update_buffers)
+        self._source, self._watch = (model,), Watch(model)
+        pairs = pairs_by_name(self.module.named_parameters(), model.named_parameters(remove_duplicate=False))
+        buffers = pairs_by_name(self.module.named_buffers(), model.named_buffers(remove_duplicate=False))
         if self.update_buffers:
             pairs += buffers
-        moving = [pair for pair in pairs if _can_average(pair[0])]
-        still = [pair for pair in pairs if not _can_average(pair[0])]
-        self._groups = _by_kind(moving)
-        self._copied = _by_kind(still if self.update_buffers else still + buffers)
+        moving = [pair for pair in pairs if can_average(pair[0])]
+        still = [pair for pair in pairs if not can_average(pair[0])]
+        self._groups = by_kind(moving)
+        self._copied = by_kind(still if self.update_buffers else still + buffers)
+        self._places = {}
+        for _, sources in chain(self._groups, self._copied):
+            for index, source in enumerate(sources):
+                self._places[id(source)] = None if id(source) in self._watch.tied else (sources, index)
+        self._versions = {id(mine): mine._version for mine, _ in pairs}
         # spares autograd a look at every tensor, 5 % of the time; tensors of other classes may not bear it
         plain = all(type(tensor) in (Tensor, nn.Parameter) for pair in [*pairs, *buffers] for tensor in pair)
         self._quiet = torch.inference_mode if plain else torch.no_grad
+
+    def _exchanged(self) -> bool:
+        """Whether the model only set tensors anew, of the same kind; then they were put into the lists."""
+        replaced = None if self._watch is None else self._watch.replaced()
+        for old, new in replaced or ():
+            place = self._places.pop(id(old), None)
+            if place is None or id(new) in self._places or type(old) is not type(new) or not alike(old, new):
+                return False
+            self._places[id(new)] = place
+            sources, index = place
+            sources[index] = new
+        if replaced is None or self._watch is None:
+            return False
+        self._watch.renew()
+        return True
 
     def swap(self, model: nn.Module) -> None:
         """Exchange the averaged values of this average and of `model`, in place and a few tensors at a time."""
@@ -105,7 +162,8 @@ class BaseAveragedModel(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the lists out, which point into another model."""
-        return {**self.__dict__, "_source": (None,), "_groups": [], "_copied": []}
+        lists: dict[str, Any] = {"_groups": [], "_copied": [], "_places": {}, "_versions": {}}
+        return {**self.__dict__, "_source": (None,), "_watch": None, **lists}
 
 
 class ExponentialMovingAverage(BaseAveragedModel):
@@ -194,25 +252,6 @@ class StochasticWeightAverage(BaseAveragedModel):
         torch._foreach_add_(averaged, change, alpha=1 / (steps // self.interval + 1))
 
 
-_AT_ONCE = 32
-
-
-@torch.no_grad()
-def exchange(groups: Sequence[tuple[list[Tensor], list[Tensor]]]) -> None:
-    """Exchange the values of two lists of tensors per group; the extra memory is that of a few tensors."""
-    for ours, theirs in groups:
-        for start in range(0, len(ours), _AT_ONCE):
-            mine, other = ours[start : start + _AT_ONCE], theirs[start : start + _AT_ONCE]
-            kept = [tensor.clone() for tensor in other]
-            _copy(other, mine)
-            _copy(mine, kept)
-
-
-def matching(averaged: nn.Module, source: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The parameters that two modules share by name, as groups of one data type and device."""
-    return _by_kind(_pairs(averaged.named_parameters(), source.named_parameters()))
-
-
 def _usable(owner: str, device: Any) -> Any:
     """`device` if tensors can be made on it here."""
     try:
@@ -234,33 +273,8 @@ def _momentum(owner: str, momentum: float) -> float:
     return momentum
 
 
-def _pairs(
-    averaged: Iterable[tuple[str, Tensor]], sources: Iterable[tuple[str, Tensor]]
-) -> list[tuple[Tensor, Tensor]]:
-    found = dict(sources)
-    return [(tensor, found[name]) for name, tensor in averaged if name in found]
-
-
-def _can_average(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _by_kind(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """Lists of one data type and device each: those take the fast path of multi-tensor calls."""
-    groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-    for averaged, source in pairs:
-        mine, theirs = groups[averaged.dtype, averaged.device, source.dtype, source.device]
-        mine.append(averaged)
-        theirs.append(source)
-    return list(groups.values())
-
-
 def _beside(averaged: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
     first, other = averaged[0], sources[0]
     if first.device == other.device and first.dtype == other.dtype:
         return sources
     return [source.to(first.device, first.dtype) for source in sources]
-
-
-def _copy(into: list[Tensor], sources: list[Tensor]) -> None:
-    torch._foreach_copy_(into, sources)

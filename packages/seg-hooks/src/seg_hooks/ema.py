@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from seg_hooks import averaging
+from seg_hooks import averaging, following
 from seg_hooks.hook import Hook
 from seg_hooks.options import allowed_options, flag, near, number, refuse_unknown, whole
 from seg_hooks.protocols import HasModel, Logs, Progress, Resumes
@@ -206,7 +206,7 @@ def swap(average: Any, model: nn.Module) -> None:
     if isinstance(average, averaging.BaseAveragedModel):
         average.swap(model)
     else:
-        averaging.exchange(averaging.matching(average.module, model))
+        following.exchange(following.matching(average.module, model))
 
 
 def _with_values(weights: dict[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:
