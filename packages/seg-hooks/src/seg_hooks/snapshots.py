@@ -41,7 +41,24 @@ def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> d
         checkpoint["optimizer"] = state.optimizer.state_dict()
     if schedulers and state.param_schedulers:
         checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in state.param_schedulers]
-    return checkpoint
+    whole: dict[str, Any] = in_main_memory(checkpoint, {})
+    return whole
+
+
+def in_main_memory(value: Any, moved: dict[Any, torch.Tensor]) -> Any:
+    """The same tree with every tensor on the CPU, so that the file loads anywhere; views of one memory move once."""
+    if isinstance(value, torch.Tensor):
+        if value.device.type == "cpu":
+            return value
+        key = (value.untyped_storage()._cdata, value.storage_offset(), value.shape, value.stride())
+        if key not in moved:
+            moved[key] = value.cpu()
+        return moved[key]
+    if isinstance(value, dict):
+        return {name: in_main_memory(each, moved) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(in_main_memory(each, moved) for each in value)
+    return value
 
 
 def _states(parts: Iterable[tuple[str, Any]], logger: Any) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def own(value: Any) -> Any:
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_meta
+    """Whether a tensor lies in memory of its own; one whose class answers for its operators may hold none."""
+    plain = type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+    return plain and tensor.layout is torch.strided and not tensor.is_meta
 
 
 def _key(tensor: torch.Tensor) -> int:
