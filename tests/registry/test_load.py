@@ -62,20 +62,56 @@ def test_several_bases_stand_side_by_side_and_may_lie_anywhere(write: Write, tmp
 
 
 def test_the_same_key_in_two_bases_shows_both_places(write: Write) -> None:
-    path = write(a_py="x = 1\n", b_py="\nx = 1\n", train_py="_base_ = ['a.py', 'b.py']\n")
-    with pytest.raises(ConfigKeyError, match=r"train\.py:1: .*'x' \(.*a\.py:1 and .*b\.py:2\)"):
+    path = write(a_py="x = 1\n", b_py="\nx = True\n", train_py="_base_ = ['a.py', 'b.py']\n")
+    with pytest.raises(ConfigKeyError, match=r"train\.py:1: .*'x' .*\(.*a\.py:1 and .*b\.py:2\)"):
         load(path)
 
 
-def test_a_diamond_is_a_doubled_key(write: Write) -> None:
+def test_a_base_that_is_reached_by_two_ways_counts_once(write: Write) -> None:
+    root = "x = dict(k=[1, float('nan')])\ny = {1}\n"
+    ways = {"root_py": root, "a_py": "_base_ = 'root.py'\na = 1\n", "b_py": "_base_ = './root.py'\nb = 2\n"}
+    loaded = load(write(**ways, train_py="_base_ = ['a.py', 'b.py', 'root.py']\nx = dict(z=3)\n"))
+    assert loaded["x"] == {"k": [1, pytest.approx(float("nan"), nan_ok=True)], "z": 3}
+    assert (loaded["y"], loaded["a"], loaded["b"]) == ({1}, 1, 2)
+
+
+def test_a_diamond_whose_ways_differ_is_a_doubled_key(write: Write) -> None:
     path = write(
-        root_py="x = 1\n",
+        root_py="x = dict(k=1)\n",
         a_py="_base_ = 'root.py'\n",
-        b_py="_base_ = 'root.py'\n",
+        b_py="_base_ = 'root.py'\nx = dict(k=2)\n",
         train_py="_base_ = ['a.py', 'b.py']\n",
     )
     with pytest.raises(KeyError, match="'x'"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "folder = 'sub'\n_base_ = [f'{folder}/b.py']\n",
+        "folder = 'sub'\nname = folder + '/b'\n_base_ = name + '.py'\n",
+        "folders = ['sub']\nfolders += ['more']\nfor each in folders:\n    last = each\n"
+        "_base_ = [f'{each}/b.py' for each in folders[:1]]\n",
+        "folder = 'sub'\n_base_ = bases = ['%s/%s.py' % (folder, each) for each in 'b']\n",
+    ],
+)
+def test_a_base_may_be_named_by_variables_of_the_file(write: Write, text: str) -> None:
+    path = write(sub__b_py="lr = 0.1\n", train_py=f"{text}x = _base_.lr * 2\n")
+    assert Config.fromfile(path).lr == 0.1
+    assert Config.fromfile(path).x == 0.2
+    assert "_base_" not in Config.fromfile(path)
+
+
+@pytest.mark.parametrize("text", ["_base_ = f'{folder}/b.py'\nfolder = 'sub'\n", "_base_ = [f'{foldr}.py']\n"])
+def test_a_base_named_by_what_is_not_there_yet_says_so(write: Write, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.py:1: in _base_: NameError: name 'fold"):
+        load(write(train_py=text))
+
+
+def test_the_line_of_an_error_above_a_base_is_its_own(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"train\.py:1: ZeroDivisionError"):
+        load(write(train_py="folder = 1 / 0\n_base_ = f'{folder}.py'\n"))
 
 
 @pytest.mark.parametrize(
@@ -120,12 +156,13 @@ def test_base_values_can_be_read_and_changed(write: Write) -> None:
         ),
     )
     assert load(path) == {
-        "model": {"sub": {"k": 1}, "out": [1, 2, 3], "new": 7},
+        "model": {"sub": {"k": 99}, "out": [1, 2, 3], "new": 7},
         "hooks": [{"n": 1}, {"n": 5}],
         "d": 6,
         "sub": {"k": 99},
     }
-    assert load(path)["sub"] == {"k": 99}  # nothing of the base that is kept was changed
+    assert load(path)["sub"] == {"k": 99}
+    assert load(path.parent / "base.py")["model"] == {"depth": 3, "sub": {"k": 1}, "out": [1, 2]}  # as it was
 
 
 def test_update_of_a_base_value_is_deep_and_of_an_own_one_is_not(write: Write) -> None:
@@ -148,6 +185,110 @@ def test_a_change_of_the_file_or_its_base_is_seen(write: Write) -> None:
     assert load(path) == {"x": 2}
 
 
+BASE = "a = dict(k=1, lst=[1, 2])\nb = dict(inner=a, l2=a['lst'])\nc = [dict(x=1)]\ns = {1, 2}\n"
+SHARED = {  # what MMEngine 0.10.7 makes of it: (child, values that are not those of the base)
+    "a part of the base is the part itself": (
+        "x = _base_.a\nx['k'] = 7\ny = _base_.c\ny.append(9)\nz = dict(q=_base_.a)\nz['q']['new'] = 1\n",
+        {
+            "a": {"k": 7, "lst": [1, 2], "new": 1},
+            "x": {"k": 7, "lst": [1, 2], "new": 1},
+            "z": {"q": {"k": 7, "lst": [1, 2], "new": 1}},
+            "c": [{"x": 1}, 9],
+            "y": [{"x": 1}, 9],
+        },
+    ),
+    "two keys of a base are not": ("_base_.a.k = 2\n_base_.a.lst.append(3)\n", {"a": {"k": 2, "lst": [1, 2, 3]}}),
+    "merging changes no other name": (
+        "x = _base_.a\na = dict(k=100)\n",
+        {
+            "x": {"k": 1, "lst": [1, 2]},
+            "a": {"k": 100, "lst": [1, 2]},
+        },
+    ),
+    "a plain dict is taken in as it is then": (
+        "n = dict(k=3)\n_base_.c = n\nn['late'] = 1\n",
+        {
+            "c": {"k": 3},
+            "n": {"k": 3, "late": 1},
+        },
+    ),
+    "a part put elsewhere stays itself": (
+        "q = _base_.a\n_base_.c = [q]\nq.k = 'q'\n",
+        {
+            "a": {"k": "q", "lst": [1, 2]},
+            "c": [{"k": "q", "lst": [1, 2]}],
+            "q": {"k": "q", "lst": [1, 2]},
+        },
+    ),
+    "sets": (
+        "t = _base_.s\nt.update({5})\nu = {7}\n_base_.v = u\nu |= {8}\n",
+        {
+            "s": {1, 2, 5},
+            "t": {1, 2, 5},
+            "u": {7, 8},
+            "v": {7, 8},
+        },
+    ),
+    "a shallow copy": (
+        "y = _base_.a.copy()\ny['k'] = 0\ny['lst'].append('both')\n",
+        {
+            "a": {"k": 1, "lst": [1, 2, "both"]},
+            "y": {"k": 0, "lst": [1, 2, "both"]},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_names_that_share_one_object_share_it(write: Write, what: str) -> None:
+    child, changed = SHARED[what]
+    path = write(base_py=BASE, train_py=f"_base_ = 'base.py'\n{child}")
+    base = load(path.parent / "base.py")
+    for _ in range(2):  # what is kept of the base is as it was
+        assert load(path) == base | changed
+        assert load(path.parent / "base.py") == base
+
+
+def test_a_template_is_a_value_of_its_own(write: Write) -> None:
+    path = write(base_py=BASE, train_py="_base_ = 'base.py'\nx = {{_base_.a}}\nx['k'] = 3\n")
+    assert load(path)["a"] == {"k": 1, "lst": [1, 2]}
+
+
+def test_new_style_names_of_one_file_are_the_same_objects(write: Write) -> None:
+    head = "with read_base():\n    from .base import a as one\n    from .base import a as two, b\n"
+    path = write(base_py=BASE, train_py=f"{head}one['k'] = 5\nb.inner.k = 6\n")
+    assert load(path) == {
+        "one": {"k": 5, "lst": [1, 2]},
+        "two": {"k": 5, "lst": [1, 2]},
+        "b": {"inner": {"k": 6, "lst": [1, 2]}, "l2": [1, 2]},
+    }
+
+
+def test_name_and_file_are_values(write: Write) -> None:
+    path = write(base_py="where = __file__\n", train_py="_base_ = 'base.py'\nname = __name__\nhere = __file__\n")
+    values = {"where": str(path.parent / "base.py"), "name": "builtins", "here": str(path)}
+    assert load(path) == values
+    assert Config.fromfile(path, trusted=True).to_dict() == values
+
+
+def test_sets_and_bytearrays_belong_to_one_load(write: Write) -> None:
+    path = write(
+        base_py="s = {1, 2}\nt = ({1}, [{2}])\nd = dict(s={3})\n",
+        train_py="_base_ = 'base.py'\n_base_.s.update({77})\n",
+    )
+    for _ in range(2):
+        cfg = Config.fromfile(path.parent / "base.py")
+        assert cfg.to_dict() == {"s": {1, 2}, "t": ({1}, [{2}]), "d": {"s": {3}}}
+        for each in (cfg.s, cfg.t[0], cfg.t[1][0], cfg.d.s, cfg.to_dict()["s"]):
+            each.add(99)
+        assert Config.fromfile(path).s == {1, 2, 77}
+    own = Config({"raw": bytearray(b"ab"), "s": {1}})
+    copy = Config(own.to_dict())
+    copy.raw.extend(b"c")
+    copy.s.add(2)
+    assert (own.raw, own.s) == (bytearray(b"ab"), {1})
+
+
 def test_two_loads_share_nothing(write: Write) -> None:
     path = write(base_py="x = [dict(a=[1])]\n", train_py="_base_ = 'base.py'\ny = x = [1]\n")
     one = Config.fromfile(path.parent / "base.py")
@@ -164,6 +305,8 @@ def test_odd_base_statements_are_reported(write: Write) -> None:
         assert load(path) == {"x": 1}
     with pytest.warns(ConfigWarning, match="inside if or for"):
         load(write(train_py="if True:\n    _base_ = 'a.py'\ny = 1\n"))
+    with pytest.warns(ConfigWarning, match=r"train\.py:1: .*one of several targets"):
+        load(write(train_py="_base_, x = 'a.py', 1\n"))
     with pytest.warns(ConfigWarning, match="annotated _base_"):
         load(write(train_py="_base_: str = 'a.py'\ny = 1\n"))
 

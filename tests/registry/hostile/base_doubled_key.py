@@ -1,1 +1,1 @@
-_base_ = ['plain_a.yaml.json', 'plain_b.json']
+_base_ = ['plain_a.yaml.json', 'plain_c.json']

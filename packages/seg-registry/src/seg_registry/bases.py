@@ -1,4 +1,4 @@
-"""Which files a config builds on: the value of `_base_`, and the paths that it names."""
+"""Which files a config builds on: the value of `_base_`, the paths that it names, and what they say together."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import ast
 import os
 from typing import Any
 
-from seg_registry.errors import ConfigError, ConfigFileError, ConfigTypeError
+from seg_registry.draft import Draft
+from seg_registry.errors import ConfigError, ConfigFileError, ConfigKeyError, ConfigTypeError
 from seg_registry.evaluate import Evaluator
 from seg_registry.lazy import package_folder
+from seg_registry.limits import Budget
+from seg_registry.origins import Mark, chain_of
 
-__all__ = ["base_of_module", "paths"]
+__all__ = ["base_of_module", "checked", "paths", "scope_of", "union"]
 
 
 def base_of_module(tree: ast.Module, file: str) -> tuple[list[str], int, list[tuple[int, str]]]:
     """The `_base_` entries of a syntax tree, the line they stand on, and remarks on those that do not count."""
     entries: list[str] | None = None
     at, notes = 1, []
-    for statement in tree.body:
+    for place, statement in enumerate(tree.body):
         if not _sets_base(statement):
             continue
         if entries is not None:
             notes.append((statement.lineno, "a second _base_ is not taken; the first one counts"))
             continue
         at = statement.lineno
-        entries = checked(_closed_value(statement, file), file, at)
-    notes += [(node.lineno, "_base_ inside if or for is not taken as a base") for node in _hidden(tree)]
+        entries = checked(_value(statement, tree.body[:place], file), file, at)
+    unseen = "_base_ inside if or for, or as one of several targets, is not taken as a base"
+    notes += [(node.lineno, unseen) for node in _hidden(tree)]
     return entries or [], at, notes
 
 
@@ -35,18 +39,31 @@ def _sets_base(statement: ast.stmt) -> bool:
     )
 
 
-def _hidden(tree: ast.Module) -> list[ast.stmt]:
+def _hidden(tree: ast.Module) -> list[Any]:
+    """Assignments to `_base_` that are not seen: inside a block, or as one of several targets."""
     blocks = [each for each in tree.body if isinstance(each, ast.If | ast.For)]
-    return [each for block in blocks for each in ast.walk(block) if isinstance(each, ast.stmt) and _sets_base(each)]
+    inside = [each for block in blocks for each in ast.walk(block) if isinstance(each, ast.stmt) and _sets_base(each)]
+    several = [target for each in tree.body if isinstance(each, ast.Assign) for target in each.targets]
+    several = [target for target in several if isinstance(target, ast.Tuple | ast.List)]
+    return inside + [each for target in several for each in ast.walk(target) if getattr(each, "id", "") == "_base_"]
 
 
-def _closed_value(statement: Any, file: str) -> Any:
-    """`_base_` is read before anything else, so its value may use nothing but itself."""
-    probe = Evaluator(file, origins=False)
-    module = ast.Module(
-        [ast.copy_location(ast.Assign([ast.Name("base", ast.Store())], statement.value), statement)], []
-    )
-    return probe.run(module)["base"]
+def _value(statement: Any, before: list[ast.stmt], file: str) -> Any:
+    """`_base_` is read before anything else; where its value uses names, so are the statements above it."""
+    used = _names(statement.value, ast.Load) - _names(statement.value, ast.Store)
+    made = {name for each in before for name in _names(each, ast.Store)}
+    found = ast.copy_location(ast.Assign([ast.Name("base", ast.Store())], statement.value), statement)
+    module = ast.Module([*(before if used & made else ()), found], [])
+    try:
+        return Evaluator(file, origins=False).run(module)["base"]
+    except ConfigError as error:
+        if error.line != statement.lineno:
+            raise
+        raise type(error)(f"in _base_: {error.message}", file=file, line=error.line) from error
+
+
+def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
 
 
 def checked(value: Any, file: str, line: int) -> list[str]:
@@ -84,3 +101,46 @@ def _in_package(entry: str, file: str, line: int) -> str:
 def scope_of(entry: str) -> str:
     """The package of a `package::path` entry, '' for a plain path."""
     return entry.partition("::")[0] if "::" in entry else ""
+
+
+def union(parts: list[Any], budget: Budget, file: str, line: int) -> Any:
+    """Several bases side by side; a top-level key in two of them is an error that shows both, unless they are equal.
+
+    Equal are the keys of a base that is reached by two ways.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    result = Draft(file=file)
+    marks: dict[Any, Any] = {}
+    for part in parts:
+        doubled = [key for key in part if key in result and not _equal(part[key], result[key], budget)]
+        if doubled:
+            _refuse_doubled(doubled, result, marks, part, file, line)
+        for key in part:
+            if key not in result:
+                result[key] = part[key]
+                marks[key] = chain_of(part, key)
+    result._marks_ = marks
+    return result
+
+
+def _equal(one: Any, other: Any, budget: Budget) -> bool:
+    if one is other:
+        return True
+    from seg_registry.diff import diff  # for the few configs that need it
+
+    budget.spend(budget.spend_on(one) + budget.spend_on(other))
+    return not diff(one, other)
+
+
+def _refuse_doubled(keys: list[Any], so_far: Any, marks: dict[Any, Any], part: Any, file: str, line: int) -> None:
+    key = keys[0]
+    places = [Mark(*chain[-1]) for chain in (marks.get(key, ()), chain_of(part, key)) if chain]
+    shown = " and ".join(str(place) for place in places)
+    names = ", ".join(repr(each) for each in keys)
+    raise ConfigKeyError(
+        f"two bases set the same top-level key {names} to different values{f' ({shown})' if shown else ''}; "
+        "keep it in one of them",
+        file=file,
+        line=line,
+    )

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from seg_registry.config_dict import ConfigDict, thaw
+from seg_registry.config_dict import ConfigDict
 from seg_registry.draft import Draft
 from seg_registry.errors import LimitError, UnsafeConfigError
 from seg_registry.limits import Budget, whole
 
-__all__ = ["BUILTINS", "METHODS", "MUTATING", "check_spec", "items_of", "text"]
+__all__ = ["BUILTINS", "FUNCTIONS", "METHODS", "MUTATING", "check_spec", "items_of", "text"]
 
 
 def items_of(values: Any, budget: Budget) -> list[Any]:
     """The elements of an iterable value as a list, paid for before it is made."""
     if not isinstance(values, str | bytes | list | tuple | dict | set | frozenset | range):
         raise TypeError(f"{type(values).__name__} cannot be iterated over")
-    budget.spend(_length(values))
+    if isinstance(values, range):
+        budget.spend_on_range(values)
+    else:
+        budget.spend(len(values))
     return list(values)
 
 
@@ -96,7 +99,7 @@ def _round(budget: Budget, number: Any, ndigits: Any = None) -> Any:
         raise LimitError("rounding to more than 400 digits")
     if not isinstance(number, int | float):
         raise TypeError(f"cannot round {type(number).__name__}")
-    return round(number, ndigits)
+    return round(whole(number) if isinstance(number, int) else number, ndigits)
 
 
 def _int(budget: Budget, value: Any = 0, base: Any = None) -> int:
@@ -109,6 +112,16 @@ def _float(budget: Budget, value: Any = 0.0) -> float:
     if isinstance(value, str | bytes) and len(value) > 4000:
         raise LimitError("float() of more than 4,000 characters")
     return float(value)
+
+
+def _range(budget: Budget, *bounds: Any) -> range:
+    return range(*[whole(bound) if isinstance(bound, int) else bound for bound in bounds])
+
+
+def _enumerate(budget: Budget, values: Any, start: Any = 0) -> list[Any]:
+    if not isinstance(start, int):
+        raise TypeError(f"enumerate() starts at a whole number, not at {type(start).__name__}")
+    return list(enumerate(items_of(values, budget), whole(start)))
 
 
 def _zip(budget: Budget, *values: Any, **options: Any) -> list[Any]:
@@ -134,11 +147,21 @@ def _dict(budget: Budget, /, *args: Any, **kwargs: Any) -> Draft:
 
 def _merge_in(budget: Budget, table: Any, other: Any) -> None:
     """Plain `dict.update`, with the marks of the other dict where it has any."""
-    if not isinstance(other, dict):
-        budget.spend_on(other)
-        other = Draft(items_of(other, budget))
+    other = _table(other, budget)
     budget.spend_on_keys(len(other))
     dict.update(table, other)
+
+
+def _table(value: Any, budget: Budget) -> dict[Any, Any]:
+    """A dict, or pairs as one; each pair is looked at first, for Python would make a list of whatever it is."""
+    if isinstance(value, dict):
+        return value
+    budget.spend_on(value)
+    pairs = items_of(value, budget)
+    for place, pair in enumerate(pairs):
+        if not isinstance(pair, str | bytes | list | tuple | set | frozenset | range | dict) or _length(pair) != 2:
+            raise TypeError(f"a dict is made of pairs (key, value); element {place} is none: {type(pair).__name__}")
+    return Draft(pairs)
 
 
 BUILTINS: dict[str, Callable[..., Any]] = {
@@ -147,9 +170,9 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "tuple": lambda budget, values=(): tuple(items_of(values, budget)),
     "set": _set,
     "sum": _sum,
-    "range": lambda budget, *bounds: range(*bounds),
+    "range": _range,
     "len": lambda budget, values: _length(values),
-    "enumerate": lambda budget, values, start=0: list(enumerate(items_of(values, budget), start)),
+    "enumerate": _enumerate,
     "int": _int,
     "float": _float,
     "str": lambda budget, value="": text(value, budget),
@@ -169,7 +192,7 @@ def _update(budget: Budget, table: Any, /, *args: Any, **kwargs: Any) -> None:
     if isinstance(table, ConfigDict):
         for each in (*args, kwargs):
             budget.spend_on(each)
-            table.update(each)
+            table.update(_table(each, budget))
     else:
         for each in (*args, kwargs):
             _merge_in(budget, table, each)
@@ -246,6 +269,30 @@ METHODS: dict[type, dict[str, Callable[..., Any]]] = {
 MUTATING = frozenset({"update", "merge", "append", "extend", "pop"})
 
 
-def rebuilt(value: Any) -> Any:
-    """A value of a base as the child's own: a copy that it may change."""
-    return thaw(value, value._path_) if isinstance(value, ConfigDict) else value
+def _copied(budget: Budget, value: Any) -> Any:
+    """`copy.copy`."""
+    return _copy(budget, value) if isinstance(value, dict | list | set) else value
+
+
+def _deeply_copied(budget: Budget, value: Any) -> Any:
+    """`copy.deepcopy`: what is one object inside stays one."""
+    budget.spend_on(value)
+    return _deep(value, {})
+
+
+def _deep(value: Any, memo: dict[int, Any]) -> Any:
+    if not isinstance(value, dict | list | tuple | set):
+        return value
+    if id(value) not in memo:
+        if isinstance(value, dict):
+            memo[id(value)] = made = value.copy() if isinstance(value, ConfigDict) else Draft(value)
+            if isinstance(value, Draft):
+                made._file_, made._marks_ = value._file_, value._marks_
+            dict.update(made, {key: _deep(each, memo) for key, each in value.items()})
+        else:
+            memo[id(value)] = type(value)([_deep(each, memo) for each in value])
+    return memo[id(value)]
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"copy.copy": _copied, "copy.deepcopy": _deeply_copied}
+"""Functions of the standard library that a config may import and call, by dotted name: pure ones."""

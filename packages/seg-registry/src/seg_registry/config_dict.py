@@ -13,7 +13,7 @@ from seg_registry.merge import merged
 from seg_registry.origins import NO_MARKS, Chain, chain_of
 from seg_registry.suggest import did_you_mean
 
-__all__ = ["BOXES", "ConfigDict", "is_table", "mark", "plain", "thaw", "wrap"]
+__all__ = ["BOXES", "ConfigDict", "adopted", "is_table", "mark", "plain", "thaw", "wrap"]
 
 
 class ConfigDict(dict[Any, Any]):
@@ -143,7 +143,7 @@ def _slot_setters() -> tuple[Any, Any, Any]:
 
 
 _set_marks, _set_file, _set_path = _slot_setters()
-BOXES = frozenset({dict, OrderedDict, Draft, ConfigDict, list, tuple, Dotted})
+BOXES = frozenset({dict, OrderedDict, Draft, ConfigDict, list, tuple, set, bytearray, Dotted})
 
 
 def is_table(value: Any) -> bool:
@@ -176,7 +176,7 @@ def _rebuild(items: Any, marks: dict[Any, Any], file: str, path: str) -> ConfigD
 
 
 def thaw(table: Any, path: str = "", depth: int = 0) -> ConfigDict:
-    """A dict with marks as a ConfigDict of its own: every dict, list and tuple inside is copied, marks are shared."""
+    """A dict with marks as a ConfigDict of its own: all in it that can be changed is copied, marks are shared."""
     result = _rebuild(table, getattr(table, "_marks_", NO_MARKS), getattr(table, "_file_", ""), path)
     prefix = path and path + "."
     for key, value in table.items():
@@ -186,7 +186,7 @@ def thaw(table: Any, path: str = "", depth: int = 0) -> ConfigDict:
 
 
 def wrap(value: Any, path: Any = "", depth: int = 0) -> Any:
-    """A value with plain dicts turned into ConfigDicts and lists and tuples copied, all the way down."""
+    """A value with plain dicts turned into ConfigDicts and all else that can be changed copied, all the way down."""
     kind = type(value)
     if depth > MAX_DEPTH:
         raise LimitError(f"values are nested more than {MAX_DEPTH} deep at '{str(path)[:60]}...'")
@@ -198,7 +198,21 @@ def wrap(value: Any, path: Any = "", depth: int = 0) -> Any:
         return tuple(items)
     if kind is Dotted:
         return str(value)
+    if kind is set or kind is bytearray:
+        return value.copy()
     return thaw(value, str(path), depth - 1) if kind in BOXES else value
+
+
+def adopted(value: Any) -> Any:
+    """A value as a ConfigDict takes it in: plain dicts, lists and tuples are copied, a ConfigDict stays itself."""
+    if isinstance(value, ConfigDict):
+        return value
+    if type(value) in (list, tuple):
+        return type(value)([adopted(each) for each in value])
+    if type(value) in BOXES and isinstance(value, dict):
+        items = {key: adopted(each) for key, each in value.items()}
+        return _rebuild(items, getattr(value, "_marks_", NO_MARKS), getattr(value, "_file_", ""), "")
+    return value
 
 
 def plain(value: Any) -> Any:
@@ -207,4 +221,6 @@ def plain(value: Any) -> Any:
         return {key: plain(each) for key, each in value.items()}
     if type(value) is list or type(value) is tuple:
         return type(value)([plain(each) for each in value])
+    if type(value) is set or type(value) is bytearray:
+        return value.copy()
     return str(value) if type(value) is Dotted else value

@@ -8,7 +8,7 @@ from typing import Any
 from seg_registry.bases import checked
 from seg_registry.draft import MAX_DEPTH, Draft
 from seg_registry.errors import ConfigError, ConfigSyntaxError, ConfigTypeError, LimitError
-from seg_registry.limits import Budget
+from seg_registry.limits import Budget, whole
 
 __all__ = ["load_data", "yaml_module"]
 
@@ -136,13 +136,16 @@ def _scalar(loader: Any, node: Any, tag: str) -> Any:
     if not node.tag.startswith("tag:yaml.org,2002:") or tag not in ("null", "bool", "int", "float", "str", "binary"):
         raise ConfigSyntaxError(f"the tag {node.tag} is not read", line=node.start_mark.line + 1)
     try:
-        return loader.construct_object(node)
-    except ValueError as error:
+        value = loader.construct_object(node)
+        return whole(value) if type(value) is int else value
+    except LimitError as error:
+        raise LimitError(error.message, line=node.start_mark.line + 1) from error
+    except (ValueError, ArithmeticError) as error:
         raise ConfigSyntaxError(str(error), line=node.start_mark.line + 1) from error
 
 
 def _table_from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: int, tag: str) -> Any:
-    budget.spend(len(node.value))
+    budget.spend(len(node.value) + _merged_size(node, {}))
     loader.flatten_mapping(node)
     budget.spend_on_keys(len(node.value))
     result, marks = Draft(file=path), {}
@@ -154,6 +157,22 @@ def _table_from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: i
         marks[key] = key_node.start_mark.line + 1
     result._marks_ = marks
     return set(result) if tag == "set" else result
+
+
+def _merged_size(node: Any, known: dict[int, int]) -> int:
+    """How many pairs a mapping comes to once its merge keys (`<<`) are unfolded, which is done for all at once.
+
+    What is merged twice into one mapping is taken once.
+    """
+    if id(node) not in known:
+        known[id(node)] = 0  # one that contains itself
+        merged = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        for value in merged:
+            if value.id == "sequence":
+                value.value = list({id(part): part for part in value.value}.values())
+        parts = [part for value in merged for part in (value.value if value.id == "sequence" else [value])]
+        known[id(node)] = len(node.value) + sum(_merged_size(part, known) for part in parts if part.id == "mapping")
+    return known[id(node)]
 
 
 def _read_toml(text: str, path: str) -> Any:
@@ -184,6 +203,8 @@ def _placed(value: Any, path: str, lines: dict[tuple[Any, ...], int], at: tuple[
         return Draft(pairs, file=path, marks=marks)
     if isinstance(value, list):
         return [_placed(each, path, lines, (*at, index)) for index, each in enumerate(value)]
+    if type(value) is int:
+        return whole(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from seg_registry import expressions
-from seg_registry.calls import BUILTINS, items_of
-from seg_registry.config_dict import ConfigDict, is_table
+from seg_registry.calls import BUILTINS, METHODS, items_of, text
+from seg_registry.config_dict import ConfigDict, is_table, wrap
 from seg_registry.draft import Dotted, Draft, is_index
 from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError
 from seg_registry.handlers import HANDLERS, described, live, read_attribute, read_item, refuse
@@ -18,10 +18,11 @@ from seg_registry.operators import binary
 from seg_registry.origins import Chain, chain_of
 from seg_registry.suggest import did_you_mean
 
-__all__ = ["Evaluator", "parse"]
+__all__ = ["MODULE_NAME", "Evaluator", "parse"]
 
 assert expressions.HANDLERS is HANDLERS
 _ABSENT: Any = object()
+MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
 
 
 def parse(source: str, file: str) -> ast.Module:
@@ -57,6 +58,7 @@ class Evaluator:
         self.names: dict[str, Any] = {}
         self.lines: dict[str, Any] = {}
         self.imported: dict[str, Dotted] = {}
+        self.included: dict[str, Draft] = {}
         self.notes: list[tuple[int, str]] = []
         self.literal: Draft | None = None
         self.budget = Budget()
@@ -115,7 +117,7 @@ class Evaluator:
             before = self.lines.get(node.id, ())
             chain: Chain = ((self.file, before),) if type(before) is int else before
             return (*chain, (self.file, node.lineno, node.id))
-        if isinstance(node, ast.Attribute | ast.Subscript) and self.origins:
+        if isinstance(node, ast.Attribute | ast.Subscript) and self.origins and _is_path(node):
             key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
             holder = live(self, node.value)
             if is_table(holder):
@@ -150,7 +152,9 @@ class Evaluator:
     def missing_name(self, name: str) -> Any:
         """The value of a name that the file did not bind: `_base_`, a template, or an error."""
         if name in self.placeholders:
-            return self.base_at(self.placeholders[name])
+            return wrap(self.base_at(self.placeholders[name]))
+        if name in ("__file__", "__name__"):
+            return self.file if name == "__file__" else MODULE_NAME
         if name == "_base_" and self.base is not None:
             if self.base_value is None:
                 self.base_value = self.base()
@@ -173,7 +177,9 @@ class Evaluator:
             if value in (name, f"'{name}'", f'"{name}"'):
                 return self.base_at(path)
             if name in value:
-                value = value.replace(name, str(self.base_at(path)))
+                shown = text(self.base_at(path), self.budget)
+                self.budget.spend_on_text(len(value) + value.count(name) * len(shown))
+                value = value.replace(name, shown)
         return value
 
 
@@ -184,6 +190,15 @@ def _shown(node: ast.AST) -> str:
         node = node.value
     name = node.id if isinstance(node, ast.Name) else "**"
     return f"{name}...{last}" if last else name
+
+
+def _is_path(node: ast.expr) -> bool:
+    """Whether an expression is a name and steps into it, so that evaluating it once more changes nothing."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Name):
+            return False
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 def _line_of(error: BaseException, default: int) -> int:
@@ -229,6 +244,7 @@ def _annotated(ev: Evaluator, node: ast.AnnAssign) -> None:
 
 
 def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
+    """Lists, dicts and sets are changed in place, as in Python: other names of the same object see it."""
     target = node.target
     old = ev.eval(target) if isinstance(target, ast.Name) else live(ev, target)
     value = ev.eval(node.value)
@@ -236,9 +252,19 @@ def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
         old.extend(items_of(value, ev.budget))
         ev.budget.spend_on(old)
         return
+    if isinstance(old, dict) and isinstance(node.op, ast.BitOr):
+        METHODS[type(old)]["update"](ev.budget, old, value)
+        ev.changed(old, target, [value], {})
+        return
     result = binary(type(node.op), old, value, ev.budget)
     ev.budget.spend_on(result)
-    store(ev, target, result)
+    if isinstance(old, list) and isinstance(result, list):
+        old[:] = result
+    elif isinstance(old, set) and isinstance(result, set):
+        old.clear()
+        old.update(result)
+    else:
+        store(ev, target, result)
 
 
 def _expression(ev: Evaluator, node: ast.Expr) -> None:

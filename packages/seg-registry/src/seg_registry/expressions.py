@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from seg_registry.calls import BUILTINS, METHODS, MUTATING, check_spec, items_of, text
-from seg_registry.config_dict import wrap
+from seg_registry.calls import BUILTINS, FUNCTIONS, METHODS, MUTATING, check_spec, items_of, text
 from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.handlers import CONTAINERS, HANDLERS, Handler, kind_name, live, read_attribute, read_item, refuse
@@ -30,11 +29,7 @@ def _constant(ev: Evaluator, node: ast.Constant) -> Any:
 
 def _name(ev: Evaluator, node: ast.Name) -> Any:
     value = ev.names.get(node.id, _ABSENT)
-    if value is _ABSENT:
-        return ev.missing_name(node.id)
-    if type(value) in CONTAINERS or type(value) is str:
-        ev.budget.spend_on(value)
-    return value
+    return _paid(ev, ev.missing_name(node.id) if value is _ABSENT else value)
 
 
 def _items(ev: Evaluator, nodes: list[ast.expr]) -> list[Any]:
@@ -87,6 +82,8 @@ def _call(ev: Evaluator, node: ast.Call) -> Any:
             return _dict_call(ev, node)
         if name in BUILTINS and name not in ev.names:
             return _builtin(ev, node, name)
+        if ev.imported.get(name) in FUNCTIONS:
+            return _imported(ev, node, ev.imported[name])
         raise refuse(f"the call of {name}()")
     if function.__class__ is ast.Attribute:
         return _method(ev, node, function)
@@ -143,11 +140,18 @@ def _builtin(ev: Evaluator, node: ast.Call, name: str) -> Any:
     return value
 
 
+def _imported(ev: Evaluator, node: ast.Call, name: str) -> Any:
+    if name not in FUNCTIONS:
+        raise refuse(f"the call of {name}()")
+    args, kwargs = _arguments(ev, node)
+    return FUNCTIONS[name](ev.budget, *args, **kwargs)
+
+
 def _method(ev: Evaluator, node: ast.Call, function: ast.Attribute) -> Any:
     name = function.attr
     target = live(ev, function.value) if name in MUTATING else ev.eval(function.value)
     if isinstance(target, Dotted):
-        raise refuse(f"the call of {target}.{name}()")
+        return _imported(ev, node, f"{target}.{name}")
     method = METHODS.get(type(target), {}).get(name)
     if method is None:
         raise refuse(f"the method {name}() of {kind_name(target)}")
@@ -163,7 +167,10 @@ def _binary(ev: Evaluator, node: ast.BinOp) -> Any:
 
 
 def _unary(ev: Evaluator, node: ast.UnaryOp) -> Any:
-    return UNARY[type(node.op)](ev.eval(node.operand))
+    value = ev.eval(node.operand)
+    if type(value) is int:
+        ev.budget.spend(value.bit_length() >> 8)
+    return UNARY[type(node.op)](value)
 
 
 def _bool(ev: Evaluator, node: ast.BoolOp) -> Any:
@@ -193,27 +200,18 @@ def _if(ev: Evaluator, node: ast.IfExp) -> Any:
 
 
 def _attribute(ev: Evaluator, node: ast.Attribute) -> Any:
-    value = read_attribute(live(ev, node.value), node.attr)
-    return _own(ev, node, value)
+    return _paid(ev, read_attribute(live(ev, node.value), node.attr))
 
 
 def _subscript(ev: Evaluator, node: ast.Subscript) -> Any:
-    value = read_item(live(ev, node.value), ev.eval(node.slice))
-    return _own(ev, node, value)
+    return _paid(ev, read_item(live(ev, node.value), ev.eval(node.slice)))
 
 
-def _own(ev: Evaluator, node: ast.expr, value: Any) -> Any:
-    """What is read out of a base is copied, so that changing the copy does not change the base behind one's back."""
-    if type(value) not in CONTAINERS:
-        return value
-    ev.budget.spend_on(value)
-    return wrap(value) if _lies_in_base(node) else value
-
-
-def _lies_in_base(node: ast.expr) -> bool:
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return isinstance(node, ast.Name) and node.id == "_base_"
+def _paid(ev: Evaluator, value: Any) -> Any:
+    """What was read, itself and no copy: as in Python, a change through one name is seen through the others."""
+    if type(value) in CONTAINERS or type(value) in (str, bytes):
+        ev.budget.spend_on(value)
+    return value
 
 
 def _slice(ev: Evaluator, node: ast.Slice) -> slice:

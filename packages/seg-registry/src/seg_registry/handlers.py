@@ -75,6 +75,8 @@ def live(ev: Evaluator, node: ast.expr) -> Any:
         return read_attribute(live(ev, node.value), node.attr)
     if isinstance(node, ast.Subscript):
         return read_item(live(ev, node.value), ev.eval(node.slice))
+    if isinstance(node, ast.Name) and node.id == "_base_":
+        return ev.missing_name(node.id)  # a part of it is paid for, not the whole
     return ev.eval(node)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["imports", "read_base"]
 
+_PURE = frozenset({"copy"})  # of which the evaluator knows what a config needs
 _NEVER = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_distutils_hack"}) | sys.stdlib_module_names
 
 
@@ -46,7 +47,7 @@ def _import_from(ev: Evaluator, node: ast.ImportFrom) -> None:
 
 
 def _check(module: str) -> None:
-    if module.split(".")[0] in _NEVER:
+    if module.split(".")[0] in _NEVER - _PURE:
         raise refuse(f"the import of {module}, which a config never needs,")
 
 
@@ -71,7 +72,9 @@ def _take_names(ev: Evaluator, node: ast.ImportFrom) -> None:
     if ev.include is None:
         raise ConfigError("this text has no file, so it cannot have bases")
     path = _path_of(ev.file, node)
-    found = ev.include(path, node.lineno)
+    found = ev.included.get(path)
+    if found is None:
+        found = ev.included[path] = _own(ev.include(path, node.lineno))
     for each in node.names:
         if each.name != "*" and each.name not in found:
             raise ConfigError(f"the base {path} has no name {each.name!r}")
@@ -82,9 +85,15 @@ def _take_names(ev: Evaluator, node: ast.ImportFrom) -> None:
 
 def _take(ev: Evaluator, found: Draft, key: str, name: str, line: int) -> None:
     value = found[key]
-    ev.bind(name, value if type(value) is Dotted else wrap(value), chain_of(found, key) or line)
+    ev.bind(name, value, chain_of(found, key) or line)
     if type(value) is Dotted:
         ev.imported[name] = value
+
+
+def _own(found: Draft) -> Draft:
+    """The values of a base as this file's own; imported twice, they are the same objects."""
+    values = {key: value if type(value) is Dotted else wrap(value) for key, value in found.items()}
+    return Draft(values, file=found._file_, marks=found._marks_)
 
 
 def _path_of(file: str, node: ast.ImportFrom) -> str:

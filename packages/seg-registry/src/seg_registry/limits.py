@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from seg_registry.draft import MAX_DEPTH
@@ -45,13 +46,33 @@ class Budget:
         if depth > MAX_DEPTH:
             raise LimitError(f"values are nested more than {MAX_DEPTH} deep")
         self.spend(1 + len(value))
-        for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(value, dict):
+            self._walk_items([key for key in value if type(key) is not str or len(key) > 64], depth)
+            value = value.values()
+        self._walk_items(value, depth)
+
+    def _walk_items(self, values: Iterable[Any], depth: int) -> None:
+        for each in values:
             if isinstance(each, _CONTAINERS):
                 self._walk(each, depth + 1)
             elif isinstance(each, str | bytes):
                 self.spend(len(each) >> 4)
             elif type(each) is int and each.bit_length() > 64:
                 self.spend(each.bit_length() >> 4)
+
+    def spend_on_range(self, value: range) -> None:
+        """Take away what walking through a range costs."""
+        try:
+            self.spend(len(value))
+        except OverflowError:
+            raise LimitError("a range of more than 2**63 numbers") from None
+
+    def spend_on_shown(self, value: Any) -> int:
+        """How many characters a value has at most when it is shown; walking through it is paid for."""
+        spent = self.spend_on(value)
+        if isinstance(value, str | bytes):
+            return len(value)
+        return 3100 if isinstance(value, int | float | complex) and spent else 32 * (1 + spent)
 
     def spend_on_text(self, length: int) -> None:
         """Check the length of a string and take away what it costs, before it is made."""

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from seg_registry.bases import base_of_module, paths, scope_of
+from seg_registry.bases import base_of_module, paths, scope_of, union
 from seg_registry.config_dict import ConfigDict, thaw
 from seg_registry.draft import Dotted, Draft
 from seg_registry.errors import ConfigError, ConfigFileError, LimitError
 from seg_registry.evaluate import Evaluator, parse
-from seg_registry.limits import MAX_BYTES
-from seg_registry.merge import merged, union
+from seg_registry.limits import MAX_BYTES, Budget
+from seg_registry.merge import merged
 from seg_registry.sources import Shelf, decoded, read
 from seg_registry.templates import Templates
 
@@ -44,6 +44,7 @@ class _Shared:
         self.above: dict[tuple[int, int], str] = {}
         self.files = 0
         self.size = 0
+        self.budget = Budget()
 
     def count(self, path: str, data: bytes) -> None:
         """Refuse a chain that names files again and again."""
@@ -122,7 +123,10 @@ class Loader:
         for entry, base_path in zip(entries, base_paths or paths(entries, path, line), strict=True):
             part = self.load(base_path, (path, line))
             parts.append(scoped(part, scope_of(entry)) if "::" in entry else part)
-        return union(parts, entries, path, line)
+        try:
+            return union(parts, self._shared.budget, path, line)
+        except LimitError as error:
+            raise LimitError(error.message, file=path, line=line) from error
 
     def _evaluated(self, path: str, data: bytes) -> Loaded:
         self.texts.append((path, data))

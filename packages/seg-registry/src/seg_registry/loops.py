@@ -6,11 +6,12 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from seg_registry.calls import items_of, rebuilt
-from seg_registry.config_dict import ConfigDict
+from seg_registry.calls import items_of
+from seg_registry.config_dict import ConfigDict, adopted, mark
 from seg_registry.draft import Draft
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.handlers import live, refuse
+from seg_registry.origins import chain_of
 
 if TYPE_CHECKING:
     from seg_registry.evaluate import Evaluator
@@ -41,9 +42,13 @@ def _store_item(ev: Evaluator, holder: Any, key: Any, value: Any, target: ast.ex
     if table and isinstance(target, ast.Attribute) and key.startswith("__"):
         raise refuse(f"the attribute {key}")
     ev.budget.spend(1 + len(holder) // 25)
+    if isinstance(key, slice):
+        value = items_of(value, ev.budget)
     if isinstance(holder, ConfigDict):
-        value = rebuilt(value)
+        value = adopted(value)
     (dict if table else list).__setitem__(holder, key, value)
+    if isinstance(holder, ConfigDict) and ev.origins:
+        mark(holder, key, (*chain_of(holder, key), (ev.file, target.lineno)))
     ev.changed(holder, target, [], {key: value} if table else {})
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from seg_registry.draft import MISSING, Draft
-from seg_registry.errors import ConfigKeyError, ConfigTypeError
-from seg_registry.origins import Mark, chain_of
+from seg_registry.errors import ConfigTypeError
+from seg_registry.origins import chain_of
 
-__all__ = ["merged", "union"]
+__all__ = ["merged"]
 
 
 def merged(child: Any, base: Any, path: str = "") -> Draft:
@@ -61,32 +61,3 @@ def _replacing(value: Any, old: Any) -> Draft:
                 marks[key] = before + chain_of(value, key)
     result._marks_ = marks
     return result
-
-
-def union(parts: list[Any], names: list[str], file: str, line: int) -> Any:
-    """Several bases side by side; a top-level key in two of them is an error that shows both places."""
-    if len(parts) == 1:
-        return parts[0]
-    result = Draft(file=file)
-    marks: dict[Any, Any] = {}
-    for part in parts:
-        doubled = [key for key in part if key in result]
-        if doubled:
-            _refuse_doubled(doubled, result, marks, part, file, line)
-        result.update(part)
-        for key in part:
-            marks[key] = chain_of(part, key)
-    result._marks_ = marks
-    return result
-
-
-def _refuse_doubled(keys: list[Any], so_far: Any, marks: dict[Any, Any], part: Any, file: str, line: int) -> None:
-    key = keys[0]
-    places = [Mark(*chain[-1]) for chain in (marks.get(key, ()), chain_of(part, key)) if chain]
-    shown = " and ".join(str(place) for place in places)
-    names = ", ".join(repr(each) for each in keys)
-    raise ConfigKeyError(
-        f"two bases set the same top-level key {names}" + (f" ({shown})" if shown else "") + "; keep it in one of them",
-        file=file,
-        line=line,
-    )

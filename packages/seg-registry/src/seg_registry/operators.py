@@ -114,8 +114,9 @@ def _check_percent(left: Any, right: Any, budget: Budget) -> None:
 
     if not isinstance(left, str) or "%" in re.sub(_PERCENT, "", left):
         raise UnsafeConfigError("'%' formatting is evaluated for plain %s, %d, %f, ... only; an f-string may do")
-    for each in right if isinstance(right, tuple) else (right,):
-        budget.spend_on_text(len(left) + 16 * budget.spend_on(each))
+    values = right if isinstance(right, tuple) else (right,)
+    widths = sum(int(digits) for digits in re.findall(r"\d+", left))
+    budget.spend_on_text(len(left) + widths + sum(budget.spend_on_shown(each) for each in values))
 
 
 def compare(kind: type[ast.cmpop], left: Any, right: Any, budget: Budget) -> Any:
@@ -124,6 +125,8 @@ def compare(kind: type[ast.cmpop], left: Any, right: Any, budget: Budget) -> Any
         budget.spend_on(left)
     if not isinstance(right, _NUMBERS):
         budget.spend_on(right)
+    if kind in (ast.In, ast.NotIn) and isinstance(right, range) and type(left) not in (int, bool):
+        budget.spend_on_range(right)  # Python computes it for whole numbers only, and walks for all else
     return COMPARE[kind](left, right)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from seg_registry.config_dict import plain
 from seg_registry.draft import Draft
 from seg_registry.errors import ConfigError
-from seg_registry.evaluate import Evaluator
+from seg_registry.evaluate import MODULE_NAME, Evaluator
 
 __all__ = ["execute"]
 
 
 def execute(tree: ast.Module, ev: Evaluator) -> Draft:
     """Run the module; functions, modules and names with two leading underscores are left out of the result."""
-    names: dict[str, Any] = {"__file__": ev.file, "__name__": "__config__"}
+    names: dict[str, Any] = {"__file__": ev.file, "__name__": MODULE_NAME}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     if "_base_" in used and ev.base is not None:
         module = ast.Module([each for each in tree.body if not _is_base(each)], [])

@@ -1,0 +1,2 @@
+_base_ = [f'{where}/plain_b.json']
+where = '.'

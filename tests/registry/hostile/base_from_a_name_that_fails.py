@@ -1,0 +1,2 @@
+where = open('x')
+_base_ = [f'{where}/plain_b.json']

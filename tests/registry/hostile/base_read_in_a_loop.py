@@ -1,0 +1,2 @@
+_base_ = 'plain_text.json'
+x = [_base_ for i in range(100000)]

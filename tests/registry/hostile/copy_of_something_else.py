@@ -1,0 +1,2 @@
+import copy
+x = copy.error('x')

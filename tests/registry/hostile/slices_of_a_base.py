@@ -1,0 +1,2 @@
+_base_ = 'plain_text.json'
+x = [_base_.text[1:] for i in range(50000)]
