@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["append_line", "beside", "delete", "pointer_to", "read_pointer", "write_whole"]
+__all__ = ["append_line", "beside", "delete", "pointed_at", "pointer_to", "read_pointer", "write_whole"]
+
+_LONGEST = 4096  # characters of a path
 
 
 def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], None]) -> None:
@@ -88,6 +90,22 @@ def read_pointer(folder: Path, text: str) -> Path:
     if named.is_absolute() and not named.exists():
         return folder / named.name
     return folder / named
+
+
+def pointed_at(pointer: Path) -> Path:
+    """The file that a pointer names.
+
+    Raises:
+        OSError: There is no such pointer, or it cannot be read.
+        ValueError: It holds no path.
+    """
+    if pointer.exists() and not pointer.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{pointer} is not a file")
+    with pointer.open(encoding="utf-8") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST or "\0" in text:
+        raise ValueError(f"{pointer} does not hold a path")
+    return read_pointer(pointer.parent, text)
 
 
 def delete(path: Path) -> bool:

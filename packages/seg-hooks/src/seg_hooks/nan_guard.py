@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from seg_hooks import nan_bundle
+from seg_hooks.bounded import load_bounded
 from seg_hooks.device import send_to_host
-from seg_hooks.files import read_pointer
+from seg_hooks.files import pointed_at
 from seg_hooks.hook import Hook
 from seg_hooks.nan_replay import BEFORE, Replay, replaying
 from seg_hooks.options import flag, one_of, whole
@@ -209,8 +210,7 @@ class NanGuardHook(Hook):
         """This run's newest checkpoint."""
         if _stamp(runner) in (None, self._stale):
             return None
-        pointer = Path(runner.work_dir) / "last_checkpoint"
-        return read_pointer(pointer.parent, pointer.read_text())
+        return pointed_at(Path(runner.work_dir) / "last_checkpoint")
 
     def _roll_back(self, runner: _Runner, kept: Path) -> None:
         """Raw weights and optimizer state of the last checkpoint; rates stay, and no average has seen the bad step."""
@@ -218,7 +218,7 @@ class NanGuardHook(Hook):
         if path is None:
             raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
         try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = load_bounded(path)
         except Exception as error:  # whatever is wrong with the file, there is nothing to go back to
             raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: {error}") from error
         for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):

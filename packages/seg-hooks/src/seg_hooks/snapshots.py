@@ -12,11 +12,16 @@ from typing import Any
 import torch
 
 from seg_hooks.__about__ import __version__
-from seg_hooks.files import read_pointer
+from seg_hooks.bounded import check_sizes, load_bounded
+from seg_hooks.files import pointed_at
 from seg_hooks.randomness import load_random, random_state
 from seg_hooks.weights import load_weights, weights_of
 
 __all__ = ["checked_state", "gather", "hook_names", "newest_whole", "read_whole", "restore"]
+
+
+MOST_ITERS = 10**12
+"""No run has so many iterations; a file that says so is damaged, or made up."""
 
 
 def gather(state: Any, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
@@ -158,16 +163,21 @@ def read_whole(path: Path) -> dict[str, Any]:
     """A checkpoint whose every byte was checked; ValueError where it is cut short or changed, or is no checkpoint."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_sizes(archive, path.stat().st_size)
             broken = archive.testzip()
         if broken is not None:
             raise zipfile.BadZipFile(f"the part {broken} is damaged")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_bounded(path)
     except Exception as error:  # damaged bytes make the unpickler and the zip reader fail in many ways
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or not {"meta", "state_dict", "message_hub"} <= set(checkpoint):
         raise ValueError(f"{path} holds no meta, state_dict and message_hub; it is no checkpoint to resume from.")
-    if not isinstance(checkpoint["meta"].get("iter"), int):
-        raise ValueError(f"{path} does not say after how many iterations it was saved; it cannot be resumed from.")
+    finished = checkpoint["meta"].get("iter") if isinstance(checkpoint["meta"], dict) else None
+    if type(finished) is not int or not 0 <= finished <= MOST_ITERS:
+        raise ValueError(
+            f"{path} does not say after how many iterations it was saved (meta.iter: {finished!r:.40}); it cannot be "
+            "resumed from."
+        )
     return checkpoint
 
 
@@ -205,7 +215,7 @@ def _candidates(work_dir: Path) -> list[Path]:
 def _pointed(work_dir: Path) -> Path | None:
     """The file that `last_checkpoint` names; None where it names none, whatever it holds."""
     try:
-        path = read_pointer(work_dir, (work_dir / "last_checkpoint").read_text())
+        path = pointed_at(work_dir / "last_checkpoint")
         return path if path.is_file() else None
     except (OSError, ValueError):
         return None

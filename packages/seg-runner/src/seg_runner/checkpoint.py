@@ -22,6 +22,8 @@ import torch
 import xxhash
 
 from seg_runner.beside import Beside
+from seg_runner.bounds import ExcessiveError, check_tree, records_of
+from seg_runner.legacy import UnknownNamesError, read_restricted
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
 from seg_runner.whole_file import AT_ONCE, Piece, write_whole
@@ -185,26 +187,51 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
     content = _load(path, unsafe)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict")
+    try:
+        check_tree(content, path.stat().st_size)
+    except ExcessiveError as error:
+        raise _refused(path, error) from error
     return content
+
+
+def _refused(path: str | Path, error: ExcessiveError) -> CheckpointError:
+    return CheckpointError(f"{path} is refused: {error}. No checkpoint is like that; it was damaged, or made to harm")
 
 
 def _load(path: Path, unsafe: bool) -> Any:
     if _tail(path, TRAILER).startswith(MARK):
-        with contextlib.suppress(Exception):  # torch reads it, or says what is wrong with it
+        with contextlib.suppress(Exception):  # the other reader reads it, or says what is wrong with it
             return read_mapped(path)
     mapped = False
     try:
-        mapped = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError:
-        pass
+        mapped = _is_zip(path)
+        return read_restricted(path, mapped)
+    except UnknownNamesError as error:  # whether torch knows them, or the user told it that they are safe
+        return _load_by_torch(path, mapped, unsafe, error)
+    except ExcessiveError as error:
+        raise _refused(path, error) from error
     except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
-    from seg_runner.legacy import read_restricted
 
-    if unsafe:
-        return torch.load(path, map_location="cpu", weights_only=False, mmap=mapped)
-    return read_restricted(path, mapped)
+
+def _load_by_torch(path: Path, mapped: bool, unsafe: bool, unknown: UnknownNamesError) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not unsafe, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds {unknown}, which is neither a tensor nor a plain value; reading it could run code. "
+            f"If you trust the file, read it with unsafe=True"
+        ) from error
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+
+
+def _is_zip(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        records_of(archive, path.stat().st_size)
+    return True
 
 
 def _tail(path: Path, size: int) -> bytes:
@@ -280,9 +307,12 @@ def _verify_zip(path: str | Path, pickle_only: bool) -> None:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not pickle_only or name.endswith("/data.pkl")]
+            found = [record.filename for record in records_of(archive, os.path.getsize(path))]
+            names = [name for name in found if not pickle_only or name.endswith("/data.pkl")]
             broken = next((name for name in names if not _fits(archive, name)), None)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except ExcessiveError as error:
+        raise _refused(path, error) from error
+    except Exception as error:  # whatever a damaged file leads to
         raise CheckpointError(f"{path} is not whole: {_first_line(error)}") from error
     if broken is not None:
         raise CheckpointError(

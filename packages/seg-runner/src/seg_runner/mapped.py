@@ -7,6 +7,7 @@ thousand small tensors that takes longer than reading their bytes.
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import sys
 import zipfile
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from seg_runner.bounds import check_pickle, records_of
 
 __all__ = ["read_mapped"]
 
@@ -42,31 +45,29 @@ def read_mapped(path: Path) -> Any:
     Raises:
         Exception: Anything but tensors and plain values is in it, or it is broken. `torch.load` says what is wrong.
     """
-    with open(path, "rb") as file:
-        places = _places(file)
-        if _content(file, places["byteorder"]).decode() != sys.byteorder:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        places = _places(file, data)
+        if _content(data, places["byteorder"]).decode() != sys.byteorder:
             raise ValueError("written on a machine with another order of bytes")
-        pickled = _content(file, places["data.pkl"])
+        pickled = _content(data, places["data.pkl"])
+    check_pickle(pickled)
     whole: Any = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
     return _Mapped(pickled, whole, places).load()
 
 
-def _places(file: Any) -> dict[str, tuple[int, int]]:
+def _places(file: Any, data: mmap.mmap) -> dict[str, tuple[int, int]]:
     """Begin and size of each record of the zip, whose records are not compressed."""
     found = {}
     with zipfile.ZipFile(file) as archive:
-        for record in archive.infolist():
-            file.seek(record.header_offset + 26)  # the lengths of name and padding, after which the bytes begin
-            lengths = file.read(4)
-            begin = record.header_offset + 30 + lengths[0] + lengths[2] + 256 * (lengths[1] + lengths[3])
+        for record in records_of(archive, len(data)):
+            at = record.header_offset  # the lengths of name and padding stand there, after which the bytes begin
+            begin = at + 30 + data[at + 26] + data[at + 28] + 256 * (data[at + 27] + data[at + 29])
             found[record.filename.partition("/")[2]] = (begin, record.file_size)
     return found
 
 
-def _content(file: Any, place: tuple[int, int]) -> bytes:
-    file.seek(place[0])
-    content: bytes = file.read(place[1])
-    return content
+def _content(data: mmap.mmap, place: tuple[int, int]) -> bytes:
+    return data[place[0] : place[0] + place[1]]
 
 
 class _Mapped(pickle.Unpickler):
@@ -102,7 +103,10 @@ class _Mapped(pickle.Unpickler):
 def _tensor(
     storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], grad: bool, hooks: Any
 ) -> torch.Tensor:
-    """As `torch._utils._rebuild_tensor_v2`, for tensors that a checkpoint holds: they ask for no gradient."""
+    """As `torch._utils._rebuild_tensor_v2`, for tensors that a checkpoint holds: they ask for no gradient.
+
+    A tensor that reaches beyond its part of the file is an error: mapped memory cannot grow.
+    """
     if grad or hooks:
         raise pickle.UnpicklingError("a tensor that asks for a gradient")
     return torch.empty((0,), dtype=storage[1]).set_(storage[0], offset, size, stride)
@@ -115,6 +119,13 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _bytes(data: Any = b"") -> bytearray:
+    """A bytearray of bytes; a number would be a size."""
+    if not isinstance(data, bytes):
+        raise pickle.UnpicklingError("a bytearray of a size")
+    return bytearray(data)
+
+
 _BUILDERS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch", "Size"): torch.Size,
@@ -122,4 +133,8 @@ _BUILDERS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "Counter"): Counter,
-} | {(module, kind.__name__): kind for module in ("builtins", "__builtin__") for kind in (set, complex, bytearray)}
+} | {
+    (module, name): kind
+    for module in ("builtins", "__builtin__")
+    for name, kind in (("set", set), ("complex", complex), ("bytearray", _bytes))
+}

@@ -90,10 +90,11 @@ class SampleOrder:
             size = len(self.pass_indices(start.epoch)[0])
             if not size:
                 raise ValueError(f"{type(self.sampler).__name__} gives no index at all: is the data set empty?")
-            take = min(self.step - len(chunk), size - start.offset)
+            rest = max(size - start.offset, 0)  # resumed with fewer samples, a run may stand beyond the end
+            take = min(self.step - len(chunk), rest)
             chunk += self._slice(start, take)
             end = start.offset + take
-            start = Position(start.epoch + 1) if end == size else Position(start.epoch, end)
+            start = Position(start.epoch + 1) if end >= size else Position(start.epoch, end)
         return chunk[self.rank :: self.world_size], start
 
     def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[Key]:

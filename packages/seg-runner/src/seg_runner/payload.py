@@ -83,10 +83,7 @@ def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> A
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, OrderedDict):
-        items = OrderedDict((key, map_tensors(item, change)) for key, item in value.items())
-        if hasattr(value, "_metadata"):
-            items._metadata = value._metadata  # type: ignore[attr-defined]
-        return items
+        return _ordered({key: map_tensors(item, change) for key, item in value.items()}, value)
     if isinstance(value, dict) and not isinstance(value, Counter):
         return {key: map_tensors(item, change) for key, item in value.items()}
     if type(value) in (list, tuple):
@@ -112,8 +109,35 @@ def payload_bytes(value: Any) -> int:
 
 
 def own(value: Any) -> Any:
-    """The same tree in memory of its own: tensors read from a mapped file no longer depend on it."""
-    return map_tensors(value, torch.clone)
+    """The same tree in memory of its own: tensors read from a mapped file no longer depend on it.
+
+    Lists and dicts that occur twice are copied once.
+    """
+    return _owned(value, {})
+
+
+def _owned(value: Any, done: dict[int, Any]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if not isinstance(value, dict | list | tuple) or isinstance(value, Counter):
+        return value
+    if id(value) not in done:
+        done[id(value)] = _copied(value, done)
+    return done[id(value)]
+
+
+def _copied(value: Any, done: dict[int, Any]) -> Any:
+    if isinstance(value, dict):
+        items = {key: _owned(item, done) for key, item in value.items()}
+        return _ordered(items, value) if isinstance(value, OrderedDict) else items
+    return type(value)(_owned(item, done) for item in value) if type(value) in (list, tuple) else value
+
+
+def _ordered(items: dict[Any, Any], like: Any) -> OrderedDict[Any, Any]:
+    result = OrderedDict(items)
+    if hasattr(like, "_metadata"):
+        result._metadata = like._metadata  # type: ignore[attr-defined]
+    return result
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:

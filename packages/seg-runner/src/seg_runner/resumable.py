@@ -6,12 +6,16 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seg_runner.bounds import count_of
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
 
 __all__ = ["find_resumable", "next_generation"]
 
 LOG = logging.getLogger("seg_runner")
+COUNTS = ("generation", "epoch", "iter")
 POINTER = "last_checkpoint"
+LONGEST = 4096
+"""Characters of a path."""
 
 
 class _Candidate(NamedTuple):
@@ -75,14 +79,18 @@ def next_generation(work_dir: str | Path) -> int:
 
 def _pointed(folder: Path) -> Path | None:
     """Where `last_checkpoint` points: a relative name, or an absolute path whose folder may have been moved."""
+    pointer = folder / POINTER
     try:
-        text = (folder / POINTER).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    for path in (folder / text, folder / Path(text.replace("\\", "/")).name):
-        if text and path.is_file():
-            return path
-    LOG.warning("%s points to %s, which is not there", folder / POINTER, text or "nothing")
+        if not pointer.is_file():  # a pipe would be waited for
+            return None
+        with pointer.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1).strip()
+        for path in (folder / text, folder / Path(text.replace("\\", "/")).name):
+            if text and len(text) <= LONGEST and path.is_file():
+                return path
+    except (OSError, ValueError):  # no text, or no name that a file can have
+        text = "what is no name of a file"
+    LOG.warning("%s points to %s, which is not there", pointer, ascii(text[:200])[1:-1] or "nothing")
     return None
 
 
@@ -104,8 +112,12 @@ def _candidate(path: Path) -> _Candidate | None:
         return None
     if place is None:
         return None
-    numbers = [place.get(key) for key in ("generation", "epoch", "iter")]
-    generation, epoch, iteration = (number if isinstance(number, int) else 0 for number in numbers)
+    counts = [count_of(place.get(key, 0)) for key in COUNTS]
+    if None in counts:
+        said = ", ".join(f"{key}={place.get(key)!r:.40}" for key in COUNTS)
+        LOG.warning("%s says %s, which no run counts; looking for another one", path, said)
+        return None
+    generation, epoch, iteration = (count or 0 for count in counts)
     return _Candidate(path, place.get("run_id"), generation, epoch, iteration, bool(place.get("complete")))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 
+from seg_runner.bounds import count_of
 from seg_runner.errors import add_note
 from seg_runner.loaders import SeededDataset, WorkerInit
 from seg_runner.orders import Key, Order, Position, order_of
@@ -174,10 +175,13 @@ class IndexedSource:
     def load(self, state: dict[str, Any], iteration: int) -> None:
         """Go to a saved position; reads nothing."""
         self.close()
-        if "pass" in state:
-            self.position = Position(int(state["pass"]), int(state["offset"]))
-        else:
+        if "pass" not in state:
             self.seek(iteration)
+            return
+        epoch, offset = count_of(state["pass"]), count_of(state.get("offset"))
+        if epoch is None or offset is None:
+            raise ValueError(f"the checkpoint stands at a place in the data that there is none of: {state!r:.200}")
+        self.position = Position(epoch, offset)
 
     def close(self) -> None:
         """Stop the workers."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from seg_runner.bounds import count_of
 from seg_runner.contract import ResumeReport, config_changes, fill_version_changes, versions
 from seg_runner.payload import own
 from seg_runner.resumable import next_generation
@@ -161,13 +162,24 @@ def restore_state(
 
 
 def _restore_place(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
-    runner.run_id, runner.generation = meta.get("run_id"), int(meta.get("generation", 0))
+    iteration, epoch = _count(meta, "iter"), _count(meta, "epoch")
+    runner.run_id, runner.generation = meta.get("run_id"), _count(meta, "generation")
     seed = meta.get("seed")
     if isinstance(seed, int) and seed != runner.randomness.seed:
         if runner.randomness.chosen:
             report.changed.append(f"randomness.seed: {seed} -> {runner.randomness.seed}; the checkpoint's is used")
         runner.randomness = replace(runner.randomness, seed=seed)
-    _seek(runner.train_loop, int(meta["iter"]), int(meta.get("epoch", 0)), report)
+    _seek(runner.train_loop, iteration, epoch, report)
+
+
+def _count(meta: Mapping[str, Any], key: str) -> int:
+    found = count_of(meta.get(key, 0))
+    if found is None:
+        raise ValueError(
+            f"meta.{key} of this checkpoint is {meta[key]!r:.60}, which no run counts: it was damaged, or made by "
+            "something else. Its weights can still be loaded with load_from"
+        )
+    return found
 
 
 def _seek(loop: Any, iteration: int, epoch: int, report: ResumeReport) -> None:
