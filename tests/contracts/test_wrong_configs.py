@@ -111,13 +111,55 @@ def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, right: str, wrong: 
     assert not list((tmp_path / "out").glob("*.pth")), "nothing was trained"
 
 
-def test_a_key_that_nothing_reads_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runner_of(tmp_path, collated(RIGHT).replace("auto_scale_lr", "laod_from = 'a.pth'\nauto_scale_lr"))
-    told = capsys.readouterr().out
-    assert "'laod_from' (" in told
-    assert "train.py:18) is no key of a run. Did you mean 'load_from'?" in told
+MISSPELT = ["laod_from", "modle", "optim_wraper", "train_dataloder", "param_sheduler", "default_hook", "val_evalutor"]
+MISSPELT += ["custom_hook", "work_dirs", "env_cgf", "visualiser", "tta_pipline", "custom_import", "Model", "models"]
+
+
+@pytest.mark.parametrize("key", MISSPELT)
+def test_a_misspelt_key_that_nothing_reads_is_an_error(tmp_path: Path, key: str) -> None:
+    lines = f"{key} = dict(a=1)\n{key}.update(b=2)\n{key}['c'] = 3\nauto_scale_lr"
+    text = collated(RIGHT).replace("auto_scale_lr", lines)
+    told = rf"'{key}' \(.*train.py:18\) is no key of a run. Did you mean '(?s:.*)strict_keys"
+    with pytest.raises(ValueError, match=told):
+        runner_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("use", ["x = {key}", "x = dict(a=[{key}])", "x = f'{{{key}}}'", "x = 1 if {key} else 2"])
+@pytest.mark.parametrize("key", ["modle", "loss_", "hook"])
+def test_a_helper_variable_that_is_used_is_free(tmp_path: Path, key: str, use: str) -> None:
+    runner_of(tmp_path, f"{key} = [1]\n{use.format(key=key)}\n{collated(RIGHT)}")
+
+
+@pytest.mark.parametrize("use", ["x = _base_.modle", "x = {{_base_.modle}}", "x = _base_['modle']['a'] + 1"])
+def test_a_helper_variable_that_a_child_uses_is_free(tmp_path: Path, use: str) -> None:
+    (tmp_path / "base.py").write_text(f"modle = dict(a=1)\n{collated(RIGHT)}")
+    runner_of(tmp_path, f"_base_ = 'base.py'\n{use}\n")
+
+
+def test_a_misspelt_key_of_a_child_is_told_with_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text(collated(RIGHT))
+    with pytest.raises(ValueError, match=r"'modle' \(.*train.py:2\) is no key of a run. Did you mean 'model'\?"):
+        runner_of(tmp_path, "_base_ = 'base.py'\nmodle = dict(head=1)\n")
+
+
+def test_who_means_it_says_so_and_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runner_of(tmp_path, f"strict_keys = False\nmodle = dict(a=1)\n{collated(RIGHT)}")
+    assert capsys.readouterr().out.count("is no key of a run. Did you mean 'model'?") == 1
+
+
+@pytest.mark.parametrize(
+    ("slot", "near"), [("chekpoint", "checkpoint"), ("loger", "logger"), ("visualizaton", "visualization")]
+)
+def test_a_misspelt_default_hook_is_an_error(tmp_path: Path, slot: str, near: str) -> None:
+    text = f"{collated(RIGHT)}\ndefault_hooks = dict({slot}=dict(type='IterTimerHook'))\n"
+    with pytest.raises(ValueError, match=rf"default_hooks.{slot} \(.*train.py:\d+\) would be added .*'{near}'"):
+        runner_of(tmp_path, text)
+    runner_of(tmp_path, f"{text}strict_keys = False\n")
 
 
 def test_a_missing_key_is_told_with_the_one_like_it(tmp_path: Path) -> None:
+    text = RIGHT.replace("model = dict(", "modl = dict(")
+    with pytest.raises(ValueError, match=r"'modl' \(.*train.py:1\) is no key of a run. Did you mean 'model'"):
+        runner_of(tmp_path, text)
     with pytest.raises(KeyError, match=r"the config has no 'model'.*Did you mean it by 'modl' \(.*train.py:1\)"):
-        runner_of(tmp_path, RIGHT.replace("model = dict(", "modl = dict("))
+        runner_of(tmp_path, f"{text}\nstrict_keys = False\n")

@@ -494,3 +494,18 @@ def test_the_keywords_of_the_reference_are_taken(write: Write) -> None:
     assert cfg.x == "a.py"
     with pytest.warns(ConfigWarning, match=r"builder\(cfg, allow_imports=True\)"):
         Config.fromfile(path, import_custom_modules=True)
+
+
+def test_names_that_are_read(write: Write) -> None:
+    path = write(
+        base_py="a = 1\nb = dict(x=a)\nc = dict()\nc.update(x=1)\nc['y'] = 2\nd = [1]\nd += [2]\ne = 1\nf = 2\ng = 3\n",
+        middle_json='{"_base_": "base.py", "h": {{_base_.e}}, "i": "f"}',
+        train_py="_base_ = 'middle.json'\nj = [_base_['f'] for _ in range(2)]\n_base_.b.z = 1\nk = {{_base_.i}}\n"
+        "l = dict()\nm = dict(n=l)\n",
+    )
+    cfg = Config.fromfile(path)
+    assert [name for name in cfg if cfg.reads(name)] == ["a", "e", "f", "i", "l"]
+    assert not cfg.reads("range_")
+    assert [name for name in cfg if cfg.copy().reads(name)] == ["a", "e", "f", "i", "l"]
+    assert not Config({"a": 1}).reads("a")
+    assert Config({"a": 1}, cfg_text="not [python a").reads("a")

@@ -146,6 +146,17 @@ class Config:
         files = [file for file, _ in reversed(self._texts)]
         return origin_of(self._cfg_dict, steps, files)
 
+    def reads(self, name: str) -> bool:
+        """Whether a file of the chain reads this top-level name: as a variable, as `_base_.name`, or in a template.
+
+        >>> cfg = Config.fromstring("size = 64\\nmodel = dict(size=size)")
+        >>> cfg.reads("size"), cfg.reads("model")
+        (True, False)
+        """
+        from seg_registry.reads import names_read
+
+        return name in names_read(self._texts)
+
     def merge_from_dict(
         self, options: Mapping[str, Any], allow_list_keys: bool = True, *, strict: bool = False, source: str = ""
     ) -> None:

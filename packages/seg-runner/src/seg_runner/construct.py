@@ -14,10 +14,10 @@ from seg_runner.adapter import LogitsModel
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks, without_effect
 from seg_runner.env import describe_environment
-from seg_runner.errors import did_you_mean, nearest, origin_of, written_at
+from seg_runner.errors import did_you_mean, near_key, nearest, origin_of, written_at
 from seg_runner.hook_table import priority_number
 from seg_runner.log_setup import IN_FILE
-from seg_runner.parts import DEFAULTS, Parts
+from seg_runner.parts import DEFAULTS, Parts, misspelt
 from seg_runner.record import write_record
 
 __all__ = [
@@ -49,8 +49,14 @@ def arguments_of(cfg: Any) -> dict[str, Any]:
 
     Raises:
         KeyError: `model` or `work_dir` is missing.
-        ValueError: a loader or evaluator without its `*_cfg`.
+        ValueError: a loader or evaluator without its `*_cfg`, or a key that looks misspelt.
     """
+    lines = misspelt(cfg) if cfg.get("strict_keys", True) is True else []
+    if lines:
+        raise ValueError(
+            "\n".join(lines) + "\nNothing in the config reads it, so it would do nothing. If it is meant: "
+            "strict_keys=False"
+        )
     for key in ("model", "work_dir"):
         if cfg.get(key) is None:
             near = nearest(key, cfg)
@@ -189,9 +195,9 @@ def _with_steps(runner: Any, model: Any) -> Any:
 def register_hooks(runner: Any) -> None:
     """The hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
     parts: Parts = runner.parts
-    for slot in parts["default_hooks"] or ():
-        if slot not in DEFAULT_HOOKS and (near := did_you_mean(slot, DEFAULT_HOOKS)):
-            runner.logger.warning("default_hooks.%s is added beside the default hooks.%s", slot, near)
+    for slot, hook in (parts["default_hooks"] or {}).items():
+        if hook is not None:
+            _check_slot(runner, str(slot), parts["strict_keys"])
     if parts["cfg"] is not None:
         runner.register_default_hooks(parts["default_hooks"])
     else:
@@ -201,6 +207,19 @@ def register_hooks(runner: Any) -> None:
     for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
         if listed:
             runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
+
+
+def _check_slot(runner: Any, slot: str, strict: bool) -> None:
+    """A name in `default_hooks` that is none of the usual ones adds a hook; one that is nearly theirs is a slip."""
+    near = near_key(slot, (*DEFAULT_HOOKS, "visualization"))
+    where = origin_of(runner.cfg, f"default_hooks.{slot}")
+    if near is not None and strict:
+        raise ValueError(
+            f"default_hooks.{slot}{where} would be added beside the default hooks. Did you mean {near!r}? If not: give "
+            "it another name, put the hook into custom_hooks, or set strict_keys=False"
+        )
+    if slot not in DEFAULT_HOOKS and (words := did_you_mean(slot, DEFAULT_HOOKS)):
+        runner.logger.warning("default_hooks.%s%s is added beside the default hooks.%s", slot, where, words)
 
 
 def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None:
@@ -252,10 +271,8 @@ def announce(runner: Any) -> None:
         runner.logger.info("%s", NOT_EXACT)
     for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
-    for key in runner.cfg or ():
-        near = nearest(key, DEFAULTS, cutoff=0.88) if isinstance(key, str) and key not in DEFAULTS else None
-        if near is not None:
-            runner.logger.warning("%r%s is no key of a run. Did you mean %r?", key, origin_of(runner.cfg, key), near)
+    for line in misspelt(runner.cfg or {}):
+        runner.logger.warning("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
         runner.logger.info("Config:\n%s", runner.cfg.pretty_text, extra=IN_FILE)
     runner.logger.info("Hooks:\n%s", runner.points, extra=IN_FILE)

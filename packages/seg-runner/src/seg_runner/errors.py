@@ -12,6 +12,7 @@ __all__ = [
     "add_note",
     "check_options",
     "did_you_mean",
+    "near_key",
     "nearest",
     "note_step",
     "origin_of",
@@ -42,6 +43,45 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
     spellings = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=cutoff)
     return spellings[near[0]] if near else None
+
+
+def near_key(key: str, known: Iterable[str]) -> str | None:
+    """The known key that this one is most probably a slip of the keyboard for; None if it is known, or like none.
+
+    One letter in three may be wrong, two at most; swapped letters count as one. Words that both keys begin or end with
+    do not count, so that `bn_cfg` is not taken for `env_cfg`.
+
+    >>> near_key("modle", ["model", "work_dir"]), near_key("bn_cfg", ["env_cfg"]), near_key("train_cgf", ["train_cfg"])
+    ('model', None, 'train_cfg')
+    """
+    names = list(known)
+    if key in names:
+        return None
+    return min((name for name in names if _is_slip(key, name)), key=lambda name: _distance(key, name), default=None)
+
+
+def _is_slip(one: str, other: str) -> bool:
+    words, others = one.lower().split("_"), other.lower().split("_")
+    while len(words) > 1 and len(others) > 1 and words[0] == others[0]:
+        words, others = words[1:], others[1:]
+    while len(words) > 1 and len(others) > 1 and words[-1] == others[-1]:
+        words, others = words[:-1], others[:-1]
+    one, other = "_".join(words), "_".join(others)
+    return abs(len(one) - len(other)) <= 2 and _distance(one, other) <= min(2, max(len(one), len(other)) // 3)
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters are missing, added, changed, or swapped with their neighbour."""
+    above: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        before, above, row = above, row, [i]
+        for j, right in enumerate(other, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
 
 
 def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.defaults import WITHOUT_EFFECT
+from seg_runner.errors import did_you_mean, near_key, origin_of
 from seg_runner.values import check_values
 
-__all__ = ["DEFAULTS", "Parts", "fill_parts"]
+__all__ = ["DEFAULTS", "Parts", "fill_parts", "misspelt"]
 
 
 class Parts(TypedDict, total=False):
@@ -44,6 +45,7 @@ class Parts(TypedDict, total=False):
     sync_bn: str | None  # 'torch': BatchNorm becomes SyncBatchNorm where there are several processes
     # The run.
     resume: bool | str
+    strict_keys: bool  # False: a top-level key of a config that looks like a misspelt one is only reported
     strict_resume: bool  # anything that is not restored is an error
     resume_data: bool  # False: a fresh pass over the data
     skip_checks: bool
@@ -89,6 +91,7 @@ DEFAULTS: Parts = {
     "channels_last": False,
     "sync_bn": None,
     "resume": False,
+    "strict_keys": True,
     "strict_resume": False,
     "resume_data": True,
     "skip_checks": False,
@@ -107,6 +110,26 @@ DEFAULTS: Parts = {
     "cfg": None,
     "build": None,
 }
+
+
+ALSO = ("model", "work_dir", "runner_type", "custom_imports", "tta_model", "tta_pipeline", "vis_backends")
+"""Keys of a config that are read beside those of `Runner`."""
+
+
+def misspelt(cfg: Any) -> list[str]:
+    """A line for each top-level key that looks like one of a run, is none, and is read by nothing in the config.
+
+    >>> misspelt({"modle": {}, "crop_size": 4})
+    ["'modle' is no key of a run. Did you mean 'model'?"]
+    """
+    known = [name for name in (*ALSO, *DEFAULTS, *WITHOUT_EFFECT) if name not in ("cfg", "build")]
+    reads = getattr(cfg, "reads", None)
+    lines = []
+    for key in cfg:
+        near = near_key(key, known) if isinstance(key, str) else None
+        if near is not None and not (callable(reads) and reads(key)):
+            lines.append(f"{key!r}{origin_of(cfg, key)} is no key of a run. Did you mean {near!r}?")
+    return lines
 
 
 def fill_parts(given: Mapping[str, Any]) -> Parts:

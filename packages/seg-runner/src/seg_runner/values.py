@@ -134,6 +134,7 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "efficient_conv_bn_eval": NAMES,
     "channels_last": FLAG,
     "resume": (lambda value: _is_flag(value) or _is_path(value), "True, False, or the path of a checkpoint"),
+    "strict_keys": FLAG,
     "strict_resume": FLAG,
     "resume_data": FLAG,
     "skip_checks": FLAG,
