@@ -15,6 +15,7 @@ from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
 from seg_engine.cli.rerun import differences, find_record
 from seg_engine.cli.test import show, use_tta
+from seg_engine.cli.words import in_order
 from seg_engine.launch import read_config
 
 
@@ -154,3 +155,83 @@ def test_a_record_is_found_and_what_differs_is_told(tmp_path: Path) -> None:
     assert told[0].startswith("torch was 0.1 and is ")
     assert told[1] == "nothing-like-it was 1 and is not installed"
     assert "1 files were not committed" in told[2]
+
+
+def parsed(*words: str) -> Namespace:
+    parser = make_parser()
+    return parser.parse_args(in_order(words, parser))
+
+
+OPTION = "--cfg-options"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["train", "--resume", "a.py"], {"config": "a.py", "resume": True}),
+        (["train", "--resume", "b.pth", "a.py"], {"config": "a.py", "resume": "b.pth"}),
+        (["train", "--resume=b.pth", "a.py"], {"config": "a.py", "resume": "b.pth"}),
+        (["train", "--amp", "--resume", "--work-dir", "w", "a.yaml"], {"config": "a.yaml", "resume": True}),
+        (["train", OPTION, "a=1", "b=2", "a.py"], {"config": "a.py", "cfg_options": ["a=1", "b=2"]}),
+        (["train", "a.py", OPTION, "a=1", OPTION, "b=2", "c=3"], {"cfg_options": ["a=1", "b=2", "c=3"]}),
+        (["train", OPTION, "a=1", "a.py", OPTION, "b=2"], {"config": "a.py", "cfg_options": ["a=1", "b=2"]}),
+        (["train", f"{OPTION}=a=1", "a.py"], {"config": "a.py", "cfg_options": ["a=1"]}),
+        (["train", OPTION, "data_root=x.py", "a.py"], {"config": "a.py", "cfg_options": ["data_root=x.py"]}),
+        (["train", OPTION, "a", "a.py"], {"config": "a.py", "cfg_options": ["a"]}),
+        (["test", OPTION, "a=1", "a.py", "b.pth"], {"config": "a.py", "checkpoint": "b.pth", "cfg_options": ["a=1"]}),
+        (["test", "a.py", "--tta", "b.pth", OPTION, "a=1", OPTION, "b=2"], {"cfg_options": ["a=1", "b=2"]}),
+        (["rerun", OPTION, "a=1", "src", OPTION, "b=2"], {"record": "src", "cfg_options": ["a=1", "b=2"]}),
+        (["demo", OPTION, "a=1", OPTION, "b=2"], {"cfg_options": ["a=1", "b=2"]}),
+        (["train", "--work_dir", "w", "a.py"], {"config": "a.py", "work_dir": "w"}),
+        (["train", "a.py", "--work_dir=w", "--trust_config"], {"work_dir": "w", "trust_config": True}),
+        (["train", "a.py", "--cfg_options", "a_b=1"], {"cfg_options": ["a_b=1"]}),
+        (["train", "a.py", "--local_rank", "3"], {"local_rank": 3}),
+        (["train", "a.py", "--work", "w"], {"work_dir": "w"}),
+        (["test", "--show_dir", "s", "--wait_time", "1", "a.py", "b.pth"], {"show_dir": "s", "wait_time": 1.0}),
+    ],
+)
+def test_words_may_stand_in_any_order(words: list[str], found: dict[str, object]) -> None:
+    options = vars(parsed(*words))
+    assert {key: options[key] for key in found} == found
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["train", "a.py", "--workdir", "w"], "--work-dir"),
+        (["train", "a.py", "--resmue"], "--resume"),
+        (["train", "a.py", "--cfgoptions", "a=1"], "--cfg-options"),
+        (["train", "a.py", "--cfg-option5", "a=1"], "--cfg-options"),
+        (["test", "a.py", "b.pth", "--showdir", "s"], "--show-dir"),
+        (["rerun", "x", "--wrok-dir", "w"], "--work-dir"),
+        (["demo", "--shrot"], "--short"),
+        (["train", "a.py", "--Work-Dir", "w"], "--work-dir"),
+    ],
+)
+def test_a_misspelt_option_is_told_with_the_right_one(
+    words: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parsed(*words)
+    assert left.value.code == 2
+    assert f"did you mean {near}?" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_every_option_of_every_verb_may_be_written_with_underscores() -> None:
+    verbs = next(iter(make_parser()._subparsers._group_actions)).choices  # type: ignore[union-attr]
+    names = [(verb, name) for verb, parser in verbs.items() for name in parser._option_string_actions]
+    assert len(names) > 30
+    for verb, name in names:
+        if name.startswith("--") and name not in ("--local_rank", "--local-rank"):
+            assert in_order([verb, name.replace("-", "_").replace("__", "--", 1)], make_parser())[1] == name
+
+
+RECORDS = ["[]", "x", "[" * 100_000, " " * 2**23, '{"config": "c.py"}', '{"seed": "1"}', '{"seed": 1, "versions": [1]}']
+RECORDS += [f'{{"seed": 1, "config": {name}}}' for name in ('"../c.py"', '"/etc/c.py"', '["c.py"]', "5")]
+
+
+@pytest.mark.parametrize("text", RECORDS)
+def test_a_record_of_any_content_is_an_error_in_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        find_record(tmp_path)

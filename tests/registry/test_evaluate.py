@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seg_registry import Config, ConfigError, ConfigWarning, UnsafeConfigError
+from seg_registry import Config, ConfigError, ConfigWarning, LimitError, UnsafeConfigError
 
 SAME_AS_PYTHON = {
     "literals": "a = 1\nb = -2.5\nc = 'x' 'y'\nd = b'z'\ne = None\nf = True\ng = 2j\nh = ...",
@@ -200,3 +200,26 @@ def test_any_bytes_load_or_are_an_error_of_ours(
         Config.fromfile(path)
     except ConfigError as error:
         assert str(error).startswith(str(path))  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2 ** 5000", 2**5000),
+        ("1 ** 10 ** 9", 1),
+        ("(-1) ** (10 ** 9 + 1)", -1),
+        ("0 ** 10 ** 9", 0),
+        ("2 ** -3", 0.125),
+        ("2 ** -20000", 0.0),
+        ("7 ** 0", 1),
+        ("2.0 ** 100", 2.0**100),
+    ],
+)
+def test_powers_that_fit(text: str, value: float) -> None:
+    assert Config.fromstring(f"x = {text}").x == value
+
+
+@pytest.mark.parametrize("text", ["2 ** 5001", "3 ** 5001", "-2 ** 5001", "(-2) ** 5001", "10 ** 10 ** 9"])
+def test_powers_that_do_not(text: str) -> None:
+    with pytest.raises(LimitError, match="10000 bits"):
+        Config.fromstring(f"x = {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +192,68 @@ def test_an_override_that_comes_too_late_for_some_places_says_so(caplog: pytest.
     with caplog.at_level(logging.WARNING, "seg_registry"):
         Config.fromstring(text).merge_from_dict({"pre.size": 1, "model.pre.size": 1, "other.s": 2})
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ('k."a.b"=5', "a.b"),
+        ("k['a.b']=5", "a.b"),
+        ('k["a.b"]=5', "a.b"),
+        ("k.'say \"x.y\"'=5", 'say "x.y"'),
+        ('k."[0]"=5', "[0]"),
+        ('k."a=b"=5', "a=b"),
+        ('k."with space"=5', "with space"),
+    ],
+)
+def test_a_key_with_a_dot_is_quoted(option: str, key: str) -> None:
+    cfg = Config({"k": {key: 1}, "other": 2})
+    cfg.merge_from_dict(parse_options([option]), strict=True, source="--cfg-options")
+    assert cfg.to_dict() == {"k": {key: 5}, "other": 2}
+    assert str(cfg.origin(next(iter(parse_options([option]))))).startswith("override k")
+
+
+def test_a_quoted_key_in_the_middle() -> None:
+    cfg = Config({"custom_keys": {"backbone.norm": {"lr_mult": 1}}, "l": [{"x.y": [1, 2]}]})
+    cfg.merge_from_dict(parse_options(['custom_keys."backbone.norm".lr_mult=0.1', "l[0]['x.y'][1]=7"]), strict=True)
+    assert cfg.to_dict() == {"custom_keys": {"backbone.norm": {"lr_mult": 0.1}}, "l": [{"x.y": [1, 7]}]}
+
+
+JUNK = ["a..b=1", "=1", "a", "", ".a=1", "a.=1", "+=1", "++a=1", "a b=1", "[0]=1", "a[=1", "a]=1", "a[0=1", "a[0]b=1"]
+JUNK += ['"=1', '"a=1', '"a"b=1', "a,b=1", "a.''=1", '""=1', "a[]=1", "(a)=1", ".=1", "..=1", " =1", "a\tb=1"]
+
+
+@pytest.mark.parametrize("option", JUNK)
+def test_junk_makes_no_keys(option: str) -> None:
+    cfg = Config({"a": {"b": 1}})
+    with pytest.raises(OverrideError):
+        cfg.merge_from_dict(parse_options([option]))
+    assert cfg.to_dict() == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("key", ["a..b", "", ".", "a.", "+", "a['b", "a[b"])
+def test_junk_from_a_program_makes_no_keys_either(key: str) -> None:
+    cfg = Config({"a": {"b": 1}})
+    with pytest.raises(OverrideError):
+        cfg.merge_from_dict({key: 1})
+    assert cfg.to_dict() == {"a": {"b": 1}}
+
+
+def test_what_an_override_marks(tmp_path: Path) -> None:
+    (tmp_path / "c.py").write_text("a = dict(x=1)\nl = [1, 2]\nd = dict(x=1)\n")
+    cfg = Config.fromfile(tmp_path / "c.py")
+    cfg.merge_from_dict({"a.x": 2, "+b.x": 1, "l.0": 5, "d._delete_": True, "d.y": 2})
+    names = ("a", "a.x", "b", "b.x", "l", "d", "d.y")
+    overridden = {name: any(mark.file == "<override>" for mark in cfg.origin(name)) for name in names}
+    assert overridden == {"a": False, "a.x": True, "b": True, "b.x": True, "l": True, "d": True, "d.y": True}
+
+
+def test_a_dict_of_another_kind_is_changed_without_marks() -> None:
+    class Own(dict):  # type: ignore[type-arg]
+        pass
+
+    own = Own()
+    own["x"] = 1
+    cfg = Config({"a": own})
+    cfg.merge_from_dict({"a.x": 2})
+    assert cfg.to_dict() == {"a": {"x": 2}}

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from seg_engine.__about__ import __version__
 from seg_engine.cli.messages import describe
+from seg_engine.cli.words import in_order
 
 __all__ = ["main"]
 
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A run that was stopped by a signal leaves with 128 + its number.
     """
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(in_order(sys.argv[1:] if arguments is None else arguments, parser))
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:

@@ -12,6 +12,9 @@ from seg_engine.cli.options import add_config_options, add_trust_option
 
 __all__ = ["add_arguments", "run"]
 
+LARGEST = 2**22
+KINDS: dict[str, tuple[type, ...]] = {"seed": (int,), "versions": (dict, type(None)), "git": (dict, type(None))}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg rerun`."""
@@ -57,10 +60,33 @@ def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
     found = sorted(path.glob("*/run.json")) or sorted(path.glob("run.json"))
     if not found:
         raise FileNotFoundError(f"there is no run.json in {path}, nor in a folder below it")
-    record = json.loads(found[-1].read_text(encoding="utf-8"))
+    record = read_record(found[-1])
     if "config" not in record:
         raise ValueError(f"{found[-1]}: this run was made from objects, without a config, so it cannot be repeated")
     return found[-1].parent, record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record, whoever wrote it.
+
+    Raises:
+        ValueError: it is none, or names a config that does not lie beside it.
+    """
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is no record of a run: no file, or one of more than {LARGEST:,} bytes")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no record of a run: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is no record of a run: it holds a {type(record).__name__}, not an object")
+    for key, kinds in KINDS.items():
+        if not isinstance(record.get(key), kinds):
+            raise ValueError(f"{path} is no record of a run: {key!r} is {record.get(key)!r:.100}")
+    name = record.get("config", "config.py")
+    if not isinstance(name, str) or name != Path(name).name:
+        raise ValueError(f"{path}: 'config' must be the name of a file beside it, not {name!r:.100}")
+    return record
 
 
 def differences(record: dict[str, Any]) -> list[str]:
@@ -68,7 +94,7 @@ def differences(record: dict[str, Any]) -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     lines = []
-    for name, before in record.get("versions", {}).items():
+    for name, before in (record.get("versions") or {}).items():
         if name == "python":
             continue
         try:

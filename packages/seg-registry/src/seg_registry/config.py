@@ -11,6 +11,7 @@ from seg_registry.config_dict import ConfigDict
 from seg_registry.draft import is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, ConfigWarning
 from seg_registry.load import Loader
+from seg_registry.option_values import steps_of
 from seg_registry.origins import Origin, origin_of
 from seg_registry.suggest import did_you_mean
 
@@ -169,7 +170,7 @@ class Config:
         from seg_registry.overrides import apply
 
         for key in options:
-            if str(key).lstrip("+").partition(".")[0] in _RESERVED:
+            if str(key).removeprefix("+").partition(".")[0] in _RESERVED:
                 raise _reserved(key, self._filename)
         apply(self._cfg_dict, options, allow_list_keys=allow_list_keys, strict=strict, source=source)
 
@@ -281,7 +282,7 @@ def split_path(path: str, root: Any) -> list[Any]:
     """The steps of a dotted path; a number is an index where the value there is a list or tuple."""
     steps: list[Any] = []
     here: Any = root
-    for word in path.split("."):
+    for word in steps_of(path):
         step: Any = word
         if isinstance(here, list | tuple):
             if not is_index(word) or not -len(here) <= int(word) < len(here):

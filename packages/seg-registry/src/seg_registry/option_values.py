@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seg_registry.errors import OverrideError
 
-__all__ = ["DELETE", "parse_options", "parse_value"]
+__all__ = ["DELETE", "key_of", "parse_options", "parse_value", "steps_of"]
 
 _MAX_DEPTH = 50
+_QUOTED = r"""(?:"[^"]*"|'[^']*')"""
+_BARE = r"""[^.\[\]"']+"""
+_PART = rf"(?:{_QUOTED}|{_BARE})"
+_STEP = re.compile(rf"(?:(?P<first>{_PART})|\.({_PART})|\[({_PART})\])(?![^.\[])")
 _CLOSING = {"(": ")", "[": "]"}
 
 
@@ -29,18 +34,52 @@ DELETE = _Delete()
 def parse_options(options: Iterable[str]) -> dict[str, Any]:
     """`KEY=VALUE` texts as a dict for `Config.merge_from_dict`; the later one wins.
 
+    A key that has a dot in it is quoted: `model."a.b"=1` or `model["a.b"]=1`.
+
     >>> parse_options(["lr=1e-3", "model.name='a b'", "scales=(1,2),(3,4)", "classes[0]=sky"])
     {'lr': 0.001, 'model.name': 'a b', 'scales': [(1, 2), (3, 4)], 'classes.0': 'sky'}
     """
     parsed: dict[str, Any] = {}
     for option in options:
-        key, equals, value = option.partition("=")
-        key = key.strip().replace("[", ".").replace("]", "")
-        if not equals or not key.lstrip("+"):
+        found = re.fullmatch(rf"\s*(\+?)((?:{_QUOTED}|[^=\"'])*?)\s*=(.*)", option, re.DOTALL)
+        if found is None or not found[2] or re.search(r"[\s,()+]", re.sub(_QUOTED, "", found[2])):
             raise OverrideError(f"{option!r} is not of the form KEY=VALUE")
+        key, value = found[1] + key_of(steps_of(found[2])), found[3]
         parsed.pop(key, None)
         parsed[key] = parse_value(value) if value.strip() else DELETE
     return parsed
+
+
+def steps_of(key: str) -> list[str]:
+    """The parts of a dotted key; quoted ones may hold dots, and brackets stand for a dot.
+
+    Raises:
+        OverrideError: A part is empty, or quotes and brackets are not closed.
+
+    >>> steps_of("a.b[0]"), steps_of('a."b.c".d'), steps_of("a['b.c']")
+    (['a', 'b', '0'], ['a', 'b.c', 'd'], ['a', 'b.c'])
+    """
+    steps: list[str] = []
+    place = 0
+    while place < len(key):
+        found = _STEP.match(key, place)
+        if found is None or bool(steps) is (found["first"] is not None):
+            raise OverrideError(f"{key!r} is not a dotted key; quote a part that has dots or brackets in it")
+        step = next(part for part in found.groups() if part is not None)
+        steps.append(step[1:-1] if step[0] in "'\"" else step)
+        place = found.end()
+    if not steps or not all(steps):
+        raise OverrideError(f"{key!r} is not a dotted key")
+    return steps
+
+
+def key_of(steps: Iterable[str]) -> str:
+    """A dotted key of its parts, those quoted that need it."""
+    return ".".join(step if re.fullmatch(_BARE, step) else _quoted(step) for step in steps)
+
+
+def _quoted(step: str) -> str:
+    return f"'{step}'" if '"' in step else f'"{step}"'
 
 
 def parse_value(text: str) -> Any:

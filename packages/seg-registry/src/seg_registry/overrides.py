@@ -10,7 +10,7 @@ from seg_registry.config_dict import ConfigDict, mark, wrap
 from seg_registry.draft import MISSING, is_index
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
 from seg_registry.known_keys import knows
-from seg_registry.option_values import DELETE
+from seg_registry.option_values import DELETE, steps_of
 from seg_registry.origins import OVERRIDE, Chain, chain_of
 from seg_registry.suggest import did_you_mean, edit_distance
 
@@ -36,7 +36,7 @@ def apply(
             change: dict[Any, Any] = {}
             _compose(change, str(key), value, source)
             _Change(allow_list_keys, strict, insists=True).into_table(table, change, "")
-    _report_late({str(key).lstrip("+").partition(".")[0] for key in options}, table, options)
+    _report_late({steps_of(str(key).removeprefix("+"))[0] for key in options}, table, options)
 
 
 class _Leaf:
@@ -53,9 +53,7 @@ class _Leaf:
 
 def _compose(tree: dict[Any, Any], key: str, value: Any, source: str) -> None:
     """Put one option into the tree of changes; a later one replaces an earlier one."""
-    steps = key.lstrip("+").split(".")
-    if not all(steps):
-        raise OverrideError(f"{key!r} is not a dotted key")
+    steps = steps_of(key.removeprefix("+"))
     for step in steps[:-1]:
         tree = tree.setdefault(step, {})
         if isinstance(tree, _Leaf):
