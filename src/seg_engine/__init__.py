@@ -19,3 +19,8 @@ def __getattr__(name: str) -> Any:
 
         return load_model
     raise AttributeError(f"module 'seg_engine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, those that were not asked for yet, too."""
+    return sorted({*globals(), *__all__})

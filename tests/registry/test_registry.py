@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seg_registry import Config, DuplicateNameError, Registry, RegistryError
+import seg_registry
+from seg_registry import Config, DuplicateNameError, Registry, RegistryError, catalog
 from seg_registry.catalog import HOOKS, KINDS, kind_of
 
 
@@ -258,3 +259,16 @@ def test_the_catalog_has_all_registries_of_the_reference() -> None:
     assert kind_of("vis_backend").attribute == "VISBACKENDS"
     with pytest.raises(KeyError, match="did you mean 'hook'"):
         kind_of("hooks")
+
+
+def test_every_registry_is_a_name_of_the_package() -> None:
+    registries = {name for name in catalog.__all__ if name.isupper() and name != "KINDS"}
+    assert len(registries) == 23
+    assert registries == {name for name in seg_registry.__all__ if name.isupper()}
+    for name in registries:
+        assert getattr(seg_registry, name) is getattr(catalog, name)
+    from seg_registry import HOOKS as found
+
+    assert found is catalog.KINDS["hook"].registry
+    with pytest.raises(ImportError, match="HOOK"):
+        exec("from seg_registry import HOOK", {})

@@ -52,6 +52,11 @@ def __getattr__(name: str) -> Callable[..., Optimizer]:
     return make
 
 
+def __dir__() -> list[str]:
+    """All names, those of libraries that are not installed, too."""
+    return sorted({*globals(), *LIBRARIES})
+
+
 def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer] | None = None, **options: Any) -> Optimizer:
     """`ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`: the optimizer's state shared out over the ranks."""
     import torch

@@ -26,10 +26,58 @@ from seg_registry.origins import Mark, Origin
 if TYPE_CHECKING:
     from seg_registry.action import DictAction
     from seg_registry.build import Builder, builder
+    from seg_registry.catalog import (
+        DATA_SAMPLERS,
+        DATASETS,
+        EVALUATOR,
+        FUNCTIONS,
+        HOOKS,
+        INFERENCERS,
+        LOG_PROCESSORS,
+        LOOPS,
+        METRICS,
+        MODEL_WRAPPERS,
+        MODELS,
+        OPTIM_WRAPPER_CONSTRUCTORS,
+        OPTIM_WRAPPERS,
+        OPTIMIZERS,
+        PARAM_SCHEDULERS,
+        RUNNER_CONSTRUCTORS,
+        RUNNERS,
+        STRATEGIES,
+        TASK_UTILS,
+        TRANSFORMS,
+        VISBACKENDS,
+        VISUALIZERS,
+        WEIGHT_INITIALIZERS,
+    )
     from seg_registry.option_values import parse_options
     from seg_registry.registry import Location, Registry
 
 __all__ = [
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "EVALUATOR",
+    "FUNCTIONS",
+    "HOOKS",
+    "INFERENCERS",
+    "LOG_PROCESSORS",
+    "LOOPS",
+    "METRICS",
+    "MODELS",
+    "MODEL_WRAPPERS",
+    "OPTIMIZERS",
+    "OPTIM_WRAPPERS",
+    "OPTIM_WRAPPER_CONSTRUCTORS",
+    "PARAM_SCHEDULERS",
+    "RUNNERS",
+    "RUNNER_CONSTRUCTORS",
+    "STRATEGIES",
+    "TASK_UTILS",
+    "TRANSFORMS",
+    "VISBACKENDS",
+    "VISUALIZERS",
+    "WEIGHT_INITIALIZERS",
     "Builder",
     "Config",
     "ConfigDict",
@@ -63,6 +111,7 @@ _LATER = {
     "builder": "seg_registry.build",
     "parse_options": "seg_registry.option_values",
 }
+_LATER |= dict.fromkeys((name for name in __all__ if name.isupper()), "seg_registry.catalog")
 
 
 def __getattr__(name: str) -> Any:
@@ -72,3 +121,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    """All names, those that were not asked for yet, too."""
+    return sorted({*globals(), *__all__})
