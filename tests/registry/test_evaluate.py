@@ -223,3 +223,19 @@ def test_powers_that_fit(text: str, value: float) -> None:
 def test_powers_that_do_not(text: str) -> None:
     with pytest.raises(LimitError, match="10000 bits"):
         Config.fromstring(f"x = {text}")
+
+
+def test_products_and_shifts_are_bounded_before_they_are_made() -> None:
+    for text in ("2 ** 4999 * 2 ** 4999", "1 << 9999", "2 ** 4000 << 5999", "2 ** 9 >> 10 ** 9"):
+        assert Config.fromstring(f"x = {text}").x == eval(text)
+    for text in ("2 ** 5000 * 2 ** 5000", "1 << 10000", "2 ** 4000 << 6000", "0 << 10001"):
+        with pytest.raises(LimitError, match="bits"):
+            Config.fromstring(f"x = {text}")
+
+
+def test_large_exponents_cost_more_than_other_operations() -> None:
+    Config.fromstring("x = [1 * 100 for i in range(20000)]")
+    Config.fromstring("x = [1 ** 64 for i in range(20000)]")
+    for operation in ("**", "<<"):
+        with pytest.raises(LimitError, match="more work"):
+            Config.fromstring(f"x = [1 {operation} 100 for i in range(20000)]")

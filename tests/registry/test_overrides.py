@@ -257,3 +257,18 @@ def test_a_dict_of_another_kind_is_changed_without_marks() -> None:
     cfg = Config({"a": own})
     cfg.merge_from_dict({"a.x": 2})
     assert cfg.to_dict() == {"a": {"x": 2}}
+
+
+def test_elements_are_deleted_from_the_end_too() -> None:
+    cfg = Config({"l": [1, 2, 3], "t": (1, 2, 3)})
+    cfg.merge_from_dict(parse_options(["l.-1=", "t.-3=", "t.1="]))
+    assert cfg.to_dict() == {"l": [1, 2], "t": (3,)}
+
+
+def test_near_is_two_letters_at_most_and_only_between_texts() -> None:
+    cfg = Config({"optim_wrapper": {"type": "A"}, "k": {1: "a", "kind": 2}, "ab": 1})
+    for option in ("optm_wraper.type=B", "k.knid=3"):
+        with pytest.raises(OverrideError, match="did you mean"):
+            cfg.merge_from_dict(parse_options([option]), strict=True)
+    cfg.merge_from_dict(parse_options(["otm_wraper.type=B", "k.x=3", "k.1=b", "xy=2"]), strict=True)
+    assert cfg.k.to_dict() == {1: "b", "kind": 2, "x": 3}
