@@ -72,8 +72,8 @@ _OPERATIONS = re.compile(
     rb"(?:[()NQRabestu}\]\x85-\x89]|[Kqh\x80].|M..|[Jj]....|r..[\x00-\x3f]\x00|G.{8}|c[^\n]*\n[^\n]*\n)++", re.DOTALL
 )
 _LENGTHS = {ord("X"): 4, ord("T"): 4, ord("B"): 4, 0x8B: 4, ord("U"): 1, ord("C"): 1, 0x8A: 1, 0x8C: 1}
-_USES = re.compile(  # (taken from the memo), (kept there after what may leave a tuple on the stack), and all else
-    rb"h(.)|j(....)|[abestu\x85-\x87](?:q(.)|r(....))"
+_USES = re.compile(  # what is taken from the memo, or kept there after what may leave a tuple on the stack; all else
+    rb"(h.|j....|[abestu\x85-\x87](?:q.|r....))"
     rb"|(?:[()NQR}\]]|[abestu\x85-\x87](?![qr])|[Kq\x80].|M..|J....|r....|G.{8}|c[^\n]*\n[^\n]*\n)++",
     re.DOTALL,
 )
@@ -101,8 +101,8 @@ def check_pickle(data: bytes) -> None:
             raise ExcessiveError("its pickle is none of a checkpoint's")
         width = _LENGTHS[operation]
         place += 1 + width + int.from_bytes(data[place + 1 : place + 1 + width], "little")
-    uses = _USES.findall(b"N".join(texts))  # a text, like None, is no tuple
-    if {short or long for short, long, _, _ in uses} & {short or long for _, _, short, long in uses} - {b""}:
+    uses = set(_USES.findall(b"N".join(texts)))  # a text, like None, is no tuple
+    if {use[1:] for use in uses if use[:1] in (b"h", b"j")} & {use[2:] for use in uses if use[:1] not in (b"h", b"j")}:
         raise ExcessiveError("its pickle uses a tuple twice")
 
 
@@ -149,7 +149,7 @@ def check_tree(content: Any, size: int) -> None:
     def count(value: Any, depth: int) -> int:
         nonlocal declared
         if isinstance(value, torch.Tensor):
-            declared += value.numel() * value.element_size()
+            declared += value.nbytes
             return 1
         if depth > DEPTH:
             raise ExcessiveError(f"its values are nested more than {DEPTH} deep")
