@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from _drill import in_child, make_runner
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.whole_file import CheckpointWriteError
+from seg_vis import Visualizer
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of its own with 700 KB, where this test may mount one."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder on a file system of its own with 700 KB, or as much as is asked for, where this test may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', '700k')}", "tmpfs", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no tmpfs may be mounted here ({done.stderr.strip()}); test_checkpoint.py fills a quota instead")
@@ -137,3 +142,96 @@ def test_a_folder_that_turns_read_only(tmp_path):
     text = work_dir.with_suffix(".log").read_text()
     assert "Permission denied" in text
     assert find_resumable(work_dir) == work_dir / "iter_7.pth"
+
+
+STEPS = list(range(1, 121))
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte."""
+    with open(disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(256))
+
+
+def send_rows_over_a_full_disk(disk: Path, kind: str) -> Any:
+    """A third of the rows, a third while the disk is full, a third afterwards; pictures in each."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    visualizer = Visualizer(vis_backends=[{"type": kind}], save_dir=str(disk))
+    visualizer.add_config({"lr": 0.1})
+    for step in STEPS:
+        if step == 40:
+            fill(disk)
+        if step == 80:
+            (disk / "filler").unlink()
+        visualizer.add_scalar("loss", step + 0.5, step)
+        if step in (20, 60, 100):
+            visualizer.add_image("street", image, step)
+    visualizer.close()
+    return visualizer.get_backend(kind)
+
+
+@pytest.mark.parametrize("small_disk", ["200k"], indirect=True)
+def test_local_files_lack_no_row_once_the_disk_is_free(small_disk: Path, caplog: Any) -> None:
+    send_rows_over_a_full_disk(small_disk, "LocalVisBackend")
+    folder = small_disk / "vis_data"
+    rows = [json.loads(line) for line in (folder / "scalars.json").read_text().splitlines()]
+    assert rows == [{"loss": step + 0.5, "step": step} for step in STEPS]
+    assert {path.name for path in (folder / "vis_image").iterdir()} == {f"street_{n}.png" for n in (20, 60, 100)}
+    failed, works = caplog.messages
+    assert "backend LocalVisBackend failed (OSError: [Errno 28] cannot be written: No space left" in failed
+    assert "works again" in works
+    assert "lost" not in works
+
+
+@pytest.mark.parametrize("small_disk", ["200k"], indirect=True)
+def test_tensorboard_lacks_no_row_once_the_disk_is_free(small_disk: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    send_rows_over_a_full_disk(small_disk, "TensorboardVisBackend")
+    events = EventAccumulator(str(small_disk / "vis_data"), size_guidance={"scalars": 0, "images": 0}).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(step, step + 0.5) for step in STEPS]
+    assert [event.step for event in events.Images("street")] == [20, 60, 100]
+
+
+@pytest.mark.parametrize("small_disk", ["2000k"], indirect=True)
+def test_wandb_lacks_no_row_once_the_disk_is_free(small_disk: Path, monkeypatch: Any, caplog: Any) -> None:
+    pytest.importorskip("wandb")
+    from _wandb_files import history
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    send_rows_over_a_full_disk(small_disk, "WandbVisBackend")
+    rows = history(small_disk)
+    assert [row["step"] for row in rows if "loss" in row] == STEPS
+    assert sum(any("street" in key for key in row) for row in rows) == 3
+    assert "less than 256 KiB are free" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("small_disk", ["3m"], indirect=True)
+def test_mlflow_lacks_no_row_once_the_disk_is_free(small_disk: Path, caplog: Any) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    number = send_rows_over_a_full_disk(small_disk, "MLflowVisBackend").state_dict()["run_id"]
+    client = MlflowClient(tracking_uri=f"sqlite:///{small_disk}/vis_data/mlflow.db")
+    assert [metric.step for metric in client.get_metric_history(number, "loss")] == STEPS
+    names = {file.path for file in client.list_artifacts(number)}
+    assert {"config.py", *(f"street_{step}.png" for step in (20, 60, 100))} <= names
+    assert "works again" in caplog.text
+
+
+@pytest.mark.parametrize("small_disk", ["200k"], indirect=True)
+def test_what_is_still_lacking_at_the_end_is_said(small_disk: Path, caplog: Any) -> None:
+    visualizer = Visualizer(vis_backends=[{"type": "LocalVisBackend"}], save_dir=str(small_disk))
+    visualizer.add_scalar("loss", 1.0, 1)
+    fill(small_disk)
+    for step in range(2, 9):
+        visualizer.add_scalars({"loss": "x" * 8000, "step": step}, step)
+    visualizer.close()
+    assert "backend LocalVisBackend still fails; it lacks 7 rows" in caplog.text
+    assert "works again" not in caplog.text
+    assert (small_disk / "vis_data/scalars.json").read_text() == '{"loss": 1.0, "step": 1}\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -66,11 +67,13 @@ def test_numpy_and_tensor_numbers_are_numbers(tmp_path: Path) -> None:
     assert rows(tmp_path / "scalars.json") == [{"a": 1, "b": 2.5, "c": 0.5, "d": 1.0, "e": [1, 2], "step": 0}]
 
 
-def test_a_broken_last_line_of_a_killed_run_spoils_nothing(tmp_path: Path) -> None:
-    (tmp_path / "scalars.json").write_text('{"loss": 1.0, "step": 1}\n{"loss": 0.', encoding="utf-8")
+@pytest.mark.parametrize(
+    ("left", "kept"), [('{"loss": 0.', []), ('{"loss": 2.0, "step": 1}', [{"loss": 2.0, "step": 1}]), ("", [])]
+)
+def test_a_broken_last_line_of_a_killed_run_is_mended(tmp_path: Path, left: str, kept: list[Any]) -> None:
+    (tmp_path / "scalars.json").write_text('{"loss": 1.0, "step": 1}\n' + left, encoding="utf-8")
     LocalVisBackend(str(tmp_path)).add_scalar("loss", 0.5, 2)
-    lines = (tmp_path / "scalars.json").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in (lines[0], lines[2])] == [{"loss": 1.0, "step": 1}, {"loss": 0.5, "step": 2}]
+    assert rows(tmp_path / "scalars.json") == [{"loss": 1.0, "step": 1}, *kept, {"loss": 0.5, "step": 2}]
 
 
 def test_pictures_are_png_files_in_rgb(tmp_path: Path) -> None:
@@ -148,3 +151,23 @@ def test_links_in_the_folder_lead_nowhere_else(tmp_path: Path) -> None:
         LocalVisBackend(str(inside), "../other").add_image("x", np.zeros((2, 2, 3), np.uint8))
     assert not list(outside.iterdir())
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["../x.json", "/tmp/x.json", "a/../../x.json"])
+def test_no_file_may_lie_outside_of_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"lies outside of save_dir"):
+        LocalVisBackend(str(tmp_path), scalar_save_file=name)
+    LocalVisBackend(str(tmp_path / "in")).add_scalars({"a": 1}, file_path=name)
+    assert all((tmp_path / "in") in path.parents for path in tmp_path.rglob("x.json"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text(max_size=300) | st.from_regex(r"(\.\./|/|\\|[a-z:*]|\x1b|\x00)*", fullmatch=True))
+def test_no_name_of_a_picture_leaves_the_folder(tmp_path_factory: Any, name: str) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    backend = LocalVisBackend(str(folder / "in"))
+    with contextlib.suppress(ValueError):  # nothing is left of such a name
+        backend.add_image(name, np.zeros((2, 2, 3), np.uint8), 1)
+    (written,) = [path for path in folder.rglob("*") if path.is_file()] or [folder / "in/vis_image/none"]
+    assert folder / "in/vis_image" in written.parents
+    assert all(character.isprintable() or character == " " or ord(character) > 127 for character in str(written))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,3 +221,83 @@ def test_other_ranks_do_nothing(tmp_path: Path, monkeypatch: Any) -> None:
 def test_unknown_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="backend must be 'cv2', got 'qt'"):
         Visualizer(image=IMAGE).show(backend="qt")
+
+
+class Rows(BaseVisBackend):
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[Any] = []
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        self.got.append((name, value, step))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2, 2.0, True, np.float32(2), np.int64(2), np.array(2.0), np.array([2]), np.array([[2]]), Decimal(2), Fraction(2)],
+)
+@pytest.mark.parametrize("step", [7, np.int32(7), 7.0, np.float64(7), np.array(7), np.array([7]), Decimal(7)])
+def test_any_kind_of_number_is_a_value_and_a_step(tmp_path: Path, value: Any, step: Any) -> None:
+    rows = Rows()
+    local, events = ({"type": f"{name}VisBackend", "save_dir": str(tmp_path)} for name in ("Local", "Tensorboard"))
+    visualizer = Visualizer(vis_backends=[rows, local, events])
+    visualizer.add_scalar("loss", value, step)
+    visualizer.add_scalars({"acc": value}, step)
+    visualizer.close()
+    number = 1 if value is True else 2
+    assert rows.got == [("loss", number, 7), ("acc", number, 7)]
+    assert {type(part) for row in rows.got for part in row} <= {str, int, float}
+    lines = (tmp_path / "scalars.json").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"loss": number, "step": 7}, {"acc": number, "step": 7}]
+
+
+def test_tensors_of_one_element_are_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    rows = Rows()
+    visualizer = Visualizer(vis_backends=[rows])
+    weight = torch.ones(1, requires_grad=True)
+    for value in (torch.tensor(1.0), weight * 1, torch.ones(1, 1, dtype=torch.bfloat16), torch.tensor(True)):
+        visualizer.add_scalar("x", value, torch.tensor(3))
+    assert rows.got == [("x", 1, 3)] * 4
+    with pytest.raises(TypeError, match=r"one element, got Tensor of shape \(2,\)"):
+        visualizer.add_scalar("x", torch.ones(2))
+
+
+@pytest.mark.parametrize("value", [None, "1.0", [1.0], {}, np.ones(2), 1j])
+def test_what_is_no_number_is_one_error_before_anything_is_written(tmp_path: Path, value: Any) -> None:
+    rows = Rows()
+    visualizer = Visualizer(vis_backends=[rows, {"type": "LocalVisBackend", "save_dir": str(tmp_path / "x")}])
+    with pytest.raises(TypeError, match=r"add_scalar\('loss', \.\.\.\) takes one number"):
+        visualizer.add_scalar("loss", value)
+    for backend in visualizer._vis_backends.values():
+        if not isinstance(backend, Rows):
+            with pytest.raises(TypeError, match="takes one number"):
+                backend.add_scalar("loss", value)
+    assert rows.got == []
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("step", [None, 1.5, float("nan"), float("inf"), "7", 2**70, np.ones(2)])
+def test_a_step_that_is_no_whole_number_is_one_error(tmp_path: Path, step: Any) -> None:
+    rows = Rows()
+    visualizer = Visualizer(vis_backends=[rows, {"type": "LocalVisBackend", "save_dir": str(tmp_path / "x")}])
+    for call in (
+        lambda: visualizer.add_scalar("loss", 1.0, step),
+        lambda: visualizer.add_scalars({"loss": 1.0}, step),
+        lambda: visualizer.add_image("a", np.zeros((4, 4, 3), np.uint8), step),
+    ):
+        with pytest.raises((TypeError, ValueError), match="step must be a whole number"):
+            call()
+    assert rows.got == []
+    assert not (tmp_path / "x").exists()
+
+
+def test_numbers_beyond_64_bits_and_negative_steps_go_through(tmp_path: Path) -> None:
+    config = [{"type": f"{name}VisBackend", "save_dir": str(tmp_path)} for name in ("Local", "Tensorboard")]
+    visualizer = Visualizer(vis_backends=config)
+    visualizer.add_scalars({"big": 10**400, "small": -(2**65), "nan": float("nan")}, -3)
+    visualizer.close()
+    row = json.loads((tmp_path / "scalars.json").read_text())
+    assert row == {"big": 10**400, "small": -(2**65), "nan": None, "step": -3}

@@ -1,25 +1,24 @@
-"""The backends of one visualizer: made from configs, called one by one, a failing one reported and tried again."""
+"""The backends of one visualizer: made from configs, called one by one; what a failing one lacks is sent later."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import logging
-import threading
-import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from seg_vis.waiting import Line
 from seg_vis.writer import Writer
 
 __all__ = ["Dispatch", "make_backends"]
 
 GROUP = "seg_engine.vis_backends"
 PLUG_INS = ("AimVisBackend", "ClearMLVisBackend", "DVCLiveVisBackend")
-PATIENCE = 1.0
-RESTS = 10
+KINDS = {"add_scalar": "rows", "add_scalars": "rows", "add_image": "pictures"}
 Log = logging.getLogger
 
 
@@ -81,25 +80,20 @@ def find_class(kind: Any) -> Any:
 
 
 class Dispatch:
-    """Calls every backend; one that fails is reported once, tried again at the next call, and never stops a run.
-
-    One that takes long to fail (a server that does not answer) rests for ten times as long, so that it never costs
-    more than a tenth of the run. A library that is not installed is an error all the same: nothing would ever reach
-    such a backend.
-    """
+    """Calls every backend, each in a `Line` of its own."""
 
     def __init__(self, backends: dict[str, Any]) -> None:
         self.backends = backends
         self.writer: Writer | None = None
-        self._failures: dict[str, int] = {}
-        self._rest_until: dict[str, float] = {}
-        self._locks = {name: threading.RLock() for name in backends}
+        self._lines = {name: Line(name) for name in backends}
 
     def each(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Call a method of every backend that has it."""
+        size = sum(int(getattr(value, "nbytes", 0)) for value in args)
         for name, backend in list(self.backends.items()):
             if hasattr(backend, method):
-                self.guarded(name, lambda b=backend: getattr(b, method)(*args, **kwargs))  # type: ignore[misc]
+                call = functools.partial(getattr(backend, method), *args, **kwargs)
+                self.guarded(name, call, KINDS.get(method, method), size)
 
     def later(self, job: Callable[[], None]) -> None:
         """Run a job on the writer's thread, or now where there is none."""
@@ -108,35 +102,17 @@ class Dispatch:
         else:
             self.writer.put(job)
 
-    def guarded(self, name: str, call: Callable[[], Any]) -> None:
+    def guarded(self, name: str, call: Callable[[], Any], kind: str = "pictures", size: int = 0) -> None:
         """One call of one backend."""
-        start = time.monotonic()
-        if start < self._rest_until.get(name, start):
-            self._failures[name] += 1
-            return
-        try:
-            with self._locks[name]:
-                call()
-        except ImportError as error:
-            if threading.current_thread() is threading.main_thread():
-                raise
-            self._report(name, start, error)
-        except Exception as error:
-            self._report(name, start, error)
-        else:
-            if missed := self._failures.pop(name, 0):
-                Log("seg_vis").warning("backend %s works again; %d calls before this one were lost", name, missed)
+        self._lines[name].take(call, kind, size)
 
-    def _report(self, name: str, start: float, error: Exception) -> None:
-        now = time.monotonic()
-        self._rest_until[name] = now + RESTS * (now - start) if now - start > PATIENCE else now
-        self._failures[name] = self._failures.get(name, 0) + 1
-        if self._failures[name] == 1:
-            text = "backend %s failed (%s: %s); the run goes on and tries it again, the other backends get everything"
-            expected = isinstance(error, OSError)  # a full disk, a server that is away: its words say it all
-            Log("seg_vis").warning(text, name, type(error).__name__, error, exc_info=not expected)
+    def finish(self) -> None:
+        """Send what waits, then close every backend."""
+        self.flush()
+        for name, backend in list(self.backends.items()):
+            self._lines[name].finish(getattr(backend, "close", None))
 
     def flush(self) -> None:
-        """Return when nothing is waiting to be written."""
+        """Return when nothing is waiting for the writer's thread."""
         if self.writer is not None:
             self.writer.wait()

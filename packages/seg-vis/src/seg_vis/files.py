@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import re
+import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2, load_library
 
-__all__ = ["check_inside", "encode", "read_bytes", "read_image", "write_image", "write_whole"]
+__all__ = [
+    "append_whole",
+    "check_inside",
+    "clean_leftovers",
+    "encode",
+    "read_bytes",
+    "read_image",
+    "write_image",
+    "write_whole",
+]
+
+LEFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")
 
 
 def check_inside(folder: Path, path: Path) -> Path:
@@ -39,24 +53,73 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """The same with the errors that the system gives."""
+    """The same with the errors that the system gives; a signal at any moment leaves no temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # known before it is there
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
+            lock(file)
             file.write(content)
-        os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def current_umask() -> int:
-    """The process's file mode mask (it can only be read by setting it)."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def lock(file: BinaryIO) -> bool:
+    """Hold a file while its writer lives, where the system can; False where another process holds it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+def clean_leftovers(folder: Path) -> None:
+    """Remove temporary files of writers that were killed from a folder; call it where a run starts."""
+    for path in folder.glob(".*.part"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if LEFT.fullmatch(path.name) and lock(file):
+                path.unlink()
+
+
+def append_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Add bytes to the end of a file: all of them or, where the disk fails or a signal comes, none.
+
+    Args:
+        path: the file; made with its folder where it is not there.
+        content: what is added.
+        sync: also have the disk confirm it. Some file systems say only then that they are full.
+
+    Raises:
+        OSError: it cannot be written; it names the path.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            append_to(handle, content, sync)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(path)) from error
+
+
+def append_to(handle: int, content: bytes, sync: bool) -> None:
+    """The same with an open file."""
+    size, rest = os.fstat(handle).st_size, memoryview(content)
+    try:
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        if sync:
+            os.fsync(handle)
+    except BaseException:
+        os.ftruncate(handle, size)
+        raise
 
 
 def encode(picture: Image, suffix: str = ".png") -> bytes:

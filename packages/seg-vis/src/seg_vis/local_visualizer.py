@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
+from seg_vis.backends.base import checked_step
 from seg_vis.blend import shown_labels
 from seg_vis.checks import check_alpha
 from seg_vis.featmaps import depth_map
@@ -152,7 +154,7 @@ class SegLocalVisualizer(Visualizer):
         if out_file is not None:
             write_image(out_file, picture)
         else:
-            self._send(name, picture, (rgb, masks), asked["step"])
+            self._send(str(name), picture, (rgb, masks), checked_step(asked["step"]))
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
 
@@ -187,8 +189,10 @@ class SegLocalVisualizer(Visualizer):
         """The picture to every backend; the image and its masks to those that draw themselves."""
         classes = list((self.dataset_meta or {}).get("classes") or ())
         rgb, masks = source
-        if self._dispatch.writer is not None:
+        if any(hasattr(backend, "add_masks") for backend in self._vis_backends.values()):
+            # the caller may go on writing into them while they wait
             rgb, masks = rgb.copy(), {key: plane.copy() for key, plane in masks.items()}
+        size = picture.nbytes + rgb.nbytes + sum(plane.nbytes for plane in masks.values())
 
         def send(backend: Any) -> None:
             takes_masks = bool(masks) and hasattr(backend, "add_masks")
@@ -197,7 +201,7 @@ class SegLocalVisualizer(Visualizer):
 
         def send_to_all() -> None:
             for key, backend in self._vis_backends.items():
-                self._dispatch.guarded(key, lambda b=backend: send(b))  # type: ignore[misc]
+                self._dispatch.guarded(key, functools.partial(send, backend), "pictures", size)
 
         self._dispatch.later(send_to_all)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from seg_vis import primitives
 from seg_vis.arrays import Image, to_rgb
+from seg_vis.backends.base import checked_number, checked_place, checked_step, plain_number
 from seg_vis.dispatch import Dispatch, make_backends
 from seg_vis.featmaps import feature_map
 from seg_vis.ranks import first_process_only
@@ -233,22 +234,33 @@ class Visualizer:
     @first_process_only
     def add_image(self, name: str, image: Any, step: int = 0) -> None:
         """Send a picture (any form that `to_rgb` takes) to every backend."""
-        picture = to_rgb(image)
-        if self._dispatch.writer is not None and picture is image:
+        picture, at = to_rgb(image), checked_step(step)
+        if picture is image:  # it may wait for its turn, and the caller may draw on
             picture = picture.copy()
-        self._dispatch.later(lambda: self._dispatch.each("add_image", name, picture, step))
+        self._dispatch.later(lambda: self._dispatch.each("add_image", str(name), picture, at))
 
     @first_process_only
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Send one number to every backend."""
-        self._dispatch.each("add_scalar", name, value, step, **kwargs)
+        """Send one number to every backend: one of Python, numpy, or a tensor or array with one element.
+
+        Raises:
+            TypeError, ValueError: another value, or a step that is no whole number; nothing is sent then.
+        """
+        self._dispatch.each("add_scalar", str(name), checked_number(name, value), checked_step(step), **kwargs)
 
     @first_process_only
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Send several numbers of one step to every backend."""
-        self._dispatch.each("add_scalars", scalar_dict, step, file_path, **kwargs)
+        """Send several numbers of one step to every backend; each takes what it can of what is no number.
+
+        Raises:
+            TypeError, ValueError: a step that is no whole number; nothing is sent then.
+        """
+        checked_place(scalar_dict, step)
+        numbers = {str(key): plain_number(value) for key, value in scalar_dict.items()}
+        row = {str(key): value if (n := numbers[str(key)]) is None else n for key, value in scalar_dict.items()}
+        self._dispatch.each("add_scalars", row, checked_step(step), file_path, **kwargs)
 
     def add_datasample(self, *args: Any, **kwargs: Any) -> None:
         """Draw a sample; what that means is for subclasses to say."""
@@ -264,8 +276,7 @@ class Visualizer:
 
     def close(self) -> None:
         """Write what is waiting, then close every backend; a later call opens them again."""
-        self._dispatch.flush()
-        self._dispatch.each("close")
+        self._dispatch.finish()
 
     def state_dict(self) -> dict[str, Any]:
         """What backends need to go on where they were, such as the id of a run; plain values only."""

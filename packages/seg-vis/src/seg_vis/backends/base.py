@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BaseVisBackend", "axis", "config_dict", "config_text", "numbers_and_step", "plain_number"]
+from seg_vis.lines import axis
+
+__all__ = [
+    "BaseVisBackend",
+    "checked_number",
+    "checked_place",
+    "checked_step",
+    "config_dict",
+    "config_text",
+    "numbers_and_step",
+    "plain_number",
+]
 
 
 class BaseVisBackend:
@@ -51,8 +64,8 @@ class BaseVisBackend:
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Keep several numbers of one step; what is no number is left out."""
-        numbers, at = numbers_and_step(scalar_dict, step)
-        for name, number in numbers.items():
+        found, at = numbers_and_step(scalar_dict, step)
+        for name, number in found.items():
             self.add_scalar(name, number, at, **kwargs)
 
     def close(self) -> None:
@@ -60,12 +73,10 @@ class BaseVisBackend:
 
 
 def plain_number(value: Any) -> int | float | None:
-    """A number from a Python, numpy or tensor scalar; None from anything else."""
-    if isinstance(value, bool | np.bool_):
+    """A number from one of Python, numpy, or a tensor or array with one element on any device; None from all else."""
+    if isinstance(value, bool | np.bool_ | numbers.Integral):
         return int(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Real | Decimal):
         return float(value)
     if hasattr(value, "item") and getattr(value, "size", None) is not None:
         count = value.numel() if hasattr(value, "numel") else value.size
@@ -73,26 +84,59 @@ def plain_number(value: Any) -> int | float | None:
     return None
 
 
-def axis(scalar_dict: Mapping[str, Any], step: int) -> int:
-    """Where a record stands on the axis of its curves: `step` in it, else the argument.
+def checked_number(name: str, value: Any) -> int | float:
+    """The number of `add_scalar`.
 
-    A record of LoggerHook says in `mode` and `iter` where it comes from. Its iteration is the axis then: in epoch
-    loops its step is the epoch in validation, and both kinds of curves would lie apart.
-
-    Example:
-        >>> axis({"mIoU": 0.5, "mode": "val", "iter": 300}, 3), axis({"loss": 0.5, "iter": 1}, 10)
-        (300, 10)
+    Raises:
+        TypeError: it is no number.
     """
-    if "mode" in scalar_dict and "iter" in scalar_dict:
-        return int(scalar_dict["iter"])
-    own = scalar_dict.get("step")
-    return int(step if own is None else own)
+    number = plain_number(value)
+    if number is None:
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        raise TypeError(
+            f"add_scalar({name!r}, ...) takes one number, or an array or tensor with one element, "
+            f"got {type(value).__name__}{shape}: {str(value)[:60]}"
+        )
+    return number
 
 
-def numbers_and_step(scalar_dict: Mapping[str, Any], step: int) -> tuple[dict[str, int | float], int]:
-    """The numbers of a record as plain ones, without its step, and where it stands on the axis."""
-    found = {name: plain_number(value) for name, value in scalar_dict.items() if name != "step"}
-    return {name: number for name, number in found.items() if number is not None}, axis(scalar_dict, step)
+def checked_step(step: Any) -> int:
+    """A step as a whole number, from any kind of number that is whole.
+
+    Raises:
+        TypeError: no number.
+        ValueError: a fraction, NaN, or more than 64 bits.
+    """
+    number = plain_number(step)
+    if number is None:
+        raise TypeError(f"step must be a whole number, got {step!r}")
+    if not -(2**63) <= number < 2**63 or number != int(number):  # NaN is in no range
+        raise ValueError(f"step must be a whole number of at most 64 bits, got {step!r}")
+    return int(number)
+
+
+def checked_place(row: Mapping[str, Any], step: Any) -> int:
+    """Where a record stands on the axis of its curves, as `axis` says, checked."""
+    for key in ("iter", "step"):
+        if row.get(key) is not None:
+            checked_step(row[key])
+    return axis(row, checked_step(step))
+
+
+def numbers_and_step(scalar_dict: Mapping[str, Any], step: Any) -> tuple[dict[str, int | float], int]:
+    """The numbers of a record as plain ones that fit 64 bits, without its step, and where it stands on the axis."""
+    found = {str(name): plain_number(value) for name, value in scalar_dict.items() if name != "step"}
+    return {name: fitting(n) for name, n in found.items() if n is not None}, checked_place(scalar_dict, step)
+
+
+def fitting(number: int | float) -> int | float:
+    """The number; one that has more than 64 bits as a float."""
+    if isinstance(number, float) or -(2**63) <= number < 2**63:
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def config_dict(config: Any) -> dict[str, Any]:

@@ -11,11 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis.backends.base import BaseVisBackend, config_text, plain_number
-from seg_vis.files import check_inside, write_image, write_whole
+from seg_vis.backends.base import (
+    BaseVisBackend,
+    checked_number,
+    checked_place,
+    checked_step,
+    config_text,
+    plain_number,
+)
+from seg_vis.files import append_whole, check_inside, clean_leftovers, write_image, write_whole
+from seg_vis.lines import ResumePoint, axis, mend, take_out
 from seg_vis.names import file_name
 
 __all__ = ["LocalVisBackend"]
+
+ASIDE, ASIDE_COPY = "superseded.json", "superseded_copy.json"
+"""Where rows go that a resumed run writes again: those of the scalars, and those of their copy."""
 
 
 class LocalVisBackend(BaseVisBackend):
@@ -51,12 +62,17 @@ class LocalVisBackend(BaseVisBackend):
             raise ValueError(f"config_save_file must end in .py, got {config_save_file!r}")
         if Path(scalar_save_file).suffix != ".json":
             raise ValueError(f"scalar_save_file must end in .json, got {scalar_save_file!r}")
+        for name in (img_save_dir, config_save_file, scalar_save_file):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"{name!r} lies outside of save_dir: give a name inside of it")
         self._folder = Path(save_dir)
         self._img_save_dir = img_save_dir
         self._config_save_file = config_save_file
         self._scalar_save_file = scalar_save_file
         self._lock = threading.Lock()
         self._begun: set[Path] = set()
+        self._owed: tuple[Path, str] | None = None  # the second of two files, which still lacks a row
+        self._failed = False
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """Write the config's text."""
@@ -66,41 +82,75 @@ class LocalVisBackend(BaseVisBackend):
         """Write `<img_save_dir>/<name>_<step>.png`."""
         if getattr(image, "dtype", None) != np.uint8:
             raise TypeError(f"a picture must be uint8, got {getattr(image, 'dtype', type(image).__name__)}: use to_rgb")
-        write_image(self._at(f"{self._img_save_dir}/{inside(name)}_{step}.png"), image)
+        write_image(self._at(f"{self._img_save_dir}/{inside(name)}_{checked_step(step)}.png"), image)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Write one row."""
-        self.add_scalars({name: value}, step)
+        """Write one row.
+
+        Raises:
+            TypeError: it is no number.
+        """
+        self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Write one row, and the same into `file_path` where that is given."""
-        row = {name: jsonable(value) for name, value in scalar_dict.items()}
-        row.setdefault("step", step)
+        """Write one row, and the same into `file_path` where that is given.
+
+        Raises:
+            OSError: it is in none of the two, and the next call may be the same one.
+        """
+        checked_place(scalar_dict, step)
+        if file_path is not None and (Path(file_path).suffix != ".json" or file_path == self._scalar_save_file):
+            raise ValueError(
+                f"file_path must end in .json and differ from {self._scalar_save_file!r}, got {file_path!r}"
+            )
+        row = {str(name): jsonable(value) for name, value in scalar_dict.items()}
+        row.setdefault("step", checked_step(step))
         line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        self._append(self._scalar_save_file, line)
-        if file_path is not None:
-            if Path(file_path).suffix != ".json" or file_path == self._scalar_save_file:
-                raise ValueError(
-                    f"file_path must end in .json and differ from {self._scalar_save_file!r}, got {file_path!r}"
-                )
-            self._append(file_path, line)
+        with self._lock:
+            self._append_to_both(file_path, f"{line}\n")
+
+    def _append_to_both(self, file_path: str | None, line: str) -> None:
+        """A row for two files that only one of them took is tried again with the other alone."""
+        first, second = self._folder / self._scalar_save_file, file_path and self._folder / inside(file_path)
+        try:
+            if self._owed != (first, line):
+                self._append(first, line)
+                self._owed = (first, line) if second else None
+            if second:
+                self._append(second, line)
+                self._owed = None
+        except OSError:
+            self._failed = True
+            raise
+        self._failed = False
+
+    def _append(self, path: Path, line: str) -> None:
+        if path not in self._begun:
+            check_inside(self._folder, path.resolve())
+            mend(path)
+        append_whole(path, line.encode("utf-8", "replace"), sync=self._failed)
+        self._begun.add(path)
 
     def _at(self, name: str) -> Path:
         """A file of this folder."""
         return check_inside(self._folder, self._folder / name)
 
-    def _append(self, name: str, line: str) -> None:
-        path = self._folder / name
-        with self._lock:
-            if path not in self._begun:
-                check_inside(self._folder, path.resolve())
-            path.parent.mkdir(parents=True, exist_ok=True)
-            start = "" if path in self._begun or ends_with_newline(path) else "\n"
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{start}{line}\n")
-            self._begun.add(path)
+    def resume_from(self, point: ResumePoint) -> list[dict[str, Any]]:
+        """Move the rows of earlier sessions that this one writes again into `superseded.json` beside them.
+
+        Returns:
+            Those of the scalars' file.
+        """
+        gone: list[dict[str, Any]] = []
+        for folder in point.folders(self._folder):
+            aside = folder / ASIDE
+            gone += take_out(folder / self._scalar_save_file, lambda row: point.repeats(*mode_and_place(row)), aside)
+            for copy in {f"{log_dir.name}.json" for log_dir in point.earlier if log_dir in folder.parents}:
+                take_out(folder / copy, lambda row: point.repeats(*mode_and_place(row)), folder / ASIDE_COPY)
+            clean_leftovers(folder / self._img_save_dir)
+        return gone
 
 
 def inside(name: str) -> str:
@@ -111,22 +161,23 @@ def inside(name: str) -> str:
     return "/".join(parts)
 
 
-def ends_with_newline(path: Path) -> bool:
-    """Whether the next line can simply be appended (a killed run may have left half a line)."""
-    if not path.exists() or path.stat().st_size == 0:
-        return True
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read() == b"\n"
+def mode_and_place(row: dict[str, Any]) -> tuple[Any, int]:
+    """What a row is about, and where it stands."""
+    try:
+        return row.get("mode"), axis(row, 0)
+    except (TypeError, ValueError):
+        return None, 0
 
 
 def jsonable(value: Any) -> Any:
     """A value as JSON can hold it."""
     number = plain_number(value)
     if number is not None:
-        return number if math.isfinite(number) else None
+        return None if isinstance(number, float) and not math.isfinite(number) else number
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return value if isinstance(value, str) or value is None else str(value)

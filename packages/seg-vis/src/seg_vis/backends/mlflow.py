@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import to_rgb
-from seg_vis.backends.base import BaseVisBackend, config_dict, config_text, numbers_and_step
+from seg_vis.backends.base import (
+    BaseVisBackend,
+    checked_number,
+    checked_step,
+    config_dict,
+    config_text,
+    numbers_and_step,
+)
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
 
@@ -125,7 +132,7 @@ class MLflowVisBackend(BaseVisBackend):
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """One picture, kept as `<name>_<step>.png`."""
-        path = Path(f"{clean(name)}_{step}.png")
+        path = Path(f"{clean(name)}_{checked_step(step)}.png")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
             file.write_bytes(encode(to_rgb(image)))
@@ -133,8 +140,12 @@ class MLflowVisBackend(BaseVisBackend):
             self.experiment.log_artifact(self.run_id, str(file), None if where == "." else where)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """One number."""
-        self.add_scalars({name: value}, step)
+        """One number.
+
+        Raises:
+            TypeError: it is none.
+        """
+        self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any

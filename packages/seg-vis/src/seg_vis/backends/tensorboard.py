@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import to_rgb
-from seg_vis.backends.base import BaseVisBackend, axis, config_text, plain_number
+from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_text, numbers_and_step
+from seg_vis.backends.events import EventFile, take_out_events
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
+from seg_vis.lines import ResumePoint
+from seg_vis.names import printable
 
 __all__ = ["TensorboardVisBackend"]
 
 INSTALL = '"seg-vis[tensorboard]"'
+EVENTS = "events.out.tfevents.*"
+VAL = ("val/", "val_")
+"""How the names of what a validation writes begin."""
 
 
 class TensorboardVisBackend(BaseVisBackend):
     """Scalars, pictures and the config in TensorBoard event files.
+
+    A resumed training goes on in the folder of its first session, so that TensorBoard shows one run.
 
     Args:
         save_dir: folder of the event files.
@@ -33,27 +41,35 @@ class TensorboardVisBackend(BaseVisBackend):
 
     def __init__(self, save_dir: str) -> None:
         super().__init__(str(save_dir))
-        self._writer: Any = None
+        self._writer: EventFile | None = None
+        self._config: Any = None
+        self._restart_at: int | None = None
         self._left_out: set[str] = set()
 
     @property
     def experiment(self) -> Any:
-        """The `EventFileWriter`; made at first use."""
+        """The open event file; it has the methods of TensorBoard's `EventFileWriter`."""
         if self._writer is None:
-            module = load_library("tensorboard.summary.writer.event_file_writer", "tensorboard", INSTALL)
-            self._writer = module.EventFileWriter(self._save_dir)
-            weakref.finalize(self, self._writer.close)
+            load_library("tensorboard.summary.writer.record_writer", "tensorboard", INSTALL)
+            self._writer = EventFile(str(self._save_dir), self._restart_at)
         return self._writer
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
-        """The config as the text `config`."""
+        """The config as the text `config`; written with the first number or picture, or at the end."""
+        load_library("tensorboard.summary.writer.record_writer", "tensorboard", INSTALL)
+        self._config = config_text(config)
+        if self._writer is not None:
+            self._send_config()
+
+    def _send_config(self) -> None:
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         tensor = load_library("tensorboard.compat.proto.tensor_pb2", "tensorboard", INSTALL)
         types = load_library("tensorboard.compat.proto.types_pb2", "tensorboard", INSTALL)
-        text = "".join(f"    {line}\n" for line in config_text(config).splitlines())
+        text = "".join(f"    {line}\n" for line in self._config.splitlines())  # a block of code: nothing in it acts
         meta = summary.SummaryMetadata(plugin_data=summary.SummaryMetadata.PluginData(plugin_name="text"))
-        value = tensor.TensorProto(dtype=types.DT_STRING, string_val=[text.encode()])
-        self._write(summary.Summary.Value(tag="config/text_summary", metadata=meta, tensor=value), 0)
+        value = tensor.TensorProto(dtype=types.DT_STRING, string_val=[text.encode("utf-8", "replace")])
+        self._write([summary.Summary.Value(tag="config/text_summary", metadata=meta, tensor=value)], 0)
+        self._config = None
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """One picture under its name at a step."""
@@ -61,38 +77,62 @@ class TensorboardVisBackend(BaseVisBackend):
         picture = to_rgb(image)
         height, width = picture.shape[:2]
         content = summary.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encode(picture))
-        self._write(summary.Summary.Value(tag=name, image=content), step)
-        self.experiment.flush()
+        self._begin_and_write([summary.Summary.Value(tag=tag(name), image=content)], checked_step(step))
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """One number; text is left out, and so is anything else that is no number, with one line for its name."""
-        number = plain_number(value)
-        if number is None:
-            if name not in self._left_out and not isinstance(value, str):
-                logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", name, type(value).__name__)
-            self._left_out.add(name)
-            return
-        summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
-        self._write(summary.Summary.Value(tag=name, simple_value=number), step)
+        """One number.
+
+        Raises:
+            TypeError: it is none.
+        """
+        self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out."""
-        step = axis(scalar_dict, step)
-        for name, value in scalar_dict.items():
-            if name not in ("step", "mode"):
-                self.add_scalar(name, value, step)
-        self.experiment.flush()
+        """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out.
+
+        What is no number is left out, with one line for its name; text without one.
+        """
+        summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
+        numbers, at = numbers_and_step(scalar_dict, step)
+        for name in scalar_dict.keys() - numbers.keys() - {"step", "mode"} - self._left_out:
+            if not isinstance(scalar_dict[name], str):
+                kind = type(scalar_dict[name]).__name__
+                logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", name, kind)
+            self._left_out.add(name)
+        values = [summary.Summary.Value(tag=tag(name), simple_value=number) for name, number in numbers.items()]
+        if values:
+            self._begin_and_write(values, at)
+
+    def resume_from(self, point: ResumePoint) -> None:
+        """Go on in the folder of the first session, without the values that this one writes again."""
+        self._restart_at = point.step + 1
+        begun = [folder for folder in point.folders(Path(str(self._save_dir))) if any(folder.glob(EVENTS))]
+        for folder in begun:
+            for path in folder.glob(EVENTS):
+                take_out_events(path, lambda name, at: point.repeats("val" if name[:4] in VAL else "", at))
+        if begun and self._writer is None:
+            self._save_dir = str(begun[0])
 
     def close(self) -> None:
-        """Write everything and close the file; a later call opens another."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Write what is left; a later call opens another file."""
+        if self._config is not None:
+            self._send_config()
+        self._writer = None
 
-    def _write(self, value: Any, step: int) -> None:
+    def _begin_and_write(self, values: list[Any], step: int) -> None:
+        if self._config is not None:
+            self._send_config()
+        self._write(values, step)
+
+    def _write(self, values: list[Any], step: int) -> None:
         event = load_library("tensorboard.compat.proto.event_pb2", "tensorboard", INSTALL)
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
-        content = summary.Summary(value=[value])
-        self.experiment.add_event(event.Event(wall_time=time.time(), step=int(step), summary=content))
+        content = summary.Summary(value=values)
+        self.experiment.add_event(event.Event(wall_time=time.time(), step=step, summary=content))
+
+
+def tag(name: str) -> str:
+    """A name that TensorBoard's page takes: without control characters, and not empty."""
+    return printable(name, lines=False) or "_"

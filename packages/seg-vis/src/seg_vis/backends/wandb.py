@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seg_vis.arrays import as_labels, to_rgb
-from seg_vis.backends.base import BaseVisBackend, config_dict, numbers_and_step
+from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_dict, numbers_and_step
 from seg_vis.libraries import load_library
 from seg_vis.names import printable
 
 __all__ = ["WandbVisBackend"]
 
 INSTALL = '"seg-vis[wandb]"'
+ROOM = 2**18
+"""Bytes that must be free for a row: more than W&B writes at once."""
 
 
 class WandbVisBackend(BaseVisBackend):
@@ -114,8 +118,12 @@ class WandbVisBackend(BaseVisBackend):
         return True
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """One number."""
-        self.add_scalars({name: value}, step)
+        """One number.
+
+        Raises:
+            TypeError: it is none.
+        """
+        self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
@@ -124,7 +132,8 @@ class WandbVisBackend(BaseVisBackend):
         self._log(*numbers_and_step(scalar_dict, step))
 
     def _log(self, row: Mapping[str, Any], step: int) -> None:
-        self.experiment.log({**row, "step": step}, commit=self._commit)
+        check_room(str(self.experiment.dir))
+        self.experiment.log({**row, "step": checked_step(step)}, commit=self._commit)
 
     def close(self) -> None:
         """Finish the run; W&B uploads what is left."""
@@ -140,6 +149,16 @@ class WandbVisBackend(BaseVisBackend):
         """Go on with the run of a checkpoint; an `id` in `init_kwargs` wins, a run that has started stays."""
         if self._run is None and "id" not in self._init_kwargs and state_dict.get("run_id"):
             self._run_id = str(state_dict["run_id"])
+
+
+def check_room(folder: str) -> None:
+    """Say of a disk that it is full before W&B meets that: it writes in a process of its own, and loses rows silently.
+
+    Raises:
+        OSError: there is next to no room.
+    """
+    if shutil.disk_usage(folder).free < ROOM:
+        raise OSError(errno.ENOSPC, f"less than {ROOM // 1024} KiB are free", folder)
 
 
 def metrics_to_define(config: dict[str, str] | list[dict[str, Any]] | None) -> list[dict[str, Any]]:
