@@ -100,6 +100,8 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
     epochs = plan.pop("epochs", False)
     wrapper = _wrapper(net, plan.pop("accumulate", 1), plan.pop("amp", None))
     count = {"max_epochs": total // 6, "val_interval": 1} if epochs else {"max_iters": total, "val_interval": 5}
+    fixed = {"checkpoint": {"async_save": plan.pop("async_save", False)}, "randomness": {"seed": 4}}
+    fixed |= {"resume": True, "skip_checks": True}
     hooks = _hooks(plan.pop("interval", 7), epochs) + [h for h in [plan.pop("kill", None)] if h]
     return Runner(
         model=net,
@@ -114,8 +116,7 @@ def make_runner(work_dir: Path, **plan: Any) -> Runner:
         ],
         **_validation(plan),
         hooks=hooks,
-        checkpoint={"async_save": plan.pop("async_save", False)},
-        **{"randomness": {"seed": 4}, "resume": True, "skip_checks": True, **plan},
+        **{**fixed, **plan},
     )
 
 

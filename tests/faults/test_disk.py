@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,50 @@ def test_a_full_disk_can_stop_the_run(small_disk):
     with pytest.raises(CheckpointWriteError, match="the disk is full"):
         runner.train()
     assert find_resumable(small_disk / "run") == small_disk / "run" / "iter_7.pth"
+
+
+class Ends:
+    """Ends the run in step 12, by a signal or an exception."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def after_train_iter(self, runner):
+        if runner.iter == 12 and self.how == "signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif runner.iter == 12:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("async_save", [False, True])
+@pytest.mark.parametrize("on_full", ["continue", "stop"])
+@pytest.mark.parametrize(("how", "kind"), [("signal", SystemExit), ("exception", ZeroDivisionError)])
+def test_saved_is_said_only_of_what_is_there(small_disk, how, kind, on_full, async_save, capsys):
+    """Nothing of the last state reached the full disk: the last line says so, and where a resume goes on."""
+    work_dir = small_disk / "run"
+    options = {"on_full": on_full, "async_save": async_save}
+    runner = make_runner(work_dir, total=16, checkpoint=options, val_dataloader=None)
+    runner.register_hook(Fill(small_disk))
+    runner.register_hook(Ends(how))
+    with pytest.raises(kind) as ended:
+        runner.train()
+    said = capsys.readouterr().out.splitlines()[-1] if how == "signal" else str(ended.value.__notes__[-1])
+    assert ended.value.code == 143 if how == "signal" else True
+    assert "saved iter" not in said
+    assert "state is in" not in said
+    assert f"A resume goes on from {work_dir / 'iter_7.pth'} (iteration 7; 6 iterations are to be made again)" in said
+    assert [path.name for path in work_dir.glob("*.pth") if path.name.startswith(("iter", "int"))] == ["iter_7.pth"]
+
+
+def test_a_disk_that_takes_nothing_at_all(small_disk, capsys):
+    runner = make_runner(small_disk / "run", total=16, interval=100, val_dataloader=None)
+    runner.register_hook(Fill(small_disk))
+    runner.register_hook(Ends("signal"))
+    with pytest.raises(SystemExit):
+        runner.train()
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "There is no checkpoint in" in said
+    assert "starts from nothing; 13 iterations are lost" in said
 
 
 class KeepsTensors:

@@ -6,7 +6,8 @@ import sys
 import threading
 
 import pytest
-from seg_runner.signals import StopSignals, exit_code
+from seg_runner.signals import StopNow, StopSignals, exit_code, read_signals
+from seg_runner.watchdog import Arrivals
 
 
 def test_a_signal_is_remembered_and_the_old_handler_comes_back():
@@ -67,3 +68,73 @@ with StopSignals():
     assert done.stdout == "still here\n"
     assert done.returncode == 130
     assert "leaving at once" in done.stderr
+
+
+def test_while_a_run_waits_the_handler_raises():
+    with StopSignals(["SIGUSR1"]) as stop:
+        stop.wait()
+        with pytest.raises(StopNow):
+            signal.raise_signal(signal.SIGUSR1)
+        stop.waiting = False
+        with pytest.raises(StopNow):
+            stop.wait()  # the signal came before
+    assert stop.requested == "SIGUSR1"
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "grace"),
+    [
+        (None, ["SIGTERM", "SIGINT", "SIGUSR1"], 30.0),
+        (["SIGUSR2"], ["SIGUSR2"], 30.0),
+        ({"grace": 5}, ["SIGTERM", "SIGINT", "SIGUSR1"], 5.0),
+        ({"names": [], "grace": None}, [], None),
+    ],
+)
+def test_signals_are_a_list_of_names_or_a_dict(given, names, grace):
+    assert read_signals(given) == {"names": names, "grace": grace}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"grace": 0}, ValueError, r"signals.grace \(seconds\) must be a number of more than 0, not 0"),
+        ({"grace": float("nan")}, ValueError, "not nan"),
+        ({"grace": "30"}, TypeError, "not '30'"),
+        ({"graze": 30}, TypeError, "takes no 'graze'. Did you mean 'grace'"),
+        ({"names": "SIGTERM"}, TypeError, "must be a list of names"),
+    ],
+)
+def test_other_values_are_refused(given, error, text):
+    with pytest.raises(error, match=text):
+        read_signals(given)
+
+
+def test_the_same_signal_twice_at_once_counts_once(monkeypatch):
+    """`timeout` sends one to the process and one to its group."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    arrivals = Arrivals()
+    assert not arrivals.again(signal.SIGUSR1)
+    assert not arrivals.again(signal.SIGTERM), "another kind is not a second one"
+    assert not arrivals.again(signal.SIGTERM)
+    now[0] = 1.0
+    assert arrivals.again(signal.SIGTERM)
+    assert arrivals.again(signal.SIGINT)
+
+
+def test_whoever_listened_before_goes_on_listening():
+    import socket
+
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    read.settimeout(120)
+    before = signal.set_wakeup_fd(write.fileno())
+    try:
+        with StopSignals(["SIGUSR1"]):
+            signal.raise_signal(signal.SIGUSR1)
+            assert read.recv(1) == bytes([signal.SIGUSR1])
+        assert signal.set_wakeup_fd(before) == write.fileno()
+    finally:
+        signal.set_wakeup_fd(before)
+        read.close()
+        write.close()

@@ -14,7 +14,7 @@ from seg_runner.loops import position
 from seg_runner.oom import note_out_of_memory
 from seg_runner.plain_sources import NamedLoader
 from seg_runner.randomness import seed_step
-from seg_runner.signals import StopRequested
+from seg_runner.signals import StopNow, StopRequested
 from seg_runner.val_loss import LossMeter
 
 __all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
@@ -102,7 +102,7 @@ class EvalLoop:
         try:
             while True:
                 try:
-                    batch = next(batches)
+                    batch = self._next(batches)
                 except StopIteration:
                     return
                 yield batch
@@ -113,6 +113,19 @@ class EvalLoop:
             raise
         finally:
             loader.finish(batches)
+
+    def _next(self, batches: Any) -> Any:
+        """The next batch; a signal that comes while one of our training loops waits for it is acted on at once."""
+        signals = getattr(self.runner, "signals", None)
+        if signals is None or not getattr(self.runner.train_loop, "validating", False):
+            return next(batches)
+        try:
+            signals.wait()
+            return next(batches)
+        except StopNow as stop:
+            raise StopRequested from stop
+        finally:
+            signals.waiting = False
 
     def close(self) -> None:
         """Stop workers that live on from pass to pass."""

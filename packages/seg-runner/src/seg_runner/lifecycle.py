@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from seg_runner import saving, wrap
+from seg_runner import saving, stopping, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.conv_bn import join_frozen_norms
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
@@ -16,7 +16,7 @@ from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import OWN_LOOPS, eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
 from seg_runner.run_lock import only_run
-from seg_runner.signals import StopSignals
+from seg_runner.signals import StopNow, StopSignals, read_signals
 
 __all__ = ["build_training", "evaluate", "fill_stand_ins", "need", "session", "start_training"]
 
@@ -37,20 +37,32 @@ def session(runner: Any, mode: str) -> Iterator[None]:
     """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end."""
     fill_stand_ins(runner)
     runner.table.running, runner.began_at = True, None
-    try:
-        with library_log(runner.logger), _training_alone(runner, mode), _signals(runner, mode), _told(runner):
-            yield
-    except BaseException as error:
-        if isinstance(error, Exception):
-            if NO_DETERMINISTIC_FORM in str(error):
-                add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
-            saving.save_interrupted(runner, mode, error)
-        _break_off(runner, error)
-        raise
-    finally:
-        runner.table.running = False
-        _close_data(runner)
-        runner.saver.wait()
+    with library_log(runner.logger), _signals(runner, mode):
+        try:
+            with _training_alone(runner, mode), _told(runner):
+                yield
+        except BaseException as error:
+            try:
+                _stopped_by(runner, mode, error)
+            finally:
+                _break_off(runner, error)
+            raise
+        finally:
+            runner.table.running = False
+            _close_data(runner)
+            runner.saver.wait()
+
+
+def _stopped_by(runner: Any, mode: str, error: BaseException) -> None:
+    """Keep what can be kept; a signal leaves by its own exception."""
+    if isinstance(error, StopNow):
+        if runner.signals.overdue and runner.began_at is not None:
+            stopping.break_off(runner, runner.signals.requested, error)
+        stopping.stop_for_signal(runner, runner.signals.requested)
+    if isinstance(error, Exception):
+        if NO_DETERMINISTIC_FORM in str(error):
+            add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
+        stopping.keep_interrupted(runner, mode, error)
 
 
 def _break_off(runner: Any, error: BaseException) -> None:
@@ -80,8 +92,9 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
     if mode != "train":
         yield
         return
-    with StopSignals(runner.parts["signals"]) as signals:
+    with StopSignals(**read_signals(runner.parts["signals"]), last_words=runner.logger.warning) as signals:
         runner.signals = signals
+        signals.waiting = True  # until the first step there is nothing to save
         try:
             yield
         finally:
@@ -194,6 +207,8 @@ def start_training(runner: Any) -> None:
     if first and not parts["skip_checks"]:
         check_before_training(runner)
     runner.began_at = runner.finished_iters
+    if runner.signals is not None:
+        runner.signals.waiting = False
 
 
 def _change_modules(runner: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import inspect
 import logging
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
@@ -221,6 +224,7 @@ class WorkerInit:
         for name in ("SIGINT", "SIGUSR1"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _end_with(os.getppid())
         _obey_only(os.getppid())
         if self.seed is not None:
             seed = self.seed + worker_id
@@ -233,6 +237,15 @@ class WorkerInit:
             warnings.simplefilter("ignore")
         if self.user is not None:
             self.user(worker_id)
+
+
+def _end_with(parent: int) -> None:
+    """Have Linux kill this worker once its parent is gone, however that ended: one that hangs would stay for ever."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(0)
 
 
 def _obey_only(parent: int) -> None:

@@ -16,7 +16,7 @@ from seg_runner.hook_table import Points
 from seg_runner.oom import note_out_of_memory
 from seg_runner.prefetch import prefetched
 from seg_runner.randomness import seed_step
-from seg_runner.signals import StopRequested
+from seg_runner.signals import StopNow, StopRequested
 
 __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
 
@@ -77,6 +77,9 @@ class TrainLoop:
             part = ""
             self.finished_iters = self.iter + 1
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        except StopNow as stop:
+            stop.between_steps = not part
+            raise
         except Exception as error:
             note_out_of_memory(error, runner.model, batch, runner.optim_wrapper)
             where = f"training iteration {self.iter}{part_of(runner, part)}"
@@ -85,14 +88,27 @@ class TrainLoop:
         self.iter += 1
 
     def next_batch(self) -> Any:
-        """The next batch of the endless stream; it also sets the main process's random numbers for this step."""
+        """The next batch of the endless stream; it also sets the main process's random numbers for this step.
+
+        The last step is done while the next batch is waited for, so a signal that comes meanwhile is acted on at once.
+        """
+        signals = self.runner.signals
         try:
+            if signals is not None:
+                signals.wait()
             return next(self.batches)
+        except StopNow:
+            signals.waiting = False
+            self.runner.check_signals()
+            raise
         except Exception as error:
             self.runner.check_signals()  # one to all processes of the job may have ended the workers
             line = part_of(self.runner, "train_dataloader")
             add_note(error, f"while reading the batch of training iteration {self.iter}{line}")
             raise
+        finally:
+            if signals is not None:
+                signals.waiting = False
 
     def validation_is_due(self, count: int, last: int) -> bool:
         """Whether validation follows the `count`-th step (or epoch) of `last`."""
@@ -114,7 +130,7 @@ class TrainLoop:
         self.validating = True
         try:
             self.runner.val_loop.run()
-        except StopRequested:
+        except (StopRequested, StopNow):
             self.validated = before  # still owed
             self.runner.check_signals()  # here, where hooks see that validation broke off
         finally:

@@ -51,7 +51,7 @@ class Parts(TypedDict, total=False):
     skip_checks: bool
     log_interval: int  # of the plain lines, where no LoggerHook is registered
     checkpoint: Any  # dict(async_save=True, on_full='stop'): how files are written
-    signals: Any  # names of the signals that save and stop
+    signals: Any  # names of the signals that save and stop, or dict(names=[...], grace=30)
     launcher: str
     env_cfg: Any
     randomness: Any

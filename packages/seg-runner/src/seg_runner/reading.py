@@ -30,6 +30,9 @@ __all__ = [
     "starting",
 ]
 
+PATIENCE = 2.0
+"""Seconds that workers have to end, all together."""
+
 
 class Reading:
     """What each worker of a loader is reading, in memory that all processes share.
@@ -124,18 +127,29 @@ class NamedDataset(Dataset[Any]):
 def shut_down(iterator: Any) -> None:
     """Stop the workers of a torch loader's iterator now, not when it is collected.
 
-    One that does not end (forked while a lock was held, say) is killed: python would wait for it at exit, for ever.
+    One that does not end (it waits for a disk, was forked while a lock was held) is killed: torch waits five seconds
+    for each of them, and python at exit for ever.
     """
     iterator = getattr(iterator, "batches", iterator)
     stop = getattr(iterator, "_shutdown_workers", None)
     if not callable(stop):
         return
     workers = list(getattr(iterator, "_workers", ()))
+    killer = threading.Timer(PATIENCE, _kill, [workers])
+    killer.daemon = True
+    with suppress(RuntimeError):  # no thread can be had while the interpreter ends
+        killer.start()
     stop()
+    killer.cancel()
+    _kill(workers)
+    for worker in workers:
+        worker.join()
+
+
+def _kill(workers: Sequence[Any]) -> None:
     for worker in workers:
         if worker.is_alive():
             worker.kill()
-        worker.join()
 
 
 def shut_down_loader(loader: Any) -> None:

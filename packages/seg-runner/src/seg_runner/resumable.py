@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from seg_runner.bounds import count_of
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
 
-__all__ = ["find_resumable", "next_generation"]
+__all__ = ["POINTER", "find_resumable", "next_generation"]
 
 LOG = logging.getLogger("seg_runner")
 COUNTS = ("generation", "epoch", "iter")

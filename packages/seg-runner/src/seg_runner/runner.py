@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner import construct, lifecycle, saving
+from seg_runner import construct, lifecycle, saving, stopping
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import merge_default_hooks
 from seg_runner.device import pick_device
@@ -253,4 +253,4 @@ class Runner(Facade):
         """Called between two steps: finish a save that is through; save and stop if a signal asked for it."""
         self.saver.check()
         if self.signals is not None and self.signals.requested is not None:
-            saving.stop_for_signal(self, self.signals.requested)
+            stopping.stop_for_signal(self, self.signals.requested)

@@ -30,6 +30,11 @@ class CheckpointSaver:
         on_full: What a failed write (full disk, lost permission) does: `continue` logs one message and goes on with the
             files from before; `stop` raises.
 
+    Attributes:
+        wrote: The file of the latest save, once it is there; None where that failed or is in flight.
+        failure: What went wrong in the latest save: with the file or, where `wrote` is set, with what points to it.
+        ending: The run ends with this save, so nothing is promised to go on.
+
     Raises:
         ValueError: `on_full` is neither.
     """
@@ -38,6 +43,9 @@ class CheckpointSaver:
         if on_full not in ("continue", "stop"):
             raise ValueError(f"on_full is {on_full!r}; it is 'continue' or 'stop'")
         self.async_save, self.on_full = async_save, on_full
+        self.ending = False
+        self.wrote: Path | None = None
+        self.failure: CheckpointWriteError | None = None
         self._staging = Staging()
         self._flight: _Flight | None = None
 
@@ -49,6 +57,7 @@ class CheckpointSaver:
             CheckpointWriteError: Only with `on_full='stop'`.
         """
         self.wait()
+        self.wrote = self.failure = None
         if self.async_save:
             self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done)
             self._flight.start()
@@ -58,7 +67,7 @@ class CheckpointSaver:
         except CheckpointWriteError as error:
             self._failed(error)
         else:
-            self._done(on_done)
+            self._done(Path(path), on_done)
 
     def check(self) -> None:
         """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
@@ -76,10 +85,11 @@ class CheckpointSaver:
         elif flight.error is not None:
             raise flight.error
         else:
-            self._done(flight.on_done)
+            self._done(flight.path, flight.on_done)
 
-    def _done(self, on_done: Callable[[], None] | None) -> None:
+    def _done(self, path: Path, on_done: Callable[[], None] | None) -> None:
         """Tell that the file is there; pointers may then meet the same full disk."""
+        self.wrote = path
         try:
             if on_done is not None:
                 on_done()
@@ -88,6 +98,9 @@ class CheckpointSaver:
             self._failed(CheckpointWriteError(error.errno or errno.EIO, text))
 
     def _failed(self, error: CheckpointWriteError) -> None:
+        self.failure = error
+        if self.ending:  # told with the last line of the run
+            return
         if self.on_full == "stop":
             raise error
         LOG.error("%s. Training goes on.", error.strerror)

@@ -10,8 +10,7 @@ from typing import Any
 from seg_runner.checkpoint import read_checkpoint
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.foreign import NothingFitsError
-from seg_runner.resumable import find_resumable
-from seg_runner.signals import exit_code
+from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
 from seg_runner.whole_file import clean_leftovers
@@ -25,10 +24,7 @@ __all__ = [
     "save",
     "save_interrupted",
     "save_last",
-    "stop_for_signal",
 ]
-
-POINTER = "last_checkpoint"
 
 
 def save(
@@ -167,29 +163,8 @@ def load_for_evaluation(runner: Any) -> None:
         load_weights_from(runner, weights, **runner.parts["load_options"] or {})
 
 
-def save_interrupted(runner: Any, mode: str, error: Exception) -> None:
-    """After an exception in training: what is there, as `interrupted_iter_N.pth`, resumed only when asked for.
-
-    Nothing where no step was made since training began: a resume that was refused leaves no file to get round it.
-    """
-    if mode != "train" or runner.began_at is None or runner.finished_iters <= runner.began_at:
-        return
-    try:
-        path = runner.work_dir / f"interrupted_iter_{runner.finished_iters}.pth"
-        save(runner, path, optimizer=True, schedulers=True)
-        runner.saver.wait()
-        add_note(error, f"the state is in {path} (resume={str(path)!r} goes on from there)")
-    except Exception as second:  # the first error is the one to report
-        add_note(error, f"(saving what was there failed too: {second!r})")
-
-
-def stop_for_signal(runner: Any, name: str) -> None:
-    """Save once and leave with the code that shells use for this signal.
-
-    Raises:
-        SystemExit: always.
-    """
-    path = save_last(runner)
-    runner.saver.wait()
-    runner.logger.warning("%s: saved %s after iteration %d and stopped", name, path.name, runner.finished_iters)
-    raise SystemExit(exit_code(name))
+def save_interrupted(runner: Any) -> Path:
+    """Save this moment as `interrupted_iter_N.pth`, which is resumed only when asked for."""
+    path: Path = runner.work_dir / f"interrupted_iter_{runner.finished_iters}.pth"
+    save(runner, path, optimizer=True, schedulers=True)
+    return path

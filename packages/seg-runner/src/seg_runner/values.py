@@ -140,7 +140,7 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "skip_checks": FLAG,
     "log_interval": (_is_whole, "a whole number of iterations"),
     "checkpoint": (_is_dict, "a dict such as dict(async_save=True)"),
-    "signals": (_is_listed, "a list of names, such as ['SIGTERM']"),
+    "signals": (_is_listed, "a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)"),
     "launcher": (lambda value: isinstance(value, str), "the name of a launcher, such as 'none'"),
     "env_cfg": (_is_dict, "a dict such as dict(cudnn_benchmark=True)"),
     "randomness": (lambda value: _is_dict(value) or isinstance(value, Randomness), "a dict such as dict(seed=0)"),
