@@ -29,9 +29,9 @@ def scheduler_fits(scheduler: PolyLR) -> protocols.Scheduler:
     return scheduler
 
 
-def visualizer_fits(visualizer: SegLocalVisualizer) -> protocols.Pictures:
+def visualizer_fits(visualizer: SegLocalVisualizer) -> tuple[protocols.Pictures, protocols.Resumes]:
     """seg-vis's visualizer."""
-    return visualizer
+    return visualizer, visualizer
 
 
 def runner_fits_the_picture_hook(runner: Runner) -> Position:

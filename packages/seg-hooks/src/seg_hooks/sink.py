@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seg_hooks.files import append_line
+from seg_hooks.files import append_line, write_whole
 from seg_hooks.scalars import plain
 
 __all__ = ["RecordSink", "adapt"]
 
 Feed = Callable[[dict[str, Any]], object]
 PLACE = ("step", "iter", "epoch", "mode")
+BY_THE_CLOCK = re.compile(r"(^|[/_])(time|eta|memory|speed|throughput|[a-z_]*per_second[a-z_]*)($|[/_])")
+"""Names of what differs between two runs that are equal."""
 
 
 class RecordSink:
-    """Appends JSON lines and feeds a writer; a writer that fails is reported once and gets its records later.
+    """Appends JSON lines and feeds a writer; one that fails is reported once and gets its records later.
 
     Args:
         path: The file of JSON lines; None where another process writes them.
@@ -34,15 +37,32 @@ class RecordSink:
         self.dataset_meta: Any = None
         self._waiting: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._failing = False
+        self._there: dict[tuple[Any, Any], str] = {}
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Write one record."""
         record = {**scalar_dict, "step": step}
         if self.path is not None:
             append_line(self.path, json.dumps(plain(record)))
-        if self.writer is not None:
+        known = self._there.pop(_place(record), None)
+        if self.writer is not None and (known is None or known != _lasting(record)):
             self._waiting.append(record)
             self._feed(self.writer)
+
+    def resume_from(self, step: int, earlier: Iterable[Path]) -> None:
+        """Move records beyond an iteration out of the files of earlier sessions; the writer gets none of them twice.
+
+        Args:
+            step: The iteration of the checkpoint.
+            earlier: Files of JSON lines.
+        """
+        for path in earlier:
+            try:
+                rows = take_out(path, lambda row: int(row.get("iter") or 0) > step, path.with_name("superseded.json"))
+            except (OSError, ValueError) as error:
+                self.logger.warning("%s keeps the records beyond iteration %d: %s", path, step, error)
+                continue
+            self._there |= {_place(row): _lasting(row) for row in rows}
 
     def close(self) -> None:
         """Hand over what waits; the writer belongs to its owner and stays open."""
@@ -67,12 +87,45 @@ class RecordSink:
         self._failing = False
 
 
+def take_out(path: Path, repeats: Callable[[dict[str, Any]], bool], aside: Path) -> list[dict[str, Any]]:
+    """Move records from one file of JSON lines to another, and drop broken lines; those that were moved."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [_row(line) for line in lines]
+    gone = [number for number, row in enumerate(rows) if row is not None and repeats(row)]
+    kept = [line for line, row in zip(lines, rows, strict=True) if row is not None and not repeats(row)]
+    if gone:
+        append_line(aside, "\n".join(lines[number] for number in gone))
+    if len(kept) < len(lines):
+        write_whole(path, "".join(f"{line}\n" for line in kept).encode())
+    return [row for number in gone if (row := rows[number]) is not None]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _place(record: Mapping[str, Any]) -> tuple[Any, Any]:
+    return record.get("mode"), record.get("iter")
+
+
+def _lasting(record: Mapping[str, Any]) -> str:
+    """A record as text, without what the clock decides."""
+    kept = {name: value for name, value in record.items() if not BY_THE_CLOCK.search(name)}
+    return json.dumps(plain(kept), sort_keys=True)
+
+
 def adapt(writer: Any) -> Feed | None:
     """A function of one record for a SummaryWriter or a W&B run; train and val stand on one axis, the iteration."""
     if writer is None:
         return None
     if callable(getattr(writer, "add_scalar", None)):
-        return lambda record: [writer.add_scalar(name, value, record["iter"]) for name, value in _curves(record)]
+        return lambda record: _to_summary(writer, record)
     if callable(getattr(writer, "log", None)):
         if callable(getattr(writer, "define_metric", None)):
             writer.define_metric("iter")
@@ -81,6 +134,25 @@ def adapt(writer: Any) -> Feed | None:
     raise TypeError(
         f"TrainState: writer={writer!r} has neither add_scalar (a TensorBoard SummaryWriter) nor log (a W&B run)."
     )
+
+
+def _to_summary(writer: Any, record: dict[str, Any]) -> None:
+    """One record to a SummaryWriter; written when this returns.
+
+    Its thread ends at the first full disk, so a writer that failed is made to begin another file the next time.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    try:
+        for name, value in _curves(record):
+            writer.add_scalar(name, value, record["iter"])
+        if callable(getattr(writer, "flush", None)):
+            writer.flush()
+    except OSError:
+        if hasattr(writer, "all_writers"):
+            writer.file_writer = writer.all_writers = None
+        raise
 
 
 def _curves(record: dict[str, Any]) -> list[tuple[str, float]]:

@@ -116,6 +116,9 @@ class TrainState:
         path, checkpoint = found
         missing = self._take(path, checkpoint, data)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
+        if path.resolve().is_relative_to(self.work_dir.resolve()):  # a file of this run, not of another
+            sessions = sorted(self.work_dir.glob("*/vis_data/scalars.json"))
+            self.visualizer.resume_from(self.iter, [one for one in sessions if self.log_dir not in one.parents])
         rest = f"; not in the file: {', '.join(missing)}" if missing else ""
         self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
         return path

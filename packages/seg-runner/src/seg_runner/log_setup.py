@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from seg_runner.lines import LineFile
 from seg_runner.names import printable
 
-__all__ = ["IN_FILE", "REFERENCE_NAME", "library_log", "make_log_dir", "make_logger"]
+__all__ = ["IN_FILE", "REFERENCE_NAME", "earlier_sessions", "library_log", "make_log_dir", "make_logger"]
 
 IN_FILE = {"in_file": True}
 """`extra=` of a message that is long: the log file has it, a terminal only at log level DEBUG."""
@@ -23,6 +24,9 @@ REFERENCE_NAME = "mmengine"
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
 
+
+SESSION = re.compile(r"\d{8}_\d{6}(_\d+)?")
+"""The name of a session's folder."""
 
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -42,31 +46,19 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
 class _File(logging.Handler):
     """Appends each line whole and leaves no file open behind it, however a run ends.
 
-    A disk that fills costs lines of the log, not the run; it is said once.
+    A disk that fills costs no line: they wait, and are written once there is room. It is said once.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path = path
-        self._told = False
+        self._lines = LineFile(path, "the log file")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write one record."""
         try:
-            text = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(file, text)
-            finally:
-                os.close(file)
+            self._lines.write(self.format(record))
         except Exception:
             self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Say it, the first time."""
-        if not self._told:
-            self._told = True
-            print(f"the log file cannot be written: {sys.exc_info()[1]}; training goes on", file=sys.stderr)
 
 
 class _Lines(logging.Formatter):
@@ -137,6 +129,16 @@ def make_log_dir(work_dir: Path) -> tuple[Path, str]:
             raise
         return work_dir / name, name
     raise FileExistsError(f"{work_dir} holds a thousand runs of this second")
+
+
+def earlier_sessions(work_dir: Path, log_dir: Path) -> list[Path]:
+    """Log folders of the sessions of this work directory before the given one, the oldest first."""
+    named = [folder for folder in work_dir.glob("*_*") if SESSION.fullmatch(folder.name) and folder.is_dir()]
+    return sorted((folder for folder in named if folder != log_dir), key=_by_time)
+
+
+def _by_time(folder: Path) -> tuple[str, int]:
+    return folder.name[:15], int(folder.name[16:] or 1)
 
 
 def make_logger(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from seg_runner.lines import LineFile, take_out_rows
 
 __all__ = ["PlainVisualizer", "PlainWrapper"]
 
@@ -68,7 +70,7 @@ class PlainVisualizer:
     def __init__(self, log_dir: Path) -> None:
         self.dataset_meta: Any = None
         self._folder = log_dir / "vis_data"
-        self._made = False
+        self._files: dict[str, LineFile] = {}
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
         """Keep the resolved config beside the scalars."""
@@ -79,26 +81,31 @@ class PlainVisualizer:
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
-        line = (json.dumps({**scalar_dict, "step": step}, default=_plain) + "\n").encode()
-        try:
-            if not self._made:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._made = True
-            for name in {"scalars.json", file_path or "scalars.json"}:
-                _append(f"{self._folder}/{name}", line)
-        except OSError as error:  # a full disk costs lines of the log, not the run
-            logging.getLogger("seg_runner").warning("scalars cannot be written: %s", error.strerror)
+        line = json.dumps({**scalar_dict, "step": step}, default=_plain)
+        for name in {"scalars.json", file_path or "scalars.json"}:
+            if name not in self._files:
+                say = logging.getLogger("seg_runner").warning
+                self._files[name] = LineFile(self._folder / name, name, say)
+            self._files[name].write(line)
+
+    def resume_from(self, step: int, *, owes_validation: bool, log_dir: Path, earlier: Sequence[Path]) -> None:
+        """Take the rows that this run writes again out of the files of earlier sessions, into `superseded.json`."""
+
+        def repeats(row: Mapping[str, Any]) -> bool:
+            at = row.get("iter", row.get("step", 0))
+            return bool(at > step or (owes_validation and at == step and row.get("mode") == "val"))
+
+        for folder in (session / self._folder.name for session in earlier):
+            try:
+                take_out_rows(folder / "scalars.json", repeats, folder / "superseded.json")
+            except OSError as error:
+                text = "%s keeps rows that this run writes again: %s"
+                logging.getLogger("seg_runner").warning(text, folder / "scalars.json", error)
 
     def close(self) -> None:
-        """Every line is already written."""
-
-
-def _append(path: str, line: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line)
-    finally:
-        os.close(file)
+        """Write the lines that wait for room."""
+        for file in self._files.values():
+            file.close()
 
 
 def _plain(value: Any) -> Any:

@@ -78,7 +78,7 @@ class PlainLines:
         if done % runner.log_interval == 0 or done == runner.max_iters:
             record, text = runner.log_record("train", batch_idx)
             runner.logger.info(text)
-            runner.visualizer.add_scalars(record, step=done)
+            runner.visualizer.add_scalars({**record, "mode": "train"}, step=done)
 
     def after_val_epoch(self, runner: Any) -> None:
         """The metrics."""
@@ -96,7 +96,7 @@ class PlainLines:
         loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
         record, text = runner.log_record(mode, _length(loader), finished=True)
         runner.logger.info(text)
-        runner.visualizer.add_scalars(record, step=runner.iter)
+        runner.visualizer.add_scalars({**record, "mode": mode}, step=runner.iter)
 
 
 def _length(loader: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Metric",
     "Pictures",
     "Rates",
+    "Resumes",
     "Scheduler",
     "Stateful",
     "TestModel",
@@ -130,6 +132,14 @@ class Pictures(Protocol):
 
     def close(self) -> None:
         """Everything written; nothing lost."""
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A visualizer that keeps no row twice when a run goes on from a checkpoint; it need not be one."""
+
+    def resume_from(self, step: int, *, owes_validation: bool, log_dir: Path, earlier: Sequence[Path]) -> None:
+        """The checkpoint has `step` iterations; whether the validation after them is run again; folders of logs."""
 
 
 @runtime_checkable

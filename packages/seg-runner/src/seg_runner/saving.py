@@ -10,6 +10,8 @@ from typing import Any
 from seg_runner.checkpoint import read_checkpoint
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.foreign import NothingFitsError
+from seg_runner.log_setup import earlier_sessions
+from seg_runner.protocols import Resumes
 from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
@@ -124,7 +126,23 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
     if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
         runner.generation = None
     runner.loaded = True
+    _tell_visualizer(runner, found)
     runner.logger.info("Resumed from %s\n%s", found, report)
+
+
+def _tell_visualizer(runner: Any, checkpoint: Path) -> None:
+    """Where the run goes on, so that no row is there twice; sessions of this folder count if the file is theirs."""
+    if not isinstance(runner.visualizer, Resumes) or runner.rank != 0:
+        return
+    place, loop = checkpoint.resolve().parent, runner.train_loop
+    theirs = runner.work_dir in (place, *place.parents) or place.name == runner.work_dir.name  # or in an out_dir
+    done = runner.finished_iters
+    runner.visualizer.resume_from(
+        done,
+        owes_validation=getattr(loop, "validated", done) != done,
+        log_dir=runner.log_dir,
+        earlier=earlier_sessions(runner.work_dir, runner.log_dir) if theirs else [],
+    )
 
 
 def load_or_resume(runner: Any) -> None:

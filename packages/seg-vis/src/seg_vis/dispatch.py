@@ -83,9 +83,13 @@ class Dispatch:
     """Calls every backend, each in a `Line` of its own."""
 
     def __init__(self, backends: dict[str, Any]) -> None:
-        self.backends = backends
+        self.backends = dict(backends)
         self.writer: Writer | None = None
         self._lines = {name: Line(name) for name in backends}
+
+    def add(self, name: str, backend: Any) -> None:
+        """One more."""
+        self.backends[name], self._lines[name] = backend, Line(name)
 
     def each(self, method: str, *args: Any, **kwargs: Any) -> None:
         """Call a method of every backend that has it."""

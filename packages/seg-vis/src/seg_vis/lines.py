@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from seg_vis.files import append_whole, write_whole
 
-__all__ = ["ResumePoint", "axis", "mend", "take_out"]
+__all__ = ["ResumePoint", "axis", "mend", "session_of", "take_out"]
 
 Row = dict[str, Any]
 
@@ -33,13 +33,25 @@ class ResumePoint(NamedTuple):
         """Whether the resumed run makes a row again that an earlier session wrote."""
         return at > self.step or (self.owes_validation and mode == "val" and at == self.step)
 
-    def folders(self, own: Path) -> list[Path]:
-        """What the earlier sessions had in place of a folder of this session, and the folder itself."""
+    def repeats_row(self, row: Row) -> bool:
+        """The same of a row as it lies in a file."""
+        try:
+            return self.repeats(row.get("mode"), axis(row, 0))
+        except (TypeError, ValueError):
+            return False
+
+    def folders(self, own: Path) -> dict[str, Path]:
+        """What each earlier session had in place of a folder of this one, by its name, and the folder itself."""
         try:
             inside = own.resolve().relative_to(Path(self.log_dir or "").resolve())
         except ValueError:  # one folder for all sessions
-            return [own]
-        return [*(log_dir / inside for log_dir in self.earlier), own]
+            return {"": own}
+        return {**{log_dir.name: log_dir / inside for log_dir in self.earlier}, "": own}
+
+    def begun(self, own: Path, files: str, session: str | None) -> Path | None:
+        """The folder to go on in: that of the named session, else the latest one that has such files."""
+        found = {name: folder for name, folder in self.folders(own).items() if any(folder.glob(files))}
+        return found.get(session or "", next(reversed(found.values()), None))
 
 
 def axis(row: Mapping[str, Any], step: int) -> int:
@@ -56,6 +68,11 @@ def axis(row: Mapping[str, Any], step: int) -> int:
         return int(row["iter"])
     own = row.get("step")
     return int(step if own is None else own)
+
+
+def session_of(folder: str | Path) -> str:
+    """The name of the session that a folder for a backend's files belongs to."""
+    return Path(folder).resolve().parent.name
 
 
 def mend(path: Path) -> None:

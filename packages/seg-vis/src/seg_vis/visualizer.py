@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import checked_number, checked_place, checked_step, plain_number
 from seg_vis.dispatch import Dispatch, make_backends
 from seg_vis.featmaps import feature_map
+from seg_vis.lines import ResumePoint
 from seg_vis.ranks import first_process_only
+from seg_vis.rows import Rows
 from seg_vis.text import font_size
 from seg_vis.windows import show_window
 from seg_vis.writer import Writer
@@ -34,6 +37,8 @@ class Visualizer:
         fig_save_cfg: taken and not used (MMEngine draws with matplotlib).
         fig_show_cfg: taken and not used.
         font: `"sans"` or the path of a font file, for languages that OpenCV's own fonts lack.
+        tag_style: names of curves. `"mode"`: `train/loss`, `val/mIoU`; `"mmengine"`: `loss`, `mIoU`, where training
+            and validation share the curve `time`. Records in files of JSON lines are MMEngine's in both.
 
     Example:
         >>> import numpy as np
@@ -53,6 +58,7 @@ class Visualizer:
         fig_show_cfg: Mapping[str, Any] | None = None,
         *,
         font: str = "sans",
+        tag_style: str = "mode",
     ) -> None:
         self.name = name
         self.font = font
@@ -60,6 +66,7 @@ class Visualizer:
         self._image: Image | None = None
         self._vis_backends = make_backends(vis_backends, None if save_dir is None else str(save_dir))
         self._dispatch = Dispatch(self._vis_backends)
+        self._rows = Rows(self._dispatch, tag_style, save_dir)
         if image is not None:
             self.set_image(image)
 
@@ -258,9 +265,8 @@ class Visualizer:
             TypeError, ValueError: a step that is no whole number; nothing is sent then.
         """
         checked_place(scalar_dict, step)
-        numbers = {str(key): plain_number(value) for key, value in scalar_dict.items()}
-        row = {str(key): value if (n := numbers[str(key)]) is None else n for key, value in scalar_dict.items()}
-        self._dispatch.each("add_scalars", row, checked_step(step), file_path, **kwargs)
+        row = {str(key): value if (n := plain_number(value)) is None else n for key, value in scalar_dict.items()}
+        self._rows.send(row, checked_step(step), file_path, **kwargs)
 
     def add_datasample(self, *args: Any, **kwargs: Any) -> None:
         """Draw a sample; what that means is for subclasses to say."""
@@ -277,6 +283,26 @@ class Visualizer:
     def close(self) -> None:
         """Write what is waiting, then close every backend; a later call opens them again."""
         self._dispatch.finish()
+
+    @first_process_only
+    def resume_from(
+        self, step: int, *, owes_validation: bool = False, log_dir: Any = None, earlier: Iterable[Any] = ()
+    ) -> None:
+        """Say where the checkpoint stands that the run goes on from, after `load_state_dict`.
+
+        Rows that the resumed run writes again are taken out of the files of earlier sessions (into
+        `superseded.json`), or not sent twice where they are the same; TensorBoard and a local MLflow store go on in the
+        folder of the first session.
+
+        Args:
+            step: iterations that the checkpoint has.
+            owes_validation: the validation after that iteration is run again.
+            log_dir: folder of this session's logs.
+            earlier: those of the sessions before it, the oldest first.
+        """
+        folders = tuple(Path(folder) for folder in earlier)
+        point = ResumePoint(checked_step(step), owes_validation, None if log_dir is None else Path(log_dir), folders)
+        self._rows.resume_from(point)
 
     def state_dict(self) -> dict[str, Any]:
         """What backends need to go on where they were, such as the id of a run; plain values only."""

@@ -82,10 +82,14 @@ def record(content: bytes) -> bytes:
     return sink.getvalue()
 
 
-def take_out_events(path: Path, repeats: Callable[[str, int], bool]) -> int:
-    """Remove the values of a file whose tag and step a resumed run writes again, and half an event at its end.
+def take_out_events(path: Path, repeats: Callable[[list[str], int], bool]) -> int:
+    """Remove the events of a file that a resumed run writes again, and half an event at its end.
 
     These stand at the end of the file: what is before the first of them is not touched.
+
+    Args:
+        path: the file.
+        repeats: says of the tags and the step of an event whether it is one of them.
 
     Returns:
         How many events were removed.
@@ -93,16 +97,16 @@ def take_out_events(path: Path, repeats: Callable[[str, int], bool]) -> int:
     Raises:
         OSError: the file cannot be read or written.
     """
-    gone, cut, after = 0, -1, io.BytesIO()
+    proto = load_library("tensorboard.compat.proto.event_pb2", "tensorboard", INSTALL)
+    gone, cut, end, after = 0, -1, 0, io.BytesIO()
     with path.open("rb+") as file:
-        end = 0
         for content in contents(file):
-            left = without(content, repeats)
-            if left is not content:
-                gone += 1
-                cut = end if cut < 0 else cut
-            if cut >= 0 and left is not None:
-                after.write(record(left))
+            event = proto.Event.FromString(content)
+            again = bool(event.summary.value) and repeats([value.tag for value in event.summary.value], event.step)
+            gone += again
+            cut = end if again and cut < 0 else cut
+            if cut >= 0 and not again:
+                after.write(record(content))
             end = file.tell()
         cut = end if cut < 0 else cut
         if cut < file.seek(0, 2):
@@ -121,20 +125,3 @@ def contents(file: BinaryIO) -> Iterator[bytes]:
         content = file.read(size)
         file.read(TAIL)
         yield content
-
-
-def without(content: bytes, repeats: Callable[[str, int], bool]) -> bytes | None:
-    """An event without the values that are written again; the very same bytes where it has none of them."""
-    proto = load_library("tensorboard.compat.proto.event_pb2", "tensorboard", INSTALL)
-    message = load_library("google.protobuf.message", "tensorboard", INSTALL)
-    try:
-        event = proto.Event.FromString(content)
-    except message.DecodeError:
-        return content
-    left = [value for value in event.summary.value if not repeats(value.tag, event.step)]
-    if len(left) == len(event.summary.value):
-        return content
-    del event.summary.value[:]
-    event.summary.value.extend(left)
-    encoded: bytes = event.SerializeToString()
-    return encoded if left else None

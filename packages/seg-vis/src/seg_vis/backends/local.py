@@ -20,10 +20,10 @@ from seg_vis.backends.base import (
     plain_number,
 )
 from seg_vis.files import append_whole, check_inside, clean_leftovers, write_image, write_whole
-from seg_vis.lines import ResumePoint, axis, mend, take_out
+from seg_vis.lines import ResumePoint, mend, take_out
 from seg_vis.names import file_name
 
-__all__ = ["LocalVisBackend"]
+__all__ = ["LocalVisBackend", "RowBook", "jsonable"]
 
 ASIDE, ASIDE_COPY = "superseded.json", "superseded_copy.json"
 """Where rows go that a resumed run writes again: those of the scalars, and those of their copy."""
@@ -49,6 +49,8 @@ class LocalVisBackend(BaseVisBackend):
         >>> pathlib.Path(folder, "scalars.json").read_text()
         '{"loss": 0.5, "step": 3}\\n'
     """
+
+    raw_rows = removes_rows = True
 
     def __init__(
         self,
@@ -144,13 +146,34 @@ class LocalVisBackend(BaseVisBackend):
             Those of the scalars' file.
         """
         gone: list[dict[str, Any]] = []
-        for folder in point.folders(self._folder):
-            aside = folder / ASIDE
-            gone += take_out(folder / self._scalar_save_file, lambda row: point.repeats(*mode_and_place(row)), aside)
-            for copy in {f"{log_dir.name}.json" for log_dir in point.earlier if log_dir in folder.parents}:
-                take_out(folder / copy, lambda row: point.repeats(*mode_and_place(row)), folder / ASIDE_COPY)
+        for session, folder in point.folders(self._folder).items():
+            gone += take_out(folder / self._scalar_save_file, point.repeats_row, folder / ASIDE)
+            take_out(folder / f"{session}.json", point.repeats_row, folder / ASIDE_COPY)
             clean_leftovers(folder / self._img_save_dir)
         return gone
+
+
+class RowBook:
+    """Which rows services were sent, where no other file says it, so that a resumed training sends none twice.
+
+    Args:
+        folder: where the file lies.
+    """
+
+    raw_rows = removes_rows = True
+
+    def __init__(self, folder: str) -> None:
+        self._file = LocalVisBackend(folder, scalar_save_file="sent.json")
+
+    def add_scalars(
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """One row."""
+        self._file.add_scalars(scalar_dict, step)
+
+    def resume_from(self, point: ResumePoint) -> list[dict[str, Any]]:
+        """The rows that this session writes again."""
+        return self._file.resume_from(point)
 
 
 def inside(name: str) -> str:
@@ -159,14 +182,6 @@ def inside(name: str) -> str:
     if not parts:
         raise ValueError(f"a picture needs a name, got {name!r}")
     return "/".join(parts)
-
-
-def mode_and_place(row: dict[str, Any]) -> tuple[Any, int]:
-    """What a row is about, and where it stands."""
-    try:
-        return row.get("mode"), axis(row, 0)
-    except (TypeError, ValueError):
-        return None, 0
 
 
 def jsonable(value: Any) -> Any:

@@ -21,10 +21,12 @@ from seg_vis.backends.base import (
 )
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
+from seg_vis.lines import ResumePoint, session_of
 
 __all__ = ["MLflowVisBackend"]
 
 INSTALL = '"seg-vis[mlflow]"'
+STORE = "mlflow.db"
 KEY_LENGTH = 250
 VALUE_LENGTH = 500
 SUFFIXES = (".json", ".log", ".py", "yaml")
@@ -77,6 +79,7 @@ class MLflowVisBackend(BaseVisBackend):
         self._artifact_location = artifact_location
         self._client: Any = None
         self._run_id: str | None = None
+        self._session: str | None = None
         self._work_dir: str | None = None
         self._config: Any = None
 
@@ -175,19 +178,27 @@ class MLflowVisBackend(BaseVisBackend):
         return sorted(path for path in files if path.name.endswith(self._suffixes) and store not in path.parents)
 
     def state_dict(self) -> dict[str, Any]:
-        """The id of the run, so that a resumed training goes on with it."""
-        return {} if self._run_id is None else {"run_id": self._run_id}
+        """The id of the run and the session that has its store, so that a resumed training goes on with it."""
+        place = {"session": session_of(str(self._save_dir))}
+        return {} if self._run_id is None else {"run_id": self._run_id, **place}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on with the run of a checkpoint, unless one has started."""
         if self._client is None and state_dict.get("run_id"):
             self._run_id = str(state_dict["run_id"])
+            self._session = str(state_dict.get("session") or "") or None
+
+    def resume_from(self, point: ResumePoint) -> None:
+        """Go on in the local store of the session that began the run."""
+        begun = point.begun(Path(str(self._save_dir)), STORE, self._session)
+        if begun is not None and self._client is None and self._run_id is not None:
+            self._save_dir = str(begun)
 
 
 def local_store(folder: Path) -> str:
     """A database file in the folder, whose experiments keep their files beside it and not in the current folder."""
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    if not (folder / "mlflow.db").exists():
+    uri = f"sqlite:///{folder / STORE}"
+    if not (folder / STORE).exists():
         store = load_library("mlflow.store.tracking.sqlalchemy_store", "mlflow", INSTALL)
         store.SqlAlchemyStore(uri, (folder / "mlartifacts").as_uri())
     return uri

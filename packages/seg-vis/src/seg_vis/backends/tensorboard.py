@@ -13,7 +13,7 @@ from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, 
 from seg_vis.backends.events import EventFile, take_out_events
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
-from seg_vis.lines import ResumePoint
+from seg_vis.lines import ResumePoint, session_of
 from seg_vis.names import printable
 
 __all__ = ["TensorboardVisBackend"]
@@ -39,11 +39,14 @@ class TensorboardVisBackend(BaseVisBackend):
         >>> backend = TensorboardVisBackend("out/vis_data")          # writes nothing yet
     """
 
+    removes_rows = True
+
     def __init__(self, save_dir: str) -> None:
         super().__init__(str(save_dir))
         self._writer: EventFile | None = None
         self._config: Any = None
         self._restart_at: int | None = None
+        self._session: str | None = None
         self._left_out: set[str] = set()
 
     @property
@@ -107,13 +110,22 @@ class TensorboardVisBackend(BaseVisBackend):
 
     def resume_from(self, point: ResumePoint) -> None:
         """Go on in the folder of the first session, without the values that this one writes again."""
-        self._restart_at = point.step + 1
-        begun = [folder for folder in point.folders(Path(str(self._save_dir))) if any(folder.glob(EVENTS))]
-        for folder in begun:
+        own = Path(str(self._save_dir))
+        for folder in point.folders(own).values():
             for path in folder.glob(EVENTS):
-                take_out_events(path, lambda name, at: point.repeats("val" if name[:4] in VAL else "", at))
-        if begun and self._writer is None:
-            self._save_dir = str(begun[0])
+                take_out_events(path, lambda tags, at: point.repeats(mode_of(tags), at))
+        begun = point.begun(own, EVENTS, self._session)
+        if begun is not None and self._writer is None:
+            self._save_dir = str(begun)
+        self._restart_at = point.step + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The session whose folder holds the events, so that a resumed training goes on in it."""
+        return {"session": session_of(str(self._save_dir))}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Remember the session of a checkpoint."""
+        self._session = str(state_dict.get("session") or "") or None
 
     def close(self) -> None:
         """Write what is left; a later call opens another file."""
@@ -131,6 +143,11 @@ class TensorboardVisBackend(BaseVisBackend):
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         content = summary.Summary(value=values)
         self.experiment.add_event(event.Event(wall_time=time.time(), step=step, summary=content))
+
+
+def mode_of(tags: list[str]) -> str:
+    """Whether a validation wrote values of these names."""
+    return "val" if any(name.startswith(VAL) for name in tags) else ""
 
 
 def tag(name: str) -> str:

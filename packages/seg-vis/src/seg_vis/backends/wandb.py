@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -162,12 +163,14 @@ def check_room(folder: str) -> None:
 
 
 def metrics_to_define(config: dict[str, str] | list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Arguments of `define_metric`, one dict a metric."""
-    if config is None:
-        return []
+    """Arguments of `define_metric`, one dict a metric; `mIoU` also means `val/mIoU`, as rows of validation name it."""
     if isinstance(config, Mapping):
-        return [{"name": name, "summary": summary, "step_metric": "step"} for name, summary in config.items()]
-    return [{"step_metric": "step", **item} for item in config]
+        given: list[dict[str, Any]] = [{"name": name, "summary": summary} for name, summary in config.items()]
+    else:
+        given = list(config or ())
+    bare = [item for item in given if re.fullmatch(r"[^/*]+", str(item.get("name")))]
+    more = [{**item, "name": f"{mode}/{item['name']}"} for item in bare for mode in ("train", "val")]
+    return [{"step_metric": "step", **item} for item in (*given, *more)]
 
 
 def plain(value: Any) -> Any:
