@@ -199,3 +199,33 @@ def test_handlers_are_those_of_before(tmp_path):
     make_runner(tmp_path / "run", total=4).train()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
     torch.set_num_threads(1)
+
+
+class Preempt:
+    """Sends SIGTERM, or raises, after so many steps of a session."""
+
+    priority = 90
+
+    def __init__(self, steps: int, raises: bool = False) -> None:
+        self.steps, self.raises = steps, raises
+
+    def after_train_iter(self, runner):
+        if runner.iter == runner.began_at + self.steps:
+            if self.raises:
+                raise ZeroDivisionError
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_eight_preemptions_leave_as_many_files_as_are_to_be_kept(tmp_path, raises, capsys):
+    """`max_keep_ckpts=3`; what an exception left may be one more, beside the file that a resume takes."""
+    work_dir = tmp_path / "run"
+    for _ in range(8):
+        runner = make_runner(work_dir, total=200, val_dataloader=None)
+        runner.register_hook(Preempt(12, raises))
+        with pytest.raises(ZeroDivisionError if raises else SystemExit):
+            runner.train()
+        assert find_resumable(work_dir) is not None
+        assert len(list(work_dir.glob("*.pth"))) <= 3
+        assert (work_dir / (work_dir / "last_checkpoint").read_text()).exists()
+    assert runner.iter > 50

@@ -324,3 +324,73 @@ def test_wrong_options(options: dict[str, Any], error: type[Exception], words: s
 def test_custom_keys_decide_the_rule() -> None:
     assert CheckpointHook(save_best="score", less_keys="score").best[0].rule == "less"
     assert CheckpointHook(save_best="score", greater_keys=["score"]).best[0].rule == "greater"
+
+
+def extra(hook: CheckpointHook, owner: Any, name: str) -> None:
+    """What a runner does that saves for a signal or an exception."""
+    path = Path(owner.work_dir) / name
+    hook.before_extra_checkpoint(owner, path)
+    path.write_bytes(b"")
+    hook.after_extra_checkpoint(owner, path)
+
+
+def test_files_of_signals_and_exceptions_count_and_go_with_the_others(tmp_path: Path) -> None:
+    owner = Owner(tmp_path, max_iters=100)
+    hook = CheckpointHook(10, by_epoch=False, max_keep_ckpts=2, save_last=False)
+    hook.before_train(owner)
+    (tmp_path / "interrupted_iter_3.pth").write_bytes(b"")  # of an earlier run
+    (tmp_path / "interrupted_iter_99.pth").write_bytes(b"")  # further than this run is
+    (tmp_path / "interrupted_copy.pth").write_bytes(b"")  # not written by us
+    mine = ["interrupted_copy.pth", "interrupted_iter_99.pth"]
+    for index in range(10):
+        owner.iter = index
+        hook.after_train_iter(owner, batch_idx=index)
+    assert files(tmp_path) == sorted([*mine, "interrupted_iter_3.pth", "iter_10.pth"])
+    owner.iter = 14
+    extra(hook, owner, "iter_14.pth")
+    assert files(tmp_path) == sorted([*mine, "iter_10.pth", "iter_14.pth"])
+    extra(hook, owner, "interrupted_iter_15.pth")
+    assert files(tmp_path) == sorted([*mine, "interrupted_iter_15.pth", "iter_14.pth"])
+    extra(hook, owner, "interrupted_iter_16.pth")
+    assert files(tmp_path) == sorted([*mine, "interrupted_iter_16.pth", "iter_14.pth"])
+    owner.iter = 19
+    hook.after_train_iter(owner, batch_idx=19)
+    assert files(tmp_path) == sorted([*mine, "iter_14.pth", "iter_20.pth"])
+
+
+def test_the_file_that_a_resume_takes_stays_whatever_an_exception_leaves(tmp_path: Path) -> None:
+    owner = Owner(tmp_path, max_iters=100)
+    hook = CheckpointHook(10, by_epoch=False, max_keep_ckpts=1, save_last=False)
+    hook.before_train(owner)
+    owner.iter = 9
+    hook.after_train_iter(owner, batch_idx=9)
+    for iteration in (12, 13):
+        extra(hook, owner, f"interrupted_iter_{iteration}.pth")
+    assert files(tmp_path) == ["interrupted_iter_13.pth", "iter_10.pth"]
+
+
+def test_in_a_run_by_epochs_a_file_by_iterations_is_known_after_a_resume(tmp_path: Path) -> None:
+    owner = Owner(tmp_path, max_epochs=9)
+    hook = CheckpointHook(1, max_keep_ckpts=1, out_dir=tmp_path / "other", save_last=False)
+    hook.before_train(owner)
+    hook.before_extra_checkpoint(owner, tmp_path / "iter_14.pth")
+    state = hook.state_dict()
+    assert state["kept"] == ["iter_14.pth"]
+    (tmp_path / "iter_14.pth").write_bytes(b"")
+    again = CheckpointHook(1, max_keep_ckpts=1, out_dir=tmp_path / "other", save_last=False)
+    again.load_state_dict(state)
+    again.before_train(owner)
+    again.after_train_epoch(owner)
+    assert files(tmp_path) == []
+    assert files(tmp_path / "other" / tmp_path.name) == ["epoch_1.pth"]
+
+
+@pytest.mark.parametrize("name", ["../precious.pth", "/precious.pth", "..", ".", "", "a/b.pth", "a\\b.pth"])
+def test_a_checkpoint_names_no_file_of_another_folder_for_deletion(tmp_path: Path, name: str) -> None:
+    hook = CheckpointHook(1, by_epoch=False, save_best="mIoU")
+    with pytest.raises(ValueError, match="no name of a file"):
+        hook.load_state_dict({"kept": [name], "best": []})
+    if name:
+        best = {"option": "mIoU", "key": "mIoU", "score": 1.0, "file": name}
+        with pytest.raises(ValueError, match="no name of a file"):
+            hook.load_state_dict({"kept": [], "best": [best]})

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from seg_hooks import best as judge
 from seg_hooks.checkpoint_options import BestOf, read_best, refuse_remote, template
-from seg_hooks.files import beside, delete, pointer_to, write_whole
+from seg_hooks.files import beside, delete, file_name, interrupted_at, interrupted_in, pointer_to, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.housekeeping import rank
 from seg_hooks.nan_replay import replaying
@@ -18,6 +18,9 @@ from seg_hooks.protocols import Logs, Progress, Saves
 from seg_hooks.publish import publish
 
 __all__ = ["CheckpointHook"]
+
+Entry = int | str
+"""A regular checkpoint by its count, or another one by its name in the work directory."""
 
 
 class _Runner(Progress, Saves, Logs, Protocol):
@@ -36,7 +39,8 @@ class CheckpointHook(Hook):
         save_optimizer: Store the optimizer.
         save_param_scheduler: Store the schedulers.
         out_dir: Save in a folder of the work directory's name in here, instead of in the work directory.
-        max_keep_ckpts: Keep only the newest so many regular checkpoints; -1 keeps all. Best ones are not counted.
+        max_keep_ckpts: Keep only the newest so many checkpoints; -1 keeps all. Those that a signal or an exception left
+            count like regular ones, best ones do not.
         save_last: Also save at the end, early stops included.
         save_best: A metric (`mIoU`, `IoU.road`), an expression (`0.5*mIoU+0.5*mDice`), a list of these with one best
             file each, or 'auto': mIoU where it is, else the first metric.
@@ -93,8 +97,9 @@ class CheckpointHook(Hook):
         self.published_keys = [] if published_keys is None else names(own, "published_keys", published_keys)
         self.save_begin = whole(own, "save_begin", save_begin, least=0)
         self.best_weights_only = flag(own, "best_weights_only", best_weights_only)
-        self.kept: list[int] = []
-        self._writing: list[int] = []
+        self.kept: list[Entry] = []
+        self._writing: list[Entry] = []
+        self._folder = self._work_dir = Path()
         self._saved_at = -1
         self._last: Path | None = None
         self._resumed = False
@@ -102,7 +107,8 @@ class CheckpointHook(Hook):
 
     def before_train(self, runner: _Runner) -> None:
         """Say what counts as best; on a resume, see which files are still there."""
-        self._folder = beside(self.out_dir, Path(runner.work_dir))
+        self._work_dir = Path(runner.work_dir)
+        self._folder = beside(self.out_dir, self._work_dir)
         self._off = replaying()
         if self.by_epoch and runner.max_epochs == 1 < self.interval:
             runner.logger.warning(
@@ -171,31 +177,71 @@ class CheckpointHook(Hook):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over scores by metric, and the list of files."""
         self._resumed = True
-        self.kept = [int(count) for count in state_dict["kept"]]
+        self.kept = [file_name(one) if isinstance(one, str) else int(one) for one in state_dict["kept"]]
         saved = {one["option"]: one for one in state_dict["best"]}
         for one in self.best:
             if one.option in saved:
                 one.load_state_dict(saved[one.option])
 
-    def _path(self, count: int) -> Path:
-        return self._folder / self.filename_tmpl.format(count)
+    def before_extra_checkpoint(self, runner: _Runner, path: Path) -> None:
+        """The runner saves by itself, for a signal or an exception: the file holds that it counts."""
+        if not interrupted_at(path):
+            self._writing.append(self._entry(path))
+
+    def after_extra_checkpoint(self, runner: _Runner, path: Path) -> None:
+        """That file is whole: it counts, and may be one too many."""
+        if interrupted_at(path):
+            self._remove_surplus(runner, interrupted_at(path), path)
+        else:
+            self._count(runner, self._entry(path), runner.iter)
+
+    def _entry(self, path: Path) -> Entry:
+        """How a file is kept count of: by its number, or by its name where that is another one than usual."""
+        number = path.name.removeprefix(self.filename_tmpl.partition("{}")[0]).partition(".")[0]
+        return int(number) if number.isdecimal() and self._path(int(number)) == path else path.name
+
+    def _path(self, entry: Entry) -> Path:
+        if isinstance(entry, str):
+            return self._work_dir / entry
+        return self._folder / self.filename_tmpl.format(entry)
+
+    def _count(self, runner: _Runner, entry: Entry, iteration: int) -> None:
+        """A file is whole: it is the newest one, and others may go."""
+        if entry in self._writing:
+            self._writing = self._writing[self._writing.index(entry) + 1 :]  # in order: those before have failed
+        self.kept = [*(one for one in self.kept if one != entry), entry]
+        self._remove_surplus(runner, iteration)
+        runner.message_hub.update_info("keep_ckpt_ids", [one for one in self.kept if isinstance(one, int)])
+
+    def _remove_surplus(self, runner: _Runner, iteration: int, new: Path | None = None) -> None:
+        """Delete what `max_keep_ckpts` leaves no room for: first what broke off before `iteration`, then the oldest.
+
+        The newest regular file stays, since a resume takes it and not what an exception left (`new`). Nothing goes for
+        a file whose weights are not finite.
+        """
+        if runner.message_hub.get_info("checkpoint_finite", True) is False:
+            return
+        broken = [path for path in interrupted_in(self._work_dir, iteration) if path != new]
+        kept: list[Path | Entry] = [*broken, *self.kept, *([new] if new is not None else [])]
+        for old in judge.surplus(kept, self.max_keep_ckpts):
+            if self.kept and old == self.kept[-1]:
+                continue
+            if not isinstance(old, Path):
+                self.kept.remove(old)
+            if rank() == 0:
+                delete(old if isinstance(old, Path) else self._path(old))
 
     def _save(self, runner: _Runner, count: int, unit: str) -> None:
         runner.logger.info("Saving checkpoint at %d %s", count, unit)
         path = self._path(count)
         self._saved_at = count
         self._writing.append(count)
+        iteration = runner.iter if self.by_epoch else count
 
         def done() -> None:
-            self._writing = self._writing[self._writing.index(count) + 1 :]  # in order: those before have failed
-            self.kept = [*(one for one in self.kept if one != count), count]
             self._last = path
             self._point(runner, path)
-            for old in judge.surplus(self.kept, self.max_keep_ckpts):
-                self.kept.remove(old)
-                if rank() == 0:
-                    delete(self._path(old))
-            runner.message_hub.update_info("keep_ckpt_ids", list(self.kept))
+            self._count(runner, count, iteration)
             self._publish_complete(runner)
 
         self._write(runner, path, done, optimizer=self.save_optimizer, schedulers=self.save_param_scheduler)
@@ -270,7 +316,7 @@ class CheckpointHook(Hook):
             suffix = f"_{one.key}" if len(self.best) > 1 else ""
             score, file = hub.get_info(f"best_score{suffix}"), hub.get_info(f"best_ckpt{suffix}")
             if score is not None and file is not None:
-                one.best_score, one.best_file = float(score), Path(str(file)).name
+                one.best_score, one.best_file = float(score), file_name(Path(str(file)).name)
 
     def _publish_complete(self, runner: _Runner) -> None:
         """Publish once training is over and everything is written."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seg_hooks import best as judge
+from seg_hooks.files import file_name
 from seg_hooks.options import names, one_of
 
 __all__ = ["BestOf", "read_best", "refuse_remote", "template"]
@@ -74,7 +75,7 @@ class BestOf:
         """Take over the best so far."""
         if state["key"]:
             self._settle(state["key"])
-        self.best_score, self.best_file = state["score"], state["file"]
+        self.best_score, self.best_file = state["score"], state["file"] and file_name(state["file"])
 
     def _settle(self, key: str) -> None:
         rule, greater, less = self.rules

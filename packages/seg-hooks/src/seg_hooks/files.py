@@ -108,6 +108,33 @@ def pointed_at(pointer: Path) -> Path:
     return read_pointer(pointer.parent, text)
 
 
+def interrupted_at(path: Path) -> int:
+    """The iteration of what an exception left behind; 0 for any other file.
+
+    >>> interrupted_at(Path("out/interrupted_iter_12.pth")), interrupted_at(Path("iter_12.pth"))
+    (12, 0)
+    """
+    number = path.name.removeprefix("interrupted_iter_").removesuffix(".pth")
+    return int(number) if number.isdecimal() and path.name == f"interrupted_iter_{number}.pth" else 0
+
+
+def interrupted_in(folder: Path, most: int) -> list[Path]:
+    """What exceptions left in a folder up to an iteration, oldest first."""
+    found = [path for path in folder.glob("interrupted_iter_*.pth") if 0 < interrupted_at(path) <= most]
+    return sorted(found, key=interrupted_at)
+
+
+def file_name(given: str) -> str:
+    """A name that a checkpoint gives to a file beside it, which may be deleted one day: not one of another folder.
+
+    Raises:
+        ValueError: it is no name of a file.
+    """
+    if not isinstance(given, str) or given in ("", ".", "..") or Path(given).name != given or "\\" in given:
+        raise ValueError(f"the checkpoint names {given!r} as a file of its run, which is no name of a file")
+    return given
+
+
 def delete(path: Path) -> bool:
     """Delete a file or folder; whether there was one."""
     if path.is_dir():

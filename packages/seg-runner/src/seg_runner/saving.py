@@ -56,14 +56,30 @@ def options_of(reference: Mapping[str, Any], optimizer: bool, schedulers: bool) 
 def save_last(runner: Any) -> Path:
     """Save this moment under the name that its count gives, and point `last_checkpoint` at it once it is whole."""
     name = f"epoch_{runner.finished_epochs}.pth" if _at_epoch_end(runner) else f"iter_{runner.finished_iters}.pth"
-    path: Path = runner.work_dir / name
 
     def point() -> None:
         pointer = runner.work_dir / f"{POINTER}.tmp"
         pointer.write_text(name, encoding="utf-8")
         pointer.replace(runner.work_dir / POINTER)
 
-    save(runner, path, optimizer=True, schedulers=True, on_done=point)
+    return _save_extra(runner, name, point)
+
+
+def save_interrupted(runner: Any) -> Path:
+    """Save this moment as `interrupted_iter_N.pth`, which is resumed only when asked for."""
+    return _save_extra(runner, f"interrupted_iter_{runner.finished_iters}.pth")
+
+
+def _save_extra(runner: Any, name: str, point: Callable[[], None] = lambda: None) -> Path:
+    """A checkpoint that no hook asked for; hooks that keep count of files hear of it before, and once it is whole."""
+    path: Path = runner.work_dir / name
+
+    def done() -> None:
+        point()
+        runner.call_hook("after_extra_checkpoint", path=path)
+
+    runner.call_hook("before_extra_checkpoint", path=path)
+    save(runner, path, optimizer=True, schedulers=True, on_done=done)
     return path
 
 
@@ -179,10 +195,3 @@ def load_for_evaluation(runner: Any) -> None:
         weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(runner.work_dir)
     if weights is not None:
         load_weights_from(runner, weights, **runner.parts["load_options"] or {})
-
-
-def save_interrupted(runner: Any) -> Path:
-    """Save this moment as `interrupted_iter_N.pth`, which is resumed only when asked for."""
-    path: Path = runner.work_dir / f"interrupted_iter_{runner.finished_iters}.pth"
-    save(runner, path, optimizer=True, schedulers=True)
-    return path

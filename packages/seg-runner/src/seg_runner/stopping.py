@@ -99,12 +99,12 @@ def _attempt(runner: Any, save: Callable[[], Path]) -> tuple[Path | None, str]:
 
 
 def _pointer_words(runner: Any, path: Path) -> str:
-    """Nothing where `last_checkpoint` names the file."""
+    """Nothing where `last_checkpoint` names the file, as it should."""
     try:
-        named = (runner.work_dir / POINTER).read_text(encoding="utf-8")
+        named = (runner.work_dir / POINTER).read_text(encoding="utf-8").strip()
     except OSError:
         named = "nothing"
-    return "" if named == path.name else f" ({POINTER} could not be written and names {named}; resume=True finds it)"
+    return "" if named == path.name else f", but {POINTER} names {named}. {resume_words(runner)}"
 
 
 def resume_words(runner: Any) -> str:
