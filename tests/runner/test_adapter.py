@@ -377,3 +377,80 @@ def test_the_loss_on_validation_data_needs_no_auxiliary_outputs() -> None:
     assert list(net.eval().batch_losses(batch)) == ["loss"]
     with pytest.raises(ValueError, match="aux_weight has 2 numbers"):
         LogitsModel(HelpedInTraining(), aux_weight=[0.4, 0.4]).train().batch_losses(batch)
+
+
+# -- one loss for each output, and batches in which no pixel counts ---------------------------------------------------
+
+
+def test_each_output_may_have_its_own_loss() -> None:
+    class Own(nn.Module):
+        align_corners = True
+
+        def forward(self, logits: torch.Tensor, masks: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"loss_own": logits.square().mean()}
+
+    torch.manual_seed(0)
+    images, masks = images_and_masks()
+    net = Net(lambda x: (x, 2 * x)).eval()
+    plain = nn.CrossEntropyLoss(ignore_index=255)
+    model = LogitsModel(net, loss=[plain, Own()], aux_weight=1.0).train(False)
+    losses = model.batch_losses((images, masks))
+    assert list(losses) == ["loss", "decode.loss", "aux.loss_own"]
+    main = net(images)[0]
+    corners = F.interpolate(2 * main, (8, 12), mode="bilinear", align_corners=True)
+    assert torch.allclose(losses["aux.loss_own"], corners.square().mean())
+    assert torch.allclose(losses["decode.loss"], plain(F.interpolate(main, (8, 12), mode="bilinear"), masks))
+    assert list(model.state_dict()) == list(net.state_dict())
+    with pytest.raises(ValueError, match="loss is a list of 1, but the model returns 2 outputs"):
+        LogitsModel(net, loss=[plain]).batch_losses((images, masks))
+    with pytest.raises(TypeError, match="empty list"):
+        LogitsModel(net, loss=[])
+    with pytest.raises(TypeError, match="loss must be a function"):
+        LogitsModel(net, loss=[plain, "x"])  # type: ignore[list-item]
+
+
+NO_PIXEL = [
+    (None, 4),
+    (None, 1),
+    (nn.CrossEntropyLoss(ignore_index=255), 4),
+    (nn.CrossEntropyLoss(ignore_index=255, label_smoothing=0.1), 4),
+    (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0, 4.0]), ignore_index=255), 4),
+    (nn.NLLLoss(ignore_index=255), 4),
+]
+
+
+@pytest.mark.parametrize(("loss", "classes"), NO_PIXEL)
+def test_a_batch_in_which_no_pixel_counts_has_loss_0_and_gradients_0(loss: Any, classes: int) -> None:
+    model, masks = LogitsModel(Net(classes=classes), loss=loss), torch.full((2, 8, 12), 255)
+    value = model.batch_losses((torch.rand(2, 3, 8, 12), masks))["loss"]
+    value.backward()
+    assert value.item() == 0
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_pixels_of_classes_with_weight_0_alone_are_no_pixels() -> None:
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([0.0, 1.0, 1.0, 1.0]), ignore_index=255)
+    model, masks = LogitsModel(Net(), loss=loss), torch.zeros(2, 8, 12, dtype=torch.long)
+    value = model.batch_losses((torch.rand(2, 3, 8, 12), masks))["loss"]
+    value.backward()
+    assert value.item() == 0
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_a_loss_that_is_not_finite_stays_so_where_pixels_count() -> None:
+    model = LogitsModel(Net(lambda x: x * torch.nan), loss=nn.CrossEntropyLoss(ignore_index=255))
+    assert model.batch_losses(images_and_masks())["loss"].isnan()
+
+
+def test_softmax_over_one_channel_is_an_error() -> None:
+    model = LogitsModel(Net(classes=1), loss=nn.CrossEntropyLoss(ignore_index=255))
+    with pytest.raises(ValueError, match="softmax over one channel is always 1"):
+        model.batch_losses((torch.rand(2, 3, 8, 12), torch.zeros(2, 8, 12)))
+
+
+@pytest.mark.parametrize("label", [2, -1, 17])
+def test_one_channel_tells_two_labels_apart(label: int) -> None:
+    images, masks = images_and_masks()
+    masks = torch.where(masks == 255, 255, label)
+    with pytest.raises(ValueError, match=rf"one channel, which tells label 1 from label 0.*{label}"):
+        LogitsModel(Net(classes=1)).batch_losses((images, masks))

@@ -116,3 +116,29 @@ def test_losses_that_do_not_say_stay_as_they_are() -> None:
     for x, y in zip(images.chunk(2), labels.chunk(2), strict=True):
         model.train_step((x, y), parts)
     assert len(parts.stepped) == 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("empty", [[0], [1], [0, 1], [0, 1, 2]])
+def test_batches_in_which_no_pixel_counts_do_no_harm(loss: Any, empty: list[int]) -> None:
+    torch.manual_seed(0)
+    model = LogitsModel(nn.Conv2d(3, 3, 3), loss=loss)
+    images, masks = batch()
+    for index in empty:
+        masks[2 * index : 2 * index + 2] = 255
+    whole, parts = Accumulating(model, 1), Accumulating(model, 3)
+    model.train_step((images, masks), whole)
+    for x, y in zip(images.chunk(3), masks.chunk(3), strict=True):
+        assert model.train_step((x, y), parts)["loss"].isfinite()
+    for one, other in zip(parts.stepped[0], whole.stepped[0], strict=True):
+        assert one.isfinite().all()
+        assert torch.allclose(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_losses_of_several_outputs_share_a_window_where_they_divide_alike() -> None:
+    masks = torch.tensor([[[0, 1, 255]]])
+    alike = [nn.CrossEntropyLoss(ignore_index=255), nn.CrossEntropyLoss(ignore_index=255)]
+    assert counted_pixels(alike, masks).item() == 2
+    assert counted_pixels(nn.ModuleList(alike), masks).item() == 2
+    assert counted_pixels([*alike, nn.CrossEntropyLoss(ignore_index=0)], masks) is None
+    assert counted_pixels([alike[0], lambda logits, masks: logits.mean()], masks) is None

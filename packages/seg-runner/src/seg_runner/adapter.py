@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from seg_runner.around import Around
+from seg_runner.criteria import DefaultLoss, checked_loss, loss_of
 from seg_runner.errors import add_note
-from seg_runner.given import flag, number, whole
+from seg_runner.given import flag, number
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model_io import (
     check_images,
@@ -43,8 +43,10 @@ class LogitsModel(Around):
 
     Args:
         model: the model.
-        loss: `loss(logits, masks)`: a tensor, or a dict of tensors whose names contain 'loss'. Default: cross-entropy,
-            binary cross-entropy where there is one channel; both leave `ignore_index` out.
+        loss: `loss(logits, masks)`: a tensor, or a dict of tensors whose names contain 'loss'; or a list of losses, one
+            for each output of the model, the main one's first. Default: cross-entropy, binary cross-entropy where
+            there is one channel; both leave `ignore_index` out. A batch in which no pixel counts has loss 0, with
+            torch's cross-entropy too.
         data_preprocessor: for instance `SegDataPreProcessor`, or its config; without one, images are taken as they
             are, as floats.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
@@ -67,7 +69,7 @@ class LogitsModel(Around):
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[..., Any] | None = None,
+        loss: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
         data_preprocessor: nn.Module | Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         *,
@@ -203,33 +205,34 @@ class LogitsModel(Around):
     def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
         self._masks[:] = [masks]
         main, auxiliary = logits_of(output)
-        value = self._loss(main, masks)
+        value = self._loss(main, masks, 0)
         if not auxiliary and isinstance(value, torch.Tensor):
             return {"loss": value}
         losses = _named("decode.", value)
         for index, (logits, weight) in enumerate(zip(auxiliary, self._weights(len(auxiliary)), strict=True)):
             lead = "aux." if len(auxiliary) == 1 else f"aux_{index}."
-            named = _named(lead, self._loss(logits, masks)).items()
+            named = _named(lead, self._loss(logits, masks, index + 1)).items()
             losses |= {name: value * weight if "loss" in name else value for name, value in named}
         return _with_total(losses)
 
-    def _loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor | Mapping[str, torch.Tensor]:
-        """What the loss gives: a number, or several by name."""
+    def _loss(self, logits: torch.Tensor, masks: torch.Tensor, output: int) -> Any:
+        """What the loss of this output gives: a number, or several by name."""
+        criterion = self._criterion(output)
         size = masks.shape[-2:]
         if logits.shape[-2:] != size:
-            logits = resize(logits, (size[0], size[1]), self.align_corners)
-        criterion: Any = self._modules.get("criterion")
-        try:
-            value = (self.criterion if criterion is None else criterion)(logits, masks)
-        except (IndexError, RuntimeError) as error:
-            add_note(error, _about_labels(self.criterion, logits, masks))
-            raise
-        if isinstance(value, torch.Tensor):
-            return value.mean() if value.dim() else value
-        if isinstance(value, Mapping) and all(isinstance(part, torch.Tensor) for part in value.values()):
-            return value
-        held = f"a dict of {_kinds(value.values())}" if isinstance(value, Mapping) else type(value).__name__
-        raise TypeError(f"the loss returned {held}: a tensor, or a dict of tensors, is expected")
+            align = getattr(criterion, "align_corners", self.align_corners)
+            logits = resize(logits, (size[0], size[1]), align)
+        return loss_of(criterion, logits, masks)
+
+    def _criterion(self, output: int) -> Any:
+        """The loss of the main output (0), or of an auxiliary one."""
+        found: Any = self._modules.get("criterion")
+        found = self.criterion if found is None else found
+        if not isinstance(found, nn.ModuleList | list):
+            return found
+        if output >= len(found):
+            raise ValueError(f"loss is a list of {len(found)}, but the model returns {output + 1} outputs or more")
+        return found[output]
 
     def _weights(self, count: int) -> list[float]:
         if isinstance(self.aux_weight, int | float):
@@ -249,24 +252,6 @@ class LogitsModel(Around):
 
     def _finished(self, sample: Any, logits: torch.Tensor) -> Any:
         return write_prediction(sample, restore(logits, sample.metainfo, None, self.align_corners), self.threshold)
-
-
-class DefaultLoss:
-    """Cross-entropy, or binary cross-entropy where there is one channel; both leave ignored pixels out."""
-
-    def __init__(self, ignore_index: int = 255) -> None:
-        self.ignore_index = whole(ignore_index, "ignore_index", None)
-
-    def counted_pixels(self, masks: torch.Tensor) -> torch.Tensor:
-        """How many pixels the mean is taken over."""
-        return (masks != self.ignore_index).sum()
-
-    def __call__(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        if logits.shape[1] > 1:
-            return F.cross_entropy(logits, masks, ignore_index=self.ignore_index)
-        counted = masks != self.ignore_index
-        each = F.binary_cross_entropy_with_logits(logits[:, 0], masks.to(logits.dtype), reduction="none")
-        return (each * counted).sum() / counted.sum().clamp_min(1)
 
 
 def _named(lead: str, value: torch.Tensor | Mapping[str, torch.Tensor]) -> Losses:
@@ -290,33 +275,7 @@ def _averaged(losses: Sequence[Losses]) -> Losses:
     return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
 
-def checked_loss(loss: Any) -> Any:
-    """A loss as it is, if it can be called.
-
-    Raises:
-        TypeError: it cannot, or it is a class.
-    """
-    if isinstance(loss, type):
-        raise TypeError(f"loss is the class {loss.__name__}, and a loss is an object: write {loss.__name__}(...)")
-    if not callable(loss):
-        raise TypeError(f"loss must be a function loss(logits, labels), not {loss!r}")
-    return loss
-
-
 def _checked_weights(aux_weight: Any) -> float | list[float]:
     if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
         return [number(weight, "each of aux_weight") for weight in aux_weight]
     return number(aux_weight, "aux_weight")
-
-
-def _about_labels(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> str:
-    """What a loss that fails was given."""
-    if masks.is_floating_point() and logits.shape[1] > 1:
-        return f"the masks are {masks.dtype}; class indices are whole numbers: masks.long()"
-    counted = masks[masks != getattr(criterion, "ignore_index", None)]
-    found = f"{counted.min()} to {counted.max()}" if counted.numel() else "none"
-    return f"labels that count: {found}; the model gives {logits.shape[1]} classes, from 0 on"
-
-
-def _kinds(values: Iterable[Any]) -> str:
-    return ", ".join(sorted({type(value).__name__ for value in values}))

@@ -32,9 +32,10 @@ class PixelWindow:
             return undivided
         total = self.seen + counted
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        torch._foreach_mul_(gradients, self.seen / total)
+        share = torch.where(total == 0, 1, total)  # nothing counted so far: zeros stay zeros
+        torch._foreach_mul_(gradients, self.seen / share)
         self.seen = total
-        return undivided * (counted / total)
+        return undivided * (counted / share)
 
 
 def window_length(wrapper: Any) -> int:
@@ -47,12 +48,16 @@ def window_length(wrapper: Any) -> int:
 def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
     """What a mean loss divides by: the number of pixels that count, or the sum of their class weights; None if unknown.
 
-    A loss of one's own tells it by a method `counted_pixels(masks)`.
+    A loss of one's own tells it by a method `counted_pixels(masks)`. Of a list of losses, one for each output, it is
+    known where all divide alike (their `divides_by` are equal).
 
     Example:
         >>> counted_pixels(nn.CrossEntropyLoss(ignore_index=255), torch.tensor([[0, 1, 255]])).item()
         2
     """
+    if isinstance(criterion, nn.ModuleList | list):
+        rules = [_rule(one) for one in criterion]
+        return counted_pixels(criterion[0], masks) if rules.count(rules[0]) == len(rules) else None
     own = getattr(criterion, "counted_pixels", None)
     if callable(own):
         found: torch.Tensor | None = own(masks)
@@ -63,3 +68,10 @@ def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
     if criterion.weight is None:
         return counted.sum()
     return torch.where(counted, criterion.weight[torch.where(counted, masks, 0)], 0.0).sum()
+
+
+def _rule(criterion: Any) -> Any:
+    """What tells apart losses that divide differently."""
+    if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
+        return criterion.reduction, criterion.ignore_index, id(criterion.weight)
+    return getattr(criterion, "divides_by", criterion)
