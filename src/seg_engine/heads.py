@@ -26,6 +26,7 @@ class FuseHead(nn.Module):
         num_classes: Number of classes.
         in_index: Which of the backbone's maps are used, finest first; None: all.
         dropout_ratio: Share of channels dropped before the last layer while training.
+        out_channels: 1 for two classes in one channel, by sigmoid; default: one channel per class.
 
     Example:
         >>> maps = [torch.zeros(1, 8, 16, 16), torch.zeros(1, 16, 8, 8)]
@@ -40,14 +41,16 @@ class FuseHead(nn.Module):
         num_classes: int,
         in_index: Sequence[int] | None = None,
         dropout_ratio: float = 0.1,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.in_index = tuple(in_index) if in_index is not None else tuple(range(len(in_channels)))
         self.num_classes = num_classes
+        self.out_channels = num_classes if out_channels is None else out_channels
         self.lateral = nn.ModuleList(conv_norm_act(width, channels, 1) for width in in_channels)
         self.smooth = nn.ModuleList(conv_norm_act(channels, channels, 3) for _ in in_channels[:-1])
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+        self.conv_seg = nn.Conv2d(channels, self.out_channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Logits N x classes x H x W at the size of the finest map used."""
@@ -69,6 +72,7 @@ class TinyFCNHead(nn.Module):
         in_index: Which of the backbone's maps is used.
         num_convs: 3 x 3 convolutions before the last layer.
         dropout_ratio: Share of channels dropped before the last layer while training.
+        out_channels: 1 for two classes in one channel, by sigmoid; default: one channel per class.
 
     Example:
         >>> tuple(TinyFCNHead(8, channels=12, num_classes=5)([torch.zeros(1, 8, 16, 16)]).shape)
@@ -83,14 +87,16 @@ class TinyFCNHead(nn.Module):
         in_index: int = -1,
         num_convs: int = 1,
         dropout_ratio: float = 0.1,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.in_index = in_index
         self.num_classes = num_classes
+        self.out_channels = num_classes if out_channels is None else out_channels
         widths = [in_channels, *[channels] * num_convs]
         self.convs = nn.Sequential(*(conv_norm_act(a, b, 3) for a, b in pairwise(widths)))
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv_seg = nn.Conv2d(widths[-1], num_classes, 1)
+        self.conv_seg = nn.Conv2d(widths[-1], self.out_channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Logits N x classes x H x W at the size of the map used."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from seg_runner import LogitsModel
+from seg_runner.given import flag, number, whole
 from torch import Tensor, nn
 
+from seg_engine.head_loss import SegmentationLoss
 from seg_engine.pipeline import build
 
-__all__ = ["Segmentor"]
+__all__ = ["SegmentationLoss", "Segmentor"]
 
+LOG = logging.getLogger("seg_engine.segmentor")
 Cfg = Mapping[str, Any]
+OF_THE_LOSS = ("loss_decode", "align_corners", "ignore_index", "sampler", "threshold")
+THRESHOLD = 0.3
+"""MMSegmentation's."""
 
 
 class Segmentor(LogitsModel):
@@ -24,18 +30,24 @@ class Segmentor(LogitsModel):
 
     Args:
         backbone: Images (N x 3 x H x W) to feature maps.
-        decode_head: Feature maps to logits; its `loss_decode` says which loss, its `num_classes` how many classes.
+        decode_head: Feature maps to logits. Beside the head's own options: `loss_decode`, a loss or a list of them
+            (CrossEntropyLoss, DiceLoss, FocalLoss, LovaszLoss, OhemCrossEntropy, TverskyLoss, or a registered class of
+            yours), `ignore_index`, `sampler` (OHEMPixelSampler), `align_corners`; with `num_classes=2` and
+            `out_channels=1`, one channel for the foreground, `threshold` (0.3): above which probability a pixel is
+            foreground.
         neck: Between backbone and heads.
-        auxiliary_head: One or several more heads, used while training only.
+        auxiliary_head: One or several more heads with their own losses, used while training only.
         data_preprocessor: Usually a `SegDataPreProcessor`.
         train_cfg: Accepted for configs' sake; there is nothing to set.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
         network: Instead of backbone and heads.
 
     Raises:
-        TypeError: neither a backbone with a decode head nor a network is given.
+        TypeError: Neither a backbone with a decode head nor a network is given.
+        ValueError: A loss that does not fit its head, or all of them switched off; says what to set.
 
     Example:
+        >>> import torch
         >>> net = nn.Conv2d(3, 4, 1)
         >>> model = Segmentor(network=net)
         >>> list(model.state_dict()), tuple(model(torch.zeros(1, 3, 8, 8)).shape)
@@ -54,16 +66,17 @@ class Segmentor(LogitsModel):
         network: Cfg | nn.Module | None = None,
     ) -> None:
         heads = [decode_head, *_listed(auxiliary_head)]
+        losses = _head_losses(heads)
         if network is None and (backbone is None or decode_head is None):
             raise TypeError("Segmentor needs backbone=... and decode_head=..., or network=... that gives logits")
-        align = bool(_option(decode_head, "align_corners", False))
         super().__init__(
             build("model", network) if network is not None else HeadedNetwork(backbone, neck, heads),
-            loss=SegmentationLoss(**_loss_options(decode_head)),
+            loss=losses,
             data_preprocessor=build("model", data_preprocessor),
             test_cfg=test_cfg,
-            aux_weight=_relative_weights(heads),
-            align_corners=align,
+            aux_weight=1.0,
+            align_corners=losses[0].align_corners,
+            threshold=losses[0].threshold,
         )
 
 
@@ -90,51 +103,6 @@ class HeadedNetwork(nn.Module):
         return logits
 
 
-class SegmentationLoss(nn.Module):
-    """Cross-entropy of logits N x C x H x W and labels N x H x W, with the share of pixels that are right.
-
-    Args:
-        loss_weight: Factor on the loss.
-        class_weight: One factor per class.
-        ignore_index: Label of pixels that do not count.
-        avg_non_ignore: Divide by the pixels that count; otherwise by all, as MMSegmentation does unless told.
-
-    Example:
-        >>> losses = SegmentationLoss(avg_non_ignore=True)(torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 255]]]))
-        >>> {name: round(float(value), 3) for name, value in losses.items()}
-        {'loss_ce': 0.693, 'acc_seg': 100.0}
-    """
-
-    weight: Tensor | None
-
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        class_weight: Sequence[float] | None = None,
-        ignore_index: int = 255,
-        avg_non_ignore: bool = False,
-    ) -> None:
-        super().__init__()
-        self.loss_weight, self.ignore_index, self.avg_non_ignore = loss_weight, ignore_index, avg_non_ignore
-        weight = None if class_weight is None else torch.tensor(list(class_weight), dtype=torch.float32)
-        self.register_buffer("weight", weight, persistent=False)
-
-    def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`loss_ce` and `acc_seg` (percent)."""
-        each = nn.functional.cross_entropy(
-            logits, labels, self.weight, ignore_index=self.ignore_index, reduction="none"
-        )
-        counted = labels != self.ignore_index
-        loss = each.sum() / (counted.sum().clamp_min(1) if self.avg_non_ignore else counted.numel())
-        right = (logits.detach().argmax(1) == labels) & counted
-        accuracy = 100 * right.sum() / counted.sum().clamp_min(1)
-        return {"loss_ce": self.loss_weight * loss, "acc_seg": accuracy}
-
-    def counted_pixels(self, labels: Tensor) -> Tensor | None:
-        """What the loss divides by, for accumulation; None where that is the number of all pixels."""
-        return (labels != self.ignore_index).sum() if self.avg_non_ignore else None
-
-
 def _listed(heads: Any) -> list[Any]:
     if heads is None:
         return []
@@ -146,34 +114,66 @@ def _option(head: Any, name: str, default: Any) -> Any:
 
 
 def _without_loss(head: Any) -> Any:
-    """What the head itself is built from: the loss and the resizing are the Segmentor's affair."""
+    """What the head itself is built from: the loss, the resizing and the threshold are the Segmentor's affair."""
     if not isinstance(head, Mapping):
         return head
-    return {key: value for key, value in head.items() if key not in ("loss_decode", "align_corners", "ignore_index")}
+    return {key: value for key, value in head.items() if key not in OF_THE_LOSS}
 
 
-def _loss_options(head: Any) -> dict[str, Any]:
-    """The options of `SegmentationLoss` in a head's `loss_decode`."""
-    loss = dict(_option(head, "loss_decode", None) or {})
-    kind = loss.pop("type", "CrossEntropyLoss")
-    if kind not in ("CrossEntropyLoss", nn.CrossEntropyLoss) or loss.pop("use_sigmoid", False):
+def _head_loss(head: Any, name: str) -> SegmentationLoss:
+    """The losses of one head, checked against its number of channels."""
+    channels, threshold = _channels(head, name), _threshold(head, name)
+    loss = SegmentationLoss(
+        _option(head, "loss_decode", None),
+        ignore_index=whole(_option(head, "ignore_index", 255), f"{name}: ignore_index", None),
+        sampler=_option(head, "sampler", None),
+        threshold=threshold,
+        align_corners=flag(_option(head, "align_corners", False), f"{name}: align_corners"),
+    )
+    if channels is not None:
+        loss.check_channels(channels)
+    return loss
+
+
+def _channels(head: Any, name: str) -> int | None:
+    """How many channels a head gives, if it says so: `out_channels`, or as many as there are classes.
+
+    Raises:
+        ValueError: It is neither the number of classes, nor 1 for two of them.
+    """
+    given = {key: _option(head, key, None) for key in ("num_classes", "out_channels")}
+    classes, channels = (None if n is None else whole(n, f"{name}: {key}", 1) for key, n in given.items())
+    if None not in (classes, channels) and channels != classes and (classes, channels) != (2, 1):
         raise ValueError(
-            f"Segmentor: loss_decode={kind!r}; it has softmax cross-entropy (type='CrossEntropyLoss') only"
+            f"{name}: out_channels={channels} does not go with num_classes={classes}: leave it out, or set "
+            "num_classes=2, out_channels=1 for foreground and background in one channel"
         )
-    known = {"loss_weight", "class_weight", "avg_non_ignore", "loss_name"}
-    strange = sorted(set(loss) - known)
-    if strange:
-        raise TypeError(f"loss_decode has no option {strange[0]!r}; it knows {', '.join(sorted(known))}")
-    ignore = int(_option(head, "ignore_index", 255))
-    return {
-        "loss_weight": float(loss.get("loss_weight", 1.0)),
-        "class_weight": loss.get("class_weight"),
-        "avg_non_ignore": bool(loss.get("avg_non_ignore", False)),
-        "ignore_index": ignore,
-    }
+    return channels if channels is not None else classes
 
 
-def _relative_weights(heads: Sequence[Any]) -> list[float]:
-    """The weight of each auxiliary loss as a multiple of the main one's, which the loss itself applies."""
-    main, *others = (_loss_options(head)["loss_weight"] for head in heads)
-    return [other / main if main else 0.0 for other in others]
+def _threshold(head: Any, name: str) -> float:
+    """Above which probability a pixel is foreground, where a head gives one channel."""
+    threshold, channels = _option(head, "threshold", None), _channels(head, name)
+    if threshold is None:
+        if channels == 1:
+            LOG.info("%s has one channel and no threshold: pixels above probability 0.3 are foreground", name)
+        return THRESHOLD
+    if channels is not None and channels > 1:
+        LOG.warning("%s: threshold=%s has no use with %d channels", name, threshold, channels)
+    return number(threshold, f"{name}: threshold", least=0, most=1)
+
+
+def _head_losses(heads: Sequence[Any]) -> list[SegmentationLoss]:
+    """The losses of each head, the decode head's first.
+
+    Raises:
+        ValueError: All of them are switched off.
+    """
+    names = ["decode_head", *(f"auxiliary_head[{index}]" for index in range(len(heads) - 1))]
+    losses = [_head_loss(head, name) for head, name in zip(heads, names, strict=True)]
+    off = [name for name, loss in zip(names, losses, strict=True) if loss.off]
+    if len(off) == len(names):
+        raise ValueError(f"loss_weight is 0 in {' and '.join(names)}: nothing would be trained")
+    for name in off:
+        LOG.warning("%s: loss_weight=0 switches its loss off", name)
+    return losses
