@@ -6,11 +6,13 @@ import ast
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from seg_hooks.options import near
 
 __all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto", "read_score", "rule_doubt", "surplus"]
+
+Kept = TypeVar("Kept")
 
 GREATER = ("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc")
 LESS = ("loss",)
@@ -204,6 +206,6 @@ def file_key(key: str) -> str:
     return re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
 
 
-def surplus(kept: Sequence[int], most: int) -> list[int]:
-    """Which of the kept counts go when only the newest `most` may stay; none for `most` <= 0."""
+def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
+    """Which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
     return list(kept[:-most]) if most > 0 else []

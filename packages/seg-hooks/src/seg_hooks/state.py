@@ -61,6 +61,7 @@ class TrainState:
         extra: Mapping[str, Any] | None = None,
         writer: Any = None,
     ) -> None:
+        arguments.refuse_several()
         self.model = arguments.instance("model", model, nn.Module)
         self.optimizer = arguments.instance("optimizer", optimizer, torch.optim.Optimizer)
         self.param_schedulers = arguments.schedulers(schedulers)

@@ -21,6 +21,7 @@ from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
 from seg_runner.message_hub import MessageHub
 from seg_runner.parts import Parts, fill_parts
 from seg_runner.randomness import resolve_randomness, seed_everything
+from seg_runner.ranks import refuse_several
 from seg_runner.saver import CheckpointSaver
 
 __all__ = ["Runner"]
@@ -47,6 +48,7 @@ class Runner(Facade):
     """
 
     def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
+        refuse_several("Runner")
         self.parts = fill_parts(parts)
         self.cfg = copy.deepcopy(self.parts["cfg"])
         with written_at(self.cfg, "launcher"):
