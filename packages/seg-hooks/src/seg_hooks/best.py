@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,10 +174,10 @@ def _is_number(value: Any) -> bool:
 
 
 def is_better(score: float, best: float | None, rule: str) -> bool:
-    """Strictly better; anything finite is better than nothing, NaN is better than nothing never."""
-    if score != score:
+    """Strictly better; anything finite is better than nothing, and what is not finite is never better."""
+    if not math.isfinite(score):
         return False
-    if best is None or best != best:
+    if best is None or not math.isfinite(best):
         return True
     return score > best if rule == "greater" else score < best
 
