@@ -87,7 +87,8 @@ def test_a_spoilt_checkpoint_is_marked_and_takes_no_good_ones_place(
     make_state: Make, tmp_path: Path, keep: int
 ) -> None:
     out = tmp_path / "out"
-    hook = CheckpointHook(interval=2, by_epoch=False, max_keep_ckpts=keep, save_best="mIoU", published_keys="state_dict")
+    options: dict[str, Any] = {"save_best": "mIoU", "published_keys": "state_dict", "max_keep_ckpts": keep}
+    hook = CheckpointHook(interval=2, by_epoch=False, **options)
     spoil(make_state([hook], 10), at=5, every=2)
     assert load(out / "iter_4.pth")["meta"]["not_finite"] == []
     assert load(out / "iter_10.pth")["meta"]["not_finite"] == ["0.weight"]

@@ -69,7 +69,8 @@ def test_a_file_chosen_by_hand_is_taken_with_a_warning(make_runner, tmp_path, ca
 
 
 def save(folder, name, iteration, value=0.0, marked=True, optimizer=True, **meta):
-    payload = {"meta": {"iter": iteration, "epoch": 0, "run_id": "a", **meta}, "state_dict": {"w": torch.tensor([value])}}
+    meta = {"iter": iteration, "epoch": 0, "run_id": "a", **meta}
+    payload = {"meta": meta, "state_dict": {"w": torch.tensor([value])}}
     if optimizer:
         payload["optimizer"] = {"state": {}}
     if marked:
