@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seg_engine.names import printable
+from seg_engine.pipeline import Compose
+
 __all__ = ["Prediction", "Predictor", "load_model"]
 
 Image = npt.NDArray[np.uint8]
+Record = dict[str, Any]
+WIDEST = 1600
+"""Pixels of the longer side of a picture in a notebook."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model says about one image.
+    """What a model says about one image. In a notebook it shows itself: the image under its classes' colours.
 
     Attributes:
-        image: H x W x 3, RGB.
+        image: H x W x 3, RGB, 8 bits: what was read, as a picture.
         labels: H x W, the class of each pixel (16 bits where there are classes beyond 255).
         sample: The whole sample, with `seg_logits`.
         classes: Class names, where the checkpoint has them.
@@ -48,14 +56,53 @@ class Prediction:
             )
         )
 
-    def save(self, labels: str | Path, overlay: str | Path, alpha: float = 0.5) -> None:
-        """Write the label map (one grey value per class) and the overlay as PNG files."""
+    def save(
+        self, labels: str | Path, overlay: str | Path, alpha: float = 0.5, colours: str | Path | None = None
+    ) -> None:
+        """Write PNG files.
+
+        Args:
+            labels: The label map, one grey value per class: every program reads the classes' numbers from it.
+            overlay: The image under its classes' colours.
+            alpha: How much of the colours covers the image.
+            colours: The label map with the palette in the file, to look at. Its values are the classes' numbers too,
+                for programs that read palettes by index (Pillow, GIMP); OpenCV makes colours of them.
+        """
+        from seg_engine.outputs import grey_png, indexed_png, rgb_png, write_file
+
+        write_file(labels, grey_png(self.labels))
+        write_file(overlay, rgb_png(self.overlay(alpha)))
+        if colours is not None:
+            write_file(colours, indexed_png(self.labels, self.palette, self.classes))
+
+    def shares(self) -> dict[str, float]:
+        """The classes that were found and the share of the pixels that each has, the largest first.
+
+        >>> one = Prediction(np.zeros((1, 4, 3), np.uint8), np.uint8([[0, 1, 1, 1]]), None, ("road", "car"), "distinct")
+        >>> one.shares(), one
+        ({'car': 0.75, 'road': 0.25}, Prediction(1 x 4 pixels: car 75 %, road 25 %))
+        """
+        counts = np.bincount(self.labels.ravel())
+        order = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
+        names = self.classes or ()
+        return {names[n] if n < len(names) else str(n): float(counts[n] / self.labels.size) for n in order}
+
+    def __repr__(self) -> str:
+        found = [f"{printable(name, lines=False)} {share:.0%}" for name, share in self.shares().items()]
+        text = ", ".join(found[:5] + (["..."] if len(found) > 5 else [])).replace("%", " %")
+        return f"Prediction({self.labels.shape[0]} x {self.labels.shape[1]} pixels: {text})"
+
+    def _repr_png_(self) -> bytes:
+        """The picture that a notebook shows."""
         import cv2
 
-        for path, pixels in ((Path(labels), self.labels), (Path(overlay), self.overlay(alpha)[..., ::-1])):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(str(path), pixels):
-                raise OSError(f"could not write {path}: is the disk full, or the folder read-only?")
+        from seg_engine.outputs import rgb_png
+
+        picture: npt.NDArray[Any] = self.overlay()
+        scale = WIDEST / max(picture.shape[:2])
+        if scale < 1:
+            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return rgb_png(picture)
 
 
 class Predictor:
@@ -63,54 +110,109 @@ class Predictor:
 
     Args:
         model: What gives samples: an object with `test_step`.
-        pipeline: Transforms from a record with `img_path` or `img` to what the model takes.
+        pipeline: Transforms from a record with `img_path` and `img` to what the model takes.
         metainfo: `classes` and `palette`.
+        reader: Transforms that read `img_path` into `img`, the last one reads; None: 8-bit colour.
     """
 
-    def __init__(self, model: Any, pipeline: Any, metainfo: Mapping[str, Any]) -> None:
-        self.model, self.pipeline = model, pipeline
+    def __init__(
+        self,
+        model: Any,
+        pipeline: Callable[[Record], Any],
+        metainfo: Mapping[str, Any],
+        reader: Compose | None = None,
+    ) -> None:
+        self.model, self.pipeline, self.reader = model, pipeline, reader
         self.metainfo = dict(metainfo)
 
-    def predict(self, image: str | Path | Image) -> Prediction:
-        """Segment one image.
+    def predict(self, image: Any, errors: str = "raise") -> Any:
+        """Segment one image, or several.
+
+        A file is read as the config's test pipeline reads it. An array is taken for what such a file holds: H x W x 3
+        is RGB, H x W grey; with another number of channels they are in the order that the reader gives them. Where
+        the reader makes 8 bits of every file (the usual one does), so it is with arrays of 16 bits.
 
         Args:
-            image: A file, or H x W x 3 pixels, RGB, uint8.
+            image: A file, an array, a Pillow image, or a list (or any iterable) of these.
+            errors: 'raise', or 'warn': where one of several cannot be predicted, warn and put None in its place.
+
+        Returns:
+            A `Prediction`, or a list of them.
 
         Raises:
-            FileNotFoundError, ValueError: no such file, no picture, or an array of another shape or type.
+            FileNotFoundError, ValueError: no such file, no picture, or an array that is no image.
         """
-        pixels, path = read_image(image)
-        record: dict[str, Any] = {"img": pixels[..., ::-1], "img_path": path, "seg_fields": []}
-        record |= {"img_shape": pixels.shape[:2], "ori_shape": pixels.shape[:2]}
+        if errors not in ("raise", "warn"):
+            raise ValueError(f"errors must be 'raise' or 'warn', not {errors!r}")
+        if isinstance(image, str | os.PathLike | bytes) or hasattr(image, "shape") or not isinstance(image, Iterable):
+            return self._one(image)
+        if hasattr(image, "__array_interface__"):  # Pillow's images can be walked through, too
+            return self._one(image)
+        return [self._one_of_many(one, errors) for one in image]
+
+    def _one_of_many(self, image: Any, errors: str) -> Prediction | None:
+        if errors == "raise":
+            return self._one(image)
+        try:
+            return self._one(image)
+        except Exception as error:
+            name = image if isinstance(image, str | os.PathLike) else "an image"
+            warnings.warn(f"{printable(name, lines=False)}: {printable(error)}", stacklevel=4)
+            return None
+
+    def _one(self, image: Any) -> Prediction:
+        from seg_engine.pixels import shown
+
+        record = self._read(image)
+        picture = shown(record["img"])
         packed = self.pipeline(record)
-        batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-        sample = self.model.test_step(batch)[0]
+        try:
+            sample = self.model.test_step(batch_of(packed, record))[0]
+        except Exception as error:
+            size = " x ".join(map(str, record["img"].shape))
+            error.add_note(f"while predicting {record['img_path'] or 'an array'}, which was read as {size} pixels")
+            raise
         found = sample.pred_sem_seg.data[0].cpu().numpy()
-        labels = found.astype(np.uint8 if found.max() <= 255 else np.uint16)
+        labels = found.astype(np.uint8 if found.max(initial=0) <= 255 else np.uint16)
         classes = self.metainfo.get("classes")
         palette = self.metainfo.get("palette") or "distinct"
-        return Prediction(pixels, labels, sample, tuple(classes) if classes else None, palette)
+        return Prediction(picture, labels, sample, tuple(classes) if classes else None, palette)
+
+    def _read(self, image: Any) -> Record:
+        """The record of an image after reading."""
+        from seg_engine.files import read_picture
+        from seg_engine.pixels import as_read
+
+        record: Record = {"img_path": "", "seg_fields": [], "sample_idx": 0, "classes": self.metainfo.get("classes")}
+        if not isinstance(image, str | os.PathLike):
+            record["img"] = as_read(image, self.reader.transforms[-1] if self.reader else None)
+        elif self.reader is None:
+            record |= {"img_path": os.fspath(image), "img": read_picture(os.fspath(image))}
+        else:
+            record["img_path"] = os.fspath(image)
+            record = self.reader(record)
+            if record is None or "img" not in record:
+                raise ValueError(f"{os.fspath(image)}: no 'img' after the config's {self.reader}")
+        size = tuple(record["img"].shape[:2])
+        return {"img_shape": size, "ori_shape": size, **record}
 
 
-def read_image(image: str | Path | Image) -> tuple[Image, str]:
-    """Pixels as H x W x 3 RGB, and the path ('' for an array)."""
-    from seg_engine.files import read_picture
+def batch_of(packed: Any, record: Record) -> Any:
+    """A batch of one, of what a pipeline gave: MMSegmentation's dict, or a C x H x W tensor."""
+    from seg_runner import SegDataSample
 
-    if isinstance(image, str | Path):
-        return np.ascontiguousarray(read_picture(image)[..., ::-1]), str(image)
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        shape = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
-        raise ValueError(f"predict: a file, or H x W x 3 pixels of uint8 (RGB), is expected, not {shape}")
-    if not image.size:
-        raise ValueError(f"predict: the image holds no pixel: its shape is {image.shape} (H x W x 3)")
-    return image, ""
+    if not isinstance(packed, Mapping):
+        sample = SegDataSample(metainfo={name: record[name] for name in ("img_path", "ori_shape")})
+        packed = {"inputs": packed, "data_samples": sample}
+    return {name: [packed[name]] for name in ("inputs", "data_samples")}
 
 
 def load_model(
     checkpoint: str | Path,
     *,
+    model: Any = None,
     device: str | None = None,
+    strict: bool = True,
     allow_imports: bool = False,
     trust: bool = False,
     allow: Sequence[str] = (),
@@ -121,7 +223,9 @@ def load_model(
 
     Args:
         checkpoint: A file that training wrote.
+        model: The model, where the checkpoint has no config: what `Runner(model=...)` was given.
         device: Where to run; None: the first CUDA device, else the CPU.
+        strict: Refuse weights that do not fit the model whole; False takes those that fit and warns of the others.
         allow_imports: Carry out the config's `custom_imports`: only for checkpoints of your own.
         trust: Build from any installed package that the config names, and carry out its `custom_imports`.
         allow: Packages and modules that the config may use, and import.
@@ -139,50 +243,74 @@ def load_model(
     target = pick_device(device)
     state = read_checkpoint(checkpoint)
     meta = state.get("meta") or {}
-    if not meta.get("cfg"):
-        raise ValueError(f"{checkpoint} holds no config (meta.cfg), so its model cannot be built")
-    cfg = Config.fromstring(meta["cfg"], ".py")
+    if not meta.get("cfg") and model is None:
+        raise ValueError(NO_CONFIG.format(path=checkpoint))
+    cfg = Config.fromstring(meta.get("cfg") or "", ".py")
     parts = make_builder(cfg, trust, allow, imports=allow_imports)
+    made = described_model(cfg, parts) if model is None else model
+    made = made if hasattr(made, "test_step") else LogitsModel(made)
+    put_weights(made, state, str(checkpoint), strict)
+    reader, pipeline = test_transforms(cfg, parts)
+    return Predictor(made.to(target).eval(), pipeline, meta.get("dataset_meta") or {}, reader)
+
+
+NO_CONFIG = """\
+{path} holds no config (meta.cfg), so its model cannot be built: it was trained from objects, Runner(model=net, ...).
+Build the model as it was built for training, then load_model({path!r}, model=net); where the data set changed the
+pixels (a mean, a scale), do the same before, and give predict arrays"""
+
+
+def described_model(cfg: Any, parts: Any) -> Any:
+    """The model of a config."""
     described = dict(cfg.model)
     if cfg.get("data_preprocessor") is not None:
         described.setdefault("data_preprocessor", cfg.data_preprocessor)
-    model = parts.build("model", described)
-    model = model if hasattr(model, "test_step") else LogitsModel(model)
-    load_weights(model, state["state_dict"], str(checkpoint))
-    return Predictor(model.to(target).eval(), test_transforms(cfg, parts), meta.get("dataset_meta") or {})
+    return parts.build("model", described)
 
 
-def load_weights(model: Any, weights: Mapping[str, Any], path: str) -> None:
-    """Put weights into a model; a checkpoint of another model is an error.
+def put_weights(model: Any, state: Mapping[str, Any], path: str, strict: bool) -> None:
+    """Put a checkpoint's weights into a model.
 
     Raises:
-        ValueError: names are missing or left over; the message lists the first ones.
+        ValueError: weights are missing, left over, or of another shape; the message lists them.
     """
-    missing, left_over = model.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or left_over:
-        lists = (
-            f"{len(missing)} missing, such as {missing[:3]}",
-            f"{len(left_over)} left over, such as {left_over[:3]}",
-        )
-        raise ValueError(f"{path}: the weights do not fit the model of its config: {'; '.join(lists)}")
+    from seg_runner import load_weights
+
+    try:
+        report = load_weights(model, state, strict=strict)
+    except (RuntimeError, ValueError) as error:
+        hint = "" if "nothing was loaded" in str(error) else "\n(strict=False takes the weights that fit)"
+        raise ValueError(f"{path}: {error}{hint}") from error
+    if not report.whole:
+        warnings.warn(f"{path}: {report}", stacklevel=3)
 
 
-def test_transforms(cfg: Any, parts: Any) -> Any:
-    """The transforms of testing without those that read files: the image is given."""
-    from seg_engine.pipeline import Compose
+def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:
+    """What reads the image, and the transforms of testing after it; what reads labels is left out."""
+    from seg_engine.pixels import is_reader, reads_labels
 
-    found: Sequence[Any] | None = cfg.get("test_pipeline")
+    steps = [one for one in test_pipeline(cfg) if not reads_labels(name_of(one))]
+    at = next((index for index, one in enumerate(steps) if is_reader(name_of(one))), -1)
+    made = [parts.build("transform", one) if isinstance(one, Mapping) else one for one in steps]
+    reading, after = made[: at + 1], made[at + 1 :] or [parts.build("transform", {"type": "PackSegInputs"})]
+    return Compose(reading) if reading else None, Compose(after)
+
+
+def test_pipeline(cfg: Any) -> Sequence[Any]:
+    """The transforms of the test data set, else of the validation's, else `test_pipeline`."""
     for key in ("test_dataloader", "val_dataloader"):
-        loader = cfg.get(key)
-        if loader is not None and isinstance(loader.get("dataset"), Mapping):
-            found = loader["dataset"].get("pipeline") or found
-            break
-    reading = ("LoadImageFromFile", "LoadAnnotations")
-    steps = [
-        one for one in found or [] if not (isinstance(one, Mapping) and str(one["type"]).split(".")[-1] in reading)
-    ]
-    return Compose(
-        parts.build("transform", one) if isinstance(one, Mapping) else one
-        for one in steps or [{"type": "PackSegInputs"}]
-    )
+        data = (cfg.get(key) or {}).get("dataset")
+        while isinstance(data, Mapping) and not data.get("pipeline"):
+            inner = data.get("dataset") or data.get("datasets") or ()
+            data = inner[0] if isinstance(inner, list | tuple) and inner else inner
+        if isinstance(data, Mapping):
+            return list(data["pipeline"])
+    return list(cfg.get("test_pipeline") or ())
+
+
+def name_of(transform: Any) -> str:
+    """The name of a transform's class, or of a function."""
+    kind = transform["type"] if isinstance(transform, Mapping) else transform
+    if isinstance(kind, str):
+        return kind.rpartition(".")[2]
+    return str(getattr(kind, "__name__", type(kind).__name__))

@@ -96,8 +96,8 @@ def test_predict_in_python_takes_files_and_pixels(trained: Path, scenes: Path) -
     assert one.overlay(alpha=0.0, with_labels=False).tolist() == pixels.tolist()
     odd = model.predict(np.zeros((50, 70, 3), np.uint8))
     assert odd.labels.shape == (50, 70)
-    with pytest.raises(ValueError, match=r"H x W x 3 pixels of uint8.*float64 \(4, 4, 3\)"):
-        model.predict(np.zeros((4, 4, 3)))
+    several = model.predict([np.zeros((4, 4, 3)), np.zeros((6, 5), np.uint16)])
+    assert [one.labels.shape for one in several] == [(4, 4), (6, 5)]
 
 
 def test_the_predictions_are_those_of_seg_test(trained: Path, scenes: Path) -> None:
@@ -179,5 +179,6 @@ def test_a_network_in_a_file_of_your_own(trained: Path, scenes: Path) -> None:
     (trained / "mine.py").write_text(MINE, encoding="utf-8")
     small_config(trained / "own.py", scenes, OWN_PARTS)
     seg("train", "own.py", cwd=trained)
-    seg("predict", "work_dirs/own/iter_4.pth", str(scenes / "images/validation"), "--out", "own", cwd=trained)
+    images = str(scenes / "images/validation")
+    seg("predict", "work_dirs/own/iter_4.pth", images, "--out", "own", "--allow", "mine", cwd=trained)
     assert len(list((trained / "own" / "labels").glob("*.png"))) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from seg_engine.names import printable
+
 __all__ = ["describe"]
 
 WORKER = "Original Traceback (most recent call last):"
@@ -9,7 +11,7 @@ OWN = ("ValueError", "TypeError", "KeyError", "OSError", "RuntimeError")
 
 
 def describe(error: BaseException) -> str:
-    """An exception as one message: its text, then its notes.
+    """An exception as one message: its text, then its notes; nothing that a terminal would carry out.
 
     >>> print(describe(KeyError("there is no key 'lr'")))
     error: there is no key 'lr'
@@ -21,7 +23,7 @@ def describe(error: BaseException) -> str:
     lines = [f"error: {text_of(error)}", *notes]
     if not is_for_users(error):
         lines.append("(--debug shows the whole traceback)")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def is_for_users(error: BaseException) -> bool:

@@ -1,19 +1,38 @@
-"""Segment images with a checkpoint: overlays and label maps, no data set needed."""
+"""Segment images with a checkpoint: overlays and label maps, no data set needed.
+
+Images are files, folders (with the folders below) or patterns such as 'photos/*.png'; they are read as the config's
+test pipeline reads them. In the folder of --out lie
+
+  overlays/   the images under their classes' colours
+  labels/     label maps: grey, the number of the class at each pixel
+  colours/    the same with the palette in the file (numbers by index: Pillow; OpenCV makes colours of them)
+
+under the name that an image has below the folder that was given. A file that cannot be predicted is named, and the
+others are done; the exit code is 1 then.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from seg_engine.cli.messages import describe
 from seg_engine.cli.options import add_trust_option
+from seg_engine.cli.progress import Progress
+from seg_engine.names import FileNames, file_name, printable
 
 __all__ = ["add_arguments", "run"]
+
+KINDS = ("labels", "overlays", "colours")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg predict`."""
     parser.add_argument("checkpoint", help="checkpoint file; the model is built from the config inside it")
-    parser.add_argument("images", help="an image, or a folder of images")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern")
     parser.add_argument("--out", default="predicted", metavar="DIR", help="folder to write to (predicted)")
     parser.add_argument(
         "--alpha", type=float, default=0.5, help="how much of the colours covers the image, 0 to 1 (0.5)"
@@ -24,15 +43,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict."""
-    from seg_engine.files import images_in
     from seg_engine.predict import load_model
+    from seg_engine.samples import find_images
 
-    paths = images_in(options.images)
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"--alpha is a share from 0 to 1, not {options.alpha}")
+    found, failed = find_images(options.images, leave_out=options.out)
+    for error in failed:
+        print(describe(error), file=sys.stderr)
+    if not found:
+        return 1
     model = load_model(options.checkpoint, device=options.device, trust=options.trust_config, allow=options.allow)
-    root = Path(options.images) if Path(options.images).is_dir() else Path(options.images).parent
-    for path in paths:
-        name = path.relative_to(root).with_suffix(".png")
-        prediction = model.predict(path)
-        prediction.save(Path(options.out) / "labels" / name, Path(options.out) / "overlays" / name, options.alpha)
-    print(f"{len(paths)} images: overlays in {options.out}/overlays, label maps in {options.out}/labels")
-    return 0
+    count = len(failed) + predict_all(model, found, Path(options.out), options.alpha)
+    total = len(found) + len(failed)
+    print(summary(total, count, options.out), flush=True)
+    if count:
+        print(f"error: {count} of {total} could not be predicted; each is named above", file=sys.stderr)
+    return 1 if count else 0
+
+
+def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: float) -> int:
+    """Predict and write each image; the number of those that could not be predicted."""
+    failed, jobs = 0, list(targets(images, out))
+    with Progress(len(images)) as progress:
+        for path, files in jobs:
+            try:
+                prediction = model.predict(path)
+            except Exception as error:  # whatever is wrong with one file, the others are done
+                failed += 1
+                progress.say(message(path, error))
+            else:
+                prediction.save(files["labels"], files["overlays"], alpha, files["colours"])
+            progress.advance(path.name)
+    return failed
+
+
+def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """For each image the files that it becomes.
+
+    Raises:
+        ValueError: a file would lie outside the folder, or overwrite an image.
+    """
+    from seg_engine.outputs import place_in
+
+    names, sources = FileNames(), {path.resolve() for path, _ in images}
+    for path, below in images:
+        folder = "/".join(file_name(part) for part in below.parts)
+        relative = f"{folder}/{names.of(str(path), folder)}.png".lstrip("/")
+        files = {kind: place_in(out, f"{kind}/{relative}") for kind in KINDS}
+        for file in files.values():
+            if file.resolve() in sources:
+                raise ValueError(f"{file} is one of the images and would be overwritten: give another --out")
+        yield path, files
+
+
+def message(path: Path, error: Exception) -> str:
+    """What is wrong with one image, with its path."""
+    text = describe(error)
+    name = printable(path, lines=False)
+    return text if name in text else text.replace("error: ", f"error: {name}: ", 1)
+
+
+def summary(total: int, failed: int, out: str) -> str:
+    """What was done and where it lies."""
+    count = f"{total - failed} of {total} images" if failed else f"{total} image{'s' * (total != 1)}"
+    return f"""\
+{count} predicted, in {printable(out, lines=False)}/
+  overlays  the images under their classes' colours
+  labels    label maps: grey, the number of the class at each pixel
+  colours   the same with the palette in the file (numbers by index: Pillow; OpenCV makes colours of them)"""

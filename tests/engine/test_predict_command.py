@@ -1,0 +1,151 @@
+"""`seg predict`: which images, which files, what is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from seg_runner.checkpoint import write_checkpoint
+
+from seg_engine.cli import main
+from seg_engine.samples import find_images
+from seg_engine.segmentor import Segmentor
+
+CONFIG = """
+model = dict(type='Segmentor', network=dict(type='torch.nn.Conv2d', in_channels=3, out_channels=2, kernel_size=1))
+test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a checkpoint `m.pth`: pixels above 100 are class 1."""
+    monkeypatch.chdir(tmp_path)
+    model = Segmentor(network=torch.nn.Conv2d(3, 2, 1))
+    state = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    weight, bias = (next(name for name in state if name.endswith(end)) for end in ("weight", "bias"))
+    state[weight][1, 0], state[bias][1] = 1.0, -100.0
+    write_checkpoint(tmp_path / "m.pth", {"meta": {"cfg": CONFIG, "dataset_meta": {}}, "state_dict": state})
+    return tmp_path
+
+
+def image(path: Path, value: int = 200) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = ".jpg" if path.suffix == ".jpg" else ".png"
+    path.write_bytes(cv2.imencode(ending, np.full((4, 5, 3), value, np.uint8))[1])
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_paths_below_the_folder_are_kept(here: Path, capsys: Any) -> None:
+    image(here / "photos/x/1.png"), image(here / "photos/2.jpg", 9)
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 0
+    expected = [f"{kind}/{name}.png" for kind in ("colours", "labels", "overlays") for name in ("2", "x/1")]
+    assert files(here / "p") == expected
+    assert np.unique(cv2.imread("p/labels/x/1.png", -1)).tolist() == [1]
+    assert np.unique(cv2.imread("p/labels/2.png", -1)).tolist() == [0]
+    out, err = capsys.readouterr()
+    assert "2 images predicted, in p/" in out
+    assert err.splitlines()[-1] == "2/2"
+
+
+def test_files_folders_and_patterns_together(here: Path) -> None:
+    for name in ("a/1.png", "b/1.png", "b/notes.txt", "c/2.jpg", "c/d/3.png", "[4].png"):
+        image(here / name)
+    assert main(["predict", "m.pth", "a", "b", "c/**/*", "[4].png", "a/1.png", "--out", "p"]) == 0
+    assert files(here / "p/labels") == ["1.png", "2.png", "[4].png", "b_1.png", "d/3.png"]
+
+
+def test_one_bad_file_is_told_and_the_others_are_done(here: Path, capsys: Any) -> None:
+    image(here / "photos/a.png"), image(here / "photos/c.png")
+    (here / "photos/b.png").write_bytes(b"no picture")
+    assert main(["predict", "m.pth", "photos", "nowhere.png", "*.tif", "--out", "p"]) == 1
+    out, err = capsys.readouterr()
+    assert files(here / "p/labels") == ["a.png", "c.png"]
+    assert "2 of 5 images predicted" in out
+    assert "error: 3 of 5 could not be predicted" in err
+    for text in ("b.png", "there is no image, folder or pattern nowhere.png", "no image matches the pattern *.tif"):
+        assert text in err
+    assert "Traceback" not in err
+
+
+def test_nothing_at_all_is_an_error(here: Path, capsys: Any) -> None:
+    (here / "empty").mkdir()
+    assert main(["predict", "m.pth", "empty", "nowhere"]) == 1
+    assert capsys.readouterr().err.count("error: ") == 2
+    assert not (here / "predicted").exists()
+
+
+def test_images_of_one_name(here: Path) -> None:
+    for name, value in (("x.jpg", 9), ("x.png", 200), ("X.tif", 9)):
+        image(here / "flat" / name, value)
+    assert main(["predict", "m.pth", "flat", "--out", "p"]) == 0
+    found = files(here / "p/labels")
+    assert len(found) == len({name.lower() for name in found}) == 3
+
+
+def test_what_was_predicted_before_is_no_input(here: Path) -> None:
+    image(here / "a.png")
+    for _ in range(2):
+        assert main(["predict", "m.pth", "."]) == 0
+    assert files(here / "predicted/labels") == ["a.png"]
+    assert main(["predict", "m.pth", "predicted/overlays/a.png"]) == 1, "it would be overwritten"
+    assert main(["predict", "m.pth", "predicted/overlays/a.png", "--out", "q"]) == 0
+
+
+HOSTILE = ["a\x1b[31m\nERROR.png", "\u202egnp.png", "a\\..\\..\\b.png", "C:x.png", "CON.png", "n" * 250 + ".png"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_data(here: Path, capsys: Any, name: str) -> None:
+    image(here / "photos" / name)
+    image(here / "photos" / "sub\x07" / name)
+    (here / "photos" / f"bad{name[-100:]}").write_bytes(b"no picture")
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 1
+    assert len(files(here / "p/labels")) == 2
+    assert all(part.isprintable() for file in files(here / "p") for part in Path(file).parts)
+    assert {path.name for path in here.iterdir()} == {"m.pth", "photos", "p"}
+    assert not {"\x1b", "\x07", "\u202e"} & set("".join(capsys.readouterr()))
+
+
+def test_links_lead_nowhere_else(here: Path, capsys: Any) -> None:
+    image(here / "photos/a.png"), image(here / "photos/sub/b.png")
+    precious = here / "precious.png"
+    precious.write_text("keep")
+    (here / "elsewhere").mkdir()
+    (here / "p/labels").mkdir(parents=True)
+    (here / "p/labels/a.png").symlink_to(precious)
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 0
+    assert precious.read_text() == "keep"
+    (here / "q/labels").mkdir(parents=True)
+    (here / "q/labels/sub").symlink_to(here / "elsewhere")
+    assert main(["predict", "m.pth", "photos", "--out", "q"]) == 1
+    assert "outside q" in capsys.readouterr().err
+    assert not files(here / "elsewhere")
+
+
+def test_a_disk_that_cannot_be_written_stops_at_once(here: Path, capsys: Any) -> None:
+    image(here / "a.png"), image(here / "b.png")
+    (here / "p").write_text("a file")
+    assert main(["predict", "m.pth", "a.png", "b.png", "--out", "p"]) == 1
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+@pytest.mark.parametrize("alpha", ["-1", "2", "nan"])
+def test_alpha_is_a_share(here: Path, capsys: Any, alpha: str) -> None:
+    assert main(["predict", "m.pth", str(image(here / "a.png")), f"--alpha={alpha}"]) == 1
+    assert "--alpha is a share from 0 to 1" in capsys.readouterr().err
+
+
+def test_each_image_once(here: Path) -> None:
+    image(here / "a/1.png"), image(here / "a/b/2.png")
+    found, failed = find_images(["a", "a/1.png", "./a/*.png", str(here / "a/b")])
+    assert [path.name for path, _ in found] == ["1.png", "2.png"]
+    assert not failed
