@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
 
 from seg_engine.files import nearest_folder
+from seg_engine.label_maps import read_labels
+from seg_engine.label_report import LabelCounts, look_at
+from seg_engine.listing import Listing, found_in, named_by, read_list
+from seg_engine.loading import LoadAnnotations, LoadImageFromFile
 from seg_engine.pipeline import Compose
 
 __all__ = [
@@ -20,14 +27,16 @@ __all__ = [
 ]
 
 Record = dict[str, Any]
+Transform = TypeVar("Transform")
 
 
 class BaseSegDataset:
     """Images of one folder with label maps of another, or of the same: a label map has its image's name.
 
     Args:
-        ann_file: Text file with one name per line (without suffix); empty: every image of the folder.
-        img_suffix: End of image file names.
+        ann_file: Text file with one name per line (with suffix or without); empty: every image of the folder and of
+            those below it; hidden files and folders are left out, links are followed.
+        img_suffix: End of image file names, as it is written there, or several: `('.jpg', '.JPG', '.jpeg')`.
         seg_map_suffix: End of label file names.
         metainfo: `classes` and `palette`, over those of the class. With fewer `classes` than the class has, the others
             are ignored (255) and the rest renumbered.
@@ -42,7 +51,7 @@ class BaseSegDataset:
         **ignored: Options of MMSegmentation that make no difference here (`serialize_data`, `backend_args`, ...).
 
     Raises:
-        FileNotFoundError: a folder, a list or a label map is missing; the message has its path.
+        FileNotFoundError: a folder, a list, a listed image or a label map is missing; the message has its path.
         ValueError: no image, or options that contradict one another.
 
     Example:
@@ -63,7 +72,7 @@ class BaseSegDataset:
     def __init__(
         self,
         ann_file: str = "",
-        img_suffix: str = ".jpg",
+        img_suffix: str | Sequence[str] = ".jpg",
         seg_map_suffix: str = ".png",
         metainfo: Mapping[str, Any] | None = None,
         data_root: str | os.PathLike[str] | None = None,
@@ -78,6 +87,9 @@ class BaseSegDataset:
     ) -> None:
         self._refuse(ignored)
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
+        self.img_suffixes = (img_suffix,) if isinstance(img_suffix, str) else tuple(img_suffix)
+        if not self.img_suffixes:
+            raise ValueError(f"{type(self).__name__}: img_suffix is empty: give the end of image files, or several")
         root = Path(data_root) if data_root is not None else Path()
         prefix = {"img_path": "", "seg_map_path": ""} | dict(data_prefix or {})
         self.image_folder = root / prefix["img_path"]
@@ -85,9 +97,11 @@ class BaseSegDataset:
         self.ann_file = root / ann_file if ann_file else None
         self.test_mode, self.indices = test_mode, indices
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
+        self.label_left_out = ignore_index
         self.label_map, self._metainfo = self._classes(metainfo)
         self.pipeline = Compose(pipeline)
         self.records: list[Record] = []
+        self._left_out: dict[str, int] = {}
         self._ready = False
         if not lazy_init:
             self.full_init()
@@ -117,13 +131,12 @@ class BaseSegDataset:
 
     def load_data_list(self) -> list[Record]:
         """One record per image: `img_path`, and `seg_map_path` where there are labels. Open to subclasses."""
-        names = self._listed() if self.ann_file else self._found()
-        records: list[Record] = []
-        for name in names:
-            record: Record = {"img_path": str(self.image_folder / f"{name}{self.img_suffix}")}
-            if self.label_folder is not None:
+        listing = self._listing()
+        self._left_out = listing.left_out
+        records: list[Record] = [{"img_path": image} for image in listing.images]
+        if self.label_folder is not None:
+            for record, name in zip(records, listing.names, strict=True):
                 record["seg_map_path"] = str(self.label_folder / f"{name}{self.seg_map_suffix}")
-            records.append(record)
         if not self.test_mode:
             self._check_labels(records)
         return records
@@ -151,10 +164,60 @@ class BaseSegDataset:
             "sample_idx": index % len(self.records),
             "label_map": self.label_map,
             "reduce_zero_label": self.reduce_zero_label,
-            "ignore_index": self.ignore_index,
+            "ignore_index": self.label_left_out,
+            "ignored_in_files": self.ignore_index,
             "classes": self._metainfo.get("classes"),
             "seg_fields": [],
         }
+
+    # -- what the runner and samplers ask for ------------------------------------------------------------------------
+
+    def leave_out(self, label: int) -> str | None:
+        """Let pixels that do not count, and those that transforms add, have the label that the model leaves out.
+
+        Args:
+            label: The `ignore_index` of the model's head or loss.
+
+        Returns:
+            What to say about it; None where nothing changes.
+        """
+        if label == self.label_left_out:
+            return None
+        before, self.label_left_out = self.label_left_out, label
+        classes = len(self._metainfo.get("classes") or ())
+        label_map = {old: label if new == before else new for old, new in (self.label_map or {}).items()}
+        if 0 <= self.ignore_index < classes:
+            stays = f"; label {self.ignore_index} of the files stays a class"
+        else:
+            stays, label_map[self.ignore_index] = "", label
+        self.label_map = label_map
+        return f"pixels that do not count get label {label}, which the model leaves out, not {before}{stays}"
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """The classes that the label map of an image holds; it is read for that."""
+        record = self.get_data_info(index)
+        reader = self._transform(LoadAnnotations) or LoadAnnotations(check_labels=False)
+        labels = set(np.unique(reader.numbered(read_labels(record["seg_map_path"]), record)).tolist())
+        return sorted(label for label in labels if label >= 0 and label != record["ignore_index"])
+
+    def data_report(self) -> list[tuple[int, str]]:
+        """What is worth knowing before the first step: lines with logging levels. Reads some of the label maps.
+
+        Raises:
+            ValueError: a label map cannot be read, or holds a label that names no class.
+        """
+        self.full_init()
+        lines = [self._about_files()]
+        reader, loader = self._transform(LoadAnnotations), self._transform(LoadImageFromFile)
+        if reader is None or not self.records or any("seg_map_path" not in record for record in self.records):
+            return lines
+
+        def read(record: Record) -> tuple[Any, Any]:
+            stored = read_labels(record["seg_map_path"])
+            return stored, reader.numbered(stored, {**self.get_data_info(0), **record})
+
+        counts = LabelCounts(self._metainfo.get("classes") or (), self.label_left_out)
+        return lines + look_at(self.records, read, counts, turns=loader is not None and loader.turns)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -176,31 +239,17 @@ class BaseSegDataset:
             raise ValueError(f"{type(self).__name__}: {len(wanted)} classes but {len(palette)} colours in the palette")
         return label_map, info
 
-    def _listed(self) -> list[str]:
-        assert self.ann_file is not None
-        if not self.ann_file.is_file():
-            raise FileNotFoundError(f"ann_file: there is no file {self.ann_file} ({nearest_folder(self.ann_file)})")
-        lines = self.ann_file.read_text(encoding="utf-8").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        if not names:
-            raise ValueError(f"ann_file: {self.ann_file} lists no image")
-        return names
-
-    def _found(self) -> list[str]:
-        """Names of the image files, without suffix, sorted."""
-        folder = self.image_folder
+    def _listing(self) -> Listing:
+        """The images of the list, or of the folder."""
+        folder, labels = self.image_folder, self.label_folder
+        if self.ann_file:
+            return named_by(read_list(self.ann_file), folder, self.img_suffixes, self.ann_file)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"{type(self).__name__}: the image folder {folder} does not exist ({nearest_folder(folder)}); "
                 "see data_root and data_prefix.img_path"
             )
-        end = len(self.img_suffix)
-        paths = [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{self.img_suffix}")]
-        if not paths:
-            others = sorted({path.suffix for path in folder.iterdir() if path.suffix})
-            seen = f"there are files with {', '.join(others)}" if others else "it holds no such files at all"
-            raise ValueError(f"{type(self).__name__}: no *{self.img_suffix} in {folder} ({seen}); see img_suffix")
-        return sorted(path[:-end] if end else path for path in paths)
+        return found_in(folder, self.img_suffixes, None if labels is None else (labels, self.seg_map_suffix))
 
     def _check_labels(self, records: Sequence[Record]) -> None:
         """Before the first hour of training, not after it."""
@@ -218,6 +267,18 @@ class BaseSegDataset:
                 f"the first one is {missing[0]}; "
                 f"see data_prefix.seg_map_path and seg_map_suffix={self.seg_map_suffix!r}"
             )
+
+    def _transform(self, kind: type[Transform]) -> Transform | None:
+        """The first transform of a class in the pipeline."""
+        return next((one for one in self.pipeline.transforms if isinstance(one, kind)), None)
+
+    def _about_files(self) -> tuple[int, str]:
+        """How many images there are, and which files were left out."""
+        where = f"{len(self.records)} images of {self.ann_file or self.image_folder}"
+        if not self._left_out:
+            return logging.INFO, where
+        others = ", ".join(f"{count} *{end}" for end, count in self._left_out.items())
+        return logging.WARNING, f"{where}; left out: {others} (img_suffix={self.img_suffix!r} takes no others)"
 
     def _chosen(self, records: list[Record]) -> list[Record]:
         if self.indices is None:
@@ -262,7 +323,7 @@ class CityscapesDataset(BaseSegDataset):
 
     def __init__(
         self,
-        img_suffix: str = "_leftImg8bit.png",
+        img_suffix: str | Sequence[str] = "_leftImg8bit.png",
         seg_map_suffix: str = "_gtFine_labelTrainIds.png",
         **options: Any,
     ) -> None:
@@ -280,5 +341,7 @@ class LoveDADataset(BaseSegDataset):
 
     KNOWN_AS = "loveda"
 
-    def __init__(self, img_suffix: str = ".png", reduce_zero_label: bool = True, **options: Any) -> None:
+    def __init__(
+        self, img_suffix: str | Sequence[str] = ".png", reduce_zero_label: bool = True, **options: Any
+    ) -> None:
         super().__init__(img_suffix=img_suffix, reduce_zero_label=reduce_zero_label, **options)

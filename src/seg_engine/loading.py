@@ -93,19 +93,30 @@ class LoadAnnotations:
 
     def __call__(self, record: Record) -> Record:
         """Adds `gt_seg_map`, and its name to `seg_fields`."""
-        path = record["seg_map_path"]
-        labels = read_labels(path, turn=bool(record.get("turned_by_exif")))
+        labels = read_labels(record["seg_map_path"], turn=bool(record.get("turned_by_exif")))
         check_size(labels, record)
-        reduce = record.get("reduce_zero_label", False) if self.reduce_zero_label is None else self.reduce_zero_label
-        ignore: int = record.get("ignore_index", 255)
-        stored: int = record.get("ignored_in_files", ignore)
-        labels = renumbered(labels, bool(reduce), record.get("label_map"), stored)
-        if self.check_labels and record.get("classes"):
-            check_range(labels, len(record["classes"]), ignore, path)
-        record["gt_seg_map"] = labels
-        record["reduce_zero_label"] = bool(reduce)
+        record["gt_seg_map"] = self.numbered(labels, record)
+        record["reduce_zero_label"] = self.reduces(record)
         record.setdefault("seg_fields", []).append("gt_seg_map")
         return record
+
+    def reduces(self, record: Mapping[str, Any]) -> bool:
+        """Whether label 0 does not count."""
+        told = self.reduce_zero_label
+        return bool(record.get("reduce_zero_label", False) if told is None else told)
+
+    def numbered(self, stored: npt.NDArray[Any], record: Mapping[str, Any]) -> npt.NDArray[Any]:
+        """The labels that the values of a file become.
+
+        Raises:
+            ValueError: one names no class, and is not the ignored one.
+        """
+        ignore: int = record.get("ignore_index", 255)
+        in_files: int = record.get("ignored_in_files", ignore)
+        labels = renumbered(stored, self.reduces(record), record.get("label_map"), in_files)
+        if self.check_labels and record.get("classes"):
+            check_range(labels, len(record["classes"]), ignore, record["seg_map_path"])
+        return labels
 
 
 class PackSegInputs:

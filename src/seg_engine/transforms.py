@@ -20,13 +20,28 @@ Record = dict[str, Any]
 Pixels = npt.NDArray[Any]
 
 
+def filled(record: Record, name: str, given: float | None) -> tuple[float, Pixels]:
+    """The label of added pixels, and the map in a type that holds it.
+
+    Added pixels do not count: they get the label that the data set leaves out, which is the one of the model's head;
+    the number of a class is taken as it is meant. Outside a data set, what is given, or 255.
+    """
+    own, classes = record.get("ignore_index", 255), record.get("classes")
+    meant = given is not None and (0 <= given < len(classes) if classes else "ignore_index" not in record)
+    value = given if given is not None and meant else own
+    pixels: Pixels = record[name]
+    if pixels.dtype.kind in "iu" and not np.iinfo(pixels.dtype).min <= value <= np.iinfo(pixels.dtype).max:
+        pixels = pixels.astype(np.int16 if -(2**15) <= value < 2**15 else np.int32)
+    return value, pixels
+
+
 class RandomCrop:
     """Cuts a random window out of image and labels; a smaller image stays whole.
 
     Args:
         crop_size: (height, width).
         cat_max_ratio: Draw again, up to ten times, while one class covers more than this share.
-        ignore_index: Label that does not count for that.
+        ignore_index: Label that does not count for that, beside the one that the data set leaves out.
     """
 
     def __init__(self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = 255) -> None:
@@ -40,7 +55,7 @@ class RandomCrop:
         window = self.window(record["img"].shape)
         if self.cat_max_ratio < 1 and "gt_seg_map" in record:
             for _ in range(10):
-                if self.mixed(record["gt_seg_map"][window]):
+                if self.mixed(record["gt_seg_map"][window], record.get("ignore_index", self.ignore_index)):
                     break
                 window = self.window(record["img"].shape)
         for name in ("img", *record.get("seg_fields", ())):
@@ -57,9 +72,10 @@ class RandomCrop:
         rows, columns = (slice(start, start + want) for start, want in zip(starts, self.crop_size, strict=True))
         return rows, columns
 
-    def mixed(self, labels: Pixels) -> bool:
+    def mixed(self, labels: Pixels, left_out: int = 255) -> bool:
         """Whether more than one class is there, and none covers too much."""
-        counts = np.bincount(labels[labels != self.ignore_index].ravel())
+        counted = labels[(labels != self.ignore_index) & (labels != left_out) & (labels >= 0)]
+        counts = np.bincount(counted.ravel())
         counts = counts[counts > 0]
         return len(counts) > 1 and bool(counts.max() / counts.sum() < self.cat_max_ratio)
 
@@ -105,7 +121,8 @@ class Pad:
     Args:
         size: (width, height) to reach; larger images stay.
         size_divisor: Instead of `size`: reach a multiple of this.
-        pad_val: Value of added pixels; or `dict(img=..., seg=...)`.
+        pad_val: Value of added pixels; or `dict(img=..., seg=...)`. Added labels do not count, unless `seg` is the
+            number of a class.
     """
 
     def __init__(
@@ -119,7 +136,7 @@ class Pad:
             raise ValueError("Pad: give size=(width, height) or size_divisor, one of them")
         self.size, self.divisor = pair("Pad: size", size) if size is not None else None, size_divisor
         values = pad_val if isinstance(pad_val, dict) else {"img": pad_val}
-        self.image_value, self.label_value = values.get("img", 0), values.get("seg", 255)
+        self.image_value, self.label_value = values.get("img", 0), values.get("seg")
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`; adds `pad_shape`."""
@@ -130,9 +147,12 @@ class Pad:
             assert self.divisor is not None
             right, below = -width % self.divisor, -height % self.divisor
         for name in ("img", *record.get("seg_fields", ())):
-            value = self.image_value if name == "img" else self.label_value
-            edges = [(0, below), (0, right), (0, 0)][: record[name].ndim]
-            record[name] = np.pad(record[name], edges, constant_values=value)
+            if not below and not right:
+                break
+            image = name == "img"
+            value, pixels = (self.image_value, record[name]) if image else filled(record, name, self.label_value)
+            edges = [(0, below), (0, right), (0, 0)][: pixels.ndim]
+            record[name] = np.pad(pixels, edges, constant_values=value)
         record["img_shape"] = record["pad_shape"] = record["img"].shape[:2]
         return record
 
@@ -144,11 +164,16 @@ class RandomRotate:
         prob: Probability.
         degree: Most degrees in both directions, or (least, most).
         pad_val: Value of pixels that come in from outside the image.
-        seg_pad_val: Label of those.
+        seg_pad_val: Label of those, where it is the number of a class; otherwise they do not count.
     """
 
     def __init__(
-        self, prob: float, degree: float | Sequence[float], pad_val: float = 0, seg_pad_val: int = 255, **ignored: Any
+        self,
+        prob: float,
+        degree: float | Sequence[float],
+        pad_val: float = 0,
+        seg_pad_val: int | None = None,
+        **ignored: Any,
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f"RandomRotate: prob={prob!r} is no probability")
@@ -162,9 +187,9 @@ class RandomRotate:
             height, width = record["img"].shape[:2]
             turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -np.random.uniform(*self.degree), 1.0)
             for name in ("img", *record.get("seg_fields", ())):
-                value, how = (
-                    (self.pad_val, cv2.INTER_LINEAR) if name == "img" else (self.seg_pad_val, cv2.INTER_NEAREST)
-                )
-                border = [float(value)] * 3
-                record[name] = cv2.warpAffine(record[name], turn, (width, height), flags=how, borderValue=border)
+                image = name == "img"
+                how = cv2.INTER_LINEAR if image else cv2.INTER_NEAREST
+                value, pixels = (self.pad_val, record[name]) if image else filled(record, name, self.seg_pad_val)
+                border = [float(value)] * 4
+                record[name] = cv2.warpAffine(pixels, turn, (width, height), flags=how, borderValue=border)
         return record

@@ -11,7 +11,7 @@ import torch
 from _tiny import config, model_cfg
 from seg_hooks import EMAHook
 from seg_registry import Config
-from seg_runner import Runner
+from seg_runner import Runner, find_resumable
 from seg_runner.construct import arguments_of
 from torch import nn
 
@@ -239,3 +239,32 @@ def test_the_error_of_a_hook_names_the_line_of_the_config(tmp_path: Path) -> Non
     with pytest.raises(FloatingPointError) as caught:
         Runner(**arguments_of(given), cfg=cfg).train()
     assert any(note.startswith(f"in hook NanGuardHook ({file}:3), point ") for note in caught.value.__notes__)
+
+
+class Spoils:
+    """Makes the weights NaN from step 5 on, as a rate that is too high does."""
+
+    priority = "VERY_HIGH"
+
+    def after_train_iter(self, runner: Any) -> None:
+        if runner.iter + 1 >= 5:
+            with torch.no_grad():
+                next(runner.model.parameters()).fill_(float("nan"))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("average", [False, True])
+def test_spoilt_weights_push_no_good_file_out(tmp_path: Path, asynchronous: bool, average: bool) -> None:
+    saves = {"type": "CheckpointHook", "interval": 1, "by_epoch": False, "max_keep_ckpts": 1, "save_best": "mIoU"}
+    hooks = [{"type": "EMAHook", "momentum": 0.1}] if average else []
+    changes: dict[str, Any] = {"default_hooks": {"checkpoint": saves}, "checkpoint": {"async_save": asynchronous}}
+    runner = Runner.from_cfg(config(tmp_path, custom_hooks=hooks, skip_checks=True, **changes))
+    runner.register_hook(Spoils())
+    runner.train()
+    assert (tmp_path / "last_checkpoint").read_text() == "iter_4.pth"
+    assert find_resumable(tmp_path) == tmp_path / "iter_4.pth"
+    best = torch.load(next(tmp_path.glob("best_*")), weights_only=True)
+    assert best["meta"]["iter"] < 5
+    last = torch.load(tmp_path / f"iter_{runner.max_iters}.pth", weights_only=True)
+    assert last["meta"]["not_finite"]
+    assert len(list(tmp_path.glob("iter_*.pth"))) == 2  # the newest good one, and the newest one

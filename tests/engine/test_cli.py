@@ -235,3 +235,19 @@ def test_a_record_of_any_content_is_an_error_in_words(tmp_path: Path, text: str)
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"run\.json"):
         find_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "c.py"], ["test", "c.py", "c.pth"], ["predict", "c.pth", "i.png"], ["rerun", "run"], ["demo"]],
+    ids=lambda words: words[0],
+)
+def test_one_of_several_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words) == 1
+    assert f"seg {words[0]} works in one process, and this is number 2 of 2" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

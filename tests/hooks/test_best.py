@@ -91,9 +91,9 @@ def test_a_flat_name_with_dots_comes_first() -> None:
 
 @given(st.floats(), st.none() | st.floats(), st.sampled_from(["greater", "less"]))
 def test_better_is_strict_and_nan_never_wins(score: float, best: float | None, rule: str) -> None:
-    if math.isnan(score):
+    if not math.isfinite(score):
         assert not is_better(score, best, rule)
-    elif best is None or math.isnan(best):
+    elif best is None or not math.isfinite(best):
         assert is_better(score, best, rule)
     else:
         assert is_better(score, best, rule) == (score > best if rule == "greater" else score < best)

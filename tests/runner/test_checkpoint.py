@@ -54,9 +54,9 @@ def test_plain_torch_reads_it_without_an_allow_list(file):
     for options in ({}, {"mmap": True}):
         assert equal(torch.load(file, weights_only=True, **options), small())
     assert equal(torch.load(io.BytesIO(file.read_bytes()), weights_only=True), small())
-    comment = b'{"epoch": 1, "iter": 3, "complete": true}seg-runner xxh3-128 '
+    comment = b'{"epoch": 1, "iter": 3, "complete": true, "finite": true}seg-runner xxh3-128 '
     assert zipfile.ZipFile(file).comment[:-32] == comment
-    assert read_place(file) == {"epoch": 1, "iter": 3, "complete": True}
+    assert read_place(file) == {"epoch": 1, "iter": 3, "complete": True, "finite": True}
 
 
 def test_the_crc_option_of_torch_is_put_back(file):

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
+        refuse_several(options.verb)
         return int(options.run(options))
     except Exception as error:
         if options.debug:
@@ -36,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+
+
+def refuse_several(verb: str) -> None:
+    """Refuse to be one of several processes (torchrun, srun, ...).
+
+    Raises:
+        RuntimeError: the environment says that there are several.
+    """
+    from seg_runner.ranks import refuse_several as refuse
+
+    refuse(f"seg {verb}")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,5 +70,5 @@ def make_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(verb)
         verb.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-        verb.set_defaults(run=module.run)
+        verb.set_defaults(run=module.run, verb=name)
     return parser

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from seg_hooks.ema import EMAHook
 from seg_hooks.hook import Hook
+from seg_hooks.housekeeping import is_distributed
 from seg_hooks.iter_timer import IterTimerHook
 from seg_hooks.options import folder, near
 from seg_hooks.runtime_info import RuntimeInfoHook
@@ -23,12 +25,15 @@ __all__ = [
     "iterable",
     "make_folder",
     "parts",
+    "refuse_several",
     "schedulers",
     "session_folder",
     "with_defaults",
 ]
 
 OWN = "TrainState"
+SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE", "JSM_NAMESPACE_SIZE")
+"""What launchers (torchrun, mpirun, mpiexec, jsrun) tell each process: how many there are."""
 
 
 def instance(name: str, value: Any, wanted: type) -> Any:
@@ -75,6 +80,34 @@ def parts(given: Any) -> dict[str, Any]:
 def _must_have_state(name: str, part: Any) -> None:
     if not all(callable(getattr(part, method, None)) for method in ("state_dict", "load_state_dict")):
         raise TypeError(f"{OWN}: {name}: {part!r} has no state_dict and load_state_dict, so it cannot be saved.")
+
+
+def refuse_several(environment: Mapping[str, str] | None = None) -> None:
+    """RuntimeError where this is one of several processes: each would train alone, over the files of the others."""
+    given = os.environ if environment is None else environment
+    several = [f"{name}={given[name]}" for name in SIZES if _whole(given.get(name)) > 1]
+    size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in given else "SLURM_NTASKS"
+    if _whole(given.get(size)) > 1 and _in_step(given):
+        several.append(f"{size}={given[size]}")
+    if is_distributed() and (count := distributed.get_world_size()) > 1:
+        several.insert(0, f"a process group of {count}")
+    if several:
+        raise RuntimeError(
+            f"{OWN} works in one process, and here are several ({several[0]}): each would train alone, and they would "
+            "overwrite one another's files. Start one process (without torchrun, mpirun or srun -n), or unset these "
+            "variables where they are left over from elsewhere."
+        )
+
+
+def _in_step(given: Mapping[str, str]) -> bool:
+    """Whether srun started this process, and no job script or shell, whose steps have special numbers."""
+    step = given.get("SLURM_STEP_ID", given.get("SLURM_STEPID"))
+    alone = given.get("ENVIRONMENT") == "BATCH" if step is None else _whole(step) >= 2**32 - 16
+    return _whole(given.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in given and not alone)
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text is not None and text.strip().isdecimal() else 0
 
 
 def iterable(loader: Any) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from seg_hooks.options import near
 
 __all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto", "read_score", "rule_doubt", "surplus"]
+
+Kept = TypeVar("Kept")
 
 GREATER = ("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc")
 LESS = ("loss",)
@@ -171,10 +174,10 @@ def _is_number(value: Any) -> bool:
 
 
 def is_better(score: float, best: float | None, rule: str) -> bool:
-    """Strictly better; anything finite is better than nothing, NaN is better than nothing never."""
-    if score != score:
+    """Strictly better; anything finite is better than nothing, and what is not finite is never better."""
+    if not math.isfinite(score):
         return False
-    if best is None or best != best:
+    if best is None or not math.isfinite(best):
         return True
     return score > best if rule == "greater" else score < best
 
@@ -204,6 +207,6 @@ def file_key(key: str) -> str:
     return re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
 
 
-def surplus(kept: Sequence[int], most: int) -> list[int]:
-    """Which of the kept counts go when only the newest `most` may stay; none for `most` <= 0."""
+def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
+    """Which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
     return list(kept[:-most]) if most > 0 else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ class CheckpointHook(Hook):
         self.save_begin = whole(own, "save_begin", save_begin, least=0)
         self.best_weights_only = flag(own, "best_weights_only", best_weights_only)
         self.kept: list[Entry] = []
+        self.spoilt: list[Entry] = []
         self._writing: list[Entry] = []
         self._folder = self._work_dir = Path()
         self._saved_at = -1
@@ -123,6 +125,7 @@ class CheckpointHook(Hook):
         if not self._resumed:
             self._adopt(runner)
         self.kept = [count for count in self.kept if self._path(count).exists()]
+        self.spoilt = [count for count in self.spoilt if self._path(count).exists()]
         self._resumed, self._publish, self._saved_at = False, False, -1
 
     def after_train_iter(
@@ -156,6 +159,8 @@ class CheckpointHook(Hook):
         count = runner.epoch if self.by_epoch else runner.iter
         for one in self.best:
             score = one.score(metrics)
+            if score is not None and not math.isfinite(score):
+                runner.logger.warning("CheckpointHook: %s is %s at %d, which is not the best.", one.key, score, count)
             if one.writing is not None and not (self._folder / one.writing[1]).exists():
                 one.writing = None  # the disk did not take it
             if score is not None and one.is_beaten_by(score):
@@ -172,12 +177,14 @@ class CheckpointHook(Hook):
 
     def state_dict(self) -> dict[str, Any]:
         """Best scores and files, and the regular checkpoints that are kept; those being written are among them."""
-        return {"kept": [*self.kept, *self._writing], "best": [one.state_dict() for one in self.best]}
+        kept = [*self.kept, *self._writing]
+        return {"kept": kept, "spoilt": list(self.spoilt), "best": [one.state_dict() for one in self.best]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over scores by metric, and the list of files."""
         self._resumed = True
         self.kept = [file_name(one) if isinstance(one, str) else int(one) for one in state_dict["kept"]]
+        self.spoilt = [file_name(one) if isinstance(one, str) else int(one) for one in state_dict.get("spoilt", [])]
         saved = {one["option"]: one for one in state_dict["best"]}
         for one in self.best:
             if one.option in saved:
@@ -209,8 +216,16 @@ class CheckpointHook(Hook):
         """A file is whole: it is the newest one, and others may go."""
         if entry in self._writing:
             self._writing = self._writing[self._writing.index(entry) + 1 :]  # in order: those before have failed
-        self.kept = [*(one for one in self.kept if one != entry), entry]
-        self._remove_surplus(runner, iteration)
+        finite = _is_finite(runner)
+        mine, other = (self.kept, self.spoilt) if finite else (self.spoilt, self.kept)
+        mine[:] = [*(one for one in mine if one != entry), entry]
+        other[:] = [one for one in other if one != entry]
+        if finite:
+            self._remove_surplus(runner, iteration)
+        for old in judge.surplus(self.spoilt, self.max_keep_ckpts):  # they take no place of good ones
+            self.spoilt.remove(old)
+            if rank() == 0:
+                delete(self._path(old))
         runner.message_hub.update_info("keep_ckpt_ids", [one for one in self.kept if isinstance(one, int)])
 
     def _remove_surplus(self, runner: _Runner, iteration: int, new: Path | None = None) -> None:
@@ -219,7 +234,7 @@ class CheckpointHook(Hook):
         The newest regular file stays, since a resume takes it and not what an exception left (`new`). Nothing goes for
         a file whose weights are not finite.
         """
-        if runner.message_hub.get_info("checkpoint_finite", True) is False:
+        if not _is_finite(runner):
             return
         broken = [path for path in interrupted_in(self._work_dir, iteration) if path != new]
         kept: list[Path | Entry] = [*broken, *self.kept, *([new] if new is not None else [])]
@@ -239,8 +254,11 @@ class CheckpointHook(Hook):
         iteration = runner.iter if self.by_epoch else count
 
         def done() -> None:
-            self._last = path
-            self._point(runner, path)
+            finite = _is_finite(runner)
+            if finite:
+                self._last = path
+            if finite or not self.kept:
+                self._point(runner, path)
             self._count(runner, count, iteration)
             self._publish_complete(runner)
 
@@ -252,6 +270,11 @@ class CheckpointHook(Hook):
         one.writing = (score, name)
 
         def done() -> None:
+            if not _is_finite(runner):
+                one.writing = None
+                delete(path)
+                runner.logger.warning("%s is removed: weights that are not finite are not the best.", name)
+                return
             if not judge.is_better(score, one.best_score, one.rule):
                 delete(path)  # while it was being written a better one was finished
                 return
@@ -328,3 +351,8 @@ class CheckpointHook(Hook):
             if path.exists():
                 publish(path, self.published_keys, runner.logger)
         self._publish = False
+
+
+def _is_finite(runner: _Runner) -> bool:
+    """Whether the checkpoint that was just written holds finite weights; its writer looks, and notes it."""
+    return runner.message_hub.get_info("checkpoint_finite") is not False

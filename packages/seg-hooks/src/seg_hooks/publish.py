@@ -11,13 +11,20 @@ from pathlib import Path
 import torch
 
 from seg_hooks.files import write_whole
+from seg_hooks.finite import is_marked
 
 __all__ = ["publish"]
 
 
-def publish(path: Path, keys: Sequence[str], logger: logging.Logger) -> Path:
-    """Write `<stem>-<first 8 hex digits of the SHA-256>.pth` beside a checkpoint, with these top-level keys only."""
+def publish(path: Path, keys: Sequence[str], logger: logging.Logger) -> Path | None:
+    """Write `<stem>-<first 8 hex digits of the SHA-256>.pth` beside a checkpoint, with these top-level keys only.
+
+    Nothing where the weights are not finite.
+    """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if is_marked(checkpoint):
+        logger.warning("%s is not published: its weights are not finite.", path.name)
+        return None
     missing = [key for key in keys if key not in checkpoint]
     if missing:
         logger.warning("published_keys: %s has no %s; it holds %s", path.name, missing, sorted(checkpoint))

@@ -14,6 +14,7 @@ import torch
 from seg_hooks.__about__ import __version__
 from seg_hooks.bounded import check_sizes, load_bounded
 from seg_hooks.files import pointed_at
+from seg_hooks.finite import is_marked
 from seg_hooks.randomness import load_random, random_state
 from seg_hooks.weights import load_weights, weights_of
 
@@ -184,20 +185,27 @@ def read_whole(path: Path) -> dict[str, Any]:
 def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole; one that is not is reported and the next older one is taken.
 
+    One whose weights are not finite is taken only where there is no other.
+
     Args:
         work_dir: Where to look.
         logger: Gets the reports.
         most: Take none of more iterations.
     """
+    spoilt = None
     for path in _candidates(work_dir):
         try:
             checkpoint = read_whole(path)
         except ValueError as error:
             logger.warning("%s The next older one is tried.", error)
             continue
-        if most is None or checkpoint["meta"]["iter"] <= most:
+        if most is not None and checkpoint["meta"]["iter"] > most:
+            continue
+        if not is_marked(checkpoint):
             return path, checkpoint
-    return None
+        logger.warning("%s holds weights that are not finite. The next older one is tried.", path)
+        spoilt = spoilt or path
+    return None if spoilt is None else (spoilt, read_whole(spoilt))
 
 
 def _candidates(work_dir: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seg_hooks import arguments, records, snapshots
+from seg_hooks import arguments, finite, records, snapshots
 from seg_hooks.files import write_whole
 from seg_hooks.housekeeping import rank
 from seg_hooks.nan_replay import kept_checkpoint, last_step
@@ -61,6 +62,7 @@ class TrainState:
         extra: Mapping[str, Any] | None = None,
         writer: Any = None,
     ) -> None:
+        arguments.refuse_several()
         self.model = arguments.instance("model", model, nn.Module)
         self.optimizer = arguments.instance("optimizer", optimizer, torch.optim.Optimizer)
         self.param_schedulers = arguments.schedulers(schedulers)
@@ -94,6 +96,7 @@ class TrainState:
         self._in_batches = False
         self._validating = False
         self._was_training = True
+        self._told = False
         self._pending: list[Pending] = []
 
     def resume(self, path: str | Path | None = None, data: bool = True) -> Path | None:
@@ -114,6 +117,8 @@ class TrainState:
             self._say_best_files()
             return None
         path, checkpoint = found
+        if finite.is_marked(checkpoint):
+            self.logger.warning("%s holds weights that are not finite.", path)
         missing = self._take(path, checkpoint, data)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
         if path.resolve().is_relative_to(self.work_dir.resolve()):  # a file of this run, not of another
@@ -248,9 +253,29 @@ class TrainState:
         """One record and its line of text, from what the hooks have stored."""
         if mode == "train":
             record = records.train_record(self.message_hub, batch_idx + 1)
+            if not all(math.isfinite(value) for name, value in record.items() if "loss" in name):
+                self._tell_of_losses(batch_idx + 1)
             return record, records.train_text(record, self.max_iters, self.message_hub.get_info("eta"))
         record = records.val_record(self.message_hub, mode)
         return record, records.val_text(record, mode, self.iter, self.max_iters)
+
+    def _tell_of_losses(self, step: int) -> None:
+        """One warning for the first loss that is not finite; called where values were brought over anyway."""
+        names = [name for name in self.message_hub.scalars if name.startswith("train/") and "loss" in name]
+        losses = self.message_hub.read(names)
+        found = None if self._told else finite.first_loss(losses, step)
+        if found is None:
+            return
+        self._told = True
+        first, terms = found
+        whole = all(len(losses[name]) < self.message_hub.window or math.isfinite(losses[name][0]) for name in terms)
+        self.logger.warning(
+            "iteration %d%s: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
+            "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
+            first,
+            "" if whole else " or before",
+            ", ".join(name.removeprefix("train/") for name in terms),
+        )
 
     def save_checkpoint(
         self,
@@ -277,6 +302,7 @@ class TrainState:
     def _write(self, path: Path, optimizer: bool, schedulers: bool, on_done: Callable[[], None] | None) -> None:
         checkpoint = snapshots.gather(self, self._finished, optimizer=optimizer, schedulers=schedulers)
         self.points.fire("before_save_checkpoint", self, checkpoint=checkpoint)
+        self._mark(path, checkpoint)
         try:
             if rank() == 0:
                 write_whole(path, lambda file: torch.save(checkpoint, file))
@@ -284,6 +310,18 @@ class TrainState:
                 on_done()  # points to the file, and deletes old ones: may meet the same full disk
         except OSError as error:
             self.logger.error("%s could not be written (%s); the earlier files stay, training goes on.", path, error)
+
+    def _mark(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Write into the checkpoint which weights are not finite; hooks keep, delete and point by it."""
+        bad = checkpoint["meta"]["not_finite"] = finite.not_finite(checkpoint)
+        self.message_hub.update_info("checkpoint_finite", not bad, resumed=False)
+        self._tell_of_losses(self._finished)
+        if bad:
+            self.logger.warning(
+                "%s is marked: its weights are not finite (%s), and a resume takes an older one.",
+                path.name,
+                ", ".join(bad[:3]),
+            )
 
     def _settle(self, failed: bool = False) -> None:
         """The step is over: close its validation, write what is due, and keep both out of the timing."""

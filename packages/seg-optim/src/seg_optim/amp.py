@@ -10,13 +10,19 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from seg_optim.arguments import check_arguments, check_number
+from seg_optim.arguments import check_arguments, check_flag, check_given, check_number
 from seg_optim.wrapper import OptimWrapper
 
 __all__ = ["AmpOptimWrapper", "ApexOptimWrapper"]
 
 logger = logging.getLogger("seg_optim")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+SCALER_LIMITS = {
+    "init_scale": {"above": 0.0},
+    "growth_factor": {"above": 1.0},
+    "backoff_factor": {"above": 0.0, "most": 1.0},
+    "growth_interval": {"least": 1.0},
+}
 
 
 class AmpOptimWrapper(OptimWrapper):
@@ -147,6 +153,10 @@ def _check_loss_scale(loss_scale: Any) -> None:
         raise TypeError(f"loss_scale={loss_scale!r}: 'dynamic', a number or a dict for GradScaler is needed")
     if isinstance(loss_scale, Mapping):
         check_arguments("loss_scale (for torch's GradScaler)", torch.amp.GradScaler, loss_scale)
+        for key, limits in SCALER_LIMITS.items():
+            if key in loss_scale:
+                check_given(f"loss_scale.{key}", loss_scale[key], **limits)
+        check_flag("loss_scale.enabled", loss_scale.get("enabled"))
     elif loss_scale != "dynamic":
         check_number("loss_scale", loss_scale, above=0)
 

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from seg_optim.suggest import near
 
-__all__ = ["check_arguments", "check_choice", "check_count", "check_flag", "check_list", "check_number"]
+__all__ = [
+    "check_arguments",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_given",
+    "check_list",
+    "check_number",
+    "check_whole",
+]
 
 
 FILLED_IN = ("self", "params", "parameters", "optimizer", "param_name")
@@ -50,6 +59,18 @@ def check_number(
     raise ValueError(f"{where}={value!r}: a finite number{span} is needed")
 
 
+def check_given(where: str, value: Any, **limits: float) -> None:
+    """The same, and None is refused too.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside.
+    """
+    if value is None:
+        raise TypeError(f"{where} is None, a number is needed (or leave it out for the default)")
+    check_number(where, value, **limits)
+
+
 def check_count(where: str, value: Any) -> None:
     """Accept a whole number of at least 1.
 
@@ -60,6 +81,16 @@ def check_count(where: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a whole number is needed")
     check_number(where, value, least=1)
+
+
+def check_whole(where: str, value: Any) -> None:
+    """Accept a number without a fraction: steps are counted, and a fraction would never be met.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if value != int(value):
+        raise ValueError(f"{where}={value!r}: a whole number is needed, as steps are counted one by one")
 
 
 def check_list(where: str, values: Any, **limits: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.arguments import check_flag, check_number
+from seg_optim.arguments import check_flag, check_given, check_number
 from seg_optim.rules import Rules, matcher
 from seg_optim.suggest import near
 
@@ -32,7 +32,7 @@ PARAMWISE_KEYS = (
     "no_weight_decay",
     *DECAY_KEYS,
 )
-FLAGS = ("compose", "strict", "fuse", "no_weight_decay", "skip_tokens")
+FLAGS = ("bypass_duplicate", "compose", "strict", "fuse", "no_weight_decay", "skip_tokens")
 
 
 def check_model(model: nn.Module) -> None:
@@ -91,8 +91,11 @@ def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
             raise TypeError(
                 f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
             )
-        for name in (*MULTIPLIERS, *RATES):
+        for name in MULTIPLIERS:
             check_number(f"{where}[{key!r}].{name}", options.get(name))
+        for name in RATES:
+            if name in options:
+                check_given(f"{where}[{key!r}].{name}", options[name])
         if "params" in options:
             raise ValueError(f"{where}[{key!r}].params: which parameters a key means is decided by their names")
         if "decay_mult" in options and weight_decay is None:

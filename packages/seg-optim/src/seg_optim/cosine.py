@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.arguments import check_choice, check_list, check_number
+from seg_optim.arguments import check_choice, check_given, check_list, check_number
 from seg_optim.schedule_base import INF, ParamScheduler, window_length
 from seg_optim.schedulers import floors_of
 
@@ -46,6 +46,8 @@ class CosineAnnealingParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        if T_max != 0:  # which stands for the default, too
+            check_number(f"{type(self).__name__}: T_max", T_max, above=0)
         self.T_max: float = T_max or window_length(type(self).__name__, begin, end)
         self.eta_min = 0.0 if eta_min is None and eta_min_ratio is None else eta_min
         self.eta_min_ratio = eta_min_ratio
@@ -132,6 +134,7 @@ class OneCycleParamScheduler(ParamScheduler):
     _shape = ("eta_max", "div_factor", "final_div_factor", "total_steps")
     _not_negative = ("eta_max",)
     _positive = ("div_factor", "final_div_factor")
+    _lists = ("eta_max",)
     _epoch_keys = ("total_steps",)
 
     def __init__(
@@ -162,6 +165,10 @@ class OneCycleParamScheduler(ParamScheduler):
         self.eta_max, self.div_factor, self.final_div_factor = eta_max, div_factor, final_div_factor
         self.total_steps = window_length(name, begin, end) if total_steps is None else total_steps
         check_number(f"{name}: total_steps", self.total_steps, above=0)
+        for key, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
+            check_given(f"{name}: {key}", value, above=0)
+        if not isinstance(eta_max, list | tuple):
+            check_given(f"{name}: eta_max", eta_max)
         if eta_max == 0:
             logger.warning("%s: eta_max=0 keeps the learning rate at 0; say how high it shall rise", name)
         self._linear = anneal_strategy == "linear"

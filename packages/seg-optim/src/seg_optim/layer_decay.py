@@ -120,6 +120,8 @@ def check_options(options: Mapping[str, Any], where: str) -> None:
         if key in options and options[key] is None:
             raise TypeError(f"{where}{key} is None, a number is needed")
         check_number(where + key, options.get(key))
+    if options.get("decay_rate", 1) == 0:
+        raise ValueError(f"{where}decay_rate=0 would freeze every layer but the last: 1 is no decay, 0.9 is usual")
     for key, choices in CHOICES.items():
         check_choice(where + key, options.get(key, choices[0]), choices)
     function = options.get("layer_ids")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.arguments import check_arguments, check_number
+from seg_optim.arguments import check_arguments, check_flag, check_given, check_number
 from seg_optim.suggest import near
 
 __all__ = ["IMPLEMENTATIONS", "check_rates", "find", "is_muon", "make_optimizer", "optimizer_options"]
@@ -20,7 +22,15 @@ GROUP = "seg_engine.optimizers"
 IMPLEMENTATIONS = ("auto", "fused", "foreach", "plain", "torch")
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 FUSED = ("Adam", "AdamW", "SGD")
+NOT_NEGATIVE = (
+    "momentum", "dampening", "eps", "alpha", "rho", "lambd", "t0", "lr_decay", "momentum_decay",
+    "initial_accumulator_value", "tolerance_grad", "tolerance_change",
+)  # fmt: skip
 Factory = Callable[..., Optimizer]
+
+COUNTS = ("max_iter", "history_size", "ns_steps")
+
+logger = logging.getLogger("seg_optim")
 
 
 def find(where: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
@@ -74,15 +84,40 @@ def optimizer_options(cfg: Any) -> tuple[Factory, dict[str, Any]]:
     options = dict(cfg)
     factory: Factory = find("optim_wrapper.optimizer.type", options.pop("type", None), GROUP, torch_optimizers())
     check_rates(options, "optim_wrapper.optimizer")
+    check_options(factory, options, "optim_wrapper.optimizer")
+    if isinstance(options.get("lr"), int | float) and options["lr"] == 0:
+        logger.warning("optim_wrapper.optimizer.lr=0: nothing is trained, unless a schedule such as OneCycleLR sets it")
     return factory, options
 
 
 def check_rates(options: Mapping[str, Any], where: str) -> None:
     """Raise for a learning rate, weight decay or decay rate that is not a finite number of at least 0."""
     for key in ("lr", "weight_decay", "decay_rate"):
-        if key in options and options[key] is None:
-            raise TypeError(f"{where}.{key} is None, a number is needed (or leave it out for the default)")
-        check_number(f"{where}.{key}", options.get(key))
+        if key in options:
+            check_given(f"{where}.{key}", options[key])
+
+
+def check_options(factory: Factory, options: Mapping[str, Any], where: str) -> None:
+    """Raise for an option that is no number, no finite one or no truth value, where its default is one.
+
+    Raises:
+        TypeError: it is of another kind.
+        ValueError: it is not finite, or negative where that means nothing.
+    """
+    try:
+        known = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return
+    for key, value in options.items():
+        default = known[key].default if key in known else None
+        least = 1.0 if key in COUNTS else 0.0 if key in NOT_NEGATIVE else -math.inf
+        if isinstance(default, bool):
+            check_flag(f"{where}.{key}", value)
+        elif isinstance(default, int | float):
+            check_given(f"{where}.{key}", value, least=least)
+        elif isinstance(default, tuple) and isinstance(value, tuple | list):
+            for one in value:
+                check_number(f"{where}.{key}", one)
 
 
 def make_optimizer(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from seg_optim.arguments import check_choice, check_list, check_number
+from seg_optim.arguments import check_choice, check_given, check_list
 from seg_optim.schedule_base import INF, ParamScheduler
 
 __all__ = ["ReduceOnPlateauParamScheduler"]
@@ -29,6 +29,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     need_val_args: ClassVar[bool] = True
     _not_negative = ("factor", "patience", "threshold", "cooldown", "eps")
+    _whole = ("patience", "cooldown")
     _shape = ("monitor", "rule", "factor", "patience", "threshold", "threshold_rule", "cooldown", "eps")
     _hidden = ParamScheduler._hidden | {"base_values"}
 
@@ -55,7 +56,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         name = type(self).__name__
         if not by_epoch:
             raise ValueError(f"{name} needs by_epoch=True: it looks at the metrics of each validation")
-        check_number(f"{name}: factor", factor)
+        check_given(f"{name}: factor", factor)
         if factor >= 1:
             raise ValueError(f"{name}: factor={factor} must be below 1")
         check_choice(f"{name}: rule", rule, ("less", "greater"))
@@ -68,7 +69,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         self.best: float = self.rule_worse
         self.num_bad_epochs = self.cooldown_counter = self.reductions = 0
         many = isinstance(min_value, list | tuple)
-        (check_list if many else check_number)(f"{name}: min_value", min_value, least=-math.inf)
+        (check_list if many else check_given)(f"{name}: min_value", min_value, least=-math.inf)
         self._given_min = min_value
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, "call", resume_schedule)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from seg_optim.arguments import check_choice, check_list, check_number
+from seg_optim.arguments import check_choice, check_given, check_list, check_number, check_whole
 from seg_optim.chain import Chain, chain_of
 from seg_optim.schedules import approach
 from seg_optim.suggest import unknown_key
@@ -51,6 +51,9 @@ class ParamScheduler:
     need_val_args: ClassVar[bool] = False
     _not_negative: ClassVar[tuple[str, ...]] = ()
     _positive: ClassVar[tuple[str, ...]] = ()
+    _whole: ClassVar[tuple[str, ...]] = ()
+    _lists: ClassVar[tuple[str, ...]] = ()
+    _optional: ClassVar[tuple[str, ...]] = ("eta_min", "eta_min_ratio")
     _shape: ClassVar[tuple[str, ...]] = ()
     _epoch_keys: ClassVar[tuple[str, ...]] = ()
     _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
@@ -251,7 +254,7 @@ class ParamScheduler:
             value = kwargs.get(key)
             (check_list if isinstance(value, list | tuple) else check_number)(f"{cls.__name__}: {key}", value)
             if value is not None:
-                kwargs[key] = _times(value, epoch_length)
+                kwargs[key] = _times(value, epoch_length, whole=key in (*cls._whole, "milestones"))
         return cls(*args, **kwargs)
 
     def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
@@ -262,7 +265,14 @@ class ParamScheduler:
         for keys, limits in ((self._not_negative, {}), (self._positive, {"above": 0.0})):
             for key in keys:
                 value = getattr(self, key)
-                (check_list if isinstance(value, list | tuple) else check_number)(f"{name}: {key}", value, **limits)
+                many = isinstance(value, list | tuple) and key in self._lists
+                check = check_list if many else check_number if key in self._optional else check_given
+                check(f"{name}: {key}", value, **limits)
+        for key in self._whole:
+            check_whole(f"{name}: {key}", getattr(self, key))
+        for key in ("gamma", "factor"):
+            if key in self._not_negative and getattr(self, key, 1) == 0:
+                logger.warning("%s: %s=0 brings the value to its lowest at once, for good", name, key)
         if isinstance(last_step, bool) or not isinstance(last_step, int):
             raise TypeError(
                 f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
@@ -300,14 +310,18 @@ def window_length(name: str, begin: int, end: int) -> int:
         if value is None or value is True or value is False:
             raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
         if value != math.inf:
-            check_number(f"{name}: {key}", value, least=-math.inf)
+            check_number(f"{name}: {key}", value)
     if end <= begin:
         raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
     return end - begin
 
 
-def _times(value: Any, length: int) -> Any:
-    return [item * length for item in value] if isinstance(value, list | tuple) else value * length
+def _times(value: Any, length: int, whole: bool) -> Any:
+    """Epochs as iterations; where only a whole number is ever met, the fraction is left out."""
+    if isinstance(value, list | tuple):
+        return [_times(item, length, whole) for item in value]
+    steps = value * length
+    return int(steps) if whole and steps != int(steps) else steps
 
 
 def _resume_line(different: dict[str, tuple[Any, Any]], step: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.arguments import check_list, check_number
+from seg_optim.arguments import check_given, check_list, check_number, check_whole
 from seg_optim.schedule_base import INF, ParamScheduler, window_length
 
 __all__ = [
@@ -113,9 +112,10 @@ class PolyParamScheduler(ParamScheduler):
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        check_number(f"{type(self).__name__}: eta_min", eta_min)
         self.eta_min, self.eta_min_ratio = eta_min or 0, eta_min_ratio
         self._given_eta_min = eta_min
-        check_number(f"{type(self).__name__}: power", power, least=-math.inf)
+        check_given(f"{type(self).__name__}: power", power)
         self.power = power
         self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
@@ -160,6 +160,7 @@ class StepParamScheduler(ParamScheduler):
     _shape = ("step_size", "gamma")
     _not_negative = ("gamma",)
     _positive = ("step_size",)
+    _whole = ("step_size",)
     _epoch_keys = ("step_size",)
 
     def __init__(
@@ -206,6 +207,8 @@ class MultiStepParamScheduler(ParamScheduler):
     ) -> None:
         check_list(f"{type(self).__name__}: milestones", milestones)
         steps = list(milestones)
+        for step in steps:
+            check_whole(f"{type(self).__name__}: milestones", step)
         if steps != sorted(steps):
             raise ValueError(f"{type(self).__name__}: milestones={steps} are out of order; write {sorted(steps)}")
         self.milestones: dict[float, int] = dict(Counter(steps))

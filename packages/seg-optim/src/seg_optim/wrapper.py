@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
-from seg_optim.arguments import check_arguments, check_number
+from seg_optim.arguments import check_arguments, check_flag, check_number
 from seg_optim.layout import OWN_KEYS, Layout, Order, sizes
 from seg_optim.protocols import NoSync
 
@@ -32,7 +32,7 @@ class OptimWrapper:
         optimizer: any torch optimizer.
         accumulative_counts: micro-steps per optimizer step.
         clip_grad: `dict(max_norm=1.0)`, or with `type='value'` a `clip_value`; other keys go to torch's function.
-            All gradients are clipped together.
+            All gradients are clipped together. 0 is taken as off: it would freeze the model.
 
     Attributes:
         grad_norm: norm before clipping in the last step, a tensor still on its device; None without clipping by norm.
@@ -338,7 +338,7 @@ def _other_settings(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[s
 def _whole_number(counts: float) -> int:
     if isinstance(counts, bool) or not isinstance(counts, int | float):
         raise TypeError(f"accumulative_counts={counts!r} is a {type(counts).__name__}, a whole number is needed")
-    if counts <= 0 or counts != math.floor(counts):
+    if not math.isfinite(counts) or counts <= 0 or counts != math.floor(counts):
         raise ValueError(f"accumulative_counts={counts}: a whole number of at least 1 is needed")
     return int(counts)
 
@@ -357,6 +357,16 @@ def _clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Ten
         raise ValueError(f"clip_grad={dict(clip_grad)} needs {needed}")
     if options[needed] != math.inf:  # which leaves the gradients alone and measures their norm
         check_number(f"clip_grad.{needed}", options[needed])
+    for name in ("error_if_nonfinite", "foreach"):
+        check_flag(f"clip_grad.{name}", options.get(name))
+    if options.get("norm_type", math.inf) not in (math.inf, "inf"):
+        check_number("clip_grad.norm_type", options["norm_type"], above=0)
+    if options[needed] == 0:
+        logger.warning(
+            "clip_grad.%s=0 would set every gradient to 0, so that nothing is trained: it is taken as 'off'; leave "
+            "clip_grad out, or give the largest value that gradients may have", needed,
+        )  # fmt: skip
+        options[needed] = math.inf
     if kind == "norm":
         return lambda parameters: nn.utils.clip_grad_norm_(parameters, **options)
 

@@ -23,6 +23,7 @@ import xxhash
 
 from seg_runner.beside import Beside
 from seg_runner.bounds import ExcessiveError, check_tree, records_of
+from seg_runner.finite import mark
 from seg_runner.legacy import UnknownNamesError, read_restricted
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
@@ -58,6 +59,7 @@ def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
         CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
     """
     plain = to_cpu(to_plain(payload))
+    mark(plain)
     write_whole(Path(path), lambda file: _save(plain, file), payload_bytes(plain))
 
 
@@ -75,7 +77,8 @@ def _place_of(payload: Any) -> bytes:
     if not isinstance(meta, dict) or not isinstance(meta.get("iter"), int):
         return b""
     place = {key: meta[key] for key in PLACE if isinstance(meta.get(key), int | str)}
-    text = json.dumps({**place, "complete": "optimizer" in payload}).encode()
+    finite = not meta.get("not_finite")
+    text = json.dumps({**place, "complete": "optimizer" in payload, "finite": finite}).encode()
     return text if len(text) < LONGEST else b""
 
 

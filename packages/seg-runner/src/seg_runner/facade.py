@@ -8,6 +8,7 @@ from seg_runner.hook_table import HookTable, Points
 from seg_runner.loops import EpochBasedTrainLoop
 from seg_runner.parts import Parts
 from seg_runner.randomness import Randomness
+from seg_runner.ranks import started_as
 
 __all__ = ["Facade"]
 
@@ -109,12 +110,12 @@ class Facade:
     @property
     def rank(self) -> int:
         """Number of this process, from 0."""
-        return 0
+        return started_as()[0]
 
     @property
     def world_size(self) -> int:
         """How many processes train together."""
-        return 1
+        return started_as()[1]
 
     @property
     def distributed(self) -> bool:

@@ -15,6 +15,7 @@ from seg_runner.eval_loops import EvalLoop
 from seg_runner.log_setup import library_log
 from seg_runner.loop_cfg import OWN_LOOPS, eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
+from seg_runner.ranks import refuse_several
 from seg_runner.run_lock import only_run
 from seg_runner.signals import StopNow, StopSignals, read_signals
 
@@ -35,6 +36,7 @@ def need(runner: Any, mode: str) -> None:
 @contextmanager
 def session(runner: Any, mode: str) -> Iterator[None]:
     """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end."""
+    refuse_several("Runner")  # a process group may have been set up since the runner was made
     fill_stand_ins(runner)
     runner.table.running, runner.began_at = True, None
     with library_log(runner.logger), _signals(runner, mode):

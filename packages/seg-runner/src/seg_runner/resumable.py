@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from seg_runner.bounds import count_of
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
+from seg_runner.finite import not_finite
 
 __all__ = ["POINTER", "find_resumable", "next_generation"]
 
@@ -25,6 +26,7 @@ class _Candidate(NamedTuple):
     epoch: int
     iteration: int
     complete: bool
+    finite: bool | None
 
 
 def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path | None:
@@ -34,7 +36,8 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
     `last_checkpoint` belongs to goes first. Clocks and modification times are not looked at. Files that are damaged are
     named in the log and passed over. Best checkpoints are the last choice, and only with an optimizer in them; files of
-    runs that broke off (`interrupted`) are none unless asked for.
+    runs that broke off (`interrupted`) are none unless asked for. A file whose weights are not finite is taken only
+    where nothing else is left.
 
     Args:
         work_dir: The run's folder.
@@ -44,22 +47,35 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     pointed = _pointed(folder)
     found = [c for c in map(_candidate, _files(folder, pointed, interrupted)) if c is not None]
     best = [c for c in found if c.path.name.startswith("best_")]
-    return _first_whole([c for c in found if c not in best], pointed) or _first_whole(
-        [c for c in best if c.complete], pointed
+    regular = [c for c in found if c not in best]
+    return (
+        _first_whole([c for c in regular if c.finite is not False], pointed)
+        or _first_whole([c for c in best if c.complete and c.finite is not False], pointed)
+        or _first_whole(regular, pointed, finite=False)
     )
 
 
-def _first_whole(found: list[_Candidate], pointed: Path | None) -> Path | None:
+def _first_whole(found: list[_Candidate], pointed: Path | None, *, finite: bool = True) -> Path | None:
+    """The newest whole one, with finite weights unless nothing better is left."""
+    found = list(found)
     while found:  # what a damaged file says of itself, too, may be wrong: choose anew without it
         chosen = _newest(found, pointed)
         try:
             verify_checkpoint(chosen.path)
+            if not finite or chosen.finite or _is_finite(chosen.path):
+                return chosen.path
         except CheckpointError as error:
             LOG.warning("%s; looking for another one", error)
-            found.remove(chosen)
-        else:
-            return chosen.path
+        found.remove(chosen)
     return None
+
+
+def _is_finite(path: Path) -> bool:
+    """Of a file without a mark: whether its weights are finite."""
+    bad = not_finite(read_checkpoint(path, verify=False))
+    if bad:
+        LOG.warning("%s holds weights that are not finite (%s, ...); looking for another one", path, bad[0])
+    return not bad
 
 
 def _newest(found: list[_Candidate], pointed: Path | None) -> _Candidate:
@@ -118,7 +134,8 @@ def _candidate(path: Path) -> _Candidate | None:
         LOG.warning("%s says %s, which no run counts; looking for another one", path, said)
         return None
     generation, epoch, iteration = (count or 0 for count in counts)
-    return _Candidate(path, place.get("run_id"), generation, epoch, iteration, bool(place.get("complete")))
+    complete, finite = bool(place.get("complete")), place.get("finite")
+    return _Candidate(path, place.get("run_id"), generation, epoch, iteration, complete, finite)
 
 
 def _place_inside(path: Path) -> dict[str, Any] | None:
@@ -126,4 +143,7 @@ def _place_inside(path: Path) -> dict[str, Any] | None:
     verify_checkpoint(path, pickle_only=True)
     content = read_checkpoint(path, verify=False)
     meta = content.get("meta")
-    return {**meta, "complete": "optimizer" in content} if isinstance(meta, dict) else None
+    if not isinstance(meta, dict):
+        return None
+    finite = None if "not_finite" not in meta else not meta["not_finite"]
+    return {**meta, "complete": "optimizer" in content, "finite": finite}

@@ -16,11 +16,13 @@ from seg_runner.device import pick_device
 from seg_runner.env import set_up_process
 from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.facade import Facade
+from seg_runner.finite import LossWatch
 from seg_runner.hook_table import HookTable
 from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
 from seg_runner.message_hub import MessageHub
 from seg_runner.parts import Parts, fill_parts
 from seg_runner.randomness import resolve_randomness, seed_everything
+from seg_runner.ranks import refuse_several
 from seg_runner.saver import CheckpointSaver
 
 __all__ = ["Runner"]
@@ -47,6 +49,7 @@ class Runner(Facade):
     """
 
     def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
+        refuse_several("Runner")
         self.parts = fill_parts(parts)
         self.cfg = copy.deepcopy(self.parts["cfg"])
         with written_at(self.cfg, "launcher"):
@@ -73,6 +76,7 @@ class Runner(Facade):
             self.parts["log_processor"], by_epoch=construct.expects_epochs(self.parts)
         )
         self.message_hub = MessageHub()
+        self._losses = LossWatch()
         self.visualizer = construct.make_visualizer(self, self.parts["visualizer"])
         self.model: Any = construct.make_model(self, model)
         self.optim_wrapper: Any = construct.ready_wrapper(self.parts["optim_wrapper"])
@@ -247,7 +251,20 @@ class Runner(Facade):
         """The record and the line of one log point (`finished`: the summary of a validation or test)."""
         make = self.log_processor.get_log_after_epoch if finished else self.log_processor.get_log_after_iter
         record, text = make(self, batch_idx, mode)
+        if mode == "train":
+            self._look_at_losses()
         return record, text
+
+    def _look_at_losses(self) -> None:
+        """One warning for the first loss that is not finite; the log point has just brought the values over."""
+        found = self._losses.first(self.message_hub.log_scalars, self.finished_iters)
+        if found is not None:
+            self.logger.warning(
+                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
+                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
+                found[0],
+                ", ".join(found[1]),
+            )
 
     def check_signals(self) -> None:
         """Called between two steps: finish a save that is through; save and stop if a signal asked for it."""

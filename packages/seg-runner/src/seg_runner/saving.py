@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from seg_runner.checkpoint import read_checkpoint
+from seg_runner.checkpoint import read_checkpoint, read_place
 from seg_runner.errors import add_note, did_you_mean
+from seg_runner.finite import not_finite
 from seg_runner.foreign import NothingFitsError
 from seg_runner.log_setup import earlier_sessions
 from seg_runner.protocols import Resumes
@@ -36,7 +37,17 @@ def save(
     payload = gather_state(runner, optimizer=optimizer, schedulers=schedulers)
     if runner.rank == 0:
         runner.call_hook("before_save_checkpoint", checkpoint=payload)
-        runner.saver.save(path, payload, on_done)
+        runner.saver.save(path, payload, lambda: _written(runner, path, on_done))
+
+
+def _written(runner: Any, path: Path, on_done: Callable[[], None] | None) -> None:
+    """A file is there: tell hooks, which keep, delete and point, whether its weights are finite."""
+    finite = (read_place(path) or {}).get("finite") is not False
+    runner.message_hub.update_info("checkpoint_finite", finite, resumed=False)
+    if not finite:
+        runner.logger.warning("%s is marked: its weights are not finite, and a resume takes an older one.", path.name)
+    if on_done is not None:
+        on_done()
 
 
 def options_of(reference: Mapping[str, Any], optimizer: bool, schedulers: bool) -> tuple[bool, bool]:
@@ -58,6 +69,8 @@ def save_last(runner: Any) -> Path:
     name = f"epoch_{runner.finished_epochs}.pth" if _at_epoch_end(runner) else f"iter_{runner.finished_iters}.pth"
 
     def point() -> None:
+        if not runner.message_hub.get_info("checkpoint_finite") and (runner.work_dir / POINTER).exists():
+            return  # what it points to is the one to go on from
         pointer = runner.work_dir / f"{POINTER}.tmp"
         pointer.write_text(name, encoding="utf-8")
         pointer.replace(runner.work_dir / POINTER)
@@ -91,6 +104,7 @@ def _at_epoch_end(runner: Any) -> bool:
 def load_weights_from(runner: Any, path: str | Path, *, unsafe: bool = False, **options: Any) -> None:
     """Weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
     checkpoint = read_checkpoint(_found(path), unsafe=unsafe)
+    warn_of_weights(runner, Path(path), checkpoint)
     runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
     try:
         report = load_weights(runner.model, checkpoint, **options)
@@ -126,6 +140,7 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         runner.logger.info("Nothing to resume in %s: a fresh start", runner.work_dir)
         return
     checkpoint = read_checkpoint(found)
+    warn_of_weights(runner, found, checkpoint)
     if "meta" in checkpoint and "state_dict" not in checkpoint:
         raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")
     runner.resuming = True
@@ -159,6 +174,14 @@ def _tell_visualizer(runner: Any, checkpoint: Path) -> None:
         log_dir=runner.log_dir,
         earlier=earlier_sessions(runner.work_dir, runner.log_dir) if theirs else [],
     )
+
+
+def warn_of_weights(runner: Any, path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """One line where weights are not finite: by the mark of the file, else by looking at them."""
+    marked = (read_place(path) or {}).get("finite")
+    bad = [] if marked else not_finite(checkpoint)
+    if bad:
+        runner.logger.warning("%s holds weights that are not finite: %s", path, ", ".join(bad))
 
 
 def load_or_resume(runner: Any) -> None:

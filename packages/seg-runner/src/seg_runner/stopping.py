@@ -54,7 +54,7 @@ def break_off(runner: Any, name: str, stop: StopNow) -> None:
         runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_words(runner))
         raise leaving(name)
     path, trouble = _attempt(runner, lambda: save_interrupted(runner))
-    kept = f"not saved: {trouble}. {resume_words(runner)}" if path is None else f"in {path} ({_again(path)})"
+    kept = f"not saved: {trouble}. {resume_words(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
     runner.logger.warning("%s: %s; the state is %s", name, told, kept)
     raise leaving(name)
 
@@ -70,14 +70,16 @@ def keep_interrupted(runner: Any, mode: str, error: Exception) -> None:
     if path is None:
         add_note(error, f"the state could not be saved: {trouble}. {resume_words(runner)}")
     else:
-        add_note(error, f"the state is in {path} ({_again(path)})")
+        add_note(error, f"the state is in {path} ({_again(runner, path)})")
 
 
 def _made_steps(runner: Any) -> bool:
     return runner.began_at is not None and runner.finished_iters > runner.began_at
 
 
-def _again(path: Path) -> str:
+def _again(runner: Any, path: Path) -> str:
+    if (read_place(path) or {}).get("finite") is False:
+        return f"its weights are not finite. {resume_words(runner)}"
     return f"resume={str(path)!r} goes on from there"
 
 

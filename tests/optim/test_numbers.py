@@ -1,0 +1,173 @@
+"""Every number that a config can hold: 0, negative, NaN, endless, other kinds: what is meant, or an error by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from seg_optim import (
+    AmpOptimWrapper,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineRestartLR,
+    DefaultOptimWrapperConstructor,
+    ExponentialLR,
+    LayerDecayOptimizerConstructor,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    OptimWrapper,
+    PolyLR,
+    ReduceOnPlateauLR,
+    StepLR,
+    freeze,
+)
+from torch import nn
+
+
+class Scalar(float):
+    """As a number of numpy, which is a float or registered as a real number."""
+
+
+VALUES: dict[str, Any] = {
+    "0": 0, "-1": -1, "-0.5": -0.5, "0.5": 0.5, "1": 1, "1.5": 1.5, "2": 2, "1e30": 1e30, "scalar": Scalar(1.0),
+    "nan": math.nan, "inf": math.inf, "-inf": -math.inf,
+    "text": "1", "bool": True, "None": None, "list": [1], "dict": {"a": 1}, "complex": 1j,
+}  # fmt: skip
+NOT_NEGATIVE = {"0", "0.5", "1", "1.5", "2", "1e30", "scalar"}
+POSITIVE = NOT_NEGATIVE - {"0"}
+COUNT = {"1", "2", "1e30", "scalar"}
+WHOLE = {"0", *COUNT}
+SHARE = {"0", "0.5", "1", "scalar"}
+FINITE = {*NOT_NEGATIVE, "-1", "-0.5"}
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+
+def sgd() -> torch.optim.Optimizer:
+    return torch.optim.SGD(net().parameters(), lr=0.1, momentum=0.9)
+
+
+def optimizer(kind: str) -> Callable[..., Any]:
+    def make(**options: Any) -> Any:
+        given = {"type": kind, "lr": 0.1, **options}
+        return DefaultOptimWrapperConstructor({"type": "OptimWrapper", "optimizer": given})(net())
+
+    return make
+
+
+def paramwise(**options: Any) -> Any:
+    given = {"type": "SGD", "lr": 0.1, "weight_decay": 0.1}
+    cfg = {"type": "OptimWrapper", "optimizer": given}
+    return DefaultOptimWrapperConstructor(cfg, paramwise_cfg=options)(net())
+
+
+def layers(**options: Any) -> Any:
+    cfg = {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": 0.1, "weight_decay": 0.1}}
+    model = nn.ModuleDict({"backbone": nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])})})
+    return LayerDecayOptimizerConstructor(cfg, paramwise_cfg={"decay_rate": 0.9, "num_layers": 3, **options})(model)
+
+
+def schedule(kind: Any, **base: Any) -> Callable[..., Any]:
+    return lambda **options: kind(sgd(), **{**base, **options})
+
+
+CASES: list[tuple[str, Callable[..., Any], str, set[str]]] = [
+    ("wrapper", lambda **k: OptimWrapper(sgd(), **k), "accumulative_counts", COUNT),
+    ("clip", lambda **k: OptimWrapper(sgd(), clip_grad=k), "max_norm", {*NOT_NEGATIVE, "inf"}),
+    ("clip", lambda **k: OptimWrapper(sgd(), clip_grad={"max_norm": 1, **k}), "norm_type", {*POSITIVE, "inf", "None"}),
+    ("clip", lambda **k: OptimWrapper(sgd(), clip_grad={"max_norm": 1, **k}), "foreach", {"bool", "None"}),
+    ("clip", lambda **k: OptimWrapper(sgd(), clip_grad={"type": "value", **k}), "clip_value", {*NOT_NEGATIVE, "inf"}),
+    ("amp", lambda **k: AmpOptimWrapper(optimizer=sgd(), **k), "loss_scale", POSITIVE),
+    ("scaler", lambda **k: AmpOptimWrapper(optimizer=sgd(), loss_scale=k), "init_scale", POSITIVE),
+    ("scaler", lambda **k: AmpOptimWrapper(optimizer=sgd(), loss_scale=k), "growth_factor", {"1.5", "2", "1e30"}),
+    ("scaler", lambda **k: AmpOptimWrapper(optimizer=sgd(), loss_scale=k), "backoff_factor", SHARE - {"0"}),
+    ("scaler", lambda **k: AmpOptimWrapper(optimizer=sgd(), loss_scale=k), "growth_interval", {*COUNT, "1.5"}),
+    *[(kind, optimizer(kind), "lr", NOT_NEGATIVE) for kind in ("SGD", "AdamW", "RMSprop", "Adagrad", "LBFGS", "NAdam")],
+    *[(kind, optimizer(kind), "weight_decay", NOT_NEGATIVE) for kind in ("SGD", "AdamW", "RMSprop", "Adadelta")],
+    *[(kind, optimizer(kind), "eps", NOT_NEGATIVE) for kind in ("AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad")],
+    *[("SGD", optimizer("SGD"), name, NOT_NEGATIVE) for name in ("momentum", "dampening")],
+    *[("ASGD", optimizer("ASGD"), name, NOT_NEGATIVE) for name in ("lambd", "alpha", "t0")],
+    *[("RMSprop", optimizer("RMSprop"), name, NOT_NEGATIVE) for name in ("momentum", "alpha")],
+    *[("LBFGS", optimizer("LBFGS"), name, POSITIVE - {"0.5"}) for name in ("max_iter", "history_size")],
+    ("Adadelta", optimizer("Adadelta"), "rho", SHARE),
+    ("NAdam", optimizer("NAdam"), "momentum_decay", NOT_NEGATIVE),
+    *[("paramwise", paramwise, name, {*NOT_NEGATIVE, "None"})
+      for name in ("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "flat_decay_mult")],
+    ("paramwise", paramwise, "bypass_duplicate", {"bool", "None"}),
+    *[("custom", lambda **k: paramwise(custom_keys={"0": k}), name, {*NOT_NEGATIVE, "None"})
+      for name in ("lr_mult", "decay_mult")],
+    *[("custom", lambda **k: paramwise(custom_keys={"0": k}), name, NOT_NEGATIVE) for name in ("lr", "weight_decay")],
+    ("layers", layers, "decay_rate", POSITIVE),
+    ("freeze", lambda **k: freeze(net(), "0.weight", **k), "until", {"1", "2", "None"}),
+    ("ConstantLR", schedule(ConstantLR), "factor", SHARE - {"0"}),
+    ("ConstantLR", schedule(ConstantLR), "begin", NOT_NEGATIVE - {"1e30"}),
+    ("ConstantLR", schedule(ConstantLR), "end", {*POSITIVE, "inf"}),
+    ("ConstantLR", schedule(ConstantLR), "last_step", {"-1"}),
+    ("LinearLR", schedule(LinearLR), "start_factor", SHARE - {"0"}),
+    ("LinearLR", schedule(LinearLR), "end_factor", SHARE),
+    ("PolyLR", schedule(PolyLR, end=9), "power", NOT_NEGATIVE),
+    *[(kind.__name__, schedule(kind, end=9), name, {*NOT_NEGATIVE, "None"})
+      for kind in (PolyLR, CosineAnnealingLR) for name in ("eta_min", "eta_min_ratio")],
+    ("CosineAnnealingLR", schedule(CosineAnnealingLR), "T_max", {*NOT_NEGATIVE, "None"}),
+    ("CosineRestartLR", schedule(CosineRestartLR, periods=[3]), "eta_min", NOT_NEGATIVE),
+    ("CosineRestartLR", lambda periods: CosineRestartLR(sgd(), [periods], eta_min=0), "periods", POSITIVE),
+    ("ExponentialLR", schedule(ExponentialLR), "gamma", NOT_NEGATIVE),
+    ("StepLR", schedule(StepLR, step_size=2), "gamma", NOT_NEGATIVE),
+    ("StepLR", schedule(StepLR), "step_size", COUNT),
+    ("MultiStepLR", schedule(MultiStepLR, milestones=[1]), "gamma", NOT_NEGATIVE),
+    ("MultiStepLR", lambda milestones: MultiStepLR(sgd(), [milestones]), "milestones", WHOLE),
+    ("OneCycleLR", schedule(OneCycleLR, total_steps=9), "eta_max", {*NOT_NEGATIVE, "list"}),
+    ("OneCycleLR", schedule(OneCycleLR, eta_max=1), "total_steps", {*POSITIVE, "None"}),
+    *[("OneCycleLR", schedule(OneCycleLR, eta_max=1, total_steps=9), name, POSITIVE)
+      for name in ("div_factor", "final_div_factor")],
+    ("ReduceOnPlateauLR", schedule(ReduceOnPlateauLR), "factor", {"0", "0.5"}),
+    *[("ReduceOnPlateauLR", schedule(ReduceOnPlateauLR), name, WHOLE) for name in ("patience", "cooldown")],
+    *[("ReduceOnPlateauLR", schedule(ReduceOnPlateauLR), name, NOT_NEGATIVE) for name in ("threshold", "eps")],
+    ("ReduceOnPlateauLR", schedule(ReduceOnPlateauLR), "min_value", {*FINITE, "list"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "name", "works"), [case[1:] for case in CASES], ids=[f"{c[0]}-{c[2]}" for c in CASES])
+def test_a_number_works_or_is_refused_by_name(make: Callable[..., Any], name: str, works: set[str]) -> None:
+    for word, value in VALUES.items():
+        if word in works:
+            make(**{name: value})
+            continue
+        with pytest.raises((TypeError, ValueError, KeyError), match=name):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("clip", [{"max_norm": 0}, {"max_norm": 0.0}, {"type": "value", "clip_value": 0}])
+def test_clipping_at_0_is_off_with_a_line(clip: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    weights = []
+    for given in (clip, None):
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1)
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), clip_grad=given)
+        wrapper.update_params(model(torch.ones(1, 2)).square().sum())
+        weights.append(model.weight.detach().clone())
+    assert torch.equal(*weights)
+    assert "clip_grad" in caplog.text
+    assert "=0 would set every gradient to 0" in caplog.text
+
+
+def test_a_learning_rate_of_0_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    optimizer("SGD")(lr=0)
+    assert "optimizer.lr=0: nothing is trained" in caplog.text
+
+
+@pytest.mark.parametrize("make", [schedule(StepLR, step_size=2), schedule(ExponentialLR)])
+def test_a_factor_of_0_is_said(make: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    make(gamma=0)
+    assert "gamma=0 brings the value to its lowest at once" in caplog.text
+
+
+def test_epochs_with_a_fraction_become_whole_iterations() -> None:
+    made = MultiStepLR.build_iter_from_epoch(sgd(), milestones=[0.5, 1], epoch_length=5)
+    assert made.state_dict()["milestones"] == {2: 1, 5: 1}

@@ -1,0 +1,138 @@
+"""Losses and weights that are not finite: told once, marked in the file, passed over on resuming."""
+
+import math
+
+import pytest
+import torch
+from seg_runner import MessageHub, find_resumable
+from seg_runner.checkpoint import read_checkpoint, read_place, write_checkpoint
+from seg_runner.finite import LossWatch, not_finite
+
+BAD = 4
+
+
+class Spoils:
+    """From step `BAD` on one loss term and the weights are not finite."""
+
+    priority = "VERY_HIGH"
+
+    def after_train_iter(self, runner, outputs):
+        if runner.iter + 1 >= BAD:
+            outputs["loss_aux"] = torch.tensor(math.nan)
+            with torch.no_grad():
+                next(runner.model.parameters()).fill_(math.nan)
+        else:
+            outputs["loss_aux"] = torch.tensor(1.0)
+
+
+class SavesEach:
+    priority = "VERY_LOW"
+
+    def after_train_iter(self, runner):
+        runner.save_checkpoint(runner.work_dir / f"iter_{runner.iter + 1}.pth")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_one_warning_and_marked_files(make_runner, tmp_path, capsys, asynchronous):
+    """With the plain hooks that stand in where none are given."""
+    out = tmp_path / "out"
+    options = {"checkpoint": {"async_save": asynchronous}, "val_dataloader": None, "val_evaluator": None}
+    runner = make_runner(hooks=[Spoils(), SavesEach()], train_cfg={"max_iters": 6}, **options)
+    runner.train()
+    told = [line for line in capsys.readouterr().out.splitlines() if "for the first time" in line]
+    assert len(told) == 1
+    assert "iteration 4: loss_aux is not finite" in told[0]
+    marks = [read_place(out / f"iter_{n}.pth")["finite"] for n in range(1, 7)]
+    assert marks == [n < BAD for n in range(1, 7)]
+    assert read_checkpoint(out / "iter_5.pth")["meta"]["not_finite"][0] == "0.weight"
+    assert "not_finite" not in read_checkpoint(out / "iter_3.pth")["meta"]
+    assert find_resumable(out) == out / "iter_3.pth"
+
+
+def test_the_pointer_stays_at_a_good_one(make_runner, tmp_path):
+    class SavesLast(SavesEach):
+        def after_train_iter(self, runner):
+            if runner.iter + 1 in (2, 5):
+                from seg_runner.saving import save_last
+
+                save_last(runner)
+
+    make_runner(hooks=[Spoils(), SavesLast()]).train()
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "iter_2.pth"
+
+
+def test_a_file_chosen_by_hand_is_taken_with_a_warning(make_runner, tmp_path, capsys):
+    make_runner(hooks=[Spoils(), SavesEach()]).train()
+    runner = make_runner(resume=str(tmp_path / "out" / "iter_5.pth"))
+    runner.load_or_resume()
+    assert "iter_5.pth holds weights that are not finite: 0.weight, " in capsys.readouterr().out
+
+
+def save(folder, name, iteration, value=0.0, marked=True, optimizer=True, **meta):
+    meta = {"iter": iteration, "epoch": 0, "run_id": "a", **meta}
+    payload = {"meta": meta, "state_dict": {"w": torch.tensor([value])}}
+    if optimizer:
+        payload["optimizer"] = {"state": {}}
+    if marked:
+        write_checkpoint(folder / name, payload)
+    else:  # of MMEngine, or from before there were marks
+        torch.save(payload, folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_finite_one_is_resumed_from_while_there_is_one(tmp_path, marked, value):
+    bad = [save(tmp_path, f"iter_{n}.pth", n, value, marked) for n in (2, 3, 4)]
+    (tmp_path / "last_checkpoint").write_text("iter_4.pth")
+    assert find_resumable(tmp_path) == bad[-1]  # nothing better is left
+    best = save(tmp_path, "best_mIoU_iter_1.pth", 1, marked=marked)
+    assert find_resumable(tmp_path) == best
+    good = save(tmp_path, "iter_1.pth", 1, marked=marked)
+    assert find_resumable(tmp_path) == good
+
+
+def test_a_damaged_good_one_and_a_bad_one(tmp_path):
+    bad = save(tmp_path, "iter_2.pth", 2, math.nan)
+    good = save(tmp_path, "iter_1.pth", 1)
+    good.write_bytes(good.read_bytes()[:-100])
+    assert find_resumable(tmp_path) == bad
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_numbers_whose_sum_is_not_finite_are_no_fault(kind):
+    large = torch.full((100,), torch.finfo(kind).max, dtype=kind)
+    mask = torch.full((2, 2), -math.inf, dtype=kind)
+    assert not_finite({"state_dict": {"large": large, "mask": mask}}) == []
+    large[7] = math.nan
+    assert not_finite({"state_dict": {"large": large, "mask": mask}}) == ["large"]
+
+
+def test_the_watch_counts_over_log_points_and_resumes():
+    hub, watch = MessageHub(), LossWatch()
+    for _ in range(3):
+        hub.update_scalars({"train/loss": torch.tensor(1.0), "train/lr": math.nan, "val/loss": math.nan})
+    assert watch.first(hub.log_scalars, 3) is None
+    for value in (1.0, math.inf, 1.0):
+        hub.update_scalars({"train/loss": torch.tensor(value)})
+    assert watch.first(hub.log_scalars, 6) == (5, ["loss"])
+    assert watch.first(hub.log_scalars, 6) is None
+    resumed = MessageHub()
+    resumed.load_state_dict(hub.state_dict())
+    assert LossWatch().first(resumed.log_scalars, 6) is None  # that was told by the run before
+    resumed.update_scalar("train/loss", math.nan)
+    assert LossWatch().first(resumed.log_scalars, 7) == (7, ["loss"])
+
+
+def test_what_an_exception_leaves_is_not_advised_if_it_is_not_finite(make_runner, tmp_path):
+    class Breaks:
+        def after_train_iter(self, runner):
+            if runner.iter + 1 == 5:
+                raise ValueError("a fault")
+
+    with pytest.raises(ValueError, match="a fault") as caught:
+        make_runner(hooks=[Spoils(), SavesEach(), Breaks()]).train()
+    told = "\n".join(caught.value.__notes__)
+    assert "its weights are not finite. A resume goes on from" in told
+    assert "iter_3.pth (iteration 3; 2 iterations are to be made again)" in told
+    assert "resume=" not in told
