@@ -258,3 +258,21 @@ def test_registered_statistics_and_mistakes() -> None:
         HistoryBuffer().current()
     with pytest.raises(ValueError, match="counts"):
         HistoryBuffer([1.0], [1, 2])
+
+
+@pytest.mark.parametrize("counts", [[1, 1, 1], [0, 1, 2], [2, 3, 1], [3, 0, 1]])
+def test_each_value_keeps_its_count_in_its_place(counts: list[int]) -> None:
+    history = HistoryBuffer()
+    for value, count in enumerate(counts):
+        history.update(float(value), count)
+    values, kept = history.data
+    assert (values.tolist(), kept.tolist()) == ([0.0, 1.0, 2.0], counts)
+    assert history.mean() == 3.0 / sum(counts)
+
+
+def test_a_step_only_appends_to_a_list() -> None:
+    history = HistoryBuffer()
+    history.update(1.0)
+    assert history._new == [1.0]
+    history.update(2.0, 3)
+    assert history._new == []

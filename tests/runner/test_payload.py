@@ -73,3 +73,18 @@ def test_a_staged_copy_does_not_change_with_the_model():
     assert again["a"].data_ptr() == address
     assert torch.equal(again["a"], weight)
     assert staging.copy({"a": torch.zeros(50)})["a"].shape == (50,)
+
+
+def test_views_that_come_first_are_staged_as_views():
+    """A turned tensor covers its memory, and a part of one is contiguous: neither is what the memory holds."""
+    weight, table = torch.arange(12.0).reshape(3, 4), torch.arange(8.0)
+    turned, part = weight.t(), table[2:]
+    copy = Staging().copy({"turned": turned, "weight": weight, "part": part, "table": table})
+    for name, original in (("turned", turned), ("weight", weight), ("part", part), ("table", table)):
+        assert torch.equal(copy[name], original), name
+        assert copy[name].stride() == original.stride(), name
+    assert copy["turned"].data_ptr() == copy["weight"].data_ptr() != weight.data_ptr()
+    assert copy["part"].untyped_storage().data_ptr() == copy["table"].untyped_storage().data_ptr()
+    assert copy["part"].storage_offset() == 2
+    weight.zero_()
+    assert copy["turned"][1, 0] == 1
