@@ -114,3 +114,12 @@ def test_a_writer_that_never_comes_back_is_told_at_the_end(
     train(state)
     assert "it lacks 5 records, which the JSON lines hold" in caplog.text
     assert len((state.log_dir / "vis_data/scalars.json").read_text().splitlines()) == 5
+
+
+def test_what_a_killed_save_left_is_removed_at_the_next_start(make_state: Make, tmp_path: Path) -> None:
+    state = make_state()
+    for name in (".iter_5.pth.0123456789ab.tmp", ".mine.tmp"):
+        (state.work_dir / name).write_text("half")
+    again = make_state()
+    assert again.work_dir == state.work_dir
+    assert [path.name for path in state.work_dir.glob(".*")] == [".mine.tmp"]

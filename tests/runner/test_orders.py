@@ -98,8 +98,15 @@ def test_where_an_endless_stream_stands(size: int, batch: int, iteration: int, p
 
 @pytest.mark.parametrize(
     ("size", "drop_last", "iteration", "place"),
-    [(4, False, 1, (1, 0)), (4, True, 2, (2, 0)), (9, False, 2, (0, 8)), (9, False, 3, (1, 0)), (9, True, 3, (1, 4))]
-    + [(3, True, 2, (2, 0)), (0, False, 2, (2, 0))],
+    [
+        (4, False, 1, (1, 0)),
+        (4, True, 2, (2, 0)),
+        (9, False, 2, (0, 8)),
+        (9, False, 3, (1, 0)),
+        (9, True, 3, (1, 4)),
+        (3, True, 2, (2, 0)),
+        (0, False, 2, (2, 0)),
+    ],
 )
 def test_where_a_run_stands_after_passes_of_few_batches(
     size: int, drop_last: bool, iteration: int, place: tuple[int, int]

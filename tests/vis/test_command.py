@@ -148,22 +148,31 @@ def test_many_images_without_masks_are_counted(here: Path, capsys: Any) -> None:
     assert capsys.readouterr().err.splitlines()[4:] == ["seg_vis: no mask for img/5.png", "seg_vis: no mask for 3 more"]
 
 
-def test_ctrl_c_is_one_line_and_leaves_whole_pictures(here: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_one_line_and_leaves_whole_pictures(here: Path, number: signal.Signals) -> None:
     for folder, picture in (("img", IMAGE), ("gt", LABELS)):
         Path(folder).mkdir()
-        for number in range(3000):
-            Path(folder, f"{number:04}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        content = cv2.imencode(".png", picture)[1].tobytes()
+        for name in range(3000):
+            Path(folder, f"{name:04}.png").write_bytes(content)
     command = [sys.executable, "-m", "seg_vis", "overlay", "img", "gt", "--out", "o"]
     with subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         running.stderr.readline()  # a tenth is done
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         written, said = running.communicate()
     assert (running.returncode, written) == (130, "")
     assert said.splitlines()[-1] == "seg_vis: stopped; every picture that is there is whole"
     assert "Traceback" not in said
     assert 0 < len(list(Path("o").iterdir())) < 3000
     assert all(read(path).shape == IMAGE.shape for path in Path("o").iterdir())
+
+
+def test_what_a_killed_start_left_is_removed_by_the_next_one(here: Path) -> None:
+    for name in (".old.png.0123456789ab.part", ".mine.part", "x.part"):
+        Path(name).write_text("half")
+    assert main(["overlay", "street.png", "labels.png", "--out", "x.png"]) == 0
+    assert {path.name for path in here.glob("*.part")} == {".mine.part", "x.part"}
 
 
 def test_strange_labels_are_one_line_too(here: Path, capsys: Any) -> None:

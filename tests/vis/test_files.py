@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from seg_vis.files import encode, read_bytes, read_image, write_image, write_whole
+from seg_vis.files import (
+    append_whole,
+    clean_leftovers,
+    encode,
+    lock,
+    read_bytes,
+    read_image,
+    write_aside,
+    write_image,
+    write_whole,
+)
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
 
@@ -66,8 +77,65 @@ def test_raw_keeps_depth_and_channels(tmp_path: Path) -> None:
 
 
 def test_addresses_need_fsspec(monkeypatch: Any) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(ImportError, match="pip install fsspec"):
         read_bytes("s3://bucket/x.png")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one file is closed by the collector
+def test_an_interrupt_at_any_line_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """KeyboardInterrupt before each line in turn, as a signal may bring it."""
+
+    def run(stop: int) -> bool:
+        left = stop
+
+        def trace(frame: Any, event: str, argument: object) -> Any:
+            nonlocal left
+            if "seg_vis" not in frame.f_code.co_filename or frame.f_code.co_name not in ("write_aside", "lock"):
+                return None
+            if event == "line" and (left := left - 1) == 0:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            write_aside(tmp_path / "x.bin", b"new")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    stops = 0
+    while run(stops + 1):
+        stops += 1
+        assert {path.name for path in tmp_path.iterdir()} <= {"x.bin"}
+    assert stops > 5
+
+
+def test_a_file_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
+    path = tmp_path / ".x.png.0123456789ab.part"
+    with path.open("wb") as file:
+        lock(file)
+        clean_leftovers(tmp_path)
+        assert path.exists()
+    clean_leftovers(tmp_path)
+    assert not path.exists()
+
+
+def test_bytes_are_added_whole_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+    path, real = tmp_path / "a/rows", os.write
+    append_whole(path, b"one\n")
+
+    def half(handle: int, data: Any) -> int:
+        if len(data) < 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle, bytes(data)[:2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(OSError, match="cannot be written: No space left on device"):
+            append_whole(path, b"two\n")
+    append_whole(path, b"three\n", sync=True)
+    assert path.read_bytes() == b"one\nthree\n"

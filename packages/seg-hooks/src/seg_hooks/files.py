@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["append_line", "beside", "delete", "pointed_at", "pointer_to", "read_pointer", "write_whole"]
+__all__ = [
+    "append_line",
+    "beside",
+    "clean_leftovers",
+    "delete",
+    "pointed_at",
+    "pointer_to",
+    "read_pointer",
+    "write_whole",
+]
 
+_LEFT = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 _LONGEST = 4096  # characters of a path
 
 
 def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], None]) -> None:
-    """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder."""
+    """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder.
+
+    A signal at any moment leaves no temporary file; what a killed process leaves, `clean_leftovers` removes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # known before it is there
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
+            _lock(file)
             if callable(content):
                 content(file)
             else:
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from error  # torch's zip writer hides what the disk said
         raise
     _sync_folder(path.parent)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Hold a file while its writer lives, where the system can; False where another process holds it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+def clean_leftovers(folder: Path) -> list[str]:
+    """Remove temporary files of writers that were killed; their names. Call it where a run starts."""
+    removed = []
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if _LEFT.fullmatch(path.name) and _lock(file):
+                path.unlink()
+                removed.append(path.name)
+    return sorted(removed)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -51,12 +90,6 @@ def append_line(path: Path, line: str) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

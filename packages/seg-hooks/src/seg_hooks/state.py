@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_hooks import arguments, finite, records, snapshots
-from seg_hooks.files import write_whole
+from seg_hooks.files import clean_leftovers, write_whole
 from seg_hooks.housekeeping import rank
 from seg_hooks.nan_replay import kept_checkpoint, last_step
 from seg_hooks.options import allowed_options, refuse_unknown, whole
@@ -80,6 +80,8 @@ class TrainState:
         first = rank() == 0  # the other processes of a distributed run write nothing
         self.log_dir = arguments.session_folder(self.work_dir) if first else self.work_dir / f"rank_{rank()}"
         self.logger = records.make_logger(self.log_dir / f"{self.log_dir.name}.log", rank())
+        if first and (left := clean_leftovers(self.work_dir)):
+            self.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
         lines = self.log_dir / "vis_data" / "scalars.json"
         self.visualizer = RecordSink(lines, feed, self.logger) if first else RecordSink(None, None, self.logger)
         self.optim_wrapper = OptimizerView(optimizer)

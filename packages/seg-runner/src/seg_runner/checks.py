@@ -53,8 +53,10 @@ def check_writable(folder: Path) -> None:
     """Raise where no file can be made in the folder."""
     probe = folder / f".write_test_{os.getpid()}"
     try:
-        probe.write_bytes(b"x")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         add_note(
             error, f"work_dir={str(folder)!r} cannot be written to: choose another folder (--work-dir), or free space"

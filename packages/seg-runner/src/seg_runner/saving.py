@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from seg_runner.checkpoint import read_checkpoint, read_place
 from seg_runner.errors import add_note, did_you_mean
@@ -16,7 +16,7 @@ from seg_runner.protocols import Resumes
 from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
-from seg_runner.whole_file import clean_leftovers
+from seg_runner.whole_file import clean_leftovers, write_whole
 
 __all__ = [
     "load_for_evaluation",
@@ -68,12 +68,13 @@ def save_last(runner: Any) -> Path:
     """Save this moment under the name that its count gives, and point `last_checkpoint` at it once it is whole."""
     name = f"epoch_{runner.finished_epochs}.pth" if _at_epoch_end(runner) else f"iter_{runner.finished_iters}.pth"
 
+    def write(file: IO[bytes]) -> None:
+        file.write(name.encode())
+
     def point() -> None:
         if not runner.message_hub.get_info("checkpoint_finite") and (runner.work_dir / POINTER).exists():
             return  # what it points to is the one to go on from
-        pointer = runner.work_dir / f"{POINTER}.tmp"
-        pointer.write_text(name, encoding="utf-8")
-        pointer.replace(runner.work_dir / POINTER)
+        write_whole(runner.work_dir / POINTER, write)
 
     return _save_extra(runner, name, point)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from seg_vis.arrays import Image, Labels, to_rgb
 from seg_vis.checks import check_alpha
-from seg_vis.files import read_image, write_image
+from seg_vis.files import clean_leftovers, read_image, write_image
 from seg_vis.legends import legend
 from seg_vis.masks import read_mask
 from seg_vis.names import printable
@@ -60,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             print(f"seg_vis: {printable(error)}", file=sys.stderr)
             return 2
+        for folder in {target.parent for _, _, target in jobs}:
+            clean_leftovers(folder)
         try:
             failed = draw_all(jobs, options)
         except KeyboardInterrupt:
@@ -77,10 +83,16 @@ def one_line(message: Warning | str, *rest: object, **more: object) -> None:
 
 
 def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
-    """Every picture; how many failed. Each failure is a line, and the others are drawn all the same."""
+    """Every picture; how many failed. Each failure is a line, and the others are drawn all the same.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM, once the picture under way is whole; the second Ctrl-C, at once.
+    """
     failed = 0
-    with Progress(len(jobs)) as progress:
+    with Progress(len(jobs)) as progress, asked_to_stop() as asked:
         for image, mask, target in jobs:
+            if asked:
+                raise KeyboardInterrupt
             try:
                 write_image(target, draw(image, mask, options))
             except Exception as error:  # whatever is wrong with one file, the others are drawn
@@ -89,6 +101,25 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
                 progress.say(f"seg_vis: {names}: {error or type(error).__name__}")
             progress.advance(target)
     return failed
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that is empty until a signal asks to stop; the same signal once more does what it always did."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
