@@ -173,10 +173,10 @@ class BaseSegDataset:
     # -- what the runner and samplers ask for ------------------------------------------------------------------------
 
     def leave_out(self, label: int) -> str | None:
-        """Let pixels that do not count, and those that transforms add, have the label that the model leaves out.
+        """Let pixels that do not count, and those that transforms add, have the label that is left out.
 
         Args:
-            label: The `ignore_index` of the model's head or loss.
+            label: The `ignore_index` of the model's head or loss, or of the metric.
 
         Returns:
             What to say about it; None where nothing changes.
@@ -191,7 +191,7 @@ class BaseSegDataset:
         else:
             stays, label_map[self.ignore_index] = "", label
         self.label_map = label_map
-        return f"pixels that do not count get label {label}, which the model leaves out, not {before}{stays}"
+        return f"pixels that do not count get label {label}, not {before}, to be left out{stays}"
 
     def get_cat_ids(self, index: int) -> list[int]:
         """The classes that the label map of an image holds; it is read for that."""

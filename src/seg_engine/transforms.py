@@ -27,7 +27,10 @@ def filled(record: Record, name: str, given: float | None) -> tuple[float, Pixel
     the number of a class is taken as it is meant. Outside a data set, what is given, or 255.
     """
     own, classes = record.get("ignore_index", 255), record.get("classes")
-    meant = given is not None and (0 <= given < len(classes) if classes else "ignore_index" not in record)
+    if classes:  # 255 means "does not count", however many classes there are
+        meant = given is not None and 0 <= given < len(classes) and given != 255
+    else:
+        meant = "ignore_index" not in record
     value = given if given is not None and meant else own
     pixels: Pixels = record[name]
     if pixels.dtype.kind in "iu" and not np.iinfo(pixels.dtype).min <= value <= np.iinfo(pixels.dtype).max:

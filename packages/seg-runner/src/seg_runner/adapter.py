@@ -19,6 +19,7 @@ from seg_runner.model_io import (
     check_samples,
     images_and_masks,
     logits_of,
+    of_several_sizes,
     samples_for,
     stacked,
     target_of,
@@ -109,7 +110,10 @@ class LogitsModel(Around):
 
     @torch.no_grad()
     def test_step(self, data: Any) -> list[Any]:
-        """One sample per image with its prediction at the original size."""
+        """One sample per image with its prediction at the original size; images of several sizes go one by one."""
+        several = self._one_by_one(data)
+        if several:
+            return [sample for one in several for sample in self.test_step(one)]
         images, samples = self._read(data, training=False)
         logits = infer(self._main_logits, images, self.test_cfg)
         return [self._finished(sample, part) for sample, part in zip(samples, logits, strict=True)]
@@ -124,6 +128,9 @@ class LogitsModel(Around):
 
     def batch_losses(self, data: Any) -> Losses:
         """All losses of a batch, `loss` (their sum) first; in evaluation mode at the label maps' own sizes."""
+        several = None if self.training else self._one_by_one(data)
+        if several:
+            return _averaged([self.batch_losses(one) for one in several])
         if self.data_preprocessor is None and not (isinstance(data, Mapping) and "data_samples" in data):
             images, masks = images_and_masks(data)
             if masks is None:
@@ -151,6 +158,10 @@ class LogitsModel(Around):
         return self._modules["model"]
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _one_by_one(self, data: Any) -> list[Any] | None:
+        """Batches of one image each, where images differ in size and the preprocessor is not told to pad them."""
+        return None if getattr(self.data_preprocessor, "test_cfg", None) else of_several_sizes(data)
 
     def _read(self, data: Any, training: bool) -> tuple[torch.Tensor, list[SegDataSample]]:
         """Images on the device, and samples, of any batch."""

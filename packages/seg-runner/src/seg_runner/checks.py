@@ -16,6 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
+from seg_runner.data_checks import check_lengths, check_sizes, report_data
 from seg_runner.device import random_states, restore_random_states
 from seg_runner.errors import add_note, nearest, written_at
 from seg_runner.eval_loops import set_dataset_meta
@@ -28,18 +29,21 @@ __all__ = ["check_before_training", "disk_needed", "monitored_keys"]
 
 
 def check_before_training(runner: Any) -> None:
-    """Write permission, disk, one validation batch, and the metrics that hooks wait for; `skip_checks=True` omits it.
+    """Write permission, disk, data, one validation batch, the metrics that hooks wait for; `skip_checks=True` omits it.
 
     Raises:
         PermissionError: the working folder cannot be written to.
         OSError: too little disk for two checkpoints.
         ValueError: the optimizer steps nothing of this model.
         KeyError: a hook waits for a metric that validation does not give.
-        Exception: whatever the validation batch raises, with a note.
+        Exception: whatever the data sets or the validation batch raise, with a note.
     """
     check_writable(runner.work_dir)
     check_disk(runner)
     check_optimizer(runner)
+    check_lengths(runner)
+    check_sizes(runner)
+    report_data(runner)
     if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
         return
     known = try_validation(runner)

@@ -87,6 +87,7 @@ class IoUMetric:
         self._num_classes = None if num_classes is None else whole(num_classes, "num_classes", 1)
         self._counts: Confusion | None = None
         self._held = HeldBack(self._count)
+        self._pixels, self._told = 0, False
         warn_unused(self.logger, IoUMetric, ignored)
 
     @property
@@ -129,6 +130,7 @@ class IoUMetric:
             raise ValueError("no sample was processed: is the data set, or its loader, empty?")
         matrix = self._counts.matrix() if self._counts is not None else self._confusion().matrix()
         self._counts = None
+        left_out, self._pixels = 1 - matrix.sum() / max(self._pixels, 1), 0
         matrix = sum_over_ranks(matrix)
         if strange := int(matrix[-1].sum()):
             self.logger.warning(
@@ -136,6 +138,10 @@ class IoUMetric:
                 "the number of classes right, or reduce_zero_label missing?",
                 strange, matrix.sum(), 100 * strange / matrix.sum(), len(matrix) - 2, self.ignore_index,
             )  # fmt: skip
+        if not self._told:
+            self._told = True
+            for text in oddities(matrix, self.class_names, 100 * left_out):
+                self.logger.warning(text)
         results, scores = self.compute(matrix)
         self._print(scores)
         return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in results.items()}
@@ -161,6 +167,7 @@ class IoUMetric:
         return self._counts
 
     def _count(self, maps: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self._pixels += maps[1].numel()
         self._confusion().add(*maps)
 
     def _print(self, percent: Scores) -> None:
@@ -174,6 +181,35 @@ class IoUMetric:
         labels = prediction_of(sample).cpu().numpy() + int(bool(sample_field(sample, "reduce_zero_label", False)))
         kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
         self._files.write(sample_field(sample, "img_path", ""), labels.astype(kind))
+
+
+def oddities(matrix: Counts, names: Sequence[str], left_out: float) -> list[str]:
+    """What the labels of a data set look like, where that may be a mistake: a line for each.
+
+    Args:
+        matrix: Their counts.
+        names: The classes.
+        left_out: How many percent of the pixels are left out.
+
+    Example:
+        >>> oddities(np.array([[5, 0, 0], [0, 2, 0], [0, 0, 0]]), ["soil", "crop"], 60.0)
+        ['60.0 % of the pixels are left out (ignore_index): is that meant?']
+    """
+    labelled = matrix.sum(1)[: len(names)]
+    absent = np.flatnonzero(labelled == 0)
+    lines = []
+    if 0 < len(absent) < len(names):
+        first = ", ".join(f"{index} {names[index]!r}" for index in absent[:3].tolist())
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        one = len(absent) == 1
+        word, verb = ("class", "has") if one else ("classes", "have")
+        lines.append(f"{word} {first}{more} {verb} no labelled pixel in this data set")
+    if len(names) > 1 and len(absent) == len(names) - 1:
+        only = names[int(labelled.argmax())]
+        lines.append(f"all labelled pixels are of one class, {only!r}: is this the right folder?")
+    if left_out > 50:
+        lines.append(f"{left_out:.1f} % of the pixels are left out (ignore_index): is that meant?")
+    return lines
 
 
 def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Scores:

@@ -9,6 +9,7 @@ from typing import Any
 from seg_runner import saving, stopping, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.conv_bn import join_frozen_norms
+from seg_runner.data_checks import unite_evaluation, unite_left_out
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note, did_you_mean, written_at
 from seg_runner.eval_loops import EvalLoop
@@ -206,6 +207,7 @@ def start_training(runner: Any) -> None:
     if first and parts["compile"]:
         wrap.compile_model(runner.model, parts["compile"])
     runner.started = True
+    unite_left_out(runner)
     if first and not parts["skip_checks"]:
         check_before_training(runner)
     runner.began_at = runner.finished_iters
@@ -245,6 +247,7 @@ def evaluate(runner: Any, mode: str) -> dict[str, Any]:
         check_steps(runner.model, mode)
         runner.call_hook("before_run")
         saving.load_for_evaluation(runner)
+        unite_evaluation(runner, mode)
         metrics: dict[str, Any] = loop.run()
         runner.call_hook("after_run")
     return metrics

@@ -17,6 +17,7 @@ __all__ = [
     "check_samples",
     "images_and_masks",
     "logits_of",
+    "of_several_sizes",
     "samples_for",
     "stacked",
     "target_of",
@@ -52,6 +53,24 @@ def images_and_masks(batch: Any) -> tuple[Any, Any]:
         f"a batch is expected as (images, masks), as a dict such as dict(image=..., mask=...), or as MMSegmentation's "
         f"dict(inputs=[...], data_samples=[...]); it is of type {type(batch).__name__}"
     )
+
+
+def of_several_sizes(batch: Any) -> list[Any] | None:
+    """A batch whose images differ in size as batches of one image each; None for any other.
+
+    >>> wide, high = torch.zeros(3, 2, 4), torch.zeros(3, 4, 2)
+    >>> [one["inputs"][0].shape[1:] for one in of_several_sizes(dict(inputs=[wide, high], data_samples=["a", "b"]))]
+    [torch.Size([2, 4]), torch.Size([4, 2])]
+    """
+    images, masks = images_and_masks(batch)
+    if not isinstance(images, list | tuple) or len({tuple(getattr(one, "shape", ())) for one in images}) < 2:
+        return None
+    count = len(images)
+    if isinstance(batch, Mapping):
+        listed = [name for name, value in batch.items() if isinstance(value, list | tuple) and len(value) == count]
+        lists = {name: batch[name] for name in listed}
+        return [{**batch, **{name: value[i : i + 1] for name, value in lists.items()}} for i in range(count)]
+    return [(images[i : i + 1], *([] if masks is None else [masks[i : i + 1]])) for i in range(count)]
 
 
 def stacked(images: Any) -> torch.Tensor:

@@ -33,7 +33,8 @@ class SegDataPreProcessor(nn.Module):
         size: (height, width) that training images are padded to. Give this or `size_divisor`.
         size_divisor: training images are padded to a multiple of it.
         pad_val: the value of added pixels; 0 after normalising is the mean colour.
-        seg_pad_val: the label of added pixels.
+        seg_pad_val: the label of added pixels. A runner sets it to the label that the model's loss leaves out, unless
+            it is the number of a class.
         bgr_to_rgb: swap the colour channels first.
         rgb_to_bgr: the same; only one of them may be set.
         batch_augments: called with (inputs, data_samples) in training, one after the other.
@@ -209,9 +210,16 @@ def _pad_maps(sample: Any, padding: Padding, value: float) -> None:
     for name in MAPS:
         if name in sample:
             field = getattr(sample, name)
-            data = F.pad(field.data, padding, value=value)
+            data = F.pad(_holding(field.data, value), padding, value=value)
             delattr(sample, name)
             setattr(sample, name, type(field)(data=data))
+
+
+def _holding(labels: torch.Tensor, value: float) -> torch.Tensor:
+    """Labels in a type that has room for a value."""
+    if labels.is_floating_point() or torch.iinfo(labels.dtype).min <= value <= torch.iinfo(labels.dtype).max:
+        return labels
+    return labels.long()
 
 
 def _stacked(images: Images, paddings: Sequence[Padding], value: float) -> torch.Tensor:

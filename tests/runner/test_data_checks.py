@@ -1,0 +1,197 @@
+"""Data before the first step: one label that does not count, what data sets say, what does not fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from seg_runner import LogitsModel, Runner, SegDataPreProcessor
+from seg_runner.data_checks import check_lengths, check_sizes, label_left_out, report_data, unite_left_out
+from seg_runner.iou_metric import IoUMetric
+from torch import nn
+from torch.utils.data import DataLoader
+
+MakeRunner = Callable[..., Runner]
+
+
+class Told(list[Any]):
+    """A data set that writes down which label it is to leave out."""
+
+    metainfo = {"classes": ("soil", "crop")}
+    label = 255
+
+    def leave_out(self, label: int) -> str | None:
+        self.label = label
+        return None if label == 255 else f"label {label} it is"
+
+    def data_report(self) -> list[tuple[int, str]]:
+        return [(logging.WARNING, "4 images"), (logging.DEBUG, "quiet")]
+
+
+def run_of(loss: Any = None, seg_pad_val: float = 255, **more: Any) -> Any:
+    """What the checks look at, of a runner."""
+    prepare = SegDataPreProcessor(size=(4, 4), seg_pad_val=seg_pad_val)
+    model = LogitsModel(nn.Conv2d(3, 2, 1), loss=loss, data_preprocessor=prepare)
+    loaders = {"train": SimpleNamespace(dataset=Told()), "val": None}
+    facts = {"model": model, "loaders": loaders, "cfg": None, "loops": {"val": None}}
+    facts["logger"] = logging.getLogger("data_checks")
+    return SimpleNamespace(**facts | more)
+
+
+def test_the_label_that_a_loss_leaves_out_is_found() -> None:
+    assert label_left_out(LogitsModel(nn.Conv2d(3, 2, 1), ignore_index=7)) == 7
+    assert label_left_out(LogitsModel(nn.Conv2d(3, 2, 1), loss=nn.CrossEntropyLoss())) == -100
+    two = [nn.CrossEntropyLoss(ignore_index=3), nn.CrossEntropyLoss(ignore_index=4)]
+    assert label_left_out(LogitsModel(nn.Conv2d(3, 2, 1), loss=two)) == 3
+    heads = nn.ModuleList([nn.CrossEntropyLoss(ignore_index=1), nn.NLLLoss(ignore_index=2)])
+    assert label_left_out(SimpleNamespace(decode_head=heads)) == 2
+    assert label_left_out(LogitsModel(nn.Conv2d(3, 2, 1), loss=nn.MSELoss())) is None
+
+
+@pytest.mark.parametrize("label", [0, 254, -100])
+def test_all_that_pads_takes_the_label_of_the_loss(label: int, caplog: pytest.LogCaptureFixture) -> None:
+    runner = run_of(nn.CrossEntropyLoss(ignore_index=label))
+    with caplog.at_level(logging.INFO):
+        unite_left_out(runner)
+    assert runner.model.data_preprocessor.seg_pad_val == label
+    assert runner.loaders["train"].dataset.label == label
+    assert f"added pixels get label {label}" in caplog.text
+    assert f"train_dataloader: label {label} it is" in caplog.text
+    assert ("label 0 is class 'soil' and does not count" in caplog.text) == (label == 0)
+
+
+def test_the_usual_label_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        unite_left_out(run_of())
+    assert caplog.text == ""
+
+
+def test_pixels_that_are_added_as_a_class_stay_so_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    runner = run_of(seg_pad_val=1)
+    unite_left_out(runner)
+    assert runner.model.data_preprocessor.seg_pad_val == 1
+    assert "added pixels count as class 'crop': data_preprocessor.seg_pad_val=1" in caplog.text
+
+
+def test_the_usual_label_is_never_meant_as_a_class() -> None:
+    runner = run_of(nn.CrossEntropyLoss(ignore_index=65535))
+    runner.loaders["train"].dataset.metainfo = {"classes": tuple(map(str, range(300)))}
+    unite_left_out(runner)
+    assert runner.model.data_preprocessor.seg_pad_val == 65535
+
+
+def test_data_of_a_validation_leaves_out_what_its_metric_leaves_out() -> None:
+    data, several = Told(), Told()
+    alike, unlike = SimpleNamespace(metrics=[IoUMetric(9)] * 2), SimpleNamespace(metrics=[IoUMetric(9), IoUMetric(8)])
+    one, two = SimpleNamespace(dataset=data), SimpleNamespace(dataset=several)
+    sets = {"a": (one, alike), "b": (two, unlike), "c": ([], None)}
+    unite_left_out(run_of(loops={"val": SimpleNamespace(sets=sets)}))
+    assert (data.label, several.label) == (9, 255)
+
+
+def test_padding_keeps_a_label_that_a_byte_cannot_hold() -> None:
+    from seg_runner import PixelData, SegDataSample
+
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=torch.zeros(1, 2, 2, dtype=torch.uint8))
+    prepare = SegDataPreProcessor(size=(2, 3), seg_pad_val=-100)
+    batch = prepare({"inputs": [torch.zeros(3, 2, 2)], "data_samples": [sample]}, training=True)
+    assert batch["data_samples"][0].gt_sem_seg.data[0].tolist() == [[0, 0, -100]] * 2
+
+
+def test_a_run_unites_before_the_first_step(make_runner: MakeRunner, squares: Any) -> None:
+    data = squares()
+    labels: list[int] = []
+    data.leave_out = labels.append
+    make_runner(train_dataloader=DataLoader(data, batch_size=4), skip_checks=True).train()
+    assert labels == [255]
+
+
+def test_reports_of_data_sets_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    report_data(run_of())
+    assert [record.message for record in caplog.records] == ["train_dataloader: 4 images"]
+
+
+def test_what_a_data_set_finds_wrong_ends_the_run_with_a_note() -> None:
+    runner = run_of()
+
+    def broken() -> Any:
+        raise ValueError("label 9")
+
+    runner.loaders["val"] = {"city": SimpleNamespace(dataset=SimpleNamespace(data_report=broken))}
+    with pytest.raises(ValueError, match="label 9") as caught:
+        report_data(runner)
+    assert "val_dataloader of 'city' (skip_checks=True leaves it out)" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "by_epoch", "said"), [(80, False, True), (40, False, False), (10**9, False, False), (9, True, False)]
+)
+def test_a_training_that_is_shorter_than_its_schedule(
+    caplog: pytest.LogCaptureFixture, end: int, by_epoch: bool, said: bool
+) -> None:
+    schedules = [SimpleNamespace(end=5, by_epoch=False), SimpleNamespace(end=end, by_epoch=by_epoch)]
+    loop = SimpleNamespace(max_iters=40, max_epochs=10)
+    check_lengths(run_of(param_schedulers=schedules, train_loop=loop))
+    assert ("train_cfg.max_iters=40 is shorter than the schedule" in caplog.text) == said
+
+
+@pytest.mark.parametrize(
+    ("crop_size", "said"), [((512, 512), True), ((192, 192), False), ([96, 96], False), (None, False), ("512", False)]
+)
+def test_a_crop_size_that_nothing_uses(caplog: pytest.LogCaptureFixture, crop_size: Any, said: bool) -> None:
+    pipeline = [{"type": "RandomCrop", "crop_size": (192, 192)}]
+    model = {"data_preprocessor": {"size": (96, 96)}}
+    cfg = {"crop_size": crop_size, "train_dataloader": {"dataset": {"pipeline": pipeline}}, "model": model}
+    check_sizes(run_of(cfg=cfg))
+    assert ("is used by nothing: the parts have model.data_preprocessor.size=(96, 96)" in caplog.text) == said
+
+
+def test_odd_labels_are_told_at_the_end_of_the_first_validation(caplog: pytest.LogCaptureFixture) -> None:
+    metric = IoUMetric(num_classes=5)
+    truth = torch.tensor([[2, 255, 255]])
+    sample = {"gt_sem_seg": {"data": truth}, "pred_sem_seg": {"data": torch.zeros_like(truth)}}
+    for _ in range(2):
+        metric.process(None, [sample])
+        metric.evaluate(1)
+    lines = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert lines == [
+        "classes 0 '0', 1 '1', 3 '3' and 1 more have no labelled pixel in this data set",
+        "all labelled pixels are of one class, '2': is this the right folder?",
+        "66.7 % of the pixels are left out (ignore_index): is that meant?",
+    ]
+
+
+# -- images of several sizes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["samples", "pairs", "dict"])
+def test_images_of_several_sizes_are_predicted_as_one_by_one(form: str) -> None:
+    from seg_runner import PixelData, SegDataSample
+
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 2, 3, padding=1)
+    images = [torch.randn(3, 6, 8), torch.randn(3, 8, 6), torch.randn(3, 6, 8)]
+    masks = [torch.randint(0, 2, image.shape[1:]) for image in images]
+    samples = []
+    for mask in masks:
+        sample = SegDataSample(metainfo={"ori_shape": tuple(mask.shape)})
+        sample.gt_sem_seg = PixelData(data=mask[None])
+        samples.append(sample)
+    model = LogitsModel(net, data_preprocessor=SegDataPreProcessor(size=(8, 8)) if form == "samples" else None)
+    batches = {
+        "samples": {"inputs": images, "data_samples": samples},
+        "pairs": [images, masks],
+        "dict": {"image": images, "mask": masks},
+    }
+    model.eval()
+    found = model.val_step(batches[form])
+    for image, one in zip(images, found, strict=True):
+        assert np.array_equal(one.seg_logits.data.numpy(), net(image[None])[0].detach().numpy())
+    each = [nn.functional.cross_entropy(net(i[None]), m[None]).item() for i, m in zip(images, masks, strict=True)]
+    assert model.batch_losses(batches[form])["loss"].item() == pytest.approx(np.mean(each))
