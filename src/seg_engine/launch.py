@@ -14,12 +14,13 @@ from seg_engine.pipeline import NestedBuilder
 __all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
 
 
-def read_config(path: str | Path, trust: bool = False) -> Any:
+def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> Any:
     """The config of a file; what is odd about it is printed, one line each.
 
     Args:
         path: The file.
         trust: Run it as Python.
+        alone: It comes from elsewhere: it reads no other file and no environment variable.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -32,7 +33,7 @@ def read_config(path: str | Path, trust: bool = False) -> Any:
         raise FileNotFoundError(f"there is no config {path} ({nearest_folder(path)})")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        cfg = Config.fromfile(path, trusted=trust)
+        cfg = Config.fromfile(path, trusted=trust, alone=alone)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     return cfg

@@ -245,7 +245,7 @@ def load_model(
     meta = state.get("meta") or {}
     if not meta.get("cfg") and model is None:
         raise ValueError(NO_CONFIG.format(path=checkpoint))
-    cfg = Config.fromstring(meta.get("cfg") or "", ".py")
+    cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
     parts = make_builder(cfg, trust, allow, imports=allow_imports)
     made = described_model(cfg, parts) if model is None else model
     made = made if hasattr(made, "test_step") else LogitsModel(made)

@@ -266,7 +266,7 @@ HOOKS.update(ZooHook=ZooHook, SharedHook=ZooHook)
 
 @pytest.fixture
 def zoo(package: Package) -> Any:
-    package("zoo_scope", {"registry.py": ZOO})
+    package("zoo_scope", {"registry.py": ZOO, "__init__.py": "def helper(): ...\n"})
     yield
     for name in [each for each in sys.modules if each.startswith("zoo_scope")]:
         del sys.modules[name]
@@ -300,6 +300,46 @@ def test_a_scope_part_that_fails_keeps_its_exception_with_one_note(zoo: Any) -> 
         builder().build("model", {"type": "zoo_scope.Net", "n": -1})
     (note,) = caught.value.__notes__
     assert "zoo_scope.registry.Net(n=0)" in note
+
+
+@pytest.mark.parametrize(
+    ("inner", "word"),
+    [
+        ({"type": "subprocess.Popen", "args": ["touch", "canary"]}, "'subprocess'"),
+        ({"type": "subprocess:Popen"}, "'subprocess'"),
+        ({"type": "Net", "norm_cfg": {"type": "os.system", "command": "touch canary"}}, "'os'"),
+        ([{"type": "Net"}, {"type": "os.system"}], "'os'"),
+        ({"resize_type": "subprocess.Popen"}, "'subprocess'"),
+        ({"type": "antigravity"}, "name of a module"),
+        ({"type": "Net", "_scope_": "antigravity"}, "no scope"),
+        ({"type": "zoo_scope.helper"}, "not allowed"),
+        ({"type": "zoo_scope.registry.Parts"}, "not allowed"),
+        ({"type": "seg_registry.build.Builder"}, "neither registered"),
+        ({"type": "torch.hub.load"}, "not allowed|not a class"),
+        ({"type": "pytest.main"}, "not allowed"),
+    ],
+)
+def test_what_lies_inside_a_scopes_part_is_judged_before_that_scope_sees_it(zoo: Any, inner: Any, word: str) -> None:
+    """MMEngine's registries import any dotted path, or module, that a nested `type` names."""
+    for build in (builder(), builder({"default_scope": "zoo_scope"}, allow="*" if "'" in word else ())):
+        with pytest.raises(NotAllowedError, match=word):
+            build.build("model", {"type": "zoo_scope.Net", "inner": inner})
+    assert sys.modules["zoo_scope.registry"].MODELS.built == []
+
+
+def test_what_may_lie_inside_a_scopes_part(zoo: Any) -> None:
+    inner = [{"type": name} for name in ("Net", "zoo_scope.Net", "zoo_scope.registry.Net", "NotThere", "gone.Net", "a b")]
+    build = builder({"default_scope": "zoo_scope"})
+    build.build("model", {"type": "zoo_scope.registry.Net", "n": 1, "_scope_": "zoo_scope"})
+    with pytest.raises(TypeError, match="inner"):  # judged, and given to the class, which takes no such argument
+        build.build("model", {"type": "Net", "inner": inner, "note": "os.system"})
+
+
+def test_a_distribution_without_registries_is_no_scope(package: Package) -> None:
+    package("plain_lib", {"__init__.py": "raise RuntimeError('imported')\n"})
+    with pytest.raises(RegistryError, match="'Net' is not in the model registry"):
+        builder({"default_scope": "plain_lib"}).build("model", {"type": "Net", "_scope_": "plain_lib"})
+    assert "plain_lib" not in sys.modules
 
 
 def test_the_name_of_a_module_is_not_asked_for(zoo: Any) -> None:

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     folder, record = find_record(Path(options.record))
     for line in differences(record):
         print(f"note: {line}")
-    cfg = read_config(folder / record["config"], options.trust_config)
+    cfg = read_config(folder / record["config"], options.trust_config, alone=not options.trust_config)
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False
     override(cfg, options.cfg_options)
@@ -63,6 +63,8 @@ def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
     record = read_record(found[-1])
     if "config" not in record:
         raise ValueError(f"{found[-1]}: this run was made from objects, without a config, so it cannot be repeated")
+    if Path(record["config"]).name != record["config"]:
+        raise ValueError(f"{found[-1]}: its config is {record['config']!r}, which is not a file beside it")
     return found[-1].parent, record
 
 

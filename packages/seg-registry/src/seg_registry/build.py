@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seg_registry import scope as scopes
-from seg_registry.catalog import Kind, kind_of
+from seg_registry.catalog import KINDS, Kind, kind_of
 from seg_registry.construct import annotate, arguments, construct, table_of
 from seg_registry.custom_imports import Imported, carry_out, make_findable
 from seg_registry.errors import NotAllowedError, RegistryError
@@ -72,6 +72,10 @@ class Builder:
         if scope is None or not hasattr(scope.registry(kind_of(kind)), "build"):
             return construct(target, kwargs, table)
         try:
+            self._judge_inside(table)
+        except RegistryError as error:
+            raise self._at(error, table) from error.__cause__
+        try:
             return scope.build(kind_of(kind), table, short, defaults)
         except Exception as error:
             annotate(error, target, kwargs, table)
@@ -94,6 +98,9 @@ class Builder:
         found = self._ordered(kind, rest if explicit else name, scope)
         if found is not None:
             return found
+        theirs = self._by_path(kind, name)
+        if theirs is not None:
+            return theirs
         if "." in name or ":" in name:
             return self._dotted(kind, name, rest), None, name
         raise self._miss(kind, name, scope)
@@ -109,6 +116,42 @@ class Builder:
             return theirs, scope, name
         found = kind.registry.find_here(name)
         return (found, None, name) if found is not None else None
+
+    def _by_path(self, kind: Kind, name: str) -> tuple[Any, scopes.Scope, str] | None:
+        """A scope's part under its dotted path: `mmseg.models.FCNHead`."""
+        scope = self._scope(name.partition(".")[0]) if "." in name else None
+        found = scope.find_by_path(kind, name) if scope is not None else None
+        return (found, scope, name.rpartition(".")[2]) if scope is not None and found is not None else None
+
+    def _judge_inside(self, table: Mapping[str, Any]) -> None:
+        """What a scope's registry will look up inside a part: it would import any dotted path that a `type` holds."""
+        for key, name in scopes.names_inside({key: value for key, value in table.items() if key != "type"}):
+            prefix, _, rest = name.replace(":", ".").partition(".")
+            if key == "_scope_":
+                if name and not self._is_scope(name):
+                    raise NotAllowedError(f"_scope_={name!r} is no scope: an installed package with registries")
+            elif not rest:
+                if key == "type" and scopes.is_module(name) and name.isidentifier() and not self._is_known(name):
+                    raise NotAllowedError(f"{name!r} is the name of a module, not of a registered part")
+            elif scopes.is_module(prefix) and prefix.isidentifier():
+                self._judge_path(name, prefix, rest)
+
+    def _judge_path(self, name: str, prefix: str, rest: str) -> None:
+        scope = self._scope(prefix)
+        if scope is not None and rest.isidentifier() and scope.offers(rest):
+            return
+        if not any(
+            kind.registry.find_by_path(name) is not None or self._by_path(kind, name) is not None
+            for kind in KINDS.values()
+        ):
+            resolve(name, self.allow, self.imported.opened)
+
+    def _is_known(self, name: str) -> bool:
+        held = [*self._scopes.values()]
+        return any(
+            kind.registry.find_here(name) is not None or any(name in each.names(kind) for each in held if each)
+            for kind in KINDS.values()
+        )
 
     def _scope_first(self, kind: Kind, default_scope: str) -> bool:
         return kind.scope_first and bool(default_scope or self.default_scope)

@@ -72,17 +72,20 @@ class Config:
         format_python_code: bool = True,
         *,
         trusted: bool = False,
+        alone: bool = False,
     ) -> Config:
         """Load a `.py`, `.json`, `.yaml` or `.toml` config with its bases. Runs and imports nothing.
 
         `trusted=True` executes Python configs as Python instead: only for files that you would also run.
+        `alone=True` is for a file from elsewhere: it reads no bases and no environment variables.
         MMEngine's other keywords are taken so that calls need no change: `import_custom_modules=True` is reported
         where there is something to import (the builder does it); the style is read off the file whatever
         `lazy_import` says, and `dump` writes one form whatever `format_python_code` says.
         Errors are `ConfigError`s with `file:line`.
         """
         del lazy_import, format_python_code
-        loader = Loader(predefined=use_predefined_variables, environment=use_environment_variables, trusted=trusted)
+        environment = use_environment_variables and not alone
+        loader = Loader(predefined=use_predefined_variables, environment=environment, trusted=trusted, alone=alone)
         loaded = cls._loaded(loader, os.fsdecode(filename))
         if import_custom_modules and "custom_imports" in loaded:
             note = "custom_imports are not imported by loading; builder(cfg, allow_imports=True) imports them"
@@ -100,13 +103,15 @@ class Config:
         return self
 
     @classmethod
-    def fromstring(cls, text: str, suffix: str = ".py", *, trusted: bool = False) -> Config:
+    def fromstring(cls, text: str, suffix: str = ".py", *, trusted: bool = False, alone: bool = False) -> Config:
         """Load a config from its text; `suffix` says the format. Relative bases start at the working folder.
+
+        `alone=True` is for a text from elsewhere, such as a checkpoint's: it reads no bases and no environment.
 
         >>> Config.fromstring("lr = 0.1 * 2").lr
         0.2
         """
-        loader = Loader(trusted=trusted, keep=False)
+        loader = Loader(trusted=trusted, keep=False, alone=alone, environment=not alone)
         values = loader.thawed(loader.load_text(text, os.path.join(os.getcwd(), f"<string>{suffix}")))
         self = cls.__new__(cls)
         self._fill(values, loader.texts, None, loader.variables)

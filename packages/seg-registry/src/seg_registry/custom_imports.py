@@ -18,6 +18,10 @@ __all__ = ["Imported", "carry_out", "make_findable"]
 _NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
 
 
+# Their imports do something by design: write files, start programs, change settings.
+_NO_PARTS = frozenset({"conftest", "setup", "test", "tests"})
+
+
 class Imported(NamedTuple):
     """What became of a `custom_imports` entry."""
 
@@ -55,7 +59,11 @@ def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, al
     log = logging.getLogger("seg_registry")
     modules, may_fail = modules_of(entry)
     allow = tuple(allow)
-    wanted = [each for each in modules if all_of_them or "*" in allow or within(each, allow)]
+    wanted = [
+        each
+        for each in modules
+        if "*" in allow or within(each, allow) or (all_of_them and not within(each, _NOTHING_TO_REGISTER))
+    ]
     left_out = [each for each in modules if each not in wanted]
     if left_out:
         log.warning("%s", _left_out(left_out, entry))
@@ -82,8 +90,9 @@ def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, al
 def _check(module: str, entry: Any) -> None:
     if is_never(module):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
-    if not are_plain_names(module.split(".")):
-        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which is not the name of a module to use")
+    parts = module.split(".")
+    if not are_plain_names(parts) or _NO_PARTS.intersection(parts[1:]):
+        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which is a program or a test, not parts")
 
 
 def _left_out(modules: list[str], entry: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from seg_registry.errors import NotAllowedError
 
-__all__ = ["NEVER", "OURS", "are_plain_names", "is_never", "is_ours", "resolve", "within"]
+__all__ = ["NEVER", "OURS", "are_plain_names", "is_at", "is_never", "is_ours", "resolve", "why_never", "within"]
 
 OURS = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
 NEVER = (
@@ -63,7 +63,7 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = (), *,
     if is_ours(top):
         raise NotAllowedError(f"{path!r} is neither registered nor an entry point, so no config can name it")
     known = (*_TORCH, *allow, *opened)
-    if not _may_import(top, known):
+    if not may_import(top, known):
         raise NotAllowedError(_how_to_allow(path, top))
     found = _find(path, known)
     module = _home(path, found)
@@ -72,25 +72,41 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = (), *,
     return found
 
 
-def _may_import(module: str, known: tuple[str, ...]) -> bool:
+def may_import(module: str, known: tuple[str, ...]) -> bool:
     """Whether a module may be imported to look for a name: what is known, what lies below it, and its parents."""
     return "*" in known or within(module, known) or any(within(each, [module]) for each in known)
 
 
 def _home(path: str, found: Any) -> str:
-    """The module where an object, and what it wraps or derives from, is defined; an error where that is never ours."""
-    module = getattr(found, "__module__", None)
-    inner = getattr(found, "__wrapped__", None) if isinstance(found, FunctionType) else None
-    homes = [module, *([getattr(inner, "__module__", None)] if inner is not None else [])]
-    for each in homes:
-        if not isinstance(each, str) or is_never(each) or is_ours(each):
-            raise NotAllowedError(f"{path!r} is {found!r} of {each!r}, which a config can never use")
+    """The module where an object is defined; an error where that is never a config's."""
+    why = why_never(found)
+    if why is not None or is_ours(found.__module__):
+        raise NotAllowedError(f"{path!r} is {found!r}{why or ''}, which a config can never use")
+    return str(found.__module__)
+
+
+def why_never(found: Any) -> str | None:
+    """Why an object is nothing for a config, by where it is defined, what it wraps and derives from; else None."""
+    wrapped = getattr(found, "__wrapped__", None) if isinstance(found, FunctionType) else None
+    for each in (found, wrapped):
+        module = getattr(each, "__module__", None)
+        if each is not None and (not isinstance(module, str) or is_never(module)):
+            return f" of {module!r}"
     for base in found.__mro__[1:] if isinstance(found, type) else ():
         if is_never(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
-            raise NotAllowedError(
-                f"{path!r} is {found!r}, a {base.__qualname__} of {base.__module__!r}, which a config can never use"
-            )
-    return str(module)
+            return f", a {base.__qualname__} of {base.__module__!r}"
+    return None
+
+
+def is_at(path: str, item: Any) -> bool:
+    """Whether a dotted path means an object: its own path, or one in a module of its package; imports nothing."""
+    dotted = path.replace(":", ".", 1)
+    own = str(getattr(item, "__module__", ""))
+    if dotted == f"{own}.{getattr(item, '__qualname__', '')}":
+        return True
+    module, _, name = dotted.rpartition(".")
+    same = module.partition(".")[0] == own.partition(".")[0]
+    return same and module in sys.modules and getattr(sys.modules[module], name, None) is item
 
 
 def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any, functions: bool) -> bool:
@@ -125,6 +141,8 @@ def _find(path: str, known: tuple[str, ...]) -> Any:
     for name in names:
         found = getattr(found, name, None)
         if found is None or isinstance(found, ModuleType):
+            if not may_import(f"{modules.__name__}.{name}", known):
+                raise NotAllowedError(_how_to_allow(path, f"{modules.__name__}.{name}"))
             raise NotAllowedError(f"{path!r}: {name!r} is not a class of {modules.__name__!r}")
         if name is not names[-1] and not isinstance(found, type):
             raise NotAllowedError(f"{path!r}: {name!r} is not a class")
@@ -143,7 +161,7 @@ def _split(path: str, known: tuple[str, ...]) -> tuple[ModuleType, list[str]]:
     used = 1
     while used < limit:
         name = ".".join(parts[: used + 1])
-        if not _may_import(name, known):
+        if not may_import(name, known):
             break
         try:
             module = import_module(name)

@@ -65,9 +65,11 @@ class Loader:
         trusted: bool = False,
         origins: bool = True,
         keep: bool = True,
+        alone: bool = False,
     ) -> None:
         self.options = {"predefined": predefined, "environment": environment}
         self.trusted = trusted
+        self.alone = alone
         self.origins = origins
         self.keep = keep and not trusted
         self.texts: list[tuple[str, bytes]] = []
@@ -79,6 +81,8 @@ class Loader:
     def load(self, path: str, asked_by: tuple[str, int] | None = None) -> Draft:
         """The merged values of a file and its bases."""
         file, line = asked_by or (None, None)
+        if self.alone and asked_by is not None:
+            raise ConfigError(f"it comes from elsewhere, so it reads no other file: {path}", file=file, line=line)
         data, identity = read(path, file, line)
         if identity in self._shared.above:
             above = list(self._shared.above)
@@ -196,7 +200,7 @@ class Loader:
     def _includer(self, path: str, included: list[str]) -> Callable[[str, int], Draft]:
         def include(base_path: str, line: int) -> Draft:
             included.append(base_path)
-            inner = Loader(**self.options, trusted=self.trusted, origins=self.origins, keep=False)
+            inner = Loader(**self.options, trusted=self.trusted, origins=self.origins, keep=False, alone=self.alone)
             inner._shared = self._shared
             found, imported = inner.load_names(base_path, (path, line))
             self.texts += inner.texts

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from seg_registry.entry_points import entries
 from seg_registry.errors import DuplicateNameError, NotAllowedError, RegistryError
-from seg_registry.judge import resolve
+from seg_registry.judge import is_at, resolve
 from seg_registry.suggest import did_you_mean
 
 __all__ = ["Location", "Registry"]
@@ -161,7 +161,7 @@ class Registry:
         loaded = [(entries(self.group)[name].value.replace(":", "."), self._from_entry_point(name)) for name in named]
         known = [("", item) for item in self._items.values()] + loaded
         for value, item in known:
-            if item is not None and (dotted in (value, _path_of(item)) or _is_alias(dotted, item)):
+            if item is not None and (dotted == value or is_at(dotted, item)):
                 return item
         return self.parent.find_by_path(path) if self.parent is not None else None
 
@@ -287,17 +287,6 @@ def _own_name(item: Any) -> str:
     if name is None:
         raise TypeError(f"{item!r} has no name of its own; give name='...'")
     return str(name)
-
-
-def _path_of(item: Any) -> str:
-    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', '')}"
-
-
-def _is_alias(dotted: str, item: Any) -> bool:
-    """Whether a module of the same package, imported already, has the object under this path, too."""
-    module, _, name = dotted.rpartition(".")
-    same = module.partition(".")[0] == str(getattr(item, "__module__", "")).partition(".")[0]
-    return same and module in sys.modules and getattr(sys.modules[module], name, None) is item
 
 
 def locate(item: Any) -> Location:

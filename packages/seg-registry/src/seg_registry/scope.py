@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from seg_registry.catalog import Kind
+from seg_registry.catalog import KINDS, Kind
 from seg_registry.config_dict import ConfigDict
 from seg_registry.entry_points import installed_as
-from seg_registry.judge import OURS, is_never
+from seg_registry.judge import is_at, is_never, is_ours, why_never
 
-__all__ = ["Scope", "exists"]
+__all__ = ["Scope", "exists", "is_module", "names_inside"]
 
 _LOCK = threading.RLock()
 
 
 def exists(name: str) -> bool:
-    """Whether a name is a scope: an installed distribution that has a `registry` module."""
+    """Whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
+    if not name.isidentifier() or is_never(name) or is_ours(name) or not installed_as(name):
+        return False
+    return any(
+        (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()
+        for folder in folders_of(name)
+    )
+
+
+def folders_of(package: str) -> list[str]:
+    """Where a package lies; nothing where it is none."""
     from importlib.util import find_spec
 
-    if not name.isidentifier() or is_never(name) or name in OURS or find_spec(name) is None:
-        return False
-    return installed_as(name)
+    spec = find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec is not None else []
+
+
+def names_inside(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a config that says what to build (`type`, `resize_type`, `_scope_`), with its string."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from names_inside(inner, name if isinstance(name, str) else "")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from names_inside(inner, key)
+    elif isinstance(value, str) and (key.endswith("type") or key == "_scope_"):
+        yield key, value
 
 
 class Scope:
@@ -51,7 +74,7 @@ class Scope:
     def find(self, kind: Kind, name: str) -> Any:
         """The class that the scope's registry has under this name, or None."""
         registry = self.registry(kind)
-        if registry is None or "." in name or self._is_module(name):
+        if registry is None or is_module(name):
             return None
         try:
             with _LOCK:
@@ -60,18 +83,25 @@ class Scope:
             error.add_note(f"while {self.name}.registry looked up {name!r}")
             self.failures.append(error)
             return None
-        return found if isinstance(found, type | FunctionType) and not is_never(found.__module__) else None
+        return found if isinstance(found, type | FunctionType) and why_never(found) is None else None
+
+    def find_by_path(self, kind: Kind, path: str) -> Any:
+        """What the scope's registry has, under its dotted path instead of its name."""
+        if path.partition(".")[0] != self.name:
+            return None
+        found = self.find(kind, path.replace(":", ".").rpartition(".")[2])
+        return found if found is not None and is_at(path, found) else None
+
+    def offers(self, name: str) -> bool:
+        """Whether a name means a registered part: of its own module, the package would give anything on a miss."""
+        top = sys.modules.get(self.name) if any(self.registry(kind) is not None for kind in KINDS.values()) else None
+        return top is not None and (
+            not hasattr(top, name) or any(self.find(kind, name) is getattr(top, name) for kind in KINDS.values())
+        )
 
     def names(self, kind: Kind) -> list[str]:
         """The names that the scope's registry has by now."""
         return [str(name) for name in getattr(self.registry(kind), "module_dict", ())]
-
-    @staticmethod
-    def _is_module(name: str) -> bool:
-        """MMEngine's registries import a module of that name when they miss; so such a name is not asked for."""
-        from importlib.util import find_spec
-
-        return not name.isidentifier() or find_spec(name) is not None
 
     def build(self, kind: Kind, cfg: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Any:
         """Let the scope's own registry build, so that parts nested inside are found in that scope too."""
@@ -81,3 +111,10 @@ class Scope:
         part.setdefault("_scope_", self.name)
         with _LOCK:
             return registry.build(part)
+
+
+def is_module(name: str) -> bool:
+    """MMEngine's registries import a module of that name when they miss; so such a name is not asked for."""
+    from importlib.util import find_spec
+
+    return not name.isidentifier() or find_spec(name) is not None

@@ -1,0 +1,197 @@
+"""Files from elsewhere run nothing and read nothing: checkpoints, data-only configs, records of runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from seg_registry import ConfigError, NotAllowedError
+from seg_registry.catalog import HOOKS, MODELS
+from seg_runner.checkpoint import write_checkpoint
+
+from seg_engine.cli import main
+from seg_engine.predict import load_model
+
+OWN = """
+import pathlib
+pathlib.Path("RAN").touch()
+import torch
+from seg_registry.catalog import HOOKS
+from subprocess import Popen
+
+@HOOKS.register_module(force=True)
+class OwnHook:
+    def before_run(self, runner):
+        pathlib.Path("HOOKED").touch()
+
+class Own(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 2, 1)
+
+    def forward(self, inputs):
+        return self.layer(inputs)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the command, with a module that leaves a trace when it is imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "own_parts.py").write_text(OWN)
+    cv2.imwrite(str(tmp_path / "img.png"), np.zeros((8, 8, 3), np.uint8))
+    yield tmp_path
+    sys.modules.pop("own_parts", None)
+    for registry in (HOOKS, MODELS):
+        for name in [name for name, item in registry._items.items() if item.__module__ == "own_parts"]:
+            del registry._items[name]
+
+
+def checkpoint(cfg: str, **weights: Any) -> str:
+    write_checkpoint(Path("a.pth"), {"meta": {"cfg": cfg, "iter": 1}, "state_dict": weights})
+    return "a.pth"
+
+
+def own_checkpoint() -> str:
+    weights = {"layer.weight": torch.zeros(2, 3, 1, 1), "layer.bias": torch.tensor([0.0, 1.0])}
+    return checkpoint("custom_imports = ['own_parts']\nmodel = dict(type='own_parts.Own')\n", **weights)
+
+
+def test_predict_leaves_the_imports_of_a_checkpoint_out_and_says_how_to_allow_them(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["predict", own_checkpoint(), "img.png"]) == 1
+    assert "own_parts not imported" in caplog.text
+    assert "--allow own_parts" in caplog.text
+    assert len([line for line in caplog.messages if "own_parts" in line]) == 1
+    assert "'own_parts.Own' is not allowed" in capfd.readouterr().err
+    assert not Path("RAN").exists()
+
+
+@pytest.mark.parametrize("words", [["--allow", "own_parts"], ["--trust-config"]])
+def test_predict_uses_what_the_command_line_allows(words: list[str]) -> None:
+    assert main(["predict", own_checkpoint(), "img.png", *words]) == 0
+    assert Path("RAN").exists()
+
+
+def test_load_model_imports_when_its_caller_says_so() -> None:
+    path = own_checkpoint()
+    with pytest.raises(NotAllowedError):
+        load_model(path)
+    with pytest.raises(NotAllowedError):
+        load_model(path, allow=["another"])
+    assert not Path("RAN").exists()
+    for words in ({"allow_imports": True}, {"allow": ["own_parts"]}, {"trust": True}):
+        assert load_model(path, **words).predict(np.zeros((4, 4, 3), np.uint8)).labels.max() == 1
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "_base_ = '/etc/passwd'",
+        "_base_ = './secret.py'",
+        "_base_ = ['secret.json']",
+        "_base_ = 'torch::secret.py'",
+        "with read_base():\n    from .secret import *",
+        "_base_ = 'secret.py'\nx = _base_.model",
+    ],
+)
+def test_the_config_in_a_checkpoint_reads_no_file(line: str, trust: bool) -> None:
+    Path("secret.py").write_text("model = dict(type='own_parts.Own')\n")
+    Path("secret.json").write_text('{"model": {"type": "own_parts.Own"}}')
+    with pytest.raises(ConfigError, match="reads no other file|not installed|none of"):
+        load_model(checkpoint(line + "\n"), trust=trust)
+
+
+def test_the_config_in_a_checkpoint_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_SECRET", "hidden-word")
+    with pytest.raises(Exception) as caught:
+        load_model(checkpoint("model = dict(type='{{$OWN_SECRET:none}}')\n"))
+    assert "hidden-word" not in str(caught.value)
+
+
+def training(**keys: Any) -> dict[str, Any]:
+    return {
+        "model": {"type": "NoSuchModel"},
+        "custom_imports": {"imports": ["own_parts"]},
+        "work_dir": "out",
+        **keys,
+    }
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml", "yml", "toml"])
+def test_a_config_of_nothing_but_data_imports_nothing(suffix: str, caplog: pytest.LogCaptureFixture) -> None:
+    texts = {
+        "json": json.dumps(training()),
+        "yaml": "custom_imports: [own_parts]\nmodel: {type: NoSuchModel}\n",
+        "toml": "custom_imports = ['own_parts']\n[model]\ntype = 'NoSuchModel'\n",
+    }
+    Path(f"c.{suffix}").write_text(texts.get(suffix, texts["yaml"]))
+    for verb in (["train", f"c.{suffix}"], ["test", f"c.{suffix}", own_checkpoint()]):
+        assert main([*verb, "--work-dir", "out"]) == 1
+        assert not Path("RAN").exists()
+    assert "--allow own_parts" in caplog.text
+    assert main(["train", f"c.{suffix}", "--work-dir", "out", "--allow", "own_parts"]) == 1
+    assert Path("RAN").exists()
+
+
+def test_a_python_config_of_ones_own_imports_what_lies_beside_it() -> None:
+    Path("c.py").write_text("custom_imports = ['own_parts']\nmodel = dict(type='NoSuchModel')\n")
+    assert main(["train", "c.py", "--work-dir", "out"]) == 1
+    assert Path("RAN").exists()
+
+
+def record(config: str, name: str = "config.py") -> None:
+    folder = Path("run/20250101_000000")
+    folder.mkdir(parents=True)
+    (folder / name).write_text(config)
+    (folder / "run.json").write_text(json.dumps({"config": name, "seed": 1}))
+
+
+def test_rerun_leaves_imports_out(caplog: pytest.LogCaptureFixture) -> None:
+    record("custom_imports = ['own_parts']\nmodel = dict(type='own_parts.Own')\n")
+    assert main(["rerun", "run"]) == 1
+    assert "--allow own_parts" in caplog.text
+    assert not Path("RAN").exists()
+
+
+@pytest.mark.parametrize("base", ["_base_ = '../../secret.py'\n", "_base_ = '/etc/passwd'\n"])
+def test_rerun_reads_no_other_file(base: str, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("secret.py").write_text("model = dict(type='NoSuchModel')\n")
+    record(base)
+    assert main(["rerun", "run"]) == 1
+    assert "reads no other file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../../secret.py", "/etc/passwd", "../config.py"])
+def test_the_record_of_a_run_names_a_config_beside_it(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = Path("run/1")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"config": name, "seed": 1}))
+    assert main(["rerun", "run"]) == 1
+    assert "not a file beside it" in capfd.readouterr().err
+
+
+def test_what_a_hostile_checkpoint_tried() -> None:
+    """A class of torch whose constructor starts a process, opened by custom_imports of its package."""
+    place = "torch.distributed.elastic.multiprocessing.subprocess_handler"
+    arguments = "args=['RAN'], env={}, stdout=None, stderr=None, local_rank_id=0, numa_options=None"
+    for imports in (place, "torch"):
+        text = f"custom_imports = ['{imports}']\n"
+        text += f"model = dict(type='{place}.SubprocessHandler', entrypoint='touch', {arguments})\n"
+        path = checkpoint(text)
+        Path("c.py").write_text(text)
+        with pytest.raises(NotAllowedError):
+            load_model(path, allow_imports=True)
+        for verb in (["predict", path, "img.png"], ["train", "c.py", "--work-dir", "out"]):
+            assert main(verb) == 1
+    assert not Path("RAN").exists()
