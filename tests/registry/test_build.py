@@ -328,7 +328,8 @@ def test_what_lies_inside_a_scopes_part_is_judged_before_that_scope_sees_it(zoo:
 
 
 def test_what_may_lie_inside_a_scopes_part(zoo: Any) -> None:
-    inner = [{"type": name} for name in ("Net", "zoo_scope.Net", "zoo_scope.registry.Net", "NotThere", "gone.Net", "a b")]
+    names = ("Net", "zoo_scope.Net", "zoo_scope.registry.Net", "NotThere", "gone.Net", "a b")
+    inner = [{"type": name} for name in names]
     build = builder({"default_scope": "zoo_scope"})
     build.build("model", {"type": "zoo_scope.registry.Net", "n": 1, "_scope_": "zoo_scope"})
     with pytest.raises(TypeError, match="inner"):  # judged, and given to the class, which takes no such argument

@@ -63,8 +63,6 @@ def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
     record = read_record(found[-1])
     if "config" not in record:
         raise ValueError(f"{found[-1]}: this run was made from objects, without a config, so it cannot be repeated")
-    if Path(record["config"]).name != record["config"]:
-        raise ValueError(f"{found[-1]}: its config is {record['config']!r}, which is not a file beside it")
     return found[-1].parent, record
 
 
