@@ -272,16 +272,16 @@ def put_weights(model: Any, state: Mapping[str, Any], path: str, strict: bool) -
     """Put a checkpoint's weights into a model.
 
     Raises:
-        ValueError: weights are missing, left over, or of another shape; the message lists them.
+        ValueError: weights are missing or of another shape; the message lists them.
     """
     from seg_runner import load_weights
 
     try:
-        report = load_weights(model, state, strict=strict)
+        report = load_weights(model, state, complete=strict)
     except (RuntimeError, ValueError) as error:
         hint = "" if "nothing was loaded" in str(error) else "\n(strict=False takes the weights that fit)"
         raise ValueError(f"{path}: {error}{hint}") from error
-    if not report.whole:
+    if not strict and not report.whole:
         warnings.warn(f"{path}: {report}", stacklevel=3)
 
 

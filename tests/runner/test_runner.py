@@ -393,3 +393,40 @@ def test_no_worker_outlives_the_training(make_runner: MakeRunner, squares: Any) 
     loader = DataLoader(squares(), batch_size=4, num_workers=1, persistent_workers=True)
     make_runner(train_dataloader=loader, train_cfg={"max_iters": 4, "val_interval": 100}).train()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("mode", ["val", "test"])
+@pytest.mark.parametrize("change", ["missing", "shape"])
+def test_evaluation_on_weights_that_are_not_there_stops(
+    make_runner: MakeRunner, tmp_path: Path, mode: str, change: str
+) -> None:
+    held = make_runner().model.state_dict()
+    name = list(held)[-1]
+    state = {key: value for key, value in held.items() if key != name}
+    state |= {name: torch.zeros(9, 9)} if change == "shape" else {}
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "part.pth")
+    parts = {"test_dataloader": make_runner().parts["val_dataloader"]} if mode == "test" else {}
+    parts |= {"test_cfg": {}, "test_evaluator": make_runner().parts["val_evaluator"]} if mode == "test" else {}
+    with pytest.raises(RuntimeError, match=rf"{name}: (not in the file|shape \(9, 9\) in the file)") as caught:
+        getattr(make_runner(load_from=tmp_path / "part.pth", **parts), mode)()
+    assert "load_options.strict=False" in caught.value.__notes__[-1]
+    options = {"strict": False}
+    assert getattr(make_runner(load_from=tmp_path / "part.pth", load_options=options, **parts), mode)()
+    make_runner(load_from=tmp_path / "part.pth").train()
+
+
+def test_a_resume_of_nothing_is_not_evaluated(make_runner: MakeRunner) -> None:
+    with pytest.raises(FileNotFoundError, match="no whole checkpoint"):
+        make_runner(resume=True).val()
+
+
+def test_a_bare_name_is_looked_for_in_the_working_folder(make_runner: MakeRunner) -> None:
+    first = make_runner()
+    first.train()
+    name = first.save_last().name
+    first.saver.wait()
+    other = make_runner(work_dir=first.work_dir, load_from=name)
+    other.val()
+    assert same(weights(other), weights(first))
+    with pytest.raises(FileNotFoundError, match=rf"no checkpoint 'iter_99.pth' here, nor in {first.work_dir}"):
+        make_runner(work_dir=first.work_dir, resume="iter_99.pth").train()

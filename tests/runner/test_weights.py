@@ -147,3 +147,12 @@ def test_export_to_safetensors(tmp_path):
     found = safetensors.load_file(out)
     for name, value in Net(seed=1).state_dict().items():
         assert torch.equal(found[name], value)
+
+
+def test_what_the_model_lacks_is_refused_and_what_the_file_has_beside_is_not() -> None:
+    full = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)).state_dict()
+    assert load_weights(nn.Sequential(nn.Linear(2, 2)), full, complete=True).unexpected == ["1.weight", "1.bias"]
+    with pytest.raises(RuntimeError, match=r"2.weight: not in the file"):
+        load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(3, 1)), full, complete=True)
+    with pytest.raises(RuntimeError, match=r"1.weight: shape \(3, 2\) in the file, \(4, 2\) in the model"):
+        load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 4)), full, complete=True)

@@ -104,20 +104,28 @@ def _at_epoch_end(runner: Any) -> bool:
 
 def load_weights_from(runner: Any, path: str | Path, *, unsafe: bool = False, **options: Any) -> None:
     """Weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
-    checkpoint = read_checkpoint(_found(path), unsafe=unsafe)
-    warn_of_weights(runner, Path(path), checkpoint)
+    path = _found(runner, path)
+    checkpoint = read_checkpoint(path, unsafe=unsafe)
+    warn_of_weights(runner, path, checkpoint)
     runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
     try:
         report = load_weights(runner.model, checkpoint, **options)
     except Exception as error:
         add_note(error, f"while loading the weights of {path} (load_options=dict(...) takes key, revise_keys, strict)")
         raise
-    runner.logger.info("Weights of %s: %s", path, report)
+    runner.logger.info("Weights of %s: %d of the model's %d tensors", path, len(report.loaded), report.wanted)
     runner.loaded = True
 
 
-def _found(path: str | Path) -> Path:
+def _found(runner: Any, path: str | Path) -> Path:
+    """A checkpoint: by its path, or by its bare name in the working folder.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: it is none.
+    """
     found = Path(path).expanduser()
+    if not found.exists() and found.name == str(path) and (runner.work_dir / found).exists():
+        return Path(runner.work_dir / found)
     if found.is_dir():
         raise IsADirectoryError(
             f"{str(path)!r} is a folder: give one of its files, or work_dir={str(path)!r} and resume=True, which takes "
@@ -131,12 +139,15 @@ def _found(path: str | Path) -> Path:
             f"{str(path)!r} is an address ({scheme[1]}:), and checkpoints are read from the local disk only: "
             "download the file first, then give its path"
         )
-    raise FileNotFoundError(f"there is no checkpoint {str(path)!r}: look at load_from, resume and the working folder")
+    there = f", nor in {runner.work_dir}" if found.name == str(path) else ""
+    raise FileNotFoundError(
+        f"there is no checkpoint {str(path)!r} here{there}: look at load_from, resume and the working folder"
+    )
 
 
 def resume(runner: Any, path: str | Path | None = None) -> None:
     """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none."""
-    found = _found(path) if path is not None else find_resumable(runner.work_dir)
+    found = _found(runner, path) if path is not None else find_resumable(runner.work_dir)
     if found is None:
         runner.logger.info("Nothing to resume in %s: a fresh start", runner.work_dir)
         return
@@ -211,11 +222,28 @@ def _start_from(runner: Any, weights: str | Path, options: Mapping[str, Any]) ->
 
 
 def load_for_evaluation(runner: Any) -> None:
-    """What validation or test without training needs: the weights of `load_from`, or of the newest checkpoint."""
+    """What validation or test without training needs: the weights of `load_from`, or of the newest checkpoint.
+
+    Metrics of a model whose weights are not all there mean nothing, so unless `strict=False` is given that is an error.
+
+    Raises:
+        RuntimeError: weights are missing, or have another shape; the message lists them.
+        FileNotFoundError: `resume=True`, and there is no checkpoint.
+    """
     if runner.loaded:
         return
     wanted, weights = runner.parts["resume"], runner.parts["load_from"]
     if weights is None and wanted:
         weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(runner.work_dir)
-    if weights is not None:
-        load_weights_from(runner, weights, **runner.parts["load_options"] or {})
+        if weights is None:
+            raise FileNotFoundError(f"resume=True, and there is no whole checkpoint in {runner.work_dir} to evaluate")
+    given = runner.parts["load_options"] or {}
+    if weights is None:
+        if runner.cfg is not None:
+            runner.logger.warning("no checkpoint is loaded (load_from): this evaluates the model as its class makes it")
+        return
+    try:
+        load_weights_from(runner, weights, **{"complete": "strict" not in given, **given})
+    except RuntimeError as error:
+        add_note(error, "metrics of such a model mean nothing; to have them all the same: load_options.strict=False")
+        raise

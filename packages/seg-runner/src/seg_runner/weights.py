@@ -34,6 +34,11 @@ class WeightsReport:
         """Whether every weight found its place."""
         return not (self.missing or self.unexpected or self.mismatched)
 
+    @property
+    def wanted(self) -> int:
+        """How many weights the model has."""
+        return len(self.loaded) + len(self.missing) + len(self.mismatched)
+
     def __str__(self) -> str:
         return "\n  ".join(self.lines())
 
@@ -86,6 +91,7 @@ def load_weights(
     state_dict: Mapping[str, Any],
     *,
     strict: bool = False,
+    complete: bool = False,
     revise_keys: Sequence[tuple[str, str]] = (),
     key: str | None = None,
 ) -> WeightsReport:
@@ -95,13 +101,15 @@ def load_weights(
         model: The model, wrapped or not.
         state_dict: Names to tensors; a whole checkpoint is taken by its `state_dict`.
         strict: Raise instead of leaving weights out.
+        complete: Raise where the model would keep weights of its own; what else the file holds does no harm.
         revise_keys: (regular expression, replacement) applied to the names in the file first.
         key: Where in a checkpoint of another kind the weights lie (`model`, `ema.state_dict`, ...).
 
     Raises:
         KeyError: There is no such `key`.
         ValueError: Not one name is a name of the model; says where weights lie that would fit.
-        RuntimeError: With `strict`, anything missing, unknown or of another shape.
+        RuntimeError: With `strict`, anything missing, unknown or of another shape; with `complete`, anything missing
+            or of another shape.
     """
     target = unwrap(model)
     own = {_clean(name): (name, value) for name, value in target.state_dict().items()}
@@ -118,7 +126,7 @@ def load_weights(
     report.missing = [name for name in own if name not in seen and not name.endswith("num_batches_tracked")]
     if own and not seen:
         raise NothingFitsError(nothing_fits(state_dict, list(own), key))
-    if strict and not report.whole:
+    if (strict and not report.whole) or (complete and (report.missing or report.mismatched)):
         raise RuntimeError("the weights do not fit this model:\n  " + "\n  ".join(report.lines()[1:]))
     target.load_state_dict(fitting, strict=False)
     for line in report.lines() if not report.whole else []:
