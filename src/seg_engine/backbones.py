@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from seg_runner.given import whole
 from torch import Tensor, nn
+
+from seg_engine.pipeline import counts
 
 __all__ = ["TinyConvNeXt", "TinyViT"]
 
@@ -62,6 +65,16 @@ class TinyConvNeXt(nn.Module):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
+        depths, channels = counts(depths, "TinyConvNeXt: depths"), counts(channels, "TinyConvNeXt: channels")
+        kernel_size, ratio, stem_stride, in_channels = (
+            whole(value, f"TinyConvNeXt: {name}", 1)
+            for name, value in (
+                ("kernel_size", kernel_size), ("ratio", ratio), ("stem_stride", stem_stride),
+                ("in_channels", in_channels),
+            )
+        )  # fmt: skip
+        if kernel_size % 2 == 0:
+            raise ValueError(f"TinyConvNeXt: kernel_size={kernel_size} must be odd, so that maps keep their size")
         if len(depths) != len(channels):
             raise ValueError(f"TinyConvNeXt: {len(depths)} depths but {len(channels)} channels; one of each per stage")
         self.downsample_layers = nn.ModuleList()
@@ -136,6 +149,19 @@ class TinyViT(nn.Module):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
+        img_size, patch_size, embed_dims, num_layers, num_heads, mlp_ratio, in_channels = (
+            whole(value, f"TinyViT: {name}", 1)
+            for name, value in (
+                ("img_size", img_size), ("patch_size", patch_size), ("embed_dims", embed_dims),
+                ("num_layers", num_layers), ("num_heads", num_heads), ("mlp_ratio", mlp_ratio),
+                ("in_channels", in_channels),
+            )
+        )  # fmt: skip
+        if embed_dims % num_heads or img_size < patch_size or embed_dims < patch_size:
+            raise ValueError(
+                f"TinyViT: embed_dims={embed_dims} must be a multiple of num_heads={num_heads} and at least "
+                f"patch_size={patch_size}; img_size={img_size} must be at least that, too"
+            )
         halvings = patch_size.bit_length() - 1
         if 2**halvings != patch_size or halvings < 1:
             raise ValueError(f"TinyViT: patch_size={patch_size}; a power of two is needed, such as 8")

@@ -11,6 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from seg_runner.given import number, whole
+
+from seg_engine.resizing import span
 
 __all__ = ["PhotoMetricDistortion"]
 
@@ -35,9 +38,11 @@ class PhotoMetricDistortion:
         saturation_range: Sequence[float] = (0.5, 1.5),
         hue_delta: int = 18,
     ) -> None:
-        self.brightness_delta, self.hue_delta = brightness_delta, hue_delta
-        self.contrast_range = float(contrast_range[0]), float(contrast_range[1])
-        self.saturation_range = float(saturation_range[0]), float(saturation_range[1])
+        name = "PhotoMetricDistortion"
+        self.brightness_delta = number(brightness_delta, f"{name}: brightness_delta", least=0)
+        self.hue_delta = whole(number(hue_delta, f"{name}: hue_delta", least=0, most=180), f"{name}: hue_delta")
+        self.contrast_range = span(f"{name}: contrast_range", contrast_range, least=0)
+        self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0)
 
     def __call__(self, record: Record) -> Record:
         """Changes `img`."""

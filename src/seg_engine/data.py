@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from seg_runner.given import whole
 
 from seg_engine.files import nearest_folder
 from seg_engine.label_maps import read_labels
 from seg_engine.label_report import LabelCounts, look_at
 from seg_engine.listing import Listing, found_in, named_by, read_list
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
-from seg_engine.pipeline import Compose
+from seg_engine.pipeline import Compose, counts
 
 __all__ = [
     "ADE20KDataset",
@@ -44,7 +45,7 @@ class BaseSegDataset:
         data_prefix: `img_path` and `seg_map_path`, folders under `data_root`.
         pipeline: Transforms: dicts, or callables.
         test_mode: Label maps are not needed.
-        indices: Use only these, or only the first so many.
+        indices: Use only these, or only the first so many; the last, where the number is negative.
         lazy_init: Look at the files later, when `full_init` is called.
         ignore_index: Label of pixels that do not count.
         reduce_zero_label: Label 0 does not count, and all others are one less.
@@ -95,8 +96,9 @@ class BaseSegDataset:
         self.image_folder = root / prefix["img_path"]
         self.label_folder = root / prefix["seg_map_path"] if prefix["seg_map_path"] is not None else None
         self.ann_file = root / ann_file if ann_file else None
-        self.test_mode, self.indices = test_mode, indices
-        self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
+        self.test_mode, self.indices = test_mode, _checked_indices(indices)
+        self.ignore_index = whole(ignore_index, f"{type(self).__name__}: ignore_index", None)
+        self.reduce_zero_label = reduce_zero_label
         self.label_left_out = ignore_index
         self.label_map, self._metainfo = self._classes(metainfo)
         self.pipeline = Compose(pipeline)
@@ -283,7 +285,24 @@ class BaseSegDataset:
     def _chosen(self, records: list[Record]) -> list[Record]:
         if self.indices is None:
             return records
-        return records[: self.indices] if isinstance(self.indices, int) else [records[i] for i in self.indices]
+        if isinstance(self.indices, int):
+            return records[: self.indices] if self.indices > 0 else records[self.indices :]
+        return [records[i] for i in self.indices]
+
+
+def _checked_indices(indices: Any) -> int | list[int] | None:
+    """Which images are used, as a number or a list.
+
+    Raises:
+        ValueError: None would be.
+    """
+    if indices is None:
+        return None
+    if isinstance(indices, list | tuple | np.ndarray | range):
+        return counts(list(indices), "indices", None)
+    if whole(indices, "indices", None) == 0:
+        raise ValueError("indices=0 leaves no image: leave it out for all of them")
+    return int(indices)
 
 
 def _renumber(wanted: Sequence[str], known: Sequence[str], owner: str, ignore: int) -> dict[int, int]:

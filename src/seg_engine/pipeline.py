@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Compose", "NestedBuilder", "build"]
+__all__ = ["Compose", "NestedBuilder", "build", "counts"]
 
 Record = dict[str, Any]
 
@@ -48,6 +48,22 @@ def build(kind: str, cfg: Any, **defaults: Any) -> Any:
     from seg_registry import builder
 
     return builder().build(kind, cfg, **defaults)
+
+
+def counts(values: Any, name: str, least: int | None = 1) -> list[int]:
+    """A list of whole numbers.
+
+    Raises:
+        TypeError: It is no list, or holds something that is no number.
+        ValueError: It is empty, or a number is too small.
+    """
+    from seg_runner.given import whole  # the help of the command waits for no torch
+
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{name} must be a list of whole numbers, not {values!r}")
+    if not values:
+        raise ValueError(f"{name} is an empty list")
+    return [whole(one, f"each of {name}", least) for one in values]
 
 
 class Compose:

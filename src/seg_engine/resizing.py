@@ -10,8 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from seg_runner.given import flag, number, whole
 
-__all__ = ["RandomChoiceResize", "RandomResize", "Resize", "fitted", "pair"]
+__all__ = ["RandomChoiceResize", "RandomResize", "Resize", "fitted", "pair", "span"]
 
 Record = dict[str, Any]
 Size = tuple[int, int]
@@ -29,12 +30,31 @@ def fitted(size: Size, scale: Size) -> Size:
 
 
 def pair(name: str, value: Any) -> Size:
-    """Two whole numbers from one or two."""
-    if isinstance(value, int):
-        return value, value
-    if isinstance(value, Sequence) and len(value) == 2:
-        return int(value[0]), int(value[1])
-    raise ValueError(f"{name}={value!r}: a number, or two, are expected")
+    """Two whole numbers of at least 1, from one or two.
+
+    Raises:
+        TypeError: One is no number.
+        ValueError: There are not one or two, or one is too small or not whole.
+    """
+    both = list(value) if isinstance(value, list | tuple) else [value, value]
+    if len(both) != 2:
+        raise ValueError(f"{name}={value!r}: a number, or two, are expected")
+    return whole(both[0], name, 1), whole(both[1], name, 1)
+
+
+def span(name: str, value: Any, **limits: float) -> tuple[float, float]:
+    """(smallest, largest) within limits.
+
+    Raises:
+        TypeError: One is no number.
+        ValueError: There are not two, one lies outside, or the first is the larger.
+    """
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{name}={value!r}: two numbers (smallest, largest) are expected")
+    low, high = (number(one, name, **limits) for one in value)
+    if low > high:
+        raise ValueError(f"{name}={value!r}: the smallest stands first")
+    return low, high
 
 
 class Resize:
@@ -57,7 +77,11 @@ class Resize:
         if (scale is None) == (scale_factor is None):
             raise ValueError("Resize: give scale=(width, height) or scale_factor, one of them")
         self.scale = pair("Resize: scale", scale) if scale is not None else None
-        self.scale_factor, self.keep_ratio = scale_factor, keep_ratio
+        self.keep_ratio = flag(keep_ratio, "Resize: keep_ratio")
+        factors = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * 2
+        if len(factors) != 2:
+            raise ValueError(f"Resize: scale_factor={scale_factor!r}: a number, or two, are expected")
+        self.factors = [number(one, "Resize: scale_factor", above=0) for one in factors if scale_factor is not None]
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`; adds `scale`, `scale_factor`, `keep_ratio`."""
@@ -70,14 +94,13 @@ class Resize:
         """The (width, height) that a picture of this size gets."""
         if self.scale is not None:
             return fitted((width, height), self.scale) if self.keep_ratio else self.scale
-        factor = self.scale_factor
-        assert factor is not None
-        across, down = (factor, factor) if isinstance(factor, int | float) else factor
+        across, down = self.factors
         return int(width * across), int(height * down)
 
 
 def resized(record: Record, size: Size) -> None:
     """Bring everything in a record to (width, height)."""
+    size = max(size[0], 1), max(size[1], 1)
     height, width = record["img"].shape[:2]
     record["img"] = cv2.resize(record["img"], size, interpolation=cv2.INTER_LINEAR)
     for name in record.get("seg_fields", ()):
@@ -103,10 +126,16 @@ class RandomResize:
         keep_ratio: bool = False,
         **ignored: Any,
     ) -> None:
-        self.between = not isinstance(scale[0], int)
+        self.between = isinstance(scale, list | tuple) and all(isinstance(one, list | tuple) for one in scale)
         if not self.between and ratio_range is None:
             raise ValueError("RandomResize: scale=(width, height) needs ratio_range=(smallest, largest)")
-        self.scale, self.ratio_range, self.keep_ratio = scale, ratio_range, keep_ratio
+        if self.between and len(scale) != 2:
+            raise ValueError(f"RandomResize: scale={scale!r}: (width, height), or two of them, are expected")
+        self.scale: Any = [pair("RandomResize: scale", one) for one in scale] if self.between else None
+        if not self.between:
+            self.scale = pair("RandomResize: scale", scale)
+        self.ratio_range = None if ratio_range is None else span("RandomResize: ratio_range", ratio_range, above=0)
+        self.keep_ratio = flag(keep_ratio, "RandomResize: keep_ratio")
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`."""
@@ -130,16 +159,19 @@ class RandomChoiceResize:
     Args:
         scales: Sizes as (width, height); a single number is the length of the shorter side (`keep_ratio` is implied).
         keep_ratio: Take the largest size of the same shape that fits.
-        max_size: Longest side where `scales` are single numbers.
+        max_size: Longest side where `scales` are single numbers; 0 or None: any.
         **ignored: `resize_type` and its options.
     """
 
     def __init__(
         self, scales: Sequence[Any], keep_ratio: bool = False, max_size: int | None = None, **ignored: Any
     ) -> None:
-        if not scales:
-            raise ValueError("RandomChoiceResize: scales is empty")
-        self.scales, self.keep_ratio, self.max_size = list(scales), keep_ratio, max_size
+        if not isinstance(scales, list | tuple) or not scales:
+            raise ValueError(f"RandomChoiceResize: scales={scales!r} is empty, or no list of sizes")
+        name = "RandomChoiceResize: scales"
+        self.scales = [pair(name, one) if isinstance(one, list | tuple) else whole(one, name, 1) for one in scales]
+        self.keep_ratio = flag(keep_ratio, "RandomChoiceResize: keep_ratio")
+        self.max_size = 0 if max_size is None else whole(max_size, "RandomChoiceResize: max_size")
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`."""

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import numpy.typing as npt
+from seg_runner.given import number, whole
 
-from seg_engine.resizing import pair
+from seg_engine.resizing import pair, span
 
 __all__ = ["Pad", "RandomCrop", "RandomFlip", "RandomRotate"]
 
@@ -49,9 +50,8 @@ class RandomCrop:
 
     def __init__(self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = 255) -> None:
         self.crop_size = pair("RandomCrop: crop_size", crop_size)
-        if min(self.crop_size) < 1:
-            raise ValueError(f"RandomCrop: crop_size={crop_size!r}; at least 1 x 1 is needed")
-        self.cat_max_ratio, self.ignore_index = cat_max_ratio, ignore_index
+        self.cat_max_ratio = number(cat_max_ratio, "RandomCrop: cat_max_ratio, a share of the pixels,", most=1, above=0)
+        self.ignore_index = whole(ignore_index, "RandomCrop: ignore_index", None)
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`."""
@@ -100,10 +100,10 @@ class RandomFlip:
         for name in self.directions:
             if name not in self.AXES:
                 raise ValueError(f"RandomFlip: direction={name!r}; one of {', '.join(self.AXES)} is expected")
-        one = 0.0 if prob is None else prob
-        self.probabilities = (
-            [one / len(self.directions)] * len(self.directions) if isinstance(one, int | float) else list(one)
-        )
+        listed = list(prob) if isinstance(prob, list | tuple) else [0.0 if prob is None else prob]
+        given = [number(one, "RandomFlip: prob", least=0, most=1) for one in listed]
+        shared = [given[0] / len(self.directions)] * len(self.directions) if given else []
+        self.probabilities = given if isinstance(prob, list | tuple) else shared
         if len(self.probabilities) != len(self.directions) or not 0 <= sum(self.probabilities) <= 1:
             raise ValueError(f"RandomFlip: prob={prob!r} does not fit direction={direction!r}")
 
@@ -137,9 +137,14 @@ class Pad:
     ) -> None:
         if (size is None) == (size_divisor is None):
             raise ValueError("Pad: give size=(width, height) or size_divisor, one of them")
-        self.size, self.divisor = pair("Pad: size", size) if size is not None else None, size_divisor
+        self.size = None if size is None else pair("Pad: size", size)
+        self.divisor = None if size_divisor is None else whole(size_divisor, "Pad: size_divisor", 1)
         values = pad_val if isinstance(pad_val, dict) else {"img": pad_val}
-        self.image_value, self.label_value = values.get("img", 0), values.get("seg")
+        if strange := set(values) - {"img", "seg"}:
+            raise ValueError(f"Pad: pad_val takes img and seg, not {', '.join(map(str, sorted(strange, key=str)))}")
+        seg = values.get("seg")
+        self.image_value = number(values.get("img", 0), "Pad: pad_val")
+        self.label_value = None if seg is None else whole(seg, "Pad: pad_val (seg)", None)
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`; adds `pad_shape`."""
@@ -178,10 +183,13 @@ class RandomRotate:
         seg_pad_val: int | None = None,
         **ignored: Any,
     ) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f"RandomRotate: prob={prob!r} is no probability")
-        self.prob, self.pad_val, self.seg_pad_val = prob, pad_val, seg_pad_val
-        low, high = (-degree, degree) if isinstance(degree, int | float) else degree
+        self.prob = number(prob, "RandomRotate: prob", least=0, most=1)
+        self.pad_val = number(pad_val, "RandomRotate: pad_val")
+        self.seg_pad_val = None if seg_pad_val is None else whole(seg_pad_val, "RandomRotate: seg_pad_val", None)
+        if not isinstance(degree, list | tuple):
+            most = number(degree, "RandomRotate: degree", least=0)
+            degree = -most, most
+        low, high = span("RandomRotate: degree", degree)
         self.degree = float(low), float(high)
 
     def __call__(self, record: Record) -> Record:

@@ -1,0 +1,129 @@
+"""Every number that parts of a config can hold here: it is meant, or refused with an error that names it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from seg_engine.backbones import TinyConvNeXt, TinyViT
+from seg_engine.colour import PhotoMetricDistortion
+from seg_engine.data import BaseSegDataset
+from seg_engine.heads import FuseHead, TinyFCNHead
+from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize
+from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
+
+VALUES: dict[str, Any] = {
+    "0": 0, "-1": -1, "-0.5": -0.5, "0.5": 0.5, "1": 1, "1.5": 1.5, "2": 2, "255": 255,
+    "float32": np.float32(1), "int64": np.int64(2), "nan": math.nan, "inf": math.inf, "-inf": -math.inf,
+    "text": "1", "bool": True, "None": None, "dict": {"a": 1}, "complex": 1j,
+    "pair": [1, 2], "turned": [2, 1], "bad pair": [math.nan, 1], "three": [1, 2, 3], "empty": [],
+}  # fmt: skip
+COUNT = {"1", "2", "255", "float32", "int64"}
+WHOLE = {"0", *COUNT}
+LABEL = {"-1", *WHOLE}
+POSITIVE = {"0.5", "1.5", *COUNT}
+NOT_NEGATIVE = {"0", *POSITIVE}
+FINITE = {"-1", "-0.5", *NOT_NEGATIVE}
+SHARE = {"0", "0.5", "1", "float32"}
+SIZE = {*COUNT, "pair", "turned"}
+
+CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
+    (RandomCrop, {}, "crop_size", SIZE),
+    (RandomCrop, {"crop_size": 8}, "cat_max_ratio", SHARE - {"0"}),
+    (RandomCrop, {"crop_size": 8}, "ignore_index", LABEL),
+    (RandomFlip, {}, "prob", {*SHARE, "None"}),
+    (Pad, {}, "size", SIZE),
+    (Pad, {}, "size_divisor", COUNT),
+    (Pad, {"size": 8}, "pad_val", FINITE),
+    (RandomRotate, {"degree": 9}, "prob", SHARE),
+    (RandomRotate, {"prob": 1}, "degree", {*NOT_NEGATIVE, "pair"}),
+    (RandomRotate, {"prob": 1, "degree": 9}, "pad_val", FINITE),
+    (RandomRotate, {"prob": 1, "degree": 9}, "seg_pad_val", {*LABEL, "None"}),
+    (Resize, {}, "scale", SIZE),
+    (Resize, {}, "scale_factor", {*POSITIVE, "pair", "turned"}),
+    (RandomResize, {"ratio_range": (0.5, 2)}, "scale", SIZE),
+    (RandomResize, {"scale": (8, 8)}, "ratio_range", {"pair"}),
+    (RandomChoiceResize, {}, "scales", {"pair", "turned", "three"}),
+    (RandomChoiceResize, {"scales": [8]}, "max_size", {*WHOLE, "None"}),
+    (PhotoMetricDistortion, {}, "brightness_delta", NOT_NEGATIVE),
+    (PhotoMetricDistortion, {}, "contrast_range", {"pair"}),
+    (PhotoMetricDistortion, {}, "saturation_range", {"pair"}),
+    (PhotoMetricDistortion, {}, "hue_delta", WHOLE - {"255"}),
+    *[(FuseHead, {"in_channels": [4, 4], "channels": 4, "num_classes": 3}, name, COUNT)
+      for name in ("channels", "num_classes")],
+    (FuseHead, {"channels": 4, "num_classes": 3}, "in_channels", {"pair", "turned", "three"}),
+    (FuseHead, {"in_channels": [4], "channels": 4, "num_classes": 3}, "in_index", {"pair", "turned", "three", "None"}),
+    (FuseHead, {"in_channels": [4], "channels": 4, "num_classes": 2}, "out_channels", {*COUNT, "None"}),
+    (FuseHead, {"in_channels": [4], "channels": 4, "num_classes": 2}, "dropout_ratio", {"-1", "-0.5", "0", "0.5"}),
+    *[(TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, name, COUNT)
+      for name in ("in_channels", "channels", "num_classes")],
+    (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, "in_index", LABEL),
+    (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, "num_convs", WHOLE),
+    (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 2}, "dropout_ratio", {"-1", "-0.5", "0", "0.5"}),
+    *[(TinyConvNeXt, {"depths": (1,), "channels": (4,)}, name, COUNT) for name in ("ratio", "in_channels")],
+    (TinyConvNeXt, {"depths": (1,), "channels": (4,)}, "kernel_size", {"1", "255", "float32"}),
+    (TinyConvNeXt, {"depths": (1,), "channels": (4,)}, "stem_stride", {"1", "2", "255", "float32", "int64"}),
+    (TinyConvNeXt, {"channels": (4, 4)}, "depths", {"pair", "turned"}),
+    (TinyConvNeXt, {"depths": (1, 1)}, "channels", {"pair", "turned"}),
+    *[(TinyViT, {"img_size": 16, "embed_dims": 8, "num_layers": 1}, name, COUNT)
+      for name in ("mlp_ratio", "in_channels")],
+    (TinyViT, {"img_size": 16, "embed_dims": 8}, "num_layers", COUNT),
+    (TinyViT, {"img_size": 16, "embed_dims": 8, "num_layers": 1}, "num_heads", {"1", "2", "float32", "int64"}),
+    (TinyViT, {"img_size": 16, "embed_dims": 8, "num_layers": 1}, "patch_size", {"2", "int64"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "name", "works"), CASES, ids=[f"{case[0].__name__}-{case[2]}" for case in CASES]
+)
+def test_a_number_works_or_is_refused_by_name(
+    kind: Callable[..., Any], base: dict[str, Any], name: str, works: set[str]
+) -> None:
+    for word, value in VALUES.items():
+        if (word == "255" and name in ("num_convs", "num_layers", "stem_stride")) or (
+            value is None and name in ("scale", "scale_factor", "size", "size_divisor")
+        ):
+            continue
+        if word in works:
+            kind(**base, **{name: value}) if name not in base else kind(**{**base, name: value})
+            continue
+        with pytest.raises((TypeError, ValueError), match=name):
+            kind(**{**base, name: value})
+
+
+@pytest.mark.parametrize("head", [FuseHead, TinyFCNHead])
+def test_a_dropout_below_0_is_none(head: Any) -> None:
+    width: Any = [4] if head is FuseHead else 4
+    assert head(width, 4, 2, dropout_ratio=-1).dropout.p == 0
+    with pytest.raises(ValueError, match="dropout_ratio=1 would drop everything"):
+        head(width, 4, 2, dropout_ratio=1)
+
+
+def test_a_very_thin_picture_keeps_a_pixel() -> None:
+    record = {"img": np.zeros((1, 400, 3), np.uint8)}
+    assert Resize(scale=(40, 40), keep_ratio=True)(record)["img"].shape == (1, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("indices", "found"), [(None, "abcd"), (2, "ab"), (-1, "d"), ([3, 0], "da"), (np.int64(1), "a"), (9, "abcd")]
+)
+def test_some_images_of_a_data_set(tmp_path: Path, indices: Any, found: str) -> None:
+    for name in "abcd":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((2, 2, 3), np.uint8))
+    data = BaseSegDataset(data_root=tmp_path, img_suffix=".png", indices=indices, test_mode=True)
+    assert "".join(Path(data.get_data_info(i)["img_path"]).stem for i in range(len(data))) == found
+
+
+@pytest.mark.parametrize("name", ["indices", "ignore_index"])
+@pytest.mark.parametrize("value", [1.5, math.nan, "1", True, {"a": 1}, [1.5], []])
+def test_numbers_of_a_data_set(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        BaseSegDataset(data_root=tmp_path, **{name: value})
+    with pytest.raises(ValueError, match="indices=0 leaves no image"):
+        BaseSegDataset(data_root=tmp_path, indices=0)
