@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seg_engine.names import printable
 from seg_engine.pipeline import NestedBuilder
 
 __all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
@@ -35,7 +36,7 @@ def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> A
         warnings.simplefilter("always")
         cfg = Config.fromfile(path, trusted=trust, alone=alone)
     for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+        print(f"warning: {printable(warning.message)}", file=sys.stderr)
     return cfg
 
 

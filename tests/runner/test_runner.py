@@ -430,3 +430,10 @@ def test_a_bare_name_is_looked_for_in_the_working_folder(make_runner: MakeRunner
     assert same(weights(other), weights(first))
     with pytest.raises(FileNotFoundError, match=rf"no checkpoint 'iter_99.pth' here, nor in {first.work_dir}"):
         make_runner(work_dir=first.work_dir, resume="iter_99.pth").train()
+
+
+def test_a_runner_says_where_it_stands(make_runner: MakeRunner) -> None:
+    runner = make_runner()
+    assert repr(runner).startswith("Runner(")
+    runner.train()
+    assert "iteration 6 of 6, work_dir=" in repr(runner)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_engine.cli.options import add_config_options, add_trust_option
+from seg_engine.names import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
     folder, record = find_record(Path(options.record))
     for line in differences(record):
-        print(f"note: {line}")
+        print(f"note: {printable(line, lines=False)}")
     cfg = read_config(folder / record["config"], options.trust_config, alone=not options.trust_config)
     cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from seg_engine.cli.options import add_run_options, load_config
+from seg_engine.names import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,12 +37,16 @@ def run(options: argparse.Namespace) -> int:
     if options.show or options.show_dir:
         show(cfg, options)
     if options.out:
-        for evaluator in metrics_of(cfg.test_evaluator):
+        metrics = metrics_of(cfg.test_evaluator)
+        if not metrics:
+            raise ValueError("--out needs IoUMetric in test_evaluator: that writes the label maps")
+        for evaluator in metrics:
             evaluator["output_dir"], evaluator["keep_results"] = options.out, True
     if options.tta:
         use_tta(cfg)
-    metrics = make_runner(cfg, options.trust_config, options.allow).test()
-    print("  ".join(f"{name}: {value:.2f}" for name, value in metrics.items() if isinstance(value, int | float)))
+    found = make_runner(cfg, options.trust_config, options.allow).test()
+    shown = "  ".join(f"{name}: {value:.2f}" for name, value in found.items() if isinstance(value, int | float))
+    print(printable(shown, lines=False))
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner import construct, lifecycle, saving, stopping
+from seg_runner import construct, lifecycle, saving, stopping, wrap
 from seg_runner.assemble import Assembler
 from seg_runner.defaults import merge_default_hooks
 from seg_runner.device import pick_device
@@ -112,6 +112,10 @@ class Runner(Facade):
         kind = construct.runner_class(cls, own, build)
         runner: Runner = kind(**construct.arguments_of(own), cfg=own, build=build)
         return runner
+
+    def __repr__(self) -> str:
+        kind, done = type(wrap.unwrap(self.model)).__name__, f"iteration {self.finished_iters} of {self.max_iters}"
+        return f"{type(self).__name__}({kind}, {done}, work_dir={str(self.work_dir)!r})"
 
     # -- running ----------------------------------------------------------------------------------------------------
 
