@@ -88,7 +88,8 @@ def _found_device(name: str) -> torch.device:
     if device.type == "meta":
         raise ValueError(f"device='meta' holds no numbers, so nothing can be trained there: use {known}")
     if is_accelerator(device) and (device.index or 0) >= (count := _count(device)):
-        seen = f"{count} of this kind" if count else "none of this kind"
+        kind = {"cuda": "CUDA", "mps": "MPS", "xpu": "XPU"}.get(device.type, device.type)
+        seen = f"{count} {kind} devices" if count else f"no {kind} device"
         raise ValueError(
             f"device={name!r}, but torch {torch.__version__} sees {seen} here: leave device out, or use {known}"
         )
