@@ -163,8 +163,10 @@ def copied(module: nn.Module, place: Any = None) -> nn.Module:
     for part in module.modules():
         loose = [one for one in vars(part).values() if isinstance(one, Tensor) and not one.is_leaf]
         memo.update({id(one): one.detach().clone() for one in loose})
+    wanting = [memo[id(one)].requires_grad_() for one in module.parameters() if one.requires_grad and not is_lazy(one)]
     made = copy.deepcopy(module, memo)
-    made.requires_grad_(False)  # only now: DDP's copy lists the parameters that want gradients, and there must be some
+    for one in wanting:  # only now: DDP's copy lists the parameters that want gradients, and there must be some
+        one.requires_grad_(False)
     return made
 
 
@@ -174,7 +176,7 @@ def _own(source: Any, place: Any) -> Any:
         kind: Any = type(source)
         return kind(requires_grad=False, device=source.device if place is None else place, dtype=source.dtype)
     if source.is_leaf and not source.is_inference():
-        own = copy.deepcopy(source)
+        own = copy.deepcopy(source).requires_grad_(False)
         own.grad = None
     else:
         own = source.detach().clone()
