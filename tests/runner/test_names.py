@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -89,6 +88,7 @@ def sample(path: str, value: int) -> dict[str, Any]:
     ],
 )
 def test_metrics_write_each_image_of_two_folders(tmp_path: Path, make: Any) -> None:
+    cv2 = pytest.importorskip("cv2")
     metric = make(str(tmp_path / "out"))
     for _ in range(2):
         for path, value in (("a/1.png", 1), ("b/1.png", 2), ("", 3), ("", 4)):
@@ -102,6 +102,7 @@ def test_metrics_write_each_image_of_two_folders(tmp_path: Path, make: Any) -> N
 
 
 def test_a_link_in_the_folder_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
     precious = tmp_path / "precious.txt"
     precious.write_text("keep")
     (tmp_path / "out").mkdir()
