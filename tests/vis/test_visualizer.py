@@ -241,6 +241,7 @@ class Rows(BaseVisBackend):
 @pytest.mark.parametrize("step", [7, np.int32(7), 7.0, np.float64(7), np.array(7), np.array([7]), Decimal(7)])
 def test_any_kind_of_number_is_a_value_and_a_step(tmp_path: Path, value: Any, step: Any) -> None:
     rows = Rows()
+    pytest.importorskip("tensorboard")
     local, events = ({"type": f"{name}VisBackend", "save_dir": str(tmp_path)} for name in ("Local", "Tensorboard"))
     visualizer = Visualizer(vis_backends=[rows, local, events])
     visualizer.add_scalar("loss", value, step)
@@ -295,6 +296,7 @@ def test_a_step_that_is_no_whole_number_is_one_error(tmp_path: Path, step: Any) 
 
 
 def test_numbers_beyond_64_bits_and_negative_steps_go_through(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
     config = [{"type": f"{name}VisBackend", "save_dir": str(tmp_path)} for name in ("Local", "Tensorboard")]
     visualizer = Visualizer(vis_backends=config)
     visualizer.add_scalars({"big": 10**400, "small": -(2**65), "nan": float("nan")}, -3)
