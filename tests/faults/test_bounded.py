@@ -171,8 +171,10 @@ def test_a_resume_that_hangs(tmp_path, how):
     code, said = stop(cut, mark, hook=hook, signals={"grace": 0.5})
     assert code == 143, said[-2000:]
     assert sorted(path.name for path in cut.glob("*.pth")) == before
-    expected = f"A resume goes on from {cut / 'iter_8.pth'}" if how == "sleep" else "leaving at once"
-    assert expected in said.splitlines()[-1]
+    told = [f"A resume goes on from {cut / 'iter_8.pth'}"]
+    if how == "C":  # the signal may come before the call into C
+        told.append("leaving at once")
+    assert any(words in said.splitlines()[-1] for words in told)
 
 
 def test_what_a_hook_swallows_is_not_the_end_of_it(tmp_path):
