@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seg_engine.names import printable
 from seg_engine.pipeline import NestedBuilder
 
 __all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
@@ -27,6 +26,7 @@ def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> A
         FileNotFoundError: there is no such file.
     """
     from seg_registry import Config
+    from seg_vis.names import printable
 
     if not Path(path).is_file():
         from seg_engine.files import nearest_folder

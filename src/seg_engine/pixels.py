@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from seg_engine.loading import COLOUR_FLAGS
+
 __all__ = ["as_read", "is_reader", "reads_labels", "reads_pixels", "shown"]
 
 Pixels = npt.NDArray[Any]
-FLAGS = {"color": cv2.IMREAD_COLOR, "grayscale": cv2.IMREAD_GRAYSCALE, "unchanged": cv2.IMREAD_UNCHANGED}
 
 
 def reads_labels(name: str) -> bool:
@@ -40,7 +41,7 @@ def reads_pixels(reader: Any) -> int | None:
     if isinstance(flags, int):
         return flags
     name = str(getattr(reader, "color_type", "color" if reader is None else "")).removesuffix("_ignore_orientation")
-    return FLAGS.get(name)
+    return COLOUR_FLAGS.get(name)
 
 
 def as_read(given: Any, reader: Any) -> Pixels:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seg_engine.names import printable
 from seg_engine.pipeline import Compose
 
 __all__ = ["Prediction", "Predictor", "load_model"]
@@ -68,12 +67,14 @@ class Prediction:
             colours: The label map with the palette in the file, to look at. Its values are the classes' numbers too,
                 for programs that read palettes by index (Pillow, GIMP); OpenCV makes colours of them.
         """
-        from seg_engine.outputs import grey_png, indexed_png, rgb_png, write_file
+        from seg_vis.files import encode, write_whole
 
-        write_file(labels, grey_png(self.labels))
-        write_file(overlay, rgb_png(self.overlay(alpha)))
+        from seg_engine.outputs import indexed_png
+
+        write_whole(Path(labels), encode(self.labels))
+        write_whole(Path(overlay), encode(self.overlay(alpha)))
         if colours is not None:
-            write_file(colours, indexed_png(self.labels, self.palette, self.classes))
+            write_whole(Path(colours), indexed_png(self.labels, self.palette, self.classes))
 
     def shares(self) -> dict[str, float]:
         """The classes that were found and the share of the pixels that each has, the largest first.
@@ -88,6 +89,8 @@ class Prediction:
         return {names[n] if n < len(names) else str(n): float(counts[n] / self.labels.size) for n in order}
 
     def __repr__(self) -> str:
+        from seg_vis.names import printable
+
         found = [f"{printable(name, lines=False)} {share:.0%}" for name, share in self.shares().items()]
         text = ", ".join(found[:5] + (["..."] if len(found) > 5 else [])).replace("%", " %")
         return f"Prediction({self.labels.shape[0]} x {self.labels.shape[1]} pixels: {text})"
@@ -95,14 +98,13 @@ class Prediction:
     def _repr_png_(self) -> bytes:
         """The picture that a notebook shows."""
         import cv2
-
-        from seg_engine.outputs import rgb_png
+        from seg_vis.files import encode
 
         picture: npt.NDArray[Any] = self.overlay()
         scale = WIDEST / max(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return rgb_png(picture)
+        return encode(picture)
 
 
 class Predictor:
@@ -156,6 +158,8 @@ class Predictor:
         try:
             return self._one(image)
         except Exception as error:
+            from seg_vis.names import printable
+
             name = image if isinstance(image, str | os.PathLike) else "an image"
             warnings.warn(f"{printable(name, lines=False)}: {printable(error)}", stacklevel=4)
             return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from seg_engine.names import printable
-
 __all__ = ["describe"]
 
 WORKER = "Original Traceback (most recent call last):"
@@ -19,6 +17,8 @@ def describe(error: BaseException) -> str:
     error: ZeroDivisionError: division by zero
     (--debug shows the whole traceback)
     """
+    from seg_vis.names import printable
+
     notes = [str(note) for note in getattr(error, "__notes__", ())]
     lines = [f"error: {text_of(error)}", *notes]
     if not is_for_users(error):

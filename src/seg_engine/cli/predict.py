@@ -22,7 +22,6 @@ from typing import Any
 from seg_engine.cli.messages import describe
 from seg_engine.cli.options import add_trust_option
 from seg_engine.cli.progress import Progress
-from seg_engine.names import FileNames, file_name, printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -84,13 +83,14 @@ def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, 
     Raises:
         ValueError: a file would lie outside the folder, or overwrite an image.
     """
-    from seg_engine.outputs import place_in
+    from seg_vis.files import check_inside
+    from seg_vis.names import FileNames, file_name
 
     names, sources = FileNames(), {path.resolve() for path, _ in images}
     for path, below in images:
         folder = "/".join(file_name(part) for part in below.parts)
         relative = f"{folder}/{names.of(str(path), folder)}.png".lstrip("/")
-        files = {kind: place_in(out, f"{kind}/{relative}") for kind in KINDS}
+        files = {kind: check_inside(out, out / kind / relative) for kind in KINDS}
         for file in files.values():
             if file.resolve() in sources:
                 raise ValueError(f"{file} is one of the images and would be overwritten: give another --out")
@@ -99,6 +99,8 @@ def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, 
 
 def message(path: Path, error: Exception) -> str:
     """What is wrong with one image, with its path."""
+    from seg_vis.names import printable
+
     text = describe(error)
     name = printable(path, lines=False)
     return text if name in text else text.replace("error: ", f"error: {name}: ", 1)
@@ -106,6 +108,8 @@ def message(path: Path, error: Exception) -> str:
 
 def summary(total: int, failed: int, out: str) -> str:
     """What was done and where it lies."""
+    from seg_vis.names import printable
+
     count = f"{total - failed} of {total} images" if failed else f"{total} image{'s' * (total != 1)}"
     return f"""\
 {count} predicted, in {printable(out, lines=False)}/

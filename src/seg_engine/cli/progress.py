@@ -7,8 +7,6 @@ import time
 from types import TracebackType
 from typing import Any
 
-from seg_engine.names import printable
-
 __all__ = ["Progress"]
 
 
@@ -39,6 +37,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line of its own."""
+        from seg_vis.names import printable
+
         if self._bar is None:
             print(printable(text), file=sys.stderr)
         else:
@@ -49,6 +49,7 @@ class Progress:
         self.done += 1
         if self._bar is not None:
             from rich.text import Text
+            from seg_vis.names import printable
 
             self._bar.update(self._task, advance=1, name=Text(printable(name, lines=False)))
         elif self.total > 1 and self.done * 10 // self.total != (self.done - 1) * 10 // self.total:

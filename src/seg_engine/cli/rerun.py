@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from seg_engine.cli.options import add_config_options, add_trust_option
-from seg_engine.names import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Repeat."""
+    from seg_vis.names import printable
+
     from seg_engine.launch import make_runner, override, read_config
 
     folder, record = find_record(Path(options.record))

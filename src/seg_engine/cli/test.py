@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from seg_engine.cli.options import add_run_options, load_config
-from seg_engine.names import printable
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Test."""
+    from seg_vis.names import printable
+
     from seg_engine.launch import make_runner
 
     cfg = load_config(options)

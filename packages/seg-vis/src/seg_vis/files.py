@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from seg_vis.arrays import Image
 from seg_vis.libraries import load_cv2, load_library
@@ -122,8 +123,8 @@ def append_to(handle: int, content: bytes, sync: bool) -> None:
         raise
 
 
-def encode(picture: Image, suffix: str = ".png") -> bytes:
-    """A picture file's bytes from an RGB picture.
+def encode(picture: Image | npt.NDArray[np.uint8 | np.uint16], suffix: str = ".png") -> bytes:
+    """A picture file's bytes from an RGB picture, or from grey values of 8 or 16 bits.
 
     Raises:
         ValueError: OpenCV has no encoder for the suffix.
