@@ -33,6 +33,7 @@ def main() -> None:
         randomness={"seed": 0},
         log_interval=20,
         work_dir="out",
+        overwrite=True,  # run this file as often as you like; resume=True goes on instead
     )
     runner.train()
     metrics = runner.val()

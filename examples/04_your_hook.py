@@ -54,6 +54,7 @@ def main() -> None:
         train_cfg={"max_iters": 40, "val_interval": 20},
         hooks=[LossAlarm()],
         work_dir="out",
+        overwrite=True,  # run this file as often as you like; resume=True goes on instead
     )
     print(runner.points)
     runner.train()

@@ -48,7 +48,9 @@ def override(cfg: Any, words: list[str]) -> None:
         cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
 
 
-def make_runner(cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = True) -> Any:
+def make_runner(
+    cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = True, overwrite: bool = False
+) -> Any:
     """The Runner of a config.
 
     Args:
@@ -57,10 +59,12 @@ def make_runner(cfg: Any, trust: bool = False, allow: Sequence[str] = (), import
         allow: Packages and modules that the caller vouches for (`--allow`).
         imports: Carry out `custom_imports`, since a person started this with a config of their own; JSON, YAML and
             TOML files hold data only, and start none.
+        overwrite: Delete the checkpoints of an earlier run in the work directory.
     """
     from seg_runner import Runner
 
-    return Runner.from_cfg(cfg, build=make_builder(cfg, trust, allow, imports and not is_data(cfg)))
+    build = make_builder(cfg, trust, allow, imports and not is_data(cfg))
+    return Runner.from_cfg(cfg, build=build, overwrite=overwrite)
 
 
 def is_data(cfg: Any) -> bool:

@@ -166,7 +166,7 @@ def test_a_model_with_other_classes_than_the_data_is_warned_about(
 ) -> None:
     make_runner(model=torch.nn.Conv2d(3, 5, 1)).train()
     assert "the model gives 5 classes, the validation data have 3 (dark, ...)" in capsys.readouterr().out
-    make_runner().train()
+    make_runner(overwrite=True).train()
     assert "the model gives" not in capsys.readouterr().out
 
 
@@ -252,5 +252,6 @@ def test_the_data_is_not_copied_and_streams_are_not_read(make_runner: MakeRunner
             return iter([(torch.zeros(3, 2, 2), torch.zeros(2, 2).long())])
 
     make_runner(val_dataloader=DataLoader(Heavy(), batch_size=4, shuffle=True)).train()
-    make_runner(val_dataloader=DataLoader(Stream()), train_cfg={"max_iters": 2, "val_begin": 9}).train()
+    stream = {"val_dataloader": DataLoader(Stream()), "train_cfg": {"max_iters": 2, "val_begin": 9}}
+    make_runner(**stream, overwrite=True).train()
     assert Stream.read == 0

@@ -100,4 +100,4 @@ def test_the_config_key(make_runner: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "efficient_conv_bn_eval: 1 convolutions" in capsys.readouterr().out
     assert runner.val()["mIoU"] >= 0
     with pytest.raises(ValueError, match="efficient_conv_bn_eval: no module is called 'bone'"):
-        make_runner(model=nn.Sequential(net), efficient_conv_bn_eval=["bone"]).train()
+        make_runner(model=nn.Sequential(net), efficient_conv_bn_eval=["bone"], overwrite=True).train()

@@ -76,6 +76,7 @@ import torch
 from seg_runner import Runner
 rank, store = int(sys.argv[1]), torch.distributed.FileStore(sys.argv[2], 2)
 torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+torch.distributed.barrier()
 try:
     Runner(model=torch.nn.Conv2d(3, 3, 1), work_dir=sys.argv[2] + "_run")
 except RuntimeError as error:

@@ -27,26 +27,21 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_another_run_is_named_and_nothing_is_stopped(tmp_path, holder, caplog):
-    ran = []
-    with only_run(tmp_path):
-        ran.append(1)
-    assert ran == [1]
-    assert f"process {holder.pid} on " in caplog.text
-    assert "another work_dir" in caplog.text
+def test_another_run_is_named_and_the_second_one_refused(tmp_path, holder):
+    with pytest.raises(RuntimeError, match=f"process {holder.pid} on .*give another folder"), only_run(tmp_path):
+        raise AssertionError("it runs")
     assert (tmp_path / LOCK).exists(), "the lock is the other run's"
 
 
-def test_a_killed_run_leaves_no_lock(tmp_path, holder, caplog):
+def test_a_killed_run_leaves_no_lock(tmp_path, holder):
     holder.kill()
     holder.wait()
     with only_run(tmp_path):
         pass
-    assert caplog.text == ""
     assert os.listdir(tmp_path) == []
 
 
-def test_a_forked_worker_that_outlives_its_run_does_not_hold_the_lock(tmp_path, caplog):
+def test_a_forked_worker_that_outlives_its_run_does_not_hold_the_lock(tmp_path):
     code = """
 import os, sys
 from pathlib import Path
@@ -64,7 +59,6 @@ with only_run(Path(sys.argv[1])):
         with only_run(tmp_path):
             pass
         process.stdin.close()
-    assert caplog.text == ""
 
 
 def test_a_folder_that_cannot_be_locked_changes_nothing(tmp_path):
@@ -75,12 +69,17 @@ def test_a_folder_that_cannot_be_locked_changes_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_run_in_a_folder_where_another_trains_says_so(make_runner, tmp_path, capsys):
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_run_in_a_folder_where_another_trains_is_refused(make_runner, tmp_path, options):
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "out")]
-    runner = make_runner()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "iter_3.pth").write_bytes(b"")
+    runner = make_runner(**options)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        runner.train()
+        with pytest.raises(RuntimeError, match=f"another run is training in .*process {process.pid}"):
+            runner.train()
         process.stdin.close()
-    assert "another run is training in" in capsys.readouterr().out
-    assert runner.iter == 6
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name != LOCK] == ["iter_3.pth"]
+    if not options:
+        runner.val()  # measuring is nobody's rival

@@ -69,14 +69,14 @@ def test_val_and_test_alone_need_no_training_part(make_runner: MakeRunner) -> No
         runner.test()
 
 
-def test_weights_to_start_from_are_loaded_once(make_runner: MakeRunner) -> None:
+def test_weights_to_start_from_are_loaded_once(make_runner: MakeRunner, tmp_path: Path) -> None:
     first = make_runner()
     first.train()
     file = first.work_dir / "iter_6.pth"
     tested = make_runner(load_from=file, train_dataloader=None, train_cfg=None, optim_wrapper=None)
     assert tested.val() == first.val()
     assert same(weights(tested), weights(first))
-    tuned = make_runner(load_from=file)
+    tuned = make_runner(load_from=file, work_dir=tmp_path / "tuned")
     tuned.train()
     after = weights(tuned)
     tuned.val()
@@ -109,7 +109,8 @@ def test_torchs_own_schedulers_are_stepped_in_the_unit_of_the_loop(make_runner: 
     for cfg, expected in (({"max_iters": 6}, 0.1 * 0.5**6), ({"max_epochs": 2}, 0.1 * 0.5**2)):
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-        make_runner(model=net, optim_wrapper=optimizer, param_scheduler=schedule, train_cfg=cfg).train()
+        options = {"optim_wrapper": optimizer, "param_scheduler": schedule, "train_cfg": cfg, "overwrite": True}
+        make_runner(model=net, **options).train()
         assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
@@ -127,7 +128,7 @@ def test_a_plateau_scheduler_looks_at_the_metric_it_names(make_runner: MakeRunne
 
 
 def test_two_runs_in_one_process_do_not_mix(make_runner: MakeRunner) -> None:
-    one, two = make_runner(), make_runner(randomness={"seed": 1})
+    one, two = make_runner(), make_runner(randomness={"seed": 1}, overwrite=True)
     assert one.log_dir != two.log_dir
     one.train()
     two.train()
@@ -205,7 +206,7 @@ def test_sync_batch_norm_becomes_plain_on_one_process(make_runner: MakeRunner) -
 def test_compiled_models_keep_their_names(make_runner: MakeRunner) -> None:
     runner = make_runner(compile={"backend": "eager"})
     runner.train()
-    plain = make_runner(randomness={"seed": 0})
+    plain = make_runner(randomness={"seed": 0}, overwrite=True)
     plain.train()
     assert list(runner.model.state_dict()) == list(plain.model.state_dict())
     assert same(weights(runner), weights(plain))
@@ -312,7 +313,7 @@ def test_weights_under_another_key_are_loaded_as_the_options_say(make_runner: Ma
     lenient.train()  # as MMEngine does, but nobody can overlook it
     log = (lenient.log_dir / f"{lenient.timestamp}.log").read_text()
     assert re.search(r"WARNING.*fresh weights.*\n.*" + told, log)
-    strict = make_runner(load_from=tmp_path / "other.pth", load_options={"strict": True})
+    strict = make_runner(load_from=tmp_path / "other.pth", load_options={"strict": True}, overwrite=True)
     for refuse in (strict.train, make_runner(load_from=tmp_path / "other.pth").val):
         with pytest.raises(ValueError, match=told) as caught:
             refuse()
@@ -368,7 +369,7 @@ def test_operations_without_a_deterministic_form_are_errors_or_listed(make_runne
 
 def test_two_deterministic_runs_are_equal_bit_for_bit(make_runner: MakeRunner) -> None:
     try:
-        runs = [make_runner(randomness={"seed": 3, "deterministic": True}) for _ in range(2)]
+        runs = [make_runner(randomness={"seed": 3, "deterministic": True}, overwrite=True) for _ in range(2)]
         for runner in runs:
             runner.train()
     finally:

@@ -83,7 +83,10 @@ def test_everything_comes_back(make_runner, tmp_path):
 
 def test_the_run_that_began_last_in_a_folder_is_the_one_that_goes_on(make_runner):
     folder = trained(make_runner).work_dir
+    (folder / "iter_6.pth").rename(folder / "of_older_versions.pth")  # which did not refuse a second run
+    (folder / "last_checkpoint").unlink()
     trained(make_runner, train_cfg={"max_iters": 3})
+    (folder / "of_older_versions.pth").rename(folder / "iter_6.pth")
     (folder / "last_checkpoint").unlink()
     assert find_resumable(folder) == folder / "iter_3.pth"
 

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="go on from the newest whole checkpoint of the working folder (if there is any), or from this one",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="delete the checkpoints of an earlier run in the working folder"
+    )
     parser.add_argument("--amp", action="store_true", help="mixed precision: AmpOptimWrapper instead of OptimWrapper")
 
 
@@ -37,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
         use_amp(cfg)
     if options.resume is not None:
         cfg.resume = options.resume
-    train(make_runner(cfg, options.trust_config, options.allow), again=command(options, cfg.work_dir))
+    runner = make_runner(cfg, options.trust_config, options.allow, overwrite=options.overwrite)
+    train(runner, again=command(options, cfg.work_dir))
     return 0
 
 

@@ -46,7 +46,7 @@ def run_demo(options: argparse.Namespace) -> int:
     cfg.work_dir, cfg.resume = str(out / options.config), options.resume
     print(f"Config: {path}", flush=True)
     share_cores(cfg)
-    runner = make_runner(cfg)
+    runner = make_runner(cfg, overwrite=not options.resume)
     train(runner, again=command(options))
     found = {"config": path, "seconds": time.monotonic() - start, "resume": command(options)}
     print_summary(runner, found)

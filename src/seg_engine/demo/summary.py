@@ -43,7 +43,7 @@ def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("log", f"{logs}/{runner.timestamp}.log"),
         ("scalars", f"{logs}/vis_data/scalars.json"),
-        ("TensorBoard", first(runner.work_dir, "*/vis_data/**/events.out.tfevents.*")),
+        ("TensorBoard", first(runner.work_dir, "*/vis_data/**/events.out.tfevents.*")),  # a resumed one is the first's
         ("W&B, offline", first(runner.log_dir, "vis_data/**/offline-run-*")),
         ("overlays (truth | prediction)", f"{logs}/vis_data/vis_image/"),
         ("last checkpoint", f"{work}/{last}" if last else ""),

@@ -32,6 +32,7 @@ __all__ = [
     "ready_loaders",
     "ready_schedulers",
     "ready_wrapper",
+    "record",
     "register_default_hook",
     "register_hooks",
     "runner_class",
@@ -70,7 +71,12 @@ def arguments_of(cfg: Any) -> dict[str, Any]:
                 f"the config has {mode}_dataloader{origin_of(cfg, f'{mode}_dataloader')} but no {mode}_cfg: "
                 f"write {mode}_cfg=dict(type='{mode.title()}Loop'), or set {mode}_dataloader, {mode}_evaluator to None"
             )
-    names = [name for name in DEFAULTS if name not in ("cfg", "build")]
+    if cfg.get("overwrite"):
+        raise ValueError(
+            f"overwrite{origin_of(cfg, 'overwrite')} is no key of a config, since it deletes files: say it where the "
+            "run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
+        )
+    names = [name for name in DEFAULTS if name not in ("cfg", "build", "overwrite")]
     return {name: cfg[name] for name in ("model", "work_dir", *names) if name in cfg}
 
 
@@ -156,8 +162,6 @@ def make_visualizer(runner: Any, given: Any) -> Any:
         made: Any = plain.PlainVisualizer(runner.log_dir)
     else:
         made = runner.assembler.visualizer(given, runner.experiment_name, runner.log_dir)
-    if runner.cfg is not None and callable(getattr(made, "add_config", None)):
-        made.add_config(runner.cfg)
     return made
 
 
@@ -264,7 +268,7 @@ def shortened(path: Path) -> str:
 
 
 def announce(runner: Any) -> None:
-    """The first lines of the log, and the files that repeat the run."""
+    """The first lines of the log."""
     facts = describe_environment(runner.device, runner.seed)
     runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     if not runner.randomness.by_sample:
@@ -280,6 +284,14 @@ def announce(runner: Any) -> None:
     runner.logger.info("The %s of the hooks: %s", told, shortened(runner.log_dir / f"{runner.timestamp}.log"))
     if runner.table.stand_ins:
         runner.logger.info("%s", _plain_line(runner.table.stand_ins))
+
+
+def record(runner: Any, mode: str) -> None:
+    """Right before the first step of a runner: the files that repeat the run; a start that failed leaves none."""
+    if runner.underway or runner.rank != 0:
+        return
     kept = {"seed": runner.seed, "stream": runner.randomness.stream, "experiment_name": runner.experiment_name}
-    if runner.rank == 0:
-        write_record(runner.log_dir, cfg=runner.cfg, work_dir=runner.work_dir, facts=kept)
+    write_record(runner.log_dir, cfg=runner.cfg, work_dir=runner.work_dir, facts=kept, keep=mode != "train")
+    if runner.cfg is not None and callable(getattr(runner.visualizer, "add_config", None)):
+        runner.visualizer.add_config(runner.cfg)
+    runner.underway = True

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from seg_runner import saving, stopping, wrap
 from seg_runner.checks import check_before_training
+from seg_runner.construct import record
 from seg_runner.conv_bn import join_frozen_norms
 from seg_runner.data_checks import unite_evaluation, unite_left_out
+from seg_runner.earlier import check_folder, clear_folder
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note, did_you_mean, written_at
 from seg_runner.eval_loops import EvalLoop
-from seg_runner.log_setup import library_log
+from seg_runner.log_setup import library_log, remove_start
 from seg_runner.loop_cfg import OWN_LOOPS, eval_loop, train_loop
 from seg_runner.plain_hooks import stand_ins
 from seg_runner.ranks import refuse_several
@@ -36,24 +38,44 @@ def need(runner: Any, mode: str) -> None:
 
 @contextmanager
 def session(runner: Any, mode: str) -> Iterator[None]:
-    """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end."""
+    """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end.
+
+    What fails before its first step leaves no folder behind.
+    """
     refuse_several("Runner")  # a process group may have been set up since the runner was made
+    runner.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
     fill_stand_ins(runner)
     runner.table.running, runner.began_at = True, None
-    with library_log(runner.logger), _signals(runner, mode):
+    try:
+        with (
+            library_log(runner.logger),
+            _signals(runner, mode),
+            _closing(runner, mode),
+            _training_alone(runner, mode),
+            _told(runner),
+        ):
+            yield
+    except BaseException:
+        if not runner.underway:
+            remove_start(runner.log_dir, runner.made_folders)
+        raise
+
+
+@contextmanager
+def _closing(runner: Any, mode: str) -> Iterator[None]:
+    """However it ends, what can be kept is kept, hooks hear of it, and workers and writers end."""
+    try:
+        yield
+    except BaseException as error:
         try:
-            with _training_alone(runner, mode), _told(runner):
-                yield
-        except BaseException as error:
-            try:
-                _stopped_by(runner, mode, error)
-            finally:
-                _break_off(runner, error)
-            raise
+            _stopped_by(runner, mode, error)
         finally:
-            runner.table.running = False
-            _close_data(runner)
-            runner.saver.wait()
+            _break_off(runner, error)
+        raise
+    finally:
+        runner.table.running = False
+        _close_data(runner)
+        runner.saver.wait()
 
 
 def _stopped_by(runner: Any, mode: str, error: BaseException) -> None:
@@ -86,8 +108,16 @@ def _close_data(runner: Any) -> None:
             runner.loops[mode].close()
 
 
-def _training_alone(runner: Any, mode: str) -> AbstractContextManager[None]:
-    return only_run(runner.work_dir) if mode == "train" and runner.rank == 0 else nullcontext()
+@contextmanager
+def _training_alone(runner: Any, mode: str) -> Iterator[None]:
+    """One run trains in a folder, and does not mix with an earlier one."""
+    if mode != "train" or runner.rank != 0:
+        yield
+        return
+    with only_run(runner.work_dir):
+        if not runner.underway:
+            check_folder(runner)
+        yield
 
 
 @contextmanager
@@ -210,6 +240,12 @@ def start_training(runner: Any) -> None:
     unite_left_out(runner)
     if first and not parts["skip_checks"]:
         check_before_training(runner)
+    if not runner.underway:
+        clear_folder(runner)
+    record(runner, "train")
+    if runner.resumed and 0 < getattr(loop, "max_iters", 0) <= runner.finished_iters:
+        text = "the run in %s is finished: %d of %d iterations; for more, raise max_iters or max_epochs in train_cfg"
+        runner.logger.warning(text, runner.work_dir, runner.finished_iters, loop.max_iters)
     runner.began_at = runner.finished_iters
     if runner.signals is not None:
         runner.signals.waiting = False
@@ -248,6 +284,7 @@ def evaluate(runner: Any, mode: str) -> dict[str, Any]:
         runner.call_hook("before_run")
         saving.load_for_evaluation(runner)
         unite_evaluation(runner, mode)
+        record(runner, mode)
         metrics: dict[str, Any] = loop.run()
         runner.call_hook("after_run")
     return metrics

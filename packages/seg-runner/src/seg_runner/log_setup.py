@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from seg_runner.lines import LineFile
 from seg_runner.names import printable
 
-__all__ = ["IN_FILE", "REFERENCE_NAME", "earlier_sessions", "library_log", "make_log_dir", "make_logger"]
+__all__ = [
+    "IN_FILE",
+    "REFERENCE_NAME",
+    "earlier_sessions",
+    "library_log",
+    "make_log_dir",
+    "make_logger",
+    "missing_folders",
+    "remove_start",
+]
 
 IN_FILE = {"in_file": True}
 """`extra=` of a message that is long: the log file has it, a terminal only at log level DEBUG."""
@@ -129,6 +139,19 @@ def make_log_dir(work_dir: Path) -> tuple[Path, str]:
             raise
         return work_dir / name, name
     raise FileExistsError(f"{work_dir} holds a thousand runs of this second")
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there yet, innermost first."""
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def remove_start(log_dir: Path, made: Iterable[Path]) -> None:
+    """A start that failed leaves nothing: its log folder goes, and the folders made for it that are empty."""
+    shutil.rmtree(log_dir, ignore_errors=True)
+    for folder in made:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def earlier_sessions(work_dir: Path, log_dir: Path) -> list[Path]:

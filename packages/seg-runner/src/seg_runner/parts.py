@@ -45,6 +45,7 @@ class Parts(TypedDict, total=False):
     sync_bn: str | None  # 'torch': BatchNorm becomes SyncBatchNorm where there are several processes
     # The run.
     resume: bool | str
+    overwrite: bool  # delete the checkpoints of an earlier run in work_dir; not from a config
     strict_keys: bool  # False: a top-level key of a config that looks like a misspelt one is only reported
     strict_resume: bool  # anything that is not restored is an error
     resume_data: bool  # False: a fresh pass over the data
@@ -91,6 +92,7 @@ DEFAULTS: Parts = {
     "channels_last": False,
     "sync_bn": None,
     "resume": False,
+    "overwrite": False,
     "strict_keys": True,
     "strict_resume": False,
     "resume_data": True,
@@ -144,6 +146,8 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
     check_values(parts)
+    if parts["overwrite"] and parts["resume"]:
+        raise ValueError("overwrite=True deletes the checkpoints that resume goes on from: give one of the two")
     _check_train(parts)
     for mode in ("val", "test"):
         _check_evaluation(parts, mode)

@@ -17,7 +17,7 @@ _PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner
 RECORD = "run.json"
 
 
-def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[str, Any]) -> Path:
+def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[str, Any], keep: bool = False) -> Path:
     """Write `run.json`, the config as it was resolved with the origin of each value, and uncommitted changes.
 
     Args:
@@ -25,6 +25,7 @@ def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[
         cfg: The config, if the run has one.
         work_dir: Folder of the run; the config goes there too, under its own name.
         facts: Seeds and whatever else the run wants to have kept.
+        keep: Leave a config that lies in `work_dir` as it is: that of the training, where this is a test.
 
     Returns:
         Path of `run.json`.
@@ -45,7 +46,8 @@ def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[
     for name, text in _config_files(cfg, log_dir).items():
         (log_dir / name).write_text(text, encoding="utf-8")
         record.setdefault("config", name)
-        (work_dir / name).write_text(text, encoding="utf-8")
+        if not keep or not (work_dir / name).exists():
+            (work_dir / name).write_text(text, encoding="utf-8")
     origins = origins_of(cfg)
     if origins:
         (log_dir / "origins.json").write_text(json.dumps(origins, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from seg_runner.bounds import count_of
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
 from seg_runner.finite import not_finite
 
-__all__ = ["POINTER", "find_resumable", "next_generation"]
+__all__ = ["POINTER", "find_resumable", "next_generation", "pointed_by"]
 
 LOG = logging.getLogger("seg_runner")
 COUNTS = ("generation", "epoch", "iter")
@@ -44,7 +44,7 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
         interrupted: Also consider checkpoints written when training broke off with an exception.
     """
     folder = Path(work_dir)
-    pointed = _pointed(folder)
+    pointed = pointed_by(folder)
     found = [c for c in map(_candidate, _files(folder, pointed, interrupted)) if c is not None]
     best = [c for c in found if c.path.name.startswith("best_")]
     regular = [c for c in found if c not in best]
@@ -89,11 +89,11 @@ def _newest(found: list[_Candidate], pointed: Path | None) -> _Candidate:
 def next_generation(work_dir: str | Path) -> int:
     """The count of a run that begins in this folder: one more than the runs that left checkpoints there."""
     folder = Path(work_dir)
-    found = map(_candidate, _files(folder, _pointed(folder), interrupted=True))
+    found = map(_candidate, _files(folder, pointed_by(folder), interrupted=True))
     return 1 + max((c.generation for c in found if c is not None), default=0)
 
 
-def _pointed(folder: Path) -> Path | None:
+def pointed_by(folder: Path) -> Path | None:
     """Where `last_checkpoint` points: a relative name, or an absolute path whose folder may have been moved."""
     pointer = folder / POINTER
     try:

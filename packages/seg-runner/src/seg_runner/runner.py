@@ -18,7 +18,7 @@ from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.facade import Facade
 from seg_runner.finite import LossWatch
 from seg_runner.hook_table import HookTable
-from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger
+from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.message_hub import MessageHub
 from seg_runner.parts import Parts, fill_parts
 from seg_runner.randomness import resolve_randomness, seed_everything
@@ -61,7 +61,19 @@ class Runner(Facade):
         with written_at(self.cfg, "device"):
             self.device = pick_device(self.parts["device"])
         self.work_dir = construct.folder_of(work_dir)
+        self.resuming = self.started = self.loaded = self.resumed = self.underway = False
+        self.began_at: int | None = None
+        self.signals: Any = None
+        self.made_folders = missing_folders(self.work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
+        try:
+            self._set_up(model)
+        except BaseException:
+            remove_start(self.log_dir, self.made_folders)
+            raise
+
+    def _set_up(self, model: nn.Module | Mapping[str, Any]) -> None:
+        """Everything of the constructor that comes after the log folder."""
         self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else REFERENCE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
@@ -81,11 +93,6 @@ class Runner(Facade):
         self.model: Any = construct.make_model(self, model)
         self.optim_wrapper: Any = construct.ready_wrapper(self.parts["optim_wrapper"])
         self.param_schedulers: Any = construct.ready_schedulers(self.parts["param_scheduler"])
-        self.resuming = False
-        self.started = False
-        self.loaded = False
-        self.began_at: int | None = None
-        self.signals: Any = None
         options = self.parts["checkpoint"] or {}
         check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
         self.saver: Any = CheckpointSaver(**options)
@@ -95,12 +102,13 @@ class Runner(Facade):
         construct.announce(self)
 
     @classmethod
-    def from_cfg(cls, cfg: Any, build: Any = None) -> Runner:
+    def from_cfg(cls, cfg: Any, build: Any = None, *, overwrite: bool = False) -> Runner:
         """A runner from a whole config, with the six default hooks.
 
         Args:
             cfg: A config or dict with the names of the arguments as keys; other keys are left alone.
             build: What turns dicts into objects; None takes the one that an installed package offers (seg-registry).
+            overwrite: Delete the checkpoints that an earlier run has left in the work directory, before the first step.
 
         Raises:
             KeyError: `model` or `work_dir` is missing.
@@ -110,7 +118,8 @@ class Runner(Facade):
             raise TypeError(f"Runner.from_cfg takes a dict or a Config, not {cfg!r}; a file is read by Config.fromfile")
         own = copy.deepcopy(cfg)
         kind = construct.runner_class(cls, own, build)
-        runner: Runner = kind(**construct.arguments_of(own), cfg=own, build=build)
+        more = {"overwrite": True} if overwrite else {}
+        runner: Runner = kind(**construct.arguments_of(own), **more, cfg=own, build=build)
         return runner
 
     def __repr__(self) -> str:

@@ -168,7 +168,7 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         runner.resuming = False
     if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
         runner.generation = None
-    runner.loaded = True
+    runner.loaded = runner.resumed = True
     _tell_visualizer(runner, found)
     runner.logger.info("Resumed from %s\n%s", found, report)
 

@@ -1,0 +1,164 @@
+"""A second run in the folder of an earlier one is refused unless it is said what is to become of that."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from seg_runner import find_resumable
+from seg_runner.earlier import earlier_checkpoints
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_second_run_is_refused_with_the_ways_out(make_runner, tmp_path):
+    make_runner().train()
+    before = names(tmp_path / "out")
+    runner = make_runner(randomness={"seed": 9})
+    told = "an earlier run has left the checkpoints in .*out.*iter_6.pth.*resume=True.*overwrite=True.*work_dir="
+    with pytest.raises(FileExistsError, match=told):
+        runner.train()
+    assert names(tmp_path / "out") == before, "no log folder, no changed config is left"
+
+
+def test_measuring_in_the_same_folder_is_fine(make_runner):
+    first = make_runner()
+    first.train()
+    assert make_runner(load_from=first.work_dir / "iter_6.pth").val() == first.val()
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}, {"work_dir": "another"}])
+def test_each_way_out_works(make_runner, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    make_runner().train()
+    runner = make_runner(train_cfg={"max_iters": 8, "val_interval": 3}, **options)
+    runner.train()
+    assert runner.iter == 8
+    assert (runner.work_dir / "iter_8.pth").exists()
+
+
+def test_overwrite_deletes_right_before_the_first_step_and_says_so(make_runner, tmp_path, capsys):
+    folder = tmp_path / "out"
+    make_runner().train()
+    for name in ("epoch_2.pth", "best_mIoU_iter_6.pth", "interrupted_iter_5.pth"):
+        shutil.copy(folder / "iter_6.pth", folder / name)
+    mine = ["pretrained.pth", "best_mIoU_iter_6-0123abcd.pth", "iter_6.pth.bak"]
+    for name in mine:
+        (folder / name).write_bytes(b"weights of my own")
+
+    class Fails:
+        def before_run(self, runner):
+            raise ZeroDivisionError
+
+    before = names(folder)
+    with pytest.raises(ZeroDivisionError):
+        make_runner(overwrite=True, hooks=[Fails()]).train()
+    assert names(folder) == before, "a start that fails deletes nothing"
+    capsys.readouterr()
+
+    class Looks:
+        def before_train(self, runner):
+            assert find_resumable(folder) is None
+            assert not (folder / "last_checkpoint").exists()
+
+    make_runner(overwrite=True, hooks=[Looks()], train_cfg={"max_iters": 2}).train()
+    assert "overwrite=True: deleted 4 checkpoints of an earlier run: best_mIoU_iter_6.pth, " in capsys.readouterr().out
+    assert [name for name in names(folder) if ".pth" in name] == sorted([*mine, "iter_2.pth"])
+
+
+def test_overwrite_keeps_what_the_run_starts_from(make_runner, tmp_path):
+    make_runner().train()
+    runner = make_runner(overwrite=True, load_from=tmp_path / "out" / "iter_6.pth")
+    with pytest.raises(FileExistsError, match=r"would delete .*iter_6.pth, from which this run starts"):
+        runner.train()
+    assert (tmp_path / "out" / "iter_6.pth").exists()
+
+
+def test_overwrite_and_resume_contradict_each_other(make_runner):
+    with pytest.raises(ValueError, match="give one of the two"):
+        make_runner(overwrite=True, resume=True)
+
+
+def test_a_resume_mixes_no_two_runs(make_runner, tmp_path):
+    make_runner().train()
+    other = make_runner(work_dir=tmp_path / "other", randomness={"seed": 5})
+    other.train()
+    wrong = make_runner(resume=str(other.work_dir / "iter_6.pth"), train_cfg={"max_iters": 8})
+    with pytest.raises(FileExistsError, match=r"iter_6.pth is of another run than the checkpoints in .*out"):
+        wrong.train()
+    fresh = make_runner(resume=str(other.work_dir / "iter_6.pth"), train_cfg={"max_iters": 8}, work_dir=tmp_path / "b")
+    fresh.train()
+    again = make_runner(resume=str(other.work_dir / "iter_6.pth"), train_cfg={"max_iters": 9}, work_dir=tmp_path / "b")
+    again.train()  # the same command once more, after a preemption
+    assert again.iter == 9
+
+
+def test_training_on_with_one_runner_is_no_second_run(make_runner):
+    runner = make_runner()
+    runner.train()
+    runner.train_loop.max_iters = 8
+    runner.train()
+    assert runner.iter == 8
+
+
+def test_a_finished_run_says_so(make_runner, capsys):
+    make_runner().train()
+    make_runner(resume=True).train()
+    told = r"the run in .*out is finished: 6 of 6 iterations; for more, raise max_iters"
+    assert re.search(told, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("point", ["before_run", "after_load_checkpoint"])
+def test_a_start_that_fails_leaves_no_folder(make_runner, tmp_path, point):
+    class Fails:
+        broken = True
+
+    def fail(self, runner, checkpoint=None):
+        if self.broken:
+            raise ZeroDivisionError
+
+    setattr(Fails, point, fail)
+    if point == "after_load_checkpoint":
+        make_runner().train()
+    before = names(tmp_path)
+    inside = names(tmp_path / "out") if before else None
+    runner = make_runner(work_dir=tmp_path / "out" if before else tmp_path / "a" / "b", hooks=[Fails()], resume=True)
+    with pytest.raises(ZeroDivisionError):
+        runner.train()
+    assert names(tmp_path) == before
+    assert (names(tmp_path / "out") if before else None) == inside
+    Fails.broken = False
+    runner.train()  # the same runner, once the cause is mended
+    assert (runner.log_dir / "run.json").exists()
+
+
+def test_a_runner_that_cannot_be_made_leaves_no_folder(make_runner, tmp_path):
+    with pytest.raises(ValueError, match="log_level"):
+        make_runner(log_level="LOUD")
+    with pytest.raises(TypeError, match=r"point"):
+        make_runner(hooks=[object()])
+    assert names(tmp_path) == []
+
+
+def test_an_evaluation_that_fails_leaves_no_folder(make_runner, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        make_runner(load_from=tmp_path / "absent.pth").val()
+    assert names(tmp_path) == []
+
+
+def test_what_counts_as_a_checkpoint_of_a_run(tmp_path):
+    for name in ("iter_1.pth", "notes.pth", "iter_x.pth", "best_mIoU-0123abcd.pth", "mine_7.pth"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in earlier_checkpoints(tmp_path)] == ["iter_1.pth"]
+    (tmp_path / "mine_14.pth").write_bytes(b"x")
+    (tmp_path / "last_checkpoint").write_text("mine_14.pth")
+    assert [path.name for path in earlier_checkpoints(tmp_path)] == ["iter_1.pth", "mine_14.pth", "mine_7.pth"]
+
+
+def test_what_only_an_exception_left_is_in_nobodys_way(make_runner, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "interrupted_iter_3.pth").write_bytes(b"x")
+    make_runner().train()
