@@ -74,11 +74,11 @@ def test_the_number_reached_is_printed(finished: str) -> None:
 
 def test_everything_that_it_names_is_there(finished: str, folder: Path) -> None:
     named = dict(re.findall(r"^  (\S.*?)\s{2,}(\S.*)$", finished, flags=re.MULTILINE))
-    paths = ("log", "scalars", "TensorBoard", "W&B, offline", "overlays (truth | prediction)", "last checkpoint")
+    paths = ("log", "scalars", "TensorBoard", "W&B, offline", "pictures of validation", "last checkpoint")
     for what in (*paths, "best checkpoint", "config"):
         assert (folder / named[what]).exists(), (what, named)
-    pictures = sorted((folder / named["overlays (truth | prediction)"]).glob("*.png"))
-    assert cv2.imread(str(pictures[0])).shape == (192, 384, 3)
+    pictures = sorted((folder / named["pictures of validation"]).glob("*.png"))
+    assert cv2.imread(str(pictures[0])).shape[1] == 4 * 192 + 3 * 4  # image, truth, prediction, errors
     assert named["go on after Ctrl-C"] == "seg demo --out demo --short --resume"
     assert named["look at the curves"].startswith("tensorboard --logdir demo")
     assert named["segment images"].startswith("seg predict demo/convnext/best_mIoU_iter_")

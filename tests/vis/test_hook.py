@@ -276,12 +276,33 @@ def test_every_n_inner_iters_counts_from_one() -> None:
     assert not hook.every_n_inner_iters(0, 0)
 
 
-def test_the_drawn_file_is_the_overlay(paths: list[str], tmp_path: Path) -> None:
+def test_the_plain_picture_is_the_overlay(paths: list[str], tmp_path: Path) -> None:
     visualizer = SegLocalVisualizer(alpha=0.5)
-    hook = SegVisualizationHook(draw=True, interval=1)
+    hook = SegVisualizationHook(draw=True, interval=1, picture="plain")
     hook.after_val_iter(Run(visualizer), 0, None, [sample(0, paths[0])])
     plain = overlay(IMAGES[0], LABELS[0], palette="cityscapes")
     assert visualizer.get_image().shape == plain.shape
+
+
+def test_pictures_have_headings_and_a_legend_where_the_visualizer_knows_them(paths: list[str]) -> None:
+    class Own(SegLocalVisualizer):
+        """A user's, with the arguments that MMSegmentation documents."""
+
+        def add_datasample(  # type: ignore[override]
+            self, name: str, image: Any, data_sample: Any = None, show: bool = False, wait_time: Any = 0, step: int = 0
+        ) -> None:
+            super().add_datasample(name, image, data_sample, step=step)
+
+    for visualizer, sheet in (
+        (SegLocalVisualizer(), True),
+        (SegLocalVisualizer(legacy_blend=True), False),
+        (Own(), False),
+    ):
+        hook = SegVisualizationHook(draw=True, interval=1)
+        hook.after_val_iter(Run(visualizer), 0, None, [sample(0, paths[0])])
+        assert (visualizer.get_image().shape != IMAGES[0].shape) is sheet
+    with pytest.raises(ValueError, match="picture must be 'sheet' or 'plain', got 'both'"):
+        SegVisualizationHook(picture="both")
 
 
 def test_images_of_one_name_in_two_folders_are_two_pictures(tmp_path: Path) -> None:

@@ -197,6 +197,18 @@ def test_numbers_are_written_where_there_are_no_names() -> None:
     assert (named == 255).any()
 
 
+@pytest.mark.parametrize("size", [(16, 16), (64, 64), (40, 300), (500, 700)])
+@pytest.mark.parametrize("count", [3, 19, 150])
+def test_names_cover_a_fifth_of_the_picture_at_most(size: tuple[int, int], count: int) -> None:
+    labels = np.arange(size[0])[:, None] * 7 // size[0] * 11 + np.arange(size[1]) * 11 // size[1]
+    image, names = np.full((*size, 3), 90, np.uint8), [f"a class with number {n}" for n in range(count)]
+    plain = overlay(image, labels % count, palette="distinct", classes=names)
+    named = overlay(image, labels % count, palette="distinct", classes=names, with_labels=True)
+    changed = (named != plain).any(axis=2).mean()
+    assert changed <= 0.2 or min(size) < 40  # one name is written wherever three letters of it fit
+    assert changed > 0 or min(size) < 40
+
+
 def test_tensors_give_the_same_picture() -> None:
     torch = pytest.importorskip("torch")
     image, labels, palette = scene(11, 17, 18, 9)

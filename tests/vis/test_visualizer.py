@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from seg_vis import BaseVisBackend, LocalVisBackend, SegLocalVisualizer, Visualizer, error_map, get_palette, overlay
 from seg_vis.featmaps import depth_map
+from seg_vis.local_visualizer import error_title
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -303,3 +304,51 @@ def test_numbers_beyond_64_bits_and_negative_steps_go_through(tmp_path: Path) ->
     visualizer.close()
     row = json.loads((tmp_path / "scalars.json").read_text())
     assert row == {"big": 10**400, "small": -(2**65), "nan": None, "step": -3}
+
+
+SIZES = [(8, 8), (64, 64), (64, 200), (300, 90), (400, 600), (2100, 2500)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_sheet_has_all_four_and_a_legend_of_what_occurs(size: tuple[int, int]) -> None:
+    visualizer = SegLocalVisualizer(classes=["road", "車", "a long name " * 9, "none"], palette="distinct")
+    truth = np.zeros(size, int)
+    truth[: size[0] // 2] = 1
+    sample = {"gt_sem_seg": truth, "pred_sem_seg": np.roll(truth, 2, 0)}
+    image = np.full((*size, 3), 200, np.uint8)
+    visualizer.add_datasample("x", image, sample, layout="sheet")
+    four = visualizer.get_image()
+    visualizer.add_datasample("x", image, {"pred_sem_seg": truth}, layout="sheet")
+    two = visualizer.get_image()
+    visualizer.add_datasample("x", image, {"pred_sem_seg": truth * 0 + 2}, layout="sheet")
+    assert four.size > two.size
+    assert visualizer.get_image().shape[1] == two.shape[1]  # a long name does not widen the sheet
+    assert 192 <= max(four.shape[:2]) <= 2 * 2048 + 400
+    colours = get_palette("distinct", 4)
+    for label, there in ((0, True), (1, True), (3, False)):
+        assert (four == colours[label]).all(axis=2).any() == there
+
+
+def test_a_sheet_without_labels_is_the_image(caplog: Any) -> None:
+    visualizer = SegLocalVisualizer()
+    visualizer.add_datasample("x", IMAGE, layout="sheet")
+    assert visualizer.get_image().shape[0] > IMAGE.shape[0]
+    visualizer.add_datasample("x", IMAGE, {"gt_sem_seg": TRUTH * 0 + 255, "pred_sem_seg": GUESS}, layout="sheet")
+    with pytest.raises(ValueError, match="layout must be one of 'plain', 'sheet', got 'x'"):
+        visualizer.add_datasample("x", IMAGE, layout="x")
+
+
+def test_a_depth_map_has_a_place_on_the_sheet() -> None:
+    visualizer = SegLocalVisualizer()
+    depth = {"pred_depth_map": np.linspace(0, 9, 600).reshape(20, 30)}
+    visualizer.add_datasample("x", IMAGE, {**BOTH, **depth}, layout="sheet")
+    with_depth = visualizer.get_image()
+    visualizer.add_datasample("x", IMAGE, BOTH, layout="sheet")
+    assert with_depth.size > visualizer.get_image().size
+
+
+def test_the_errors_are_counted_in_the_heading() -> None:
+    truth, guess = np.array([[0, 1, 255, 2]]), np.array([[0, 1, 0, 1]])
+    assert error_title(truth, guess, 255) == "errors: 33.3%"
+    assert error_title(truth, guess, None) == "errors: 50.0%"
+    assert error_title(truth * 0 + 255, guess, 255) == "errors: no label"

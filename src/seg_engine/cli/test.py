@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
     add_run_options(parser)
-    parser.add_argument("--show-dir", metavar="DIR", help="draw ground truth beside prediction into this folder")
+    parser.add_argument("--show-dir", metavar="DIR", help="draw image, truth, prediction and errors into this folder")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, metavar="SECONDS", help="how long --show shows each (2)")
     parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG files into this folder")

@@ -45,7 +45,7 @@ def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("scalars", f"{logs}/vis_data/scalars.json"),
         ("TensorBoard", first(runner.work_dir, "*/vis_data/**/events.out.tfevents.*")),  # a resumed one is the first's
         ("W&B, offline", first(runner.log_dir, "vis_data/**/offline-run-*")),
-        ("overlays (truth | prediction)", f"{logs}/vis_data/vis_image/"),
+        ("pictures of validation", f"{logs}/vis_data/vis_image/"),
         ("last checkpoint", f"{work}/{last}" if last else ""),
         ("best checkpoint", f"{work}/{best}" if best else ""),
         ("config", f"{short(facts['config'])}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,6 +45,8 @@ class SegVisualizationHook:
             three channels, which OpenCV does not read from files.
         stretch: with `bands`, the two percentiles that become black and white, as for `to_rgb`.
         background: write pictures on a thread of their own.
+        picture: `"sheet"`: image, ground truth, prediction and errors with headings and a legend; `"plain"`:
+            MMSegmentation's picture, ground truth beside prediction. A visualizer that knows no sheets draws its own.
 
     Raises:
         ValueError: an interval or a count below 1, or both spellings of `backend_args`.
@@ -72,12 +75,15 @@ class SegVisualizationHook:
         bands: Sequence[int] | None = None,
         stretch: tuple[float, float] | None = (2.0, 98.0),
         background: bool = True,
+        picture: str = "sheet",
     ) -> None:
         for name, value in (("interval", interval), ("samples", samples), ("max_pictures", max_pictures)):
             if value is not None:
                 check_whole(value, name)
         if order not in (None, "rgb", "bgr"):
             raise ValueError(f"order must be 'rgb', 'bgr' or None, got {order!r}")
+        if picture not in ("sheet", "plain"):
+            raise ValueError(f"picture must be 'sheet' or 'plain', got {picture!r}")
         if backend_args is not None and file_client_args is not None:
             raise ValueError("file_client_args is the old name of backend_args: give one of them")
         self.draw = draw
@@ -92,6 +98,7 @@ class SegVisualizationHook:
         self.bands = bands
         self.stretch = stretch
         self.background = background
+        self.picture = picture
         self._visualizer: Any = None
         self._chosen: set[int] | None = None
         self._seen = 0
@@ -188,6 +195,7 @@ class SegVisualizationHook:
                 show=self.show,
                 wait_time=self.wait_time,
                 step=runner.iter,
+                **({"layout": "sheet"} if self.picture == "sheet" and knows_sheets(self._visualizer) else {}),
             )
             self._drawn += 1
         except Exception as error:
@@ -208,6 +216,13 @@ class SegVisualizationHook:
         if path is None:
             raise ValueError("neither the sample has an img_path nor the batch the image")
         return read_image(path, self.backend_args)
+
+
+def knows_sheets(visualizer: Any) -> bool:
+    """Whether the option `layout` may be given to a visualizer, which may be a user's own."""
+    parameters = inspect.signature(visualizer.add_datasample).parameters.values()
+    takes = any(one.name == "layout" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+    return takes and bool(getattr(visualizer, "draws_sheets", False))
 
 
 def choose(count: int, total: int | None, seed: int) -> set[int]:

@@ -20,6 +20,7 @@ from seg_vis.overlays import class_names, paint
 from seg_vis.palettes import Palette, get_classes, resolve
 from seg_vis.ranks import first_process_only
 from seg_vis.samples import check_sample, field
+from seg_vis.sheets import columns_for, magnified, panels, reduced, with_legend
 from seg_vis.visualizer import Visualizer
 
 __all__ = ["SegLocalVisualizer"]
@@ -33,9 +34,18 @@ class DrawOptions(TypedDict, total=False):
     withLabels: bool
     with_image: bool
     with_errors: bool
+    layout: str
 
 
-DEFAULTS: DrawOptions = {"step": 0, "with_labels": True, "with_image": False, "with_errors": False}
+DEFAULTS: DrawOptions = {
+    "step": 0,
+    "with_labels": True,
+    "with_image": False,
+    "with_errors": False,
+    "layout": "plain",
+}
+LAYOUTS = ("plain", "sheet")
+TITLES = {"gt": "ground truth", "pred": "prediction"}
 
 
 class SegLocalVisualizer(Visualizer):
@@ -66,6 +76,11 @@ class SegLocalVisualizer(Visualizer):
         >>> visualizer.get_image().shape
         (4, 8, 3)
     """
+
+    @property
+    def draws_sheets(self) -> bool:
+        """Whether pictures with headings are wanted where nobody says; not where pixels are compared."""
+        return not self._legacy_blend
 
     def __init__(
         self,
@@ -133,7 +148,8 @@ class SegLocalVisualizer(Visualizer):
             wait_time: close it after so many seconds; 0 waits for a key.
             out_file: write this file and send nothing to the backends.
             **options: `step=0`; `with_labels=True` (also spelled `withLabels`) writes class names; `with_image`
-                puts the image itself on the left; `with_errors` puts an error map on the right.
+                puts the image itself on the left; `with_errors` puts an error map on the right. `layout="sheet"`
+                has all of these with headings and a legend instead, small pictures enlarged.
 
         Raises:
             ValueError: sizes that differ, empty or NaN input, a dict with none of the four.
@@ -143,13 +159,11 @@ class SegLocalVisualizer(Visualizer):
         check_sample(data_sample)
         rgb = to_rgb(image)
         masks = self._masks(rgb, data_sample, draw_gt, draw_pred)
-        parts = [rgb] if asked["with_image"] else []
-        for side, wanted in (("gt", draw_gt), ("pred", draw_pred)):
-            part = self._part(rgb, data_sample, side, asked["with_labels"]) if wanted else None
-            parts += [] if part is None else [part]
-        if asked["with_errors"] and len(masks) == 2:
-            parts.append(error_map(rgb, masks["ground truth"], masks["prediction"], ignore_index=self._ignore_index))
-        picture = side_by_side(parts or [rgb])
+        sides = [side for side, wanted in (("gt", draw_gt), ("pred", draw_pred)) if wanted]
+        if asked["layout"] == "sheet":
+            picture = self._sheet(rgb, data_sample, sides, masks)
+        else:
+            picture = self._plain(rgb, data_sample, sides, masks, asked)
         self._image = picture.copy()
         if out_file is not None:
             write_image(out_file, picture)
@@ -157,6 +171,36 @@ class SegLocalVisualizer(Visualizer):
             self._send(str(name), picture, (rgb, masks), checked_step(asked["step"]))
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
+
+    def _plain(
+        self, rgb: Image, sample: Any, sides: Sequence[str], masks: Mapping[str, Any], asked: Mapping[str, Any]
+    ) -> Image:
+        """The parts beside one another, as MMSegmentation has them."""
+        drawn = [self._part(rgb, sample, side, asked["with_labels"]) for side in sides]
+        parts = [rgb] * asked["with_image"] + [part for part in drawn if part is not None]
+        if asked["with_errors"] and len(masks) == 2:
+            parts.append(error_map(rgb, masks["ground truth"], masks["prediction"], ignore_index=self._ignore_index))
+        return side_by_side(parts or [rgb])
+
+    def _sheet(self, rgb: Image, sample: Any, sides: Sequence[str], masks: Mapping[str, Any]) -> Image:
+        """Image, ground truth, prediction and errors under headings, and the classes that occur."""
+        drawn = {TITLES[side]: self._part(rgb, sample, side, with_labels=False) for side in sides}
+        named = {"image": rgb, **{title: part for title, part in drawn.items() if part is not None}}
+        if len(masks) == 2:
+            truth, guess = masks["ground truth"], masks["prediction"]
+            errors = error_map(rgb, truth, guess, ignore_index=self._ignore_index)
+            named[error_title(truth, guess, self._ignore_index)] = errors
+        times = magnified(rgb.shape)
+        shown = {title: reduced(part.repeat(times, 0).repeat(times, 1)) for title, part in named.items()}
+        sheet = panels(shown, columns=columns_for(list(shown.values())), font=self.font)
+        colours, names = colours_and_names(self.dataset_meta or {})
+        return with_legend(sheet, colours, names, self._listed(masks, len(colours)), self.font)
+
+    def _listed(self, masks: Mapping[str, Any], count: int) -> list[int]:
+        """The classes that are painted somewhere."""
+        shown = shown_labels(count, self._ignore_index, self._only)
+        there = {int(label) for plane in masks.values() for label in np.unique(plane)}
+        return [label for label in sorted(there) if 0 <= label < count and shown[label]]
 
     def _masks(self, rgb: Image, sample: Any, draw_gt: bool, draw_pred: bool) -> dict[str, Any]:
         """The label maps to draw, by what they are."""
@@ -214,7 +258,17 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = set(asked) - set(DEFAULTS)
     if unknown:
         raise TypeError(f"add_datasample does not know {', '.join(sorted(unknown))}; it takes {', '.join(DEFAULTS)}")
+    if asked.get("layout", "plain") not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(map(repr, LAYOUTS))}, got {asked['layout']!r}")
     return {**DEFAULTS, **asked}
+
+
+def error_title(truth: Any, guess: Any, ignore_index: int | None) -> str:
+    """A heading that says how much is wrong."""
+    counts = truth != ignore_index if ignore_index is not None else np.ones(truth.shape, bool)
+    total = int(np.count_nonzero(counts))
+    wrong = int(np.count_nonzero(counts & (truth != guess)))
+    return f"errors: {wrong / total:.1%}" if total else "errors: no label"
 
 
 def colours_and_names(meta: Mapping[str, Any]) -> tuple[Palette, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from seg_vis.blend import (
     KEEP,
     blend_and_look,
     blend_many,
-    byte_values,
     few_codes,
     label_codes,
     report_strangers,
@@ -21,10 +20,15 @@ from seg_vis.blend import (
 )
 from seg_vis.checks import check_alpha
 from seg_vis.labels import anchors, place
+from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette, get_classes, is_made, resolve
 from seg_vis.text import font_size, shortened, tag_margin, tag_size, write_tag
 
 __all__ = ["class_names", "overlay", "paint", "write_names"]
+
+MOST_COVERED = 0.2
+SMALLEST = 8
+"""Height of the smallest letters that can be read."""
 
 
 def overlay(
@@ -112,14 +116,38 @@ def class_names(palette: Any, classes: Sequence[str] | None, count: int) -> list
 def write_names(
     picture: Image, codes: NDArray[np.uint8], colours: Palette, names: Sequence[str], font: str = "sans"
 ) -> None:
-    """Write the name of every class that is there into the picture, inside it and none over another."""
+    """Write the names of the classes that are there into the picture, inside it and none over another.
+
+    They cover a fifth of the picture at most: letters are as small as can be read where there are many names or the
+    picture is small; where that is not enough, the classes with fewest pixels are left out.
+    """
     height, width = codes.shape
+    there = load_cv2().calcHist([codes], [0], None, [256], [0, 256]).ravel()
+    present = [int(code) for code in np.flatnonzero(there) if code < len(colours)]
+    points = anchors(codes, present)
     size = font_size(height, width)
-    points = anchors(codes, [int(code) for code in byte_values(codes) if code < len(colours)])
-    room = width - 2 * tag_margin(size)
-    words = {label: shortened(names[label], size, room, font) for label in points}
-    present = [label for label, word in words.items() if word]
-    boxes = place([tag_size(words[n], size, font) for n in present], [points[n] for n in present], width, height)
-    for label, box in zip(present, boxes, strict=True):
+    words, sizes = tags(names, points, size, width, font)
+    while size > SMALLEST and covered(sizes) > MOST_COVERED * height * width:
+        size -= 1
+        words, sizes = tags(names, points, size, width, font)
+    for label in sorted(sizes, key=lambda label: there[label])[:-1]:
+        if covered(sizes) > MOST_COVERED * height * width:
+            del sizes[label]
+    boxes = place(list(sizes.values()), [points[label] for label in sizes], width, height)
+    for label, box in zip(sizes, boxes, strict=True):
         if box is not None:
             write_tag(picture, words[label], box, size, colours[label], font)
+
+
+def tags(
+    names: Sequence[str], points: Iterable[int], size: int, width: int, font: str
+) -> tuple[dict[int, str], dict[int, tuple[int, int]]]:
+    """What is written for each label, and how large that is; labels without room for three letters are left out."""
+    room = width - 2 * tag_margin(size)
+    words = {label: shortened(names[label], size, room, font) for label in points}
+    return words, {label: tag_size(word, size, font) for label, word in words.items() if word}
+
+
+def covered(sizes: Mapping[int, tuple[int, int]]) -> int:
+    """Pixels under all tags."""
+    return sum(width * height for width, height in sizes.values())

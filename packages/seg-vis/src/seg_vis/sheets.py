@@ -9,16 +9,19 @@ import numpy as np
 
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
 from seg_vis.checks import check_whole
+from seg_vis.legends import legend
 from seg_vis.libraries import load_cv2
 from seg_vis.maps import error_map
 from seg_vis.overlays import overlay
 from seg_vis.text import draw_text, font_size, shortened, text_size
 
-__all__ = ["compare", "panels"]
+__all__ = ["columns_for", "compare", "magnified", "panels", "reduced", "with_legend"]
 
 GAP = 4
 PAPER = 255
 SMALLEST = 8
+ENOUGH, MOST = 192, 2048
+"""Pixels that the longer side of a picture on a sheet should have, and has at most."""
 TITLE_ROOM = 96
 """Titles of smaller pictures than this may be wider than they are."""
 
@@ -99,6 +102,42 @@ def stack(pictures: Sequence[Image], gap: int, axis: int = 0) -> Image:
         spaced += [space, picture]
     joined: Image = cv2.vconcat(spaced) if axis == 0 else cv2.hconcat(spaced)
     return joined
+
+
+def magnified(shape: tuple[int, ...]) -> int:
+    """By which whole number small pictures of this height and width are enlarged so that one sees something."""
+    return max(1, -(-ENOUGH // max(shape[:2]))) if max(shape[:2]) < ENOUGH // 2 else 1
+
+
+def columns_for(pictures: Sequence[Image]) -> int:
+    """All in one row, or two in each where that would be much wider than high."""
+    height, width = pictures[0].shape[:2]
+    wide = width > 1.4 * height or len(pictures) * width > 2 * MOST
+    return 2 if wide and len(pictures) > 2 else len(pictures)
+
+
+def reduced(picture: Image) -> Image:
+    """A picture whose longer side is at most `MOST` pixels."""
+    scale = MOST / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    cv2 = load_cv2()
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    smaller: Image = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return smaller
+
+
+def with_legend(sheet: Image, palette: Any, names: Sequence[str], labels: Sequence[int], font: str = "sans") -> Image:
+    """A sheet above a legend of some labels, in as many columns as there is room for; names too long end in dots."""
+    if not labels:
+        return sheet
+    size = int(np.clip(font_size(*sheet.shape[:2]) * 2 // 3, 11, 24))
+    room = max(sheet.shape[1] - 4 * size, 4 * size)
+    words = [shortened(name, size, room, font) for name in names]
+    widest = max(text_size(words[label], size, font)[0] for label in labels) + 4 * size
+    columns = max(1, min(len(labels), sheet.shape[1] // widest))
+    below = legend(palette, words, labels=np.array([labels]), columns=columns, size=size, font=font)
+    return stack([sheet, below], GAP)
 
 
 def compare(
