@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-__all__ = ["generators_of", "length_of", "set_epoch"]
+__all__ = ["keeps_own_state", "length_of", "set_epoch"]
 
 
 def length_of(loader: Any) -> int | None:
@@ -32,8 +30,6 @@ def set_epoch(loader: Any, epoch: int) -> None:
             return
 
 
-def generators_of(loader: Any) -> list[torch.Generator]:
-    """The generators of a loader and of its samplers, each once."""
-    parts = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
-    found = [getattr(part, "generator", None) for part in parts]
-    return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
+def keeps_own_state(loader: Any) -> bool:
+    """Whether a loader knows its place itself, as torchdata's StatefulDataLoader does."""
+    return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))

@@ -32,8 +32,9 @@ class TrainState:
 
     The run lies in `work_dir`: whole-or-absent checkpoints that load with `weights_only=True`, and per session a
     folder with a text log and JSON lines. RuntimeInfoHook and IterTimerHook are added where they are missing.
-    A resumed run goes on within the pass over the data: its first batches are read again and thrown away. Only a
-    loader without a length begins anew.
+    A resumed run goes on within the pass over the data: its first batches are read again and thrown away, and the
+    random numbers of workers and of generators in the data set are as they were. Only a loader without a length begins
+    anew, unless it keeps its place itself; a line 'not restored: ...' says what could not be as it was.
 
     Args:
         model: The model, wrapped by DDP or torch.compile or not.
@@ -194,6 +195,7 @@ class TrainState:
 
     def _one_pass(self, iterator: Iterator[Any]) -> Iterator[Any]:
         while not self._is_over():
+            self.passes.before_batch()
             try:
                 batch = next(iterator)
             except StopIteration:
