@@ -103,6 +103,47 @@ def test_buffers_that_a_bad_batch_spoilt_are_put_back(make_state: Make) -> None:
     assert finite(state.model)
 
 
+class Centred(nn.Module):
+    """Sets its buffers anew in each step, as `self.center = ...` does; one grows, one is None at first."""
+
+    center: torch.Tensor
+    seen: torch.Tensor
+    last: torch.Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("center", torch.zeros(4))
+        self.register_buffer("seen", torch.zeros(0))
+        self.register_buffer("last", None)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.linear(batch)
+        self.center = self.center * 0.9 + out.detach().mean(0) * 0.1
+        self.seen = torch.cat([self.seen, out.detach().mean().reshape(1)])
+        self.last = out.detach().max().reshape(1)
+        return out - self.center
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_buffers_that_the_model_sets_anew_are_put_back(make_state: Make, bad: int) -> None:
+    state = make_state([NanGuardHook(policy="skip")], max_iters=4)
+    model = Centred()
+    state.model = model
+    held: list[list[torch.Tensor | None]] = []
+    with state:
+        for index in range(4):
+            held.append([None if each is None else each.clone() for each in (model.center, model.seen, model.last)])
+            state.points.fire("before_train_iter", state, batch_idx=index)
+            batch = torch.full((4, 4), float("nan")) if index == bad else torch.randn(4, 4)
+            state.after_step(loss=model(batch).mean())
+    after = held[bad + 1]
+    for was, now in zip(held[bad], after, strict=True):
+        assert (was is None and now is None) or (was is not None and now is not None and torch.equal(was, now))
+    assert len(model.seen) == 3
+    assert finite(model)
+
+
 def test_more_bad_steps_in_a_row_than_allowed_stop(make_state: Make) -> None:
     train(make_state([NanGuardHook(policy="skip", max_times=2)], max_iters=20), bad=(3, 4, 8, 9))
     with pytest.raises(FloatingPointError, match="iteration 6"):

@@ -19,7 +19,7 @@ from seg_hooks.nan_replay import BEFORE, Replay, replaying
 from seg_hooks.options import flag, one_of, whole
 from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
 from seg_hooks.randomness import random_state
-from seg_hooks.weights import load_weights, raw_weights
+from seg_hooks.weights import KeptBuffers, load_weights, raw_weights
 
 __all__ = ["NanGuardHook"]
 
@@ -83,7 +83,7 @@ class NanGuardHook(Hook):
         self._wrapper: Any = None
         self._last_clip: Any = None
         self._random: dict[str, Any] = {}
-        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._buffers = KeptBuffers()
         self._replay: Replay | None = None
         self._stale: Any = None
         self._spoilt = False
@@ -97,17 +97,15 @@ class NanGuardHook(Hook):
         if self.check_gradients or self.policy == "skip":
             for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
                 self._handles.append(optimizer.register_step_pre_hook(self._before_step))
-        if self.policy == "skip":
-            floats = [buffer for buffer in runner.model.buffers() if buffer.is_floating_point()]
-            self._buffers = [(buffer, buffer.clone()) for buffer in floats]
+        self._buffers = KeptBuffers()
         if replaying():
             self._replay = Replay(runner.iter)
 
     def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Remember the random state, and the buffers where they may have to be put back."""
         self._random = random_state(numpy=False)
-        if self._buffers:
-            torch._foreach_copy_([kept for _, kept in self._buffers], [buffer for buffer, _ in self._buffers])
+        if self.policy == "skip":
+            self._buffers.keep(runner.model)
         if self._replay is not None:
             self._replay.before_step(runner)
 
@@ -195,8 +193,8 @@ class NanGuardHook(Hook):
         runner.logger.warning("%s\npolicy=%r: number %d of %d.", text, self.policy, self.bad_steps, self.max_times)
         if self.policy == "rollback":
             self._roll_back(runner, _folder(runner, step.index) / BEFORE)
-        elif self._buffers:
-            torch._foreach_copy_([buffer for buffer, _ in self._buffers], [kept for _, kept in self._buffers])
+        elif self.policy == "skip":
+            self._buffers.put_back()
 
     def _write(self, runner: _Runner, step: _Step) -> str:
         """Keep the evidence and the checkpoint before it; what to say."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-__all__ = ["clean_key", "clean_keys", "load_weights", "raw_weights", "unwrap", "weights_of"]
+__all__ = ["KeptBuffers", "clean_key", "clean_keys", "load_weights", "raw_weights", "unwrap", "weights_of"]
 
 PARALLEL = (DataParallel, DistributedDataParallel)
 
@@ -63,3 +64,51 @@ def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         if name.removeprefix("module.") in weights:
             weights[name.removeprefix("module.")] = value
     return weights
+
+
+class KeptBuffers:
+    """The floating-point buffers of a model as they were at one moment, also where it sets them anew afterwards.
+
+    Example:
+        >>> net, kept = nn.BatchNorm1d(2), KeptBuffers()
+        >>> kept.keep(net)
+        >>> net.running_mean = torch.full((2,), float("nan"))
+        >>> kept.put_back()
+        >>> net.running_mean
+        tensor([0., 0.])
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[nn.Module, str], tuple[Tensor | None, Tensor | None]] = {}
+
+    def keep(self, model: nn.Module) -> None:
+        """Remember which tensors the buffers are, and their values; the memory of the last call is used again."""
+        before, self._kept = self._kept, {}
+        for module in model.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is None:
+                    self._kept[module, name] = None, None
+                elif buffer.is_floating_point():
+                    values = before.get((module, name), (None, None))[1]
+                    self._kept[module, name] = buffer, values if _alike(values, buffer) else torch.empty_like(buffer)
+        _copy(self._kept.values(), lambda buffer, values: (values, buffer))
+
+    def put_back(self) -> None:
+        """Make the buffers these tensors again, with these values."""
+        for (module, name), (buffer, _) in self._kept.items():
+            if name in module._buffers:
+                module._buffers[name] = buffer
+        _copy(self._kept.values(), lambda buffer, values: (buffer, values))
+
+
+def _alike(values: Tensor | None, buffer: Tensor) -> bool:
+    if values is None:
+        return False
+    return (values.shape, values.dtype, values.device) == (buffer.shape, buffer.dtype, buffer.device)
+
+
+def _copy(kept: Iterable[tuple[Tensor | None, Tensor | None]], direction: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    """Copy each pair in one call for all of them."""
+    pairs = [direction(*each) for each in kept if each[0] is not None]
+    if pairs:
+        torch._foreach_copy_([to for to, _ in pairs], [source for _, source in pairs])
