@@ -98,8 +98,9 @@ def modules_of(tops: Iterable[str]) -> Iterator[ModuleType]:
         except BaseException:  # what a module does on import is its own affair: SystemExit, a missing library, a fault
             continue
         yield module
-        below = pkgutil.iter_modules(getattr(module, "__path__", ()), name + ".")
-        yield from modules_of(each.name for each in below)
+        folders = getattr(module, "__path__", ())
+        if not isinstance(folders, int | str):  # some modules answer to any name
+            yield from modules_of(each.name for each in pkgutil.iter_modules(folders, name + "."))
 
 
 def names_of(modules: Iterable[ModuleType]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from seg_runner import (
     SegDataPreProcessor,
     SegTTAModel,
 )
-from seg_runner.given import choices, flag, number, pair, unused, whole
+from seg_runner.given import MOST, choices, flag, number, pair, unused, whole
 from torch import nn
 
 DATA = range(8)
@@ -99,8 +99,8 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (_model, {"test_cfg": "slide"}, r"test_cfg must be a dict such as dict\(mode='whole'\), not 'slide'"),
     (_model, {"test_cfg": {"crop_sice": 4}}, r"test_cfg takes .*not crop_sice \(did you mean 'crop_size'\?\)"),
     (_model, {"test_cfg": {"mode": "slide", "crop_size": None, "stride": 3}}, "two positive numbers.*not None"),
-    (_model, {"aux_weight": "x"}, "aux_weight must be a number, not 'x'"),
-    (_model, {"aux_weight": [0.4, "x"]}, "each of aux_weight must be a number, not 'x'"),
+    (_model, {"aux_weight": "x"}, "aux_weight must be a number of at least 0, not 'x'"),
+    (_model, {"aux_weight": [0.4, "x"]}, "each of aux_weight must be a number of at least 0, not 'x'"),
     (_model, {"ignore_index": None}, "ignore_index must be a whole number, not None"),
     (_model, {"align_corners": "x"}, "align_corners must be True or False, not 'x'"),
     (_model, {"threshold": 2}, "threshold must be a number of at least 0 and at most 1, not 2"),
@@ -167,7 +167,7 @@ def test_a_sampler_of_an_empty_data_set_ends() -> None:
 
 @given(strategies.one_of(strategies.integers(), strategies.floats(), strategies.booleans(), strategies.text()))
 def test_whole_numbers(value: Any) -> None:
-    fits = not isinstance(value, bool | str) and math.isfinite(value) and value >= 2 and value == int(value)
+    fits = not isinstance(value, bool | str) and math.isfinite(value) and 2 <= value <= MOST and value == int(value)
     if fits:
         assert whole(value, "n", 2) == value
         assert type(whole(value, "n", 2)) is int

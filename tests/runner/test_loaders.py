@@ -188,10 +188,10 @@ def test_the_users_init_runs_after_ours():
     ("changed", "error", "text"),
     [
         ({"batch_size": 2.5}, ValueError, r"batch_size must be a whole number of at least 1, not 2.5"),
-        ({"batch_size": "4"}, ValueError, r"batch_size must be a whole number of at least 1, not '4'"),
+        ({"batch_size": "4"}, TypeError, r"batch_size must be a whole number of at least 1, not '4'"),
         ({"batch_size": 0}, ValueError, r"batch_size must be a whole number of at least 1, not 0"),
         ({"num_batch_per_epoch": -2}, ValueError, r"num_batch_per_epoch must be a whole number of at least 1, not -2"),
-        ({"num_batch_per_epoch": "x"}, ValueError, r"num_batch_per_epoch must be .* not 'x'"),
+        ({"num_batch_per_epoch": "x"}, TypeError, r"num_batch_per_epoch must be .* not 'x'"),
         ({"sampler": "DefaultSampler"}, TypeError, r"sampler is the text 'DefaultSampler': write dict\(type="),
         ({"batchsize": 4}, TypeError, r"takes no 'batchsize'. Did you mean 'batch_size'"),
     ],

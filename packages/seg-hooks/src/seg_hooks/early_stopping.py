@@ -51,7 +51,7 @@ class EarlyStoppingHook(Hook):
             raise TypeError(f"{own}: monitor={monitor!r}: give the name of a metric.")
         self.monitor = monitor
         self.rule = infer_rule(own, monitor) if rule is None else one_of(own, "rule", rule, ("greater", "less"))
-        self.min_delta = number(own, "min_delta", min_delta, least=0)
+        self.min_delta = number(own, "min_delta", min_delta, least=0, below=math.inf)
         self.strict = flag(own, "strict", strict)
         self.check_finite = flag(own, "check_finite", check_finite)
         self.patience = whole(own, "patience", patience, least=1)

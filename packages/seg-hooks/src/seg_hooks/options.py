@@ -5,20 +5,27 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 __all__ = ["allowed_options", "flag", "folder", "names", "number", "one_of", "refuse_unknown", "whole"]
 
 
+MOST = 10**12
+"""No run counts so far: a larger number is a slip of the keyboard."""
+
+
 def whole(owner: str, name: str, value: Any, *, least: int | None = None) -> int:
-    """`value` as an int; a float without a fraction is taken, True and False are not."""
-    fits = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    """`value` as an int; a float without a fraction and numpy's numbers are taken, True and False are not."""
+    fits = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     wanted = "a whole number" if least is None else f"a whole number of at least {least}"
     if not fits or isinstance(value, bool):
         raise TypeError(f"{owner}: {name}={value!r} is a {type(value).__name__}; give {wanted}.")
     if least is not None and value < least:
         raise ValueError(f"{owner}: {name}={value!r} is too small; give {wanted}.")
+    if abs(value) > MOST:
+        raise ValueError(f"{owner}: {name}={value!r} is more than any run makes; give {wanted}, up to {MOST}.")
     return int(value)
 
 
@@ -32,17 +39,18 @@ def number(
     least: float | None = None,
 ) -> float:
     """`value` as a float within the open interval (`above`, `below`) and at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{owner}: {name}={value!r} is a {type(value).__name__}; give a number.")
-    if value != value:
+    given: float = float(value)
+    if given != given:
         raise ValueError(f"{owner}: {name}={value!r} compares with nothing; give a number.")
-    if above is not None and not value > above:
+    if above is not None and not given > above:
         raise ValueError(f"{owner}: {name}={value!r} must be greater than {above}.")
-    if below is not None and not value < below:
+    if below is not None and not given < below:
         raise ValueError(f"{owner}: {name}={value!r} must be smaller than {below}.")
-    if least is not None and not value >= least:
+    if least is not None and not given >= least:
         raise ValueError(f"{owner}: {name}={value!r} must be at least {least}.")
-    return float(value)
+    return given
 
 
 def flag(owner: str, name: str, value: Any) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from seg_runner.around import Around
 from seg_runner.criteria import DefaultLoss, checked_loss, loss_of
 from seg_runner.errors import add_note
-from seg_runner.given import flag, number
+from seg_runner.given import flag, number, whole
 from seg_runner.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model_io import (
     check_images,
@@ -83,6 +83,7 @@ class LogitsModel(Around):
         super().__init__(model)
         self.data_preprocessor = preprocessor_from(data_preprocessor)
         self.criterion = checked_loss(loss) if loss is not None else DefaultLoss(ignore_index)
+        whole(ignore_index, "ignore_index", None)
         self.test_cfg = read_test_cfg(test_cfg)
         self.aux_weight, self.align_corners = _checked_weights(aux_weight), flag(align_corners, "align_corners")
         self.threshold = number(threshold, "threshold", least=0, most=1)
@@ -288,5 +289,5 @@ def _averaged(losses: Sequence[Losses]) -> Losses:
 
 def _checked_weights(aux_weight: Any) -> float | list[float]:
     if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
-        return [number(weight, "each of aux_weight") for weight in aux_weight]
-    return number(aux_weight, "aux_weight")
+        return [number(weight, "each of aux_weight", least=0) for weight in aux_weight]
+    return number(aux_weight, "aux_weight", least=0)

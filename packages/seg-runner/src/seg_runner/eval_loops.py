@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from seg_runner.errors import add_note, did_you_mean, note_step, part_of, sample_paths
-from seg_runner.given import whole
+from seg_runner.given import flag, whole
 from seg_runner.loops import position
 from seg_runner.oom import note_out_of_memory
 from seg_runner.plain_sources import NamedLoader
@@ -39,11 +39,7 @@ class EvalLoop:
     ) -> None:
         self.runner = runner
         self.mode = mode
-        for name, flag in (("fp16", fp16), ("loss", loss)):
-            if not isinstance(flag, bool):
-                raise TypeError(f"{mode}_cfg.{name} must be True or False, not {flag!r}")
-        self.fp16 = fp16
-        self.loss = loss
+        self.fp16, self.loss = flag(fp16, f"{mode}_cfg.fp16"), flag(loss, f"{mode}_cfg.loss")
         self.sets = _named_sets(dataloader, evaluator)
         self.intervals = _checked_intervals(intervals, self.sets)
         self.current = next(iter(self.sets))

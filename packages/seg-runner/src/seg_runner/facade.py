@@ -125,4 +125,4 @@ class Facade:
     @property
     def log_interval(self) -> int:
         """Iterations between two plain lines."""
-        return self.parts["log_interval"]
+        return int(self.parts["log_interval"])

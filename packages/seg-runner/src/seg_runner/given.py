@@ -15,12 +15,17 @@ from seg_runner.errors import did_you_mean
 __all__ = ["choices", "flag", "folder", "label", "number", "one_of", "pair", "text", "unused", "warn_unused", "whole"]
 
 
-def whole(value: Any, name: str, least: int | None = 0) -> int:
+MOST_PIXELS = 10**6  # a side of a picture
+MOST = 10**12
+"""No run counts so far: a larger number is a slip of the keyboard, and would be believed for ever."""
+
+
+def whole(value: Any, name: str, least: int | None = 0, most: int = MOST) -> int:
     """A whole number; 3.0 is one, True is not.
 
     Raises:
         TypeError: It is no number.
-        ValueError: It is not whole, or too small.
+        ValueError: It is not whole, or too small, or larger than any count.
 
     >>> whole(3.0, "max_iters")
     3
@@ -30,6 +35,8 @@ def whole(value: Any, name: str, least: int | None = 0) -> int:
         raise TypeError(f"{name} must be {words}, not {value!r}")
     if not math.isfinite(value) or value != int(value) or (least is not None and value < least):
         raise ValueError(f"{name} must be {words}, not {value!r}")
+    if abs(value) > most:
+        raise ValueError(f"{name} must be {words}, up to {most}, not {value!r}")
     return int(value)
 
 
@@ -78,7 +85,7 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     (512, 512)
     """
     both = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
-    if len(both) != 2 or not all(_is_number(one, Integral) and one > 0 for one in both):
+    if len(both) != 2 or not all(_is_number(one, Integral) and 0 < one <= MOST_PIXELS for one in both):
         raise ValueError(f"{name}: two positive numbers (height, width) are expected, not {value!r}")
     return int(both[0]), int(both[1])
 
@@ -89,7 +96,7 @@ def label(value: Any, name: str) -> int | None:
     Raises:
         TypeError: It is no whole number.
     """
-    if value is not None and not _is_number(value, Integral):
+    if value is not None and (not _is_number(value, Integral) or abs(value) > MOST):
         raise TypeError(f"{name} must be the label of pixels that do not count, such as 255, not {value!r}")
     return None if value is None else int(value)
 

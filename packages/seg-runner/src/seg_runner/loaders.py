@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ __all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choo
 
 LOG = logging.getLogger("seg_runner")
 OWN_KEYS = ("num_batch_per_epoch", "disable_subprocess_warning")
+LONGEST_WAIT = 7 * 86_400  # seconds; a clock of C holds no much longer time
 """Keys of a loader's config beside the arguments of torch's loader."""
 SampleKey = tuple[int, int, int]
 """(pass, index, how often this pass has shown the index before)."""
@@ -75,8 +75,8 @@ def build_dataloader(
     if not isinstance(cfg, Mapping):
         return cfg
     options = dict(cfg)
-    _check_names(options)
-    batch_size = _count(options.pop("batch_size", 1), "batch_size")
+    _check_options(options)
+    batch_size = whole(options.pop("batch_size", 1), "batch_size", 1)
     dataset = _dataset(options, builder, batch_size, world_size)
     options |= _order_options(options, builder, dataset, batch_size, randomness)
     options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
@@ -98,11 +98,13 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     if not hasattr(dataset, "__getitem__") and not hasattr(dataset, "__iter__"):
         raise TypeError(f"dataset must be a data set, or a dict with its `type`, not {dataset!r}")
     count = options.pop("num_batch_per_epoch", None)
-    return dataset if count is None else _Slice(dataset, _count(count, "num_batch_per_epoch") * batch_size * world_size)
+    if count is None:
+        return dataset
+    return _Slice(dataset, whole(count, "num_batch_per_epoch", 1) * batch_size * world_size)
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    """Refuse keys that neither we nor torch's loader take, and names where a sampler or its dict is wanted."""
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse keys that neither we nor torch's loader take, what is no sampler, and numbers that cannot be meant."""
     known = [*OWN_KEYS, *inspect.signature(DataLoader).parameters]
     for key in options:
         if key not in known:
@@ -114,17 +116,12 @@ def _check_names(options: Mapping[str, Any]) -> None:
         if key != "dataset" and not isinstance(given, Iterable | None):
             raise TypeError(f"{key} must be a sampler, or its dict such as dict(type='DefaultSampler'), not {given!r}")
     for key in ("persistent_workers", "drop_last", "pin_memory"):
-        flag(options.get(key, False), key)
+        if key in options:
+            options[key] = flag(options[key], key)
     for key in ("num_workers", "prefetch_factor"):
         if options.get(key) is not None:
-            whole(options[key], key)
-    number(options.get("timeout", 0), "timeout", least=0)
-
-
-def _count(value: Any, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{key} must be a whole number of at least 1, not {value!r}")
-    return int(value)
+            options[key] = whole(options[key], key, 1 if key == "prefetch_factor" else 0)
+    number(options.get("timeout", 0), "timeout (seconds)", least=0, most=LONGEST_WAIT)
 
 
 def _order_options(

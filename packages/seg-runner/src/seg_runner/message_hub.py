@@ -42,8 +42,8 @@ class MessageHub:
     """
 
     def __init__(self, max_length: int = 10_000, state_length: int = 200) -> None:
-        self.max_length = max_length
-        self.state_length = state_length
+        self.max_length = whole(max_length, "max_length", 1)
+        self.state_length = whole(state_length, "state_length")
         self._scalars: dict[str, HistoryBuffer] = {}
         self._info: dict[str, Any] = {}
         self._kept: dict[str, bool] = {}

@@ -76,7 +76,7 @@ class SegDataPreProcessor(nn.Module):
         self.size = None if size is None else pair(size, "data_preprocessor.size")
         self.size_divisor = None if size_divisor is None else whole(size_divisor, "data_preprocessor.size_divisor", 1)
         self.pad_val = number(pad_val, "data_preprocessor.pad_val")
-        self.seg_pad_val = number(seg_pad_val, "data_preprocessor.seg_pad_val")
+        self.seg_pad_val = whole(seg_pad_val, "data_preprocessor.seg_pad_val", None)
         self.channel_conversion = bgr_to_rgb or rgb_to_bgr
         self.batch_augments = _callables(batch_augments)
         self.test_cfg = _read_test_cfg(test_cfg)

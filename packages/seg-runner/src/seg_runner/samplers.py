@@ -31,13 +31,13 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     there = distributed.is_available() and distributed.is_initialized()
     own = rank if rank is not None else distributed.get_rank() if there else 0
     processes = world_size if world_size is not None else distributed.get_world_size() if there else 1
-    if not 0 <= own < whole(processes, "world_size", 1):
+    if not 0 <= whole(own, "rank", None) < whole(processes, "world_size", 1):
         raise ValueError(f"rank must be one of 0 ... world_size - 1, that is {processes - 1}, not {own}")
-    return own, processes
+    return int(own), int(processes)
 
 
 def _checked_seed(seed: int | None, least: int | None = None) -> int:
-    return 0 if seed is None else whole(seed, "seed", least)
+    return 0 if seed is None else whole(seed, "seed", least, 2**64)
 
 
 def _check_dataset(dataset: Any, sampler: str) -> Any:

@@ -17,6 +17,7 @@ __all__ = ["DEFAULT_SIGNALS", "StopNow", "StopRequested", "StopSignals", "exit_c
 
 DEFAULT_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 GRACE = 30.0
+LONGEST = 7 * 86_400.0  # seconds; the clock of a waiting thread holds no much longer time
 
 
 def exit_code(name: str) -> int:
@@ -152,7 +153,7 @@ def read_signals(given: Any) -> dict[str, Any]:
     if isinstance(names, str) or not isinstance(names, Iterable | None):
         raise TypeError(f"signals must be a list of names, or dict(names=[...], grace=30), not {given!r}")
     if grace is not None:
-        grace = float(checked_number(grace, "signals.grace (seconds)", above=0))
+        grace = float(checked_number(grace, "signals.grace (seconds)", above=0, most=LONGEST))
     listed = list(DEFAULT_SIGNALS if names is None else names)
     return {"names": [_checked(name) for name in listed], "grace": grace}
 

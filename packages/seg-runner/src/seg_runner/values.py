@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, IterableDataset
 
 from seg_runner.errors import did_you_mean, origin_of
-from seg_runner.given import flag, text
+from seg_runner.given import flag, text, whole
 from seg_runner.randomness import Randomness
 
 __all__ = ["LOAD_OPTIONS", "check_values"]
@@ -34,8 +34,7 @@ def check_values(parts: Mapping[str, Any]) -> None:
             )
         if value is not None and not fits(value):
             raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
-    if parts["log_interval"] < 1:
-        raise ValueError(f"log_interval must be at least 1, not {parts['log_interval']}")
+    whole(parts["log_interval"], f"log_interval{origin_of(parts['cfg'], 'log_interval')}", 1)
     _check_load_options(parts["load_options"] or {})
     where = f"auto_scale_lr{origin_of(parts['cfg'], 'auto_scale_lr')}"
     _check_names(parts["auto_scale_lr"] or {}, ("enable", "base_batch_size"), where)
@@ -74,10 +73,6 @@ def _is_dict(value: Any) -> bool:
 
 def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_listed(value: Any) -> bool:
@@ -139,7 +134,6 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "strict_resume": FLAG,
     "resume_data": FLAG,
     "skip_checks": FLAG,
-    "log_interval": (_is_whole, "a whole number of iterations"),
     "checkpoint": (_is_dict, "a dict such as dict(async_save=True)"),
     "signals": (_is_listed, "a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)"),
     "launcher": (lambda value: isinstance(value, str), "the name of a launcher, such as 'none'"),
