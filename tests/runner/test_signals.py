@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
-from seg_runner.signals import StopNow, StopSignals, exit_code, read_signals
+from seg_runner.signals import StopNow, StopSignals, exit_code, leaving, read_signals
 from seg_runner.watchdog import Arrivals
 
 
@@ -138,3 +139,23 @@ def test_whoever_listened_before_goes_on_listening():
         signal.set_wakeup_fd(before)
         read.close()
         write.close()
+
+
+@pytest.mark.parametrize(("name", "stays"), [("SIGINT", True), ("SIGTERM", False)])
+def test_an_interrupt_at_a_prompt_leaves_the_interpreter_there(name: str, stays: bool) -> None:
+    """`code.interact` is a prompt within a program, and `python -i` one of its own."""
+    typed = f"from seg_runner.signals import leaving\nraise leaving({name!r})\nprint('still ' + 'here')\n"
+    for words in (["-i"], ["-c", "import code; code.interact()"]):
+        done = subprocess.run([sys.executable, *words], input=typed, capture_output=True, text=True, timeout=300)
+        assert ("still here" in done.stdout) is stays
+        assert ("KeyboardInterrupt" in done.stderr) is stays
+
+
+def test_an_interrupt_in_ipython_ends_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = types.ModuleType("IPython")
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    shell.get_ipython = lambda: None  # type: ignore[attr-defined]  # imported, but nobody types
+    assert isinstance(leaving("SIGINT"), SystemExit)
+    shell.get_ipython = lambda: object()  # type: ignore[attr-defined]
+    assert isinstance(leaving("SIGINT"), KeyboardInterrupt)
+    assert isinstance(leaving("SIGTERM"), SystemExit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType, TracebackType
@@ -30,8 +31,20 @@ def exit_code(name: str) -> int:
 
 
 def leaving(name: str) -> BaseException:
-    """What a run raises that has saved and stops on this signal."""
+    """What a run raises that has saved and stops on this signal.
+
+    An interrupt at a prompt or in a notebook is KeyboardInterrupt, which ends the cell and leaves the interpreter;
+    everywhere else the process leaves with an exit code.
+    """
+    if name == "SIGINT" and is_interactive():
+        return KeyboardInterrupt("the run has stopped")
     return SystemExit(exit_code(name))
+
+
+def is_interactive() -> bool:
+    """Whether somebody types at this interpreter: a notebook, IPython, `python -i`, a console in a program."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive) or shell() is not None
 
 
 class StopRequested(Exception):

@@ -23,7 +23,7 @@ def stop_for_signal(runner: Any, name: str) -> None:
     """Between two steps: save once, and leave with the code that shells use for this signal.
 
     Raises:
-        SystemExit: always.
+        SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
     """
     if not _made_steps(runner):
         told = "stopped before its first step: there was nothing to save"
@@ -46,7 +46,7 @@ def break_off(runner: Any, name: str, stop: StopNow) -> None:
     done, so nothing is written.
 
     Raises:
-        SystemExit: always.
+        SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
     """
     done = runner.finished_iters
     told = f"broken off after iteration {done}, since the run did not come to an end in time"
