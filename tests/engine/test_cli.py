@@ -5,6 +5,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from seg_registry import Config
@@ -14,7 +15,7 @@ from seg_engine.cli import VERBS, main, make_parser
 from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
 from seg_engine.cli.rerun import differences, find_record
-from seg_engine.cli.test import show, use_tta
+from seg_engine.cli.test import metrics_of, show, use_tta, write_predictions
 from seg_engine.cli.words import in_order
 from seg_engine.launch import read_config
 
@@ -251,3 +252,44 @@ def test_one_of_several_processes_is_refused(
     assert main(words) == 1
     assert f"seg {words[0]} works in one process, and this is number 2 of 2" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["trian", "a.py"], "did you mean train?"),
+        (["Predict"], "did you mean predict?"),
+        (["configs/my net.py"], "seg train 'configs/my net.py'"),
+        (["xyzzy"], "there is no verb 'xyzzy' (verbs: demo, train"),
+    ],
+)
+def test_a_misspelt_verb_is_told_with_the_right_one(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "evaluator",
+    [
+        {"type": "IoUMetric"},
+        {"type": "CityscapesMetric"},
+        {"type": "DepthMetric"},
+        [{"type": "MyMetric"}, {"type": "IoUMetric"}],
+        {"type": "Evaluator", "metrics": {"type": "IoUMetric"}},
+        {"type": "Evaluator", "metrics": [{"type": "MyMetric"}, {"type": "DepthMetric"}]},
+    ],
+)
+def test_out_writes_with_every_metric_that_can(evaluator: Any) -> None:
+    write_predictions(evaluator, "there")
+    for metric in metrics_of(evaluator):
+        assert metric.get("output_dir") == (None if metric["type"] == "MyMetric" else "there")
+        assert metric.get("keep_results") is (True if metric["type"] == "CityscapesMetric" else None)
+
+
+def test_out_needs_a_metric_that_writes() -> None:
+    with pytest.raises(ValueError, match="--out needs one of IoUMetric, CityscapesMetric, DepthMetric"):
+        write_predictions([{"type": "MyMetric"}], "there")

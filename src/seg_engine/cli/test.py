@@ -9,6 +9,8 @@ from seg_engine.cli.options import add_run_options, load_config
 
 __all__ = ["add_arguments", "run"]
 
+WRITERS = ("IoUMetric", "CityscapesMetric", "DepthMetric")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `seg test`."""
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-dir", metavar="DIR", help="draw image, truth, prediction and errors into this folder")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, metavar="SECONDS", help="how long --show shows each (2)")
-    parser.add_argument("--out", metavar="DIR", help="write predicted label maps as PNG files into this folder")
+    parser.add_argument("--out", metavar="DIR", help="write the predictions as PNG files into this folder")
     parser.add_argument(
         "--tta", action="store_true", help="average over versions: tta_model and tta_pipeline, else mirroring"
     )
@@ -38,11 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.show or options.show_dir:
         show(cfg, options)
     if options.out:
-        metrics = metrics_of(cfg.test_evaluator)
-        if not metrics:
-            raise ValueError("--out needs IoUMetric in test_evaluator: that writes the label maps")
-        for evaluator in metrics:
-            evaluator["output_dir"], evaluator["keep_results"] = options.out, True
+        write_predictions(cfg.test_evaluator, options.out)
     if options.tta:
         use_tta(cfg)
     found = make_runner(cfg, options.trust_config, options.allow).test()
@@ -72,10 +70,32 @@ def show(cfg: Any, options: argparse.Namespace) -> None:
                 backend["save_dir"] = options.show_dir
 
 
+def write_predictions(evaluator: Any, out: str) -> None:
+    """Have the metrics of an evaluator's config write what the model predicts.
+
+    Raises:
+        ValueError: none of them writes files.
+    """
+    found = [metric for metric in metrics_of(evaluator) if metric.get("type") in WRITERS]
+    if not found:
+        raise ValueError(f"--out needs one of {', '.join(WRITERS)} in test_evaluator: these write the predictions")
+    for metric in found:
+        metric["output_dir"] = out
+        if metric["type"] == "CityscapesMetric":
+            metric["keep_results"] = True
+
+
 def metrics_of(evaluator: Any) -> list[Any]:
-    """The dicts of the metrics of an evaluator's config."""
-    listed = evaluator if isinstance(evaluator, list | tuple) else [evaluator]
-    return [one for one in listed if one.get("type") == "IoUMetric"]
+    """The dicts of the metrics of an evaluator's config: one, a list, or an Evaluator with `metrics`.
+
+    >>> metrics_of({"type": "Evaluator", "metrics": [{"type": "IoUMetric"}]})
+    [{'type': 'IoUMetric'}]
+    """
+    if isinstance(evaluator, list | tuple):
+        return [metric for one in evaluator for metric in metrics_of(one)]
+    if not isinstance(evaluator, dict):
+        return []
+    return metrics_of(evaluator["metrics"]) if "metrics" in evaluator else [evaluator]
 
 
 def use_tta(cfg: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import shlex
 from collections.abc import Sequence
 
 __all__ = ["in_order"]
@@ -29,6 +30,8 @@ def in_order(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]
     ['train', 'a.py', '--cfg-options', 'x=1', 'y=2']
     """
     verbs = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if words and verbs and words[0] not in verbs[0]:
+        _refuse_verb(words[0], list(verbs[0]), parser)
     if not words or not verbs or words[0] not in verbs[0]:
         return list(words)
     verb: argparse.ArgumentParser = verbs[0][words[0]]
@@ -48,6 +51,18 @@ def in_order(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]
         if action is not None and not equals:
             options += _values(action.nargs, rest)
     return [*plain, *options]
+
+
+def _refuse_verb(word: str, verbs: list[str], parser: argparse.ArgumentParser) -> None:
+    """End the program for a verb that there is none of, with the nearest one; options are `argparse`'s."""
+    from seg_vis.names import printable
+
+    if word.startswith("-"):
+        return
+    near = difflib.get_close_matches(word.lower(), verbs, 1, 0.5)
+    config = f"; to train with a config: seg train {shlex.quote(word)}" if word.endswith(CONFIGS) else ""
+    meant = f"; did you mean {near[0]}?" if near and not config else config
+    parser.error(printable(f"there is no verb {word!r}{meant} (verbs: {', '.join(verbs)})", lines=False))
 
 
 def _values(count: int | str | None, rest: list[str]) -> list[str]:
