@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -293,3 +294,30 @@ def test_out_writes_with_every_metric_that_can(evaluator: Any) -> None:
 def test_out_needs_a_metric_that_writes() -> None:
     with pytest.raises(ValueError, match="--out needs one of IoUMetric, CityscapesMetric, DepthMetric"):
         write_predictions([{"type": "MyMetric"}], "there")
+
+
+ODD = r"""
+import sys, warnings
+from seg_engine.cli import demo, main
+
+def run(options):
+    print("na\u00efve \u2192 \u6f22 \udcff")
+    warnings.warn("a warning \x1b[31m of \u6f22", stacklevel=1)
+    raise ValueError("an error \x1b[31m of \u6f22")
+
+demo.run = run
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize(
+    "words", [["demo"], ["demo", "--debug"], ["demo", "\x1b[31m"], ["demo", "--\x1b[31m"], ["\x1b"]]
+)
+def test_no_encoding_ends_a_command_and_nothing_is_carried_out(words: list[str], encoding: str) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", ODD, *words], env=env, capture_output=True, timeout=300)
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"UnicodeEncodeError" not in done.stderr
+    assert b"x1b" in done.stderr
+    assert done.returncode == (1 if words in (["demo"], ["demo", "--debug"]) else 2)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from seg_engine.__about__ import __version__
-from seg_engine.cli.messages import describe
+from seg_engine.cli.messages import Parser, describe, guard_terminal
 from seg_engine.cli.words import in_order
 
 __all__ = ["main"]
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A run that was stopped by a signal leaves with 128 + its number.
     """
+    guard_terminal()
     parser = make_parser()
     options = parser.parse_args(in_order(sys.argv[1:] if arguments is None else arguments, parser))
     if os.getcwd() not in sys.path:
@@ -52,7 +53,7 @@ def refuse_several(verb: str) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all verbs; building it imports neither torch nor any of the packages."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="seg",
         description="Train segmentation models from MMSegmentation-style configs.",
         epilog="Start with `seg demo`: it draws a data set, trains, validates and shows what it made.",

@@ -2,10 +2,58 @@
 
 from __future__ import annotations
 
-__all__ = ["describe"]
+import argparse
+import sys
+import traceback
+import warnings
+from types import TracebackType
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "describe", "guard_terminal"]
 
 WORKER = "Original Traceback (most recent call last):"
 OWN = ("ValueError", "TypeError", "KeyError", "OSError", "RuntimeError")
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse`, with words of the command line printed as data."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with a message."""
+        from seg_vis.names import printable
+
+        super().error(printable(message))
+
+
+def guard_terminal() -> None:
+    """What a terminal cannot show, or would carry out, is escaped: in prints, in warnings and in tracebacks.
+
+    Under `PYTHONIOENCODING=ascii` or `LC_ALL=C` a print of a file's name would end the program otherwise.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if warnings.formatwarning is not _warning:
+        _usual.append(warnings.formatwarning)
+        warnings.formatwarning = _warning
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _uncaught
+
+
+_usual: list[Any] = []
+"""How warnings were formatted before."""
+
+
+def _warning(*given: Any, **named: Any) -> str:
+    from seg_vis.names import printable
+
+    return printable(_usual[-1](*given, **named))
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from seg_vis.names import printable
+
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))
 
 
 def describe(error: BaseException) -> str:
