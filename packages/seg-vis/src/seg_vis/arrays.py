@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Image", "Labels", "as_labels", "check_same_size", "to_numpy", "to_rgb"]
+__all__ = ["Image", "Labels", "as_labels", "check_bands", "check_same_size", "check_stretch", "to_numpy", "to_rgb"]
 
 Image = NDArray[np.uint8]
 Labels = NDArray[Any]
@@ -161,10 +161,34 @@ def pick_bands(array: NDArray[Any], bands: Sequence[int] | None) -> NDArray[Any]
     if bands is None:
         bands = (0, 1, 2) if count >= 3 else (0, 0, 0)
         return array if count == 3 else array[..., list(bands)]
-    chosen = np.atleast_1d(bands)
-    if len(chosen) not in (1, 3) or chosen.dtype.kind not in "iu" or (chosen < -count).any() or (chosen >= count).any():
+    chosen = check_bands(bands)
+    if not all(-count <= band < count for band in chosen):
         raise ValueError(f"bands must be one or three channels out of 0 ... {count - 1}, got {bands!r}")
     return array[..., np.resize(chosen, 3)]
+
+
+def check_bands(bands: Any) -> list[int]:
+    """One or three channel numbers, counted from the end where they are negative.
+
+    Raises:
+        ValueError: something else.
+    """
+    chosen = np.atleast_1d(bands)
+    if chosen.shape not in ((1,), (3,)) or chosen.dtype.kind not in "iu":
+        raise ValueError(f"bands must be one or three channels such as (2, 1, 0), got {bands!r}")
+    return [int(band) for band in chosen]
+
+
+def check_stretch(stretch: Any) -> tuple[float, float]:
+    """Two percentiles, the lower one first.
+
+    Raises:
+        ValueError: something else.
+    """
+    ends = np.atleast_1d(stretch)
+    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 <= ends[0] < ends[1] <= 100:
+        raise ValueError(f"stretch must be two percentiles such as (2, 98), the lower one first, got {stretch!r}")
+    return float(ends[0]), float(ends[1])
 
 
 def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
@@ -181,10 +205,7 @@ def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
             unit = array.dtype.kind == "f" and high <= 1
             return np.rint(np.asarray(array, np.float64) * (255.0 if unit else 1.0)).astype(np.uint8)
         stretch = (2.0, 98.0)
-    ends = np.atleast_1d(stretch)
-    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 <= ends[0] < ends[1] <= 100:
-        raise ValueError(f"stretch must be two percentiles such as (2, 98), the lower one first, got {stretch!r}")
-    bottom, top = np.percentile(array, ends)
+    bottom, top = np.percentile(array, check_stretch(stretch))
     spread = max(float(top - bottom), 1e-12)
     share = np.clip((array.astype(np.float64) - bottom) / spread, 0.0, 1.0)
     scaled: Image = np.rint(share * 255.0).astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, Labels
-from seg_vis.checks import INTEGERS
+from seg_vis.checks import check_label, check_labels
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette
 
@@ -44,18 +44,15 @@ def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | Non
         TypeError: `ignore_index` is no whole number, or `only` no list of them.
         ValueError: `only` has a label that the palette has no colour for.
     """
-    if ignore_index is not None and not isinstance(ignore_index, INTEGERS):
-        raise TypeError(f"ignore_index must be a label or None, got {ignore_index!r}")
+    ignore_index, only = check_label(ignore_index, "ignore_index"), check_labels(only, "only")
     shown = np.empty(count, np.bool_)
     shown.fill(True)
     if only is not None:
-        if isinstance(only, str) or not all(isinstance(label, INTEGERS) for label in np.atleast_1d(only)):
-            raise TypeError(f"only must be a list of labels such as [13], got {only!r}")
-        beyond = [int(label) for label in np.atleast_1d(only) if not 0 <= label < count]
+        beyond = [label for label in only if not 0 <= label < count]
         if beyond:
             raise ValueError(f"only={beyond} is beyond a palette of {count} colours")
         shown[:] = False
-        shown[np.atleast_1d(only).astype(np.intp)] = True
+        shown[np.array(only, np.intp)] = True
     if ignore_index is not None and 0 <= ignore_index < count:
         shown[ignore_index] = False
     return shown

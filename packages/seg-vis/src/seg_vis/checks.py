@@ -1,39 +1,100 @@
-"""Arguments that are one number, refused with their name where they are not what they should be."""
+"""Arguments that are a number, a switch or labels, refused with their name where they are not what they should be."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
 import numpy as np
 
-__all__ = ["INTEGERS", "check_alpha", "check_whole"]
+__all__ = ["check_alpha", "check_flag", "check_label", "check_labels", "check_number", "check_whole"]
 
-INTEGERS = (int, np.integer)
-NUMBERS = (int, float, np.integer, np.floating)
+MOST = 10**9
+"""No count, label or size of a picture is larger."""
 
 
-def check_whole(value: object, name: str, least: int = 1) -> int:
-    """A whole number of at least `least`.
+def check_whole(value: Any, name: str, least: int = 1, most: int = MOST) -> int:
+    """A whole number of at least `least`; 2.0 is one, True is not.
 
     Raises:
         TypeError: something else than a whole number.
-        ValueError: a smaller one.
+        ValueError: a smaller or a larger one.
     """
-    if isinstance(value, bool) or not isinstance(value, INTEGERS):
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be {least} or more, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be {most} or less, got {value}")
     return int(value)
 
 
-def check_alpha(alpha: object) -> float:
+def check_number(value: Any, name: str, least: float, most: float = MOST) -> float:
+    """A number from `least` to `most`.
+
+    Raises:
+        TypeError: no number.
+        ValueError: one outside, or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number of at least {least:g}, got {value!r}")
+    if math.isnan(value) or not least <= float(value) <= most:
+        raise ValueError(f"{name} must be a number from {least:g} to {most:g}, got {value}")
+    return float(value)
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """True or False; 1 and 0 stand for them, a text never does ('False' would be true).
+
+    Raises:
+        TypeError: neither.
+    """
+    if type(value).__name__ not in ("bool", "bool_", "int") or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_label(value: Any, name: str) -> int | None:
+    """One label, or None for none.
+
+    Raises:
+        TypeError: no whole number.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or abs(int(value)) > MOST):
+        raise TypeError(f"{name} must be a label or None, got {value!r}")
+    return None if value is None else int(value)
+
+
+def check_labels(value: Any, name: str) -> list[int] | None:
+    """A list of labels, or None for all; one label stands for a list of it.
+
+    Raises:
+        TypeError: something else.
+        ValueError: a negative one.
+    """
+    if value is None:
+        return None
+    listed = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value]
+    if any(isinstance(each, bool) or not isinstance(each, Integral) for each in listed):
+        raise TypeError(f"{name} must be a list of labels such as [13], got {value!r}")
+    labels = [int(each) for each in listed]
+    if not all(0 <= each <= MOST for each in labels):
+        raise ValueError(f"{name} must be labels of 0 or more, got {value!r}")
+    return labels
+
+
+def check_alpha(alpha: Any) -> float:
     """The weight of the colours, from 0 (only the image) to 1 (only the colours).
 
     Raises:
         TypeError: no number.
         ValueError: one outside.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, NUMBERS):
+    if isinstance(alpha, bool) or not isinstance(alpha, Real):
         raise TypeError(f"alpha must be a number from 0 to 1, got {alpha!r}")
-    weight = float(alpha)
-    if not 0 <= weight <= 1:
+    if not 0 <= float(alpha) <= 1:
         raise ValueError(f"alpha must be between 0 (only the image) and 1 (only the colours), got {alpha}")
-    return weight
+    return float(alpha)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, no_nan, to_numpy, to_rgb
+from seg_vis.checks import check_alpha, check_whole
 from seg_vis.libraries import load_cv2
 from seg_vis.maps import ramp
 
@@ -49,8 +50,8 @@ def feature_map(
     planes = checked(featmap, "featmap")
     image = None if overlaid_image is None else to_rgb(overlaid_image)
     size = image.shape[:2] if image is not None else resize_shape
-    if size is not None and np.shape(size) != (2,):
-        raise ValueError(f"resize_shape must be a height and a width, got {size!r}")
+    size = None if size is None else check_pair(size, "resize_shape")
+    arrangement, topk, alpha = check_pair(arrangement, "arrangement"), check_whole(topk, "topk", -1), check_alpha(alpha)
     if channel_reduction is not None:
         return tinted(resized(reduced(planes, channel_reduction)[None], size)[0], image, alpha)
     if topk <= 0:
@@ -60,6 +61,19 @@ def feature_map(
         return tinted(whole[0] if len(whole) == 1 else whole.transpose(1, 2, 0), image, alpha)
     best = np.argsort(-planes.sum(axis=(1, 2)), kind="stable")[:topk]
     return grid(resized(planes[best], size), image, arrangement, alpha)
+
+
+def check_pair(value: Any, name: str) -> tuple[int, int]:
+    """Two sides, or rows and columns.
+
+    Raises:
+        TypeError: something that is no whole number.
+        ValueError: other than two of them, or less than 1.
+    """
+    if np.shape(value) != (2,):
+        raise ValueError(f"{name} must be two whole numbers, got {value!r}")
+    first, second = (check_whole(each, name, 1, 2**16) for each in value)
+    return first, second
 
 
 def checked(featmap: Any, name: str) -> Plane:

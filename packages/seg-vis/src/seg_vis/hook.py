@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis.arrays import Image, to_rgb
-from seg_vis.checks import check_whole
+from seg_vis.arrays import Image, check_bands, check_stretch, to_rgb
+from seg_vis.checks import check_flag, check_number, check_whole
 from seg_vis.files import read_image
 from seg_vis.libraries import load_cv2
 from seg_vis.names import FileNames, printable
@@ -33,7 +33,7 @@ class SegVisualizationHook:
         draw: whether to do anything.
         interval: every so many batches, each sample of the batch.
         show: open windows too; the backends still get everything.
-        wait_time: seconds that a window stays; 0 waits for a key.
+        wait_time: seconds that a window stays; 0 or less waits for a key.
         backend_args: options for reading images from addresses such as `s3://...` (fsspec).
         file_client_args: old spelling of `backend_args`.
         samples: instead of every `interval`-th batch, this many samples, chosen by `seed`, the same at every pass.
@@ -77,27 +77,24 @@ class SegVisualizationHook:
         background: bool = True,
         picture: str = "sheet",
     ) -> None:
-        for name, value in (("interval", interval), ("samples", samples), ("max_pictures", max_pictures)):
-            if value is not None:
-                check_whole(value, name)
         if order not in (None, "rgb", "bgr"):
             raise ValueError(f"order must be 'rgb', 'bgr' or None, got {order!r}")
         if picture not in ("sheet", "plain"):
             raise ValueError(f"picture must be 'sheet' or 'plain', got {picture!r}")
         if backend_args is not None and file_client_args is not None:
             raise ValueError("file_client_args is the old name of backend_args: give one of them")
-        self.draw = draw
-        self.interval = interval
-        self.show = show
-        self.wait_time = wait_time
+        self.draw = check_flag(draw, "draw")
+        self.interval = check_whole(interval, "interval")
+        self.show = check_flag(show, "show")
+        self.wait_time = check_number(wait_time, "wait_time", -1)
         self.backend_args = backend_args if backend_args is not None else file_client_args
-        self.samples = samples
-        self.max_pictures = max_pictures
-        self.seed = seed
+        self.samples = None if samples is None else check_whole(samples, "samples")
+        self.max_pictures = None if max_pictures is None else check_whole(max_pictures, "max_pictures")
+        self.seed = check_whole(seed, "seed", 0, 2**63)
         self.order = order
-        self.bands = bands
-        self.stretch = stretch
-        self.background = background
+        self.bands = None if bands is None else check_bands(bands)
+        self.stretch = None if stretch is None else check_stretch(stretch)
+        self.background = check_flag(background, "background")
         self.picture = picture
         self._visualizer: Any = None
         self._chosen: set[int] | None = None

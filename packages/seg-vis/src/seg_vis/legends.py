@@ -46,8 +46,7 @@ def legend(
         >>> legend("loveda", columns=2).shape[2]
         3
     """
-    check_whole(columns, "columns")
-    check_whole(size, "size", 6)
+    columns, size = check_whole(columns, "columns"), check_whole(size, "size", 6, 1000)
     plane = None if labels is None else as_labels(labels)
     colours = resolve(palette, classes)
     names = class_names(palette, classes, len(colours))

@@ -11,7 +11,7 @@ import numpy as np
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
 from seg_vis.backends.base import checked_step
 from seg_vis.blend import shown_labels
-from seg_vis.checks import check_alpha
+from seg_vis.checks import check_alpha, check_flag, check_label, check_labels
 from seg_vis.featmaps import depth_map
 from seg_vis.files import write_image
 from seg_vis.legacy import legacy_paint
@@ -100,9 +100,8 @@ class SegLocalVisualizer(Visualizer):
     ) -> None:
         super().__init__(name, image, vis_backends, save_dir, **kwargs)
         self.alpha = check_alpha(alpha)
-        self._legacy_blend = legacy_blend
-        self._ignore_index = ignore_index
-        self._only = only
+        self._legacy_blend = check_flag(legacy_blend, "legacy_blend")
+        self._ignore_index, self._only = check_label(ignore_index, "ignore_index"), check_labels(only, "only")
         self.set_dataset_meta(classes=classes, palette=palette, dataset_name=dataset_name)
 
     def set_dataset_meta(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, as_labels, check_same_size, no_nan, to_numpy, to_rgb
 from seg_vis.blend import blend, report_strangers, shown_labels
-from seg_vis.checks import check_alpha, check_whole
+from seg_vis.checks import check_alpha, check_label, check_whole
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import resolve
 
@@ -42,8 +42,9 @@ def error_map(image: Any, truth: Any, prediction: Any, *, ignore_index: int | No
     check_same_size(ground, true, "truth")
     check_same_size(ground, guess, "prediction")
     state = (true != guess).astype(np.uint8)
-    if ignore_index is not None:
-        state[true == ignore_index] = IGNORED
+    ignored = check_label(ignore_index, "ignore_index")
+    if ignored is not None:
+        state[true == ignored] = IGNORED
     cv2 = load_cv2()
     grey = cv2.cvtColor(cv2.cvtColor(ground, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return blend(grey, state, ERROR_COLOURS, check_alpha(alpha))
@@ -82,7 +83,7 @@ def contours(
     """
     rgb, plane = to_rgb(image), as_labels(labels)
     check_same_size(rgb, plane)
-    check_whole(thickness, "thickness")
+    thickness = check_whole(thickness, "thickness", 1, 255)
     colours = resolve(palette, classes)
     known = (plane >= 0) & (plane < len(colours))
     if not known.all():

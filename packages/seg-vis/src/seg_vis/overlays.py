@@ -18,7 +18,7 @@ from seg_vis.blend import (
     report_strangers,
     shown_labels,
 )
-from seg_vis.checks import check_alpha
+from seg_vis.checks import check_alpha, check_flag
 from seg_vis.labels import anchors, place
 from seg_vis.libraries import load_cv2
 from seg_vis.palettes import Palette, get_classes, is_made, resolve
@@ -73,7 +73,7 @@ def overlay(
     rgb, plane = to_rgb(image), as_labels(labels)
     check_same_size(rgb, plane)
     colours = resolve(palette, classes)
-    names = class_names(palette, classes, len(colours)) if with_labels else None
+    names = class_names(palette, classes, len(colours)) if check_flag(with_labels, "with_labels") else None
     shown = shown_labels(len(colours), ignore_index, only)
     return paint(rgb, plane, colours, shown, check_alpha(alpha), ignore_index, names)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import to_numpy
+from seg_vis.checks import check_whole
 from seg_vis.generated import generate_palette
 
 __all__ = ["Palette", "get_classes", "get_palette", "is_made", "resolve"]
@@ -88,6 +89,7 @@ def get_palette(palette: Any, count: int | None = None) -> Palette:
         >>> get_palette("colour_blind", 12).shape
         (12, 3)
     """
+    count = None if count is None else check_whole(count, "count", 1, 2**16)
     if isinstance(palette, str):
         return named_palette(palette, count)
     try:
@@ -125,7 +127,7 @@ def named_palette(name: str, count: int | None) -> Palette:
     if not is_made(name):
         return stored_palette(name)
     if count is None:
-        raise ValueError(f"palette {name!r} is made to measure: pass classes, or the number of colours")
+        raise ValueError(f"palette {name!r} is made to measure: pass classes, or count, the number of colours")
     return generate_palette(count, colour_blind=MADE[plain(name)])
 
 

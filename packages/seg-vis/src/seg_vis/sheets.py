@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
-from seg_vis.checks import check_whole
+from seg_vis.checks import check_flag, check_whole
 from seg_vis.legends import legend
 from seg_vis.libraries import load_cv2
 from seg_vis.maps import error_map
@@ -57,7 +57,7 @@ def panels(
     if not named:
         raise ValueError("panels needs one picture at least")
     per_row = min(len(named) if columns is None else check_whole(columns, "columns"), len(named))
-    check_whole(gap, "gap", 0)
+    gap = check_whole(gap, "gap", 0, 10_000)
     cells = with_titles([str(title) for title, _ in named], [to_rgb(picture) for _, picture in named], font)
     rows = [cells[start : start + per_row] for start in range(0, len(cells), per_row)]
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(per_row)]
@@ -184,4 +184,4 @@ def compare(
         "prediction": painted(guess),
         "errors": error_map(rgb, true, guess, ignore_index=ignore_index),
     }
-    return panels(named if titles else list(named.values()))
+    return panels(named if check_flag(titles, "titles") else list(named.values()))

@@ -9,6 +9,7 @@ from functools import cache
 from subprocess import PIPE, Popen
 
 from seg_vis.arrays import Image
+from seg_vis.checks import check_number
 from seg_vis.libraries import load_cv2
 
 __all__ = ["check_windows", "show_window"]
@@ -76,6 +77,7 @@ def show_window(picture: Image, title: str, wait_time: float = 0.0, continue_key
     check_windows()
     cv2 = load_cv2()
     cv2.imshow(title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    wait_time = check_number(wait_time, "wait_time", -1)
     left = round(wait_time * 1000) if wait_time > 0 else None
     while left is None or left > 0:
         step = 100 if left is None else min(left, 100)

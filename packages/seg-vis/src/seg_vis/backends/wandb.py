@@ -11,6 +11,7 @@ from typing import Any
 
 from seg_vis.arrays import as_labels, to_rgb
 from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_dict, numbers_and_step
+from seg_vis.checks import check_flag
 from seg_vis.libraries import load_library
 from seg_vis.names import printable
 
@@ -57,10 +58,10 @@ class WandbVisBackend(BaseVisBackend):
         super().__init__(str(save_dir))
         self._init_kwargs = dict(init_kwargs or {})
         self._define_metric_cfg = define_metric_cfg
-        self._commit = commit
+        self._commit = None if commit is None else check_flag(commit, "commit")
         self._log_code_name = log_code_name
         self._watch_kwargs = dict(watch_kwargs or {})
-        self._native_masks = native_masks
+        self._native_masks = check_flag(native_masks, "native_masks")
         self._run: Any = None
         self._run_id: str | None = self._init_kwargs.get("id")
         self._config: dict[str, Any] = {}
