@@ -59,6 +59,35 @@ def test_a_second_train_goes_no_further_and_val_and_test_see_the_trained_model(m
     assert same(trained, weights(runner))
 
 
+def test_a_second_train_says_what_it_does(make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    runner = make_runner()
+    runner.val()
+    runner.train()
+    assert "is finished" not in capsys.readouterr().out
+    runner.train()
+    assert "is finished: 6 of 6 iterations; for more, make a new Runner with a larger" in capsys.readouterr().out
+    runner.train_loop.max_iters = 8
+    runner.train()
+    assert "after iteration 6 of 8 training goes on" in capsys.readouterr().out
+    assert runner.iter == 8
+
+
+def test_a_second_train_of_a_run_stopped_early_says_so(
+    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stop:
+        def after_train_iter(self, runner: Runner) -> None:
+            runner.train_loop.stop_training = True
+
+    runner = make_runner()
+    runner.register_hook(Stop())
+    runner.train()
+    capsys.readouterr()
+    runner.train()
+    assert "after iteration 1 of 6 training stays stopped" in capsys.readouterr().out
+    assert runner.iter == 1
+
+
 def test_val_and_test_alone_need_no_training_part(make_runner: MakeRunner) -> None:
     runner = make_runner(train_dataloader=None, train_cfg=None, optim_wrapper=None)
     assert "mIoU" in runner.val()

@@ -243,12 +243,24 @@ def start_training(runner: Any) -> None:
     if not runner.underway:
         clear_folder(runner)
     record(runner, "train")
-    if runner.resumed and 0 < getattr(loop, "max_iters", 0) <= runner.finished_iters:
-        text = "the run in %s is finished: %d of %d iterations; for more, raise max_iters or max_epochs in train_cfg"
-        runner.logger.warning(text, runner.work_dir, runner.finished_iters, loop.max_iters)
+    _tell_where_it_begins(runner, loop)
     runner.began_at = runner.finished_iters
     if runner.signals is not None:
         runner.signals.waiting = False
+
+
+def _tell_where_it_begins(runner: Any, loop: Any) -> None:
+    """One line where training does not begin at the first step: a resume, or a second `train()`."""
+    done, end = runner.finished_iters, getattr(loop, "max_iters", 0)
+    again = done > 0 and not runner.resumed
+    if 0 < end <= done:
+        more = "make a new Runner with a larger" if again else "raise"
+        text = "the run in %s is finished: %d of %d iterations; for more, %s max_iters or max_epochs in train_cfg"
+        runner.logger.warning(text, runner.work_dir, done, end, more)
+    elif again:
+        stopped = getattr(loop, "stop_training", False)
+        does = "stays stopped (train_loop.stop_training is set)" if stopped else "goes on; a new Runner starts anew"
+        runner.logger.warning("after iteration %d of %d training %s", done, end, does)
 
 
 def _change_modules(runner: Any) -> None:
