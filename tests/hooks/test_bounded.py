@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import zipfile
@@ -13,6 +14,8 @@ import pytest
 import torch
 from seg_hooks.bounded import load_bounded
 from seg_hooks.files import pointed_at
+from seg_hooks.nan_replay import REPLAY, last_step
+from seg_hooks.publish import publish
 from seg_hooks.snapshots import read_whole
 
 
@@ -92,3 +95,17 @@ def test_a_pointer_is_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "last_checkpoint")
     with pytest.raises(OSError, match="not a file"):
         pointed_at(tmp_path / "last_checkpoint")
+
+
+def test_publishing_refuses_a_file_that_declares_too_much(tmp_path: Path) -> None:
+    torch.save(content(message_hub=folded()), tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="share one another"):
+        publish(tmp_path / "x.pth", ["meta"], logging.getLogger("test"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_a_replay_refuses_a_bundle_that_declares_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"iter": 3, "batch": folded()}, tmp_path / "bundle.pt")
+    monkeypatch.setenv(REPLAY, str(tmp_path / "bundle.pt"))
+    with pytest.raises(ValueError, match=r"no bundle\.pt .* share one another"):
+        last_step()

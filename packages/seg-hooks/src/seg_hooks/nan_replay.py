@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seg_hooks.bounded import load_bounded
+
 __all__ = ["BEFORE", "REPLAY", "Replay", "kept_checkpoint", "last_step", "replaying"]
 
 REPLAY = "SEG_NAN_REPLAY"
@@ -37,7 +39,7 @@ def _read() -> dict[str, Any]:
     """The bundle that the environment names."""
     path = Path(os.environ[REPLAY])
     try:
-        bundle: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        bundle: dict[str, Any] = load_bounded(path)
     except Exception as error:  # whatever the file is, it is no bundle
         raise ValueError(f"{REPLAY}={str(path)!r} is no bundle.pt that NanGuardHook has kept: {error}") from error
     return bundle

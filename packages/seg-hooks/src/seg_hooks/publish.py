@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from seg_hooks.bounded import load_bounded
 from seg_hooks.files import write_whole
 from seg_hooks.finite import is_marked
 
@@ -21,7 +22,7 @@ def publish(path: Path, keys: Sequence[str], logger: logging.Logger) -> Path | N
 
     Nothing where the weights are not finite.
     """
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = load_bounded(path)
     if is_marked(checkpoint):
         logger.warning("%s is not published: its weights are not finite.", path.name)
         return None
