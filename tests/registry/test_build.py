@@ -26,16 +26,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
 
-    def write(name: str, files: dict[str, str], points: str = "", installed: bool = True) -> Path:
+    def write(name: str, files: dict[str, str], points: str = "", installed: bool = True, dist: str = "") -> Path:
         for file, text in {"__init__.py": "", **files}.items():
             (site / name).mkdir(exist_ok=True)
             (site / name / file).write_text(text)
         if installed:
             info = site / f"{name}-1.0.dist-info"
             info.mkdir()
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist or name}\nVersion: 1.0\n")
             (info / "entry_points.txt").write_text(points)
             (info / "RECORD").write_text("")
+            (info / "top_level.txt").write_text(f"{name}\n")
         monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / f"{name}-done")])  # look-ups are kept per path
         return site
 
@@ -152,6 +153,16 @@ def test_what_the_caller_allows(package: Package) -> None:
     for path in ("factory_lib.models.Popen", "factory_lib.models.subprocess.Popen", "factory_lib.models:Popen"):
         with pytest.raises(NotAllowedError):
             allowed.get("model", path)
+
+
+def test_allow_takes_the_name_of_a_distribution(package: Package, caplog: pytest.LogCaptureFixture) -> None:
+    package("import_name", {"__init__.py": "class Part: ...\n"}, dist="Dist-Name")
+    for name in ("Dist-Name", "dist_name", "DIST-name", "import_name"):
+        assert builder(allow=[name]).get("model", "import_name.Part").__name__ == "Part"
+    assert not caplog.text
+    with pytest.raises(NotAllowedError):
+        builder(allow=["dist-other"]).get("model", "import_name.Part")
+    assert "'dist-other', and no package of this name is installed" in caplog.text
 
 
 def test_a_function_from_anywhere_works_when_registered() -> None:
@@ -315,6 +326,7 @@ NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch
         ([{"type": "Net"}, {"type": "os.system"}], "'os'"),
         ({"resize_type": "subprocess.Popen"}, "'subprocess'"),
         ({"type": "antigravity"}, "name of a module"),
+        ({"resize_type": "antigravity"}, "name of a module"),
         ({"type": "Net", "_scope_": "antigravity"}, "no scope"),
         ({"type": "zoo_scope.helper"}, "not allowed"),
         ({"type": "zoo_scope.registry.Parts"}, "not allowed"),
@@ -337,7 +349,7 @@ def test_what_may_lie_inside_a_scopes_part(zoo: Any) -> None:
     build = builder({"default_scope": "zoo_scope"})
     build.build("model", {"type": "zoo_scope.registry.Net", "n": 1, "_scope_": "zoo_scope"})
     with pytest.raises(TypeError, match="inner"):  # judged, and given to the class, which takes no such argument
-        build.build("model", {"type": "Net", "inner": inner, "note": "os.system"})
+        build.build("model", {"type": "Net", "inner": inner, "note": "os.system", "pad_type": "string"})
 
 
 def test_a_distribution_without_registries_is_no_scope(package: Package) -> None:

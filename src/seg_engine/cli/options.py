@@ -43,7 +43,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a package or module that the config may import and build from; can be given several times",
+        help="a package, module or distribution that the config may build from; can be given several times",
     )
     parser.add_argument(
         "--trust-config",

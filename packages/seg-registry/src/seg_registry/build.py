@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seg_registry import scope as scopes
 from seg_registry.catalog import KINDS, Kind, kind_of
 from seg_registry.construct import annotate, arguments, construct, table_of
-from seg_registry.custom_imports import Imported, carry_out, make_findable
+from seg_registry.custom_imports import Imported, carry_out, vouched_for
 from seg_registry.errors import NotAllowedError, RegistryError
-from seg_registry.judge import are_plain_names, resolve
+from seg_registry.judge import resolve
 from seg_registry.origins import place_of
 
 __all__ = ["Builder", "builder"]
@@ -42,13 +43,10 @@ class Builder:
 
     def __init__(self, cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> None:
         values = {} if cfg is None else table_of(cfg)
-        self.allow = (allow,) if isinstance(allow, str) else tuple(allow)
         self.default_scope: str = values.get("default_scope") or ""
         self._scopes: dict[str, scopes.Scope | None] = {}
         filename, entry = getattr(cfg, "filename", None), values.get("custom_imports")
-        for each in self.allow:
-            if each != "*" and are_plain_names(each.split(".")):
-                make_findable(each, filename)
+        self.allow = vouched_for(allow, filename)
         self.imported = carry_out(entry, filename, self.allow, all_of_them=allow_imports) if entry else Imported()
         self.failures: list[BaseException] = list(self.imported.failures)
 
@@ -131,10 +129,20 @@ class Builder:
                 if name and not self._is_scope(name):
                     raise NotAllowedError(f"_scope_={name!r} is no scope: an installed package with registries")
             elif not rest:
-                if key == "type" and scopes.is_module(name) and name.isidentifier() and not self._is_known(name):
-                    raise NotAllowedError(f"{name!r} is the name of a module, not of a registered part")
+                if self._would_import(key, name):
+                    raise NotAllowedError(f"{key}={name!r} is the name of a module, not of a registered part")
             elif scopes.is_module(prefix) and prefix.isidentifier():
                 self._judge_path(name, prefix, rest)
+
+    def _would_import(self, key: str, name: str) -> bool:
+        """Whether a scope's look-up of an undotted name would import a module of that name.
+
+        Under other keys than `type`, such as `pad_type='reflect'`, a word may be an option: there a module counts
+        that is not imported yet.
+        """
+        if not name.isidentifier() or (key != "type" and name in sys.modules) or not scopes.is_module(name):
+            return False
+        return not self._is_known(name)
 
     def _judge_path(self, name: str, prefix: str, rest: str) -> None:
         scope = self._scope(prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from seg_registry.errors import ConfigTypeError, NotAllowedError
 from seg_registry.judge import are_plain_names, is_never, is_ours, within
 from seg_registry.origins import place_of
 
-__all__ = ["Imported", "carry_out", "make_findable"]
+__all__ = ["Imported", "carry_out", "vouched_for"]
 
 # They register nothing, and what they hold is judged without an import.
 _NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
@@ -118,6 +119,39 @@ def make_findable(module: str, filename: str | None) -> None:
     folder = os.path.dirname(os.path.abspath(filename))
     if os.path.exists(os.path.join(folder, top)) or os.path.exists(os.path.join(folder, f"{top}.py")):
         sys.path.append(folder)
+
+
+def vouched_for(allow: Iterable[str] | str, filename: str | None = None) -> tuple[str, ...]:
+    """What `--allow NAME` opens: the name, and where it is that of a distribution, the packages that this installs.
+
+    A name that is neither is told, as nothing follows from it.
+
+    >>> vouched_for(["PyYAML", "my_parts.blocks"])
+    ('PyYAML', '_yaml', 'yaml', 'my_parts.blocks')
+    """
+    import logging
+    from importlib.metadata import packages_distributions
+    from importlib.util import find_spec
+
+    opened: list[str] = []
+    for name in [allow] if isinstance(allow, str) else allow:
+        opened.append(name)
+        top = name.partition(".")[0]
+        if top.isidentifier():
+            make_findable(name, filename)
+        if name == "*" or "." in name or (top.isidentifier() and find_spec(top) is not None):
+            continue
+        asked = _plain(name)
+        below = sorted(each for each, owners in packages_distributions().items() if asked in map(_plain, owners))
+        opened += below
+        if not below:
+            logging.getLogger("seg_registry").warning("allowed is %r, and no package of this name is installed", name)
+    return tuple(opened)
+
+
+def _plain(name: str) -> str:
+    """The name of a distribution as the package index compares it: `My_Parts` is `my-parts`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _lies_beside(module: str, filename: str | None) -> bool:
