@@ -105,9 +105,9 @@ def test_several_ready_wrappers_become_one(assembler: Assembler) -> None:
     one, two = Wrapper(), Wrapper()
     assert assembler.optim_wrapper({"one": one, "two": two}, None).given == {"one": one, "two": two}
     with pytest.raises(
-        ValueError, match=r"neither 'optimizer' nor 'constructor', but 'optimzer'. Did you mean 'optimizer'"
+        ValueError, match=r"neither 'optimizer' nor 'constructor', but 'type', 'optimzer'. Did you mean 'optimizer'"
     ):
-        assembler.optim_wrapper({"optimzer": {"type": "SGD"}}, None)
+        assembler.optim_wrapper({"type": "OptimWrapper", "optimzer": {"type": "SGD"}}, None)
 
 
 def test_schedules_get_their_optimizer_and_their_end(assembler: Assembler) -> None:

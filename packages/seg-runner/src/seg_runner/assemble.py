@@ -136,10 +136,10 @@ class Assembler:
     def _ready_wrappers(self, cfg: Mapping[str, Any]) -> Any:
         unready = [name for name, wrapper in cfg.items() if not hasattr(wrapper, "update_params")]
         if unready or not cfg:
-            first = next((key for key in unready if isinstance(key, str)), "")
+            near = (did_you_mean(key, ["optimizer", "constructor"]) for key in unready if isinstance(key, str))
             raise ValueError(
                 f"optim_wrapper{origin_of(self.cfg, 'optim_wrapper')} has neither 'optimizer' nor 'constructor', but "
-                f"{', '.join(map(repr, cfg)) or 'nothing'}.{did_you_mean(first, ['optimizer', 'constructor'])} "
+                f"{', '.join(map(repr, cfg)) or 'nothing'}.{next(filter(None, near), '')} "
                 "Write optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)); for several optimizers give a "
                 "constructor, or a dict of ready OptimWrappers."
             )
