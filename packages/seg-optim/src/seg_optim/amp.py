@@ -93,7 +93,7 @@ class AmpOptimWrapper(OptimWrapper):
             self.scaler.unscale_(self.optimizer)
             self._clip_grad()
         self.scaler.step(self.optimizer, **kwargs)
-        self.step_count += 1
+        self._stepped()
         self._count_skipped(self.scaler)
         self.scaler.update(self._static_scale)
 

@@ -226,6 +226,8 @@ class DefaultOptimWrapperConstructor:
         if hasattr(wrapper, "describe"):
             own = Order.of(group["params"] for group in optimizer.param_groups)
             wrapper.describe(names, own if self.rest else reference)
+        if hasattr(wrapper, "watch"):
+            wrapper.watch(model, complete=True)
         return wrapper
 
     def _wrapper(self, optimizer: Optimizer) -> OptimWrapper:

@@ -16,6 +16,7 @@ from torch.optim import LBFGS, Optimizer
 from seg_optim.arguments import check_arguments, check_flag, check_number
 from seg_optim.layout import OWN_KEYS, Layout, Order, sizes
 from seg_optim.protocols import NoSync
+from seg_optim.watch import Watch
 
 __all__ = ["OptimWrapper"]
 
@@ -73,6 +74,7 @@ class OptimWrapper:
         self._described: tuple[Mapping[int, str], Order] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
+        self._watch: Watch | None = None
 
     # -- the training step ---------------------------------------------------------------------------------------
 
@@ -118,7 +120,12 @@ class OptimWrapper:
         elif self._clip is not None:
             self._clip_grad()
         self.optimizer.step(**kwargs)
+        self._stepped()
+
+    def _stepped(self) -> None:
         self.step_count += 1
+        if self._watch is not None:
+            self._watch.stepped(self.step_count)
 
     def zero_grad(self, **kwargs: Any) -> None:
         """Forget the gradients."""
@@ -152,6 +159,7 @@ class OptimWrapper:
             max_counts: micro-steps of the whole run.
         """
         self._inner_count, self._max_counts = init_counts, max_counts
+        self.watch(model)
         counts = self._accumulative_counts
         self._remainder_counts = max_counts % counts
         if counts > 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
@@ -161,6 +169,17 @@ class OptimWrapper:
                 "starting at micro-step %d inside a window of %d: the gradients of its first %d are missing",
                 init_counts, counts, init_counts % counts,
             )  # fmt: skip
+
+    def watch(self, model: nn.Module, *, complete: bool = False) -> None:
+        """Say in one line which parameters of `model` are not trained, now and later on; costs a step nothing.
+
+        Args:
+            model: the model, maybe inside DDP or torch.compile. What an earlier call named stays watched.
+            complete: the groups were just made for the whole model; frozen parameters that learn later are told, too.
+        """
+        if self._watch is None:
+            self._watch = Watch(model, self.optimizer, complete=complete)
+        self._watch.look()
 
     @property
     def accumulative_counts(self) -> int:
@@ -264,6 +283,8 @@ class OptimWrapper:
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state in the reference's layout, with `base_param_settings` where groups differ."""
+        if self._watch is not None:
+            self._watch.look()
         state = self.optimizer.state_dict()
         if self._layout is not None and not self._layout.same:
             state = self._layout.to_reference(state)
