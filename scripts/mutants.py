@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import io
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,7 +62,7 @@ def path_of(module: str) -> Path:
 def mutants_of(module: str) -> list[Mutant]:
     """Every change of one token that still compiles to another program."""
     text = path_of(module).read_text(encoding="utf-8")
-    lines, program, found = text.splitlines(keepends=True), ast.dump(ast.parse(text)), []
+    lines, program, found = text.splitlines(keepends=True), program_of(text), []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         other = changed(token)
         if other is None:
@@ -69,13 +71,26 @@ def mutants_of(module: str) -> list[Mutant]:
         line = lines[row][:start] + other + lines[row][end:]
         mutated = "".join([*lines[:row], line, *lines[row + 1 :]])
         try:
-            if ast.dump(ast.parse(mutated)) == program:
+            if program_of(mutated) == program:
                 continue
         except SyntaxError:
             continue
         change = f"{token.string} at column {start + 1} -> {other or 'nothing'}"
         found.append(Mutant(module, row + 1, lines[row].strip(), change, mutated))
     return found
+
+
+def program_of(text: str) -> str:
+    """What a module does, without its annotations: nothing evaluates those, so no test can notice a change in them."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.dump(tree)
 
 
 def changed(token: tokenize.TokenInfo) -> str | None:
@@ -116,13 +131,16 @@ class Tests:
         environment = {**os.environ, "PYTHONPATH": sources, "CI": "true", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *names]
+        quiet = subprocess.DEVNULL
+        tests = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
         try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, timeout=self.limit or None, check=False
-            )
+            return tests.wait(self.limit or None) != 0
         except subprocess.TimeoutExpired:
             return True
-        return done.returncode != 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(tests.pid, signal.SIGKILL)  # with the processes that the tests started
+            tests.wait()
 
     def measure(self) -> None:
         """Run once without a change; sets the limit.
