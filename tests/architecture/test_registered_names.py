@@ -17,17 +17,31 @@ MODULES = {
         "models": ["backbones", "heads", "segmentor", "losses", "region_losses"],
     },
     "seg_hooks": {"hooks": ["__init__"]},
+    "seg_optim": {
+        "hooks": ["freeze"],
+        "optim_wrappers": ["wrapper", "wrapper_dict", "amp"],
+        "optim_wrapper_constructors": ["constructor", "layer_decay"],
+        "param_schedulers": ["schedulers", "cosine", "plateau", "learning_rate", "momentum"],
+    },
     "seg_runner": {
         "metrics": ["iou_metric", "cityscapes_metric", "depth_metric"],
         "loops": ["loops", "eval_loops"],
         "data_samplers": ["samplers"],
         "models": ["preprocess", "tta"],
     },
+    "seg_vis": {
+        "hooks": ["hook"],
+        "vis_backends": ["backends"],
+        "visualizers": ["visualizer", "local_visualizer"],
+    },
 }
 """Modules that hold what configs name, by the group of entry points."""
 
 NOT_NAMED = {
+    "BaseVisBackend": "what the backends share",
+    "Decay": "a protocol",
     "EvalLoop": "what ValLoop and TestLoop share",
+    "Frozen": "what freeze() returns",
     "HeadedNetwork": "made by Segmentor from its parts",
     "Hook": "documentation of the points",
     "Ordered": "a protocol",
