@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seg_vis import LocalVisBackend
+from seg_vis import BaseVisBackend, LocalVisBackend, Visualizer
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -171,3 +171,30 @@ def test_no_name_of_a_picture_leaves_the_folder(tmp_path_factory: Any, name: str
     (written,) = [path for path in folder.rglob("*") if path.is_file()] or [folder / "in/vis_image/none"]
     assert folder / "in/vis_image" in written.parents
     assert all(character.isprintable() or character == " " or ord(character) > 127 for character in str(written))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 5), (4, 4, 2), (0, 4, 3), (4, 0, 3), (4, 0), (4,), (1, 4, 4, 3), ()])
+def test_a_picture_of_another_shape_is_refused_in_words(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"must be H x W x 3, got shape \("):
+        LocalVisBackend(str(tmp_path)).add_image("x", np.zeros(shape, np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tensor_without_contents_is_no_number(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    backend = LocalVisBackend(str(tmp_path))
+    empty = torch.zeros((), device="meta")
+    with pytest.raises(TypeError, match=r"add_scalar\(.*\) takes one number"):
+        backend.add_scalar("loss", empty)
+    with pytest.raises(TypeError, match="step must be a whole number"):
+        backend.add_scalar("loss", 0.5, step=empty)
+    backend.add_scalars({"loss": empty, "lr": torch.tensor([0.5])}, step=1)
+    (row,) = rows(tmp_path / "scalars.json")
+    assert (row["lr"], row["step"], type(row["loss"])) == (0.5, 1, str)
+
+
+@pytest.mark.parametrize("row", [None, 0.5, [("loss", 0.5)], "loss"])
+def test_a_record_that_is_no_dict_is_refused_in_words(tmp_path: Path, row: Any) -> None:
+    for sender in (LocalVisBackend(str(tmp_path)), Visualizer(), BaseVisBackend()):
+        with pytest.raises(TypeError, match="add_scalars takes a dict"):
+            sender.add_scalars(row)

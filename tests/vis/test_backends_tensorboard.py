@@ -88,3 +88,37 @@ def test_a_run_that_ends_without_close_loses_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert [event.step for event in read(tmp_path).Scalars("loss")] == list(range(50))
+
+
+NAMES = ["<script>alert(1)</script>", "[x](javascript:alert(1))", "../../x", "a\x1b[31mb", "a\nb", "a\u202eb", ""]
+
+
+def test_names_are_data_in_tags_and_messages(tmp_path: Path, caplog: Any) -> None:
+    backend = TensorboardVisBackend(str(tmp_path / "run"))
+    for name in NAMES:
+        backend.add_scalars({name: 0.5, f"{name}!": [1]}, step=1)
+        backend.add_image(name, np.zeros((2, 2, 3), np.uint8), step=1)
+    backend.close()
+    tags = read(tmp_path / "run").Tags()
+    kept = ["../../x", "<script>alert(1)</script>", "[x](javascript:alert(1))", "_"]  # TensorBoard shows them as text
+    escaped = ["a\\nb", "a\\u202eb", "a\\x1b[31mb"]
+    assert sorted(tags["scalars"]) == sorted(tags["images"]) == sorted(kept + escaped)
+    assert all(message.isprintable() for message in caplog.messages)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_config_is_a_block_of_code_whatever_it_holds(tmp_path: Path) -> None:
+    backend = TensorboardVisBackend(str(tmp_path))
+    backend.add_config({"a": "<script>", "b": "x\r\u2028[y](javascript:z)"})
+    backend.add_config("# heading\r<img src=x>\x0b[y](javascript:z)\n")
+    backend.close()
+    text = read(tmp_path).Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert all(line.startswith("    ") for line in text.splitlines())
+
+
+def test_names_that_are_no_text_bring_no_false_word(tmp_path: Path, caplog: Any) -> None:
+    backend = TensorboardVisBackend(str(tmp_path))
+    backend.add_scalars({3: 0.5, None: 1.5})  # type: ignore[dict-item]
+    backend.close()
+    assert sorted(read(tmp_path).Tags()["scalars"]) == ["3", "None"]
+    assert not caplog.messages

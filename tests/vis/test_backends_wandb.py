@@ -102,3 +102,15 @@ def test_an_id_of_the_config_wins(tmp_path: Path, offline: None) -> None:
     backend = WandbVisBackend(str(tmp_path), init_kwargs={"id": "mine"})
     backend.load_state_dict({"run_id": "other"})
     assert backend.state_dict() == {"run_id": "mine"}
+
+
+def test_names_are_data_in_rows_and_pictures(tmp_path: Path, offline: None) -> None:
+    backend = WandbVisBackend(str(tmp_path / "run"))
+    name = "../../<script>\x1b[31m\n"
+    backend.add_scalars({name: 0.5}, step=1)
+    backend.add_image(name, np.zeros((2, 2, 3), np.uint8), step=2)
+    backend.close()
+    keys = {key for row in history(tmp_path / "run") for key in row if "script" in key}
+    assert keys
+    assert all(key.isprintable() for key in keys)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -127,3 +127,8 @@ def test_columns_are_filled_from_the_top() -> None:
     assert two.shape[1] > one.shape[1]
     with pytest.raises(ValueError, match="columns must be 1 or more"):
         legend("loveda", columns=0)
+
+
+def test_a_class_without_a_name_has_its_number() -> None:
+    pair = [[255, 0, 0], [0, 255, 0]]
+    assert np.array_equal(legend(pair, ["road", " "]), legend(pair, ["road", "1"]))

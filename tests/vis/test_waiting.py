@@ -123,3 +123,17 @@ def test_threads_send_side_by_side(still: None) -> None:
     for thread in threads:
         thread.join()
     assert sorted(disk.got) == sorted([*range(20), *range(20)])
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"), [(OSError("away"), "waits and is tried again"), (ValueError("\x1b[2J"), "is left out")]
+)
+def test_what_becomes_of_a_call_is_said_truly(still: None, caplog: Any, error: Exception, fate: str) -> None:
+    disk, line = Disk(), Line("disk")
+    disk.error = error
+    disk.send(line, "first")
+    disk.error = None
+    disk.send(line, "second")
+    assert disk.got == (["first", "second"] if isinstance(error, OSError) else ["second"])
+    assert fate in caplog.messages[0]
+    assert "\x1b" not in caplog.messages[0]

@@ -105,9 +105,9 @@ def paint(
 
 
 def class_names(palette: Any, classes: Sequence[str] | None, count: int) -> list[str]:
-    """The names to write: those given, those of the data set, or the numbers."""
+    """The names to write: those given (a number where one is empty), those of the data set, or the numbers."""
     if classes is not None:
-        return [str(name) for name in classes]
+        return [str(name).strip() or str(label) for label, name in enumerate(classes)]
     if isinstance(palette, str) and not is_made(palette):
         return get_classes(palette)
     return [str(label) for label in range(count)]

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from seg_vis.names import printable
+
 __all__ = ["Line"]
 
 PATIENCE = 1.0
@@ -156,12 +158,10 @@ class Line:
         self._works = False
         if not self._failing:
             self._failing = True
-            text = (
-                "backend %s failed (%s: %s); the run goes on, what it lacks waits and is tried again, the other "
-                "backends get everything"
-            )
+            text = "backend %s failed (%s: %s); the run goes on, %s, the other backends get everything"
+            fate = "this call is left out" if isinstance(error, MISTAKES) else "what it lacks waits and is tried again"
             lines = str(error).splitlines() or [""]
             full = [line for line in lines if any(words in line for words in FULL)]
             expected = isinstance(error, OSError) or bool(full)  # its words say it all
-            told = (full or lines)[0][:LONGEST]
-            Log("seg_vis").warning(text, self.name, type(error).__name__, told, exc_info=not expected)
+            told = printable((full or lines)[0][:LONGEST])
+            Log("seg_vis").warning(text, self.name, type(error).__name__, told, fate, exc_info=not expected)

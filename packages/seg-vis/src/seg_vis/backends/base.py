@@ -80,7 +80,10 @@ def plain_number(value: Any) -> int | float | None:
         return float(value)
     if hasattr(value, "item") and getattr(value, "size", None) is not None:
         count = value.numel() if hasattr(value, "numel") else value.size
-        return plain_number(value.item()) if count == 1 else None
+        try:
+            return plain_number(value.item()) if count == 1 else None
+        except (RuntimeError, NotImplementedError):  # a tensor without contents (device meta), or of sparse layout
+            return None
     return None
 
 
@@ -116,7 +119,14 @@ def checked_step(step: Any) -> int:
 
 
 def checked_place(row: Mapping[str, Any], step: Any) -> int:
-    """Where a record stands on the axis of its curves, as `axis` says, checked."""
+    """Where a record stands on the axis of its curves, as `axis` says, checked.
+
+    Raises:
+        TypeError: the record is no dict, or a step no number.
+        ValueError: a step that is not whole.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"add_scalars takes a dict of names and numbers, got {type(row).__name__}: {str(row)[:60]}")
     for key in ("iter", "step"):
         if row.get(key) is not None:
             checked_step(row[key])
@@ -125,8 +135,9 @@ def checked_place(row: Mapping[str, Any], step: Any) -> int:
 
 def numbers_and_step(scalar_dict: Mapping[str, Any], step: Any) -> tuple[dict[str, int | float], int]:
     """The numbers of a record as plain ones that fit 64 bits, without its step, and where it stands on the axis."""
+    place = checked_place(scalar_dict, step)
     found = {str(name): plain_number(value) for name, value in scalar_dict.items() if name != "step"}
-    return {name: fitting(n) for name, n in found.items() if n is not None}, checked_place(scalar_dict, step)
+    return {name: fitting(n) for name, n in found.items() if n is not None}, place
 
 
 def fitting(number: int | float) -> int | float:

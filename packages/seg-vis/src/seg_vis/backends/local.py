@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
@@ -40,7 +41,7 @@ class LocalVisBackend(BaseVisBackend):
 
     Raises:
         ValueError: a file name with another ending, or a file that would lie outside the folder.
-        TypeError: a picture that is not uint8.
+        TypeError: a picture that is not uint8; one of another shape is a ValueError.
 
     Example:
         >>> import tempfile, pathlib
@@ -84,6 +85,8 @@ class LocalVisBackend(BaseVisBackend):
         """Write `<img_save_dir>/<name>_<step>.png`."""
         if getattr(image, "dtype", None) != np.uint8:
             raise TypeError(f"a picture must be uint8, got {getattr(image, 'dtype', type(image).__name__)}: use to_rgb")
+        if not (image.size and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4)))):
+            raise ValueError(f"a picture must be H x W x 3, got shape {tuple(image.shape)}: use to_rgb")
         write_image(self._at(f"{self._img_save_dir}/{inside(name)}_{checked_step(step)}.png"), image)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
@@ -192,7 +195,8 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        value = value.tolist()
+        with contextlib.suppress(RuntimeError, NotImplementedError):  # a tensor without contents
+            value = value.tolist()
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return value if isinstance(value, str) or value is None else str(value)

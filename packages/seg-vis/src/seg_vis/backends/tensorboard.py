@@ -99,10 +99,11 @@ class TensorboardVisBackend(BaseVisBackend):
         """
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         numbers, at = numbers_and_step(scalar_dict, step)
-        for name in scalar_dict.keys() - numbers.keys() - {"step", "mode"} - self._left_out:
-            if not isinstance(scalar_dict[name], str):
-                kind = type(scalar_dict[name]).__name__
-                logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", name, kind)
+        others = {str(name): value for name, value in scalar_dict.items()}
+        for name in others.keys() - numbers.keys() - {"step", "mode"} - self._left_out:
+            if not isinstance(others[name], str):
+                kind = type(others[name]).__name__
+                logging.getLogger("seg_vis").warning("TensorBoard takes numbers; %s is %s", tag(name), kind)
             self._left_out.add(name)
         values = [summary.Summary.Value(tag=tag(name), simple_value=number) for name, number in numbers.items()]
         if values:

@@ -131,7 +131,8 @@ class WandbVisBackend(BaseVisBackend):
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Several numbers of one step."""
-        self._log(*numbers_and_step(scalar_dict, step))
+        found, at = numbers_and_step(scalar_dict, step)
+        self._log({printable(name, lines=False): number for name, number in found.items()}, at)
 
     def _log(self, row: Mapping[str, Any], step: int) -> None:
         check_room(str(self.experiment.dir))
