@@ -276,7 +276,8 @@ class BaseSegDataset:
 
     def _about_files(self) -> tuple[int, str]:
         """How many images there are, and which files were left out."""
-        where = f"{len(self.records)} images of {self.ann_file or self.image_folder}"
+        count = len(self.records)
+        where = f"{count} image{'s' * (count != 1)} of {os.path.normpath(self.ann_file or self.image_folder)}"
         if not self._left_out:
             return logging.INFO, where
         others = ", ".join(f"{count} *{end}" for end, count in self._left_out.items())

@@ -70,7 +70,7 @@ def test_files_of_other_suffixes_are_said(tmp_path: Path) -> None:
     data = made(tmp_path, [[[0, 1]]])
     (text,) = warnings_of(data)
     where = tmp_path / "images"
-    assert text == f"1 images of {where}; left out: 1 *.JPG (img_suffix='.png' takes no others)"
+    assert text == f"1 image of {where}; left out: 1 *.JPG (img_suffix='.png' takes no others)"
 
 
 def test_an_image_that_exif_turns_without_its_label_map_is_said(tmp_path: Path) -> None:

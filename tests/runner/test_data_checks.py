@@ -113,8 +113,23 @@ def test_a_run_unites_before_the_first_step(make_runner: MakeRunner, squares: An
 
 
 def test_reports_of_data_sets_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    report_data(run_of())
+    report_data(run_of(), "train", "val")
     assert [record.message for record in caplog.records] == ["train_dataloader: 4 images"]
+
+
+@pytest.mark.parametrize("mode", ["val", "test"])
+def test_an_evaluation_alone_reports_its_data_once(
+    make_runner: MakeRunner, squares: Any, capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    data = squares()
+    data.data_report = lambda: [(logging.WARNING, "8 images; left out: 2 *.JPG")]
+    own = {f"{mode}_dataloader": DataLoader(data, batch_size=4), f"{mode}_evaluator": IoUMetric(num_classes=3)}
+    runner, quiet = make_runner(**own), make_runner(**own, skip_checks=True)
+    for _ in range(2):
+        getattr(runner, mode)()
+    getattr(quiet, mode)()
+    said = [line.rpartition(" - ")[2] for line in "".join(capfd.readouterr()).splitlines() if "left out" in line]
+    assert said == [f"{mode}_dataloader: 8 images; left out: 2 *.JPG"]
 
 
 def test_what_a_data_set_finds_wrong_ends_the_run_with_a_note() -> None:
@@ -125,7 +140,7 @@ def test_what_a_data_set_finds_wrong_ends_the_run_with_a_note() -> None:
 
     runner.loaders["val"] = {"city": SimpleNamespace(dataset=SimpleNamespace(data_report=broken))}
     with pytest.raises(ValueError, match="label 9") as caught:
-        report_data(runner)
+        report_data(runner, "train", "val")
     assert "val_dataloader of 'city' (skip_checks=True leaves it out)" in caught.value.__notes__[0]
 
 

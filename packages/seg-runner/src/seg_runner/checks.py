@@ -43,7 +43,7 @@ def check_before_training(runner: Any) -> None:
     check_optimizer(runner)
     check_lengths(runner)
     check_sizes(runner)
-    report_data(runner)
+    report_data(runner, "train", "val")
     if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
         return
     known = try_validation(runner)

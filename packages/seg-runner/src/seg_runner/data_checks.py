@@ -100,13 +100,13 @@ def _classes(dataset: Any) -> Sequence[str]:
     return (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
 
 
-def report_data(runner: Any) -> None:
-    """Log what the data sets of training and validation have to say: `data_report()`, where they have that.
+def report_data(runner: Any, *modes: str) -> None:
+    """Log what the data sets of these modes (such as 'train') have to say: `data_report()`, where they have that.
 
     Raises:
         Exception: what a data set finds wrong, with a note.
     """
-    for key, dataset in _datasets(runner):
+    for key, dataset in (found for mode in modes for found in _datasets(runner, mode)):
         report = getattr(dataset, "data_report", None)
         if not callable(report):
             continue
@@ -114,17 +114,17 @@ def report_data(runner: Any) -> None:
             with written_at(runner.cfg, key):
                 lines = report()
         except Exception as error:
-            add_note(error, f"in the check of the data before training: {key} (skip_checks=True leaves it out)")
+            add_note(error, f"in the check of the data before the first step: {key} (skip_checks=True leaves it out)")
             raise
         for level, text in lines:
             runner.logger.log(level, "%s: %s", key, text)
 
 
-def _datasets(runner: Any) -> Iterator[tuple[str, Any]]:
-    yield "train_dataloader", getattr(runner.loaders.get("train"), "dataset", None)
-    loaders = runner.loaders.get("val")
+def _datasets(runner: Any, mode: str) -> Iterator[tuple[str, Any]]:
+    """The data sets of a mode, each with its key in a config."""
+    loaders = runner.loaders.get(mode)
     for name, loader in loaders.items() if isinstance(loaders, Mapping) else [("", loaders)]:
-        yield f"val_dataloader{f' of {name!r}' if name else ''}", getattr(loader, "dataset", None)
+        yield f"{mode}_dataloader{f' of {name!r}' if name else ''}", getattr(loader, "dataset", None)
 
 
 def check_lengths(runner: Any) -> None:

@@ -10,7 +10,7 @@ from seg_runner import saving, stopping, wrap
 from seg_runner.checks import check_before_training
 from seg_runner.construct import record
 from seg_runner.conv_bn import join_frozen_norms
-from seg_runner.data_checks import unite_evaluation, unite_left_out
+from seg_runner.data_checks import report_data, unite_evaluation, unite_left_out
 from seg_runner.earlier import check_folder, clear_folder
 from seg_runner.env import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.errors import add_note, did_you_mean, written_at
@@ -291,11 +291,14 @@ def evaluate(runner: Any, mode: str) -> dict[str, Any]:
     """`val()` or `test()`: the model as it is now; loads weights only if nothing was loaded or trained before."""
     need(runner, mode)
     with session(runner, mode):
+        first = runner.loops[mode] is None
         loop = build_evaluation(runner, mode)
         check_steps(runner.model, mode)
         runner.call_hook("before_run")
         saving.load_for_evaluation(runner)
         unite_evaluation(runner, mode)
+        if first and not runner.parts["skip_checks"]:
+            report_data(runner, mode)
         record(runner, mode)
         metrics: dict[str, Any] = loop.run()
         runner.call_hook("after_run")
