@@ -152,6 +152,7 @@ KEYS: dict[str, set[str]] = {
     "signals__grace": {"0.5", "1.5", "None", *COUNT},
     "checkpoint__async_save": SWITCH,
     "auto_scale_lr__enable": {"0"},
+    "auto_scale_lr__base_batch_size": POSITIVE - {"1e30", "huge"},
     "env_cfg__cudnn_benchmark": SWITCH,
     "env_cfg__resource_limit": WHOLE,
     "strict_keys": {"True", "None"},
@@ -167,6 +168,8 @@ KEYS: dict[str, set[str]] = {
 def test_a_key_of_the_runner_works_or_is_refused_by_name(tmp_path: Path, key: str, works: set[str]) -> None:
     for number, (word, value) in enumerate(VALUES.items()):
         folder, given = tmp_path / str(number), {key: value}
+        if key.endswith("base_batch_size"):
+            given["auto_scale_lr__enable"] = True
         check(word in works, word, key.rpartition("__")[2], lambda a=folder, b=given: run(a, **b).train())  # type: ignore[misc]
 
 
@@ -176,6 +179,7 @@ LOADER: dict[str, set[str]] = {
     "prefetch_factor": {"None", *COUNT},
     "timeout": LEAST_0 - {"1e30", "huge"},
     "drop_last": SWITCH,
+    "shuffle": {"None", *SWITCH},
     "pin_memory": {"0"},
     "persistent_workers": SWITCH,
 }

@@ -115,8 +115,8 @@ def _check_options(options: dict[str, Any]) -> None:
             raise TypeError(f"{key} is the text {given!r}: write dict(type={given!r}), or give the object")
         if key != "dataset" and not isinstance(given, Iterable | None):
             raise TypeError(f"{key} must be a sampler, or its dict such as dict(type='DefaultSampler'), not {given!r}")
-    for key in ("persistent_workers", "drop_last", "pin_memory"):
-        if key in options:
+    for key in ("shuffle", "persistent_workers", "drop_last", "pin_memory"):
+        if key in options and not (key == "shuffle" and options[key] is None):  # torch's own default
             options[key] = flag(options[key], key)
     for key in ("num_workers", "prefetch_factor"):
         if options.get(key) is not None:

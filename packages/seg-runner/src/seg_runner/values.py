@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, IterableDataset
 
 from seg_runner.errors import did_you_mean, origin_of
-from seg_runner.given import flag, text, whole
+from seg_runner.given import MOST, flag, number, text, whole
 from seg_runner.randomness import Randomness
 
 __all__ = ["LOAD_OPTIONS", "check_values"]
@@ -36,11 +36,14 @@ def check_values(parts: Mapping[str, Any]) -> None:
             raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
     whole(parts["log_interval"], f"log_interval{origin_of(parts['cfg'], 'log_interval')}", 1)
     _check_load_options(parts["load_options"] or {})
-    where = f"auto_scale_lr{origin_of(parts['cfg'], 'auto_scale_lr')}"
-    _check_names(parts["auto_scale_lr"] or {}, ("enable", "base_batch_size"), where)
+    origin = origin_of(parts["cfg"], "auto_scale_lr")
+    _check_names(parts["auto_scale_lr"] or {}, ("enable", "base_batch_size"), f"auto_scale_lr{origin}")
     for key, name in (("auto_scale_lr", "enable"), ("checkpoint", "async_save")):
         if name in (parts[key] or {}):
             flag(parts[key][name], f"{key}.{name}")
+    scaling = parts["auto_scale_lr"] or {}
+    if scaling.get("enable") and scaling.get("base_batch_size") is not None:
+        number(scaling["base_batch_size"], f"auto_scale_lr.base_batch_size{origin}", most=MOST, above=0)
 
 
 def _check_names(options: Mapping[str, Any], takes: Iterable[str], key: str) -> None:

@@ -211,7 +211,7 @@ def scale_lr(wrapper: Any, cfg: Any, batch_size: int | None, runner: Any) -> Non
     if not cfg or not cfg.get("enable", False):
         return
     base = cfg.get("base_batch_size")
-    if isinstance(base, bool) or not isinstance(base, int | float) or base <= 0:
+    if base is None:
         raise ValueError(
             "auto_scale_lr needs base_batch_size, the batch size that the learning rates were chosen for; it has "
             f"{', '.join(f'{key}={value!r}' for key, value in cfg.items())}"
