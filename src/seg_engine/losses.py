@@ -80,7 +80,7 @@ class CrossEntropyLoss(NamedLoss):
     def pixels(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         """The loss of each pixel: N x H x W, with `use_sigmoid` N x C x H x W; 0 where it does not count."""
         if not self.use_sigmoid:
-            return F.cross_entropy(logits, labels, self.class_weight, ignore_index=ignore_index, reduction="none")
+            return by_softmax(logits, labels, self.class_weight, ignore_index)
         counted = labels != ignore_index
         check_labels(labels, counted, logits.shape[1])
         weight = None if self.class_weight is None else self.class_weight.view(-1, 1, 1)
@@ -208,19 +208,29 @@ class OhemCrossEntropy(NamedLoss):
         """The loss without its weight: the mean over the hard pixels."""
         if self.ignore_label is not None:
             labels = torch.where(labels == self.ignore_label, ignore_index, labels)
-        each = F.cross_entropy(logits, labels, self.class_weight, ignore_index=ignore_index, reduction="none")
+        each = by_softmax(logits, labels, self.class_weight, ignore_index)
         hard = hard_pixels(logits, labels, ignore_index, self.thres, self.min_kept)
         return (each * hard).sum() / hard.sum().clamp_min(1)
+
+
+def by_softmax(logits: Tensor, labels: Tensor, class_weight: Tensor | None, ignore_index: int) -> Tensor:
+    """The cross-entropy of each pixel, whatever the type of the logits: torch wants class weights of the same one."""
+    x = as_floats(logits)
+    weight = None if class_weight is None else class_weight.to(x.dtype)
+    return F.cross_entropy(x, labels, weight, ignore_index=ignore_index, reduction="none")
 
 
 @torch.no_grad()
 def hard_pixels(logits: Tensor, labels: Tensor, ignore_index: int, thresh: float, min_kept: int) -> Tensor:
     """True where the probability of the pixel's class is below `thresh`, or below that of the `min_kept`-th hardest.
 
-    Nothing waits for the device.
+    One channel is the probability of label 1 by sigmoid. Nothing waits for the device.
     """
-    counted = labels != ignore_index
-    chance = as_floats(logits).softmax(1).gather(1, torch.where(counted, labels, 0)[:, None])[:, 0]
+    counted, x = labels != ignore_index, as_floats(logits)
+    if x.shape[1] == 1:
+        chance = torch.where(labels == 1, x[:, 0], -x[:, 0]).sigmoid()
+    else:
+        chance = x.softmax(1).gather(1, torch.where(counted, labels, 0)[:, None])[:, 0]
     ordered = chance.masked_fill(~counted, torch.inf).flatten().sort().values
     last = (counted.sum() - 1).clamp(0, min_kept)
     found: Tensor = (chance < ordered[last].clamp_min(thresh)) & counted

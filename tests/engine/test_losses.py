@@ -12,8 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from seg_engine.head_loss import SegmentationLoss
 from seg_engine.loss_base import NamedLoss
-from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss
+from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss, hard_pixels
 from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
 
 CLASSES = 3
@@ -311,3 +312,42 @@ def test_depths() -> None:
     assert not predicted.grad.any()
     with pytest.raises(TypeError, match="compares depths"):
         SiLogLoss()(predicted, depths.long())
+
+
+@each_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_logits_of_any_floating_type_without_autocast(
+    kind: type[NamedLoss], options: dict[str, Any], channels: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, channels, 300, 300).to(dtype), torch.randint(0, max(channels, 2), (1, 300, 300))
+    value = kind(**options)(logits, labels)
+    assert value.isfinite().all()
+    assert torch.allclose(value.double(), kind(**options)(logits.float(), labels).double(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_class_weights_go_with_logits_of_any_floating_type(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[[[4.0, 0.0]], [[0.0, 4.0]]]]).to(dtype)
+    labels, weights = torch.tensor([[[0, 0]]]), [1.0, 3.0]
+    right, wrong = math.log1p(math.exp(-4)), 4 + math.log1p(math.exp(-4))
+    assert CrossEntropyLoss(class_weight=weights)(logits, labels).item() == pytest.approx((right + wrong) / 2, rel=1e-5)
+    assert OhemCrossEntropy(class_weight=weights)(logits, labels).item() == pytest.approx(wrong, rel=1e-5)
+
+
+def test_hard_pixels_of_one_channel_are_chosen_by_sigmoid() -> None:
+    logits = torch.tensor([[[[4.0, 4.0, -4.0, -4.0, 4.0]]]])
+    labels = torch.tensor([[[1, 0, 1, 0, 255]]])
+    assert hard_pixels(logits, labels, 255, 0.7, 1).tolist() == [[[False, True, True, False, False]]]
+    assert not hard_pixels(logits, torch.full_like(labels, 255), 255, 0.7, 1).any()
+
+
+def test_a_sampler_with_a_threshold_goes_with_one_channel() -> None:
+    sampler = {"type": "OHEMPixelSampler", "thresh": 0.7, "min_kept": 1}
+    head = SegmentationLoss({"type": "CrossEntropyLoss", "use_sigmoid": True}, sampler=sampler)
+    logits = torch.tensor([[[[4.0, 4.0, -4.0, -4.0]]]], requires_grad=True)
+    loss = head(logits, torch.tensor([[[1, 0, 1, 0]]]))["loss_ce"]
+    assert loss.item() == pytest.approx(2 * (4 + math.log1p(math.exp(-4))) / 4, rel=1e-5)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0, 0].ne(0).tolist() == [False, True, True, False]
