@@ -76,6 +76,16 @@ def test_one_bad_file_is_told_and_the_others_are_done(here: Path, capsys: Any) -
     assert "Traceback" not in err
 
 
+def test_pictures_of_a_folder_that_are_not_read_are_counted(here: Path, capsys: Any) -> None:
+    for name in ("a.png", "b.GIF", "sub/c.gif", "d.heic", "notes.txt", ".e.gif"):
+        image(here / "photos" / name)
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 0
+    assert "left out of photos: 2 *.gif, 1 *.heic (" in capsys.readouterr().err
+    assert files(here / "p/labels") == ["a.png"]
+    assert main(["predict", "m.pth", "photos/a.png", "--out", "p"]) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_nothing_at_all_is_an_error(here: Path, capsys: Any) -> None:
     (here / "empty").mkdir()
     assert main(["predict", "m.pth", "empty", "nowhere"]) == 1

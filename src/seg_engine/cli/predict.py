@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     found, failed = find_images(options.images, leave_out=options.out)
     for error in failed:
         print(describe(error), file=sys.stderr)
+    for line in left_out(options.images):
+        print(line, file=sys.stderr)
     if not found:
         return 1
     model = load_model(options.checkpoint, device=options.device, trust=options.trust_config, allow=options.allow)
@@ -59,6 +62,25 @@ def run(options: argparse.Namespace) -> int:
     if count:
         print(f"error: {count} of {total} could not be predicted; each is named above", file=sys.stderr)
     return 1 if count else 0
+
+
+def left_out(given: Sequence[str]) -> list[str]:
+    """A line for each folder with pictures of kinds that are read only where they are named."""
+    from seg_vis.names import printable
+
+    from seg_engine.files import IMAGE_SUFFIXES, files_below
+    from seg_engine.listing import PICTURES
+
+    lines = []
+    for folder in filter(Path.is_dir, (Path(one).expanduser() for one in given)):
+        ends = Counter(path.suffix.lower() for path in files_below(folder))
+        counts = [f"{ends[end]} *{end}" for end in PICTURES if ends[end] and end not in IMAGE_SUFFIXES]
+        if counts:
+            lines.append(
+                f"left out of {printable(folder, lines=False)}: {', '.join(counts)} "
+                f"(of a folder {', '.join(IMAGE_SUFFIXES)} are read; name other files one by one, or save them as PNG)"
+            )
+    return lines
 
 
 def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: float) -> int:
