@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -142,7 +143,15 @@ def _found(runner: Any, path: str | Path) -> Path:
     there = f", nor in {runner.work_dir}" if found.name == str(path) else ""
     raise FileNotFoundError(
         f"there is no checkpoint {str(path)!r} here{there}: look at load_from, resume and the working folder"
+        + _checkpoints_in(runner.work_dir)
     )
+
+
+def _checkpoints_in(folder: Path) -> str:
+    """The names of a folder's checkpoints, the newest first, as the end of a message."""
+    files = filter(Path.is_file, folder.glob("*.pth"))
+    names = [path.name for path in sorted(files, key=os.path.getmtime, reverse=True)]
+    return f" (which holds {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
 
 
 def resume(runner: Any, path: str | Path | None = None) -> None:
