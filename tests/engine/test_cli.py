@@ -12,6 +12,7 @@ import pytest
 from seg_registry import Config
 
 import seg_engine
+import seg_engine.launch
 from seg_engine.cli import VERBS, main, make_parser
 from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
@@ -54,6 +55,23 @@ def test_resume_is_a_switch_or_takes_a_file() -> None:
     assert parse(["train", "a.py"]).resume is None
     assert parse(["train", "a.py", "--resume"]).resume is True
     assert parse(["train", "a.py", "--resume", "b.pth"]).resume == "b.pth"
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "resume"), [("auto", False, True), ("auto", True, "auto"), ("b.pth", False, "b.pth")]
+)
+def test_resume_auto_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, file: bool, resume: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("x = 1")
+    if file:
+        (tmp_path / "auto").touch()
+    found: list[object] = []
+    monkeypatch.setattr(seg_engine.launch, "make_runner", lambda cfg, *_, **__: found.append(cfg.resume))
+    monkeypatch.setattr(seg_engine.launch, "train", lambda *_, **__: None)
+    assert main(["train", "--resume", given, "a.py"]) == 0
+    assert found == [resume]
 
 
 def test_the_help_waits_for_nothing_heavy() -> None:

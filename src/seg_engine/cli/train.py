@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 
 from seg_engine.cli.options import add_run_options, load_config, use_amp
 
@@ -39,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
     if options.amp:
         use_amp(cfg)
     if options.resume is not None:
-        cfg.resume = options.resume
+        newest = options.resume == "auto" and not Path("auto").exists()  # as MMDetection's --resume auto
+        cfg.resume = True if newest else options.resume
     runner = make_runner(cfg, options.trust_config, options.allow, overwrite=options.overwrite)
     train(runner, again=command(options, cfg.work_dir))
     return 0
