@@ -237,3 +237,39 @@ def test_the_bar_fits_a_narrow_terminal(monkeypatch: Any) -> None:
     bars = [line.partition("\033[K")[2] for line in stream.getvalue().strip().split("\r") if line]
     assert bars
     assert max(map(len, bars)) < 40
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (["--alpha", "nan"], "alpha must be"),
+        (["--ignore-index", str(10**20)], "--ignore-index"),
+        (["--only", "-1"], "--only must be"),
+        (["--bands", "0", "1"], "bands must be"),
+        (["--stretch", "nan", "1"], "stretch must be"),
+        (["--stretch", "98", "2"], "stretch must be"),
+    ],
+)
+def test_an_option_that_is_wrong_for_every_picture_is_said_once(
+    here: Path, capsys: Any, given: list[str], word: str
+) -> None:
+    for folder, picture in (("images", IMAGE), ("masks", LABELS)):
+        Path(folder).mkdir()
+        for name in "ab":
+            cv2.imwrite(f"{folder}/{name}.png", picture)
+    assert main(["overlay", "images", "masks", *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert word in line
+    assert not Path("images_overlay").exists()
+
+
+@pytest.mark.parametrize(
+    ("most", "options", "said"), [(4000, [], 1), (60000, [], 0), (4000, ["--stretch", "2", "98"], 0)]
+)
+def test_a_dark_image_of_16_bits_names_the_remedy(
+    here: Path, capsys: Any, most: int, options: list[str], said: int
+) -> None:
+    cv2.imwrite("deep.png", RNG.integers(0, most, (20, 30, 3), dtype=np.uint16))
+    assert main(["overlay", "deep.png", "labels.png", "--out", "x.png", *options]) == 0
+    assert capsys.readouterr().err.count("--stretch 2 98") == said
+    assert not said or read("x.png").max() < 200

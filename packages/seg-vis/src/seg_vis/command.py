@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seg_vis.arrays import Image, Labels, to_rgb
-from seg_vis.checks import check_alpha
+from seg_vis.arrays import Image, Labels, check_bands, check_stretch, to_rgb
+from seg_vis.checks import check_alpha, check_label, check_labels
 from seg_vis.files import clean_leftovers, read_image, write_image
 from seg_vis.legends import legend
 from seg_vis.masks import read_mask
@@ -30,6 +30,10 @@ __all__ = ["main"]
 FEW = 5
 Job = tuple[Path, Path, Path]
 """Image, mask and the picture's file."""
+
+
+DARK = 2**13
+"""An image of 16 bits without a larger value is nearly black on a screen."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,10 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = one_line
         try:
-            check_alpha(options.alpha)
-            get_palette(options.palette, 1)
+            check_options(options)
             jobs = plan(options)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             print(f"seg_vis: {printable(error)}", file=sys.stderr)
             return 2
         for folder in {target.parent for _, _, target in jobs}:
@@ -75,6 +78,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = len(jobs) - failed
     print(printable(f"{done} of {len(jobs)} pictures written{f': {where}' if done else ''}"))
     return 1 if failed else 0
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """What is wrong for every picture is said once, before the first.
+
+    Raises:
+        ValueError, TypeError: an option that is.
+    """
+    check_alpha(options.alpha)
+    get_palette(options.palette, 1)
+    check_label(options.ignore_index, "--ignore-index: ignore_index")
+    check_labels(options.only, "--only")
+    if options.bands is not None:
+        check_bands(options.bands)
+    if options.stretch is not None:
+        check_stretch(options.stretch)
 
 
 def one_line(message: Warning | str, *rest: object, **more: object) -> None:
@@ -173,6 +192,8 @@ def draw(image: Path, mask: Path, options: argparse.Namespace) -> Image:
     if stored.ndim == 3 and stored.shape[2] in (3, 4):
         stored = stored[..., [2, 1, 0, 3][: stored.shape[2]]]
     stretch = tuple(options.stretch) if options.stretch else None
+    if stretch is None and stored.dtype == "uint16" and stored.max(initial=0) < DARK:
+        warnings.warn("an image of 16 bits has no large values and is nearly black: try --stretch 2 98", stacklevel=2)
     rgb = to_rgb(stored, bands=options.bands, stretch=stretch, layout="hwc")
     labels: Labels = read_mask(mask, options.palette, options.ignore_index)
     picture = overlay(
