@@ -15,6 +15,10 @@ __all__ = ["as_read", "is_reader", "reads_labels", "reads_pixels", "shown"]
 
 Pixels = npt.NDArray[Any]
 
+COLOURS = dict.fromkeys(("P", "CMYK", "YCbCr", "HSV", "LAB"), "RGB")
+MODES = {**COLOURS, **dict.fromkeys(("LA", "PA", "RGBa"), "RGBA"), "1": "L"}
+"""Pillow's modes that OpenCV reads as others: with as many channels as a file of that kind gives."""
+
 
 def reads_labels(name: str) -> bool:
     """Whether a transform of this name reads labels, which prediction has none of.
@@ -71,8 +75,8 @@ def _checked(given: Any) -> Pixels:
     """
     wanted = "a file, H x W x channels pixels (3 channels: RGB) or H x W grey ones, or a list of these"
     picture = not isinstance(given, np.ndarray) and hasattr(given, "__array_interface__")
-    if picture and getattr(given, "mode", "") in ("P", "CMYK", "YCbCr", "HSV", "LAB", "1"):
-        given = given.convert("L" if given.mode == "1" else "RGB")
+    if picture and getattr(given, "mode", "") in MODES:
+        given = given.convert(MODES[given.mode])
     pixels = np.asarray(given) if picture else given
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "buif":
         kind = getattr(pixels, "dtype", type(pixels).__name__)

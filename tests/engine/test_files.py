@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from seg_engine.files import files_below, images_in, orientation, read_picture
+from seg_engine.loading import LoadImageFromFile
+from seg_engine.pixels import as_read
 
 
 def write(path: Path) -> Path:
@@ -161,3 +163,22 @@ def test_the_orientation_of_exif(tmp_path: Path) -> None:
         assert orientation(np.fromfile(tmp_path / name, np.uint8)) == 6
         picture.save(tmp_path / name)
         assert orientation(np.fromfile(tmp_path / name, np.uint8)) == 1
+
+
+@pytest.mark.parametrize("color", ["color", "grayscale", "unchanged"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB"])
+def test_a_picture_of_pillow_has_the_channels_of_its_file(tmp_path: Path, mode: str, color: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    picture = Image.fromarray(values).convert("L" if mode == "LA" else mode).convert(mode)
+    picture.save(tmp_path / "a.png")
+    reader = LoadImageFromFile(color_type=color)
+    of_file = reader({"img_path": str(tmp_path / "a.png")})["img"]
+    of_pillow = as_read(picture, reader)
+    assert of_pillow.shape == of_file.shape
+    np.testing.assert_allclose(of_pillow.astype(int), of_file.astype(int), atol=1)
+
+
+def test_premultiplied_and_indexed_transparency_is_left_out() -> None:
+    grey = Image.fromarray(np.full((20, 30), 7, np.uint8))
+    for picture in (grey.convert("RGBA").convert("RGBa"), grey.convert("P").convert("PA")):
+        assert as_read(picture, LoadImageFromFile()).tolist() == np.full((20, 30, 3), 7).tolist()
