@@ -40,6 +40,7 @@ def found_in(folder: Path, suffixes: Sequence[str], labels: tuple[Path, str] | N
         labels: The label folder and the end of its files: these are not counted as left out.
 
     Raises:
+        FileNotFoundError: an image is a link that leads nowhere.
         ValueError: there is none.
     """
     images: list[str] = []
@@ -56,9 +57,19 @@ def found_in(folder: Path, suffixes: Sequence[str], labels: tuple[Path, str] | N
     if not images:
         seen = f"there are files with {', '.join(sorted(filter(None, others)))}" if any(others) else "it holds no files"
         raise ValueError(f"no {' or '.join(f'*{end}' for end in suffixes)} in {folder} ({seen}); see img_suffix")
+    _check_links(images, folder)
     order = sorted(range(len(names)), key=names.__getitem__)
     pictures = {end: count for end, count in sorted(others.items()) if end.lower() in PICTURES}
     return Listing([images[i] for i in order], [names[i] for i in order], pictures)
+
+
+def _check_links(images: Sequence[str], folder: Path) -> None:
+    dead = [path for path in images if not os.path.exists(path)]
+    if dead:
+        raise FileNotFoundError(
+            f"{len(dead)} of {len(images)} images of {folder} are links that lead nowhere, the first one is "
+            f"{min(dead)}: mend the links, or delete them"
+        )
 
 
 def read_list(path: Path) -> list[str]:

@@ -70,3 +70,12 @@ def test_listed_images_that_are_missing_are_counted_and_the_first_are_named(tmp_
         named_by(["a", "b", "c", "d", "e"], tmp_path, [".png"], tmp_path / "list.txt")
     with pytest.raises(FileNotFoundError, match="one name per line"):
         named_by(["a.png labels/a.png"], tmp_path, [".png"], tmp_path / "list.txt")
+
+
+def test_links_that_lead_nowhere_are_told_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
+    assert len(found_in(tmp_path, [".jpg"], None).images) == 2
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 images of .* lead nowhere, the first one is .*c\.jpg: mend"):
+        found_in(tmp_path, [".jpg"], None)
