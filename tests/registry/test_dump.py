@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,34 @@ def test_diff_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = (1, 2)\n")
     (tmp_path / "b.py").write_text("x = [1, 2]\n")
     assert str(Config.diff(str(tmp_path / "a.py"), str(tmp_path / "b.py"))) == "  x: (1, 2) -> [1, 2]"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("stop", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=type)
+def test_a_dump_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, stop: BaseException
+) -> None:
+    target = tmp_path / "config.py"
+    Config({"lr": 1}).dump(target)
+
+    def fail(*_: Any) -> None:
+        raise stop
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(type(stop)) as caught:
+        Config({"lr": 2}).dump(target)
+    monkeypatch.undo()
+    assert getattr(caught.value, "filename", str(target)) == str(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.py"]
+    assert Config.fromfile(target).lr == 1
+
+
+def test_a_dump_keeps_a_link_and_the_rights_of_its_file(tmp_path: Path) -> None:
+    target, link = tmp_path / "config.py", tmp_path / "link.py"
+    Config({"lr": 1}).dump(target)
+    target.chmod(0o640)
+    link.symlink_to(target)
+    Config({"lr": 2}).dump(link)
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert Config.fromfile(target).lr == 2

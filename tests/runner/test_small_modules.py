@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +133,34 @@ def test_the_record_repeats_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "+a = 1" in (log_dir / "uncommitted.diff").read_text()
     assert record["config"] == "train.py"
     assert (tmp_path / "work" / "train.py").read_text() == "a = 1\n"
+
+
+@pytest.mark.parametrize("name", ["run.json", "train.py", "origins.json"])
+def test_a_record_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def cfg(value: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            pretty_text=f"a = {value}\n",
+            filename="train.py",
+            items=lambda: {"a": value}.items(),
+            origin=lambda _: f"train.py:{value}",
+        )
+
+    write_record(tmp_path, cfg=cfg(1), work_dir=tmp_path, facts={"seed": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    replace = os.replace
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=f"No space left on device: .*{name}"):
+        write_record(tmp_path, cfg=cfg(2), work_dir=tmp_path, facts={"seed": 2})
+    assert (tmp_path / name).read_bytes() == before[name]
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
 
 
 def test_outside_a_repository_there_is_no_git_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,15 +180,17 @@ class Config:
         apply(self._cfg_dict, options, allow_list_keys=allow_list_keys, strict=strict, source=source)
 
     def dump(self, file: str | os.PathLike[str] | None = None) -> str | None:
-        """Write the config to a file, in the format that its suffix says; without a file, give the text."""
-        from seg_registry.formats import write_text
+        """Write the config to a file, in the format that its suffix says; without a file, give the text.
+
+        A file that is there is replaced in one step: a writer that fails or is killed leaves it as it was.
+        """
+        from seg_registry.formats import write_text, write_whole
 
         suffix = os.path.splitext(str(file or self._filename or ".py"))[1].lower()
         text = write_text(self._cfg_dict, suffix)
         if file is None:
             return text
-        with open(file, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        write_whole(os.fspath(file), text)
         return None
 
     @staticmethod

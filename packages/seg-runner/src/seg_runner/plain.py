@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from seg_runner.lines import LineFile, take_out_rows
+from seg_runner.whole_file import write_text
 
 __all__ = ["PlainVisualizer", "PlainWrapper"]
 
@@ -77,7 +78,7 @@ class PlainVisualizer:
         text = getattr(config, "pretty_text", None)
         if text is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "config.py").write_text(text, encoding="utf-8")
+            write_text(self._folder / "config.py", text)
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""

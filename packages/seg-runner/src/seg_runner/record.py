@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from seg_runner.whole_file import write_text
+
 __all__ = ["git_state", "installed_versions", "origins_of", "write_record"]
 
 _PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner", "seg-vis", "torch", "numpy")
@@ -42,17 +44,17 @@ def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[
         **facts,
     }
     if diff:
-        (log_dir / "uncommitted.diff").write_text(diff, encoding="utf-8")
+        write_text(log_dir / "uncommitted.diff", diff)
     for name, text in _config_files(cfg, log_dir).items():
-        (log_dir / name).write_text(text, encoding="utf-8")
+        write_text(log_dir / name, text)
         record.setdefault("config", name)
         if not keep or not (work_dir / name).exists():
-            (work_dir / name).write_text(text, encoding="utf-8")
+            write_text(work_dir / name, text)
     origins = origins_of(cfg)
     if origins:
-        (log_dir / "origins.json").write_text(json.dumps(origins, indent=1) + "\n", encoding="utf-8")
+        write_text(log_dir / "origins.json", json.dumps(origins, indent=1) + "\n")
     path = log_dir / RECORD
-    path.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=2, default=str) + "\n")
     return path
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 from seg_runner.beside import Beside
 
-__all__ = ["AT_ONCE", "CheckpointWriteError", "Piece", "clean_leftovers", "write_whole"]
+__all__ = ["AT_ONCE", "CheckpointWriteError", "Piece", "clean_leftovers", "write_text", "write_whole"]
 
 Piece = bytes | bytearray | memoryview
 AT_ONCE, HANDED_ON = 2**20, 2**25
@@ -47,7 +47,19 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 
         raise _explained(path, error, expected) from error
 
 
-def _write_beside(path: Path, write: Callable[[IO[bytes]], None], expected: int) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a small text in the same way, in UTF-8.
+
+    Raises:
+        OSError: It cannot be written; what is there stays as it is.
+    """
+    try:
+        _write_beside(path, lambda file: file.write(text.encode("utf-8")), 0)
+    except OSError as error:  # said of the file that is wanted, not of the temporary one
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_beside(path: Path, write: Callable[[IO[bytes]], object], expected: int) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb", buffering=0) as file, Beside("write-back") as beside:
