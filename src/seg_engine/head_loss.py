@@ -107,7 +107,7 @@ class SegmentationLoss(nn.Module):
             if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
                 value: Any = loss_of(loss, logits, labels)
             else:
-                value = loss(logits, labels, **{key: given[key] for key in takes})
+                value = _called(loss, name, logits, labels, {key: given[key] for key in takes})
             if not isinstance(value, Tensor):
                 raise TypeError(f"{name} is of type {type(value).__name__}: a loss of loss_decode gives one tensor")
             value = value.mean() if value.dim() else value
@@ -172,6 +172,19 @@ def _built(losses: Any, ignore_index: int) -> list[Any]:
             )
         built.append(loss)
     return built
+
+
+def _called(loss: Any, name: str, logits: Tensor, labels: Tensor, options: dict[str, Any]) -> Any:
+    try:
+        return loss(logits, labels, **options)
+    except (ValueError, RuntimeError) as error:
+        if not isinstance(loss, NamedLoss):  # torch's own say what they got, and not what they get from a head
+            shapes = f"logits of shape {tuple(logits.shape)} and class numbers of shape {tuple(labels.shape)}"
+            error.add_note(
+                f"{name} ({type(loss).__name__}) in loss_decode was given {shapes}. For one decision per channel set "
+                "dict(type='CrossEntropyLoss', use_sigmoid=True)"
+            )
+        raise
 
 
 def _arguments(loss: Any) -> list[str]:

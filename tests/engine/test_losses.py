@@ -351,3 +351,10 @@ def test_a_sampler_with_a_threshold_goes_with_one_channel() -> None:
     loss.backward()
     assert logits.grad is not None
     assert logits.grad[0, 0, 0].ne(0).tolist() == [False, True, True, False]
+
+
+def test_a_loss_that_compares_equal_shapes_is_told_what_to_set_instead() -> None:
+    head = SegmentationLoss(torch.nn.BCEWithLogitsLoss())
+    with pytest.raises(ValueError, match="Target size") as caught:
+        head(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2))
+    assert "CrossEntropyLoss', use_sigmoid=True" in caught.value.__notes__[0]
