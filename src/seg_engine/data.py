@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from seg_runner.given import whole
+from seg_runner.given import flag, whole
 
 from seg_engine.files import nearest_folder
 from seg_engine.label_maps import read_labels
@@ -91,21 +91,22 @@ class BaseSegDataset:
         self.img_suffixes = (img_suffix,) if isinstance(img_suffix, str) else tuple(img_suffix)
         if not self.img_suffixes:
             raise ValueError(f"{type(self).__name__}: img_suffix is empty: give the end of image files, or several")
+        name = type(self).__name__
         root = Path(data_root) if data_root is not None else Path()
         prefix = {"img_path": "", "seg_map_path": ""} | dict(data_prefix or {})
         self.image_folder = root / prefix["img_path"]
         self.label_folder = root / prefix["seg_map_path"] if prefix["seg_map_path"] is not None else None
         self.ann_file = root / ann_file if ann_file else None
-        self.test_mode, self.indices = test_mode, _checked_indices(indices)
-        self.ignore_index = whole(ignore_index, f"{type(self).__name__}: ignore_index", None)
-        self.reduce_zero_label = reduce_zero_label
+        self.test_mode, self.indices = flag(test_mode, f"{name}: test_mode"), _checked_indices(indices)
+        self.ignore_index = whole(ignore_index, f"{name}: ignore_index", None)
+        self.reduce_zero_label = reduce_zero_label is not None and flag(reduce_zero_label, f"{name}: reduce_zero_label")
         self.label_left_out = ignore_index
         self.label_map, self._metainfo = self._classes(metainfo)
         self.pipeline = Compose(pipeline)
         self.records: list[Record] = []
         self._left_out: dict[str, int] = {}
         self._ready = False
-        if not lazy_init:
+        if not flag(lazy_init, f"{name}: lazy_init"):
             self.full_init()
 
     def _refuse(self, extra: Mapping[str, Any]) -> None:
@@ -288,6 +289,9 @@ class BaseSegDataset:
             return records
         if isinstance(self.indices, int):
             return records[: self.indices] if self.indices > 0 else records[self.indices :]
+        outside = [i for i in self.indices if not -len(records) <= i < len(records)]
+        if outside:
+            raise IndexError(f"indices: there is no image {outside[0]} among {len(records)}; the first one is 0")
         return [records[i] for i in self.indices]
 
 

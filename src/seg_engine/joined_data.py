@@ -7,12 +7,15 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from seg_runner.given import flag, number, whole
 
 from seg_engine.pipeline import build
 
 __all__ = ["ClassBalancedDataset", "ConcatDataset", "RepeatDataset"]
 
 Record = dict[str, Any]
+MOST_TIMES = 10**7  # repeats of a data set
+MOST_OVER = 1000  # the factor of a class is the root of this times the number of images at most
 
 OWN_READING = frozenset({"ignore_index", "reduce_zero_label", "label_map"})
 """How a data set reads its files: the labels that come of it mean the same."""
@@ -34,7 +37,7 @@ class _Joined:
                     f"{type(self).__name__}: a data set with a length, or its config, is expected, not {one!r}"
                 )
         self._ready = False
-        if not lazy_init:
+        if not flag(lazy_init, f"{type(self).__name__}: lazy_init"):
             self.full_init()
 
     @property
@@ -170,10 +173,9 @@ class RepeatDataset(_Joined):
     """
 
     def __init__(self, dataset: Any, times: int, lazy_init: bool = False) -> None:
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ValueError(f"RepeatDataset: times={times!r}; a whole number from 1 is expected")
+        self.times = whole(times, "RepeatDataset: times", 1, MOST_TIMES)
         super().__init__([dataset], lazy_init)
-        self.dataset, self.times = self.inside[0], times
+        self.dataset = self.inside[0]
 
     def _place(self, index: int) -> tuple[Any, int]:
         return self.dataset, index % len(self.dataset)
@@ -197,9 +199,8 @@ class ClassBalancedDataset(_Joined):
     """
 
     def __init__(self, dataset: Any, oversample_thr: float, lazy_init: bool = False) -> None:
-        if isinstance(oversample_thr, bool) or not isinstance(oversample_thr, int | float) or not oversample_thr > 0:
-            raise ValueError(f"ClassBalancedDataset: oversample_thr={oversample_thr!r}; a share above 0 is expected")
-        self.oversample_thr = float(oversample_thr)
+        given = number(oversample_thr, "ClassBalancedDataset: oversample_thr (a share)", above=0, most=MOST_OVER)
+        self.oversample_thr = float(given)
         super().__init__([dataset], lazy_init)
         self.dataset = self.inside[0]
 

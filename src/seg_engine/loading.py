@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from seg_runner.given import flag
 
 from seg_engine.files import read_picture
 from seg_engine.label_maps import check_range, check_size, read_labels, renumbered
@@ -54,7 +55,7 @@ class LoadImageFromFile:
                 f"LoadImageFromFile: color_type={color_type!r}; one of {', '.join(COLOUR_FLAGS)} is expected"
             )
         _refuse("LoadImageFromFile", ignored, {"backend_args", "ignore_empty", "file_client_args"})
-        self.to_float32, self.flags = to_float32, COLOUR_FLAGS[color_type]
+        self.to_float32, self.flags = flag(to_float32, "LoadImageFromFile: to_float32"), COLOUR_FLAGS[color_type]
         self.turns = color_type in ("color", "grayscale")
 
     def __call__(self, record: Record) -> Record:
@@ -89,7 +90,9 @@ class LoadAnnotations:
         **ignored: Any,
     ) -> None:
         _refuse("LoadAnnotations", ignored, {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"})
-        self.reduce_zero_label, self.check_labels = reduce_zero_label, check_labels
+        told = reduce_zero_label
+        self.reduce_zero_label = None if told is None else flag(told, "LoadAnnotations: reduce_zero_label")
+        self.check_labels = flag(check_labels, "LoadAnnotations: check_labels")
 
     def __call__(self, record: Record) -> Record:
         """Adds `gt_seg_map`, and its name to `seg_fields`."""

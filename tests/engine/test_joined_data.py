@@ -110,9 +110,9 @@ def test_what_is_left_out_and_told_reaches_all_inside(scenes: Path) -> None:
     [
         (lambda: ConcatDataset([]), "a list of data sets"),
         (lambda: ConcatDataset([3]), "a data set with a length"),
-        (lambda: RepeatDataset(Held([]), 0), "times=0"),
-        (lambda: RepeatDataset(Held([]), 1.5), "times=1.5"),
-        (lambda: ClassBalancedDataset(Held([]), 0), "oversample_thr=0"),
+        (lambda: RepeatDataset(Held([]), 0), "times must be a whole number of at least 1.*, not 0"),
+        (lambda: RepeatDataset(Held([]), 1.5), "times must be a whole number.*, not 1.5"),
+        (lambda: ClassBalancedDataset(Held([]), 0), "oversample_thr .*more than 0, not 0"),
         (lambda: ClassBalancedDataset([1, 2], 0.1), r"list has no get_cat_ids\(index\)"),
         (lambda: ConcatDataset([[1]]).get_cat_ids(0), r"list has no get_cat_ids\(index\)"),
     ],

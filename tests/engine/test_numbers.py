@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from seg_engine.backbones import TinyConvNeXt, TinyViT
 from seg_engine.colour import PhotoMetricDistortion
 from seg_engine.data import BaseSegDataset
 from seg_engine.heads import FuseHead, TinyFCNHead
+from seg_engine.joined_data import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from seg_engine.loading import LoadAnnotations, LoadImageFromFile
+from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss
+from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
 from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize
 from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
 
@@ -32,6 +38,22 @@ NOT_NEGATIVE = {"0", *POSITIVE}
 FINITE = {"-1", "-0.5", *NOT_NEGATIVE}
 SHARE = {"0", "0.5", "1", "float32"}
 SIZE = {*COUNT, "pair", "turned"}
+SWITCH = {"0", "1", "bool"}
+HERE = {"data_root": Path(__file__).parent, "img_suffix": ".py", "test_mode": True, "lazy_init": True}
+
+
+class Held:
+    """A data set of three images that hold class 0."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {}
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return [0]
+
 
 CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     (RandomCrop, {}, "crop_size", SIZE),
@@ -64,6 +86,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     *[(TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, name, COUNT)
       for name in ("in_channels", "channels", "num_classes")],
     (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, "in_index", LABEL),
+    (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 2}, "out_channels", {*COUNT, "None"}),
     (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 3}, "num_convs", WHOLE),
     (TinyFCNHead, {"in_channels": 4, "channels": 4, "num_classes": 2}, "dropout_ratio", {"-1", "-0.5", "0", "0.5"}),
     *[(TinyConvNeXt, {"depths": (1,), "channels": (4,)}, name, COUNT) for name in ("ratio", "in_channels")],
@@ -76,7 +99,50 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     (TinyViT, {"img_size": 16, "embed_dims": 8}, "num_layers", COUNT),
     (TinyViT, {"img_size": 16, "embed_dims": 8, "num_layers": 1}, "num_heads", {"1", "2", "float32", "int64"}),
     (TinyViT, {"img_size": 16, "embed_dims": 8, "num_layers": 1}, "patch_size", {"2", "int64"}),
+    *[(BaseSegDataset, HERE, name, SWITCH) for name in ("test_mode", "lazy_init")],
+    (BaseSegDataset, {"lazy_init": True}, "reduce_zero_label", {*SWITCH, "None"}),
+    (BaseSegDataset, {"lazy_init": True}, "ignore_index", LABEL),
+    (RepeatDataset, {"dataset": Held()}, "times", COUNT),
+    (RepeatDataset, {"dataset": Held(), "times": 2}, "lazy_init", SWITCH),
+    (ClassBalancedDataset, {"dataset": Held()}, "oversample_thr", POSITIVE),
+    (ClassBalancedDataset, {"dataset": Held(), "oversample_thr": 1}, "lazy_init", SWITCH),
+    (ConcatDataset, {"datasets": [Held()]}, "lazy_init", SWITCH),
+    (LoadAnnotations, {}, "reduce_zero_label", {*SWITCH, "None"}),
+    (LoadAnnotations, {}, "check_labels", SWITCH),
+    (LoadImageFromFile, {}, "to_float32", SWITCH),
+    (Resize, {"scale": (8, 8)}, "keep_ratio", SWITCH),
+    (RandomResize, {"scale": (8, 8), "ratio_range": (0.5, 2)}, "keep_ratio", SWITCH),
+    (RandomChoiceResize, {"scales": [8]}, "keep_ratio", SWITCH),
+    *[(kind, {"reduction": "none"} if kind is LovaszLoss else {}, "loss_weight", NOT_NEGATIVE)
+      for kind in (CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss, DiceLoss, LovaszLoss, TverskyLoss)],
+    *[(CrossEntropyLoss, {}, name, SWITCH) for name in ("use_sigmoid", "avg_non_ignore")],
+    (CrossEntropyLoss, {}, "use_mask", {"0"}),
+    (FocalLoss, {}, "use_sigmoid", {"1", "bool"}),
+    (FocalLoss, {}, "gamma", NOT_NEGATIVE),
+    (OhemCrossEntropy, {}, "min_kept", COUNT),
+    *[(DiceLoss, {}, name, SWITCH) for name in ("use_sigmoid", "activate", "naive_dice")],
+    *[(kind, {}, "eps", POSITIVE) for kind in (SiLogLoss, DiceLoss)],
+    (LovaszLoss, {"reduction": "none"}, "per_image", SWITCH),
+    (TverskyLoss, {}, "smooth", POSITIVE),
 ]  # fmt: skip
+HUGE = [row[:3] for row in CASES if "0.5" not in row[3]]
+CLOSER = {  # options whose values have tests of their own, or that are no number of one kind
+    "class_weight", "classes", "alpha", "beta", "thres", "ignore_label", "img_size", "embed_dims", "ignore_index",
+    "indices",
+}  # fmt: skip
+
+
+def test_no_number_of_a_class_is_forgotten() -> None:
+    tested = {(row[0], row[2]) for row in CASES}
+    groups = ("datasets", "models", "transforms")
+    for point in (one for name in groups for one in entry_points(group=f"seg_engine.{name}")):
+        if not point.value.startswith("seg_engine."):
+            continue  # of another package, with a table of its own
+        kind = point.load()
+        for each in inspect.signature(kind).parameters.values():
+            if not any(word in str(each.annotation) for word in ("int", "float", "bool")) or each.name in CLOSER:
+                continue
+            assert any(issubclass(kind, one) and each.name == name for one, name in tested), (kind, each.name)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +161,15 @@ def test_a_number_works_or_is_refused_by_name(
             continue
         with pytest.raises((TypeError, ValueError), match=name):
             kind(**{**base, name: value})
+
+
+@pytest.mark.parametrize(("kind", "base", "name"), HUGE, ids=[f"{row[0].__name__}-{row[2]}" for row in HUGE])
+@pytest.mark.parametrize("value", [1e30, 10**30])
+def test_no_count_is_believed_that_nobody_means(
+    kind: Callable[..., Any], base: dict[str, Any], name: str, value: float
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=name):
+        kind(**{**base, name: value})
 
 
 @pytest.mark.parametrize("head", [FuseHead, TinyFCNHead])
