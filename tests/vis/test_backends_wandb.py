@@ -114,3 +114,10 @@ def test_names_are_data_in_rows_and_pictures(tmp_path: Path, offline: None) -> N
     assert keys
     assert all(key.isprintable() for key in keys)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_name_too_long_for_a_file_is_shortened(tmp_path: Path, offline: None) -> None:
+    backend = WandbVisBackend(str(tmp_path))
+    backend.add_image(f"val/{'道' * 300}", np.zeros((2, 2, 3), np.uint8), step=2)
+    backend.close()
+    assert len(list(tmp_path.rglob("*.png"))) == 1

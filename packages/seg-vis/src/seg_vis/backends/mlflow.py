@@ -22,6 +22,7 @@ from seg_vis.backends.base import (
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
 from seg_vis.lines import ResumePoint, session_of
+from seg_vis.names import fitting_parts
 
 __all__ = ["MLflowVisBackend"]
 
@@ -135,7 +136,7 @@ class MLflowVisBackend(BaseVisBackend):
 
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """One picture, kept as `<name>_<step>.png`."""
-        path = Path(f"{clean(name)}_{checked_step(step)}.png")
+        path = Path(f"{fitting_parts(clean(name))}_{checked_step(step)}.png")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
             file.write_bytes(encode(to_rgb(image)))

@@ -13,7 +13,7 @@ from seg_vis.arrays import as_labels, to_rgb
 from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_dict, numbers_and_step
 from seg_vis.checks import check_flag
 from seg_vis.libraries import load_library
-from seg_vis.names import printable
+from seg_vis.names import fitting_parts, printable
 
 __all__ = ["WandbVisBackend"]
 
@@ -106,7 +106,7 @@ class WandbVisBackend(BaseVisBackend):
     def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
         """One picture."""
         wandb = load_library("wandb", "wandb", INSTALL)
-        self._log({printable(name, lines=False): wandb.Image(to_rgb(image))}, step)
+        self._log({fitting_parts(printable(name, lines=False)): wandb.Image(to_rgb(image))}, step)
 
     def add_masks(self, name: str, image: Any, masks: Mapping[str, Any], classes: Sequence[str], step: int = 0) -> bool:
         """One image with its label maps as native masks; False where the drawn picture is wanted instead."""
@@ -116,7 +116,7 @@ class WandbVisBackend(BaseVisBackend):
         names = {label: printable(one, lines=False) for label, one in enumerate(classes)}
         names |= {255: "ignored"} if len(classes) < 256 else {}
         content = {key: {"mask_data": as_labels(mask), "class_labels": names} for key, mask in masks.items()}
-        self._log({printable(name, lines=False): wandb.Image(to_rgb(image), masks=content)}, step)
+        self._log({fitting_parts(printable(name, lines=False)): wandb.Image(to_rgb(image), masks=content)}, step)
         return True
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
