@@ -109,3 +109,14 @@ def test_a_replay_refuses_a_bundle_that_declares_too_much(tmp_path: Path, monkey
     monkeypatch.setenv(REPLAY, str(tmp_path / "bundle.pt"))
     with pytest.raises(ValueError, match=r"no bundle\.pt .* share one another"):
         last_step()
+
+
+def test_publishing_writes_tied_weights_once(tmp_path: Path) -> None:
+    weight = torch.rand(100, 100)
+    torch.save(content(state_dict={"a": weight, "b": weight.detach()}), tmp_path / "x.pth")
+    published = publish(tmp_path / "x.pth", ["state_dict"], logging.getLogger("test"))
+    assert published is not None
+    assert published.stat().st_size < 60_000  # one is 40,000 bytes
+    state = torch.load(published, weights_only=True)["state_dict"]
+    assert torch.equal(state["a"], weight)
+    assert torch.equal(state["b"], weight)

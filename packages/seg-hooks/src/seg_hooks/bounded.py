@@ -69,10 +69,10 @@ def check_values(content: Any, size: int) -> None:
         raise ValueError(f"its {size:,} bytes declare tensors of {tensors:,} bytes")
 
 
-def copied(value: Any, done: dict[int, Any]) -> Any:
+def copied(value: Any, done: dict[Any, Any]) -> Any:
     """The same tree with tensors of its own; what occurs twice is copied once."""
     if isinstance(value, torch.Tensor):
-        key = id(value)
+        key = place_of(value)
         if key not in done:
             done[key] = value.detach().clone()
         return done[key]
@@ -86,7 +86,15 @@ def copied(value: Any, done: dict[int, Any]) -> Any:
     return done[id(value)]
 
 
-def _copied_ordered(value: Any, done: dict[int, Any]) -> Any:
+def place_of(value: torch.Tensor) -> Any:
+    """What two tensors have in common that are one and the same part of one storage, such as tied weights."""
+    if value.layout is not torch.strided or value.is_quantized or not value.numel():
+        return id(value)
+    view = (value.data_ptr(), tuple(value.shape), value.stride(), value.dtype)
+    return (*view, value.is_conj(), value.is_neg())
+
+
+def _copied_ordered(value: Any, done: dict[Any, Any]) -> Any:
     """An OrderedDict, changed in place: torch keeps the versions of modules in an attribute of it."""
     for key in value:
         value[key] = copied(value[key], done)
