@@ -102,9 +102,7 @@ def test_no_number_of_a_public_class_is_forgotten() -> None:
                 assert (kind.__name__, each.name) in tested
 
 
-TRAIN_STATE: dict[str, set[str]] = {
-    "max_iters": COUNT,
-}
+TRAIN_STATE = {"max_iters": COUNT, "overwrite": SWITCH}
 
 
 @pytest.mark.parametrize(("name", "works"), TRAIN_STATE.items(), ids=list(TRAIN_STATE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,8 @@ from seg_hooks import arguments, finite, records, snapshots
 from seg_hooks.files import clean_leftovers, write_whole
 from seg_hooks.housekeeping import rank
 from seg_hooks.nan_replay import kept_checkpoint, last_step
-from seg_hooks.options import allowed_options, refuse_unknown, whole
+from seg_hooks.one_run import check_folder, only_run
+from seg_hooks.options import allowed_options, flag, refuse_unknown, whole
 from seg_hooks.passes import Passes
 from seg_hooks.points import Points, in_order
 from seg_hooks.scalars import ScalarStore
@@ -45,6 +47,8 @@ class TrainState:
         schedulers: Saved and resumed; you step them, or ParamSchedulerHook does where they count iterations.
         extra: Other parts with `state_dict` and `load_state_dict` to be saved and resumed, by name (a GradScaler).
         writer: A TensorBoard `SummaryWriter` or a W&B run; gets `train/...` and `val/...` on the axis of iterations.
+        overwrite: Delete the checkpoints that an earlier run left in `work_dir`. Without it, and without `resume()`,
+            a run does not begin there.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> TrainState:
@@ -62,6 +66,7 @@ class TrainState:
         schedulers: Sequence[Any] = (),
         extra: Mapping[str, Any] | None = None,
         writer: Any = None,
+        overwrite: bool = False,
     ) -> None:
         arguments.refuse_several()
         self.model = arguments.instance("model", model, nn.Module)
@@ -93,6 +98,9 @@ class TrainState:
         self.train_loop = self
         self.stop_training = False
         self.resuming = False
+        self._overwrite = flag("TrainState", "overwrite", overwrite)
+        self._resumed = False
+        self._lock = ExitStack()
         self._inside = False
         self._finished = 0
         self._batch: Any = None
@@ -111,6 +119,7 @@ class TrainState:
         """
         if self._inside:
             raise RuntimeError("TrainState: resume() comes before `with state:`; hooks have begun to count by now.")
+        self._resumed = True
         path = kept_checkpoint() if path is None else arguments.existing_file(path, self.work_dir)
         if path is None:
             found = snapshots.newest_whole(self.work_dir, self.logger, most=last_step())
@@ -148,7 +157,24 @@ class TrainState:
             self.resuming = False
 
     def __enter__(self) -> TrainState:
-        """The run begins."""
+        """The run begins, if it is the only one in its folder.
+
+        Raises:
+            FileExistsError: an earlier run has left checkpoints there.
+            RuntimeError: another process is training there.
+        """
+        if rank() == 0:
+            self._lock.enter_context(only_run(self.work_dir))
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        if rank() == 0 and self.iter == 0 and not self._resumed and last_step() is None:
+            check_folder(self.work_dir, self._overwrite, self.logger)
         for name, hook in snapshots.hook_names(self.hooks):
             if hasattr(hook, "state_dict"):
                 snapshots.checked_state(name, hook)
@@ -156,7 +182,6 @@ class TrainState:
         self._inside = True
         for point in ("before_run", "before_train", "before_train_epoch"):
             self.points.fire(point, self)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -169,6 +194,7 @@ class TrainState:
                 self.points.fire("after_train", self)
         finally:
             self._inside = False
+            self._lock.close()
             self.points.fire("after_run", self)
 
     def _must_be_inside(self, what: str) -> None:

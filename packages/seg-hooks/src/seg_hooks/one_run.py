@@ -1,0 +1,92 @@
+"""One run in a folder: what an earlier one left there, and another that is training there at this moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seg_hooks.files import pointed_at
+
+__all__ = ["LOCK", "check_folder", "only_run"]
+
+LOCK = ".running"
+OURS = re.compile(r"(?:(?:iter|epoch)_\d+|best_.+)\.pth")
+PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
+
+
+def check_folder(work_dir: Path, overwrite: bool, logger: Any) -> None:
+    """Before the first step of a run that goes on from nothing: no checkpoints of another run lie in its folder.
+
+    Args:
+        work_dir: The folder of the run.
+        overwrite: Delete them.
+        logger: Is told what was deleted.
+
+    Raises:
+        FileExistsError: there are some, and nobody said what is to become of them.
+    """
+    files = [path for path in work_dir.glob("*.pth") if OURS.fullmatch(path.name)]
+    found = sorted({*_pointed(work_dir), *(path for path in files if not PUBLISHED.fullmatch(path.name))})
+    names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    if found and not overwrite:
+        raise FileExistsError(
+            f"TrainState: an earlier run has left checkpoints in {work_dir} ({names}); two runs in one folder would "
+            "mix. Go on from the newest with state.resume() before `with state:`, delete them with overwrite=True, or "
+            "give another work_dir."
+        )
+    if found:
+        (work_dir / "last_checkpoint").unlink(missing_ok=True)
+        for path in found:
+            path.unlink(missing_ok=True)
+        logger.warning("overwrite=True: deleted %d checkpoints of an earlier run: %s", len(found), names)
+
+
+def _pointed(work_dir: Path) -> list[Path]:
+    """The checkpoint of any name that `last_checkpoint` names, where it lies in this folder."""
+    try:
+        path = pointed_at(work_dir / "last_checkpoint")
+        return [path] if path is not None and path.is_file() and path.parent == work_dir else []
+    except (OSError, ValueError):
+        return []
+
+
+@contextlib.contextmanager
+def only_run(work_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock while the block runs; the same one that a Runner of seg-runner holds.
+
+    The lock goes with the process, however that ends. Where the system or the folder knows no locks, nothing is held.
+
+    Raises:
+        RuntimeError: another process holds it; the message says which one.
+    """
+    file = None
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        file = os.open(work_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(file, 1000, 0).decode("utf-8", "replace")
+            os.close(file)
+            raise RuntimeError(
+                f"TrainState: another run is training in {work_dir} ({holder or 'it does not say which'}): both would "
+                "write iter_N.pth and last_checkpoint there, each over the other's. Stop that one, or give another "
+                "work_dir."
+            ) from error
+        else:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}: {' '.join(sys.argv)}".encode()[:1000], 0)
+    try:
+        yield
+    finally:
+        if file is not None:
+            with contextlib.suppress(OSError):
+                (work_dir / LOCK).unlink()
+            os.close(file)
