@@ -260,7 +260,7 @@ def test_generators_that_nobody_seeded_go_on_where_they_stood(
         (shuffled, with_workers, "random numbers that workers draw (there were 0, and are 2)"),
         (with_workers, persistent_with_generator, "there were 2, and are 1"),
         (shuffled, lambda: DataLoader(Noisy(), batch_size=1), "a pass had 7 batches, and has 13"),
-        (shuffled, kept, "random generators in the data: dataset.random, dataset.torch, dataset.numpy"),
+        (shuffled, kept, "random generators in the data: dataset.random, dataset.torch"),
         (
             lambda: DataLoader([*torch.rand(13, 2)], batch_size=2, num_workers=1, persistent_workers=True),
             lambda: DataLoader([*torch.rand(13, 2)], batch_size=2, num_workers=1, persistent_workers=True),

@@ -31,7 +31,7 @@ def check_folder(work_dir: Path, overwrite: bool, logger: Any) -> None:
     Raises:
         FileExistsError: there are some, and nobody said what is to become of them.
     """
-    files = [path for path in work_dir.glob("*.pth") if OURS.fullmatch(path.name)]
+    files = [path for path in work_dir.glob("*.pth") if OURS.fullmatch(path.name) and path.is_file()]
     found = sorted({*_pointed(work_dir), *(path for path in files if not PUBLISHED.fullmatch(path.name))})
     names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     if found and not overwrite:

@@ -36,7 +36,7 @@ def teachable(dataset: Any) -> bool:
 
 def pass_seed(number: int) -> int:
     """A seed for a pass, from its number and torch's random numbers at its start; never 0."""
-    state = torch.get_rng_state().numpy().tobytes()
+    state = bytes(torch.get_rng_state().tolist())
     return int.from_bytes(hashlib.blake2b(state, digest_size=7, person=b"%d" % number).digest(), "big") + 1
 
 
