@@ -122,6 +122,7 @@ def test_the_default_experiment_keeps_its_files_in_save_dir(
 
 
 def test_a_name_too_long_for_a_file_is_shortened(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
     backend = MLflowVisBackend(str(tmp_path))
     backend.add_image(f"val/{'道' * 200}", np.zeros((2, 2, 3), np.uint8), step=2)
     backend.close()
