@@ -59,6 +59,7 @@ def test_the_block_for_wandb(root: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()  # what an earlier test in this process has set up keeps that one's folder
     monkeypatch.chdir(tmp_path)
     text = (root / README).read_text()
     (block,) = (block for block in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "wandb" in block)

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["FileNames", "file_name", "printable"]
+__all__ = ["FileNames", "file_name", "fitting_parts", "printable"]
 
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -54,6 +54,11 @@ def file_name(text: str) -> str:
         mark = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
         name = f"{name.encode()[: LONGEST - 9].decode(errors='ignore')}~{mark}"
     return name
+
+
+def fitting_parts(name: str) -> str:
+    """A name in which no part between `/` is longer than a file name may be: trackers write files of these names."""
+    return "/".join(file_name(part) if len(part.encode()) > LONGEST else part for part in name.split("/"))
 
 
 class FileNames:
