@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,17 @@ KEYS: dict[str, set[str]] = {
 }
 
 
+@pytest.fixture
+def settings() -> Iterator[None]:
+    """What a run sets for its process is put back."""
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(("key", "works"), KEYS.items(), ids=list(KEYS))
 def test_a_key_of_the_runner_works_or_is_refused_by_name(tmp_path: Path, key: str, works: set[str]) -> None:
     for number, (word, value) in enumerate(VALUES.items()):
