@@ -41,3 +41,19 @@ def python_blocks() -> Callable[[str], list[str]]:
         return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
     return blocks
+
+
+def _check(works: bool, word: str, name: str, make: Callable[[], object]) -> None:
+    words = None
+    try:
+        make()
+    except (TypeError, ValueError) as error:
+        words = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    assert works == (words is None), f"{name}={word}: {words or 'taken'}"
+    assert words is None or name in words
+
+
+@pytest.fixture
+def check() -> Callable[[bool, str, str, Callable[[], object]], None]:
+    """Whether a value works, or is refused by an error of the right kind that has the name in it."""
+    return _check

@@ -83,20 +83,9 @@ ELSEWHERE = {
 }
 
 
-def check(works: bool, word: str, name: str, make: Callable[[], Any]) -> None:
-    """A value that works, or an error of the right kind that has the name in it."""
-    words = None
-    try:
-        make()
-    except (TypeError, ValueError) as error:
-        words = "\n".join([str(error), *getattr(error, "__notes__", ())])
-    assert works == (words is None), f"{name}={word}: {words or 'taken'}"
-    assert words is None or name in words
-
-
 @pytest.mark.parametrize(("kind", "base", "name", "works"), ROWS, ids=[f"{row[0].__name__}-{row[2]}" for row in ROWS])
 def test_a_number_works_or_is_refused_by_name(
-    kind: Callable[..., Any], base: dict[str, Any], name: str, works: set[str]
+    check: Callable[..., None], kind: Callable[..., Any], base: dict[str, Any], name: str, works: set[str]
 ) -> None:
     for word, value in VALUES.items():
         check(word in works, word, name, lambda value=value: kind(**{**base, name: value}))  # type: ignore[misc]
@@ -176,7 +165,9 @@ def settings() -> Iterator[None]:
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(("key", "works"), KEYS.items(), ids=list(KEYS))
-def test_a_key_of_the_runner_works_or_is_refused_by_name(tmp_path: Path, key: str, works: set[str]) -> None:
+def test_a_key_of_the_runner_works_or_is_refused_by_name(
+    check: Callable[..., None], tmp_path: Path, key: str, works: set[str]
+) -> None:
     for number, (word, value) in enumerate(VALUES.items()):
         folder, given = tmp_path / str(number), {key: value}
         if key.endswith("base_batch_size"):
@@ -197,7 +188,9 @@ LOADER: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize(("key", "works"), LOADER.items(), ids=list(LOADER))
-def test_an_option_of_a_loader_works_or_is_refused_by_name(tmp_path: Path, key: str, works: set[str]) -> None:
+def test_an_option_of_a_loader_works_or_is_refused_by_name(
+    check: Callable[..., None], tmp_path: Path, key: str, works: set[str]
+) -> None:
     for number, (word, value) in enumerate(VALUES.items()):
         if (key == "num_workers" and word in COUNT) or (key == "pin_memory" and word in SWITCH):
             continue  # more processes, and what torch warns of where there is no accelerator
