@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,30 +244,38 @@ def test_a_wrapped_model_is_averaged_inside_its_wrapper() -> None:
     assert unwrap(net) is net
 
 
-@pytest.mark.filterwarnings("ignore")
+DDP = """
+import sys
+import torch
+from seg_hooks import ExponentialMovingAverage
+from torch import nn
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+store = torch.distributed.FileStore(f"{folder}/store", 2)
+torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+net = nn.Linear(2, 1)
+model = nn.parallel.DistributedDataParallel(net)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+average = ExponentialMovingAverage(model, momentum=0.1)
+for _ in range(6):  # TrainState itself works in one process so far
+    model(torch.full((1, 2), 1.0 + rank)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    average.update_parameters(model)
+both = {"raw": net.state_dict(), "average": average.module.module.state_dict()}
+torch.save(both, f"{folder}/rank_{rank}.pth")
+torch.distributed.destroy_process_group()
+"""
+
+
 def test_real_processes_of_ddp_keep_one_average(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(train_with_ddp, args=(tmp_path,), nprocs=2, start_method="fork")
+    # Processes of their own, not forks: a fork has not got the threads that gloo started here, and waits for them.
+    command = [sys.executable, "-W", "ignore", "-c", DDP]
+    both = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
     found = [torch.load(tmp_path / f"rank_{rank}.pth", weights_only=True) for rank in range(2)]
     assert all(equal(found[0][kind], found[1][kind]) for kind in ("raw", "average"))
     assert not equal(found[0]["raw"], found[0]["average"])
-
-
-def train_with_ddp(rank: int, folder: Path) -> None:
-    """Six steps of one of two processes; TrainState itself works in one process so far."""
-    torch.set_num_threads(1)
-    store = torch.distributed.FileStore(str(folder / "store"), 2)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    net = nn.Linear(2, 1)
-    model = nn.parallel.DistributedDataParallel(net)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    average = ExponentialMovingAverage(model, momentum=0.1)
-    for _ in range(6):
-        model(torch.full((1, 2), 1.0 + rank)).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        average.update_parameters(model)
-    torch.save({"raw": weights(net), "average": weights(unwrap(average.module))}, folder / f"rank_{rank}.pth")
-    torch.distributed.destroy_process_group()
 
 
 def test_a_foreign_average_is_used_by_shape(make_state: Make, train: Train) -> None:
