@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch._dynamo  # the optimizer would import it in every child
+import torch.utils.serialization  # a child that is no longer root may not read it
 from seg_hooks import (
     CheckpointHook,
     EarlyStoppingHook,
@@ -158,27 +162,65 @@ def train(work_dir: Path, **plan: Any) -> None:
     make_runner(work_dir, **plan).train()
 
 
+class Child:
+    """A process that runs a function, with its output in a log beside the folder of the run: `cut.log` for `cut`.
+
+    It comes from a server that has imported this module and nothing else. A fork of the tests' own process would
+    have copies of all that is held in there, without the threads that would let it go: locks, gloo, writers.
+    """
+
+    _server = multiprocessing.get_context("forkserver")
+
+    def __init__(self, function: Callable[..., Any], work_dir: Path, *args: Any, **kwargs: Any) -> None:
+        self.log = Path(work_dir).with_suffix(".log")
+        _start_server()
+        self._process = self._server.Process(target=_run_in_child, args=(function, self.log, work_dir, *args, kwargs))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number, which is its group's too."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, -9 where it was killed; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, end_workers: bool = True) -> int:
+        """The exit code at its end; what it started is ended too."""
+        self._process.join()
+        if end_workers:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        assert self.code is not None
+        return self.code
+
+
+def _start_server() -> None:
+    """Start the server, where none runs yet; it finds this module by PYTHONPATH, as it does not go by `sys.path`."""
+    forkserver.set_forkserver_preload(["_drill", "pytest"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
+
+
 def in_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
-    """Run a function in a child process, with its output in `child.log` of its folder; returns the exit code."""
-    return wait_for(start_child(function, *args, **kwargs))
+    """Run a function in a child process to its end; returns the exit code."""
+    return Child(function, *args, **kwargs).wait()
 
 
-def start_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
-    """Start a child; returns its pid."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # python 3.12 on forking with threads
-        pid = os.fork()
-    if pid:
-        return pid
+def _run_in_child(function: Callable[..., Any], log: Path, *args: Any) -> None:
     code = 1
     try:
+        multiprocessing.set_start_method(None, force=True)  # its workers are started as in any other process
         os.setpgid(0, 0)
-        handle = os.open(Path(args[0]).with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         sys.stdout = sys.stderr = open(handle, "w", buffering=1, closefd=False)  # noqa: SIM115
+        *args, kwargs = args
         function(*args, **kwargs)
         code = 0
     except SystemExit as leaving:
@@ -190,14 +232,6 @@ def start_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     finally:
         sys.stdout.flush()
         os._exit(code)
-
-
-def wait_for(pid: int) -> int:
-    """The child's exit code; -9 where it was killed. Its workers are gone too."""
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    return code
 
 
 # ---------------------------------------------------------------------------------------------------- comparing

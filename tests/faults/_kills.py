@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import torch
-from _drill import checkpoint_differences, in_child, log_lines, start_child, train, wait_for
+from _drill import Child, checkpoint_differences, in_child, log_lines, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint import write_checkpoint
 from seg_runner.saver import CheckpointSaver
@@ -45,8 +45,8 @@ def kill_during_saves(folder: Path, kills: int, draw: random.Random) -> dict[str
     write_checkpoint(folder / "iter_1.pth", content(1, 10))
     while counts["kills"] < kills:
         newest = _newest(folder)
-        pid = start_child(save_for_ever, folder, draw.choice(SIZES), draw.random() < 0.3, newest + 1)
-        _kill_after(pid, draw.uniform(0.0, 0.15))
+        child = Child(save_for_ever, folder, draw.choice(SIZES), draw.random() < 0.3, newest + 1)
+        _kill_after(child, draw.uniform(0.0, 0.15))
         counts["kills"] += 1
         counts["in the middle"] += bool(clean_leftovers(folder))
         assert _newest(folder) >= newest, "a checkpoint that was there is lost"
@@ -67,17 +67,16 @@ def _check(path: Path) -> None:
     assert torch.equal(found["state_dict"]["w"], expected["state_dict"]["w"]), path
 
 
-def _kill_after(pid: int, seconds: float) -> bool:
+def _kill_after(child: Child, seconds: float) -> bool:
     """SIGKILL after a while; whether the child was still there."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0, "the child failed by itself"
+        if child.code is not None:
+            assert child.code == 0, "the child failed by itself"
             return False
         time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
-    wait_for(pid)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
     return True
 
 
@@ -95,8 +94,8 @@ def kill_during_training(folder: Path, kills: int, draw: random.Random, total: i
         counts["runs"] += 1
         alive = True
         while alive and counts["kills"] < kills:
-            pid = start_child(train, cut, **fixed, **draw.choice(plans))
-            alive = _kill_after(pid, draw.uniform(0.05, 0.8))
+            child = Child(train, cut, **fixed, **draw.choice(plans))
+            alive = _kill_after(child, draw.uniform(0.05, 0.8))
             counts["kills"] += alive
         assert in_child(train, cut, **fixed) == 0, cut.with_suffix(".log").read_text()[-3000:]
         name = f"iter_{total}.pth"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from _drill import Crops, in_child, make_runner, start_child, train
+from _drill import Child, Crops, in_child, make_runner, train
 from seg_runner import find_resumable, read_checkpoint
 from torch.utils.data import DataLoader, get_worker_info
 
@@ -83,21 +83,21 @@ def train_with(work_dir: Path, hook=None, data=None, **plan) -> None:
 
 def stop(work_dir: Path, mark: Path, times: int = 1, **plan) -> tuple[int, str]:
     """Start a run, wait until it hangs, send SIGTERM; the exit code, and all that it said."""
-    pid = start_child(train_with, work_dir, **plan)
+    child = Child(train_with, work_dir, **plan)
     while not mark.exists():
-        assert os.waitpid(pid, os.WNOHANG)[0] == 0, work_dir.with_suffix(".log").read_text()[-2000:]
+        assert child.code is None, child.log.read_text()[-2000:]
         time.sleep(0.01)
     for number in range(times):
         time.sleep(number)  # two that come together count as one
-        os.kill(pid, signal.SIGTERM)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.kill(child.pid, signal.SIGTERM)
+    code = child.wait(end_workers=False)
     stuck = int(mark.read_text())
     for _ in range(6000):
         if not is_alive(stuck):
             break
         time.sleep(0.01)
     assert not is_alive(stuck), "a worker outlives the run"
-    return code, work_dir.with_suffix(".log").read_text()
+    return code, child.log.read_text()
 
 
 def test_while_a_worker_hangs_the_finished_steps_are_saved_at_once(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _drill import Crops, checkpoint_differences, in_child, log_lines, make_runner, start_child, train, wait_for
+from _drill import Child, Crops, checkpoint_differences, in_child, log_lines, make_runner, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.contract import ResumeError
 from torch.utils.data import DataLoader
@@ -44,13 +44,13 @@ def train_and_wait(work_dir, iteration, mark, **plan):
 
 def stop_in_training(work_dir: Path, mark: Path, send, **plan) -> int:
     """Start a run, send signals while it stands in step 9, let it go on; returns its exit code."""
-    pid = start_child(train_and_wait, work_dir, 9, mark, **plan)
+    child = Child(train_and_wait, work_dir, 9, mark, **plan)
     while not mark.exists():
-        assert os.waitpid(pid, os.WNOHANG)[0] == 0, work_dir.with_suffix(".log").read_text()[-2000:]
+        assert child.code is None, child.log.read_text()[-2000:]
         time.sleep(0.005)
-    send(pid)
+    send(child)
     mark.unlink(missing_ok=True)
-    return wait_for(pid)
+    return child.wait()
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
@@ -58,7 +58,7 @@ def test_a_signal_saves_once_and_leaves_with_its_code(tmp_path, name, code):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert in_child(train, whole) == 0
     number = getattr(signal, name)
-    assert stop_in_training(cut, tmp_path / "mark", lambda pid: os.kill(pid, number)) == code
+    assert stop_in_training(cut, tmp_path / "mark", lambda child: os.kill(child.pid, number)) == code
     assert sorted(path.name for path in cut.glob("iter_*.pth")) == ["iter_10.pth", "iter_7.pth"]
     assert (cut / "last_checkpoint").read_text() == "iter_10.pth"
     assert in_child(train, cut) == 0
@@ -68,25 +68,26 @@ def test_a_signal_saves_once_and_leaves_with_its_code(tmp_path, name, code):
 
 def test_a_signal_to_all_processes_of_the_job_leaves_the_workers_at_work(tmp_path):
     plan = {"workers": 2, "persistent": True}
-    code = stop_in_training(tmp_path / "cut", tmp_path / "mark", lambda pid: os.killpg(pid, signal.SIGTERM), **plan)
-    assert code == 143, (tmp_path / "cut.log").read_text()[-2000:]
+    cut = tmp_path / "cut"
+    code = stop_in_training(cut, tmp_path / "mark", lambda child: os.killpg(child.pid, signal.SIGTERM), **plan)
+    assert code == 143, cut.with_suffix(".log").read_text()[-2000:]
     assert (tmp_path / "cut" / "iter_10.pth").exists()
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path):
-    def twice(pid):
-        os.kill(pid, signal.SIGINT)
+    def twice(child):
+        os.kill(child.pid, signal.SIGINT)
         while "finishing the step" not in (tmp_path / "cut.log").read_text():
             time.sleep(0.005)
-        os.kill(pid, signal.SIGINT)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.kill(child.pid, signal.SIGINT)
+        child.wait()
 
     assert stop_in_training(tmp_path / "cut", tmp_path / "mark", twice) == 130
     assert not (tmp_path / "cut" / "iter_10.pth").exists()
 
 
 def test_signals_can_be_chosen(tmp_path):
-    code = stop_in_training(tmp_path / "cut", tmp_path / "mark", lambda pid: os.kill(pid, signal.SIGUSR2),
+    code = stop_in_training(tmp_path / "cut", tmp_path / "mark", lambda child: os.kill(child.pid, signal.SIGUSR2),
                             signals=["SIGUSR2"])  # fmt: skip
     assert code == 128 + signal.SIGUSR2
 
