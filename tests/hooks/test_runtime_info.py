@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 import torch
@@ -97,8 +99,8 @@ def test_metrics_nested_scalar_and_other() -> None:
 
 
 def test_what_counts_as_one_number() -> None:
-    assert all(map(is_scalar, (1, 0.5, torch.tensor(1), torch.ones(1, 1))))
-    assert not any(map(is_scalar, (None, True, "1", torch.ones(2), [1], {})))
+    assert all(map(is_scalar, (1, 0.5, torch.tensor(1), torch.ones(1, 1), Fraction(1, 2), Decimal(1))))
+    assert not any(map(is_scalar, (None, True, "1", torch.ones(2), [1], {}, 1j, torch.tensor(1j))))
 
 
 def test_an_empty_dict_is_no_nest() -> None:

@@ -1,4 +1,4 @@
-"""The points of a list of hooks, collected and checked once: what TrainState calls."""
+"""What TrainState calls, the points of a list of hooks, checked once; and what hooks see of a torch optimizer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
+
 from seg_hooks.hook import Hook, priority_number
 
-__all__ = ["Points", "in_order"]
+__all__ = ["OptimizerView", "Points", "in_order"]
 
 KEYWORDS = {
     "after_val_epoch": ("metrics",),
@@ -101,3 +103,24 @@ def _fit(hook: Any, point: str) -> Callable[..., Any]:
     if any(p.kind is p.VAR_KEYWORD for p in parameters) or len(taken) == len(keywords):
         return method
     return lambda runner, **given: method(runner, **{name: given[name] for name in taken})
+
+
+class OptimizerView:
+    """What hooks ask of an optimizer: its rates and groups, and the last gradient norm."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.grad_norm: Any = None
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups."""
+        return self.optimizer.param_groups
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the optimizer's state."""
+        self.optimizer.load_state_dict(state_dict)
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """`{'lr': [one per group]}`."""
+        return {"lr": [group["lr"] for group in self.optimizer.param_groups]}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from seg_hooks.hook import Hook
 from seg_hooks.options import flag
 from seg_hooks.protocols import Data, Describes, Logs, Progress, Updates
+from seg_hooks.scalars import is_readable, one_number
 
 __all__ = ["RuntimeInfoHook"]
 
@@ -135,7 +138,7 @@ def store_metrics(hub: Any, mode: str, metrics: Mapping[str, Any] | None) -> Non
     """Scalars as `{mode}/{name}`, nested ones flattened by dots, everything else as info."""
     for name, value in flatten(metrics or {}):
         if is_scalar(value):
-            hub.update_scalar(f"{mode}/{name}", value)
+            hub.update_scalar(f"{mode}/{name}", value if isinstance(value, Tensor) else one_number(value))
         else:
             hub.update_info(f"{mode}/{name}", value)
 
@@ -155,10 +158,7 @@ def flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is one number: a plain one, numpy's, or a tensor or array of one element."""
-    if isinstance(value, bool | str | bytes) or value is None:
-        return False
-    if isinstance(value, int | float):
-        return True
-    size = getattr(value, "numel", None)
-    return size() == 1 if callable(size) else getattr(value, "size", None) == 1
+    """Whether a value is one real number of any kind, a tensor or array of one element included."""
+    if isinstance(value, Tensor):  # what is on a device stays there, and nothing waits for it
+        return value.numel() == 1 and is_readable(value)
+    return not isinstance(value, bool) and one_number(value) is not None

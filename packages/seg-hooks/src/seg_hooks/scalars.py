@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["ScalarStore", "is_plain", "plain"]
+__all__ = ["ScalarStore", "is_plain", "is_readable", "one_number", "plain"]
 
 
 class ScalarStore:
@@ -28,6 +30,9 @@ class ScalarStore:
             value = value.detach()
             if value.numel() != 1:
                 raise ValueError(f"scalar {name!r} is a tensor of shape {tuple(value.shape)}; give one number.")
+            if not is_readable(value):
+                kind = f"{value.dtype}, {value.layout}, on {value.device}"
+                raise TypeError(f"scalar {name!r} is a tensor of {kind}; give a real number.")
         elif not isinstance(value, int | float):
             value = _as_number(name, value)
         try:
@@ -50,7 +55,7 @@ class ScalarStore:
         waiting = [value for values in chosen.values() for value in values if isinstance(value, Tensor)]
         numbers = iter(_transfer(waiting))
         return {
-            name: [next(numbers) if isinstance(value, Tensor) else float(value) for value in values]
+            name: [next(numbers) if isinstance(value, Tensor) else _as_float(value) for value in values]
             for name, values in chosen.items()
         }
 
@@ -97,12 +102,44 @@ class ScalarStore:
 
 def _as_number(name: str, value: Any) -> float:
     """A number of numpy or the like as a plain one."""
+    number = one_number(value)
+    if number is None:
+        raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
+    return _as_float(number)
+
+
+def one_number(value: Any) -> int | float | None:
+    """A real number of Python, numpy, or a tensor or array with one element on any device; None from all else.
+
+    Example:
+        >>> one_number(torch.tensor([2.5], requires_grad=True)), one_number("3"), one_number(1j)
+        (2.5, None, None)
+    """
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, Real | Decimal):
+        return _as_float(value)
+    if isinstance(value, Tensor):
+        return one_number(value.item()) if value.numel() == 1 and is_readable(value) else None
+    if hasattr(value, "item") and getattr(value, "size", None) == 1:
+        inside = value.item()
+        return None if type(inside) is type(value) else one_number(inside)
+    return None
+
+
+def _as_float(value: Any) -> float:
+    """A real number of any kind, infinite where a float cannot hold it."""
     try:
-        if not isinstance(value, str | bytes):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
-    raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except ValueError:  # a Decimal's signalling NaN
+        return math.nan
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Whether the elements of a tensor are there and real numbers."""
+    return tensor.layout == torch.strided and not tensor.is_complex() and not tensor.is_meta
 
 
 def is_plain(value: Any) -> bool:
@@ -140,8 +177,9 @@ def _transfer(tensors: list[Tensor]) -> list[float]:
     for index, tensor in enumerate(tensors):
         by_device.setdefault(tensor.device, []).append(index)
     values = [0.0] * len(tensors)
-    for indices in by_device.values():
-        row = torch.stack([tensors[index].reshape(()).float() for index in indices]).tolist()
+    for device, indices in by_device.items():
+        kind = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
+        row = torch.stack([tensors[index].reshape(()).to(kind) for index in indices]).tolist()
         for index, value in zip(indices, row, strict=True):
             values[index] = value
     return values

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from seg_hooks.files import append_line, write_whole
-from seg_hooks.scalars import plain
+from seg_hooks.scalars import one_number, plain
 
-__all__ = ["RecordSink", "adapt"]
+__all__ = ["RecordSink", "adapt", "earlier_records", "purge"]
 
 Feed = Callable[[dict[str, Any]], object]
 PLACE = ("step", "iter", "epoch", "mode")
@@ -28,10 +28,18 @@ class RecordSink:
         path: The file of JSON lines; None where another process writes them.
         writer: A function of one record, or None.
         logger: Gets the reports.
+        purge: Makes the writer forget what it has from a step on; whether it can.
     """
 
-    def __init__(self, path: Path | None, writer: Feed | None, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        writer: Feed | None,
+        logger: logging.Logger,
+        purge: Callable[[int], bool] = lambda step: False,
+    ) -> None:
         self.path = path
+        self._purge = purge
         self.writer = writer
         self.logger = logger
         self.dataset_meta: Any = None
@@ -40,8 +48,13 @@ class RecordSink:
         self._there: dict[tuple[Any, Any], str] = {}
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
-        """Write one record."""
-        record = {**scalar_dict, "step": step}
+        """Write one record.
+
+        Raises:
+            TypeError, ValueError: A step that is no whole number; nothing is written then.
+        """
+        record = {**scalar_dict, "step": _whole("step", step)}
+        record["iter"] = _whole("iter", scalar_dict.get("iter", step))
         if self.path is not None:
             append_line(self.path, json.dumps(plain(record)))
         known = self._there.pop(_place(record), None)
@@ -50,7 +63,10 @@ class RecordSink:
             self._feed(self.writer)
 
     def resume_from(self, step: int, earlier: Iterable[Path]) -> None:
-        """Move records beyond an iteration out of the files of earlier sessions; the writer gets none of them twice.
+        """Move records beyond an iteration out of the files of earlier sessions; the writer has none of them twice.
+
+        A SummaryWriter begins another file there, whose first event tells TensorBoard to leave out what comes later in
+        the others; another writer is not given again what it has.
 
         Args:
             step: The iteration of the checkpoint.
@@ -58,11 +74,13 @@ class RecordSink:
         """
         for path in earlier:
             try:
-                rows = take_out(path, lambda row: int(row.get("iter") or 0) > step, path.with_name("superseded.json"))
+                rows = take_out(path, lambda row: _is_beyond(row, step), path.with_name("superseded.json"))
             except (OSError, ValueError) as error:
                 self.logger.warning("%s keeps the records beyond iteration %d: %s", path, step, error)
                 continue
             self._there |= {_place(row): _lasting(row) for row in rows}
+        if self._purge(step + 1):
+            self._there = {}
 
     def close(self) -> None:
         """Hand over what waits; the writer belongs to its owner and stays open."""
@@ -85,6 +103,26 @@ class RecordSink:
                 return
             self._waiting.popleft()
         self._failing = False
+
+
+def _is_beyond(row: Mapping[str, Any], step: int) -> bool:
+    number = one_number(row.get("iter"))
+    return number is not None and number > step
+
+
+def _whole(name: str, value: Any) -> int:
+    """A place on the axis, from any kind of number that is whole."""
+    number = one_number(value)
+    if number is None:
+        raise TypeError(f"add_scalars: {name}={value!r} is a {type(value).__name__}; give a whole number.")
+    if not -(2**63) <= number < 2**63 or number != int(number):  # NaN is in no range
+        raise ValueError(f"add_scalars: {name}={value!r} is no whole number of at most 64 bits; give one.")
+    return int(number)
+
+
+def earlier_records(work_dir: Path, log_dir: Path) -> list[Path]:
+    """The files of JSON lines of a run's earlier sessions."""
+    return [one for one in sorted(work_dir.glob("*/vis_data/scalars.json")) if log_dir not in one.parents]
 
 
 def take_out(path: Path, repeats: Callable[[dict[str, Any]], bool], aside: Path) -> list[dict[str, Any]]:
@@ -136,6 +174,23 @@ def adapt(writer: Any) -> Feed | None:
     )
 
 
+def purge(writer: Any, step: int) -> bool:
+    """Whether a writer holds nothing from `step` on: a SummaryWriter is made to begin another file that says so.
+
+    A new W&B run holds nothing, one that goes on has what it got.
+    """
+    if getattr(writer, "resumed", None) is False:
+        return True
+    if not hasattr(writer, "purge_step") or not hasattr(writer, "all_writers"):
+        return False
+    try:
+        writer.close()  # the next event opens another file, which begins with this step
+    except OSError:
+        writer.file_writer = writer.all_writers = None
+    writer.purge_step = step
+    return True
+
+
 def _to_summary(writer: Any, record: dict[str, Any]) -> None:
     """One record to a SummaryWriter; written when this returns.
 
@@ -158,5 +213,5 @@ def _to_summary(writer: Any, record: dict[str, Any]) -> None:
 def _curves(record: dict[str, Any]) -> list[tuple[str, float]]:
     """`<mode>/<name>` and value of everything in a record that is a number."""
     mode = record.get("mode", "train")
-    numbers = [(name, value) for name, value in record.items() if isinstance(value, int | float) and name not in PLACE]
-    return [(f"{mode}/{name}", value) for name, value in numbers]
+    numbers = [(name, one_number(value)) for name, value in record.items() if name not in PLACE]
+    return [(f"{mode}/{name}", value) for name, value in numbers if value is not None]

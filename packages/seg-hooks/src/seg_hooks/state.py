@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 from seg_hooks import arguments, finite, records, snapshots
 from seg_hooks.files import clean_leftovers, write_whole
 from seg_hooks.housekeeping import rank
-from seg_hooks.nan_replay import kept_checkpoint, last_step
+from seg_hooks.nan_replay import kept_checkpoint, last_step, replaying
 from seg_hooks.one_run import check_folder, only_run
 from seg_hooks.options import allowed_options, flag, refuse_unknown, whole
 from seg_hooks.passes import Passes
-from seg_hooks.points import Points, in_order
+from seg_hooks.points import OptimizerView, Points, in_order
 from seg_hooks.scalars import ScalarStore
-from seg_hooks.sink import RecordSink, adapt
+from seg_hooks.sink import RecordSink, adapt, earlier_records, purge
 
 __all__ = ["TrainState"]
 
@@ -89,7 +90,9 @@ class TrainState:
         if first and (left := clean_leftovers(self.work_dir)):
             self.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
         lines = self.log_dir / "vis_data" / "scalars.json"
-        self.visualizer = RecordSink(lines, feed, self.logger) if first else RecordSink(None, None, self.logger)
+        self.visualizer = RecordSink(None, None, self.logger)
+        if first:
+            self.visualizer = RecordSink(lines, feed, self.logger, partial(purge, writer))
         self.optim_wrapper = OptimizerView(optimizer)
         self.passes = Passes()
         self.cfg = self.seed = None
@@ -99,7 +102,7 @@ class TrainState:
         self.stop_training = False
         self.resuming = False
         self._overwrite = flag("TrainState", "overwrite", overwrite)
-        self._resumed = False
+        self._resumed = self._clean_records = False
         self._lock = ExitStack()
         self._inside = False
         self._finished = 0
@@ -127,15 +130,15 @@ class TrainState:
             found = path, snapshots.read_whole(path)
         if found is None:
             self._say_best_files()
+            self._clean_records = not replaying()
             return None
         path, checkpoint = found
         if finite.is_marked(checkpoint):
             self.logger.warning("%s holds weights that are not finite.", path)
         missing = self._take(path, checkpoint, data)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
-        if path.resolve().is_relative_to(self.work_dir.resolve()):  # a file of this run, not of another
-            sessions = sorted(self.work_dir.glob("*/vis_data/scalars.json"))
-            self.visualizer.resume_from(self.iter, [one for one in sessions if self.log_dir not in one.parents])
+        of_this_run = path.resolve().is_relative_to(self.work_dir.resolve())
+        self._clean_records = of_this_run and not replaying()  # a replay leaves the run's records as they are
         rest = f"; not in the file: {', '.join(missing)}" if missing else ""
         self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
         return path
@@ -179,6 +182,9 @@ class TrainState:
             if hasattr(hook, "state_dict"):
                 snapshots.checked_state(name, hook)
         self._finished = self.iter
+        if self._clean_records:  # not before the folder's lock is held: another run may be writing them
+            self._clean_records = False
+            self.visualizer.resume_from(self.iter, earlier_records(self.work_dir, self.log_dir))
         self._inside = True
         for point in ("before_run", "before_train", "before_train_epoch"):
             self.points.fire(point, self)
@@ -372,24 +378,3 @@ class TrainState:
         self.points.fire("after_val_epoch", self, metrics=None)
         self.points.fire("after_val", self)
         self.logger.warning("every() was true, and validated() was not called; the averaged weights were put back.")
-
-
-class OptimizerView:
-    """What hooks ask of an optimizer: its rates and groups, and the last gradient norm."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        self.grad_norm: Any = None
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups."""
-        return self.optimizer.param_groups
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the optimizer's state."""
-        self.optimizer.load_state_dict(state_dict)
-
-    def get_lr(self) -> dict[str, list[float]]:
-        """`{'lr': [one per group]}`."""
-        return {"lr": [group["lr"] for group in self.optimizer.param_groups]}
