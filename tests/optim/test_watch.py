@@ -136,6 +136,19 @@ def test_frozen_for_good_is_told_once_it_learns(vit: Any, caplog: pytest.LogCapt
     assert named(caplog) == ["patch_embed.weight, patch_embed.bias"]
 
 
+def test_a_ready_optimizer_of_all_that_learns_is_told_of_what_learns_later(
+    vit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    vit.patch_embed.requires_grad_(False)
+    wrapper = OptimWrapper(torch.optim.SGD([p for p in vit.parameters() if p.requires_grad], lr=0.1))
+    wrapper.initialize_count_status(vit, 0, 10)
+    steps(wrapper, vit, 2)
+    assert named(caplog) == []
+    vit.patch_embed.requires_grad_(True)
+    steps(wrapper, vit, 2)
+    assert named(caplog) == ["patch_embed.weight, patch_embed.bias"]
+
+
 def test_what_a_ready_optimizer_leaves_out_is_its_owners_choice(vit: Any, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = OptimWrapper(torch.optim.SGD(vit.head.parameters(), lr=0.1))
     vit.norm.requires_grad_(False)

@@ -29,7 +29,8 @@ class Watch:
         model: the model, maybe inside DDP or torch.compile; held weakly.
         optimizer: whose groups should hold its parameters.
         complete: the optimizer was just built for the whole model, so that a frozen parameter which learns later is
-            told, too. Otherwise what it does not hold now is taken as left out on purpose.
+            told, too; so it is where the optimizer holds all that learns now. Otherwise what it does not hold now is
+            taken as left out on purpose.
 
     Example:
         >>> import torch
@@ -47,6 +48,7 @@ class Watch:
         self._optimizer = optimizer
         left_out = self._outside()
         known = self._in_model()
+        complete = complete or not any(parameter.requires_grad for parameter in left_out.values())
         if not complete and any(known) and not all(known):
             left_out = {}  # beside tensors of this model it holds some that are not: replaced before, as it seems
         self._told = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
