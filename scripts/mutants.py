@@ -154,14 +154,14 @@ class Tests:
         self.limit = 60 + 10 * (time.monotonic() - began)
 
 
-def examine(module: str, count: int, seed: int) -> tuple[int, list[Mutant]]:
+def examine(module: str, count: int, seed: int, jobs: int | None) -> tuple[int, list[Mutant]]:
     """How many mutants were judged, and which of them nobody noticed."""
     known = equivalents()
     all_of_them = [one for one in mutants_of(module) if (module, one.source, one.change) not in known]
     chosen = random.Random(f"{seed} {module}").sample(all_of_them, min(count, len(all_of_them)))
     tests, survivors = Tests(module), []
     tests.measure()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         for mutant, noticed in zip(chosen, pool.map(tests.notice, chosen), strict=True):
             print(f"{'noticed ' if noticed else 'SURVIVED'} {module}:{mutant.line}: {mutant.change}", flush=True)
             survivors += [] if noticed else [mutant]
@@ -174,8 +174,9 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="such as seg_registry.overrides")
     parser.add_argument("--count", type=int, default=10, help="changes a module (10)")
     parser.add_argument("--seed", type=int, default=0, help="which ones are drawn (0)")
+    parser.add_argument("--jobs", type=int, help="how many are tried at the same time (as many as there are cores)")
     options = parser.parse_args()
-    results = [examine(module, options.count, options.seed) for module in options.modules]
+    results = [examine(module, options.count, options.seed, options.jobs) for module in options.modules]
     judged, survivors = sum(number for number, _ in results), [one for _, found in results for one in found]
     for one in survivors:
         print(f'\n[[mutant]]\nmodule = "{one.module}"\nsource = {one.source!r}\nchange = "{one.change}"')
