@@ -19,9 +19,8 @@ PLAIN = NOTES | {"lr", "weight_decay"}
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DDP, torch.compile and other wrappers that call it `module` or `_orig_mod`."""
     while True:
-        inner = getattr(model, "_orig_mod", None)
-        if (inner is None and type(model).__name__ in WRAPPERS) or isinstance(model, nn.DataParallel):
-            inner = getattr(model, "module", None)
+        wraps = isinstance(model, nn.DataParallel) or type(model).__name__ in WRAPPERS
+        inner = getattr(model, "module" if wraps else "_orig_mod", None)
         if not isinstance(inner, nn.Module):
             return model
         model = inner
