@@ -117,7 +117,10 @@ def _without_loss(head: Any) -> Any:
     """What the head itself is built from: the loss, the resizing and the threshold are the Segmentor's affair."""
     if not isinstance(head, Mapping):
         return head
-    return {key: value for key, value in head.items() if key not in OF_THE_LOSS}
+    own = head.copy() if hasattr(head, "copy") else dict(head)  # of a config, it keeps knowing where it stands
+    for key in OF_THE_LOSS:
+        own.pop(key, None)
+    return own
 
 
 def _head_loss(head: Any, name: str) -> SegmentationLoss:

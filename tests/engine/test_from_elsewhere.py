@@ -195,3 +195,17 @@ def test_what_a_hostile_checkpoint_tried() -> None:
         for verb in (["predict", path, "img.png"], ["train", "c.py", "--work-dir", "out"]):
             assert main(verb) == 1
     assert not Path("RAN").exists()
+
+
+@pytest.mark.parametrize("program", ["./evil", [None, "./evil"]])
+def test_no_config_names_the_program_that_a_compiler_starts(program: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """torch's compiler starts what `cpp.cxx` says, so a config of nothing but data ran a command."""
+    Path("evil").write_text("#!/bin/sh\ntouch RAN\n")
+    Path("evil").chmod(0o755)
+    model = {"type": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 1}
+    compiled = {"options": {"cpp.cxx": program, "epilogue_fusion": True}}
+    cfg = {"model": model, "work_dir": "out", "compile": compiled}
+    Path("c.json").write_text(json.dumps(cfg))
+    assert main(["train", "c.json"]) == 1
+    assert "compile.options['cpp.cxx'] (c.json:1)" in capfd.readouterr().err
+    assert not Path("RAN").exists()

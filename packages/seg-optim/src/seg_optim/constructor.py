@@ -242,7 +242,7 @@ class DefaultOptimWrapperConstructor:
         how = self.optim_wrapper_cfg.get("implementation", "auto")
         if self.rest is None:
             return make_optimizer(self.factory, groups, self.optimizer_options, model, how)
-        factory, options = optimizer_options(self.rest)
+        factory, options = optimizer_options(self.rest, "optim_wrapper.optimizer.rest")
         rates = {"lr": (self.base_lr, options.get("lr")), "weight_decay": (self.base_wd, options.get("weight_decay"))}
         main, others = divided(groups, names, hidden_matrices(model), rates)
         parts = [(self.factory, main, self.optimizer_options), (factory, others, options)]

@@ -72,7 +72,7 @@ def torch_optimizers() -> dict[str, type[Optimizer]]:
     return found | ({"TorchAdafactor": found["Adafactor"]} if "Adafactor" in found else {})
 
 
-def optimizer_options(cfg: Any) -> tuple[Factory, dict[str, Any]]:
+def optimizer_options(cfg: Any, where: str = "optim_wrapper.optimizer") -> tuple[Factory, dict[str, Any]]:
     """The class (or factory) that `optimizer=dict(type=..., ...)` names, and the rest of the dict.
 
     Raises:
@@ -80,13 +80,13 @@ def optimizer_options(cfg: Any) -> tuple[Factory, dict[str, Any]]:
         KeyError: nothing has that name.
     """
     if not isinstance(cfg, Mapping):
-        raise TypeError(f"optim_wrapper.optimizer is a {type(cfg).__name__}, a dict with a type is needed")
+        raise TypeError(f"{where} is a {type(cfg).__name__}, a dict with a type is needed")
     options = dict(cfg)
-    factory: Factory = find("optim_wrapper.optimizer.type", options.pop("type", None), GROUP, torch_optimizers())
-    check_rates(options, "optim_wrapper.optimizer")
-    check_options(factory, options, "optim_wrapper.optimizer")
+    factory: Factory = find(f"{where}.type", options.pop("type", None), GROUP, torch_optimizers())
+    check_rates(options, where)
+    check_options(factory, options, where)
     if isinstance(options.get("lr"), int | float) and options["lr"] == 0:
-        logger.warning("optim_wrapper.optimizer.lr=0: nothing is trained, unless a schedule such as OneCycleLR sets it")
+        logger.warning("%s.lr=0: nothing is trained, unless a schedule such as OneCycleLR sets it", where)
     return factory, options
 
 

@@ -126,9 +126,9 @@ class Assembler:
         changed: dict[str, Any] = {}
         optimizer = cfg.get("optimizer")
         if optimizer is not None:
-            changed["type"] = self.resolve("optim_wrapper", cfg.get("type", "OptimWrapper"), "optim_wrapper")
+            changed["type"] = self.resolve("optim_wrapper", cfg.get("type", "OptimWrapper"), "optim_wrapper.type")
         if isinstance(optimizer, Mapping) and "type" in optimizer:
-            found = self.resolve("optimizer", optimizer["type"], "optim_wrapper.optimizer")
+            found = self.resolve("optimizer", optimizer["type"], "optim_wrapper.optimizer.type")
             unfused = {"fused": False} if self.exact and _may_be_fused(found, optimizer) else {}
             changed["optimizer"] = _changed(optimizer, type=found, **unfused)
         return changed

@@ -168,7 +168,7 @@ def make_visualizer(runner: Any, given: Any) -> Any:
 def make_model(runner: Any, given: Any) -> Any:
     """The model: built, given steps if it has none, its batch norms fit for one process, on its device."""
     parts: Parts = runner.parts
-    wrap.check_compile(parts["compile"], origin_of(parts["cfg"], "compile"))
+    wrap.check_compile(parts["compile"], origin_of(parts["cfg"], "compile"), parts["cfg"] is not None)
     model = runner.assembler.model(given, parts["data_preprocessor"])
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")

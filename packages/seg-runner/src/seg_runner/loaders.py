@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from seg_runner.collate import pseudo_collate
-from seg_runner.errors import did_you_mean
+from seg_runner.errors import add_note, did_you_mean
 from seg_runner.given import flag, number, whole
 from seg_runner.protocols import Builder
 from seg_runner.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
@@ -159,7 +159,11 @@ def _function(given: Any, builder: Builder | None, key: str) -> Callable[..., An
     if isinstance(function, str):
         if builder is None:
             raise TypeError(f"{key} is given by name ({function!r}), but nothing here knows names: give the function")
-        function = builder.get("function", function)
+        try:
+            function = builder.get("function", function)
+        except Exception as error:
+            add_note(error, f"in {key}")
+            raise
     if not callable(function):
         raise TypeError(f"{key} must be a function, its name, or dict(type=..., ...); got {given!r}")
     return _Bound(function, options) if options else function

@@ -143,16 +143,23 @@ def _recompute(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
-def check_compile(options: Any, where: str = "") -> None:
+def check_compile(options: Any, where: str = "", from_config: bool = False) -> None:
     """Refuse options that torch.compile does not know.
+
+    Args:
+        options: True, False, or keywords of `torch.compile`.
+        where: Where they stand, for messages.
+        from_config: They are words of a config, which may run nothing.
 
     Raises:
         TypeError: a keyword that it does not take.
-        ValueError: a value that it does not know, such as the name of a backend.
+        ValueError: a value that it does not know, such as the name of a backend, or that no config may give.
     """
     if not isinstance(options, Mapping):
         return
     check_options(torch.compile, options, f"compile{where}", hidden=("model",))
+    if from_config:
+        _refuse_programs(options.get("options"), where)
     for name in ("fullgraph", "disable"):
         flag(options.get(name, False), f"compile.{name}")
     backend = options.get("backend", "inductor")
@@ -164,6 +171,16 @@ def check_compile(options: Any, where: str = "") -> None:
         torch.compile(torch.nn.Identity(), **options)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"compile{where}={dict(options)!r} is nothing that torch.compile takes: {error}") from error
+
+
+def _refuse_programs(options: Any, where: str) -> None:
+    """Among the settings of a backend are programs that it starts and folders that it imports from: `cpp.cxx`."""
+    for name, value in options.items() if isinstance(options, Mapping) else ():
+        if not (value is None or isinstance(value, bool | int | float) or callable(value)):
+            raise ValueError(
+                f"compile.options[{name!r}]{where} is {value!r}: a config may set switches and numbers here, since "
+                "a text can name a program that the compiler starts. Set it in code: torch._inductor.config"
+            )
 
 
 def compile_model(model: nn.Module, options: Any) -> None:
