@@ -224,6 +224,17 @@ def test_sliding_windows() -> None:
     assert model.test_step(images_and_masks())[0].pred_sem_seg.shape == (8, 12)
 
 
+@pytest.mark.parametrize("mode", [{"mode": "whole"}, {"mode": "slide", "crop_size": (8, 12), "stride": (8, 12)}])
+def test_corners_are_aligned_where_the_model_says_so(mode: dict[str, Any]) -> None:
+    net = Net().eval()
+    found = LogitsModel(net, align_corners=True, test_cfg=mode).test_step(images_and_masks())[0].seg_logits.data
+    small = net(images_and_masks()[0])[:1].detach()
+    assert small.shape[-2:] == (4, 6)
+    expected, other = (F.interpolate(small, (8, 12), mode="bilinear", align_corners=one)[0] for one in (True, False))
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not torch.allclose(found, other, atol=1e-2)
+
+
 def test_predictions_go_back_to_the_original_image() -> None:
     model = LogitsModel(Net().eval())
     batch = reference_batch()

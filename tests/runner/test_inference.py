@@ -34,6 +34,45 @@ def test_windows_cover_every_pixel_and_averages_are_right(h: int, w: int, ch: in
     assert sizes == {(min(h, ch), min(w, cw))}
 
 
+def by_hand(net: Any, image: torch.Tensor, crop: tuple[int, int], stride: tuple[int, int], align: bool) -> torch.Tensor:
+    """The mean of the logits of all windows over each pixel, pixel by pixel."""
+    height, width = image.shape[-2:]
+    tops, lefts = (
+        sorted({max(min(start, side - size), 0) for start in range(0, max(side - size, 0) + step, step)})
+        for side, size, step in zip((height, width), crop, stride, strict=True)
+    )
+    seen: dict[tuple[int, int], list[torch.Tensor]] = {}
+    for top in tops:
+        for left in lefts:
+            part = image[:, :, top : top + crop[0], left : left + crop[1]]
+            scores = F.interpolate(net(part), part.shape[-2:], mode="bilinear", align_corners=align)
+            for y in range(part.shape[-2]):
+                for x in range(part.shape[-1]):
+                    seen.setdefault((top + y, left + x), []).append(scores[0, :, y, x])
+    rows = [[torch.stack(seen[y, x]).mean(0) for x in range(width)] for y in range(height)]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)[None]
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("size", [(5, 7), (5, 20), (20, 7), (8, 10), (9, 10), (9, 11), (19, 23), (1, 1)])
+@pytest.mark.parametrize("stride", [(8, 10), (3, 7), (5, 1)])
+def test_windows_are_what_one_gets_by_hand(size: tuple[int, int], stride: tuple[int, int], align: bool) -> None:
+    net = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1)
+    image, crop = torch.rand(1, 3, *size), (8, 10)
+    cfg = read_test_cfg({"mode": "slide", "crop_size": crop, "stride": stride})
+    with torch.no_grad():
+        found = infer(net, image, cfg, align_corners=align)
+        assert torch.allclose(found, by_hand(net, image, crop, stride, align), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_logits_of_16_bits_are_added_up_in_32(dtype: torch.dtype) -> None:
+    image = torch.ones(1, 1, 4, 9)
+    found = slide(lambda part: (part * 30000).to(dtype), image, (4, 4), (1, 1))
+    assert found.dtype is torch.float32
+    assert torch.equal(found, (image * 30000).to(dtype).float())
+
+
 def test_overlaps_are_averaged_on_logits() -> None:
     calls = iter([1.0, 3.0])
     image = torch.zeros(1, 3, 2, 6)
@@ -62,9 +101,15 @@ def test_mistakes_in_test_cfg(cfg: dict[str, Any], says: str) -> None:
         read_test_cfg(cfg)
 
 
-def test_gaps_between_windows_are_reported() -> None:
-    with pytest.warns(UserWarning, match="no prediction"):
-        read_test_cfg({"mode": "slide", "crop_size": (4, 4), "stride": (5, 4)})
+def test_gaps_between_windows_are_reported_and_an_error_where_an_image_has_them() -> None:
+    with pytest.warns(UserWarning, match="stride .* is larger than crop_size"):
+        cfg = read_test_cfg({"mode": "slide", "crop_size": (4, 4), "stride": (6, 4)})
+    small = torch.rand(1, 2, 4, 9)
+    assert torch.equal(infer(lambda part: part, small, cfg), small)
+    near = torch.rand(1, 2, 8, 9)  # the last window is moved inside: nothing is left out
+    assert torch.equal(infer(lambda part: part, near, cfg), near)
+    with pytest.raises(ValueError, match="windows of 4 pixels that begin 6 apart leave out pixels of a side of 10"):
+        infer(lambda part: part, torch.rand(1, 2, 10, 9), cfg)
     assert read_test_cfg({"mode": "slide", "crop_size": 4, "stride": 2})["crop_size"] == (4, 4)
 
 

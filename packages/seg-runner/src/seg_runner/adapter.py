@@ -116,7 +116,7 @@ class LogitsModel(Around):
         if several:
             return [sample for one in several for sample in self.test_step(one)]
         images, samples = self._read(data, training=False)
-        logits = infer(self._main_logits, images, self.test_cfg)
+        logits = infer(self._main_logits, images, self.test_cfg, self.align_corners)
         return [self._finished(sample, part) for sample, part in zip(samples, logits, strict=True)]
 
     def val_step(self, data: Any) -> list[Any]:

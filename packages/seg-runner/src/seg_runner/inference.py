@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -47,29 +48,42 @@ def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
         if any(step > crop for step, crop in zip(cfg["stride"], cfg["crop_size"], strict=True)):
             warnings.warn(
                 f"test_cfg.stride {cfg['stride']} is larger than crop_size {cfg['crop_size']}: "
-                "pixels between the windows get no prediction",
+                "images with pixels between the windows will be an error",
                 stacklevel=2,
             )
     return cfg
 
 
-def infer(forward: Forward, inputs: torch.Tensor, test_cfg: Mapping[str, Any]) -> torch.Tensor:
+def infer(
+    forward: Forward, inputs: torch.Tensor, test_cfg: Mapping[str, Any], align_corners: bool = False
+) -> torch.Tensor:
     """Logits for a batch at its own size, whole or in windows, as `test_cfg` (read by `read_test_cfg`) says."""
     if test_cfg["mode"] == "slide":
-        return slide(forward, inputs, test_cfg["crop_size"], test_cfg["stride"])
-    return resize(forward(inputs), _size(inputs))
+        return slide(forward, inputs, test_cfg["crop_size"], test_cfg["stride"], align_corners)
+    return resize(forward(inputs), _size(inputs), align_corners)
 
 
-def slide(forward: Forward, inputs: torch.Tensor, crop_size: tuple[int, int], stride: tuple[int, int]) -> torch.Tensor:
+def slide(
+    forward: Forward,
+    inputs: torch.Tensor,
+    crop_size: tuple[int, int],
+    stride: tuple[int, int],
+    align_corners: bool = False,
+) -> torch.Tensor:
     """Logits from overlapping windows, averaged where they overlap.
 
-    Windows that would reach over the border are moved inside; an image smaller than the window is one window.
+    Windows that would reach over the border are moved inside; an image smaller than the window is one window. Logits
+    of 16 bits are added up in 32.
 
     Args:
         forward: N x 3 x h x w to N x C x h' x w' logits.
         inputs: N x 3 x H x W.
         crop_size: height and width of a window.
         stride: how far apart windows begin, down and to the right.
+        align_corners: for bringing the logits of a window to its size.
+
+    Raises:
+        ValueError: the windows leave out pixels of this image.
 
     Example:
         >>> slide(lambda part: part[:, :1] * 2, torch.ones(1, 3, 5, 7), (4, 4), (2, 2)).unique()
@@ -78,13 +92,15 @@ def slide(forward: Forward, inputs: torch.Tensor, crop_size: tuple[int, int], st
     height, width = _size(inputs)
     total: torch.Tensor | None = None
     hits = inputs.new_zeros((1, 1, height, width))
-    for top in _starts(height, crop_size[0], stride[0]):
-        for left in _starts(width, crop_size[1], stride[1]):
+    tops, lefts = (_starts(*side) for side in zip((height, width), crop_size, stride, strict=True))
+    for top in tops:
+        for left in lefts:
             window = (..., slice(top, min(top + crop_size[0], height)), slice(left, min(left + crop_size[1], width)))
             part = inputs[window]
-            logits = resize(forward(part), _size(part))
+            logits = resize(forward(part), _size(part), align_corners)
             if total is None:
-                total = logits.new_zeros((len(inputs), logits.shape[1], height, width))
+                exact = torch.promote_types(logits.dtype, torch.float32)
+                total = logits.new_zeros((len(inputs), logits.shape[1], height, width), dtype=exact)
             total[window] += logits
             hits[window] += 1
     assert total is not None
@@ -94,7 +110,13 @@ def slide(forward: Forward, inputs: torch.Tensor, crop_size: tuple[int, int], st
 def _starts(length: int, crop: int, stride: int) -> list[int]:
     """Where windows begin along one side."""
     count = max(length - crop + stride - 1, 0) // stride + 1
-    return [max(min(index * stride + crop, length) - crop, 0) for index in range(count)]
+    starts = [max(min(index * stride + crop, length) - crop, 0) for index in range(count)]
+    if any(after - before > crop for before, after in pairwise(starts)):
+        raise ValueError(
+            f"test_cfg: windows of {crop} pixels that begin {stride} apart leave out pixels of a side of {length}: "
+            "stride must not be larger than crop_size"
+        )
+    return starts
 
 
 def restore(
