@@ -39,10 +39,10 @@ class PhotoMetricDistortion:
         hue_delta: int = 18,
     ) -> None:
         name = "PhotoMetricDistortion"
-        self.brightness_delta = number(brightness_delta, f"{name}: brightness_delta", least=0)
+        self.brightness_delta = number(brightness_delta, f"{name}: brightness_delta", least=0, most=255)
         self.hue_delta = whole(number(hue_delta, f"{name}: hue_delta", least=0, most=180), f"{name}: hue_delta")
-        self.contrast_range = span(f"{name}: contrast_range", contrast_range, least=0)
-        self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0)
+        self.contrast_range = span(f"{name}: contrast_range", contrast_range, least=0, most=1000)
+        self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0, most=1000)
 
     def __call__(self, record: Record) -> Record:
         """Changes `img`."""

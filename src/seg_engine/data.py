@@ -17,7 +17,7 @@ from seg_engine.label_maps import read_labels
 from seg_engine.label_report import LabelCounts, look_at
 from seg_engine.listing import Listing, found_in, named_by, read_list
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
-from seg_engine.pipeline import Compose, counts
+from seg_engine.pipeline import Compose, counts, switch
 
 __all__ = [
     "ADE20KDataset",
@@ -97,7 +97,7 @@ class BaseSegDataset:
         self.image_folder = root / prefix["img_path"]
         self.label_folder = root / prefix["seg_map_path"] if prefix["seg_map_path"] is not None else None
         self.ann_file = root / ann_file if ann_file else None
-        self.test_mode, self.indices = flag(test_mode, f"{name}: test_mode"), _checked_indices(indices)
+        self.test_mode, self.indices = switch(test_mode, f"{name}: test_mode"), _checked_indices(indices)
         self.ignore_index = whole(ignore_index, f"{name}: ignore_index", None)
         self.reduce_zero_label = reduce_zero_label is not None and flag(reduce_zero_label, f"{name}: reduce_zero_label")
         self.label_left_out = ignore_index
@@ -106,7 +106,7 @@ class BaseSegDataset:
         self.records: list[Record] = []
         self._left_out: dict[str, int] = {}
         self._ready = False
-        if not flag(lazy_init, f"{name}: lazy_init"):
+        if not switch(lazy_init, f"{name}: lazy_init"):
             self.full_init()
 
     def _refuse(self, extra: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from seg_runner.given import flag, number, whole
+from seg_runner.given import number, whole
 
-from seg_engine.pipeline import build
+from seg_engine.pipeline import build, switch
 
 __all__ = ["ClassBalancedDataset", "ConcatDataset", "RepeatDataset"]
 
@@ -37,7 +37,7 @@ class _Joined:
                     f"{type(self).__name__}: a data set with a length, or its config, is expected, not {one!r}"
                 )
         self._ready = False
-        if not flag(lazy_init, f"{type(self).__name__}: lazy_init"):
+        if not switch(lazy_init, f"{type(self).__name__}: lazy_init"):
             self.full_init()
 
     @property

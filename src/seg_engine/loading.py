@@ -12,6 +12,7 @@ from seg_runner.given import flag
 
 from seg_engine.files import read_picture
 from seg_engine.label_maps import check_range, check_size, read_labels, renumbered
+from seg_engine.pipeline import switch
 
 __all__ = ["LoadAnnotations", "LoadImageFromFile", "PackSegInputs"]
 
@@ -55,7 +56,7 @@ class LoadImageFromFile:
                 f"LoadImageFromFile: color_type={color_type!r}; one of {', '.join(COLOUR_FLAGS)} is expected"
             )
         _refuse("LoadImageFromFile", ignored, {"backend_args", "ignore_empty", "file_client_args"})
-        self.to_float32, self.flags = flag(to_float32, "LoadImageFromFile: to_float32"), COLOUR_FLAGS[color_type]
+        self.to_float32, self.flags = switch(to_float32, "LoadImageFromFile: to_float32"), COLOUR_FLAGS[color_type]
         self.turns = color_type in ("color", "grayscale")
 
     def __call__(self, record: Record) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["NamedLoss", "as_floats", "check_labels", "class_maps", "reduce"]
 
 REDUCTIONS = ("mean", "sum", "none")
 LARGEST_FILE = 1 << 20
+MOST, SMALLEST = 1e15, 1e-30
+"""Of weights: the square of a larger gradient overflows 32 bits, where optimizers keep it."""
 
 
 class NamedLoss(nn.Module, ABC):
@@ -48,7 +51,7 @@ class NamedLoss(nn.Module, ABC):
     ) -> None:
         super().__init__()
         kind = type(self).__name__
-        self.loss_weight = number(loss_weight, f"{kind}: loss_weight", least=0)
+        self.loss_weight = _weight(loss_weight, f"{kind}: loss_weight")
         if not isinstance(loss_name, str) or not loss_name:
             raise TypeError(f"{kind}: loss_name must be a text, not {loss_name!r}")
         self.loss_name, self.reduction = loss_name, one_of(reduction, f"{kind}: reduction", REDUCTIONS)
@@ -87,8 +90,8 @@ class NamedLoss(nn.Module, ABC):
         if weights is not None and len(weights) != channels:
             one = " (the weight of the foreground; that of the background is 1)" if channels == 1 else ""
             raise ValueError(
-                f"{kind}: class_weight has {len(weights)} numbers, and the head gives {channels} "
-                f"channel{'s' * (channels > 1)}: give one number for each{one}"
+                f"{kind}: class_weight has {len(weights)} number{'s' * (len(weights) > 1)}, and the head gives "
+                f"{channels} channel{'s' * (channels > 1)}: give one number for each{one}"
             )
 
     def for_one_channel(self) -> str:
@@ -103,6 +106,14 @@ class NamedLoss(nn.Module, ABC):
     @abstractmethod
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
         """The loss without its weight."""
+
+
+def _weight(value: Any, name: str) -> float:
+    """A weight that 32 bits have room for, with its gradients and their squares."""
+    weight = number(value, name, least=0)
+    if weight and not SMALLEST <= weight <= MOST:
+        raise ValueError(f"{name} must be 0 or from {SMALLEST:g} to {MOST:g}, not {value!r}: 32 bits hold no others")
+    return weight
 
 
 def _read_weights(path: Path, kind: str) -> Any:
@@ -123,12 +134,11 @@ def _read_weights(path: Path, kind: str) -> Any:
 def _checked_weights(class_weight: Any, kind: str) -> tuple[float, ...] | None:
     if class_weight is None:
         return None
-    listed = [class_weight] if isinstance(class_weight, int | float) else class_weight
-    if isinstance(listed, Tensor | np.ndarray):
-        listed = listed.tolist()
+    listed = class_weight.tolist() if isinstance(class_weight, Tensor | np.ndarray) else class_weight
+    listed = [listed] if isinstance(listed, Real) else listed
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
         raise TypeError(f"{kind}: class_weight must be a list of one number per class, not {class_weight!r}")
-    weights = tuple(number(one, f"{kind}: each number of class_weight", least=0) for one in listed)
+    weights = tuple(_weight(one, f"{kind}: each number of class_weight") for one in listed)
     if not any(weights):
         raise ValueError(f"{kind}: class_weight is 0 for every class: nothing would be trained")
     return weights

@@ -11,6 +11,7 @@ from seg_runner.given import flag, label, number, whole
 from torch import Tensor
 
 from seg_engine.loss_base import NamedLoss, as_floats, check_labels, class_maps, reduce
+from seg_engine.pipeline import switch
 
 __all__ = ["CrossEntropyLoss", "FocalLoss", "OhemCrossEntropy", "SiLogLoss"]
 
@@ -50,10 +51,10 @@ class CrossEntropyLoss(NamedLoss):
         avg_non_ignore: bool = False,
     ) -> None:
         super().__init__(loss_weight, loss_name, reduction, class_weight)
-        self.use_sigmoid = flag(use_sigmoid, "CrossEntropyLoss: use_sigmoid")
-        self.avg_non_ignore = flag(avg_non_ignore, "CrossEntropyLoss: avg_non_ignore")
+        self.use_sigmoid = switch(use_sigmoid, "CrossEntropyLoss: use_sigmoid")
+        self.avg_non_ignore = switch(avg_non_ignore, "CrossEntropyLoss: avg_non_ignore")
         self.softmax_of_channels = not self.use_sigmoid
-        if flag(use_mask, "CrossEntropyLoss: use_mask"):
+        if switch(use_mask, "CrossEntropyLoss: use_mask"):
             raise ValueError(
                 "CrossEntropyLoss: use_mask=True is for masks of instances, not for label maps: leave it out, or set "
                 "use_sigmoid=True for one decision per class"
@@ -137,8 +138,10 @@ class FocalLoss(NamedLoss):
         super().__init__(loss_weight, loss_name, reduction, class_weight)
         if not flag(use_sigmoid, "FocalLoss: use_sigmoid"):
             raise ValueError("FocalLoss: use_sigmoid=False is not there, in MMSegmentation neither: set it to True")
-        self.gamma = number(gamma, "FocalLoss: gamma", least=0)
+        self.gamma = number(gamma, "FocalLoss: gamma", least=0, most=1000)
         listed = list(alpha) if isinstance(alpha, list | tuple) else [alpha]
+        if not listed:
+            raise ValueError("FocalLoss: alpha is an empty list: give one number, or one per class")
         shares = [number(one, "FocalLoss: alpha", least=0, most=1) for one in listed]
         self.register_buffer("alpha", torch.tensor(shares, dtype=torch.float32).view(-1, 1, 1), persistent=False)
 
@@ -258,7 +261,7 @@ class SiLogLoss(NamedLoss):
         self, reduction: str = "mean", loss_weight: float = 1.0, eps: float = 1e-6, loss_name: str = "loss_silog"
     ) -> None:
         super().__init__(loss_weight, loss_name, reduction)
-        self.eps = number(eps, "SiLogLoss: eps", above=0)
+        self.eps = number(eps, "SiLogLoss: eps", above=0, most=1e6)
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
         """The loss without its weight."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Compose", "NestedBuilder", "build", "counts"]
+__all__ = ["Compose", "NestedBuilder", "build", "counts", "switch"]
 
 Record = dict[str, Any]
 
@@ -64,6 +65,22 @@ def counts(values: Any, name: str, least: int | None = 1) -> list[int]:
     if not values:
         raise ValueError(f"{name} is an empty list")
     return [whole(one, f"each of {name}", least) for one in values]
+
+
+def switch(value: Any, name: str) -> bool:
+    """True or False; None is False, as MMEngine takes it, with a warning (an error with `python -W error`).
+
+    Raises:
+        TypeError: It is neither: a text such as 'no' would count as True.
+
+    >>> switch(True, "keep_ratio")
+    True
+    """
+    from seg_runner.given import flag
+
+    if value is None:
+        warnings.warn(f"{name}=None is taken as False: write False, or leave it out for its default", stacklevel=3)
+    return value is not None and flag(value, name)
 
 
 class Compose:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from seg_runner.given import flag, label, number, one_of, whole
+from seg_runner.given import label, number, one_of, whole
 from torch import Tensor
 
 from seg_engine.loss_base import NamedLoss, as_floats, check_labels, class_maps, reduce
+from seg_engine.pipeline import switch
 
 __all__ = ["DiceLoss", "LovaszLoss", "TverskyLoss"]
 
@@ -47,11 +48,11 @@ class DiceLoss(NamedLoss):
         loss_name: str = "loss_dice",
     ) -> None:
         super().__init__(loss_weight, loss_name, reduction)
-        self.use_sigmoid = flag(use_sigmoid, "DiceLoss: use_sigmoid")
-        self.activate = flag(activate, "DiceLoss: activate")
-        self.naive_dice = flag(naive_dice, "DiceLoss: naive_dice")
+        self.use_sigmoid = switch(use_sigmoid, "DiceLoss: use_sigmoid")
+        self.activate = switch(activate, "DiceLoss: activate")
+        self.naive_dice = switch(naive_dice, "DiceLoss: naive_dice")
         self.ignore_index = label(ignore_index, "DiceLoss: ignore_index")
-        self.eps = number(eps, "DiceLoss: eps", above=0)
+        self.eps = number(eps, "DiceLoss: eps", above=0, most=1e6)
         self.softmax_of_channels = self.activate and not self.use_sigmoid
 
     def for_one_channel(self) -> str:
@@ -110,7 +111,7 @@ class TverskyLoss(NamedLoss):
         loss_name: str = "loss_tversky",
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight=class_weight)
-        self.smooth = number(smooth, "TverskyLoss: smooth", above=0)
+        self.smooth = number(smooth, "TverskyLoss: smooth", above=0, most=1e6)
         self.alpha, self.beta = number(alpha, "TverskyLoss: alpha", least=0), number(beta, "TverskyLoss: beta", least=0)
         self.ignore_index = label(ignore_index, "TverskyLoss: ignore_index")
         if not math.isclose(self.alpha + self.beta, 1, abs_tol=1e-6):
@@ -161,7 +162,7 @@ class LovaszLoss(NamedLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, reduction, class_weight)
         self.loss_type = one_of(loss_type, "LovaszLoss: loss_type", ("multi_class", "binary"))
-        self.per_image = flag(per_image, "LovaszLoss: per_image")
+        self.per_image = switch(per_image, "LovaszLoss: per_image")
         self.classes = classes if classes in ("present", "all") else _listed_classes(classes)
         self.softmax_of_channels = self.loss_type == "multi_class"
         if class_weight is not None and self.loss_type == "binary":

@@ -10,12 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from seg_runner.given import flag, number, whole
+from seg_runner.given import MOST_PIXELS, number, whole
+
+from seg_engine.pipeline import switch
 
 __all__ = ["RandomChoiceResize", "RandomResize", "Resize", "fitted", "pair", "span"]
 
 Record = dict[str, Any]
 Size = tuple[int, int]
+MOST_TIMES = 1000  # as large as before
 
 
 def fitted(size: Size, scale: Size) -> Size:
@@ -39,7 +42,7 @@ def pair(name: str, value: Any) -> Size:
     both = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(both) != 2:
         raise ValueError(f"{name}={value!r}: a number, or two, are expected")
-    return whole(both[0], name, 1), whole(both[1], name, 1)
+    return whole(both[0], name, 1, MOST_PIXELS), whole(both[1], name, 1, MOST_PIXELS)
 
 
 def span(name: str, value: Any, **limits: float) -> tuple[float, float]:
@@ -77,11 +80,13 @@ class Resize:
         if (scale is None) == (scale_factor is None):
             raise ValueError("Resize: give scale=(width, height) or scale_factor, one of them")
         self.scale = pair("Resize: scale", scale) if scale is not None else None
-        self.keep_ratio = flag(keep_ratio, "Resize: keep_ratio")
+        self.keep_ratio = switch(keep_ratio, "Resize: keep_ratio")
         factors = list(scale_factor) if isinstance(scale_factor, list | tuple) else [scale_factor] * 2
         if len(factors) != 2:
             raise ValueError(f"Resize: scale_factor={scale_factor!r}: a number, or two, are expected")
-        self.factors = [number(one, "Resize: scale_factor", above=0) for one in factors if scale_factor is not None]
+        self.factors = [
+            number(one, "Resize: scale_factor", above=0, most=MOST_TIMES) for one in factors if scale_factor is not None
+        ]
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`; adds `scale`, `scale_factor`, `keep_ratio`."""
@@ -134,8 +139,9 @@ class RandomResize:
         self.scale: Any = [pair("RandomResize: scale", one) for one in scale] if self.between else None
         if not self.between:
             self.scale = pair("RandomResize: scale", scale)
-        self.ratio_range = None if ratio_range is None else span("RandomResize: ratio_range", ratio_range, above=0)
-        self.keep_ratio = flag(keep_ratio, "RandomResize: keep_ratio")
+        limits = {"above": 0, "most": MOST_TIMES}
+        self.ratio_range = None if ratio_range is None else span("RandomResize: ratio_range", ratio_range, **limits)
+        self.keep_ratio = switch(keep_ratio, "RandomResize: keep_ratio")
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`."""
@@ -169,13 +175,15 @@ class RandomChoiceResize:
         if not isinstance(scales, list | tuple) or not scales:
             raise ValueError(f"RandomChoiceResize: scales={scales!r} is empty, or no list of sizes")
         name = "RandomChoiceResize: scales"
-        self.scales = [pair(name, one) if isinstance(one, list | tuple) else whole(one, name, 1) for one in scales]
-        self.keep_ratio = flag(keep_ratio, "RandomChoiceResize: keep_ratio")
-        self.max_size = 0 if max_size is None else whole(max_size, "RandomChoiceResize: max_size")
+        self.scales = [
+            pair(name, one) if isinstance(one, list | tuple) else whole(one, name, 1, MOST_PIXELS) for one in scales
+        ]
+        self.keep_ratio = switch(keep_ratio, "RandomChoiceResize: keep_ratio")
+        self.max_size = 0 if max_size is None else whole(max_size, "RandomChoiceResize: max_size", most=MOST_PIXELS)
 
     def __call__(self, record: Record) -> Record:
         """Changes `img` and all `seg_fields`."""
         scale = self.scales[int(np.random.randint(len(self.scales)))]
         if isinstance(scale, int):
-            return Resize(scale=(self.max_size or 10**6, scale), keep_ratio=True)(record)
+            return Resize(scale=(self.max_size or MOST_PIXELS, scale), keep_ratio=True)(record)
         return Resize(scale=scale, keep_ratio=self.keep_ratio)(record)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seg_runner import LogitsModel
-from seg_runner.given import flag, number, whole
+from seg_runner.given import number, whole
 from torch import Tensor, nn
 
 from seg_engine.head_loss import SegmentationLoss
-from seg_engine.pipeline import build
+from seg_engine.pipeline import build, switch
 
 __all__ = ["SegmentationLoss", "Segmentor"]
 
@@ -38,7 +38,7 @@ class Segmentor(LogitsModel):
         neck: Between backbone and heads.
         auxiliary_head: One or several more heads with their own losses, used while training only.
         data_preprocessor: Usually a `SegDataPreProcessor`.
-        train_cfg: Accepted for configs' sake; there is nothing to set.
+        train_cfg: Accepted for configs' sake; there is nothing to set, and what is set is named.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
         network: Instead of backbone and heads.
 
@@ -69,6 +69,7 @@ class Segmentor(LogitsModel):
         losses = _head_losses(heads)
         if network is None and (backbone is None or decode_head is None):
             raise TypeError("Segmentor needs backbone=... and decode_head=..., or network=... that gives logits")
+        _check_train_cfg(train_cfg)
         super().__init__(
             build("model", network) if network is not None else HeadedNetwork(backbone, neck, heads),
             loss=losses,
@@ -78,6 +79,14 @@ class Segmentor(LogitsModel):
             align_corners=losses[0].align_corners,
             threshold=losses[0].threshold,
         )
+
+
+def _check_train_cfg(train_cfg: Any) -> None:
+    """Say that what stands in it has no effect."""
+    if not isinstance(train_cfg, Mapping | None):
+        raise TypeError(f"Segmentor: train_cfg must be a dict, or None, not {train_cfg!r}")
+    if train_cfg:
+        LOG.warning("Segmentor: train_cfg has no use here; %s does nothing", ", ".join(map(str, train_cfg)))
 
 
 class HeadedNetwork(nn.Module):
@@ -131,7 +140,7 @@ def _head_loss(head: Any, name: str) -> SegmentationLoss:
         ignore_index=whole(_option(head, "ignore_index", 255), f"{name}: ignore_index", None),
         sampler=_option(head, "sampler", None),
         threshold=threshold,
-        align_corners=flag(_option(head, "align_corners", False), f"{name}: align_corners"),
+        align_corners=switch(_option(head, "align_corners", False), f"{name}: align_corners"),
     )
     if channels is not None:
         loss.check_channels(channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from torch import nn
 
 from seg_engine.backbones import TinyConvNeXt, TinyViT
 from seg_engine.colour import PhotoMetricDistortion
 from seg_engine.data import BaseSegDataset
+from seg_engine.head_loss import OHEMPixelSampler
 from seg_engine.heads import FuseHead, TinyFCNHead
 from seg_engine.joined_data import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
 from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss
 from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
 from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize
+from seg_engine.segmentor import Segmentor
 from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
 
 VALUES: dict[str, Any] = {
@@ -38,8 +42,20 @@ NOT_NEGATIVE = {"0", *POSITIVE}
 FINITE = {"-1", "-0.5", *NOT_NEGATIVE}
 SHARE = {"0", "0.5", "1", "float32"}
 SIZE = {*COUNT, "pair", "turned"}
-SWITCH = {"0", "1", "bool"}
+SWITCH = {"0", "1", "bool", "None"}
 HERE = {"data_root": Path(__file__).parent, "img_suffix": ".py", "test_mode": True, "lazy_init": True}
+
+
+def sliding(**options: Any) -> Segmentor:
+    """A model that is tested in windows."""
+    return Segmentor(network=nn.Conv2d(3, 4, 1), test_cfg={"mode": "slide", "crop_size": 8, "stride": 8, **options})
+
+
+def headed(**options: Any) -> Segmentor:
+    """A model whose head has these options."""
+    loss = {"type": "CrossEntropyLoss", "use_sigmoid": True}
+    head = {"type": "TinyFCNHead", "in_channels": 4, "channels": 4, "num_classes": 2, "loss_decode": loss, **options}
+    return Segmentor(backbone=nn.Identity(), decode_head=head)
 
 
 class Held:
@@ -108,7 +124,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     (ClassBalancedDataset, {"dataset": Held(), "oversample_thr": 1}, "lazy_init", SWITCH),
     (ConcatDataset, {"datasets": [Held()]}, "lazy_init", SWITCH),
     (LoadAnnotations, {}, "reduce_zero_label", {*SWITCH, "None"}),
-    (LoadAnnotations, {}, "check_labels", SWITCH),
+    (LoadAnnotations, {}, "check_labels", SWITCH - {"None"}),
     (LoadImageFromFile, {}, "to_float32", SWITCH),
     (Resize, {"scale": (8, 8)}, "keep_ratio", SWITCH),
     (RandomResize, {"scale": (8, 8), "ratio_range": (0.5, 2)}, "keep_ratio", SWITCH),
@@ -116,7 +132,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     *[(kind, {"reduction": "none"} if kind is LovaszLoss else {}, "loss_weight", NOT_NEGATIVE)
       for kind in (CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss, DiceLoss, LovaszLoss, TverskyLoss)],
     *[(CrossEntropyLoss, {}, name, SWITCH) for name in ("use_sigmoid", "avg_non_ignore")],
-    (CrossEntropyLoss, {}, "use_mask", {"0"}),
+    (CrossEntropyLoss, {}, "use_mask", {"0", "None"}),
     (FocalLoss, {}, "use_sigmoid", {"1", "bool"}),
     (FocalLoss, {}, "gamma", NOT_NEGATIVE),
     (OhemCrossEntropy, {}, "min_kept", COUNT),
@@ -124,27 +140,49 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], str, set[str]]] = [
     *[(kind, {}, "eps", POSITIVE) for kind in (SiLogLoss, DiceLoss)],
     (LovaszLoss, {"reduction": "none"}, "per_image", SWITCH),
     (TverskyLoss, {}, "smooth", POSITIVE),
+    *[(kind, {"reduction": "none"} if kind is LovaszLoss else {}, "class_weight",  # a text is a file, read when needed
+       {*POSITIVE, "text", "None", "pair", "turned", "three"})
+      for kind in (CrossEntropyLoss, FocalLoss, OhemCrossEntropy, LovaszLoss, TverskyLoss)],
+    (LovaszLoss, {"reduction": "none"}, "classes", {"pair", "turned", "three"}),
+    (FocalLoss, {}, "alpha", SHARE),
+    (TverskyLoss, {"beta": 0.5}, "alpha", {"0.5"}),  # both add up to 1
+    (TverskyLoss, {"alpha": 0.5}, "beta", {"0.5"}),
+    (OhemCrossEntropy, {}, "thres", SHARE),
+    (OhemCrossEntropy, {}, "ignore_label", {"None", *LABEL} - {"float32"}),
+    *[(kind, {}, "ignore_index", {"None", *LABEL} - {"float32"}) for kind in (DiceLoss, TverskyLoss)],
+    (TinyViT, {"patch_size": 2, "embed_dims": 8}, "img_size", {"2", "255", "int64"}),
+    (TinyViT, {"patch_size": 2, "num_heads": 1}, "embed_dims", {"2", "255", "int64"}),
+    (BaseSegDataset, {"lazy_init": True}, "indices", {"-1", "None", "pair", "turned", "three", *COUNT}),
+    (OHEMPixelSampler, {}, "thresh", {"None", *SHARE}),
+    (OHEMPixelSampler, {}, "min_kept", COUNT),
+    *[(sliding, {}, name, {"1", "2", "255", "int64", "pair", "turned"}) for name in ("crop_size", "stride")],
+    (sliding, {}, "mode", set()),
+    (headed, {}, "ignore_index", LABEL),
+    (headed, {}, "align_corners", SWITCH),
+    (headed, {"out_channels": 1}, "threshold", {"None", *SHARE}),
+    (headed, {}, "num_classes", COUNT),
+    (headed, {}, "out_channels", {"2", "int64", "None", "1", "float32"}),
+    (Segmentor, {"network": nn.Identity()}, "train_cfg", {"None", "dict"}),
+    (Segmentor, {"network": nn.Identity()}, "test_cfg", {"None"}),
 ]  # fmt: skip
-HUGE = [row[:3] for row in CASES if "0.5" not in row[3]]
-CLOSER = {  # options whose values have tests of their own, or that are no number of one kind
-    "class_weight", "classes", "alpha", "beta", "thres", "ignore_label", "img_size", "embed_dims", "ignore_index",
-    "indices",
-}  # fmt: skip
+MAY_BE_LARGE = {"brightness_delta", "pad_val", "degree", "oversample_thr", "dropout_ratio"}
+HUGE = [row[:3] for row in CASES if row[2] not in MAY_BE_LARGE]
 
 
 def test_no_number_of_a_class_is_forgotten() -> None:
-    tested = {(row[0], row[2]) for row in CASES}
+    tested = {(row[0], row[2]) for row in CASES if isinstance(row[0], type)}
     groups = ("datasets", "models", "transforms")
     for point in (one for name in groups for one in entry_points(group=f"seg_engine.{name}")):
         if not point.value.startswith("seg_engine."):
             continue  # of another package, with a table of its own
         kind = point.load()
         for each in inspect.signature(kind).parameters.values():
-            if not any(word in str(each.annotation) for word in ("int", "float", "bool")) or each.name in CLOSER:
+            if not any(word in str(each.annotation) for word in ("int", "float", "bool")):
                 continue
             assert any(issubclass(kind, one) and each.name == name for one, name in tested), (kind, each.name)
 
 
+@pytest.mark.filterwarnings("ignore:.*=None is taken as False", "ignore:test_cfg.stride .* is larger than crop_size")
 @pytest.mark.parametrize(
     ("kind", "base", "name", "works"), CASES, ids=[f"{case[0].__name__}-{case[2]}" for case in CASES]
 )
@@ -170,6 +208,36 @@ def test_no_count_is_believed_that_nobody_means(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=name):
         kind(**{**base, name: value})
+
+
+def test_none_for_a_switch_is_false_with_a_warning_and_an_error_by_option(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Resize: keep_ratio=None is taken as False: write False"):
+        assert Resize(scale=8, keep_ratio=None).keep_ratio is False  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="BaseSegDataset: test_mode=None is taken as False"):
+        assert BaseSegDataset(data_root=tmp_path, lazy_init=True, test_mode=None).test_mode is False  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="lazy_init=None"):
+            ConcatDataset(datasets=[Held()], lazy_init=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["True", "no", "false", "0", ""])
+def test_a_text_is_no_switch(tmp_path: Path, text: Any) -> None:
+    for name in ("test_mode", "lazy_init", "reduce_zero_label"):
+        with pytest.raises(TypeError, match=f"BaseSegDataset: {name} must be True or False, not {text!r}"):
+            BaseSegDataset(data_root=tmp_path, **{"lazy_init": True, name: text})
+
+
+@pytest.mark.parametrize("value", [1e39, 1e30, [1.0, 1e16], [1e-40, 1.0], [1.0, math.nan], [1.0, -1.0], [0, 0], [True]])
+def test_class_weights_that_32_bits_do_not_hold_are_refused(value: Any) -> None:
+    for kind in (CrossEntropyLoss, FocalLoss, TverskyLoss):
+        with pytest.raises((TypeError, ValueError), match=f"{kind.__name__}: .*class_weight"):
+            kind(class_weight=value)
+
+
+def test_what_a_train_cfg_holds_is_named_as_of_no_use(caplog: pytest.LogCaptureFixture) -> None:
+    Segmentor(network=nn.Identity(), train_cfg={"num_points": 9})
+    assert "train_cfg has no use here; num_points does nothing" in caplog.text
 
 
 @pytest.mark.parametrize("head", [FuseHead, TinyFCNHead])
