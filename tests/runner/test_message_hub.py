@@ -229,11 +229,40 @@ def test_memory_is_bounded_and_totals_stay_exact() -> None:
     assert history.mean(50) == 9974.5
 
 
+@pytest.mark.parametrize("window", [None, 0, -5, 1000, 5000])
+def test_a_window_over_everything_counts_what_is_no_longer_kept(window: int | None) -> None:
+    history = HistoryBuffer(max_length=10)
+    history.extend([float(value) for value in range(1000)], [2] * 1000)
+    assert history.mean(window) == 499.5 / 2
+    assert (history.min(window), history.max(window)) == (0, 999)
+    assert history.mean(999) == sum(range(990, 1000)) / 20  # of this many only the kept ones are known
+
+
+@pytest.mark.parametrize("portion", [1, 7])
+def test_the_buffer_is_cut_when_it_is_twice_as_long_as_asked(portion: int) -> None:
+    """So an update costs the same on average, and a run of any length the same memory."""
+    history = HistoryBuffer(max_length=14)
+    longest = 0
+    for start in range(0, 700, portion):
+        history.extend([float(start + index) for index in range(portion)], [1] * portion)
+        assert len(history._values) == len(history._counts)
+        assert len(history.data[0]) == min(start + portion, 14)
+        longest = max(longest, len(history._values))
+    assert longest == 28 - portion
+
+
+def test_a_portion_longer_than_the_buffer_leaves_its_end() -> None:
+    history = HistoryBuffer(map(float, range(100)), range(100), max_length=3)
+    assert len(history._values) == len(history._counts) == 3
+    assert [part.tolist() for part in history.data] == [[97.0, 98.0, 99.0], [97, 98, 99]]
+
+
 def test_a_window_that_grows_slowly_loses_nothing() -> None:
     history = HistoryBuffer(max_length=10)
     for length in range(1, 500):
         history.update(float(length))
         assert history.statistics("min", window_size=max(length - 1, 1)) == min(2, length)
+        assert history.max_length == max(10, 2 * (length - 1))
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 5)), min_size=1, max_size=40), st.integers(1, 50))

@@ -72,12 +72,11 @@ class HistoryBuffer:
     def extend(self, values: list[float], counts: list[int]) -> None:
         """Add several values, each with its count."""
         self._gather()
-        total, low, high = self._sum, self._min, self._max
+        self._min, self._max = min([self._min, *values]), max([self._max, *values])
+        total = self._sum
         for value in values:  # one by one: the same sum, however the values came in portions
             total += value
-            low = value if value < low else low
-            high = value if value > high else high
-        self._sum, self._min, self._max = total, low, high
+        self._sum = total
         self._count += sum(counts)
         self._updates += len(values)
         self._values.extend(values)
@@ -115,20 +114,20 @@ class HistoryBuffer:
         return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)
 
     def mean(self, window_size: int | None = None) -> float:
-        """The sum of the last `window_size` values over the sum of their counts; of all where it is None."""
-        if self._covers_all(window_size):
-            return self._sum / self._count if self._count else float("nan")
-        values, counts = self._last(window_size)
-        total = int(counts.sum())
-        return float(values.sum()) / total if total else float("nan")
+        """The sum of the last `window_size` values over the sum of their counts; of all where it is None or 0."""
+        last = self._last(window_size)
+        total, count = (self._sum, self._count) if last is None else (float(last[0].sum()), int(last[1].sum()))
+        return total / count if count else float("nan")
 
     def max(self, window_size: int | None = None) -> float:
         """The largest of the last `window_size` values, or of all."""
-        return self._max if self._covers_all(window_size) else float(self._last(window_size)[0].max())
+        last = self._last(window_size)
+        return self._max if last is None else float(last[0].max())
 
     def min(self, window_size: int | None = None) -> float:
         """The smallest of the last `window_size` values, or of all."""
-        return self._min if self._covers_all(window_size) else float(self._last(window_size)[0].min())
+        last = self._last(window_size)
+        return self._min if last is None else float(last[0].min())
 
     def current(self) -> float:
         """The latest value.
@@ -162,12 +161,12 @@ class HistoryBuffer:
         cls._registered[method.__name__] = method
         return method
 
-    def _covers_all(self, window_size: int | None) -> bool:
+    def _last(self, window_size: int | None) -> tuple[Floats, Ints] | None:
+        """The last values and their counts; None where these are all that were ever added."""
         self._gather()
-        self.asked = max(self.asked, window_size or 0)
-        return window_size is None or window_size <= 0 or window_size >= self.updates
-
-    def _last(self, window_size: int | None) -> tuple[Floats, Ints]:
-        self.reserve(2 * (window_size or 0))
-        kept = slice(-(window_size or 0), None)
-        return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)
+        window = window_size or 0
+        self.asked = max(self.asked, window)
+        if not 0 < window < self.updates:
+            return None
+        self.reserve(2 * window)
+        return np.array(self._values[-window:], np.float64), np.array(self._counts[-window:], np.int64)
