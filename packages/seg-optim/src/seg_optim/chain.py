@@ -103,8 +103,14 @@ class Chain:
             self.replay()
 
     def replay(self) -> None:
-        """Set the values that a run up to the members' positions would have left in the groups."""
+        """Set the values that a run up to the members' positions would have left in the groups.
+
+        Groups that were added meanwhile keep theirs: they were not there from the beginning.
+        """
         members = self.members
+        for member in members:
+            member._take_in()
+        late = {index: members[0].values[index] for member in members for index in member._late}
         positions = [(member._global_step, member.last_step) for member in members]
         for group, base in zip(members[0]._groups, members[0].base_values, strict=True):
             group[self.param_name] = base
@@ -121,6 +127,8 @@ class Chain:
             follower = reference()
             if follower is not None:
                 follower.reapply()
+        if late:
+            members[0]._write([late.get(index, value) for index, value in enumerate(members[0].values)])
 
 
 def base_optimizer(optimizer: Any) -> Any:

@@ -179,7 +179,8 @@ class OneCycleParamScheduler(ParamScheduler):
         count = len(self._groups)
         peaks = list(self.eta_max) if isinstance(self.eta_max, Sequence) else [self.eta_max] * count
         if len(peaks) != count:
-            raise ValueError(f"{type(self).__name__}: eta_max has {len(peaks)} values for {count} parameter groups")
+            raise ValueError(f"{type(self).__name__}: eta_max has {len(peaks)} values for {count} parameter groups; "
+                             "where groups are added later, give one number for all")  # fmt: skip
         self._levels = [self._level(peak) for peak in peaks]
         for group, level in zip(self._groups, self._levels, strict=True):
             group.update(initial_lr=level["initial"], max_lr=level["max"], min_lr=level["min"])

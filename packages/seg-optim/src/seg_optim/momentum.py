@@ -42,11 +42,13 @@ class _OfMomentum:
             raise ValueError(
                 f"{type(self).__name__}: {name} has neither momentum nor betas, so there is none to change"
             )
-        if self.use_betas:
-            for group in groups:
-                group["momentum"] = group["betas"][0]
         check_arguments(type(self).__name__, type(self), kwargs)
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]
+
+    def _base(self, group: dict[str, Any], index: int, new: bool) -> float:
+        if self.use_betas:
+            group["momentum"] = group["betas"][0]
+        return super()._base(group, index, new)  # type: ignore[misc,no-any-return]
 
     def _write(self, values: list[float]) -> None:
         super()._write(values)  # type: ignore[misc]

@@ -82,6 +82,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         if len(given) != len(groups) - phantom:
             raise ValueError(
                 f"{type(self).__name__}: min_value has {len(given)} values for {len(groups) - phantom} parameter groups"
+                "; where groups are added later, give one number for all"
             )
         self.min_values = [*given, *[given[-1]] * phantom]
 
@@ -96,6 +97,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
             return
         if not isinstance(metrics, Mapping):
             raise TypeError(f"{type(self).__name__}: metrics is a {type(metrics).__name__}, not a dict")
+        self._take_in()
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
             self._write(self._compared(metrics))
@@ -126,6 +128,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
 
     def reapply(self) -> None:
         """Lower the values as often as they were lowered so far, after they were worked out anew."""
+        self._take_in()
         for _ in range(self.reductions):
             self._write([self._reduced(value, low) for value, low in zip(self.values, self.min_values, strict=True)])
 

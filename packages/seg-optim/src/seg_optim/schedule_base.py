@@ -25,7 +25,8 @@ class ParamScheduler:
 
     Constructing a scheduler takes its step 0. After that, `step()` is called once per iteration (`by_epoch=False`) or
     epoch, and moves the value on from what stands in the group, so schedulers on one option compose. Outside
-    `[begin, end)` the value is left alone.
+    `[begin, end)` the value is left alone. A group that is added meanwhile (`optimizer.add_param_group`) takes part
+    from then on: it begins at its own value and goes the way of the others from there.
 
     Args:
         optimizer: a torch optimizer, or a wrapper with `param_groups`.
@@ -81,7 +82,9 @@ class ParamScheduler:
         self.unit, self.resume_schedule = unit, resume_schedule
         self.last_step = last_step
         self._global_step = -1
-        self.base_values: list[float] = [self._base(group, index) for index, group in enumerate(self._groups)]
+        new = last_step == -1
+        self.base_values: list[float] = [self._base(group, index, new) for index, group in enumerate(self._groups)]
+        self._late: list[int] = []
         self._floors: list[float] = [0.0] * len(self._groups)
         self._prepare()
         self._chain: Chain = chain_of(optimizer, param_name)
@@ -123,14 +126,37 @@ class ParamScheduler:
     def _advance(self) -> None:
         self._global_step += 1
         if self.begin <= self._global_step < self.end:
+            self._take_in()
             self.last_step += 1
             self._write(self._get_value())
             if self.verbose:
                 logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
 
+    def _take_in(self) -> None:
+        """Let groups that were added since the last step take part; they stand behind the others, before a phantom."""
+        groups, known = self.optimizer.param_groups, len(self.base_values)
+        if len(groups) == known:
+            return
+        if len(groups) < known:
+            raise ValueError(
+                f"{type(self).__name__}: the optimizer has {len(groups)} parameter groups, {known} when the scheduler "
+                "was made. Groups may be added, not taken away: make a new scheduler, or freeze their parameters"
+            )
+        phantoms = len(getattr(self.optimizer, "base_groups", ()))
+        added = range(known - phantoms, len(groups) - phantoms)
+        self.base_values[known - phantoms : known - phantoms] = [self._base(groups[i], i, new=True) for i in added]
+        self._late += added
+        self._floors = [0.0] * len(groups)
+        self._prepare()
+
     def _write(self, values: list[float]) -> None:
-        name = self.param_name
-        for group, value in zip(self.optimizer.param_groups, values, strict=True):
+        name, groups = self.param_name, self.optimizer.param_groups
+        if len(values) != len(groups):
+            raise ValueError(
+                f"{type(self).__name__}._get_value() gave {len(values)} values for {len(groups)} parameter groups: "
+                "one for each is needed (self.values are those of now)"
+            )
+        for group, value in zip(groups, values, strict=True):
             group[name] = value
 
     @property
@@ -147,12 +173,14 @@ class ParamScheduler:
 
     def get_last_value(self) -> list[float]:
         """What this or another scheduler set last, one value per group."""
+        self._take_in()
         return self.values
 
     # -- state ---------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Shape and position as plain values, with `base_values` in the reference's order of groups."""
+        self._take_in()
         state = {key: value for key, value in vars(self).items() if key[0] != "_" and key not in self._hidden}
         unfold = getattr(self.optimizer, "unfold", list)
         if "base_values" in state:
@@ -172,6 +200,7 @@ class ParamScheduler:
         """
         if not isinstance(state_dict, Mapping) or not {"_global_step", "last_step"} <= state_dict.keys():
             raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a _global_step")
+        self._take_in()
         shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
         bases = self._fold(state_dict.get("base_values", []))
         different = self._differences(shape, bases)
@@ -212,7 +241,8 @@ class ParamScheduler:
         if folded is None or len(folded) != len(self._groups):
             raise ValueError(
                 f"{type(self).__name__}: the state has {len(bases)} base values, the optimizer {len(self._groups)} "
-                "groups. Load it into a scheduler of an optimizer built by the same constructor."
+                "groups. Load it into a scheduler of an optimizer built by the same constructor, with the same groups "
+                "added."
             )
         return list(folded)
 
@@ -280,13 +310,13 @@ class ParamScheduler:
         if last_step < -1:
             raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
 
-    def _base(self, group: dict[str, Any], index: int) -> float:
+    def _base(self, group: dict[str, Any], index: int, new: bool) -> float:
         name, initial = self.param_name, f"initial_{self.param_name}"
         if not isinstance(name, str):
             raise TypeError(f"{type(self).__name__}: param_name={name!r}, the name of a group's option is needed")
         if name not in group:
             raise KeyError(unknown_key(name, group, f"{type(self).__name__}: an option of parameter group {index}"))
-        if self.last_step == -1:
+        if new:
             group.setdefault(initial, group[name])
         elif initial not in group:
             raise KeyError(
