@@ -179,7 +179,7 @@ class Builder:
         if found is not None:
             return found
         try:
-            return resolve(name, self.allow, self.imported.opened, functions=kind.functions)
+            return resolve(name, self.allow, self.imported.opened)
         except ModuleNotFoundError as error:
             ours = kind.registry.find_here(rest) if rest else None
             if ours is None:

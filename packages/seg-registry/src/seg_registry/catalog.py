@@ -45,12 +45,11 @@ class Kind(NamedTuple):
     group: str
     registry: Registry
     scope_first: bool = False
-    functions: bool = False
 
 
-def _kind(name: str, attribute: str, plural: str = "", *, scope_first: bool = False, functions: bool = False) -> Kind:
+def _kind(name: str, attribute: str, plural: str = "", *, scope_first: bool = False) -> Kind:
     group = f"seg_engine.{plural or name + 's'}"
-    return Kind(name, attribute, group, Registry(name, group=group), scope_first, functions)
+    return Kind(name, attribute, group, Registry(name, group=group), scope_first)
 
 
 _TABLE = (
@@ -76,7 +75,7 @@ _TABLE = (
     _kind("vis_backend", "VISBACKENDS"),
     _kind("log_processor", "LOG_PROCESSORS"),
     _kind("inferencer", "INFERENCERS"),
-    _kind("function", "FUNCTIONS", functions=True),
+    _kind("function", "FUNCTIONS"),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
 RUNNERS = KINDS["runner"].registry

@@ -46,14 +46,13 @@ def is_ours(module: str) -> bool:
     return module.partition(".")[0] in OURS
 
 
-def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = (), *, functions: bool = False) -> Any:
+def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) -> Any:
     """The class (or, where allowed, function) that a dotted path `package.module.Name` or `package.module:Name` means.
 
     Args:
         path: The dotted path.
         allow: What the caller vouches for, classes and functions: packages, modules, dotted paths; '*' is all.
         opened: Modules beside the config that `custom_imports` brought in: the classes defined there, or below.
-        functions: This kind wants callables.
     """
     allow, opened = tuple(allow), tuple(opened)
     dotted = path.replace(":", ".")
@@ -67,7 +66,7 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = (), *,
         raise NotAllowedError(_how_to_allow(path, top))
     found = _find(path, known)
     module = _home(path, found)
-    if not _allowed(found, dotted, module, allow, opened, functions):
+    if not _allowed(found, dotted, module, allow, opened):
         raise NotAllowedError(_how_to_allow(path, module.partition(".")[0], found))
     return found
 
@@ -109,12 +108,10 @@ def is_at(path: str, item: Any) -> bool:
     return same and module in sys.modules and getattr(sys.modules[module], name, None) is item
 
 
-def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any, functions: bool) -> bool:
-    is_class = isinstance(found, type)
-    vouched = "*" in allow or within(module, allow) or dotted in allow
-    if not is_class and not (isinstance(found, FunctionType) and (functions or vouched)):
-        return False
-    return vouched or (is_class and (within(module, opened) or _is_part_of_torch(found, module)))
+def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any) -> bool:
+    if "*" in allow or within(module, allow) or dotted in allow:
+        return isinstance(found, type | FunctionType)
+    return isinstance(found, type) and (within(module, opened) or _is_part_of_torch(found, module))
 
 
 def within(path: str, packages: Iterable[str]) -> bool:
@@ -138,13 +135,13 @@ def _find(path: str, known: tuple[str, ...]) -> Any:
     """Import the module part, then read the class out of it; a module lying in another one is not walked into."""
     modules, names = _split(path, known)
     found: Any = modules
-    for name in names:
+    for number, name in enumerate(names, start=1):
         found = getattr(found, name, None)
         if found is None or isinstance(found, ModuleType):
             if not may_import(f"{modules.__name__}.{name}", known):
                 raise NotAllowedError(_how_to_allow(path, f"{modules.__name__}.{name}"))
             raise NotAllowedError(f"{path!r}: {name!r} is not a class of {modules.__name__!r}")
-        if name is not names[-1] and not isinstance(found, type):
+        if number < len(names) and not isinstance(found, type):
             raise NotAllowedError(f"{path!r}: {name!r} is not a class")
     return found
 

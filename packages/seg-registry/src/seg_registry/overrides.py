@@ -17,14 +17,7 @@ from seg_registry.suggest import did_you_mean, edit_distance
 __all__ = ["apply"]
 
 
-def apply(
-    table: ConfigDict,
-    options: Mapping[str, Any],
-    *,
-    allow_list_keys: bool = True,
-    strict: bool = False,
-    source: str = "",
-) -> None:
+def apply(table: ConfigDict, options: Mapping[str, Any], *, allow_list_keys: bool, strict: bool, source: str) -> None:
     """Put every option into the config: first composed into one tree of changes, then merged like a child config."""
     changes: dict[Any, Any] = {}
     for key, value in options.items():
