@@ -126,3 +126,69 @@ def test_the_hook_freezes_before_the_run_and_thaws_in_time(convnet: nn.Module) -
     frozen = freeze(convnet, "head", until=1)
     frozen.before_train_iter(runner)
     assert not frozen.frozen
+
+
+def norm_in_a_sequence(net: Any) -> None:
+    net.norm = nn.Sequential(net.norm)
+
+
+def other_stem(net: Any) -> None:
+    net.stem = nn.Conv2d(3, 8, 1)
+
+
+def frozen_copy(net: Any) -> None:
+    net.stem = copy.deepcopy(net.stem)
+
+
+def weight_norm(net: Any) -> None:
+    nn.utils.parametrizations.weight_norm(net.stem)
+
+
+def spectral_norm(net: Any) -> None:
+    nn.utils.parametrizations.spectral_norm(net.stem)
+
+
+def no_bias(net: Any) -> None:
+    net.stem = nn.Conv2d(3, 8, 1, bias=False)
+
+
+def no_stem(net: Any) -> None:
+    net.stem = nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        (norm_in_a_sequence, []),
+        (other_stem, []),
+        (frozen_copy, []),
+        (weight_norm, []),
+        (spectral_norm, []),
+        (no_bias, ["stem.bias"]),
+        (no_stem, ["stem.weight", "stem.bias"]),
+    ],
+)
+def test_a_module_that_was_replaced_meanwhile_is_thawed_too(
+    convnet: nn.Module, change: Any, gone: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    frozen = freeze(convnet, ["stem", "norm"], until=3)
+    change(convnet)
+    assert frozen.update(3)
+    assert all(parameter.requires_grad for parameter in convnet.parameters())
+    convnet.train()
+    assert all(module.training for module in convnet.modules())
+    assert not any(module.training for module in convnet.eval().modules())
+    told = [text for text in caplog.messages if "no longer in the model" in text]
+    assert [text.rpartition(": ")[2].split(", ") for text in told] == ([gone] if gone else [])
+
+
+def test_thawing_one_part_leaves_another_frozen(convnet: nn.Module) -> None:
+    first, second = freeze(convnet, ["stem", "norm"]), freeze(convnet, ["head"], until=5)
+    twin = copy.deepcopy((convnet, second))
+    second.unfreeze()
+    convnet.train()
+    assert [name for name, p in convnet.named_parameters() if not p.requires_grad] == first.names
+    assert not convnet.norm.training
+    twin[1].unfreeze()
+    assert twin[0].head.weight.requires_grad
+    second.unfreeze()

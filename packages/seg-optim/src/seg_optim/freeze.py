@@ -42,6 +42,8 @@ class Frozen:
     def __init__(self, model: nn.Module, names: list[str], norms: list[str], until: int | None) -> None:
         self.names, self.norms, self.until = names, norms, until
         self._model = model
+        self._parameters = [model.get_parameter(name) for name in names]
+        self._modules = [model.get_submodule(name) for name in norms]
         self.frozen = True
 
     def update(self, iteration: int) -> bool:
@@ -53,18 +55,39 @@ class Frozen:
         return True
 
     def unfreeze(self) -> None:
-        """Let the parameters learn and the norms follow the model's mode again."""
+        """Let the parameters learn and the norms follow the model's mode again; the second time nothing is done.
+
+        What took a frozen parameter's place meanwhile is thawed too: one of the same name, or the parts that a
+        parametrization (`weight_norm`) made of it. Names that are gone are told in one line.
+        """
+        if not self.frozen:
+            return
         self.frozen = False
-        for name in self.names:
-            self._model.get_parameter(name).requires_grad_(True)
-        for name in self.norms:
-            module = self._model.get_submodule(name)
+        gone: list[str] = []
+        now = dict(self._model.named_parameters(remove_duplicate=False))
+        inside = {id(parameter) for parameter in now.values()}
+        for name, parameter in zip(self.names, self._parameters, strict=True):
+            found = [value for key, value in now.items() if key == name or key.startswith(_parts_of(name))]
+            for one in (parameter, *found):
+                one.requires_grad_(True)
+            if not found and id(parameter) not in inside:
+                gone.append(name)
+        for module in self._modules:
             vars(module).pop("train", None)
             module.train(self._model.training)
+        self._parameters, self._modules = [], []
+        if gone:
+            logger.warning("freeze: no longer in the model, so that they do not learn: %s", ", ".join(gone))
 
     def before_train_iter(self, runner: Any) -> None:
         """Thaw in time, as a hook of a runner."""
         self.update(runner.iter)
+
+
+def _parts_of(name: str) -> str:
+    """How the names begin of what a parametrization made of a parameter."""
+    prefix, _, local = name.rpartition(".")
+    return f"{prefix}.parametrizations.{local}." if prefix else f"parametrizations.{local}."
 
 
 def freeze(
