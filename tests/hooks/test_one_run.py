@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -65,6 +66,60 @@ def test_files_of_others_are_in_nobodys_way(tmp_path: Path) -> None:
     train(make(tmp_path, overwrite=True))
     assert (tmp_path / "weights.pth").read_bytes() == b"mine"
     assert (tmp_path / "iter_7-0123abcd.pth").read_bytes() == b"published"
+
+
+TRY = """
+import fcntl, sys
+with open(sys.argv[1], "r+") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process cannot have the lock."""
+    if not (folder / LOCK).exists():
+        return False
+    done = subprocess.run([sys.executable, "-c", TRY, str(folder / LOCK)], capture_output=True, text=True, check=False)
+    return "BlockingIOError" in done.stderr
+
+
+def test_the_end_of_one_run_leaves_the_lock_of_another(tmp_path: Path) -> None:
+    """Two runs of one process in one folder, whichever ends first."""
+    pytest.importorskip("fcntl")
+    first, second, third = make(tmp_path), make(tmp_path), make(tmp_path)
+    with first:
+        with second:
+            pass
+        assert is_held(tmp_path)
+        third.__enter__()
+    assert is_held(tmp_path)
+    third.__exit__(None, None, None)
+    assert not is_held(tmp_path)
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_run_that_is_refused_leaves_the_lock_of_another(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with make(tmp_path):
+        (tmp_path / "iter_9.pth").touch()
+        with pytest.raises(FileExistsError), make(tmp_path):
+            pass
+        assert is_held(tmp_path)
+
+
+def test_a_folder_that_was_made_anew_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    folder = tmp_path / "run"
+    first = make(folder)
+    with first:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        second = make(folder)
+        second.__enter__()
+        assert is_held(folder)
+    assert is_held(folder)
+    second.__exit__(None, None, None)
+    assert not is_held(folder)
 
 
 def test_beside_a_run_that_is_alive_there(tmp_path: Path) -> None:

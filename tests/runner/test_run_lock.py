@@ -61,6 +61,16 @@ with only_run(Path(sys.argv[1])):
         process.stdin.close()
 
 
+def test_the_end_of_one_run_leaves_the_lock_of_another_of_the_same_process(tmp_path):
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / LOCK)]
+    with only_run(tmp_path):
+        with only_run(tmp_path):
+            pass
+        assert b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_folder_that_cannot_be_locked_changes_nothing(tmp_path):
     with only_run(tmp_path / "absent"):
         pass
