@@ -105,6 +105,30 @@ def test_deleting() -> None:
         changed(values, "m.nek=")
 
 
+def test_what_follows_a_deletion_is_done_all_the_same() -> None:
+    values = {"m": {"neck": 1, "head": 2}}
+    assert changed(values, "m.neck=", "m.head=3", "m.new=4")["m"] == {"head": 3, "new": 4}
+    assert changed(values, "n.a=", "n.b=1", "n.c=") == {**values, "n": {"b": 1}}
+    assert changed(values, "n._delete_=True", "n.b=1")["n"] == {"_delete_": True, "b": 1}
+    assert changed(values, "m._delete_=True", "m.neck=", "m.b=1")["m"] == {"b": 1}
+
+
+def test_a_deletion_has_an_origin_too(tmp_path: Path) -> None:
+    (tmp_path / "c.py").write_text("l = [1, 2]\nm = dict(x=1)\n")
+    cfg = Config.fromfile(tmp_path / "c.py")
+    cfg.merge_from_dict(parse_options(["l.0=", "m.x=5"]), source="--cfg-options")
+    assert str(cfg.origin("l")).endswith("c.py:1 -> override l.0= (--cfg-options)")
+    assert cfg.origin("m.x")[-1] == ("<override>", 0, "m.x=5 (--cfg-options)")
+
+
+def test_an_empty_dict_changes_nothing_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    cfg = Config({"m": {"x": 1}, "l": [1]})
+    with caplog.at_level(logging.WARNING, "seg_registry"):
+        cfg.merge_from_dict({"m": {}, "l": {}, "new": {}})
+    assert cfg.to_dict() == {"m": {"x": 1}, "l": [1], "new": {}}
+    assert caplog.messages == ["new key 'new', set by 'new'"]
+
+
 def test_deleting_survives_pickling() -> None:
     import pickle
 
@@ -192,6 +216,16 @@ def test_an_override_that_comes_too_late_for_some_places_says_so(caplog: pytest.
     with caplog.at_level(logging.WARNING, "seg_registry"):
         Config.fromstring(text).merge_from_dict({"pre.size": 1, "model.pre.size": 1, "other.s": 2})
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (4, " and 1 more"), (6, " and 3 more")])
+def test_three_places_that_stay_are_named(count: int, more: str, caplog: pytest.LogCaptureFixture) -> None:
+    text = "crop = (1, 2)\n" + "".join(f"p{number} = dict(size=crop)\n" for number in range(count))
+    cfg = Config.fromstring(text)
+    with caplog.at_level(logging.WARNING, "seg_registry"):
+        cfg.merge_from_dict({"crop": (3, 4)})
+    (message,) = caplog.messages
+    assert message.endswith(f"unchanged: 'p0.size', 'p1.size', 'p2.size'{more}")
 
 
 @pytest.mark.parametrize(

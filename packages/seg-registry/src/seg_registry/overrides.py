@@ -73,10 +73,16 @@ def _made(change: Any, path: str) -> Any:
     return result
 
 
-def _chain(change: Any) -> Chain:
+def _first(change: Any) -> _Leaf | None:
+    """The first value that a tree of changes sets; None in an empty one."""
     while isinstance(change, dict):
         change = next(iter(change.values()), None)
-    return change.chain if isinstance(change, _Leaf) else ()
+    return change
+
+
+def _chain(change: Any) -> Chain:
+    leaf = _first(change)
+    return leaf.chain if leaf else ()
 
 
 def _deletes(change: dict[Any, Any]) -> bool:
@@ -163,7 +169,8 @@ class _Change:
         if self.insists:
             return
         at = f" in {path!r}" if path else ""
-        full = _first_key(change) or step
+        leaf = _first(change)
+        full = leaf.key if leaf else step
         near = [key for key in holder if _looks_like(step, key)]
         nothing = isinstance(change, _Leaf) and change.value is None
         if near and not nothing and not knows(holder, step, top=not path):
@@ -173,12 +180,6 @@ class _Change:
             _report(message)
         else:
             _report(f"new key {step!r}{at}, set by {full!r}")
-
-
-def _first_key(change: Any) -> str:
-    while isinstance(change, dict):
-        change = next(iter(change.values()), None)
-    return change.key if isinstance(change, _Leaf) else ""
 
 
 def _report_late(names: set[str], table: ConfigDict, options: Mapping[str, Any]) -> None:
