@@ -151,6 +151,17 @@ def test_showing_needs_a_hook() -> None:
         show(Config({"default_hooks": {}}), Namespace(show=False, show_dir="x"))
 
 
+def test_pictures_go_where_the_command_line_says() -> None:
+    hook = {"visualization": {"type": "SegVisualizationHook"}}
+    both = [{"type": "TensorboardVisBackend"}, {"type": "LocalVisBackend", "save_dir": "/there"}]
+    cfg = Config({"default_hooks": hook, "visualizer": {"vis_backends": both}})
+    show(cfg, Namespace(show=False, show_dir="/here"))
+    assert [backend.get("save_dir") for backend in cfg.visualizer.vis_backends] == [None, "/here"]
+    assert "(--show-dir)" in str(cfg.origin("visualizer.vis_backends.1.save_dir"))
+    with pytest.raises(ValueError, match="LocalVisBackend"):
+        show(Config({"default_hooks": hook, "visualizer": {"vis_backends": both[:1]}}), Namespace(show=0, show_dir="x"))
+
+
 def test_tta_wraps_the_model() -> None:
     cfg = Config({"model": {"type": "A"}, "test_dataloader": {"dataset": {"pipeline": []}}})
     use_tta(cfg)
@@ -300,18 +311,21 @@ def test_a_misspelt_verb_is_told_with_the_right_one(
         [{"type": "MyMetric"}, {"type": "IoUMetric"}],
         {"type": "Evaluator", "metrics": {"type": "IoUMetric"}},
         {"type": "Evaluator", "metrics": [{"type": "MyMetric"}, {"type": "DepthMetric"}]},
+        {"near": {"type": "IoUMetric"}, "far": [{"type": "MyMetric"}, {"type": "CityscapesMetric"}]},
     ],
 )
 def test_out_writes_with_every_metric_that_can(evaluator: Any) -> None:
-    write_predictions(evaluator, "there")
-    for metric in metrics_of(evaluator):
+    cfg = Config({"test_evaluator": evaluator})
+    write_predictions(cfg, "there")
+    for key, metric in metrics_of(cfg.test_evaluator):
+        assert "output_dir" not in metric or "(--out)" in str(cfg.origin(f"{key}.output_dir"))
         assert metric.get("output_dir") == (None if metric["type"] == "MyMetric" else "there")
         assert metric.get("keep_results") is (True if metric["type"] == "CityscapesMetric" else None)
 
 
 def test_out_needs_a_metric_that_writes() -> None:
     with pytest.raises(ValueError, match="--out needs one of IoUMetric, CityscapesMetric, DepthMetric"):
-        write_predictions([{"type": "MyMetric"}], "there")
+        write_predictions(Config({"test_evaluator": [{"type": "MyMetric"}]}), "there")
 
 
 ODD = r"""

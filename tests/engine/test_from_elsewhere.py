@@ -181,6 +181,45 @@ def test_the_record_of_a_run_names_a_config_beside_it(name: str, capfd: pytest.C
     assert "must be the name of a file beside it" in capfd.readouterr().err
 
 
+OUTSIDE = """
+model = dict(type='NoSuchModel')
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir='{}'))
+"""
+
+
+@pytest.mark.parametrize("place", ["/tmp/elsewhere", "elsewhere", "../elsewhere", "~/elsewhere"])
+def test_a_run_of_somebody_else_writes_below_its_folder(place: str, capfd: pytest.CaptureFixture[str]) -> None:
+    record(OUTSIDE.format(place))
+    key = "default_hooks.checkpoint.out_dir"
+    assert main(["rerun", "run"]) == 1
+    told = capfd.readouterr().err
+    assert key in told
+    assert "outside of the work directory" in told
+    assert "config.py:3" in told
+    assert not Path("run_rerun").exists()
+    for words in (["--cfg-options", f"{key}=/tmp/elsewhere"], ["--cfg-options", f"{key}="]):
+        assert main(["rerun", "run", *words]) == 1
+        assert "NoSuchModel" in capfd.readouterr().err
+
+
+def test_data_from_elsewhere_name_no_place_and_a_config_of_ones_own_may(capfd: pytest.CaptureFixture[str]) -> None:
+    hooks = {"checkpoint": {"type": "CheckpointHook", "out_dir": "/tmp/elsewhere"}}
+    Path("c.json").write_text(json.dumps({"model": {"type": "NoSuchModel"}, "default_hooks": hooks}))
+    Path("c.py").write_text(OUTSIDE.format("/tmp/elsewhere"))
+    for config, told in (("c.json", "outside of the work directory"), ("c.py", "NoSuchModel")):
+        assert main(["train", config, "--work-dir", "out"]) == 1
+        assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"options": {"cpp.cxx": ["./evil"]}}, {"backend": "inductor"}])
+def test_settings_of_the_compiler_are_ones_own(options: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    record(f"model = dict(type='NoSuchModel')\ncompile = {options!r}\n")
+    assert main(["rerun", "run"]) == 1
+    assert "can name programs to run" in capfd.readouterr().err
+    assert main(["rerun", "run", "--cfg-options", "compile=True"]) == 1
+    assert "NoSuchModel" in capfd.readouterr().err
+
+
 def test_what_a_hostile_checkpoint_tried() -> None:
     """A class of torch whose constructor starts a process, opened by custom_imports of its package."""
     place = "torch.distributed.elastic.multiprocessing.subprocess_handler"

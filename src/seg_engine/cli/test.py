@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.show or options.show_dir:
         show(cfg, options)
     if options.out:
-        write_predictions(cfg.test_evaluator, options.out)
+        write_predictions(cfg, options.out)
     if options.tta:
         use_tta(cfg)
     found = make_runner(cfg, options.trust_config, options.allow).test()
@@ -53,7 +53,7 @@ def show(cfg: Any, options: argparse.Namespace) -> None:
     """Switch the visualization hook on.
 
     Raises:
-        ValueError: the config has no such hook, or no visualizer.
+        ValueError: the config has no such hook, no visualizer, or none that writes files.
     """
     hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None or cfg.get("visualizer") is None:
@@ -65,37 +65,43 @@ def show(cfg: Any, options: argparse.Namespace) -> None:
         hook["show"], hook["wait_time"] = True, options.wait_time
     if options.show_dir:
         hook["interval"] = 1
-        for backend in cfg.visualizer.get("vis_backends") or []:
-            if backend["type"] == "LocalVisBackend":
-                backend["save_dir"] = options.show_dir
+        backends = cfg.visualizer.get("vis_backends") or []
+        local = [index for index, backend in enumerate(backends) if backend.get("type") == "LocalVisBackend"]
+        if not local:
+            raise ValueError("--show-dir needs dict(type='LocalVisBackend') in visualizer.vis_backends")
+        told = {f"visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
+        cfg.merge_from_dict(told, source="--show-dir")
 
 
-def write_predictions(evaluator: Any, out: str) -> None:
-    """Have the metrics of an evaluator's config write what the model predicts.
+def write_predictions(cfg: Any, out: str) -> None:
+    """Have the metrics of a config write what the model predicts.
 
     Raises:
         ValueError: none of them writes files.
     """
-    found = [metric for metric in metrics_of(evaluator) if metric.get("type") in WRITERS]
+    found = {key: metric["type"] for key, metric in metrics_of(cfg.test_evaluator) if metric.get("type") in WRITERS}
     if not found:
         raise ValueError(f"--out needs one of {', '.join(WRITERS)} in test_evaluator: these write the predictions")
-    for metric in found:
-        metric["output_dir"] = out
-        if metric["type"] == "CityscapesMetric":
-            metric["keep_results"] = True
+    for key, kind in found.items():
+        told = {f"{key}.output_dir": out, **({f"{key}.keep_results": True} if kind == "CityscapesMetric" else {})}
+        cfg.merge_from_dict(told, source="--out")
 
 
-def metrics_of(evaluator: Any) -> list[Any]:
-    """The dicts of the metrics of an evaluator's config: one, a list, or an Evaluator with `metrics`.
+def metrics_of(evaluator: Any, key: str = "test_evaluator") -> list[tuple[str, Any]]:
+    """Keys and dicts of the metrics of an evaluator's config: one, several, or an Evaluator with `metrics`.
 
     >>> metrics_of({"type": "Evaluator", "metrics": [{"type": "IoUMetric"}]})
-    [{'type': 'IoUMetric'}]
+    [('test_evaluator.metrics.0', {'type': 'IoUMetric'})]
     """
     if isinstance(evaluator, list | tuple):
-        return [metric for one in evaluator for metric in metrics_of(one)]
+        return [metric for index, one in enumerate(evaluator) for metric in metrics_of(one, f"{key}.{index}")]
     if not isinstance(evaluator, dict):
         return []
-    return metrics_of(evaluator["metrics"]) if "metrics" in evaluator else [evaluator]
+    if "metrics" in evaluator:
+        return metrics_of(evaluator["metrics"], f"{key}.metrics")
+    if "type" in evaluator:
+        return [(key, evaluator)]
+    return [metric for name, one in evaluator.items() for metric in metrics_of(one, f"{key}.{name}")]
 
 
 def use_tta(cfg: Any) -> None:

@@ -18,6 +18,7 @@ from seg_runner.errors import did_you_mean, near_key, nearest, origin_of, writte
 from seg_runner.hook_table import priority_number
 from seg_runner.log_setup import IN_FILE
 from seg_runner.parts import DEFAULTS, Parts, misspelt
+from seg_runner.places import check_places
 from seg_runner.record import write_record
 
 __all__ = [
@@ -110,6 +111,18 @@ def folder_of(work_dir: Any) -> Path:
     if not isinstance(work_dir, str | Path) or not str(work_dir) or "\0" in str(work_dir):
         raise TypeError(f"work_dir must be the path of a folder, not {work_dir!r}: checkpoints and logs go there")
     return Path(work_dir).expanduser().resolve()
+
+
+def places_outside(runner: Any) -> list[str]:
+    """A line for each place outside of the working folder that the parts of a run would write to.
+
+    Raises:
+        ValueError: a place where a config may not write.
+    """
+    parts: Parts = runner.parts
+    names = [name for name in DEFAULTS if name not in ("cfg", "build")]
+    named = parts if runner.cfg is None else runner.cfg
+    return check_places(named, names, runner.work_dir, strict=parts["strict_paths"])
 
 
 def experiment_name(given: str | None, cfg: Any, timestamp: str) -> str:
@@ -275,6 +288,9 @@ def announce(runner: Any) -> None:
         runner.logger.info("%s", NOT_EXACT)
     for line in without_effect(runner.cfg):
         runner.logger.info("%s", line)
+    if runner.outside:
+        text = "Written outside of work_dir: %s (strict_paths=True refuses it)"
+        runner.logger.warning(text, "; ".join(runner.outside))
     for line in misspelt(runner.cfg or {}):
         runner.logger.warning("%s", line)
     if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):

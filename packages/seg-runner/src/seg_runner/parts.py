@@ -47,6 +47,7 @@ class Parts(TypedDict, total=False):
     resume: bool | str
     overwrite: bool  # delete the checkpoints of an earlier run in work_dir; not from a config
     strict_keys: bool  # False: a top-level key of a config that looks like a misspelt one is only reported
+    strict_paths: bool  # a part that writes outside of work_dir is an error, and not only told
     strict_resume: bool  # anything that is not restored is an error
     resume_data: bool  # False: a fresh pass over the data
     skip_checks: bool
@@ -94,6 +95,7 @@ DEFAULTS: Parts = {
     "resume": False,
     "overwrite": False,
     "strict_keys": True,
+    "strict_paths": False,
     "strict_resume": False,
     "resume_data": True,
     "skip_checks": False,

@@ -61,6 +61,7 @@ class Runner(Facade):
         with written_at(self.cfg, "device"):
             self.device = pick_device(self.parts["device"])
         self.work_dir = construct.folder_of(work_dir)
+        self.outside = construct.places_outside(self)
         self.resuming = self.started = self.loaded = self.resumed = self.underway = False
         self.began_at: int | None = None
         self.signals: Any = None

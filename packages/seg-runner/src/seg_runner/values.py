@@ -133,6 +133,7 @@ EXPECTED: dict[str, tuple[Check, str]] = {
     "channels_last": FLAG,
     "resume": (lambda value: _is_flag(value) or _is_path(value), "True, False, or the path of a checkpoint"),
     "strict_keys": FLAG,
+    "strict_paths": FLAG,
     "overwrite": FLAG,
     "strict_resume": FLAG,
     "resume_data": FLAG,
