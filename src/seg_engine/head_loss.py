@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from seg_runner.criteria import loss_of
+from seg_runner.criteria import is_of_torch, loss_of
 from seg_runner.errors import check_options
 from seg_runner.given import number, whole
 from torch import Tensor, nn
@@ -104,8 +104,8 @@ class SegmentationLoss(nn.Module):
         found: dict[str, Tensor] = {}
         given = {"weight": weight, "ignore_index": self.ignore_index}
         for name, loss, takes in zip(self.names, self._listed, self._takes, strict=True):
-            if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
-                value: Any = loss_of(loss, logits, labels)
+            if is_of_torch(loss):
+                value: Any = loss_of(loss, logits, labels, self.ignore_index)
             else:
                 value = _called(loss, name, logits, labels, {key: given[key] for key in takes})
             if not isinstance(value, Tensor):

@@ -18,6 +18,8 @@ from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiL
 from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
 
 CLASSES = 3
+NUMBERS = [torch.nn.MSELoss, torch.nn.SmoothL1Loss, torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss]
+NUMBERS += [torch.nn.L1Loss, torch.nn.HuberLoss, torch.nn.PoissonNLLLoss]
 LOSSES: list[tuple[type[NamedLoss], dict[str, Any], int]] = [
     (CrossEntropyLoss, {}, CLASSES),
     (CrossEntropyLoss, {"avg_non_ignore": True}, CLASSES),
@@ -354,7 +356,35 @@ def test_a_sampler_with_a_threshold_goes_with_one_channel() -> None:
 
 
 def test_a_loss_that_compares_equal_shapes_is_told_what_to_set_instead() -> None:
-    head = SegmentationLoss(torch.nn.BCEWithLogitsLoss())
-    with pytest.raises(ValueError, match="Target size") as caught:
-        head(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2))
-    assert "CrossEntropyLoss', use_sigmoid=True" in caught.value.__notes__[0]
+    for kind in (*NUMBERS, torch.nn.SoftMarginLoss, torch.nn.HingeEmbeddingLoss, torch.nn.KLDivLoss):
+        head = SegmentationLoss(kind())  # as many channels as images: torch would spread one over the other
+        with pytest.raises(ValueError, match=rf"{kind.__name__} compares .*\(2, 2, 4, 4\)") as caught:
+            head(torch.zeros(2, 2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long))
+        assert "dict(type='CrossEntropyLoss'), with use_sigmoid=True" in str(caught.value)
+    with pytest.raises(ValueError, match="mse_loss compares numbers"):
+        SegmentationLoss(F.mse_loss)(torch.zeros(2, 2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.long))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_losses_of_torch_compare_one_channel_with_labels_and_leave_ignored_ones_out(kind: Any, reduction: str) -> None:
+    logits = torch.rand(2, 1, 3, 4, requires_grad=True)
+    labels = torch.randint(0, 2, (2, 3, 4))
+    head = SegmentationLoss(kind(reduction=reduction))
+    each = kind(reduction="none")(logits[:, 0], labels.float())
+    expected = each.sum() if reduction == "sum" else each.mean()
+    (found,) = (value for name, value in head(logits, labels).items() if "loss" in name)
+    assert torch.allclose(found, expected)
+    labels[:, 1] = 255
+    (found,) = (value for name, value in head(logits, labels).items() if "loss" in name)
+    counted = each.masked_fill(labels == 255, 0.0)
+    assert torch.allclose(found, counted.sum() if reduction == "sum" else counted.mean())
+    found.backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, 0, 1].any()
+
+
+def test_depths_are_compared_as_they_are() -> None:
+    depths = torch.tensor([[[1.5, 255.0]]])
+    head = SegmentationLoss({"type": "torch.nn.L1Loss"})
+    assert head(torch.zeros(1, 1, 1, 2), depths)["loss_l1"].item() == 256.5 / 2

@@ -52,7 +52,7 @@ class LogitsModel(Around):
             are, as floats.
         test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
         aux_weight: the weight of each auxiliary loss, or one for each.
-        ignore_index: for the default losses.
+        ignore_index: for the default losses, and torch's that compare numbers (BCEWithLogitsLoss, MSELoss, ...).
         align_corners: for all resizing of logits.
         threshold: above which probability a pixel is foreground, where there is one channel.
         equal_pixels: where gradients are accumulated, let every pixel that counts weigh the same, so that k batches of
@@ -83,7 +83,7 @@ class LogitsModel(Around):
         super().__init__(model)
         self.data_preprocessor = preprocessor_from(data_preprocessor)
         self.criterion = checked_loss(loss) if loss is not None else DefaultLoss(ignore_index)
-        whole(ignore_index, "ignore_index", None)
+        self._ignored = whole(ignore_index, "ignore_index", None)
         self.test_cfg = read_test_cfg(test_cfg)
         self.aux_weight, self.align_corners = _checked_weights(aux_weight), flag(align_corners, "align_corners")
         self.threshold = number(threshold, "threshold", least=0, most=1)
@@ -234,7 +234,7 @@ class LogitsModel(Around):
         if logits.shape[-2:] != size:
             align = getattr(criterion, "align_corners", self.align_corners)
             logits = resize(logits, (size[0], size[1]), align)
-        return loss_of(criterion, logits, masks)
+        return loss_of(criterion, logits, masks, self._ignored)
 
     def _criterion(self, output: int) -> Any:
         """The loss of the main output (0), or of an auxiliary one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +15,19 @@ from seg_runner.errors import add_note
 from seg_runner.given import whole
 from seg_runner.windows import counted_pixels
 
-__all__ = ["DefaultLoss", "checked_loss", "loss_of"]
+__all__ = ["DefaultLoss", "checked_loss", "is_of_torch", "loss_of"]
+
+BY_PIXEL = (
+    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCEWithLogitsLoss, nn.BCELoss, nn.PoissonNLLLoss,
+    F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits, F.binary_cross_entropy,
+    F.poisson_nll_loss,
+)  # fmt: skip
+"""What torch compares number by number, and one channel with a map of labels or depths."""
+BY_NUMBER = (
+    *BY_PIXEL, nn.KLDivLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss, nn.MultiLabelSoftMarginLoss,
+    F.kl_div, F.soft_margin_loss, F.hinge_embedding_loss, F.multilabel_soft_margin_loss,
+)  # fmt: skip
+"""What torch compares number by number, and spreads one side over the other where the shapes differ."""
 
 
 class DefaultLoss:
@@ -69,14 +83,24 @@ def checked_loss(loss: Any) -> Any:
     return loss
 
 
-def loss_of(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor | Mapping[str, torch.Tensor]:
+def is_of_torch(criterion: Any) -> bool:
+    """Whether a loss is one of torch's that `loss_of` knows."""
+    return isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or _kind(criterion) in BY_NUMBER
+
+
+def loss_of(
+    criterion: Any, logits: torch.Tensor, masks: torch.Tensor, ignore_index: int | None = None
+) -> torch.Tensor | Mapping[str, torch.Tensor]:
     """What a loss gives: a number, or several by name; where it fails, the exception says what it was given.
 
-    Torch's cross-entropy is NaN where no pixel counts, and one such batch spoils every weight: it is 0 here.
+    Torch's cross-entropy is NaN where no pixel counts, and one such batch spoils every weight: it is 0 here. Torch's
+    losses that compare number by number (MSELoss, BCEWithLogitsLoss, ...) take one channel with a map of labels, of
+    which pixels of `ignore_index` give 0; their mean is over all pixels.
 
     Raises:
         TypeError: the loss returns something else.
-        ValueError: softmax cross-entropy of one channel, which is always 0.
+        ValueError: softmax cross-entropy of one channel, which is always 0; shapes that torch would spread over one
+            another.
 
     Example:
         >>> nothing = torch.full((1, 2, 2), 255)
@@ -84,7 +108,7 @@ def loss_of(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> torch.
         tensor(0.)
     """
     try:
-        value = _value(criterion, logits, masks)
+        value = _value(criterion, logits, masks, ignore_index)
     except (IndexError, RuntimeError) as error:
         add_note(error, _about_labels(criterion, logits, masks))
         raise
@@ -97,7 +121,14 @@ def loss_of(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> torch.
     raise TypeError(f"the loss returned {held}: a tensor, or a dict of tensors, is expected")
 
 
-def _value(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> Any:
+def _kind(criterion: Any) -> Any:
+    """The class of a loss, or the function itself; a class of somebody's own is another one than torch's."""
+    return type(criterion) if isinstance(criterion, nn.Module) else criterion
+
+
+def _value(criterion: Any, logits: torch.Tensor, masks: torch.Tensor, ignore_index: int | None) -> Any:
+    if _kind(criterion) in BY_NUMBER:
+        return _by_number(criterion, logits, masks, ignore_index)
     if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
         return criterion(logits, masks)
     if logits.shape[1] == 1 and isinstance(criterion, nn.CrossEntropyLoss):
@@ -113,6 +144,35 @@ def _value(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> Any:
     if criterion.weight is not None:  # pixels that count with weight 0 alone: torch's gradients are NaN, too
         masks = torch.where(nothing, criterion.ignore_index, masks)
     return criterion(logits, masks).masked_fill(nothing, 0.0)
+
+
+def _by_number(criterion: Any, logits: torch.Tensor, masks: torch.Tensor, ignore_index: int | None) -> torch.Tensor:
+    """A loss of equal shapes; labels of one channel become numbers, and those that do not count give 0."""
+    given = tuple(logits.shape)
+    if _kind(criterion) in BY_PIXEL and logits.shape[1] == 1 and masks.dim() == logits.dim() - 1:
+        logits = logits[:, 0]
+    if logits.shape != masks.shape:
+        raise ValueError(
+            f"torch's {_kind(criterion).__name__} compares numbers one by one, and was given logits of shape {given} "
+            f"and maps of shape {tuple(masks.shape)}. For class numbers take torch.nn.CrossEntropyLoss (in a config "
+            "dict(type='CrossEntropyLoss'), with use_sigmoid=True for one decision per channel); for depths, or "
+            "foreground against background, let the model give one channel"
+        )
+    if ignore_index is None or masks.is_floating_point():
+        value: torch.Tensor = criterion(logits, masks.to(logits.dtype))
+        return value
+    ignored = masks == ignore_index
+    each = _by_itself(criterion)(logits, masks.masked_fill(ignored, 0).to(logits.dtype)).masked_fill(ignored, 0.0)
+    return each.sum() if getattr(criterion, "reduction", "mean") == "sum" else each.mean()
+
+
+def _by_itself(criterion: Any) -> Any:
+    """The same loss without a sum over pixels."""
+    if not isinstance(criterion, nn.Module):
+        return partial(criterion, reduction="none")
+    twin: Any = copy.copy(criterion)
+    twin.reduction = "none"
+    return twin
 
 
 def _about_labels(criterion: Any, logits: torch.Tensor, masks: torch.Tensor) -> str:
