@@ -157,7 +157,7 @@ def test_a_function_only_where_the_caller_vouches(judged: Any, path: str) -> Non
     for allow in (["judged"], ["judged.nets"], ["*"], [path.replace(":", ".")]):
         assert type(resolve(path, allow)()).__name__ == "Net"
     for opened in ([], ["judged"], ["judged.nets"]):
-        with pytest.raises(NotAllowedError, match="is <function"):
+        with pytest.raises(NotAllowedError, match=r"is <function .*, which is not allowed.*--allow judged \(in"):
             resolve(path, ["judged.nets.Table"], opened)
 
 
@@ -224,6 +224,8 @@ def test_why_an_object_is_nothing_for_a_config(judged: Any) -> None:
     for each in (nets.Popen, nets.run, nets.told):
         assert why_never(each) == " of 'subprocess'"
     assert why_never(nets.partial) == " of 'functools'"
+    for each in (nets.number, nets.nowhere, nets):
+        assert why_never(each) == " of no module"
 
 
 def test_a_part_of_torch_is_where_it_says_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

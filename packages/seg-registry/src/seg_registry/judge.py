@@ -86,10 +86,12 @@ def _home(path: str, found: Any) -> str:
 
 def why_never(found: Any) -> str | None:
     """Why an object is nothing for a config, by where it is defined, what it wraps and derives from; else None."""
-    wrapped = getattr(found, "__wrapped__", None) if isinstance(found, FunctionType) else None
-    for each in (found, wrapped):
+    wrapped = [found.__wrapped__] if isinstance(found, FunctionType) and hasattr(found, "__wrapped__") else []
+    for each in (found, *wrapped):
         module = getattr(each, "__module__", None)
-        if each is not None and (not isinstance(module, str) or is_never(module)):
+        if not isinstance(module, str):
+            return " of no module"
+        if is_never(module):
             return f" of {module!r}"
     for base in found.__mro__[1:] if isinstance(found, type) else ():
         if is_never(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
