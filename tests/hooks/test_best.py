@@ -111,6 +111,13 @@ def test_a_file_key_is_a_file_name(key: str) -> None:
     assert "/" not in file_key(key)
     assert "\0" not in file_key(key)
     assert file_key("a/b") == "a_b"
+    assert len(file_key(key * 300).encode("utf-8", "replace")) <= 129
+
+
+def test_long_expressions_are_told_apart_in_file_names() -> None:
+    keys = ["+".join(f"0.05*IoU.class_{number}" for number in range(last)) for last in (20, 21)]
+    assert len({file_key(key) for key in keys}) == 2
+    assert file_key("x" * 120) == "x" * 120
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(-1, 5))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, LoggerHook, TrainState
-from seg_hooks.files import append_line
+from seg_hooks.files import append_line, write_whole
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]
@@ -123,3 +123,19 @@ def test_what_a_killed_save_left_is_removed_at_the_next_start(make_state: Make, 
     again = make_state()
     assert again.work_dir == state.work_dir
     assert [path.name for path in state.work_dir.glob(".*")] == [".mine.tmp"]
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".pth", "ü" * 125 + ".pth", "路" * 83 + ".pth"])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / name, b"one")
+    write_whole(tmp_path / name, b"two")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"two"}
+
+
+def test_the_best_by_a_long_expression_is_written(make_state: Make, train: Train) -> None:
+    names = [f"class_number_{number}" for number in range(40)]
+    key = "+".join(f"0.025*IoU.{name}" for name in names)
+    state = make_state([CheckpointHook(5, by_epoch=False, save_best=key, rule="greater")])
+    train(state, every=5, metrics=lambda state: {"IoU": dict.fromkeys(names, float(state.iter))})
+    (best,) = state.work_dir.glob("best_*_iter_10.pth")
+    assert len(best.name) < 160

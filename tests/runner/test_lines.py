@@ -12,6 +12,7 @@ from seg_runner import lines
 from seg_runner.lines import LineFile, take_out_rows
 from seg_runner.log_setup import earlier_sessions
 from seg_runner.plain import PlainVisualizer
+from seg_runner.whole_file import write_text, write_whole
 
 
 class Disk:
@@ -90,3 +91,14 @@ def test_sessions_are_in_the_order_of_their_beginning(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     assert take_out_rows(tmp_path / "x.json", lambda row: True, tmp_path / "y.json") == 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stem", ["a" * 250, "ü" * 125, "路" * 83])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, stem: str) -> None:
+    path = tmp_path / f"{stem}.json"
+    write_text(path, '{"step": 1}\n{"step": 2}\n')
+    assert take_out_rows(path, lambda row: row["step"] > 1, tmp_path / "aside.json") == 1
+    assert path.read_text() == '{"step": 1}\n'
+    write_whole(path, lambda file: file.write(b"whole"))
+    assert path.read_bytes() == b"whole"
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, "aside.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import math
 import operator
 import re
@@ -21,6 +22,8 @@ LESS = ("loss",)
 ALSO_GREATER = ("iou", "dice", "fscore", "f1", "recall", "psnr", "ssim")
 ALSO_LESS = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "silog", "error")
 
+LONGEST = 120
+"""Bytes of a metric's name in a file name, of which a system takes 255 in all."""
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -198,13 +201,17 @@ def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def file_key(key: str) -> str:
-    """A metric's name as part of a file name.
+    """A metric's name as part of a file name; a long expression is cut, and told apart by its hash.
 
     Example:
         >>> file_key("coco/bbox_mAP"), file_key("0.5*mIoU + 0.5*mDice")
         ('coco_bbox_mAP', '0.5_mIoU+0.5_mDice')
     """
-    return re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
+    name = re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
+    data = name.encode("utf-8", "replace")
+    if len(data) <= LONGEST:
+        return name
+    return f"{data[:LONGEST].decode('utf-8', 'ignore')}_{hashlib.sha256(data).hexdigest()[:8]}"
 
 
 def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:

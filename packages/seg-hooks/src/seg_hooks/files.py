@@ -32,7 +32,7 @@ def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], N
     A signal at any moment leaves no temporary file; what a killed process leaves, `clean_leftovers` removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # known before it is there
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")  # known before it is there
     try:
         with open(temporary, "xb") as file:
             _lock(file)

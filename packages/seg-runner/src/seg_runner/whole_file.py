@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write_beside(path: Path, write: Callable[[IO[bytes]], object], expected: int) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb", buffering=0) as file, Beside("write-back") as beside:
             _lock(file)
