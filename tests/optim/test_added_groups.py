@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ from seg_optim import (
     ReduceOnPlateauMomentum,
     StepLR,
     StepMomentum,
+    build_optim_wrapper,
 )
 from torch import nn
 from torch.optim import lr_scheduler
@@ -273,3 +275,103 @@ def test_seeking_leaves_an_added_group_alone() -> None:
     assert optimizer.param_groups[1]["lr"] == 0.05
     assert optimizer.param_groups[1]["betas"] == (0.4, 0.9)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+MUON = {"type": "Muon", "lr": 0.02, "weight_decay": 0.1, "rest": {"type": "AdamW", "lr": 0.001, "weight_decay": 0.05}}
+
+
+def split(net: nn.Module) -> tuple[OptimWrapper, Any]:
+    wrapper = build_optim_wrapper(net, {"optimizer": MUON})
+    return wrapper, wrapper.optimizer
+
+
+@pytest.mark.parametrize(
+    ("kind", "muon"),
+    [
+        (lambda: nn.Linear(4, 4, bias=False), True),
+        (lambda: nn.LayerNorm(4), False),
+        (lambda: nn.Embedding(3, 4), False),
+    ],
+)
+def test_the_right_part_of_two_steps_an_added_group(vit: Any, kind: Any, muon: bool) -> None:
+    wrapper, optimizer = split(vit)
+    schedule = PolyLR(wrapper, end=100, by_epoch=False)
+    wrapper.update_params(vit(torch.ones(2, 4)).square().mean())
+    vit.more = kind()
+    optimizer.add_param_group({"params": vit.more.parameters()})
+    group = optimizer.param_groups[-1]
+    assert group["lr"] == (0.02 if muon else 0.001)
+    assert ("ns_steps" in group, "betas" in group) == (muon, not muon)
+    before = [parameter.detach().clone() for parameter in vit.more.parameters()]
+    for _ in range(2):
+        wrapper.update_params(torch.stack([(p - 3).square().sum() for p in vit.more.parameters()]).sum())
+        schedule.step()
+    assert all(not torch.equal(a, b) for a, b in zip(before, vit.more.parameters(), strict=True))
+    assert group["lr"] < (0.02 if muon else 0.001)
+    assert set(optimizer.state[next(vit.more.parameters())]) == ({"momentum_buffer"} if muon else ADAMS)
+
+
+ADAMS = {"step", "exp_avg", "exp_avg_sq"}
+
+
+def test_which_part_may_be_said(vit: Any) -> None:
+    _, optimizer = split(vit)
+    matrix, flat = nn.Parameter(torch.eye(4)), nn.Parameter(torch.ones(4))
+    with pytest.raises(ValueError, match=r"a matrix that is not in the model.*part='main' \(Muon.*part='rest' \(AdamW"):
+        optimizer.add_param_group({"params": [matrix]})
+    with pytest.raises(ValueError, match="choose 'main' or 'rest'"):
+        optimizer.add_param_group({"params": [matrix], "part": "muon"})
+    with pytest.raises(ValueError, match="Muon takes 2-D weights only: give part='rest'"):
+        optimizer.add_param_group({"params": [flat], "part": "main"})
+    vit.more = nn.Linear(4, 4)
+    with pytest.raises(ValueError, match="Muon takes hidden matrices only, AdamW the others: add them as two groups"):
+        optimizer.add_param_group({"params": list(vit.more.parameters())})
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        optimizer.add_param_group({"params": [vit.head.weight]})
+    count = len(optimizer.param_groups)
+    optimizer.add_param_group({"params": [matrix], "part": "rest", "lr": 0.5})
+    optimizer.add_param_group({"params": [vit.more.weight], "part": "main"})
+    optimizer.add_param_group({"params": flat})
+    assert [len(part.param_groups) for part in optimizer.parts] == [1, count - 1]
+    for parameter in (matrix, flat, vit.more.weight):
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert [len(part.param_groups) for part in optimizer.parts] == [2, count + 1]
+    assert set(optimizer.state[matrix]) == set(optimizer.state[flat]) == ADAMS
+
+
+def test_two_in_one_resume_and_copy_with_an_added_group(vit: Any) -> None:
+    nets = [vit, copy.deepcopy(vit)]
+    pairs = [split(net) for net in nets]
+    for net, (_, optimizer) in zip(nets, pairs, strict=True):
+        net.more = nn.Linear(4, 4, bias=False)
+        nn.init.eye_(net.more.weight)
+        optimizer.add_param_group({"params": [net.more.weight]})
+
+    def step(net: Any, wrapper: OptimWrapper) -> None:
+        wrapper.update_params(net(torch.ones(2, 4)).square().mean() + net.more(torch.ones(4)).square().mean())
+
+    for _ in range(2):
+        step(vit, pairs[0][0])
+    nets[1].load_state_dict(vit.state_dict())
+    pairs[1][0].load_state_dict(copy.deepcopy(pairs[0][0].state_dict()))
+    twin, wrapper = copy.deepcopy((vit, pairs[0][0]))
+    for net, one in ((vit, pairs[0][0]), (nets[1], pairs[1][0]), (twin, wrapper)):
+        step(net, one)
+    for other in (nets[1], twin):
+        assert all(torch.equal(a, b) for a, b in zip(vit.parameters(), other.parameters(), strict=True))
+
+
+def test_two_in_one_are_unchanged_by_a_state_that_is_refused(vit: Any) -> None:
+    wrapper, optimizer = split(vit)
+    other = copy.deepcopy(wrapper.state_dict())
+    for group in other["param_groups"]:
+        group.pop("momentum", None)
+        group["lr"] = 9.0
+    with pytest.raises(ValueError, match="written by another optimizer"):
+        wrapper.load_state_dict(other)
+    before = vit.head.weight.detach().clone()
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    wrapper.update_params(vit(torch.ones(2, 4)).square().mean())
+    assert torch.equal(vit.head.weight, before)

@@ -248,7 +248,7 @@ class DefaultOptimWrapperConstructor:
         parts = [(self.factory, main, self.optimizer_options), (factory, others, options)]
         made = [make_optimizer(kind, part, given, model, how) for kind, part, given in parts if part]
         if len(made) == 2:
-            return SplitOptimizer(*made)
+            return SplitOptimizer(made[0], made[1], model)
         logger.warning(
             "optim_wrapper.optimizer: %s has no parameter here, %s takes them all",
             *(("Muon", type(made[0]).__name__) if others else ("rest", "Muon")),

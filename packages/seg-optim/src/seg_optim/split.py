@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from seg_optim.arguments import check_choice
+from seg_optim.groups import members, parameter_names
 from seg_optim.schemes import HEAD, TOKENS
 
 __all__ = ["SplitOptimizer", "divided", "hidden_matrices"]
@@ -20,26 +23,31 @@ Groups = list[dict[str, Any]]
 class SplitOptimizer(Optimizer):
     """Some groups stepped by one optimizer, the rest by another (Muon for hidden matrices, AdamW for what it cannot).
 
-    Groups, state, hooks and gradients are seen as those of one optimizer.
+    Groups, state, hooks and gradients are seen as those of one optimizer. A group that is added later goes to the part
+    that would have had its parameters from the beginning; `part='main'` or `part='rest'` in the group says it outright.
 
     Args:
         main: steps the first groups.
         rest: steps the others.
+        model: whose names tell hidden matrices from embeddings and heads, for groups that are added; held weakly.
     """
 
-    def __init__(self, main: Optimizer, rest: Optimizer) -> None:
+    _model: weakref.ref[nn.Module] | None = None
+
+    def __init__(self, main: Optimizer, rest: Optimizer, model: nn.Module | None = None) -> None:
         self.parts = (main, rest)
+        self._model = None if model is None else weakref.ref(model)
+        self._owners = [0] * len(main.param_groups) + [1] * len(rest.param_groups)
         super().__init__([*main.param_groups, *rest.param_groups], {})
         self.defaults = dict(main.defaults)
         self._share()
 
     def _share(self) -> None:
-        """Let both parts work on our own groups and state."""
-        start = 0
-        for part in self.parts:
-            part.param_groups = self.param_groups[start : start + len(part.param_groups)]
+        """Let both parts work on our own groups and state, whoever replaced these."""
+        for index, part in enumerate(self.parts):
+            pairs = zip(self._owners, self.param_groups, strict=True)
+            part.param_groups = [group for owner, group in pairs if owner == index]
             part.state = self.state
-            start += len(part.param_groups)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -48,14 +56,57 @@ class SplitOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._share()
         for part in self.parts:
             part.step()
         return loss
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state of both."""
-        super().load_state_dict(state_dict)
-        self._share()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, with the other options of the part that will step it.
+
+        Raises:
+            ValueError: its parameters belong to both parts, or nobody can tell to which.
+        """
+        if len(self.param_groups) < len(self._owners):  # while this is made
+            super().add_param_group(param_group)
+            return
+        group = {**param_group, "params": members(param_group)}
+        owner = self._owner(group.pop("part", None), [p[1] if isinstance(p, tuple) else p for p in group["params"]])
+        own, self.defaults = self.defaults, self.parts[owner].defaults
+        try:
+            super().add_param_group(group)
+        finally:
+            self.defaults = own
+        self._owners.append(owner)
+
+    def _owner(self, said: Any, parameters: Sequence[Any]) -> int:
+        """Which part takes them."""
+        main, rest = (type(part).__name__ for part in self.parts)
+        if said is not None:
+            check_choice("add_param_group: part", said, ("main", "rest"))
+            if said == "main" and any(parameter.ndim != 2 for parameter in parameters):
+                raise ValueError(f"add_param_group: part='main', but {main} takes 2-D weights only: give part='rest'")
+            return 0 if said == "main" else 1
+        model = None if self._model is None else self._model()
+        names = {} if model is None else parameter_names(model)
+        hidden = set() if model is None else hidden_matrices(model)
+        if any(parameter.ndim == 2 and id(parameter) not in names for parameter in parameters):
+            raise ValueError(
+                "add_param_group: a matrix that is not in the model may be a hidden one or a head's; put it into the "
+                f"model first, or say part='main' ({main} steps the group) or part='rest' ({rest} does)"
+            )
+        inside = [names.get(id(parameter)) in hidden for parameter in parameters]
+        if any(inside) and not all(inside):
+            raise ValueError(
+                f"add_param_group: {main} takes hidden matrices only, {rest} the others: add them as two groups, or "
+                "say part='rest'"
+            )
+        return 0 if all(inside) else 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With both parts, for copies; a copy knows no model."""
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "parts": self.parts, "_owners": self._owners}
 
 
 def hidden_matrices(model: nn.Module) -> set[str]:
