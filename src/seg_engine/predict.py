@@ -266,7 +266,7 @@ pixels (a mean, a scale), do the same before, and give predict arrays"""
 
 def described_model(cfg: Any, parts: Any) -> Any:
     """The model of a config."""
-    described = dict(cfg.model)
+    described = cfg.model.copy()
     if cfg.get("data_preprocessor") is not None:
         described.setdefault("data_preprocessor", cfg.data_preprocessor)
     return parts.build("model", described)

@@ -118,6 +118,7 @@ class Assembler:
         resolved = _changed(cfg, **self._wrapper_classes(own))
         for key in ("constructor", "paramwise_cfg"):
             resolved.pop(key, None)
+        self.resolve("optim_wrapper_constructor", constructor, "optim_wrapper.constructor")  # a miss names the place
         made = {"type": constructor, "optim_wrapper_cfg": resolved, "paramwise_cfg": paramwise}
         with written_at(self.cfg, "optim_wrapper"):
             return self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")(model)
