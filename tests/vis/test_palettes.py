@@ -71,6 +71,15 @@ def test_a_wrong_name_lists_near_ones() -> None:
         get_palette("cityscape_")
     with pytest.raises(ValueError, match="distinct, colour_blind"):
         get_classes("zzz")
+    with pytest.raises(ValueError, match="no data set") as caught:
+        get_palette("pascal_contex")
+    assert str(caught.value).count(" or ") == 2  # three names at the most
+
+
+def test_a_palette_of_ones_own_holds_any_byte() -> None:
+    palette = get_palette([[0, 128, 255], [1, 254, 0]])
+    assert palette.dtype == np.uint8
+    assert palette.tolist() == [[0, 128, 255], [1, 254, 0]]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +95,39 @@ def test_a_made_palette_needs_a_count() -> None:
         get_palette("distinct")
     with pytest.raises(ValueError, match="1 to 4096"):
         generate_palette(0)
+    assert get_palette("distinct", 1).shape == (1, 3)
+    with pytest.raises(ValueError, match="count must be 1 or more"):
+        get_palette("distinct", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "for_all_eyes"),
+    [("distinct", False), ("colour_blind", True), ("color_blind", True), ("ColourBlind", True)],
+)
+def test_a_made_palette_is_the_one_that_its_name_says(name: str, for_all_eyes: bool) -> None:
+    assert np.array_equal(get_palette(name, 9), generate_palette(9, colour_blind=for_all_eyes))
+    assert not np.array_equal(get_palette(name, 9), generate_palette(9, colour_blind=not for_all_eyes))
+
+
+@pytest.mark.parametrize(
+    ("rgb", "lab"),
+    [
+        ((255, 255, 255), (100.0, 0.0, 0.0)),
+        ((255, 0, 0), (53.24, 80.09, 67.20)),
+        ((0, 255, 0), (87.73, -86.18, 83.18)),
+        ((0, 0, 255), (32.30, 79.19, -107.86)),
+        ((119, 119, 119), (50.03, 0.0, 0.0)),
+        ((10, 10, 10), (2.74, 0.0, 0.0)),
+        ((0, 0, 0), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_colours_lie_where_cielab_has_them(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
+    seen = as_seen(np.array([rgb]) / 255, True)
+    assert seen.shape == (3, 1, 3)
+    assert seen[0, 0] == pytest.approx(lab, abs=0.05)
+    if len(set(rgb)) == 1:  # greys are the same to all eyes
+        assert seen[1, 0] == pytest.approx(lab, abs=0.05)
+        assert seen[2, 0] == pytest.approx(lab, abs=0.05)
 
 
 @pytest.mark.parametrize("colour_blind", [False, True])

@@ -183,6 +183,54 @@ def test_colours_by_name_number_and_list() -> None:
         colour("oragne")
     with pytest.raises(ValueError, match="three numbers from 0 to 255"):
         colour((1, 2, 256))
+    assert colour((0, 255, 0)) == (0, 255, 0)
+    for wrong in ((-1, 0, 0), (1, 2), (1, 2, 3, 4), "#12345", "#1234567"):
+        with pytest.raises(ValueError, match="colour"):
+            colour(wrong)
+    with pytest.raises(TypeError, match="a colour is a name"):
+        colour_list(5, 2)
+
+
+CSS = {
+    "black": "000000", "blue": "0000ff", "brown": "a52a2a", "cyan": "00ffff", "gold": "ffd700", "gray": "808080",
+    "green": "008000", "grey": "808080", "indigo": "4b0082", "lime": "00ff00", "magenta": "ff00ff",
+    "maroon": "800000", "navy": "000080", "olive": "808000", "orange": "ffa500", "pink": "ffc0cb", "purple": "800080",
+    "red": "ff0000", "teal": "008080", "turquoise": "40e0d0", "violet": "ee82ee", "white": "ffffff",
+    "yellow": "ffff00", "b": "0000ff", "g": "008000", "r": "ff0000", "c": "00bfbf", "m": "bf00bf", "y": "bfbf00",
+    "k": "000000", "w": "ffffff",
+}  # fmt: skip
+
+
+def test_names_are_the_colours_of_css_and_letters_those_of_matplotlib() -> None:
+    for name, code in CSS.items():
+        assert colour(name) == tuple(bytes.fromhex(code)) == colour(f"#{code}") == colour(f"#{code.upper()}")
+    assert NAMES.keys() == CSS.keys()
+
+
+@pytest.mark.parametrize(
+    ("style", "width", "expected"),
+    [
+        ("--", 1, [(0, 6), (10, 16), (20, 25)]),
+        ("dashed", 2, [(0, 12), (20, 25)]),
+        (":", 1, [(0, 1), (4, 5), (8, 9), (12, 13), (16, 17), (20, 21), (24, 25)]),
+        ("dotted", 0.5, [(0, 1), (4, 5), (8, 9), (12, 13), (16, 17), (20, 21), (24, 25)]),
+        ("-.", 1, [(0, 6), (9, 10), (13, 19), (22, 23)]),
+        ("-", 3, [(0, 25)]),
+        ("solid", 1, [(0, 25)]),
+    ],
+)
+def test_dashes_and_gaps_grow_with_the_width(style: str, width: float, expected: Any) -> None:
+    pieces = dashes(np.array([[0.0, 7.0], [25.0, 7.0]]), style, width)
+    assert np.allclose([piece[[0, -1], 0] for piece in pieces], expected)
+    assert all((piece[:, 1] == 7).all() for piece in pieces)
+
+
+def test_a_dash_goes_round_a_corner() -> None:
+    first, second = dashes(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 10.0]]), "--", 1)
+    assert first.tolist() == [[0, 0], [4, 0], [4, 2]]
+    assert second.tolist() == [[4, 6], [4, 10]]
+    ends_at_a_corner, _ = dashes(np.array([[0.0, 0.0], [6.0, 0.0], [6.0, 5.0]]), "--", 1)
+    assert ends_at_a_corner.tolist() == [[0, 0], [6, 0]]
 
 
 @given(st.sampled_from(["--", ":", "-."]), st.floats(0.5, 5), st.integers(2, 300))
