@@ -465,3 +465,43 @@ def test_one_channel_tells_two_labels_apart(label: int) -> None:
     masks = torch.where(masks == 255, 255, label)
     with pytest.raises(ValueError, match=rf"one channel, which tells label 1 from label 0.*{label}"):
         LogitsModel(Net(classes=1)).batch_losses((images, masks))
+
+
+def other_weight(net: Any) -> None:
+    net[0].weight = nn.Parameter(torch.ones(4, 3, 1, 1))
+
+
+def other_layer(net: Any) -> None:
+    net[0] = nn.Sequential(nn.Conv2d(3, 4, 1))
+
+
+def weight_norm(net: Any) -> None:
+    nn.utils.parametrizations.weight_norm(net[0])
+
+
+def fewer_layers(net: Any) -> None:
+    net[0], net[1] = nn.Identity(), nn.Conv2d(3, 2, 1)
+
+
+@pytest.mark.parametrize("change", [lambda net: None, other_weight, other_layer, weight_norm, fewer_layers])
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_the_model_is_follows_what_was_replaced(change: Any, whole: bool) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    model = LogitsModel(net)
+    assert model.device.type == "cpu"
+    change(net)
+    (model if whole else net).to("meta")
+    assert model.device.type == "meta"
+    assert model._main_logits(model._as_images(torch.zeros(1, 3, 4, 4))).device.type == "meta"
+    net.to_empty(device="cpu").double()
+    assert model._as_images(torch.zeros(1, 3, 4, 4, dtype=torch.float64)).dtype is torch.float64
+    assert copy.deepcopy(model).to("meta").device.type == "meta"
+    assert model.device.type == "cpu"
+
+
+def test_a_model_may_get_its_first_parameter_late() -> None:
+    net = nn.Sequential(nn.Identity())
+    model = LogitsModel(net)
+    assert model.device.type == "cpu"
+    net.append(nn.Conv2d(3, 2, 1, device="meta"))
+    assert model.device.type == "meta"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seg_runner.around import Around
+from seg_runner.around import Around, FirstParameter
 from seg_runner.criteria import DefaultLoss, checked_loss, loss_of
 from seg_runner.errors import add_note
 from seg_runner.given import flag, number, whole
@@ -89,7 +89,7 @@ class LogitsModel(Around):
         self.threshold = number(threshold, "threshold", least=0, most=1)
         self.equal_pixels, self._window = flag(equal_pixels, "equal_pixels"), PixelWindow()
         self._masks: list[torch.Tensor] = []
-        self._anchor = [next(model.parameters(), None)]
+        self._first = FirstParameter()
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class LogitsModel(Around):
     @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        anchor = self._anchor[0]
+        anchor = self._first.of(self._model)
         return anchor.device if anchor is not None else torch.device("cpu")
 
     @property
@@ -181,7 +181,7 @@ class LogitsModel(Around):
     def _as_images(self, images: Any) -> torch.Tensor:
         """Images as one batch of floats on the device."""
         batch = stacked(images)
-        anchor = self._anchor[0]
+        anchor = self._first.of(self._model)
         if anchor is not None and batch.device != anchor.device:
             batch = batch.to(anchor.device, non_blocking=True)
         if batch.dtype is torch.float64 and anchor is not None:  # as numpy makes them

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-__all__ = ["Around", "inside"]
+__all__ = ["Around", "FirstParameter", "inside"]
 
 WRAPPERS = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
 
@@ -24,6 +24,40 @@ def inside(model: Any) -> tuple[str, nn.Module] | None:
         return "_orig_mod", compiled
     known = isinstance(model, nn.DataParallel) or WRAPPERS & {kind.__name__ for kind in type(model).__mro__}
     return ("module", model.module) if known and isinstance(getattr(model, "module", None), nn.Module) else None
+
+
+class FirstParameter:
+    """A model's first parameter as it is now, at little cost: `parameters()` walks through the modules each time.
+
+    Its path is kept, not the tensor: that one may be replaced, and then no longer moves with the model.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(1, 1))
+        >>> first = FirstParameter()
+        >>> first.of(net) is net[0].weight
+        True
+        >>> net[0].weight = nn.Parameter(net[0].weight.double())
+        >>> first.of(net).dtype
+        torch.float64
+    """
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+
+    def of(self, model: Any) -> Any:
+        """The parameter, or None where the model has none."""
+        if self._path:
+            at = model
+            for step in self._path[:-1]:
+                at = at._modules.get(step)
+                if at is None:
+                    break
+            found = None if at is None else at._parameters.get(self._path[-1])
+            if found is not None:
+                return found
+        name, parameter = next(model.named_parameters(), ("", None))
+        self._path = name.split(".") if name else []
+        return parameter
 
 
 class Around(nn.Module):
