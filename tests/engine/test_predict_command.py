@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from seg_runner.checkpoint import write_checkpoint
 
 from seg_engine.cli import main
+from seg_engine.predict import Predictor
 from seg_engine.samples import find_images
 from seg_engine.segmentor import Segmentor
 
@@ -146,6 +148,31 @@ def test_a_disk_that_cannot_be_written_stops_at_once(here: Path, capsys: Any) ->
     (here / "p").write_text("a file")
     assert main(["predict", "m.pth", "a.png", "b.png", "--out", "p"]) == 1
     assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_a_disk_that_takes_no_more_is_told_with_what_is_done(here: Path, capsys: Any) -> None:
+    image(here / "photos/a.png"), image(here / "photos/b.png"), image(here / "photos/c.png")
+    (here / "p/colours/b.png").mkdir(parents=True)
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 1
+    out, err = capsys.readouterr()
+    assert "predicted, in" not in out
+    assert "p/colours/b.png" in err
+    assert "1 of 3 images are done; this one and those behind it are not" in err
+
+
+def test_files_that_somebody_removes_are_not_counted(here: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(here / "photos/a.png"), image(here / "photos/b.png")
+    predict = Predictor.predict
+
+    def removing(self: Predictor, path: Any, **more: Any) -> Any:
+        shutil.rmtree("p", ignore_errors=True)
+        return predict(self, path, **more)
+
+    monkeypatch.setattr(Predictor, "predict", removing)
+    assert main(["predict", "m.pth", "photos", "--out", "p"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 of 2 images predicted" in out
+    assert "the files of 1 images are no longer there, such as p/labels/a.png" in err
 
 
 @pytest.mark.parametrize("alpha", ["-1", "2", "nan"])

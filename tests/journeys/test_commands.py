@@ -18,11 +18,11 @@ from seg_engine import load_model
 from seg_engine.predict import Prediction
 
 
-def seg(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def seg(*words: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "seg_engine", *words]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done
 
 
@@ -103,7 +103,12 @@ def test_predict_in_python_takes_files_and_pixels(trained: Path, scenes: Path) -
 
 
 def test_the_predictions_are_those_of_seg_test(trained: Path, scenes: Path) -> None:
-    seg("test", "run.py", CHECKPOINT, "--out", "again", "--work-dir", "tested2", cwd=trained)
+    (trained / "again" / "street_00001.png").mkdir(parents=True)  # where a prediction cannot be written
+    done = seg("test", "run.py", CHECKPOINT, "--out", "again", "--work-dir", "tested2", cwd=trained, code=1)
+    assert "mIoU: " in done.stdout
+    assert "1 predictions are not in again: the log says why" in done.stderr
+    assert "Written outside of work_dir" not in done.stdout  # the command line said where
+    (trained / "again" / "street_00001.png").rmdir()
     model = load_model(trained / CHECKPOINT)
     for path in sorted((trained / "again").glob("*.png")):
         expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -15,7 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from seg_runner import IoUMetric, PixelData, SegDataSample
+from seg_runner import Evaluator, IoUMetric, PixelData, SegDataSample
+from seg_runner.tables import missing_files
 
 
 def sample(pred: Any, true: Any, **facts: Any) -> SegDataSample:
@@ -161,6 +162,37 @@ def test_predictions_are_written(tmp_path: Path) -> None:
     assert metric.evaluate(2) == {}
     assert read_png(tmp_path / "out" / "a.b.png").tolist() == [[0, 1, 1]]
     assert read_png(tmp_path / "out" / "c.png").tolist() == [[1, 2, 2]]
+
+
+def one(name: str) -> Any:
+    return sample([[0, 1, 1]], [[0, 1, 1]], img_path=name)
+
+
+@pytest.mark.parametrize("format_only", [False, True])
+def test_predictions_that_are_not_there_are_told_at_the_end(format_only: bool, tmp_path: Path, caplog: Any) -> None:
+    metric = IoUMetric(num_classes=2, output_dir=str(tmp_path / "out"), format_only=format_only)
+    for name in ("b.png", "c.png"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
+        metric.process(None, [one(name)])
+    (tmp_path / "out" / "a.png").unlink()
+    found = metric.evaluate(4)
+    assert found == {} if format_only else found["mIoU"] == 100
+    first, last = caplog.messages[0], [text for text in caplog.messages if "predictions are not" in text][-1]
+    assert "b.png cannot be written" in first
+    assert f"3 of 4 predictions are not in {tmp_path / 'out'}" in last
+    assert not list((tmp_path / "out").glob(".*"))
+    assert missing_files([Evaluator([metric])]) == 3
+    metric.process(None, [one("a.jpg")])
+    metric.evaluate(1)
+    assert missing_files([Evaluator([metric])]) == 0
+
+
+def test_where_the_first_prediction_cannot_be_written_the_test_stops(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    metric = IoUMetric(num_classes=2, output_dir=str(tmp_path / "out"))
+    with pytest.raises(OSError, match=r"cannot be written: .*out/a\.png"):
+        metric.process(None, [one("a.jpg")])
 
 
 def test_written_classes_beyond_255_keep_their_numbers(tmp_path: Path) -> None:

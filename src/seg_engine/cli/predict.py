@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict."""
+    from seg_vis.names import printable
+
     from seg_engine.predict import load_model
     from seg_engine.samples import find_images
 
@@ -56,12 +58,19 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         return 1
     model = load_model(options.checkpoint, device=options.device, trust=options.trust_config, allow=options.allow)
-    count = len(failed) + predict_all(model, found, Path(options.out), options.alpha)
-    total = len(found) + len(failed)
-    print(summary(total, count, options.out), flush=True)
+    wrong, gone = predict_all(model, found, Path(options.out), options.alpha)
+    count, total = len(failed) + wrong, len(found) + len(failed)
+    print(summary(total, count + len(gone), options.out), flush=True)
     if count:
         print(f"error: {count} of {total} could not be predicted; each is named above", file=sys.stderr)
-    return 1 if count else 0
+    if gone:
+        print(f"error: {printable(removed(gone), lines=False)}", file=sys.stderr)
+    return 1 if count or gone else 0
+
+
+def removed(gone: Sequence[Path]) -> str:
+    """What to say of images whose files somebody removed while others were predicted."""
+    return f"the files of {len(gone)} images are no longer there, such as {gone[0]}: predict them again"
 
 
 def left_out(given: Sequence[str]) -> list[str]:
@@ -83,9 +92,13 @@ def left_out(given: Sequence[str]) -> list[str]:
     return lines
 
 
-def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: float) -> int:
-    """Predict and write each image; the number of those that could not be predicted."""
-    failed, jobs = 0, list(targets(images, out))
+def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: float) -> tuple[int, list[Path]]:
+    """Predict and write each image; how many could not be predicted, and a file of each that is gone again.
+
+    Raises:
+        OSError: a file cannot be written; it says how many images are done.
+    """
+    failed, jobs, done = 0, list(targets(images, out)), list[dict[str, Path]]()
     with Progress(len(images)) as progress:
         for path, files in jobs:
             try:
@@ -94,9 +107,24 @@ def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: f
                 failed += 1
                 progress.say(message(path, error))
             else:
-                prediction.save(files["labels"], files["overlays"], alpha, files["colours"])
+                save(prediction, files, alpha, f"{len(done)} of {len(images)} images are done")
+                done.append(files)
             progress.advance(path.name)
-    return failed
+    gone = ([file for file in files.values() if not file.exists()] for files in done)
+    return failed, [missing[0] for missing in gone if missing]
+
+
+def save(prediction: Any, files: Mapping[str, Path], alpha: float, so_far: str) -> None:
+    """Write the files of an image.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    try:
+        prediction.save(files["labels"], files["overlays"], alpha, files["colours"])
+    except OSError as error:
+        error.add_note(f"{so_far}; this one and those behind it are not")
+        raise
 
 
 def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, dict[str, Path]]]:

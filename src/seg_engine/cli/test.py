@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from seg_engine.cli.options import add_run_options, load_config
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Test."""
+    from seg_runner.tables import missing_files
     from seg_vis.names import printable
 
     from seg_engine.launch import make_runner
@@ -43,10 +45,15 @@ def run(options: argparse.Namespace) -> int:
         write_predictions(cfg, options.out)
     if options.tta:
         use_tta(cfg)
-    found = make_runner(cfg, options.trust_config, options.allow).test()
+    runner = make_runner(cfg, options.trust_config, options.allow)
+    found = runner.test()
     shown = "  ".join(f"{name}: {value:.2f}" for name, value in found.items() if isinstance(value, int | float))
     print(printable(shown, lines=False))
-    return 0
+    sets = getattr(runner.test_loop, "sets", {})
+    missing = missing_files(evaluator for _, evaluator in sets.values()) if options.out else 0
+    if missing:
+        print(printable(f"error: {missing} predictions are not in {options.out}: the log says why"), file=sys.stderr)
+    return 1 if missing else 0
 
 
 def show(cfg: Any, options: argparse.Namespace) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import numpy.typing as npt
 
 from seg_runner.names import FileNames, printable
 
-__all__ = ["SampleFiles", "boxed_table", "write_png"]
+__all__ = ["SampleFiles", "boxed_table", "missing_files", "write_png"]
+
+Log = logging.getLogger
 
 
 def boxed_table(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -56,19 +60,25 @@ def write_png(path: Path, labels: npt.NDArray[Any]) -> None:
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b"")]
     parts = [struct.pack(">I", len(body)) + kind + body for kind, body in chunks]
     parts = [part + struct.pack(">I", zlib.crc32(part[4:])) for part in parts]
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("xb") as file:
             file.write(b"".join([b"\x89PNG\r\n\x1a\n", *parts]))
         aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # said of the file that is wanted
+            raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(path)) from error
         raise
 
 
 class SampleFiles:
     """The PNG files of a metric, one for each image, named as `FileNames` says.
+
+    Where the first one cannot be written it is an error. Later the pass goes on, since its numbers are worth more than
+    its pictures, and what is not there at its end is told.
 
     Args:
         folder: Where they lie.
@@ -76,16 +86,46 @@ class SampleFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.missing = 0
+        """How many files of the last pass are not there."""
         self._names, self._without = FileNames(), 0
+        self._written: list[Path] = []
+        self._failed: list[OSError] = []
 
     def write(self, path: str, pixels: npt.NDArray[Any]) -> None:
-        """Write what belongs to the image of this path ('' where there is none: it gets a number)."""
+        """Write what belongs to the image of this path ('' where there is none: it gets a number).
+
+        Raises:
+            OSError: The first file of a pass cannot be written.
+        """
         if not path:
             path = f"prediction_{self._without}"
             self._without += 1
-        name = self._names.of(path)
-        write_png(self.folder / f"{name}.png", pixels)
+        target = self.folder / f"{self._names.of(path)}.png"
+        try:
+            write_png(target, pixels)
+        except OSError as error:
+            if not self._written:
+                raise
+            if not self._failed:
+                text = "%s %s; the test goes on, and its end says which predictions are missing"
+                Log(__name__).warning(text, printable(target, lines=False), error.strerror)
+            self._failed.append(error)
+        else:
+            self._written.append(target)
 
     def end_pass(self) -> None:
-        """Begin to number images without a path anew."""
-        self._without = 0
+        """Say how many files are not there; begin to number images without a path anew."""
+        gone = [path for path in self._written if not path.exists()]
+        self.missing, total = len(self._failed) + len(gone), len(self._failed) + len(self._written)
+        if self.missing:
+            first = self._failed[0] if self._failed else f"somebody removed {gone[0].name}"
+            text = "%d of %d predictions are not in %s: %s"
+            Log(__name__).error(text, self.missing, total, printable(self.folder), printable(first, lines=False))
+        self._without, self._written, self._failed = 0, [], []
+
+
+def missing_files(evaluators: Iterable[Any]) -> int:
+    """How many files the metrics of evaluators lacked at the end of their last pass."""
+    metrics = [metric for evaluator in evaluators for metric in getattr(evaluator, "metrics", ())]
+    return sum(getattr(getattr(metric, "_files", None), "missing", 0) for metric in metrics)
