@@ -162,7 +162,8 @@ def _by_number(criterion: Any, logits: torch.Tensor, masks: torch.Tensor, ignore
         value: torch.Tensor = criterion(logits, masks.to(logits.dtype))
         return value
     ignored = masks == ignore_index
-    each = _by_itself(criterion)(logits, masks.masked_fill(ignored, 0).to(logits.dtype)).masked_fill(ignored, 0.0)
+    each: torch.Tensor = _by_itself(criterion)(logits, masks.masked_fill(ignored, 0).to(logits.dtype))
+    each = each.masked_fill(ignored, 0.0)
     return each.sum() if getattr(criterion, "reduction", "mean") == "sum" else each.mean()
 
 
