@@ -52,14 +52,15 @@ def as_read(given: Any, reader: Any) -> Pixels:
     """Pixels as the reader would give them for a file that holds them.
 
     A reader of 8 bits (`color`, `grayscale`) makes 8 bits of 16, three channels of one, one of three. Three channels
-    are given as RGB and become BGR, as OpenCV reads them; other numbers of channels keep their order. A reader that is
-    none of ours leaves all as it is.
+    are given as RGB and become BGR, as OpenCV reads them; other numbers of channels keep their order. Of a Pillow
+    picture with transparency four channels are RGBA, and become BGRA; one that was opened from a file is turned by its
+    EXIF data where files are. A reader that is none of ours leaves all as it is.
 
     Raises:
         ValueError: it holds no pixels, or none that a picture can have.
     """
-    pixels = _checked(given)
     flags = reads_pixels(reader)
+    pixels = _checked(given, flags)
     if flags is None:
         return pixels
     pixels = _values(pixels, eight_bits=flags != cv2.IMREAD_UNCHANGED)
@@ -67,17 +68,34 @@ def as_read(given: Any, reader: Any) -> Pixels:
     return pixels.astype(np.float32) if getattr(reader, "to_float32", False) else pixels
 
 
-def _checked(given: Any) -> Pixels:
+def _of_pillow(picture: Any, flags: int | None) -> Pixels:
+    """The pixels of a Pillow picture, with the channels that OpenCV finds in a file of that kind."""
+    from PIL import ImageFile, ImageOps
+
+    if isinstance(picture, ImageFile.ImageFile) and flags is not None and _turns(flags):
+        picture = ImageOps.exif_transpose(picture)
+    mode = MODES.get(picture.mode, picture.mode)
+    if picture.mode in ("P", "RGB") and "transparency" in picture.info:
+        mode = "RGBA"
+    pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
+    return pixels[..., [2, 1, 0, 3]] if mode == "RGBA" and flags == cv2.IMREAD_UNCHANGED else pixels
+
+
+def _turns(flags: int) -> bool:
+    """Whether OpenCV turns what it reads by the file's EXIF data."""
+    return flags != cv2.IMREAD_UNCHANGED and not flags & cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def _checked(given: Any, flags: int | None) -> Pixels:
     """An array of pixels.
 
     Raises:
         ValueError: it is something else.
     """
     wanted = "a file, H x W x channels pixels (3 channels: RGB) or H x W grey ones, or a list of these"
-    picture = not isinstance(given, np.ndarray) and hasattr(given, "__array_interface__")
-    if picture and getattr(given, "mode", "") in MODES:
-        given = given.convert(MODES[given.mode])
-    pixels = np.asarray(given) if picture else given
+    pixels = given
+    if not isinstance(given, np.ndarray) and hasattr(given, "__array_interface__"):
+        pixels = _of_pillow(given, flags) if hasattr(given, "getbands") else np.asarray(given)
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "buif":
         kind = getattr(pixels, "dtype", type(pixels).__name__)
         raise ValueError(f"predict: {wanted}, is expected, not {kind} {tuple(getattr(pixels, 'shape', ())) or ''}")

@@ -131,8 +131,9 @@ class Predictor:
         """Segment one image, or several.
 
         A file is read as the config's test pipeline reads it. An array is taken for what such a file holds: H x W x 3
-        is RGB, H x W grey; with another number of channels they are in the order that the reader gives them. Where
-        the reader makes 8 bits of every file (the usual one does), so it is with arrays of 16 bits.
+        is RGB, H x W grey; with another number of channels they are in the order that the reader gives them.
+        Where the reader makes 8 bits of every file (the usual one does), so it is with arrays of 16 bits. A Pillow
+        picture is taken for the file that it was opened from, turned by its EXIF data where files are.
 
         Args:
             image: A file, an array, a Pillow image, or a list (or any iterable) of these.

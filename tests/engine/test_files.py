@@ -182,3 +182,60 @@ def test_premultiplied_and_indexed_transparency_is_left_out() -> None:
     grey = Image.fromarray(np.full((20, 30), 7, np.uint8))
     for picture in (grey.convert("RGBA").convert("RGBa"), grey.convert("P").convert("PA")):
         assert as_read(picture, LoadImageFromFile()).tolist() == np.full((20, 30, 3), 7).tolist()
+
+
+def transparent() -> Image.Image:
+    """Colours whose channels differ, with alpha of every kind in it."""
+    pixels = np.zeros((6, 9, 4), np.uint8)
+    pixels[:, :4, :3], pixels[:, 4:, :3], pixels[..., 3] = (200, 50, 10), (20, 120, 240), 255
+    pixels[0, :, 3], pixels[1, :, 3] = 1, 128
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("color", ["color", "grayscale", "unchanged", "color_ignore_orientation"])
+@pytest.mark.parametrize("turn", [None, 6, 7])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.png", {}),
+        ("a.webp", {"lossless": True, "exact": True}),
+        ("p.png", {"transparency": 0}),
+        ("rgb.png", {"transparency": (200, 50, 10)}),
+        ("rgb.jpg", {"quality": 95}),
+        ("rgb.tif", {}),
+        ("rgb.bmp", {}),
+        ("p.bmp", {}),
+        ("l.png", {}),
+        ("l16.png", {}),
+    ],
+)
+def test_an_opened_picture_is_what_its_file_is_read_as(
+    tmp_path: Path, name: str, options: dict[str, Any], color: str, turn: int | None
+) -> None:
+    picture = transparent()
+    mode = {"a": "RGBA", "p": "P", "rgb": "RGB", "l": "L", "l16": "L"}[name.split(".")[0]]
+    picture = picture if mode == "RGBA" else picture.convert("RGB").convert(mode)
+    if name == "l16.png":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    if turn is not None and not name.endswith("bmp"):
+        options = {**options, "exif": Image.Exif()}
+        options["exif"][274] = turn
+    picture.save(tmp_path / name, **options)
+    reader = LoadImageFromFile(color_type=color)
+    of_file = reader({"img_path": str(tmp_path / name)})["img"]
+    reference = cv2.imdecode(np.fromfile(tmp_path / name, np.uint8), reader.flags)
+    assert reference is not None
+    assert np.array_equal(of_file, reference)
+    with Image.open(tmp_path / name) as opened:
+        of_pillow = as_read(opened, reader)
+    assert (of_pillow.shape, of_pillow.dtype) == (of_file.shape, of_file.dtype)
+    np.testing.assert_allclose(of_pillow.astype(int), of_file.astype(int), atol=1)
+
+
+def test_a_picture_that_was_turned_by_hand_is_not_turned_again(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    transparent().convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        turned = opened.transpose(Image.Transpose.ROTATE_270)
+    assert as_read(turned, LoadImageFromFile()).shape == (9, 6, 3)
