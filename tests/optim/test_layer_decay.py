@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seg_optim import build_optim_wrapper, layer_decay_param_groups
 from seg_optim.depth import read_depths
-from seg_optim.layer_ids import convnext_layer_wise, convnext_stage_wise, from_function, from_matcher, vit_layer_wise
+from seg_optim.layer_ids import (
+    Depths,
+    convnext_layer_wise,
+    convnext_stage_wise,
+    from_function,
+    from_matcher,
+    layer_count,
+    vit_layer_wise,
+)
 from torch import nn
 
 OPTIONS: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.05, "decay_rate": 0.5}
@@ -98,14 +106,119 @@ def test_convnext_layer_wise_takes_three_blocks_of_the_third_stage_at_a_time() -
 
 
 def test_pure_ids() -> None:
-    assert vit_layer_wise("backbone.layers.4.attn.qkv.weight", 12) == 5
-    assert vit_layer_wise("backbone.pos_embed", 12) == 0
-    assert vit_layer_wise("decode_head.conv.weight", 12) is None
-    assert convnext_stage_wise("backbone.mask_token", 12) == 0
-    assert convnext_stage_wise("backbone.stages.3.1.gamma", 12) == 4
-    assert convnext_stage_wise("backbone.norm2.weight", 12) is None
+    assert vit_layer_wise("backbone.layers.4.attn.qkv.weight") == 5
+    assert vit_layer_wise("backbone.pos_embed") == vit_layer_wise("backbone.patch_embed.projection.weight") == 0
+    assert vit_layer_wise("decode_head.conv.weight") is None
+    assert convnext_stage_wise("backbone.mask_token") == convnext_stage_wise("backbone.downsample_layers.3.0.bias") == 0
+    assert convnext_stage_wise("backbone.stages.3.1.gamma") == 4
+    assert convnext_stage_wise("backbone.norm2.weight") is None
+    assert convnext_layer_wise("backbone.norm2.weight", 12) is None
     assert [convnext_layer_wise(f"backbone.downsample_layers.{i}.0.bias", 12) for i in range(4)] == [0, 2, 3, 12]
     assert convnext_layer_wise("backbone.cls_token", 12) == 0
+
+
+@pytest.mark.parametrize(("third", "layers"), [(1, 4), (3, 4), (4, 5), (9, 6), (27, 12)])
+def test_the_layers_of_a_convnext_are_counted_where_they_are_not_given(third: int, layers: int) -> None:
+    model = held("ConvNeXt", *[name for name in CONVNEXT if name not in CONVNEXT[10 + third : 10 + 27]])
+    paramwise = {"decay_rate": 0.5, "decay_type": "layer_wise"}
+    wrappers = [
+        built(model, "LearningRateDecayOptimizerConstructor", **paramwise, num_layers=each) for each in ("auto", layers)
+    ]
+    auto, told = (scales(model, wrapper.optimizer.param_groups) for wrapper in wrappers)
+    assert auto == told
+    assert auto["backbone.stages.3.0.weight"] == 0.5
+    assert auto[f"backbone.stages.2.{third - 1}.weight"] == 0.25
+
+
+def test_the_older_name_always_goes_by_layer() -> None:
+    model = held("ConvNeXt", *CONVNEXT)
+    old = {"num_layers": 12, "layer_decay_rate": 0.9, "decay_type": "stage_wise"}
+    new = {"num_layers": 12, "decay_rate": 0.9, "decay_type": "layer_wise"}
+    found = [
+        scales(model, built(model, constructor, **paramwise).optimizer.param_groups)
+        for constructor, paramwise in (
+            ("LayerDecayOptimizerConstructor", old),
+            ("LayerDecayOptimizerConstructor", {**new, "decay_type": "stage_wise"}),
+            ("LearningRateDecayOptimizerConstructor", new),
+        )
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+TIMM_BEIT = ["cls_token", "patch_embed.weight", *[f"blocks.{i}.weight" for i in range(3)], "norm.weight"]
+TIMM_CONVNEXT = ["stem.0.weight", *[f"stages.{s}.blocks.0.weight" for s in range(4)]]
+SMALL_MIT = ["layers.0.0.weight", *[f"layers.{s}.1.0.weight" for s in range(4)]]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "names", "deep", "expected"),
+    [
+        ("BEiT", TIMM_BEIT, "blocks.1.weight", 0.25),
+        ("ConvNeXtV2", TIMM_CONVNEXT, "stages.2.blocks.0.weight", 0.25),
+        ("MyNet", CONVNEXT, "stages.2.26.weight", 0.5**4),
+        ("MixVisionTransformer", SMALL_MIT, "layers.2.1.0.weight", 0.25),
+    ],
+)
+def test_other_names_than_the_references_are_read_by_their_scheme(
+    backbone: str, names: list[str], deep: str, expected: float
+) -> None:
+    model = held(backbone, *names)
+    wrapper = built(model, "LearningRateDecayOptimizerConstructor", num_layers="auto", decay_rate=0.5)
+    assert scales(model, wrapper.optimizer.param_groups)[f"backbone.{deep}"] == expected
+
+
+def test_a_beit_by_stage_is_read_by_its_scheme() -> None:
+    model = held("BEiT", *BEIT)
+    wrapper = built(
+        model, "LearningRateDecayOptimizerConstructor", num_layers="auto", decay_rate=0.5, decay_type="stage_wise"
+    )
+    assert set(scales(model, wrapper.optimizer.param_groups).values()) == {0.25, 0.5, 1.0}
+
+
+def test_your_own_depths_in_a_config_come_before_the_references() -> None:
+    model = held("BEiT", *BEIT)
+    paramwise = {"num_layers": 1, "decay_rate": 0.5, "layer_ids": lambda name: None if "head" in name else 1}
+    found = scales(model, built(model, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups)
+    assert {name: scale for name, scale in found.items() if scale != 0.5} == {
+        "decode_head.conv_seg.weight": 1.0,
+        "decode_head.conv_seg.bias": 1.0,
+    }
+
+
+def test_the_entries_of_a_group_are_the_references_unless_fused() -> None:
+    model = held("BEiT", *BEIT)
+    paramwise = {"num_layers": 12, "decay_rate": 0.5}
+    extra = {"lr_scale", "param_names", "group_name"}
+    for group in built(model, "LearningRateDecayOptimizerConstructor", **paramwise).optimizer.param_groups:
+        assert not extra & group.keys()
+    groups = built(model, "LearningRateDecayOptimizerConstructor", **paramwise, fuse=False).optimizer.param_groups
+    assert [(g["group_name"], g["lr_scale"], g["lr"], g["weight_decay"], len(g["param_names"])) for g in groups] == [
+        ("layer_0_decay", 0.5**13, 0.5**13, 0.05, 3),
+        *[(f"layer_{i}_decay", 0.5 ** (13 - i), 0.5 ** (13 - i), 0.05, 1) for i in range(1, 13)],
+        ("layer_13_no_decay", 1.0, 1.0, 0.0, 2),
+        ("layer_13_decay", 1.0, 1.0, 0.05, 1),
+    ]
+
+
+def test_names_of_groups_tell_what_the_rules_multiply(vit: nn.Module) -> None:
+    rules = {"head": {"lr_mult": 10.0}, "blocks.1.fc": {"decay_mult": 0.5, "lr_mult": 2.0}, "blocks.2": {"lr_mult": 1}}
+    paramwise = {"decay_rate": 0.5, "num_layers": 3, "compose": True, "custom_keys": rules}
+    wrapper = built(vit, "LearningRateDecayOptimizerConstructor", **paramwise)
+    found = {(g["name"], g["lr"], g["weight_decay"]) for g in wrapper.optimizer.param_groups}
+    assert found >= {
+        ("layer_4_decay_lr_x10", 10.0, 0.05),
+        ("layer_4_no_decay_lr_x10", 10.0, 0.0),
+        ("layer_2_decay_x0.5_lr_x2", 0.5, 0.025),
+        ("layer_3_decay", 0.5, 0.05),
+        ("layer_3_no_decay", 0.5, 0.0),
+    }
+    assert all("lr_mult" not in group and "decay_mult" not in group for group in wrapper.optimizer.param_groups)
+
+
+def test_rules_that_say_nothing_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    paramwise = {"num_layers": 12, "decay_rate": 1, "custom_keys": None, "bias_lr_mult": None}
+    built(held("BEiT", *BEIT), "LearningRateDecayOptimizerConstructor", **paramwise)
+    assert not caplog.text
 
 
 def test_tokens_are_decayed_as_in_the_reference_unless_skipped() -> None:
@@ -309,6 +422,45 @@ def test_a_model_that_knows_its_depths() -> None:
     assert list(found.values()) == [0.25, 0.5, 1.0]
 
 
+def test_a_backbone_is_looked_for_four_levels_down() -> None:
+    names = [f"a.b.c.d.blocks.{index}.w.weight" for index in range(2)]
+    found = read_depths(named("a.b.c.d.patch_embed.weight", *names, "top.weight"))
+    assert list(found.ids.values()) == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="no scheme"):
+        read_depths(named("e.a.b.c.d.patch_embed.weight", *[f"e.{name}" for name in names], "top.weight"))
+
+
+def test_the_number_of_layers() -> None:
+    assert layer_count("auto") is None
+    assert layer_count(1) == 1
+    for wrong in (0, -1, True, 1.0, None, "1"):
+        with pytest.raises(ValueError, match=r"here\.num_layers=.*whole number of at least 1"):
+            layer_count(wrong, "here.")
+
+
+def test_depths_from_a_function() -> None:
+    def depths(count: int | None, *ids: int | None) -> Depths:
+        return from_function([str(place) for place in range(len(ids))], lambda name: ids[int(name)], count)
+
+    assert depths(None, None, None) == Depths({"0": 1, "1": 1}, 1)
+    assert depths(None, 0, 2, None, 1) == Depths({"0": 0, "1": 2, "2": 3, "3": 1}, 3)
+    assert depths(2, 0, 2, None) == Depths({"0": 0, "1": 2, "2": 3}, 3)
+    assert depths(5, 2, None) == Depths({"0": 2, "1": 6}, 6)
+    with pytest.raises(ValueError, match=r"num_layers=2, but 1 lies in layer 3.*Set num_layers=3"):
+        depths(2, 0, 3)
+    with pytest.raises(TypeError, match=r"layer id of 2 is 0\.5"):
+        depths(None, 0, None, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="layer id of 1 is -1"):
+        depths(None, 0, -1, None)
+
+
+def test_timms_mark_for_the_layer_before() -> None:
+    names = ["stem.a", "norm.a", "blocks.0", "blocks.1"]
+    matcher = {"stem": r"^stem", "mark": [(r"^norm", (99999,))], "none": None, "blocks": r"^blocks\.(\d+)"}
+    assert from_matcher(names, matcher) == dict(zip(names, [0, 0, 1, 2], strict=True))
+    assert from_matcher(["norm.a"], {"mark": [(r"^norm", (99999,))]}) == {"norm.a": 0}
+
+
 def test_timms_notation_of_groups() -> None:
     names = ["stem.weight", "blocks.0.a", "blocks.0.b", "blocks.10.a", "blocks.2.a", "norm.weight", "head.weight"]
     matcher = {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
@@ -405,6 +557,7 @@ def test_a_compiled_backbone_of_mmsegmentation_keeps_its_ids() -> None:
             for wrong, error, words in (
                 ({"decay_rate": "0.9"}, TypeError, r"paramwise_cfg\.decay_rate='0\.9'"),
                 ({"decay_rate": float("nan")}, ValueError, r"paramwise_cfg\.decay_rate=nan"),
+                ({"decay_rate": 0}, ValueError, r"paramwise_cfg\.decay_rate=0 would freeze every layer"),
                 ({"decay_rate": None}, TypeError, r"paramwise_cfg\.decay_rate is None"),
                 ({"num_layers": "12"}, ValueError, r"paramwise_cfg\.num_layers='12'"),
                 ({"head": -1}, ValueError, r"paramwise_cfg\.head=-1"),

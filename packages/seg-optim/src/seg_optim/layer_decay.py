@@ -75,7 +75,7 @@ def layer_groups(
     depths: Depths,
     decay: Decay,
     plain: Callable[[str, nn.Parameter], bool],
-    verdicts: Mapping[str, Verdict] | None = None,
+    verdicts: Mapping[str, Verdict],
 ) -> Groups:
     """One group per depth and kind of decay, in the order in which they first appear.
 
@@ -88,7 +88,7 @@ def layer_groups(
     """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in parameters:
-        depth, verdict = depths.ids[name], (verdicts or {}).get(name, Verdict())
+        depth, verdict = depths.ids[name], verdicts.get(name, Verdict())
         share = verdict.decay_mult if verdict.decay_mult is not None else float(not plain(name, parameter))
         times = 1.0 if verdict.lr_mult is None else verdict.lr_mult
         key = f"layer_{depth}_{'decay' if share else 'no_decay'}"
@@ -120,10 +120,10 @@ def check_options(options: Mapping[str, Any], where: str) -> None:
         if key in options and options[key] is None:
             raise TypeError(f"{where}{key} is None, a number is needed")
         check_number(where + key, options.get(key))
-    if options.get("decay_rate", 1) == 0:
+    if options.get("decay_rate") == 0:
         raise ValueError(f"{where}decay_rate=0 would freeze every layer but the last: 1 is no decay, 0.9 is usual")
-    for key, choices in CHOICES.items():
-        check_choice(where + key, options.get(key, choices[0]), choices)
+    for key in given(options, CHOICES):
+        check_choice(where + key, options[key], CHOICES[key])
     function = options.get("layer_ids")
     if function is not None and not callable(function):
         raise TypeError(f"{where}layer_ids={function!r}: a function, parameter name -> depth from 0, is needed")
@@ -230,10 +230,10 @@ def _reference_ids(model: nn.Module, kind: str, num_layers: int | None) -> Layer
     names = [uncompiled(name) for name, _ in model.named_parameters()]
     if "ConvNeXt" in backbone and any(name.startswith("backbone.downsample_layers") for name in names):
         if kind == "stage_wise":
-            return partial(convnext_stage_wise, num_layers=0)
+            return convnext_stage_wise
         return partial(convnext_layer_wise, num_layers=num_layers or _convnext_layers(names))
     if ("BEiT" in backbone or "MAE" in backbone) and kind != "stage_wise":
-        return partial(vit_layer_wise, num_layers=0) if any(n.startswith("backbone.layers") for n in names) else None
+        return vit_layer_wise if any(n.startswith("backbone.layers") for n in names) else None
     return None
 
 

@@ -57,14 +57,14 @@ def convnext_layer_wise(name: str, num_layers: int) -> int | None:
     return None
 
 
-def convnext_stage_wise(name: str, num_layers: int) -> int | None:
+def convnext_stage_wise(name: str) -> int | None:
     """MMSegmentation's ids for ConvNeXt by stage: all downsampling 0, stage `s` is `s + 1`."""
     if name in TOKENS or name.startswith("backbone.downsample_layers"):
         return 0
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.stages") else None
 
 
-def vit_layer_wise(name: str, num_layers: int) -> int | None:
+def vit_layer_wise(name: str) -> int | None:
     """MMSegmentation's ids for BEiT and MAE: tokens and patch embedding 0, block `i` is `i + 1`."""
     if name in TOKENS or name.startswith("backbone.patch_embed"):
         return 0
@@ -106,7 +106,7 @@ def from_function(names: Iterable[str], function: LayerIds, num_layers: int | No
         raise TypeError(f"layer id of {wrong} is {found[wrong]!r}, a whole number (None for the head) is needed")
     deepest = max((depth for depth in found.values() if depth is not None), default=0)
     last = deepest + 1 if num_layers is None else num_layers + 1
-    if deepest >= last + (num_layers is None):
+    if deepest >= last:
         name = next(name for name, depth in found.items() if depth == deepest)
         raise ValueError(
             f"num_layers={num_layers}, but {name} lies in layer {deepest}: its rate would be above the head's. "

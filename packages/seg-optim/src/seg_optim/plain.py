@@ -119,7 +119,7 @@ def layer_decay_param_groups(
     wishes = spared(model) if options.get("no_weight_decay", True) else set()
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
     decay = Decay(lr, weight_decay, decay_rate, **given(options, ("min_scale", "head")))
-    groups = layer_groups(trainable, depths, decay, lambda name, p: undecayed(name, p) or name in wishes)
+    groups = layer_groups(trainable, depths, decay, lambda name, p: undecayed(name, p) or name in wishes, {})
     for group in groups:
         del group["param_names"], group["group_name"]
         if options.get("style") == "timm":
