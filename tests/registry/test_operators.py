@@ -130,6 +130,12 @@ def test_what_cannot_be_multiplied(left: Any, right: Any) -> None:
         binary(ast.Mult, left, right, Budget())
 
 
+def test_what_python_refuses_is_pythons_error() -> None:
+    for kind, left, right in ((ast.Mod, [1], 2), (ast.Sub, "50%", "5%"), (ast.Add, [1], (2,)), (ast.BitOr, "%", 1)):
+        with pytest.raises(TypeError):
+            binary(kind, left, right, Budget())
+
+
 def test_percent_takes_one_value_or_a_tuple() -> None:
     assert binary(ast.Mod, "%s and %5.1f%%", ("a", 2.55), Budget()) == "a and   2.5%"
     assert binary(ast.Mod, "%s", [1, 2], Budget()) == "[1, 2]"

@@ -74,7 +74,7 @@ def binary(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> A
 def _check_numbers(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> None:
     if not (isinstance(left, int) and isinstance(right, int)):
         return
-    if kind is ast.Pow and right > 0 and left.bit_length() * right > MAX_BITS and left not in (-1, 0, 1):
+    if kind is ast.Pow and left.bit_length() * right > MAX_BITS and left not in (-1, 0, 1):
         raise LimitError(f"a power of more than {MAX_BITS} bits")
     if kind is ast.LShift and left.bit_length() + right > MAX_BITS:
         raise LimitError(f"a shift to more than {MAX_BITS} bits")
