@@ -81,7 +81,10 @@ def mutants_of(module: str) -> list[Mutant]:
 
 
 def program_of(text: str) -> str:
-    """What a module does, without its annotations: nothing evaluates those, so no test can notice a change in them."""
+    """What a module does: without its annotations, which nothing evaluates, and a dataclass's `frozen`.
+
+    No test can notice a change in the first, and the second holds back programmers, not programs.
+    """
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -90,6 +93,8 @@ def program_of(text: str) -> str:
             node.annotation = None
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.keyword) and node.arg == "frozen":
+            node.value = ast.Constant(True)
     return ast.dump(tree)
 
 
