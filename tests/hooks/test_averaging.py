@@ -83,6 +83,31 @@ def test_buffers_whole_numbers_and_hidden_ones(update_buffers: bool) -> None:
     assert average.module.count.item() == 4
 
 
+@pytest.mark.parametrize("kind", [ExponentialMovingAverage, MomentumAnnealingEMA, StochasticWeightAverage])
+def test_buffers_are_copied_unless_asked_otherwise(kind: Any) -> None:
+    model = Buffers()
+    average = kind(model)
+    for value in (2.0, 4.0):
+        model.move(value)
+        average.update_parameters(model)
+    assert average.module.kept.tolist() == average.module.hidden.tolist() == [4.0, 4.0]
+    assert average.module.weight[0] != 4.0
+
+
+def test_annealing_goes_from_the_newest_weights_to_the_momentum() -> None:
+    """Share of the new weights: 100 / (100 + n) at the n-th update after the first, and 0.0002 at the least."""
+    net = nn.Linear(1, 1, bias=False)
+    average = MomentumAnnealingEMA(net)
+    for value in (0.0, 101.0):
+        net.weight.data.fill_(value)
+        average.update_parameters(net)
+    assert average.module.weight.item() == pytest.approx(100)
+    average.count = 10_000_000
+    net.weight.data.fill_(1100.0)
+    average.update_parameters(net)
+    assert average.module.weight.item() == pytest.approx(100.2, abs=1e-3)
+
+
 def test_mixed_types_are_averaged_each_in_its_own() -> None:
     net = nn.ParameterList([torch.ones(2), torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.bfloat16)])
     average = StochasticWeightAverage(net)
@@ -97,6 +122,7 @@ def test_mixed_types_are_averaged_each_in_its_own() -> None:
 def test_the_state_dict_has_the_layout_of_the_reference() -> None:
     net = nn.Linear(1, 1)
     average = ExponentialMovingAverage(net)
+    assert int(average.steps) == 0
     average.update_parameters(net)
     average.update_parameters(net)
     state = average.state_dict()
@@ -139,6 +165,13 @@ def test_the_average_may_live_in_another_place() -> None:
     average.update_parameters(net)
     assert average.module.weight.device.type == "cpu"
     assert torch.equal(average(torch.ones(1, 1)), net(torch.ones(1, 1)))
+    elsewhere = ExponentialMovingAverage(net, momentum=0.5, device="meta")
+    for _ in range(2):
+        elsewhere.update_parameters(net)
+    assert elsewhere.module.weight.device.type == "meta"
+    assert net.weight.device.type == "cpu"
+    with pytest.raises(ValueError, match=r"device='nowhere' cannot be used here \(Expected one of .*; give 'cpu'"):
+        ExponentialMovingAverage(net, device="nowhere")
 
 
 def test_a_rule_of_ones_own() -> None:
@@ -175,5 +208,6 @@ def test_gamma_must_be_positive() -> None:
 
 
 def test_a_large_momentum_warns() -> None:
-    with pytest.warns(UserWarning, match="share of the new weights"):
+    with pytest.warns(UserWarning, match="share of the new weights.* decay=0.0002 may") as told:
         ExponentialMovingAverage(nn.Linear(1, 1), momentum=0.9998)
+    assert told[0].filename == __file__

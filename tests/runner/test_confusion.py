@@ -22,7 +22,7 @@ def by_hand(pred: np.ndarray, true: np.ndarray, classes: int, ignore: int | None
 LABELS = arrays(np.int64, (3, 5), elements=st.one_of(st.integers(-3, 12), st.sampled_from([255, 256, 1000])))
 
 
-@given(LABELS, LABELS, st.integers(1, 9), st.sampled_from([255, 0, -1, 300, None]))
+@given(LABELS, LABELS, st.integers(1, 9), st.sampled_from([255, 256, 0, -1, 300, None]))
 def test_counts_equal_a_count_by_hand(pred: np.ndarray, true: np.ndarray, classes: int, ignore: int | None) -> None:
     counts = Confusion(classes, ignore)
     counts.add(torch.from_numpy(pred), torch.from_numpy(true))
@@ -82,6 +82,12 @@ def test_masks_of_truth_values() -> None:
     counts = Confusion(2, 255)
     counts.add(torch.tensor([True, False]), torch.tensor([1, 1]))
     assert counts.matrix()[:2, :2].tolist() == [[0, 0], [1, 1]]
+
+
+def test_255_is_left_out_by_default() -> None:
+    counts = Confusion(2)
+    counts.add(torch.tensor([0, 1, 1]), torch.tensor([255, 256, 1]))
+    assert counts.matrix().tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 0]]
 
 
 def test_mistakes() -> None:

@@ -54,6 +54,15 @@ def test_shared_memory_stays_shared_and_small_views_are_cut_out():
     assert payload_bytes(tree) == 64 + 16
 
 
+def test_a_view_of_half_its_memory_is_no_small_one():
+    table = torch.arange(10.0)
+    halves = {"first": table[:5], "again": table[:5].view(5, 1)}
+    for tree in (to_cpu(halves), Staging().copy(halves)):
+        assert tree["first"].data_ptr() == tree["again"].data_ptr()
+        assert tree["first"].untyped_storage().nbytes() == 40
+    assert to_cpu({"less": table[:4]})["less"].untyped_storage().nbytes() == 16
+
+
 def test_own_copies():
     weight = torch.ones(2)
     assert own({"a": [weight]})["a"][0].data_ptr() != weight.data_ptr()
