@@ -38,6 +38,35 @@ def test_default_sampler_deals_every_sample_out(size, ranks, round_up, epoch):
         assert sorted(index for part in dealt for index in part) == list(range(size))
 
 
+def test_the_first_pass_without_options_is_the_references():
+    assert list(DefaultSampler(range(50))) == reference_order(50, 0, 0)
+    assert list(islice(InfiniteSampler(range(50)), 50)) == reference_order(50, 0, 0)
+    assert len(DefaultSampler(range(5), rank=1, world_size=2)) == 3
+    balanced = ClassBalancedSampler(range(50), presence=np.ones((50, 1)))
+    assert list(balanced) == balanced.order(0, 0).tolist() != list(range(50))
+    balanced.set_epoch(1)
+    assert list(balanced) == balanced.order(0, 1).tolist() != balanced.order(0, 0).tolist()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_data_set_without_samples_gives_none(shuffle):
+    assert list(DefaultSampler([], shuffle)) == list(InfiniteSampler([], shuffle)) == []
+    balanced = ClassBalancedSampler([], presence=np.ones((0, 2)), shuffle=shuffle)
+    assert list(balanced) == []
+    assert len(balanced) == 0
+
+
+@pytest.mark.parametrize("sampler", [DefaultSampler, InfiniteSampler])
+def test_a_rank_outside_the_world_is_refused(sampler):
+    for rank in (-1, 2):
+        with pytest.raises(ValueError, match=rf"rank must be one of 0 ... world_size - 1, that is 1, not {rank}"):
+            sampler(range(4), rank=rank, world_size=2)
+    with pytest.raises(ValueError, match="world_size"):
+        sampler(range(4), rank=0, world_size=0)
+    with pytest.raises(TypeError, match="has none: leave the sampler out"):
+        sampler(iter("ab"))
+
+
 def test_default_sampler_without_shuffling():
     assert list(DefaultSampler(range(5), shuffle=False, rank=0, world_size=2)) == [0, 2, 4]
     assert list(DefaultSampler(range(5), shuffle=False, round_up=False, rank=1, world_size=2)) == [1, 3]
@@ -83,6 +112,15 @@ def test_rare_classes_are_shown_more_often():
     assert sorted(set(order.tolist())) == list(range(100))
     assert sampler.order(1, 0).tolist() == order.tolist()
     assert sampler.order(1, 1).tolist() != order.tolist()
+
+
+def test_the_rarest_class_of_an_image_decides_and_one_that_never_occurs_does_not():
+    presence = np.zeros((16, 4), dtype=int)
+    presence[:, 0] = 1
+    presence[:4, 1] = 1
+    presence[0, 3] = 1
+    assert repeat_factors(presence, 1.0).tolist() == [4.0, 2.0, 2.0, 2.0, *[1.0] * 12]
+    assert repeat_factors(presence, 0.25).tolist() == [2.0, *[1.0] * 15]
 
 
 def test_factors_between_two_numbers_are_met_on_average():
