@@ -61,6 +61,26 @@ def test_a_view_of_half_its_memory_is_no_small_one():
         assert tree["first"].data_ptr() == tree["again"].data_ptr()
         assert tree["first"].untyped_storage().nbytes() == 40
     assert to_cpu({"less": table[:4]})["less"].untyped_storage().nbytes() == 16
+    assert to_cpu(torch.zeros(20, dtype=torch.uint8)[:9]).untyped_storage().nbytes() == 9
+
+
+def test_tensors_without_memory_of_their_own_are_copied_by_value():
+    sparse = torch.eye(3).to_sparse()
+    assert payload_bytes({"sparse": sparse, "meta": torch.ones(9, device="meta"), "plain": torch.ones(2)}) == 8
+    for tree in (to_cpu({"s": sparse}), Staging().copy({"s": sparse})):
+        assert tree["s"].layout is torch.sparse_coo
+        assert torch.equal(tree["s"].to_dense(), torch.eye(3))
+
+
+def test_conjugated_and_negated_views_become_plain_numbers():
+    numbers = torch.tensor([1 + 2j, 3 - 4j])
+    views = {"conjugated": numbers.conj(), "negated": numbers.conj().imag}
+    assert views["negated"].is_neg()
+    for tree in (to_cpu(views), Staging().copy(views)):
+        assert tree["conjugated"].tolist() == [1 - 2j, 3 + 4j]
+        assert tree["negated"].tolist() == [-2, 4]
+        assert not tree["conjugated"].is_conj()
+        assert not tree["negated"].is_neg()
 
 
 def test_own_copies():
