@@ -73,7 +73,6 @@ def hooks() -> list[Any]:
 def make(folder: Path, wrapper: type[OptimWrapper] = OptimWrapper, **changes: Any) -> Runner:
     model = net()
     options = changes.pop("wrapper_options", {"accumulative_counts": 2, "clip_grad": {"max_norm": 1.0}})
-    model.to(sim_device.DEVICE)  # AMP asks the parameters where they are
     wrapped = wrapper(optimizer=torch.optim.AdamW(model.parameters(), 0.01), **options)
     parts: dict[str, Any] = {
         "loss": nn.CrossEntropyLoss(),
@@ -167,6 +166,40 @@ def case_mixed_precision_fp16_scales_the_loss(folder: Path) -> None:
     runner.train()
     assert runner.optim_wrapper.skipped_steps == 0
     assert "loss_scaler" in read_checkpoint(folder / "iter_8.pth")["optimizer"]
+
+
+def case_mixed_precision_follows_a_model_that_is_moved_later(folder: Path) -> None:
+    for given, kinds in ((None, ("bfloat16", "float16")), ("float16", ("float16", "float16"))):
+        model = net()
+        wrapper = AmpOptimWrapper(dtype=given, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), loss_scale=64.0)
+        torch.set_autocast_dtype("sim", torch.float16)
+        for place, kind in zip(("cpu", "sim"), kinds, strict=True):
+            model.to(place)
+            with wrapper.optim_context(model):
+                out = model(torch.ones(2, 3, 4, 4, device=place))
+            assert (wrapper.device_type, str(out.dtype)) == (place, f"torch.{kind}")
+            assert (wrapper.scaler is not None) is (kind == "float16")
+            before = model[0].weight.detach().clone()
+            wrapper.update_params(out.float().square().mean())
+            assert not torch.equal(before, model[0].weight)
+        assert wrapper.scaler is not None
+        assert wrapper.scaler.get_scale() == 64.0
+        assert "loss_scaler" in wrapper.state_dict()
+
+
+def case_a_scale_is_taken_over_by_a_model_that_was_moved(folder: Path) -> None:
+    model = net()
+    wrapper = AmpOptimWrapper(dtype=None, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    torch.set_autocast_dtype("sim", torch.float16)
+    state = wrapper.state_dict()
+    assert wrapper.scaler is None
+    model.to("sim")
+    scaler = {"scale": 8.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 9, "_growth_tracker": 3}
+    wrapper.load_state_dict({**state, "loss_scaler": scaler})
+    assert wrapper.scaler is not None
+    assert wrapper.state_dict()["loss_scaler"] == scaler
+    model.to("cpu")
+    assert "loss_scaler" not in wrapper.state_dict()
 
 
 def case_batches_are_read_ahead_on_a_stream_of_their_own(folder: Path) -> None:

@@ -29,7 +29,7 @@ class AmpOptimWrapper(OptimWrapper):
     """An OptimWrapper whose forward pass runs in a shorter number format.
 
     fp16 is trained with a gradient scaler; bf16, fp32 and fp64 need none and get none. Works on every device that
-    torch.autocast knows, the CPU included.
+    torch.autocast knows, the CPU included, and follows a model that is moved to another one later.
 
     Args:
         loss_scale: `'dynamic'`, a fixed number, or a dict for `torch.amp.GradScaler`. Used with fp16 only; where it is
@@ -60,18 +60,34 @@ class AmpOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(**kwargs)
         _check_loss_scale(loss_scale)
-        self.device_type = next((p.device.type for p in self._parameters()), "cpu")
-        self.dtype = _dtype(dtype, self.device_type)
+        self._given = (loss_scale, dtype, use_fsdp)
         self._static_scale = float(loss_scale) if isinstance(loss_scale, int | float) else None
         self.scaler: torch.amp.GradScaler | None = None
         self._skipped: Tensor | int = 0
+        self._prepare(self._where())
+
+    def _where(self) -> str:
+        """The kind of device that the parameters are on now."""
+        return next((p.device.type for group in self.optimizer.param_groups for p in group["params"]), "cpu")
+
+    def _follow(self) -> None:
+        """Fit a model that was moved to another device after this was made."""
+        device_type = self._where()
+        if device_type != self.device_type:
+            self._prepare(device_type)
+
+    def _prepare(self, device_type: str) -> None:
+        """Number format and scaler for a device; an earlier scaler's scale is kept."""
+        loss_scale, dtype, use_fsdp = self._given
+        known = self.scaler.state_dict() if self.scaler is not None else {}
+        self.device_type, self.dtype, self.scaler = device_type, _dtype(dtype, device_type), None
         if self.dtype is torch.float16:
-            self.scaler = _scaler(loss_scale, self.device_type, use_fsdp)
-        else:
-            name = str(self.dtype).removeprefix("torch.")
-            logger.warning(
-                "AmpOptimWrapper: %s on %s needs no loss scaling, so loss_scale is not used", name, self.device_type
-            )
+            self.scaler = _scaler(loss_scale, device_type, use_fsdp)
+            if known and self.scaler is not None and self.scaler.is_enabled():
+                self.scaler.load_state_dict(known)
+            return
+        name = str(self.dtype).removeprefix("torch.")
+        logger.warning("AmpOptimWrapper: %s on %s needs no loss scaling, so loss_scale is not used", name, device_type)
 
     @property
     def skipped_steps(self) -> int:
@@ -104,6 +120,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Autocast, and no needless exchange of gradients, round preprocessing and forward pass."""
+        self._follow()
         short = self.dtype in (torch.float16, torch.bfloat16)
         cast = torch.autocast(self.device_type, self.dtype if short else None, enabled=short)
         outer = super().optim_context(model)
@@ -111,6 +128,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, and the scaler's under `loss_scaler`."""
+        self._follow()
         state = super().state_dict()
         if self.scaler is not None:
             state["loss_scaler"] = self.scaler.state_dict()
@@ -118,6 +136,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state; one without `loss_scaler` (or with one that is not needed here) loads too."""
+        self._follow()
         state = dict(state_dict)
         scale = state.pop("loss_scaler", None)
         if scale and self.scaler is not None:
