@@ -77,7 +77,8 @@ def _first(change: Any) -> _Leaf | None:
     """The first value that a tree of changes sets; None in an empty one."""
     while isinstance(change, dict):
         change = next(iter(change.values()), None)
-    return change
+    leaf: _Leaf | None = change
+    return leaf
 
 
 def _chain(change: Any) -> Chain:
