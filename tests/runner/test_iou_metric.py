@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from seg_runner import Evaluator, IoUMetric, PixelData, SegDataSample
+from seg_runner.iou_metric import oddities
 from seg_runner.tables import missing_files
 
 
@@ -230,6 +231,42 @@ def test_mistakes_in_use() -> None:
         IoUMetric(num_classes=2).process(None, [sample([[0, 1, 1]], [[0, 1]], img_path="a.png")])
     with pytest.raises(ValueError, match="no 'pred_sem_seg'"):
         IoUMetric(num_classes=2).process(None, [SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 2, 2)))])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        ([4, 5, 6], []),
+        ([7], []),
+        ([0, 0, 0], []),  # nothing is labelled: the other line tells that
+        ([4, 5, 0], ["class 2 'c' has no labelled pixel in this data set"]),
+        ([0, 5, 0, 4], ["classes 0 'a', 2 'c' have no labelled pixel in this data set"]),
+        ([1, 0, 0, 0, 2], ["classes 1 'b', 2 'c', 3 'd' have no labelled pixel in this data set"]),
+        ([1, 0, 0, 0, 0, 2], ["classes 1 'b', 2 'c', 3 'd' and 1 more have no labelled pixel in this data set"]),
+        (
+            [0, 3],
+            [
+                "class 0 'a' has no labelled pixel in this data set",
+                "all labelled pixels are of one class, 'b': is this the right folder?",
+            ],
+        ),
+    ],
+)
+def test_classes_that_never_occur_are_named(pixels: list[int], expected: list[str]) -> None:
+    assert oddities(np.diag([*pixels, 0]), "abcdef"[: len(pixels)], 50.0) == expected
+    told = oddities(np.diag([*pixels, 0]), "abcdef"[: len(pixels)], 50.1)
+    assert told == [*expected, "50.1 % of the pixels are left out (ignore_index): is that meant?"]
+
+
+def test_what_the_labels_look_like_is_told_once_and_strange_ones_each_time(caplog: Any) -> None:
+    metric = IoUMetric(num_classes=2)
+    for _ in range(2):
+        metric.process(None, [sample([[0] * 8], [[0, 1, 2, 255, 255, 255, 255, 255]])])
+        metric.evaluate(1)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    strange = "1 of 3 labelled pixels (33.3 %) hold no class, since labels are 0 ... 1 or ignore_index=255"
+    assert [text.startswith(strange) for text in told] == [True, False, True]
+    assert told[1] == "62.5 % of the pixels are left out (ignore_index): is that meant?"
 
 
 def test_nothing_counted_is_an_error() -> None:
