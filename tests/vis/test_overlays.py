@@ -122,6 +122,28 @@ def test_labels_beyond_the_palette_are_reported_and_keep_the_image(stranger: int
     assert np.array_equal(drawn, golden(image, labels, palette, 0.5))
 
 
+@pytest.mark.parametrize(("strangers", "words"), [(5, "10, 11, 12, 13, 14 lie"), (6, "10, 11, 12, 13, 14, ... lie")])
+def test_five_labels_beyond_the_palette_are_named_where_it_was_called(strangers: int, words: str) -> None:
+    labels = np.arange(10, 10 + strangers)[None]
+    with pytest.warns(UserWarning, match=re.escape(f"labels {words} beyond")) as told:
+        overlay(np.zeros((*labels.shape, 3), np.uint8), labels, palette=get_palette("distinct", 4))
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("count", [4, 300])
+def test_only_some_labels_are_painted(count: int) -> None:
+    rng = np.random.default_rng(9)
+    image, palette = rng.integers(0, 256, (6, 7, 3), dtype=np.uint8), rng.integers(0, 256, (count, 3), dtype=np.uint8)
+    labels = rng.choice([0, 1, count - 1, 255], (6, 7))
+    chosen = np.where(np.isin(labels, [0, count - 1]), labels, 255)
+    ends = overlay(image, labels, palette=palette, only=[0, count - 1])
+    assert np.array_equal(ends, golden(image, chosen, palette, 0.5))
+    assert np.array_equal(overlay(image, labels, palette=palette, only=[0, count - 1], ignore_index=count), ends)
+    assert np.array_equal(overlay(image, labels, palette=palette, only=[]), image)
+    with pytest.raises(ValueError, match=rf"only=\[{count}\] is beyond a palette of {count} colours"):
+        overlay(image, labels, palette=palette, only=[1, count])
+
+
 @pytest.mark.parametrize("count", [255, 256, 257, 1000])
 def test_palettes_larger_than_a_byte(count: int) -> None:
     rng = np.random.default_rng(8)
