@@ -375,3 +375,17 @@ def test_two_in_one_are_unchanged_by_a_state_that_is_refused(vit: Any) -> None:
         group["lr"] = 0.0
     wrapper.update_params(vit(torch.ones(2, 4)).square().mean())
     assert torch.equal(vit.head.weight, before)
+
+
+@pytest.mark.parametrize(("kind", "options"), MOMENTA, ids=[kind.__name__ for kind, _ in MOMENTA])
+def test_a_schedule_of_the_momentum_goes_on_from_a_state_that_had_none(kind: Any, options: dict[str, Any]) -> None:
+    state = adam().state_dict()
+    optimizer, twin = OptimWrapper(adam()), OptimWrapper(adam())
+    schedules = [kind(one, by_epoch=False, **options) for one in (optimizer, twin)]
+    start = optimizer.optimizer.param_groups[0]["betas"]
+    optimizer.load_state_dict(state)
+    optimizer.optimizer.param_groups[0]["betas"] = start
+    for schedule in schedules:
+        schedule.state_dict()
+        schedule.step()
+    assert optimizer.optimizer.param_groups[0]["betas"] == twin.optimizer.param_groups[0]["betas"]

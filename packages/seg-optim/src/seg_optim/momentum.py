@@ -50,6 +50,12 @@ class _OfMomentum:
             group["momentum"] = group["betas"][0]
         return super()._base(group, index, new)  # type: ignore[misc,no-any-return]
 
+    def _take_in(self) -> None:
+        super()._take_in()  # type: ignore[misc]
+        if self.use_betas:  # a state that no schedule of the momentum has seen holds no mirror
+            for group in self._groups:  # type: ignore[attr-defined]
+                group.setdefault("momentum", group["betas"][0])
+
     def _write(self, values: list[float]) -> None:
         super()._write(values)  # type: ignore[misc]
         if self.use_betas:
