@@ -191,6 +191,17 @@ def test_a_loss_that_is_no_tensor_is_refused(loss: Any) -> None:
         OptimWrapper(sgd()).update_params(loss)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9)])
+def test_a_state_of_other_shapes_is_refused_before_anything_changes(kind: Any) -> None:
+    one, other = nn.Linear(2, 3), nn.Linear(3, 3)
+    written, wrapper = OptimWrapper(kind(one.parameters(), lr=0.1)), OptimWrapper(kind(other.parameters(), lr=0.5))
+    written.update_params(one(torch.ones(1, 2)).sum())
+    with pytest.raises(ValueError, match=r"of shape \(3, 2\) for parameter 1 of 2, whose shape is \(3, 3\)"):
+        wrapper.load_state_dict(written.state_dict())
+    assert wrapper.get_lr() == {"lr": [0.5]}
+    wrapper.update_params(other(torch.ones(1, 3)).sum())
+
+
 def test_how_a_step_is_carried_out_is_not_part_of_a_checkpoint() -> None:
     fused = OptimWrapper(torch.optim.SGD([Parameter(torch.ones(1))], lr=0.1, fused=True))
     fused.load_state_dict(OptimWrapper(sgd(0.5)).state_dict() | {})

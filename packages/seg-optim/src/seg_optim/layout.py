@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-__all__ = ["Layout", "Order"]
+__all__ = ["Layout", "Order", "check_shapes"]
 
 T = TypeVar("T")
 OWN_KEYS = ("fused", "foreach", "name", "capturable", "differentiable")
 """Options that say how a step is carried out, not what it does: a checkpoint does not change them."""
+
+SHAPED = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg")
+"""What torch's optimizers keep in the shape of the parameter."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,22 @@ class Layout:
 def sizes(groups: Sequence[Any]) -> list[int]:
     """Number of parameters in each group of a state dict, or of names in each group of a layout."""
     return [len(group["params"] if isinstance(group, dict) else group) for group in groups]
+
+
+def check_shapes(state: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError where an optimizer's state holds something of another shape than its parameter."""
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    saved = [key for group in state["param_groups"] for key in group["params"]]
+    for number, (key, parameter) in enumerate(zip(saved, parameters, strict=True), 1):
+        kept = state["state"].get(key, {})
+        for name in (name for name in SHAPED if name in kept and kept[name] is not None):
+            shape, own = tuple(kept[name].shape), tuple(parameter.shape)
+            if shape != own:
+                raise ValueError(
+                    f"the optimizer state has a {name} of shape {shape} for parameter {number} of {len(parameters)}, "
+                    f"whose shape is {own}: it was written for another model, or one whose parameters have another "
+                    "order. Take the weights alone (load_from), or the model of the checkpoint"
+                )
 
 
 def _numbered(groups: Sequence[Sequence[str]]) -> dict[str, int]:

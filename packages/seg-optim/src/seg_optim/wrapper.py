@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
 from seg_optim.arguments import check_arguments, check_flag, check_number
-from seg_optim.layout import OWN_KEYS, Layout, Order, sizes
+from seg_optim.layout import OWN_KEYS, Layout, Order, check_shapes, sizes
 from seg_optim.protocols import NoSync
 from seg_optim.watch import Watch
 
@@ -317,6 +317,8 @@ class OptimWrapper:
         """Load a state in our own order, unless another optimizer wrote it."""
         optimizer = self.optimizer
         kept = optimizer.param_groups, optimizer.state
+        if type(optimizer).__module__.startswith(("torch.optim", "seg_optim")):  # others may keep other shapes
+            check_shapes(state, optimizer.param_groups)
         try:
             optimizer.load_state_dict(state)
             pairs = zip(before, optimizer.param_groups, strict=True)
