@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper, freeze
+from seg_optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper, freeze
 from torch import nn
 
 BIASES = {"optimizer": {"type": "SGD", "lr": 0.1}, "paramwise_cfg": {"bias_lr_mult": 2.0}}
@@ -183,3 +183,28 @@ def test_steps_between_do_not_look(vit: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("seg_optim.watch.Watch.look", lambda _: looks.append(wrapper.step_count))
     steps(wrapper, vit, 20)
     assert looks == [1, 2, 4, 8, 16]
+
+
+def test_several_optimizers_are_looked_at_together(vit: Any, caplog: pytest.LogCaptureFixture) -> None:
+    head = list(vit.head.parameters())
+    body = [p for name, p in vit.named_parameters() if not name.startswith("head")]
+    wrappers = OptimWrapperDict(
+        head=OptimWrapper(torch.optim.SGD(head, lr=0.1)), body=OptimWrapper(torch.optim.SGD(body, lr=0.1))
+    )
+    for _ in range(2):
+        wrappers.initialize_count_status(vit, 0, 10)
+    steps(wrappers["body"], vit, 4)
+    assert named(caplog) == []
+    other_names(vit)
+    wrappers["body"].optimizer.add_param_group({"params": list(vit.head[0].parameters())})
+    steps(wrappers["body"], vit, 4)
+    steps(wrappers["head"], vit, 1)
+    wrappers.state_dict()
+    assert named(caplog) == ["head.1.weight"]
+
+
+def test_the_line_says_how_to_add_them_without_what_gathered(vit: Any, caplog: pytest.LogCaptureFixture) -> None:
+    wrapper = build_optim_wrapper(vit, PLAIN)
+    other_tensor(vit)
+    steps(wrapper, vit, 1)
+    assert "parameter.grad = None, then optimizer.add_param_group(...)" in caplog.text

@@ -27,7 +27,7 @@ class Watch:
 
     Args:
         model: the model, maybe inside DDP or torch.compile; held weakly.
-        optimizer: whose groups should hold its parameters.
+        optimizers: one, or several that share the model; whose groups should hold its parameters.
         complete: the optimizer was just built for the whole model, so that a frozen parameter which learns later is
             told, too; so it is where the optimizer holds all that learns now. Otherwise what it does not hold now is
             taken as left out on purpose.
@@ -43,9 +43,9 @@ class Watch:
         ['bias']
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, *, complete: bool) -> None:
+    def __init__(self, model: nn.Module, *optimizers: Optimizer, complete: bool) -> None:
         self._model = weakref.ref(unwrapped(model))
-        self._optimizer = optimizer
+        self._optimizers = optimizers
         left_out = self._outside()
         known = self._in_model()
         complete = complete or not any(parameter.requires_grad for parameter in left_out.values())
@@ -70,7 +70,8 @@ class Watch:
         logger.warning(
             "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they learn "
             "only since then; the optimizer does not hold them. Change the model before the optimizer is built, give "
-            "new values in place (parameter.data.copy_(...)), or add them: optimizer.add_param_group(...)",
+            "new values in place (parameter.data.copy_(...)), or add them, without the gradients that gathered "
+            "meanwhile: parameter.grad = None, then optimizer.add_param_group(...)",
             ", ".join(names[:NAMED]), more,
         )  # fmt: skip
 
@@ -81,7 +82,7 @@ class Watch:
 
     def _outside(self) -> dict[str, nn.Parameter]:
         model = self._model()
-        held = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
+        held = {id(parameter) for parameter in self._held()}
         named = [] if model is None else model.named_parameters()
         return {name: parameter for name, parameter in named if id(parameter) not in held}
 
@@ -89,7 +90,11 @@ class Watch:
         """For each parameter that the optimizer holds whether it is one of the model's."""
         model = self._model()
         own = set() if model is None else {id(parameter) for parameter in model.parameters()}
-        return [id(p) in own for group in self._optimizer.param_groups for p in group["params"]]
+        return [id(parameter) in own for parameter in self._held()]
+
+    def _held(self) -> list[nn.Parameter]:
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        return [parameter for group in groups for parameter in group["params"]]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         """A copy of a wrapper watches nothing: its model is another one."""

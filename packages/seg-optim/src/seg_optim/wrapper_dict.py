@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from torch import nn
 
+from seg_optim.watch import Watch
 from seg_optim.wrapper import OptimWrapper
 
 __all__ = ["OptimWrapperDict"]
@@ -65,7 +66,14 @@ class OptimWrapperDict:
             wrapper.zero_grad()
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Nothing: how often each wrapper steps is the model's business."""
+        """Begin to look for parameters that none of them trains; how often each steps is the model's business."""
+        if all(wrapper._watch is None for wrapper in self.values()):
+            watch = Watch(model, *(wrapper.optimizer for wrapper in self.values()), complete=False)
+            for wrapper in self.values():
+                wrapper._watch = watch
+        for wrapper in self.values():
+            if wrapper._watch is not None:
+                wrapper._watch.look()
 
     def get_lr(self) -> dict[str, list[float]]:
         """`<name>.lr` and `<name>.base_lr` of all."""

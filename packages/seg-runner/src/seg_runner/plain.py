@@ -110,8 +110,9 @@ class _Untrained:
             logging.getLogger("seg_runner").warning(
                 "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they "
                 "learn only since then; the optimizer does not hold them. Change the model before the optimizer is "
-                "built, give new values in place (parameter.data.copy_(...)), or add them: "
-                "optimizer.add_param_group(...)", ", ".join(names[:5]), more,
+                "built, give new values in place (parameter.data.copy_(...)), or add them, without the gradients that "
+                "gathered meanwhile: parameter.grad = None, then optimizer.add_param_group(...)",
+                ", ".join(names[:5]), more,
             )  # fmt: skip
 
     def _outside(self) -> dict[str, torch.nn.Parameter]:
