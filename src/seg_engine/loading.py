@@ -140,7 +140,8 @@ class PackSegInputs:
 
         image = record["img"]
         image = image[..., None] if image.ndim == 2 else image
-        sample = SegDataSample(metainfo={key: record[key] for key in self.meta_keys if key in record})
+        keys = (*self.meta_keys, "added_pixels")  # a prediction is wrong without them
+        sample = SegDataSample(metainfo={key: record[key] for key in keys if key in record})
         if "gt_seg_map" in record:
             labels = np.ascontiguousarray(record["gt_seg_map"]).astype(np.int64)
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])

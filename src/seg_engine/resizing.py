@@ -110,6 +110,7 @@ def resized(record: Record, size: Size) -> None:
     record["img"] = cv2.resize(record["img"], size, interpolation=cv2.INTER_LINEAR)
     for name in record.get("seg_fields", ()):
         record[name] = cv2.resize(record[name], size, interpolation=cv2.INTER_NEAREST)
+    record.pop("added_pixels", None)
     record["scale"], record["img_shape"] = size, record["img"].shape[:2]
     record["scale_factor"] = (size[0] / width, size[1] / height)
 
@@ -156,7 +157,7 @@ class RandomResize:
         assert self.ratio_range is not None
         low, high = self.ratio_range
         ratio = np.random.random_sample() * (high - low) + low
-        return int(self.scale[0] * ratio), int(self.scale[1] * ratio)
+        return max(int(self.scale[0] * ratio), 1), max(int(self.scale[1] * ratio), 1)
 
 
 class RandomChoiceResize:

@@ -63,6 +63,7 @@ class RandomCrop:
                 window = self.window(record["img"].shape)
         for name in ("img", *record.get("seg_fields", ())):
             record[name] = record[name][window]
+        record.pop("added_pixels", None)
         record["img_shape"] = record["img"].shape[:2]
         return record
 
@@ -78,7 +79,8 @@ class RandomCrop:
     def mixed(self, labels: Pixels, left_out: int = 255) -> bool:
         """Whether more than one class is there, and none covers too much."""
         counted = labels[(labels != self.ignore_index) & (labels != left_out) & (labels >= 0)]
-        counts = np.bincount(counted.ravel())
+        few = counted.dtype.itemsize == 1
+        counts = np.bincount(counted.ravel()) if few else np.unique(counted, return_counts=True)[1]
         counts = counts[counts > 0]
         return len(counts) > 1 and bool(counts.max() / counts.sum() < self.cat_max_ratio)
 
@@ -115,6 +117,11 @@ class RandomFlip:
         if direction is not None:
             for name in ("img", *record.get("seg_fields", ())):
                 record[name] = np.ascontiguousarray(np.flip(record[name], self.AXES[direction]))
+            if "added_pixels" in record:
+                left, right, top, bottom = record["added_pixels"]
+                across, down = (axis in self.AXES[direction] for axis in (1, 0))
+                sides = ((right, left) if across else (left, right)) + ((bottom, top) if down else (top, bottom))
+                record["added_pixels"] = sides
         return record
 
 
@@ -147,7 +154,10 @@ class Pad:
         self.label_value = None if seg is None else whole(seg, "Pad: pad_val (seg)", None)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`; adds `pad_shape`."""
+        """Changes `img` and all `seg_fields`; adds `pad_shape`, and `added_pixels` where the image alone is padded.
+
+        Label maps of a test pipeline are read after this, so that a prediction loses these pixels again.
+        """
         height, width = record["img"].shape[:2]
         if self.size is not None:
             right, below = max(self.size[0] - width, 0), max(self.size[1] - height, 0)
@@ -162,6 +172,9 @@ class Pad:
             edges = [(0, below), (0, right), (0, 0)][: pixels.ndim]
             record[name] = np.pad(pixels, edges, constant_values=value)
         record["img_shape"] = record["pad_shape"] = record["img"].shape[:2]
+        if (below or right) and not record.get("seg_fields"):
+            left, before, top, above = record.get("added_pixels", (0, 0, 0, 0))
+            record["added_pixels"] = left, before + right, top, above + below
         return record
 
 

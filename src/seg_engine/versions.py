@@ -31,6 +31,8 @@ class TestTimeAug:
     __test__ = False  # the name is MMSegmentation's; pytest need not collect it
 
     def __init__(self, transforms: Sequence[Sequence[Any]]) -> None:
+        if not isinstance(transforms, list | tuple) or not transforms:
+            raise ValueError(f"TestTimeAug: transforms must be a list of lists of alternatives, not {transforms!r}")
         for position, alternatives in enumerate(transforms):
             if not isinstance(alternatives, Sequence) or isinstance(alternatives, str) or not alternatives:
                 raise ValueError(f"TestTimeAug: transforms[{position}] is no list of alternatives: {alternatives!r}")

@@ -189,3 +189,19 @@ def test_rotation_turns_image_and_labels_alike() -> None:
     assert np.array_equal(RandomRotate(prob=0.0, degree=30)(record())["img"], record()["img"])
     with pytest.raises(ValueError, match=r"prob must be .* not 2"):
         RandomRotate(prob=2, degree=1)
+
+
+@pytest.mark.parametrize("keep_ratio", [False, True])
+def test_a_drawn_size_keeps_a_pixel(keep_ratio: bool) -> None:
+    record = {"img": np.zeros((9, 90, 3), np.uint8)}
+    resize = RandomResize(scale=(8, 8), ratio_range=(0.001, 0.01), keep_ratio=keep_ratio)
+    assert resize(record)["img"].shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (5, 20), (20, 7), (8, 10), (9, 11)])
+@pytest.mark.parametrize("label", [255, 0, 7, -1, 2**31 - 1])
+def test_a_crop_takes_what_is_there_whatever_the_labels(size: tuple[int, int], label: int) -> None:
+    labels = np.full(size, label, np.int32 if not 0 <= label < 256 else np.uint8)
+    record = {"img": np.zeros((*size, 3), np.uint8), "gt_seg_map": labels, "seg_fields": ["gt_seg_map"]}
+    made = RandomCrop((8, 10), cat_max_ratio=0.75)(record)
+    assert made["img"].shape[:2] == made["gt_seg_map"].shape == (min(size[0], 8), min(size[1], 10))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner import SegDataSample
+from seg_runner import LogitsModel, SegDataSample
 from seg_runner.inference import infer, labels_of, read_test_cfg, resize, restore, slide, write_prediction
 
 
@@ -71,6 +71,24 @@ def test_logits_of_16_bits_are_added_up_in_32(dtype: torch.dtype) -> None:
     found = slide(lambda part: (part * 30000).to(dtype), image, (4, 4), (1, 1))
     assert found.dtype is torch.float32
     assert torch.equal(found, (image * 30000).to(dtype).float())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_several_sizes_in_windows_with_mixed_precision(channels: int) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, channels, 3, padding=1).eval()
+    sizes = [(5, 9), (9, 5), (8, 8), (9, 17), (4, 4)]
+    images = [torch.rand(3, *size) for size in sizes]
+    model = LogitsModel(net, test_cfg={"mode": "slide", "crop_size": (8, 8), "stride": (5, 3)})
+    batch = {"inputs": images, "data_samples": [SegDataSample(metainfo={"ori_shape": size}) for size in sizes]}
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.test_step(batch)
+    with torch.no_grad():
+        for image, sample in zip(images, found, strict=True):
+            logits = by_hand(net, image[None], (8, 8), (5, 3), align=False)[0]
+            expected = logits.sigmoid() if channels == 1 else logits
+            assert sample.seg_logits.data.dtype is torch.float32
+            assert torch.allclose(sample.seg_logits.data, expected, atol=0.02)
 
 
 def test_overlaps_are_averaged_on_logits() -> None:

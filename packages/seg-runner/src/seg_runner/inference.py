@@ -126,17 +126,18 @@ def restore(
 
     Args:
         logits: at the size of the network's input.
-        facts: metainfo; `img_padding_size` or `padding_size` (left, right, top, bottom), `flip`, `flip_direction`,
-            `ori_shape` are used.
+        facts: metainfo; `img_padding_size` or `padding_size` (left, right, top, bottom), `added_pixels` (those that
+            the pipeline had added before), `flip`, `flip_direction`, `ori_shape` are used.
         size: the size wanted; default: `ori_shape`, else the size without padding.
         align_corners: for the resize.
 
     Raises:
         ValueError: for an unknown flip direction, or an `ori_shape` that is no size.
     """
-    left, right, top, bottom = facts.get("img_padding_size", facts.get("padding_size", (0, 0, 0, 0)))
-    height, width = logits.shape[-2:]
-    logits = logits[:, top : height - bottom, left : width - right]
+    for padding in (facts.get("img_padding_size", facts.get("padding_size")), facts.get("added_pixels")):
+        left, right, top, bottom = padding or (0, 0, 0, 0)
+        height, width = logits.shape[-2:]
+        logits = logits[:, top : height - bottom, left : width - right]
     if facts.get("flip"):
         logits = torch.flip(logits, _flip_axes(facts.get("flip_direction")))
     wanted = size or facts.get("ori_shape")

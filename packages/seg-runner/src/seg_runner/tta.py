@@ -151,9 +151,17 @@ def _version(images: Sequence[torch.Tensor], samples: Sequence[Any], scale: floa
     for sample, image in zip(samples, changed, strict=True):
         facts = {"img_shape": tuple(image.shape[-2:])}
         twin = sample.new()
-        twin.set_metainfo(facts | _flip_facts(sample, mirrored))
+        twin.set_metainfo(facts | _flip_facts(sample, mirrored) | _added(sample, scale, mirrored))
         told.append(twin)
     return {"inputs": changed, "data_samples": told}
+
+
+def _added(sample: Any, scale: float, mirrored: bool) -> dict[str, Any]:
+    """Where the pixels of the version lie that the pipeline had added."""
+    if not sample.get("added_pixels"):
+        return {}
+    left, right, top, bottom = (round(side * scale) for side in sample.get("added_pixels"))
+    return {"added_pixels": (right, left, top, bottom) if mirrored else (left, right, top, bottom)}
 
 
 def _flip_facts(sample: Any, mirrored: bool) -> dict[str, Any]:
