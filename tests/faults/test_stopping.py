@@ -53,7 +53,7 @@ def stop_in_training(work_dir: Path, mark: Path, send, **plan) -> int:
     return child.wait()
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138), ("SIGHUP", 129)])
 def test_a_signal_saves_once_and_leaves_with_its_code(tmp_path, name, code):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert in_child(train, whole) == 0
@@ -124,6 +124,47 @@ def test_a_signal_during_validation_is_acted_on_before_another_step(tmp_path, pl
     name = f"iter_{plan.get('total', 20)}.pth"
     assert checkpoint_differences(whole / name, cut / name) == []
     assert log_lines(whole) == log_lines(cut)
+
+
+def train_and_go_on(work_dir: Path, point: str) -> None:
+    train_with(work_dir, TermAt(point, 20))
+    print("what comes after the run")
+
+
+@pytest.mark.parametrize("point", ["after_train", "after_run"])
+def test_a_signal_when_the_last_step_is_done_ends_the_process_too(tmp_path, point):
+    cut = tmp_path / "cut"
+    assert in_child(train_and_go_on, cut, point) == 143
+    told = (tmp_path / "cut.log").read_text()
+    assert "SIGTERM: training was finished, with 20 iterations; leaving" in told
+    assert "what comes after" not in told
+    assert find_resumable(cut) == cut / "iter_20.pth"
+
+
+def train_without_a_terminal(work_dir: Path) -> None:
+    runner = make_runner(work_dir)
+    runner.register_hook(Hangup())
+    runner.train()
+
+
+class Hangup:
+    """Closes the terminal in step 10."""
+
+    def after_train_iter(self, runner):
+        if runner.iter == 9:
+            read, write = os.openpty()
+            for number in (1, 2):
+                os.dup2(write, number)
+            os.close(read)  # writing to it is an error from now on
+            os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_a_terminal_that_is_gone_loses_no_step(tmp_path):
+    cut = tmp_path / "cut"
+    assert in_child(train_without_a_terminal, cut) == 129
+    assert find_resumable(cut) == cut / "iter_10.pth"
+    (log,) = cut.glob("*/*.log")
+    assert "SIGHUP: saved iter_10.pth after iteration 10 and stopped" in log.read_text()
 
 
 class OwnLoop:

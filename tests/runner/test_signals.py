@@ -85,9 +85,9 @@ def test_while_a_run_waits_the_handler_raises():
 @pytest.mark.parametrize(
     ("given", "names", "grace"),
     [
-        (None, ["SIGTERM", "SIGINT", "SIGUSR1"], 30.0),
+        (None, ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"], 30.0),
         (["SIGUSR2"], ["SIGUSR2"], 30.0),
-        ({"grace": 5}, ["SIGTERM", "SIGINT", "SIGUSR1"], 5.0),
+        ({"grace": 5}, ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"], 5.0),
         ({"names": [], "grace": None}, [], None),
     ],
 )
@@ -159,3 +159,19 @@ def test_an_interrupt_in_ipython_ends_the_cell(monkeypatch: pytest.MonkeyPatch) 
     shell.get_ipython = lambda: object()  # type: ignore[attr-defined]
     assert isinstance(leaving("SIGINT"), KeyboardInterrupt)
     assert isinstance(leaving("SIGTERM"), SystemExit)
+
+
+def test_a_terminal_that_is_closed_stops_a_run_unless_it_is_to_go_on() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` leaves it
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.requested is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.requested == "SIGHUP"
+    finally:
+        signal.signal(signal.SIGHUP, before)

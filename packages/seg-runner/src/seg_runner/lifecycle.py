@@ -132,6 +132,8 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
             yield
         finally:
             runner.signals = None
+        if signals.requested is not None:
+            stopping.leave_finished(runner, signals.requested)
 
 
 @contextmanager

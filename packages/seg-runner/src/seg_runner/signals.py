@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from seg_runner.watchdog import Arrivals, Watchdog, leave
 
 __all__ = ["DEFAULT_SIGNALS", "StopNow", "StopRequested", "StopSignals", "exit_code", "leaving", "read_signals"]
 
-DEFAULT_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
+DEFAULT_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 GRACE = 30.0
 LONGEST = 7 * 86_400.0  # seconds; the clock of a waiting thread holds no much longer time
 
@@ -67,7 +68,8 @@ class StopSignals:
     Where the run only waits (`waiting`), the handler raises StopNow at once. A second signal of the same kind, or an
     interrupt after any, leaves the process at once. A run that has not ended `grace` seconds after the first signal is
     broken off by StopNow and, where it does not get so far, left. The handlers from before come back at the end.
-    Outside the main thread nothing is installed.
+    Outside the main thread nothing is installed. SIGHUP, which a terminal sends that is closed, stays ignored where
+    `nohup` has it ignored.
 
     Args:
         names: Names of signals; those that this system lacks are left out. Empty: none is handled.
@@ -105,7 +107,8 @@ class StopSignals:
             return self
         self._watchdog = Watchdog(self)
         for number in sorted(self.numbers):
-            self._before[number] = signal.signal(number, self._handle)
+            if signal.Signals(number).name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -144,7 +147,8 @@ class StopSignals:
         if first and self.waiting:
             raise StopNow
         if first:
-            os.write(2, f"\n{name}: finishing the step, then saving; a second one leaves at once\n".encode())
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                os.write(2, f"\n{name}: finishing the step, then saving; a second one leaves at once\n".encode())
 
 
 def read_signals(given: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.saving import save_interrupted, save_last
 from seg_runner.signals import StopNow, leaving
 
-__all__ = ["break_off", "keep_interrupted", "stop_for_signal"]
+__all__ = ["break_off", "keep_interrupted", "leave_finished", "stop_for_signal"]
 
 
 def stop_for_signal(runner: Any, name: str) -> None:
@@ -36,6 +36,16 @@ def stop_for_signal(runner: Any, name: str) -> None:
     else:
         told = f"saved {path.name} after iteration {done} and stopped{_pointer_words(runner, path)}"
     runner.logger.warning("%s: %s", name, told)
+    raise leaving(name)
+
+
+def leave_finished(runner: Any, name: str) -> None:
+    """A signal came when the last step was done: nothing is to be saved, and what comes after the run is left out.
+
+    Raises:
+        SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
+    """
+    runner.logger.warning("%s: training was finished, with %d iterations; leaving", name, runner.finished_iters)
     raise leaving(name)
 
 
