@@ -108,6 +108,34 @@ def test_saved_is_said_only_of_what_is_there(small_disk, how, kind, on_full, asy
     assert [path.name for path in work_dir.glob("*.pth") if path.name.startswith(("iter", "int"))] == ["iter_7.pth"]
 
 
+@pytest.mark.parametrize("async_save", [False, True])
+def test_a_training_that_ends_on_a_full_disk_says_what_is_lost(small_disk, async_save, capsys):
+    runner = make_runner(small_disk / "run", total=16, async_save=async_save, val_dataloader=None)
+    runner.register_hook(Fill(small_disk))
+    runner.train()
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "training is finished, and its last state is not saved: " in said
+    assert "the disk is full" in said
+    assert said.endswith("iter_7.pth (iteration 7; 9 iterations are to be made again)")
+    assert runner.lost in said
+
+
+class Free(Fill):
+    """Makes room before the last checkpoint."""
+
+    def before_train_iter(self, runner):
+        if runner.iter == 15:
+            self.file.unlink()
+
+
+def test_a_disk_that_is_free_at_the_end_has_lost_nothing(small_disk):
+    runner = make_runner(small_disk / "run", total=16, val_dataloader=None)
+    runner.register_hook(Free(small_disk))
+    runner.train()
+    assert runner.lost == ""
+    assert find_resumable(small_disk / "run") == small_disk / "run" / "iter_16.pth"
+
+
 def test_a_disk_that_takes_nothing_at_all(small_disk, capsys):
     runner = make_runner(small_disk / "run", total=16, interval=100, val_dataloader=None)
     runner.register_hook(Fill(small_disk))

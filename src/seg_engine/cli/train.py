@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         cfg.resume = True if newest else options.resume
     runner = make_runner(cfg, options.trust_config, options.allow, overwrite=options.overwrite)
     train(runner, again=command(options, cfg.work_dir))
-    return 0
+    return 1 if runner.lost else 0  # the last line said so
 
 
 def command(options: argparse.Namespace, work_dir: str) -> str:

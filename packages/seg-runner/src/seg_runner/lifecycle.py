@@ -132,6 +132,7 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
             yield
         finally:
             runner.signals = None
+        stopping.tell_lost(runner)
         if signals.requested is not None:
             stopping.leave_finished(runner, signals.requested)
 

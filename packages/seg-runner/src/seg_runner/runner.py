@@ -64,6 +64,7 @@ class Runner(Facade):
         self.outside = construct.places_outside(self)
         self.resuming = self.started = self.loaded = self.resumed = self.underway = False
         self.began_at: int | None = None
+        self.lost = ""  # what the end of a training could not save
         self.signals: Any = None
         self.made_folders = missing_folders(self.work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)

@@ -16,7 +16,7 @@ from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.saving import save_interrupted, save_last
 from seg_runner.signals import StopNow, leaving
 
-__all__ = ["break_off", "keep_interrupted", "leave_finished", "stop_for_signal"]
+__all__ = ["break_off", "keep_interrupted", "leave_finished", "stop_for_signal", "tell_lost"]
 
 
 def stop_for_signal(runner: Any, name: str) -> None:
@@ -37,6 +37,20 @@ def stop_for_signal(runner: Any, name: str) -> None:
         told = f"saved {path.name} after iteration {done} and stopped{_pointer_words(runner, path)}"
     runner.logger.warning("%s: %s", name, told)
     raise leaving(name)
+
+
+def tell_lost(runner: Any) -> None:
+    """Say at the end of training what a resume lacks, since the disk did not take it; `runner.lost` holds the words."""
+    runner.lost = ""
+    failure, done = runner.saver.failure, runner.finished_iters
+    if failure is None or runner.rank != 0:
+        return
+    found = find_resumable(runner.work_dir)
+    count = None if found is None else (read_place(found) or {}).get("iter")
+    if not isinstance(count, int) or count < done:
+        cause = failure.strerror or failure
+        runner.lost = f"training is finished, and its last state is not saved: {cause}. {resume_words(runner)}"
+        runner.logger.error("%s", runner.lost)
 
 
 def leave_finished(runner: Any, name: str) -> None:
