@@ -215,7 +215,7 @@ class LayerDecayOptimizerConstructor(LearningRateDecayOptimizerConstructor):
     """The older name and notation: `paramwise_cfg=dict(num_layers=12, layer_decay_rate=0.9)`, always by layer."""
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
-        cfg = None if paramwise_cfg is None else dict(paramwise_cfg)
+        cfg = dict(paramwise_cfg or {})
         if cfg and "decay_rate" not in cfg:
             if "layer_decay_rate" not in cfg:
                 raise KeyError("optim_wrapper.paramwise_cfg has no 'layer_decay_rate', which layer decay needs")
