@@ -131,7 +131,8 @@ def test_what_cannot_be_multiplied(left: Any, right: Any) -> None:
 
 
 def test_what_python_refuses_is_pythons_error() -> None:
-    for kind, left, right in ((ast.Mod, [1], 2), (ast.Sub, "50%", "5%"), (ast.Add, [1], (2,)), (ast.BitOr, "%", 1)):
+    joined = [(ast.Add, [1], (2,)), (ast.Add, "a" * 200_000, [1]), (ast.Add, [1] * 9, "a" * 200_000)]
+    for kind, left, right in [(ast.Mod, [1], 2), (ast.Sub, "50%", "5%"), (ast.BitOr, "%", 1), *joined]:
         with pytest.raises(TypeError):
             binary(kind, left, right, Budget())
 
