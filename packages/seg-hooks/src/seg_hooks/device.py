@@ -7,7 +7,15 @@ from typing import Any
 
 import torch
 
-__all__ = ["accelerator", "empty_cache", "peak_memory", "random_states", "restore_random_states", "send_to_host"]
+__all__ = [
+    "accelerator",
+    "empty_cache",
+    "peak_memory",
+    "random_states",
+    "restore_random_states",
+    "send_to_host",
+    "widest_float",
+]
 
 OLDER = ("cuda", "xpu", "mps")  # asked in this order where torch has no `torch.accelerator` (before 2.6)
 
@@ -68,6 +76,11 @@ def restore_random_states(states: list[torch.Tensor]) -> None:
         module.set_rng_state_all(states)
     else:
         module.set_rng_state(states[0])
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The floating type with the most digits that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
 
 
 def send_to_host(value: torch.Tensor) -> tuple[torch.Tensor, Any]:

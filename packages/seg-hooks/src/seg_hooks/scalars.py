@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seg_hooks.device import widest_float
+
 __all__ = ["ScalarStore", "is_plain", "is_readable", "one_number", "plain"]
 
 
@@ -178,8 +180,7 @@ def _transfer(tensors: list[Tensor]) -> list[float]:
         by_device.setdefault(tensor.device, []).append(index)
     values = [0.0] * len(tensors)
     for device, indices in by_device.items():
-        kind = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
-        row = torch.stack([tensors[index].reshape(()).to(kind) for index in indices]).tolist()
+        row = torch.stack([tensors[index].reshape(()).to(widest_float(device)) for index in indices]).tolist()
         for index, value in zip(indices, row, strict=True):
             values[index] = value
     return values

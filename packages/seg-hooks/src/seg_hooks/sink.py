@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import re
@@ -180,7 +181,7 @@ def purge(writer: Any, step: int) -> bool:
     A new W&B run holds nothing, one that goes on has what it got.
     """
     if getattr(writer, "resumed", None) is False:
-        return True
+        return not _has_earlier_folder(writer)
     if not hasattr(writer, "purge_step") or not hasattr(writer, "all_writers"):
         return False
     try:
@@ -189,6 +190,12 @@ def purge(writer: Any, step: int) -> bool:
         writer.file_writer = writer.all_writers = None
     writer.purge_step = step
     return True
+
+
+def _has_earlier_folder(writer: Any) -> bool:
+    """Whether a W&B run left another folder here: offline, W&B cannot know that it goes on."""
+    folder = Path(str(getattr(writer, "dir", ""))).parent  # .../wandb/offline-run-20261129_115720-ID/files
+    return len(list(folder.parent.glob(f"*run-*-{glob.escape(str(writer.id))}"))) > 1 if folder.name else False
 
 
 def _to_summary(writer: Any, record: dict[str, Any]) -> None:
