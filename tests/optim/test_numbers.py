@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 import pytest
@@ -24,6 +27,7 @@ from seg_optim import (
     ReduceOnPlateauLR,
     StepLR,
     freeze,
+    plot_schedule,
 )
 from torch import nn
 
@@ -166,6 +170,130 @@ def test_a_learning_rate_of_0_is_said(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_factor_of_0_is_said(make: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     make(gamma=0)
     assert "gamma=0 brings the value to its lowest at once" in caplog.text
+
+
+TWO = {"type": "AdamW", "lr": 0.1, "weight_decay": 0.1}
+
+
+def custom(**options: Any) -> Any:
+    return DefaultOptimWrapperConstructor({"optimizer": TWO}, paramwise_cfg={"custom_keys": {"0": options}})(net())
+
+
+def steps_of(kind: Any, **options: Any) -> Any:
+    return kind.build_iter_from_epoch(sgd(), **options)
+
+
+def muon(**options: Any) -> Any:
+    given = {"type": "Muon", "lr": 0.02, "rest": {"type": "AdamW", "lr": 0.1, **options}}
+    return DefaultOptimWrapperConstructor({"optimizer": given})(nn.Linear(2, 2))
+
+
+REFUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: optimizer("AdamW")(betas=0.9), r"betas=0\.9 is a float, a list of 2 numbers is needed, such as \(0\.9"),
+    (lambda: optimizer("AdamW")(betas=None), "betas=None is a NoneType, a list of 2"),
+    (lambda: optimizer("AdamW")(betas="0.9"), "betas='0.9' is a str, a list of 2"),
+    (lambda: optimizer("AdamW")(betas=(0.9, 0.99, 0.9)), "has 3 numbers, 2 are needed"),
+    (lambda: optimizer("AdamW")(betas=[]), "has 0 numbers, 2 are needed"),
+    (lambda: optimizer("AdamW")(betas=(0.9, None)), r"betas\[1\] is None, a number is needed"),
+    (lambda: optimizer("AdamW")(betas=(0.9, "0.99")), r"betas\[1\]='0.99' is a str"),
+    (lambda: muon(betas=(0.9,)), r"optimizer\.rest\.betas=\(0\.9,\) has 1 numbers"),
+    (lambda: optimizer("AdamW")(foreach="no"), "foreach='no' is a str, True or False"),
+    (lambda: optimizer("AdamW")(fused=1), "fused=1 is a int, True or False"),
+    (lambda: custom(betas=(0.9, 2.0)), r"custom_keys\['0'\]: AdamW\(betas=\(0\.9, 2\.0\)\) is refused: Invalid beta"),
+    (lambda: custom(betas=(0.9,)), r"custom_keys\['0'\]\.betas=\(0\.9,\) has 1 numbers"),
+    (lambda: custom(eps=-1.0), r"custom_keys\['0'\]\.eps=-1\.0: a finite number of at least 0"),
+    (lambda: custom(eps=math.nan), r"custom_keys\['0'\]\.eps=nan"),
+    (lambda: custom(amsgrad="no"), r"custom_keys\['0'\]\.amsgrad='no'"),
+    (lambda: custom(lr_mult=torch.tensor(math.nan)), "lr_mult=nan: a finite number"),
+    (lambda: paramwise(norm_decay_mult=torch.tensor(-1.0)), "norm_decay_mult=-1.0"),
+    (lambda: paramwise(norm_decay_mult=torch.ones(2)), "norm_decay_mult=tensor.* is a Tensor, a number is needed"),
+    (lambda: layers(decay_rate=torch.tensor(math.nan)), "decay_rate=nan"),
+    (lambda: layers(min_scale=2), "min_scale=2: a finite number between 0 and 1"),
+    (lambda: OptimWrapper(sgd(), clip_grad={"max_norm": torch.tensor(math.nan)}), "max_norm=nan"),
+    (lambda: OptimWrapper(sgd(), clip_grad={"type": "value", "clip_value": torch.tensor(-1.0)}), "clip_value=-1.0"),
+    (lambda: AmpOptimWrapper(optimizer=sgd(), loss_scale=1e300), "loss_scale=1e.300: at most 3.4e.38"),
+    (lambda: AmpOptimWrapper(optimizer=sgd(), loss_scale={"init_scale": 1e39}), "init_scale=1e.39: at most"),
+    (lambda: AmpOptimWrapper(optimizer=sgd(), loss_scale={"init_scale": torch.tensor(math.nan)}), "init_scale=nan"),
+    (lambda: AmpOptimWrapper(optimizer=sgd(), use_fsdp="no"), "use_fsdp='no' is a str"),
+    (lambda: PolyLR(sgd(), end=9, eta_min=torch.tensor(math.nan)), "eta_min=nan"),
+    (lambda: PolyLR(sgd(), end=9, verbose="no"), "verbose='no' is a str"),
+    (lambda: StepLR(sgd(), step_size=2, gamma=torch.tensor(math.nan)), "gamma=nan"),
+    (lambda: OneCycleLR(sgd(), eta_max=1.0, total_steps=9, three_phase="no"), "three_phase='no' is a str"),
+    (lambda: CosineRestartLR(sgd(), periods=[], restart_weights=[], eta_min=0), "has no period"),
+    (lambda: steps_of(PolyLR, epoch_length=True), "epoch_length=True"),
+    (lambda: steps_of(PolyLR, epoch_length=4, by_epoch="no"), "by_epoch"),
+    (lambda: plot_schedule({"type": "PolyLR", "convert_to_iter_based": "no"}, 9), "convert_to_iter_based='no'"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), REFUSED)
+def test_what_was_silent_or_unclear_is_refused_by_name(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()
+
+
+TOLD: list[tuple[Callable[[], Any], str]] = [
+    (lambda: optimizer("SGD")(momentum=1.5), "optimizer.momentum=1.5: at 1 or more, steps grow without end"),
+    (lambda: layers(decay_rate=2), "decay_rate=2 is above 1: the first layers learn fastest"),
+    (lambda: layers(num_layers=9), "num_layers=9, but the deepest layer found is 3"),
+    (lambda: StepLR(sgd(), step_size=2, gamma=10), "StepLR: gamma=10 is above 1, so the value grows each time"),
+    (lambda: PolyLR(sgd(), end=9, eta_min=1.0), "eta_min=1 is above the base value 0.1, so that the value rises"),
+    (lambda: PolyLR(sgd(), end=9, eta_min_ratio=2), "eta_min_ratio=2 is above the base value 0.1"),
+    (lambda: CosineAnnealingLR(sgd(), eta_min=1.0, end=9), "CosineAnnealingLR: eta_min=1 is above the base value"),
+    (lambda: LinearLR(sgd(), start_factor=0.1, end=1), "its window is one epoch .begin=0, end=1., so that lr stays at"),
+    (lambda: LinearLR(sgd(), end=6, begin=5, by_epoch=False), "LinearLR: its window is one step .begin=5, end=6."),
+    (lambda: ConstantLR(sgd(), factor=0.5, end=1), "stays at factor=0.5 times its base for good"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), TOLD)
+def test_what_hardly_anybody_means_is_told(
+    make: Callable[[], Any], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make()
+    assert re.search(words, caplog.text)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers(num_layers="auto"),
+        lambda: layers(decay_rate=1),
+        lambda: StepLR(sgd(), step_size=2, gamma=1),
+        lambda: PolyLR(sgd(), end=9, eta_min=0.1),
+        lambda: PolyLR(sgd(), end=9, eta_min_ratio=1),
+        lambda: LinearLR(sgd(), start_factor=1, end=1),
+        lambda: LinearLR(sgd(), end=2),
+        lambda: custom(betas=(0.5, 0.9), mark="mine"),
+        lambda: optimizer("SGD")(momentum=0.99),
+        lambda: optimizer("AdamW")(betas=[0.5, 0.9], foreach=None, fused=None),
+        lambda: optimizer("Adafactor")(eps=(None, 1e-3)),
+    ],
+)
+def test_what_is_usual_is_not_told(make: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:
+    make()
+    assert caplog.text == ""
+
+
+@Integral.register
+class Two:
+    """A whole number that is no int, registered as numpy's are."""
+
+    def __float__(self) -> float:
+        return 2.0
+
+    def __le__(self, other: float) -> bool:
+        return other >= 2
+
+    __int__ = __floor__ = lambda self: 2
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    assert OptimWrapper(sgd(), accumulative_counts=Fraction(2)).accumulative_counts == 2  # type: ignore[arg-type]
+    assert OptimWrapper(sgd(), clip_grad={"max_norm": Fraction(2)})._clip is not None
+    assert freeze(net(), "0.weight", until=Two()).frozen  # type: ignore[arg-type]
+    made = StepLR.build_iter_from_epoch(sgd(), step_size=1, epoch_length=Two())  # type: ignore[arg-type]
+    assert made.state_dict()["step_size"] == 2
 
 
 def test_epochs_with_a_fraction_become_whole_iterations() -> None:

@@ -60,6 +60,7 @@ class AmpOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(**kwargs)
         _check_loss_scale(loss_scale)
+        check_flag("use_fsdp", use_fsdp)
         self._given = (loss_scale, dtype, use_fsdp)
         self._static_scale = float(loss_scale) if isinstance(loss_scale, int | float) else None
         self.scaler: torch.amp.GradScaler | None = None
@@ -175,9 +176,20 @@ def _check_loss_scale(loss_scale: Any) -> None:
         for key, limits in SCALER_LIMITS.items():
             if key in loss_scale:
                 check_given(f"loss_scale.{key}", loss_scale[key], **limits)
+        _check_largest("loss_scale.init_scale", loss_scale.get("init_scale", 1.0))
         check_flag("loss_scale.enabled", loss_scale.get("enabled"))
     elif loss_scale != "dynamic":
         check_number("loss_scale", loss_scale, above=0)
+        _check_largest("loss_scale", loss_scale)
+
+
+def _check_largest(where: str, scale: float) -> None:
+    largest = torch.finfo(torch.float32).max
+    if float(scale) > largest:
+        raise ValueError(
+            f"{where}={scale!r}: at most {largest:.3g} is possible, the largest float32, in which a scale is kept; "
+            "every step would be left out. 65536 is usual"
+        )
 
 
 def _dtype(dtype: str | torch.dtype | None, device_type: str) -> torch.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -31,7 +31,9 @@ FILLED_IN = ("self", "params", "parameters", "optimizer", "param_name")
 def check_number(
     where: str, value: Any, *, least: float = 0.0, most: float = math.inf, above: float = -math.inf
 ) -> None:
-    """Accept a finite number in `[least, most]` and beyond `above`; None and tensors pass.
+    """Accept a finite number in `[least, most]` and beyond `above`, also as a tensor; None passes.
+
+    A tensor on a device passes: looking at it would wait.
 
     Raises:
         TypeError: it is no number.
@@ -43,8 +45,10 @@ def check_number(
         ...
         ValueError: optimizer.lr=-1.0: a finite number of at least 0 is needed
     """
-    if value is None or isinstance(value, Tensor):
+    if value is None or (isinstance(value, Tensor) and value.device.type != "cpu"):
         return
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a number is needed")
     if math.isfinite(value) and least <= float(value) <= most and float(value) > above:
@@ -72,13 +76,13 @@ def check_given(where: str, value: Any, **limits: float) -> None:
 
 
 def check_count(where: str, value: Any) -> None:
-    """Accept a whole number of at least 1.
+    """Accept a whole number of at least 1, numpy's too.
 
     Raises:
         TypeError: it is no whole number.
         ValueError: it is less.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a whole number is needed")
     check_number(where, value, least=1)
 

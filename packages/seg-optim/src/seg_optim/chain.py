@@ -148,7 +148,11 @@ def _flattens(scheduler: Any) -> str:
     real = len(scheduler.base_values) - len(getattr(scheduler.optimizer, "base_groups", ()))
     bases, floor = scheduler.base_values[:real], floors[0] if floors else 0
     low, high = min(bases, default=0), max(bases, default=0)
-    if not floor or getattr(scheduler, "eta_min_ratio", None) is not None or low == high:
+    ratio = getattr(scheduler, "eta_min_ratio", None)
+    if (ratio or 0) > 1 or (ratio is None and 0 < low == high < floor):
+        option = f"eta_min={floor:.4g}" if ratio is None else f"eta_min_ratio={ratio:.4g}"
+        return f"{type(scheduler).__name__}: {option} is above the base value {high:.4g}, so that the value rises to it"
+    if not floor or ratio is not None or low == high:
         return ""
     rising = f"; those below {floor:.4g} will rise to it" if 0 < low < floor else ""
     return (

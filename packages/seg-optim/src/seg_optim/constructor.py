@@ -14,7 +14,7 @@ from seg_optim.arguments import check_arguments
 from seg_optim.checks import check_model, check_paramwise, report_unmatched
 from seg_optim.groups import fuse, members, parameter_names, unwrapped, with_names
 from seg_optim.layout import Order
-from seg_optim.optimizers import find, is_muon, make_optimizer, optimizer_options
+from seg_optim.optimizers import check_group_options, find, is_muon, make_optimizer, optimizer_options
 from seg_optim.rules import WISH, Rules, Subject, Verdict, spared
 from seg_optim.split import SplitOptimizer, divided, hidden_matrices
 from seg_optim.wrapper import OptimWrapper
@@ -94,6 +94,8 @@ class DefaultOptimWrapperConstructor:
 
     def _validate_cfg(self) -> None:
         check_paramwise(self.paramwise_cfg, self.base_lr, self.base_wd, self._known_keys())
+        custom = self.paramwise_cfg.get("custom_keys") or {}
+        check_group_options(self.factory, self.optimizer_options, custom, "optim_wrapper.paramwise_cfg.custom_keys")
 
     def _known_keys(self) -> tuple[str, ...] | None:
         """Keys beyond the common ones; None where a class of somebody else may know any."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_optim import schedules
-from seg_optim.arguments import check_choice, check_given, check_list, check_number
+from seg_optim.arguments import check_choice, check_flag, check_given, check_list, check_number
 from seg_optim.schedule_base import INF, ParamScheduler, window_length
 from seg_optim.schedulers import floors_of
 
@@ -98,6 +98,8 @@ class CosineRestartParamScheduler(ParamScheduler):
     ) -> None:
         name = type(self).__name__
         check_list(f"{name}: periods", periods, above=0)
+        if not periods:
+            raise ValueError(f"{name}: periods={periods!r} has no period, so the schedule would never act")
         check_list(f"{name}: restart_weights", restart_weights)
         self.periods, self.restart_weights = list(periods), list(restart_weights)
         self.eta_min, self.eta_min_ratio = eta_min, eta_min_ratio
@@ -162,6 +164,7 @@ class OneCycleParamScheduler(ParamScheduler):
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"{name}: pct_start={pct_start!r} must be a float between 0 and 1")
         check_choice(f"{name}: anneal_strategy", anneal_strategy, ("cos", "linear"))
+        check_flag(f"{name}: three_phase", three_phase)
         self.eta_max, self.div_factor, self.final_div_factor = eta_max, div_factor, final_div_factor
         self.total_steps = window_length(name, begin, end) if total_steps is None else total_steps
         check_number(f"{name}: total_steps", self.total_steps, above=0)

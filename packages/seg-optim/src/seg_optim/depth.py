@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from seg_optim.groups import unwrapped
-from seg_optim.layer_ids import Depths, from_matcher
+from seg_optim.layer_ids import Depths, from_matcher, tell_gap
 from seg_optim.protocols import KnowsDepth
 from seg_optim.schemes import closest_scheme, find_scheme, is_final_norm
 
@@ -82,6 +82,7 @@ def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | 
         raise ValueError(
             f"num_layers={num_layers}, but the model has layers up to {deepest}: set num_layers={deepest} or 'auto'"
         )
+    tell_gap(deepest, last)
     return Depths({name: last if (depth := ids.get(name)) is None else depth for name in names}, last)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -119,9 +120,11 @@ def check_options(options: Mapping[str, Any], where: str) -> None:
     for key in ("decay_rate", "min_scale", "head"):
         if key in options and options[key] is None:
             raise TypeError(f"{where}{key} is None, a number is needed")
-        check_number(where + key, options.get(key))
+        check_number(where + key, options.get(key), most=1 if key == "min_scale" else math.inf)
     if options.get("decay_rate") == 0:
         raise ValueError(f"{where}decay_rate=0 would freeze every layer but the last: 1 is no decay, 0.9 is usual")
+    if (options.get("decay_rate") or 0) > 1:
+        logger.warning("%sdecay_rate=%s is above 1: the first layers learn fastest", where, options["decay_rate"])
     for key in given(options, CHOICES):
         check_choice(where + key, options[key], CHOICES[key])
     function = options.get("layer_ids")

@@ -6,6 +6,7 @@ numbering, which its configs expect; the rest of the file reads the depth of any
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ __all__ = [
     "from_function",
     "from_matcher",
     "layer_count",
+    "tell_gap",
     "uncompiled",
     "vit_layer_wise",
 ]
 
+logger = logging.getLogger("seg_optim")
 LayerIds = Callable[[str], int | None]
 """Name of a parameter -> its layer id, or None for the head."""
 TOKENS = ("backbone.cls_token", "backbone.mask_token", "backbone.pos_embed")
@@ -112,10 +115,20 @@ def from_function(names: Iterable[str], function: LayerIds, num_layers: int | No
             f"num_layers={num_layers}, but {name} lies in layer {deepest}: its rate would be above the head's. "
             f"Set num_layers={deepest} or 'auto'"
         )
+    tell_gap(deepest, last)
     negative = next((name for name, depth in found.items() if depth is not None and depth < 0), None)
     if negative is not None:
         raise ValueError(f"layer id of {negative} is {found[negative]}, but ids count from 0")
     return Depths({name: last if depth is None else depth for name, depth in found.items()}, last)
+
+
+def tell_gap(deepest: int, last: int) -> None:
+    """Say that layers are missing between the deepest one and the head."""
+    if deepest and deepest + 1 < last:
+        logger.warning(
+            "num_layers=%d, but the deepest layer found is %d: all layers learn more slowly than decay_rate says. Set "
+            "num_layers=%d or 'auto'", last - 1, deepest, deepest,
+        )  # fmt: skip
 
 
 def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int | None]:

@@ -16,7 +16,15 @@ from torch.optim import Optimizer
 from seg_optim.arguments import check_arguments, check_flag, check_given, check_number
 from seg_optim.suggest import near
 
-__all__ = ["IMPLEMENTATIONS", "check_rates", "find", "is_muon", "make_optimizer", "optimizer_options"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "check_group_options",
+    "check_rates",
+    "find",
+    "is_muon",
+    "make_optimizer",
+    "optimizer_options",
+]
 
 GROUP = "seg_engine.optimizers"
 IMPLEMENTATIONS = ("auto", "fused", "foreach", "plain", "torch")
@@ -28,6 +36,8 @@ NOT_NEGATIVE = (
 )  # fmt: skip
 Factory = Callable[..., Optimizer]
 
+FLAGS = ("foreach", "fused", "capturable", "differentiable", "maximize")
+"""True, False, or None for torch's choice."""
 COUNTS = ("max_iter", "history_size", "ns_steps")
 
 logger = logging.getLogger("seg_optim")
@@ -111,13 +121,48 @@ def check_options(factory: Factory, options: Mapping[str, Any], where: str) -> N
     for key, value in options.items():
         default = known[key].default if key in known else None
         least = 1.0 if key in COUNTS else 0.0 if key in NOT_NEGATIVE else -math.inf
-        if isinstance(default, bool):
+        if isinstance(default, bool) or (key in FLAGS and key in known):
             check_flag(f"{where}.{key}", value)
         elif isinstance(default, int | float):
             check_given(f"{where}.{key}", value, least=least)
-        elif isinstance(default, tuple) and isinstance(value, tuple | list):
-            for one in value:
-                check_number(f"{where}.{key}", one)
+        elif isinstance(default, tuple):
+            _check_tuple(f"{where}.{key}", value, default)
+        if key == "momentum" and value >= 1:
+            logger.warning("%s.momentum=%s: at 1 or more, steps grow without end", where, value)
+
+
+def _check_tuple(where: str, value: Any, default: tuple[Any, ...]) -> None:
+    """Accept as many numbers as the default has, None where it has None."""
+    if not isinstance(value, tuple | list):
+        kind = type(value).__name__
+        raise TypeError(f"{where}={value!r} is a {kind}, a list of {len(default)} numbers is needed, such as {default}")
+    if len(value) != len(default):
+        raise ValueError(f"{where}={value!r} has {len(value)} numbers, {len(default)} are needed, such as {default}")
+    for index, (one, usual) in enumerate(zip(value, default, strict=True)):
+        (check_number if usual is None else check_given)(f"{where}[{index}]", one)
+
+
+def check_group_options(
+    factory: Factory, options: Mapping[str, Any], custom: Mapping[str, Mapping[str, Any]], where: str
+) -> None:
+    """Raise for options of a custom key that the optimizer would refuse for all: of groups it looks at none.
+
+    Args:
+        factory: class of the optimizer.
+        options: its arguments, which hold where a key does not mention them.
+        custom: options by key; what the optimizer does not know is left alone.
+        where: their place in the config.
+    """
+    if not getattr(factory, "__module__", "").startswith("torch.optim"):
+        return
+    known = inspect.signature(factory).parameters
+    for key, given in custom.items():
+        own = {name: value for name, value in given.items() if name in known and name != "params"}
+        check_options(factory, own, f"{where}[{key!r}]")
+        try:
+            factory([nn.Parameter(torch.zeros(1, 1))], **{**options, **own})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}[{key!r}]: {_words(factory, own)} is refused: {error}") from error
 
 
 def make_optimizer(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, ClassVar
 
-from seg_optim.arguments import check_choice, check_given, check_list, check_number, check_whole
+from seg_optim.arguments import check_choice, check_flag, check_given, check_list, check_number, check_whole
 from seg_optim.chain import Chain, chain_of
 from seg_optim.schedules import approach
 from seg_optim.suggest import unknown_key
@@ -71,6 +72,7 @@ class ParamScheduler:
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
+        self.verbose = verbose
         self._check(optimizer, begin, end, last_step)
         check_choice(f"{type(self).__name__}: unit", unit, ("call", "step"))
         check_choice(f"{type(self).__name__}: resume_schedule", resume_schedule, ("config", "checkpoint"))
@@ -78,7 +80,7 @@ class ParamScheduler:
             raise TypeError(f"{type(self).__name__}: by_epoch={by_epoch!r}: True or False is needed")
         self.optimizer = optimizer
         self.param_name, self.begin, self.end = param_name, begin, end
-        self.by_epoch, self.verbose = by_epoch, verbose
+        self.by_epoch = by_epoch
         self.unit, self.resume_schedule = unit, resume_schedule
         self.last_step = last_step
         self._global_step = -1
@@ -272,11 +274,12 @@ class ParamScheduler:
         Raises:
             ValueError: `by_epoch=False` was given, or no positive `epoch_length`.
         """
-        if not kwargs.pop("by_epoch", True):
+        if kwargs.pop("by_epoch", True) not in (True,):
             raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
-        if not isinstance(epoch_length, int) or epoch_length <= 0:
+        if isinstance(epoch_length, bool) or not isinstance(epoch_length, Integral) or epoch_length <= 0:
             raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
-        window_length(cls.__name__, begin, end)  # type: ignore[arg-type]
+        epoch_length = int(epoch_length)
+        window_length(cls.__name__, begin, end)
         kwargs.update(
             by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
         )
@@ -300,9 +303,13 @@ class ParamScheduler:
                 check(f"{name}: {key}", value, **limits)
         for key in self._whole:
             check_whole(f"{name}: {key}", getattr(self, key))
+        check_flag(f"{name}: verbose", self.verbose)
         for key in ("gamma", "factor"):
             if key in self._not_negative and getattr(self, key, 1) == 0:
                 logger.warning("%s: %s=0 brings the value to its lowest at once, for good", name, key)
+        gamma = getattr(self, "gamma", 1) if "gamma" in self._not_negative else 1
+        if gamma > 1:
+            logger.warning("%s: gamma=%s is above 1, so the value grows each time", name, gamma)
         if isinstance(last_step, bool) or not isinstance(last_step, int):
             raise TypeError(
                 f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,8 @@ __all__ = [
     "StepParamScheduler",
     "floors_of",
 ]
+
+logger = logging.getLogger("seg_optim")
 
 
 def floors_of(name: str, bases: Sequence[float], eta_min: float | None, ratio: float | None) -> list[float]:
@@ -53,6 +56,7 @@ class ConstantParamScheduler(ParamScheduler):
         self.factor = _factor_in_range(type(self).__name__, "factor", factor)
         self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
+        _tell_one_step(self, "factor", factor)
 
     def _factor(self) -> float | None:
         return schedules.constant_factor(self.last_step, self.total_iters, self.factor)
@@ -82,6 +86,7 @@ class LinearParamScheduler(ParamScheduler):
         self.end_factor = _factor_in_range(name, "end_factor", end_factor, zero=True)
         self.total_iters = window_length(type(self).__name__, begin, end) - 1
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
+        _tell_one_step(self, "start_factor", start_factor)
 
     def _factor(self) -> float | None:
         return schedules.linear_factor(self.last_step, self.total_iters, self.start_factor, self.end_factor)
@@ -217,6 +222,16 @@ class MultiStepParamScheduler(ParamScheduler):
 
     def _factor(self) -> float | None:
         return schedules.multi_step_factor(self.last_step, self.milestones, self.gamma)
+
+
+def _tell_one_step(scheduler: Any, key: str, factor: float) -> None:
+    """A line on a warm-up that begins and never gets further."""
+    if scheduler.end - scheduler.begin <= 1 and factor != 1:
+        kind, name, unit = type(scheduler).__name__, scheduler.param_name, "epoch" if scheduler.by_epoch else "step"
+        logger.warning(
+            "%s: its window is one %s (begin=%s, end=%s), so that %s stays at %s=%.4g times its base for good: give a "
+            "later end, or convert_to_iter_based=True", kind, unit, scheduler.begin, scheduler.end, name, key, factor,
+        )  # fmt: skip
 
 
 def _factor_in_range(name: str, key: str, value: float, zero: bool = False) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from seg_optim import learning_rate, momentum
-from seg_optim.arguments import check_count, check_number
+from seg_optim.arguments import check_count, check_flag, check_number
 from seg_optim.optimizers import find
 
 __all__ = ["Probe", "make_schedulers", "simulated"]
@@ -82,7 +82,8 @@ def _scheduler(where: str, cfg: dict[str, Any], optimizer: Any, length: int, epo
     kind = find(f"{where}.type", cfg.pop("type", None), "seg_engine.param_schedulers", known)
     by_epoch = cfg.get("by_epoch", True)
     cfg.setdefault("end", max(1, length // epoch_length) if by_epoch else length)
-    if cfg.pop("convert_to_iter_based", False):
+    check_flag(f"{where}.convert_to_iter_based", convert := cfg.pop("convert_to_iter_based", False))
+    if convert:
         return kind.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **cfg)
     return kind(optimizer, **cfg)
 

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 from typing import Any
 
 import torch
@@ -359,7 +360,7 @@ def _other_settings(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[s
 
 
 def _whole_number(counts: float) -> int:
-    if isinstance(counts, bool) or not isinstance(counts, int | float):
+    if isinstance(counts, bool) or not isinstance(counts, Real):
         raise TypeError(f"accumulative_counts={counts!r} is a {type(counts).__name__}, a whole number is needed")
     if not math.isfinite(counts) or counts <= 0 or counts != math.floor(counts):
         raise ValueError(f"accumulative_counts={counts}: a whole number of at least 1 is needed")

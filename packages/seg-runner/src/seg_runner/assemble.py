@@ -15,6 +15,7 @@ from typing import Any
 from seg_runner.adapter import LogitsModel
 from seg_runner.errors import add_note, check_options, did_you_mean, origin_of, written_at
 from seg_runner.evaluation import Evaluator
+from seg_runner.given import flag
 from seg_runner.loaders import build_dataloader
 from seg_runner.log_processor import LogProcessor
 from seg_runner.protocols import Builder
@@ -176,7 +177,7 @@ class Assembler:
         if "type" not in cfg:
             raise TypeError(f"param_scheduler{origin_of(self.cfg, 'param_scheduler')} has an entry without 'type'")
         own = _changed(cfg)
-        convert = own.pop("convert_to_iter_based", False)
+        convert = flag(own.pop("convert_to_iter_based", False) or False, "param_scheduler.convert_to_iter_based")
         by_epoch = bool(own.get("by_epoch", True))
         if not convert:
             # A schedule that counts optimizer steps ends with the run's last one.
