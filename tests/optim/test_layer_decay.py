@@ -422,6 +422,76 @@ def test_a_model_that_knows_its_depths() -> None:
     assert list(found.values()) == [0.25, 0.5, 1.0]
 
 
+def vit_at(prefix: str, blocks: int) -> list[str]:
+    return [f"{prefix}patch_embed.weight", *[f"{prefix}blocks.{index}.w.weight" for index in range(blocks)]]
+
+
+def test_of_several_backbones_the_one_of_this_name_counts_else_the_largest() -> None:
+    model = named(*vit_at("small.", 2), *vit_at("large.", 4), *vit_at("medium.", 3), "top.weight")
+    assert list(read_depths(model).ids.values()) == [5, 5, 5, 0, 1, 2, 3, 4, *[5] * 5]
+    model = named(*vit_at("large.", 4), *vit_at("backbone.", 2), "top.weight")
+    assert list(read_depths(model).ids.values()) == [*[3] * 5, 0, 1, 2, 3]
+
+
+def test_blocks_without_a_stem_are_a_backbone_only_by_name() -> None:
+    blocks = ["blocks.0.w.weight", "blocks.1.w.weight"]
+    assert list(read_depths(named(*[f"backbone.{name}" for name in blocks], "top.weight")).ids.values()) == [1, 2, 3]
+    assert list(read_depths(named(*blocks)).ids.values()) == [1, 2]
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_depths(named(*[f"decoder.{name}" for name in blocks], "thing.weight"))
+
+
+class Told(nn.Module):
+    """Some parameters, whose depths the module tells itself."""
+
+    def __init__(self, count: int, depth: int | None) -> None:
+        super().__init__()
+        self.parts = nn.ParameterList(torch.zeros(1, 1) for _ in range(count))
+        self.depth = depth
+
+    def get_layer_id(self, name: str) -> int | None:
+        return self.depth
+
+
+def test_a_part_that_places_nothing_is_no_backbone() -> None:
+    model = nn.ModuleDict({"unsure": Told(9, None), "late": Told(8, 3), "net": named(*vit_at("", 2))})
+    found = read_depths(model)
+    assert found.last == 3
+    assert list(found.ids.values()) == [*[3] * 17, 0, 1, 2]
+
+
+def test_the_final_norm_of_a_model_with_timms_matcher(vit: nn.Module) -> None:
+    class Matched(type(vit)):  # type: ignore[misc]
+        def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+            blocks = [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]
+            return {"stem": r"^cls_token|pos_embed|patch_embed", "blocks": r"^blocks" if coarse else blocks}
+
+    vit.__class__ = Matched
+    for final_norm, depth in (("head", 4), ("last_block", 3)):
+        found = read_depths(vit, final_norm=final_norm)
+        assert [found.ids[name] for name in ("patch_embed.bias", "blocks.2.fc.bias", "norm.weight")] == [0, 3, depth]
+        assert found.ids["head.weight"] == found.last == 4
+    assert read_depths(vit, stages=True).last == 2
+
+
+def test_what_the_number_of_layers_may_be() -> None:
+    headless, whole = named(*vit_at("", 3)), named(*vit_at("backbone.", 3), "top.weight")
+    assert (read_depths(headless).last, read_depths(whole).last) == (3, 4)
+    for model in (headless, whole):
+        assert (read_depths(model, 3).last, read_depths(model, 9).last) == (4, 10)
+    assert read_depths(headless, 2).last == 3  # the deepest layer is in the head's place
+    for model, number in ((headless, 1), (whole, 2)):
+        with pytest.raises(ValueError, match=rf"num_layers={number}, but .* up to 3: set num_layers=3 or 'auto'"):
+            read_depths(model, number)
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (12, ""), (13, " and 1 more"), (20, " and 8 more")])
+def test_twelve_names_that_no_scheme_knows_are_shown(count: int, more: str) -> None:
+    with pytest.raises(ValueError, match="Unmatched: thing0") as caught:
+        read_depths(named(*[f"thing{index}.weight" for index in range(count)]))
+    assert str(caught.value).endswith(f"thing{min(count, 12) - 1}.weight{more}")
+
+
 def test_a_backbone_is_looked_for_four_levels_down() -> None:
     names = [f"a.b.c.d.blocks.{index}.w.weight" for index in range(2)]
     found = read_depths(named("a.b.c.d.patch_embed.weight", *names, "top.weight"))

@@ -75,7 +75,7 @@ def _ids(module: nn.Module, names: Sequence[str], stages: bool, final_norm: str)
 
 def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | None) -> Depths:
     """The head lies one above the deepest layer; where there is no head, the deepest layer is in its place."""
-    deepest = max((depth for depth in ids.values() if depth is not None), default=0)
+    deepest = max(depth for depth in ids.values() if depth is not None)
     headless = all(ids.get(name) is not None for name in names)
     last = num_layers + 1 if num_layers is not None else deepest if headless else deepest + 1
     if deepest > last or (deepest == last and not headless):
