@@ -247,7 +247,7 @@ def load_model(
 
     target = pick_device(device)
     state = read_checkpoint(checkpoint)
-    meta = state.get("meta") or {}
+    meta = checked_meta(state.get("meta") or {}, checkpoint)
     if not meta.get("cfg") and model is None:
         raise ValueError(NO_CONFIG.format(path=checkpoint))
     cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
@@ -265,8 +265,35 @@ Build the model as it was built for training, then load_model({path!r}, model=ne
 pixels (a mean, a scale), do the same before, and give predict arrays"""
 
 
+def checked_meta(meta: Any, path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, whoever wrote it.
+
+    Raises:
+        ValueError: its config is no text, or its classes are no list of names.
+    """
+    about = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    classes = about.get("classes") if isinstance(about, Mapping) else None
+    for name, value, kinds in (
+        ("meta", meta, Mapping),
+        ("meta.cfg", meta.get("cfg") if isinstance(meta, Mapping) else None, str | None),
+        ("meta.dataset_meta", about, Mapping | None),
+        ("meta.dataset_meta.classes", classes, list | tuple | None),
+    ):
+        if not isinstance(value, kinds):
+            raise ValueError(f"{path}: {name} is a {type(value).__name__}, so this is no checkpoint of a training")
+    if not all(isinstance(one, str) for one in classes or ()):
+        raise ValueError(f"{path}: meta.dataset_meta.classes holds something that is no name")
+    return dict(meta)
+
+
 def described_model(cfg: Any, parts: Any) -> Any:
-    """The model of a config."""
+    """The model of a config.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    if not isinstance(cfg.get("model"), Mapping):
+        raise ValueError(f"the config describes no model: model={cfg.get('model')!r:.100} is no dict with a type")
     described = cfg.model.copy()
     if cfg.get("data_preprocessor") is not None:
         described.setdefault("data_preprocessor", cfg.data_preprocessor)
@@ -304,13 +331,23 @@ def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:
 def test_pipeline(cfg: Any) -> Sequence[Any]:
     """The transforms of the test data set, else of the validation's, else `test_pipeline`."""
     for key in ("test_dataloader", "val_dataloader"):
-        data = (cfg.get(key) or {}).get("dataset")
+        loader = cfg.get(key)
+        data = loader.get("dataset") if isinstance(loader, Mapping) else None
         while isinstance(data, Mapping) and not data.get("pipeline"):
             inner = data.get("dataset") or data.get("datasets") or ()
             data = inner[0] if isinstance(inner, list | tuple) and inner else inner
         if isinstance(data, Mapping):
-            return list(data["pipeline"])
-    return list(cfg.get("test_pipeline") or ())
+            return _steps(data["pipeline"], f"{key}.dataset.pipeline")
+    return _steps(cfg.get("test_pipeline") or (), "test_pipeline")
+
+
+def _steps(pipeline: Any, name: str) -> list[Any]:
+    if not isinstance(pipeline, list | tuple):
+        raise ValueError(f"{name} must be a list of transforms, not {pipeline!r:.100}")
+    for one in pipeline:
+        if not callable(one) and not (isinstance(one, Mapping) and isinstance(one.get("type"), str | type)):
+            raise ValueError(f"{name}: a dict with the name of a transform as type is expected, not {one!r:.100}")
+    return list(pipeline)
 
 
 def name_of(transform: Any) -> str:

@@ -35,7 +35,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "evil_module.Part": {},
 }
 # The place in the config -> what stands there; `NAME` is the hostile name, and the hostile arguments lie beside it.
-NAME = "@NAME@"
+NAME = "<the hostile name>"
 HERE = {"type": NAME}
 CONV = {"type": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 1}
 INSIDE: dict[str, tuple[str, Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from seg_registry.catalog import HOOKS, MODELS
 from seg_runner.checkpoint import write_checkpoint
 
 from seg_engine.cli import main
+from seg_engine.cli.messages import guard_terminal
 from seg_engine.predict import load_model
 
 OWN = """
@@ -245,6 +247,65 @@ def test_no_config_names_the_program_that_a_compiler_starts(program: Any, capfd:
     compiled = {"options": {"cpp.cxx": program, "epilogue_fusion": True}}
     cfg = {"model": model, "work_dir": "out", "compile": compiled}
     Path("c.json").write_text(json.dumps(cfg))
+    Path("c.py").write_text("".join(f"{key} = {value!r}\n" for key, value in cfg.items()))
     assert main(["train", "c.json"]) == 1
-    assert "compile.options['cpp.cxx'] (c.json:1)" in capfd.readouterr().err
+    assert "compile sets 'backend' or 'options'" in capfd.readouterr().err
+    assert main(["train", "c.py"]) == 1
+    assert "compile.options['cpp.cxx'] (c.py:3)" in capfd.readouterr().err
     assert not Path("RAN").exists()
+
+
+def described(**changes: Any) -> str:
+    model = {"type": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 1}
+    return "".join(f"{key} = {value!r}\n" for key, value in {"model": model, **changes}.items())
+
+
+@pytest.mark.parametrize(
+    ("cfg", "about", "words"),
+    [
+        (3, None, "meta.cfg is a int"),
+        (["x"], None, "meta.cfg is a list"),
+        (described(), 3, "meta.dataset_meta is a int"),
+        (described(), {"classes": 3}, "meta.dataset_meta.classes is a int"),
+        (described(), {"classes": ["a", 3]}, "no name"),
+        (described(model=3), None, "describes no model: model=3"),
+        (described(model=None), None, "describes no model"),
+        (described(test_pipeline=3), None, "test_pipeline must be a list of transforms"),
+        (described(test_pipeline="abc"), None, "test_pipeline must be a list of transforms"),
+        (described(test_pipeline=[None]), None, "test_pipeline: a dict with the name"),
+        (described(test_dataloader={"dataset": {"pipeline": [{"type": 3}]}}), None, "test_dataloader.dataset.pipeline"),
+        (described(val_dataloader={"dataset": {"pipeline": [{}]}}), None, "val_dataloader.dataset.pipeline"),
+    ],
+)
+def test_what_is_odd_in_a_checkpoint_is_told_in_words(cfg: Any, about: Any, words: str) -> None:
+    weights = {"weight": torch.zeros(2, 3, 1, 1), "bias": torch.tensor([0.0, 1.0])}
+    meta = {"cfg": cfg, "iter": 1, **({} if about is None else {"dataset_meta": about})}
+    write_checkpoint(Path("a.pth"), {"meta": meta, "state_dict": weights})
+    with pytest.raises(ValueError, match=words):
+        load_model("a.pth")
+
+
+@pytest.mark.parametrize("odd", [3, "x", [1], {"dataset": 3}, {"dataset": [1]}])
+def test_what_no_prediction_needs_may_be_odd(odd: Any) -> None:
+    weights = {"weight": torch.zeros(2, 3, 1, 1), "bias": torch.tensor([0.0, 1.0])}
+    path = checkpoint(described(test_dataloader=odd), **weights)
+    assert load_model(path).predict(np.zeros((4, 4, 3), np.uint8)).labels.max() == 1
+
+
+ODD = "own\x1b]0;taken\x07\nparts"
+
+
+def test_no_name_out_of_a_checkpoint_is_carried_out_by_the_terminal(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = {"weight": torch.zeros(2, 3, 1, 1), "bias": torch.tensor([0.0, 1.0])}
+    path = checkpoint(described(custom_imports=[ODD, "own_parts"], default_scope=ODD), **weights)
+    assert main(["predict", path, "img.png"]) == 0
+    assert not {"\x1b", "\x07"} & set("".join(capfd.readouterr()) + caplog.text)
+    assert f"--allow {ODD!r} --allow own_parts" in caplog.text
+
+
+def test_no_line_of_a_log_is_carried_out_by_the_terminal() -> None:
+    guard_terminal()
+    assert logging.lastResort is not None
+    assert logging.lastResort.format(logging.makeLogRecord({"msg": "a\x1b[31m"})) == "a\\x1b[31m"

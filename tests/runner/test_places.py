@@ -93,6 +93,10 @@ def test_addresses(case: Case, work: Path) -> None:
 def test_what_trackers_are_given_is_looked_at(work: Path) -> None:
     for inside in ({"dir": "/x"}, {"settings": {"root_dir": "/x"}}, {"repo": "/x"}, {"output_uri": "/x"}):
         assert check_places({"visualizer": {"vis_backends": [{"init_kwargs": inside}]}}, ["visualizer"], work)
+    server = {"init_kwargs": {"settings": {"base_url": "https://elsewhere.example"}}}  # it is sent the user's key
+    assert not check_places({"visualizer": {"vis_backends": [server]}}, ["visualizer"], work)
+    with pytest.raises(ValueError, match=r"base_url='https://elsewhere\.example' is a server"):
+        check_places({"visualizer": {"vis_backends": [server]}}, ["visualizer"], work, strict=True)
     assert not check_places({"train_dataloader": {"dir": "/data", "img_path": "/data"}}, ["train_dataloader"], work)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import traceback
 import warnings
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def guard_terminal() -> None:
-    """What a terminal cannot show, or would carry out, is escaped: in prints, in warnings and in tracebacks.
+    """What a terminal cannot show, or would carry out, is escaped: in prints, warnings, lines of a log, and tracebacks.
 
     Under `PYTHONIOENCODING=ascii` or `LC_ALL=C` a print of a file's name would end the program otherwise.
     """
@@ -36,12 +37,21 @@ def guard_terminal() -> None:
     if warnings.formatwarning is not _warning:
         _usual.append(warnings.formatwarning)
         warnings.formatwarning = _warning
+    if logging.lastResort is not None:  # it prints the warnings of packages before a run has a log of its own
+        logging.lastResort.setFormatter(_Escaped())
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _uncaught
 
 
 _usual: list[Any] = []
 """How warnings were formatted before."""
+
+
+class _Escaped(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from seg_vis.names import printable
+
+        return printable(super().format(record))
 
 
 def _warning(*given: Any, **named: Any) -> str:

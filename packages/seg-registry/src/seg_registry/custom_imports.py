@@ -97,9 +97,10 @@ def _check(module: str, entry: Any) -> None:
 
 
 def _left_out(modules: list[str], entry: Any) -> str:
-    words = " ".join(f"--allow {each}" for each in modules)
+    shown = [each if each.isprintable() else repr(each) for each in modules]  # a terminal would carry the rest out
+    words = " ".join(f"--allow {each}" for each in shown)
     return (
-        f"custom_imports{_at(entry)}: {', '.join(modules)} not imported, because the config does not decide that; "
+        f"custom_imports{_at(entry)}: {', '.join(shown)} not imported, because the config does not decide that; "
         f"to import: {words} (all: --trust-config; in code: allow_imports=True)"
     )
 

@@ -24,8 +24,8 @@ PLACES = frozenset(_PLACES.split())
 NAMES = frozenset(("config_save_file", "experiment_name", "filename_tmpl", "img_save_dir", "scalar_save_file"))
 """Keys that name something inside of a folder that is named elsewhere."""
 
-INIT = re.compile(r"(?:^|_)(?:dir|path|repo|uri)$|^(?:log|save)dir$")
-"""What trackers call their places in `init_kwargs`: `dir`, `settings.root_dir`, `repo`, ..."""
+INIT = re.compile(r"(?:^|_)(?:dir|file|path|repo|uri|url)$|^(?:log|save)dir$")
+"""What trackers call their places in `init_kwargs`: `dir`, `settings.root_dir`, `settings.base_url`, `repo`, ..."""
 
 HOW = "A config writes below work_dir: leave the key out, or name a folder in there"
 
