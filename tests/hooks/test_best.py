@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from seg_hooks.best import (
     file_key,
     infer_rule,
     is_better,
+    missing_text,
     pick_auto,
     read_score,
     rule_doubt,
@@ -69,13 +71,19 @@ def test_a_rule_that_may_be_wrong_is_doubted() -> None:
         ("-loss", -0.25),
         ("(mIoU + IoU.road) / 2", 72.5),
         ("mIoU / (loss - loss)", math.nan),
+        ("+mIoU", 50.0),
+        ("100 - -mIoU", 150.0),
+        ("coco/bbox_mAP * 2", None),  # read as coco divided by bbox_mAP, of which there is neither
+        ("2 * (mIoU + 1.5)", 103.0),
     ],
 )
-def test_scores(key: str, score: float) -> None:
+def test_scores(key: str, score: float | None) -> None:
     assert read_score(METRICS, key) == pytest.approx(score, nan_ok=True)
 
 
-@pytest.mark.parametrize("key", ["mIou2", "IoU.sky", "0.5*mIoU + nothing", "__import__('os')", "mIoU if 1 else 2", "["])
+@pytest.mark.parametrize("key", ["mIou2", "IoU.sky", "0.5*mIoU + nothing", "nothing + mIoU", "-nothing", "__import__('os')", "mIoU if 1 else 2", "["]
+    + ["True * mIoU", "mIoU ** 2", "mIoU // 2", "not mIoU", "f(mIoU)", "mIoU + 'a'", "f().mIoU", "mIoU, loss", "IoU.road.x"],
+)
 def test_what_is_not_there_is_none(key: str) -> None:
     assert read_score(METRICS, key) is None
 
@@ -83,6 +91,23 @@ def test_what_is_not_there_is_none(key: str) -> None:
 def test_a_metric_that_is_no_number_is_an_error() -> None:
     with pytest.raises(TypeError, match="'IoU' is a dict"):
         read_score(METRICS, "IoU")
+
+
+def test_names_with_dots_are_found_at_any_depth() -> None:
+    nested = {"val": {"IoU": {"road.old": 1.0, "road": {"new": 2.0}}}, "val.IoU": {"sky": 3.0}}
+    assert read_score(nested, "val.IoU.road.old") == 1.0
+    assert read_score(nested, "val.IoU.road.new") == 2.0
+    assert read_score(nested, "val.IoU.sky") == 3.0
+    assert read_score(nested, "val.IoU.road.old + val.IoU.sky") == 4.0
+    assert read_score(nested, "val.IoU.grass") is None
+
+
+def test_what_is_missing_is_told_with_all_that_is_there() -> None:
+    assert missing_text("Here", "road", METRICS) == (
+        "Here: 'road' cannot be read from the metrics ['IoU.road', 'aAcc', 'coco/bbox_mAP', 'loss', 'mDice', 'mIoU']."
+        " Did you mean 'IoU.road'?"
+    )
+    assert missing_text("Here", "zzz", {"a": {"b": {"c": 1}, "d": {}}}).endswith("the metrics ['a.b.c', 'a.d'].")
 
 
 def test_a_flat_name_with_dots_comes_first() -> None:
@@ -104,6 +129,8 @@ def test_auto_prefers_miou() -> None:
     assert pick_auto({"aAcc": 1, "mIoU": 2}) == "mIoU"
     assert pick_auto({"aAcc": 1, "road/mIoU": 2}) == "road/mIoU"
     assert pick_auto({"aAcc": 1, "mDice": 2}) == "aAcc"
+    assert pick_auto({"model": "unet", "done": True, "IoU": {"a": 1}, "mDice": 2, "aAcc": 1}) == "mDice"
+    assert pick_auto({"model": "unet", "done": True}) == "model"
 
 
 @given(st.text(min_size=1))
@@ -118,6 +145,7 @@ def test_long_expressions_are_told_apart_in_file_names() -> None:
     keys = ["+".join(f"0.05*IoU.class_{number}" for number in range(last)) for last in (20, 21)]
     assert len({file_key(key) for key in keys}) == 2
     assert file_key("x" * 120) == "x" * 120
+    assert re.fullmatch("x{120}_[0-9a-f]{8}", file_key("x" * 121))
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(-1, 5))
