@@ -159,6 +159,27 @@ def test_a_copy_of_the_average_stands_alone(net: nn.Module) -> None:
     assert average.count == 1
 
 
+def test_the_average_goes_on_with_whichever_model_it_is_given() -> None:
+    first, second = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    average = ExponentialMovingAverage(first, momentum=0.5)
+    for model, value in ((first, 8.0), (second, 0.0), (second, 2.0), (first, 7.0)):
+        model.weight.data.fill_(value)
+        average.update_parameters(model)
+    assert average.module.weight.item() == ((8 + 0) / 2 + 2) / 4 + 7 / 2
+
+
+def test_an_error_of_a_rule_of_ones_own_is_its_own() -> None:
+    class Broken(BaseAveragedModel):
+        def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
+            raise RuntimeError("out of ideas")
+
+    net = nn.Linear(1, 1)
+    average = Broken(net)
+    average.update_parameters(net)
+    with pytest.raises(RuntimeError, match="out of ideas"):
+        average.update_parameters(net)
+
+
 def test_the_average_may_live_in_another_place() -> None:
     net = nn.Linear(1, 1)
     average = ExponentialMovingAverage(net, momentum=0.5, device="cpu")

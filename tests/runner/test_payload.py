@@ -41,6 +41,21 @@ def test_parameters_become_tensors():
     assert not found.requires_grad
 
 
+def test_tensors_of_other_classes_become_plain_and_sharded_ones_whole():
+    class Marked(torch.Tensor):
+        """As torchvision's images and boxes are."""
+
+    class Sharded(torch.Tensor):
+        def full_tensor(self):
+            return torch.arange(6.0, requires_grad=True)
+
+    found = to_plain({"marked": torch.ones(2).as_subclass(Marked), "part": torch.ones(3).as_subclass(Sharded)})
+    assert [type(each) for each in found.values()] == [torch.Tensor, torch.Tensor]
+    assert found["marked"].tolist() == [1, 1]
+    assert found["part"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert not found["part"].requires_grad
+
+
 def test_an_object_is_refused_with_its_place():
     with pytest.raises(TypeError, match=r"checkpoint\['hooks.Mine.best\[1\]'\] is a builtins.object"):
         to_plain({"hooks": {"Mine": {"best": [1, object()]}}})
