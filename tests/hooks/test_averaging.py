@@ -168,6 +168,26 @@ def test_the_average_goes_on_with_whichever_model_it_is_given() -> None:
     assert average.module.weight.item() == ((8 + 0) / 2 + 2) / 4 + 7 / 2
 
 
+def test_tensors_of_other_classes_are_averaged_outside_of_inference_mode() -> None:
+    """They may not bear it; all others are averaged faster in it."""
+    modes = []
+
+    class Kind(nn.Parameter):
+        pass
+
+    class Rule(BaseAveragedModel):
+        def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
+            modes.append(torch.is_inference_mode_enabled())
+
+    plain, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    other.weight = Kind(torch.ones(1, 1))
+    for net in (plain, other):
+        average = Rule(net)
+        average.update_parameters(net)
+        average.update_parameters(net)
+    assert modes == [True, False]
+
+
 def test_an_error_of_a_rule_of_ones_own_is_its_own() -> None:
     class Broken(BaseAveragedModel):
         def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
@@ -226,6 +246,7 @@ def test_wrong_options(options: dict[str, Any], error: type[Exception], words: s
 def test_gamma_must_be_positive() -> None:
     with pytest.raises(ValueError, match="gamma=0"):
         MomentumAnnealingEMA(nn.Linear(1, 1), gamma=0)
+    assert MomentumAnnealingEMA(nn.Linear(1, 1), gamma=1).gamma == 1
 
 
 def test_a_large_momentum_warns() -> None:

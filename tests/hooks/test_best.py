@@ -81,9 +81,11 @@ def test_scores(key: str, score: float | None) -> None:
     assert read_score(METRICS, key) == pytest.approx(score, nan_ok=True)
 
 
-@pytest.mark.parametrize("key", ["mIou2", "IoU.sky", "0.5*mIoU + nothing", "nothing + mIoU", "-nothing", "__import__('os')", "mIoU if 1 else 2", "["]
-    + ["True * mIoU", "mIoU ** 2", "mIoU // 2", "not mIoU", "f(mIoU)", "mIoU + 'a'", "f().mIoU", "mIoU, loss", "IoU.road.x"],
-)
+NOT_THERE = ["mIou2", "IoU.sky", "0.5*mIoU + nothing", "nothing + mIoU", "-nothing", "IoU.road.x"]
+NO_SCORE = ["__import__('os')", "mIoU if 1 else 2", "[", "True * mIoU", "mIoU ** 2", "mIoU // 2", "not mIoU", "f(mIoU)"]
+
+
+@pytest.mark.parametrize("key", [*NOT_THERE, *NO_SCORE, "mIoU + 'a'", "f().mIoU", "mIoU, loss"])
 def test_what_is_not_there_is_none(key: str) -> None:
     assert read_score(METRICS, key) is None
 

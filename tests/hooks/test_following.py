@@ -121,6 +121,11 @@ def tie(net: Net) -> None:
     net.body[0].weight = net.head.weight
 
 
+def tie_two_buffers(net: Net) -> None:
+    norm: Any = net.body[1]
+    norm.running_mean = norm.running_var
+
+
 def prune_it(net: Net) -> None:
     prune.l1_unstructured(net.body[0], "weight", amount=0.5)  # type: ignore[no-untyped-call]
 
@@ -152,6 +157,7 @@ CHANGES = [
     shrink,
     exchange_two_buffers,
     tie,
+    tie_two_buffers,
     prune_it,
     parametrize_it,
     swap_the_data,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_vis import get_palette, overlay, to_rgb
+from seg_vis.blend import blend_and_look, byte_values, few_codes
 
 
 def golden(
@@ -128,6 +129,44 @@ def test_five_labels_beyond_the_palette_are_named_where_it_was_called(strangers:
     with pytest.warns(UserWarning, match=re.escape(f"labels {words} beyond")) as told:
         overlay(np.zeros((*labels.shape, 3), np.uint8), labels, palette=get_palette("distinct", 4))
     assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("stranger", [300, 301, -1, 1000])
+def test_labels_beyond_a_long_palette_keep_the_image_too(stranger: int) -> None:
+    image, palette = scene(7, 3, 3, 4)[0], np.random.default_rng(1).integers(0, 256, (300, 3), dtype=np.uint8)
+    labels = np.array([[0, 1, 299], [3, stranger, 254], [0, 0, 0]])
+    with pytest.warns(UserWarning, match=rf"labels {stranger} lie beyond a palette of 300 colours"):
+        drawn = overlay(image, labels, palette=palette)
+    assert np.array_equal(drawn, golden(image, labels, palette, 0.5))
+
+
+def test_labels_beyond_the_palette_are_reported_where_only_some_are_painted() -> None:
+    image, _, palette = scene(7, 1, 3, 4)
+    with pytest.warns(UserWarning, match="labels 9 lie beyond a palette of 4 colours"):
+        drawn = overlay(image, np.array([[1, 2, 9]]), palette=palette, only=[1])
+    assert np.array_equal(drawn, golden(image, np.array([[1, 255, 255]]), palette, 0.5))
+
+
+def test_label_0_may_be_the_ignored_one() -> None:
+    image, labels, palette = scene(5, 10, 10, 4)
+    drawn = overlay(image, labels, palette=palette, ignore_index=0)
+    assert np.array_equal(drawn, golden(image, labels, palette, 0.5, 0))
+
+
+def test_whether_labels_are_strange_and_which_occur() -> None:
+    image, codes = np.zeros((1, 4, 3), np.uint8), np.array([[0, 255, 3, 0]], np.uint8)
+    palette = get_palette("distinct", 4)
+    assert not blend_and_look(image, codes, palette, 0.5)[1]
+    assert blend_and_look(image, codes, palette[:3], 0.5)[1]
+    assert byte_values(codes).tolist() == [0, 3, 255]
+
+
+def test_labels_of_a_long_palette_become_bytes_in_their_order() -> None:
+    shown = np.ones(300, bool)
+    shown[7] = False
+    codes, stand_for = few_codes(np.array([[299, 0, 7], [-1, 300, 41]]), shown)
+    assert codes.tolist() == [[2, 0, 255], [255, 255, 1]]
+    assert stand_for == [0, 41, 299]
 
 
 @pytest.mark.parametrize("count", [4, 300])

@@ -26,6 +26,7 @@ ROAD, CAR = "כביש", "רכב"
         (f"road {ROAD} car", f"road {ROAD[::-1]} car"),
         (f"road 12 {ROAD}", f"road 12 {ROAD[::-1]}"),
         (f"{ROAD} car 12", f"car 12 {ROAD[::-1]}"),
+        (f"a {ROAD} b {CAR} c", f"a {ROAD[::-1]} b {CAR[::-1]} c"),
         ("مرحبا 2020", "2020 ابحرم"),
         ("שָׁ" + "לום", "םול" + "שָׁ"),
     ],

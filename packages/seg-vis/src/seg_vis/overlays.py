@@ -91,6 +91,7 @@ def paint(
     """The picture, from input that is checked already."""
     if len(colours) > KEEP:
         picture = blend_many(rgb, plane, colours, alpha, shown)
+        report_strangers(plane, len(colours), ignore_index)
         if names is not None:
             codes, there = few_codes(plane, shown)
             write_names(picture, codes, colours[there], [names[label] for label in there], font)
