@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler, TrainBatches
-from seg_runner.orders import Position, SampleOrder
+from seg_runner.orders import BatchOrder, Position, SampleOrder, order_of, repeats
 from seg_runner.randomness import Randomness
 from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler, WeightedRandomSampler
 
@@ -137,3 +137,124 @@ def test_two_ranks_share_a_pass(make: Any) -> None:
     order = SampleOrder(make(DATA, seed=5), 5, 5, rank=1, world_size=2)
     assert order.position(3) == (1, 0)
     assert order.position(4) == (1, 10)
+
+
+class Listed(Sampler[int]):
+    """A user's own sampler that gives these indices."""
+
+    def __init__(self, *indices: int, **attributes: Any) -> None:
+        self.indices = indices
+        self.__dict__.update(attributes)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+BEGIN = Position()
+
+
+def cut(order: Any, start: Position = BEGIN, count: int = 9) -> list[tuple[list[int], tuple[int, int]]]:
+    """The indices of each batch, and the position after it."""
+    return [([index for _, index, _ in keys], place) for keys, place in islice(order.batches(start), count)]
+
+
+def test_batches_of_a_pass_and_where_each_ends() -> None:
+    order = SampleOrder(Listed(5, 6, 7, 8, 9), 5, 2)
+    assert cut(order) == [([5, 6], (0, 2)), ([7, 8], (0, 4)), ([9], (0, 5))]
+    assert cut(order, Position(2, 2)) == [([7, 8], (2, 4)), ([9], (2, 5))]
+    assert cut(order, Position(1, 5)) == []
+    dropping = SampleOrder(Listed(5, 6, 7, 8, 9), 5, 2, drop_last=True)
+    assert cut(dropping, Position(1)) == [([5, 6], (1, 2)), ([7, 8], (1, 4))]
+    for drop_last in (True, False):
+        assert cut(SampleOrder(Listed(5, 6), 5, 2, drop_last)) == [([5, 6], (0, 2))]
+    long = cut(SampleOrder(SequentialSampler(range(201)), 5, 1), count=300)
+    assert long == [([index], (0, index + 1)) for index in range(201)]
+
+
+def test_ranks_take_turns_and_the_first_fill_up() -> None:
+    first, second = (SampleOrder(Listed(5, 6, 7, 8, 9), 5, 2, rank=rank, world_size=2) for rank in (0, 1))
+    assert cut(first) == [([5, 7], (0, 4)), ([9], (0, 6))]
+    assert cut(second) == [([6, 8], (0, 4)), ([5], (0, 6))]
+    whole = SampleOrder(Listed(5, 6, 7, round_up=False), 5, 1, rank=0, world_size=2)
+    assert cut(whole) == [([5], (0, 2)), ([7], (0, 3))]
+    assert [order.position(3) for order in (first, whole)] == [(1, 4), (1, 2)]
+    for name in ("num_replicas", "world_size"):
+        dealt = SampleOrder(Listed(5, 6, 7, **{name: 2}), 5, 2, rank=1, world_size=2)
+        assert cut(dealt) == [([5, 6], (0, 2)), ([7], (0, 3))]
+        batched = BatchOrder(Listed(**{name: 2}), 5, rank=1, world_size=2)
+        assert (batched.rank, batched.world_size) == (0, 1)
+
+
+def test_an_endless_stream_goes_on_in_the_next_pass() -> None:
+    order = SampleOrder(Listed(5, 6, 7, endless=True), 5, 2)
+    assert cut(order, count=4) == [([5, 6], (0, 2)), ([7, 5], (1, 1)), ([6, 7], (1, 3)), ([5, 6], (2, 2))]
+    assert cut(SampleOrder(Listed(5, endless=True), 5, 3), count=2) == [([5, 5, 5], (3, 0)), ([5, 5, 5], (6, 0))]
+    first, second = (SampleOrder(Listed(5, 6, 7, endless=True), 5, 1, rank=rank, world_size=2) for rank in (0, 1))
+    assert cut(first, count=3) == [([5], (0, 2)), ([7], (1, 1)), ([6], (1, 3))]
+    assert cut(second, count=3) == [([6], (0, 2)), ([5], (1, 1)), ([7], (1, 3))]
+    assert cut(order, Position(0, 9), count=1) == [([5, 6], (1, 2))]  # resumed with fewer samples than it began with
+    with pytest.raises(ValueError, match="Listed gives no index at all: is the data set empty"):
+        cut(SampleOrder(Listed(endless=True), 5, 2))
+    assert SampleOrder(Listed(endless=True), 5, 2).position(3) == (0, 6)
+
+
+def test_a_sample_that_comes_again_is_told_from_the_time_before() -> None:
+    order = SampleOrder(Listed(3, 3, 1, 3, 1), 5, 2)
+    keys = [key for batch, _ in order.batches(Position(4)) for key in batch]
+    assert keys == [(4, 3, 0), (4, 3, 1), (4, 1, 0), (4, 3, 2), (4, 1, 1)]
+    assert [key for batch, _ in order.batches(Position(4, 2)) for key in batch] == keys[2:]
+    batched = BatchOrder(Listed([3, 3, 1], [2, 3]), 5)  # type: ignore[arg-type]
+    keys = [key for batch, _ in batched.batches(Position(1)) for key in batch]
+    assert keys == [(1, 3, 0), (1, 3, 1), (1, 1, 0), (1, 2, 0), (1, 3, 0)]
+    assert [repeats(np.array(each)) for each in ([], [1], [1, 2])] == [None, None, None]
+    assert repeats(np.array([2, 2])).tolist() == [0, 1]  # type: ignore[union-attr]
+
+
+def test_batches_of_a_batch_sampler_are_dealt_to_the_ranks() -> None:
+    batches = Listed([1, 2], [3], [4, 5])  # type: ignore[arg-type]
+    assert cut(BatchOrder(batches, 5), Position(2, 1)) == [([3], (2, 2)), ([4, 5], (2, 3))]
+    first, second = (BatchOrder(batches, 5, rank, 2) for rank in (0, 1))
+    assert cut(first) == [([1, 2], (0, 2)), ([4, 5], (0, 4))]
+    assert cut(second) == [([3], (0, 2))]
+    assert [first.position(iteration) for iteration in (0, 1, 2, 3)] == [(0, 0), (0, 2), (1, 0), (1, 2)]
+    assert BatchOrder(batches, 5).position(4) == (1, 1)
+    assert BatchOrder(Listed(), 5).position(2) == (2, 0)
+
+
+def test_the_order_of_a_loader() -> None:
+    batched = Listed([1, 2], [0])  # type: ignore[arg-type]
+    for loader, expected in (
+        (DataLoader(DATA, batch_size=20), [20, 10]),  # type: ignore[arg-type]
+        (DataLoader(DATA, batch_size=20, drop_last=True), [20]),  # type: ignore[arg-type]
+        (DataLoader(DATA, batch_size=None), [1] * 30),  # type: ignore[arg-type]
+        (DataLoader(DATA, batch_sampler=batched), [2, 1]),  # type: ignore[arg-type]
+    ):
+        assert [len(keys) for keys, _ in cut(order_of(loader, 5), count=40)] == expected
+    assert (order_of(loader, 5).rank, order_of(loader, 5).world_size) == (0, 1)
+
+
+@pytest.mark.parametrize("make", [torch.utils.data.DistributedSampler, DefaultSampler])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_known_samplers_are_dealt_by_us_from_the_whole_data(make: Any, shuffle: bool) -> None:
+    sampler = make(DATA, num_replicas=2, rank=1, shuffle=shuffle) if make is not DefaultSampler else make(DATA, shuffle)
+    shares = [cut(SampleOrder(sampler, 5, 15, rank=rank, world_size=2))[0][0] for rank in (0, 1)]
+    assert sorted(shares[0] + shares[1]) == list(DATA)
+    assert (shares[0] == list(DATA)[::2]) is not shuffle
+    assert SampleOrder(sampler, 5, 15, rank=1, world_size=2).position(1) == (1, 0)
+
+
+def test_a_random_sampler_of_a_part_draws_its_own() -> None:
+    part = cut(SampleOrder(RandomSampler(DATA, num_samples=4), 5, 9))[0][0]  # type: ignore[arg-type]
+    again = cut(SampleOrder(RandomSampler(DATA, True, num_samples=40), 5, 50))[0][0]  # type: ignore[arg-type]
+    assert (len(part), len(again)) == (4, 40)
+    assert set(part) | set(again) <= set(DATA)
+    assert len(set(again)) < 40
+    whole = SampleOrder(RandomSampler(DATA), 5, 30)  # type: ignore[arg-type]
+    passes = [cut(whole, Position(epoch))[0][0] for epoch in (0, 1, 2)]
+    assert [sorted(each) for each in passes] == [list(DATA)] * 3
+    assert passes[0] != passes[1] != passes[2] != passes[0]
+    later = SampleOrder(RandomSampler(DATA), 6, 30)  # type: ignore[arg-type]
+    assert cut(later)[0][0] == passes[1]  # the seeds of passes follow one another
