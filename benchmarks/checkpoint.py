@@ -162,6 +162,7 @@ def loaders(folder: Path, clock: Clock) -> dict[str, Timed]:
 
     return {
         "torch.load": timed(lambda: torch.load(bare, weights_only=True), clock),
+        "torch.load, mapped": timed(lambda: torch.load(bare, weights_only=True, mmap=True), clock),
         "read() of the same bytes": timed(read, clock),
         "ours, verified": timed(lambda: read_checkpoint(ours), clock),
         "ours, not verified": timed(lambda: read_checkpoint(ours, verify=False), clock),

@@ -80,6 +80,16 @@ def test_the_report_and_strict_resume(tmp_path, capsys):
     assert runner.iter == 9
 
 
+def test_going_back_says_which_file_a_later_resume_takes(tmp_path, capsys):
+    work_dir = tmp_path / "run"
+    assert in_child(train, work_dir, total=16) == 0
+    make_runner(work_dir, total=16, resume="iter_7.pth").train()
+    text = "iter_16.pth is of iteration 16, this run goes back to 7: until it has saved one, resume=True takes it"
+    assert text in capsys.readouterr().out
+    make_runner(work_dir, total=18, resume="iter_16.pth").train()
+    assert "goes back" not in capsys.readouterr().out
+
+
 def test_a_fresh_pass_on_request(tmp_path, capsys):
     work_dir = tmp_path / "run"
     assert in_child(train, work_dir, total=7) == 0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -31,6 +33,15 @@ def test_another_run_is_named_and_the_second_one_refused(tmp_path, holder):
     with pytest.raises(RuntimeError, match=f"process {holder.pid} on .*give another folder"), only_run(tmp_path):
         raise AssertionError("it runs")
     assert (tmp_path / LOCK).exists(), "the lock is the other run's"
+
+
+def test_a_network_folder_that_denies_the_lock_is_understood(tmp_path, monkeypatch):
+    def denied(file, how):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(fcntl, "lockf", denied)
+    with pytest.raises(RuntimeError, match="another run is training in"), only_run(tmp_path):
+        raise AssertionError("it runs")
 
 
 def test_a_killed_run_leaves_no_lock(tmp_path, holder):

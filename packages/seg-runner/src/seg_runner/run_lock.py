@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -76,7 +77,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         holder = os.pread(file, 1000, 0).decode("utf-8", "replace")
         os.close(file)
-        if isinstance(error, BlockingIOError):
+        if error.errno in (errno.EAGAIN, errno.EACCES):  # the second is what some network folders say
             raise RuntimeError(_told(path.parent, holder)) from error
         raise
     return file

@@ -177,9 +177,19 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         runner.resuming = False
     if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
         runner.generation = None
+        _tell_newer(runner)
     runner.loaded = runner.resumed = True
     _tell_visualizer(runner, found)
     runner.logger.info("Resumed from %s\n%s", found, report)
+
+
+def _tell_newer(runner: Any) -> None:
+    """Checkpoints that the run leaves behind by going back: they count until it has saved one itself."""
+    newest, done = find_resumable(runner.work_dir), runner.finished_iters
+    count = None if newest is None else (read_place(newest) or {}).get("iter")
+    if newest is not None and isinstance(count, int) and count > done:
+        text = "%s is of iteration %d, this run goes back to %d: until it has saved one, resume=True takes it"
+        runner.logger.warning(text, newest.name, count, done)
 
 
 def _tell_visualizer(runner: Any, checkpoint: Path) -> None:
