@@ -71,8 +71,8 @@ class Prediction:
 
         from seg_engine.outputs import indexed_png
 
-        write_whole(Path(labels), encode(self.labels))
         write_whole(Path(overlay), encode(self.overlay(alpha)))
+        write_whole(Path(labels), encode(self.labels))
         if colours is not None:
             write_whole(Path(colours), indexed_png(self.labels, self.palette, self.classes))
 

@@ -112,6 +112,42 @@ def test_what_was_predicted_before_is_no_input(here: Path) -> None:
     assert main(["predict", "m.pth", "predicted/overlays/a.png", "--out", "q"]) == 0
 
 
+def test_a_folder_may_be_predicted_into_itself(here: Path, capsys: Any) -> None:
+    image(here / "photos/a.png"), image(here / "photos/labels_of_mine/b.png")
+    for _ in range(2):
+        assert main(["predict", "m.pth", "photos", "--out", "photos"]) == 0
+        assert "2 images predicted" in capsys.readouterr().out
+    assert files(here / "photos/labels") == ["a.png", "labels_of_mine/b.png"]
+    shutil.rmtree(here / "photos/labels_of_mine")
+    (here / "photos/a.png").unlink()
+    assert main(["predict", "m.pth", "photos", "--out", "photos"]) == 1
+    assert "all images of photos are what was predicted before" in capsys.readouterr().err
+
+
+def test_labels_of_a_data_set_are_never_overwritten(here: Path, capsys: Any) -> None:
+    image(here / "data/images/a.png")
+    truth = image(here / "data/labels/a.png", 1).read_bytes()
+    assert main(["predict", "m.pth", "data/images", "--out", "data"]) == 1
+    assert "not from a prediction" in capsys.readouterr().err
+    assert (here / "data/labels/a.png").read_bytes() == truth
+    assert not (here / "data/overlays").exists()
+
+
+def test_patterns_end_where_links_lead_back(here: Path) -> None:
+    for name in ("in/a.png", "in/sub/b.png", "in/sub/deep/c.png", "in/.hidden/d.png", "in/e.txt"):
+        image(here / name)
+    for name in ("in/loop", "in/sub/again", "in/sub/deep/third"):
+        (here / name).symlink_to(here / "in")
+    (here / "in/linked").symlink_to(here / "in/sub")
+    for pattern in ("in/**/*.png", "in/**", "in/**/*", "i*/**/*.png", "in/**/**/*.png"):
+        found, failed = find_images([pattern])
+        assert [str(path.relative_to("in")) for path, _ in found] == ["a.png", "sub/b.png", "sub/deep/c.png"], pattern
+        assert not failed
+    assert [str(path) for path, _ in find_images(["in/**/deep/*.png"])[0]] == ["in/sub/deep/c.png"]
+    assert [str(path) for path, _ in find_images(["in/linked/**/c.png"])[0]] == ["in/linked/deep/c.png"]
+    assert [str(below) for _, below in find_images(["in/**/*.png"])[0]] == [".", "sub", "sub/deep"]
+
+
 HOSTILE = ["a\x1b[31m\nERROR.png", "\u202egnp.png", "a\\..\\..\\b.png", "C:x.png", "CON.png", "n" * 250 + ".png"]
 
 

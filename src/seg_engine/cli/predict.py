@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha is a share from 0 to 1, not {options.alpha}")
-    found, failed = find_images(options.images, leave_out=options.out)
+    found, failed = find_images(options.images, [Path(options.out) / kind for kind in KINDS])
     for error in failed:
         print(describe(error), file=sys.stderr)
     for line in left_out(options.images):
@@ -131,7 +131,7 @@ def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, 
     """For each image the files that it becomes.
 
     Raises:
-        ValueError: a file would lie outside the folder, or overwrite an image.
+        ValueError: a file would lie outside the folder, or overwrite an image, or a file that is none of ours.
     """
     from seg_vis.files import check_inside
     from seg_vis.names import FileNames, file_name
@@ -144,6 +144,13 @@ def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, 
         for file in files.values():
             if file.resolve() in sources:
                 raise ValueError(f"{file} is one of the images and would be overwritten: give another --out")
+        for kind in KINDS:  # the overlay is written first: what lies there without one was not predicted
+            own = files[kind].is_file() and not files[kind].is_symlink()  # a link is replaced, not followed
+            if own and not files["overlays"].exists():
+                raise ValueError(
+                    f"{files[kind]} is there, and not from a prediction (it has no overlay beside it), and would be "
+                    "overwritten: give another --out"
+                )
         yield path, files
 
 
