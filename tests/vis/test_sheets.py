@@ -121,6 +121,39 @@ def test_a_legend_of_what_is_there() -> None:
     assert legend("cityscapes", labels=np.full((2, 2), 255)).shape[2] == 3
 
 
+def test_each_class_has_a_field_with_a_border_in_a_row_of_its_own() -> None:
+    """Letters of 16 pixels: rows of 24, with fields of 24 x 20 that begin 4 pixels from the corner."""
+    sheet = legend([[200, 0, 0], [0, 200, 0], [0, 0, 200]], ["a", "b", "c"], size=16)
+    assert sheet.shape[0] == 3 * 24 + 8
+    for row, colour in enumerate([[200, 0, 0], [0, 200, 0], [0, 0, 200]]):
+        field = sheet[24 * row + 4 : 24 * row + 24, 4:28]
+        assert (field[[0, -1]] == 0).all()
+        assert (field[:, [0, -1]] == 0).all()
+        assert (field[1:-1, 1:-1] == colour).all()
+    assert (sheet[:4] == 255).all()
+    assert (sheet[:, :4] == 255).all()
+    assert (sheet[:, 28:30] == 255).all()
+    assert (sheet[[24, 25, 26, 27], :] == 255).all(axis=-1).all(axis=-1).tolist() == [True] * 4
+    assert (sheet[:, 36:] < 128).any()
+
+
+def test_a_legend_of_nothing_is_white() -> None:
+    sheet = legend("cityscapes", labels=np.full((2, 2), 255))
+    assert sheet.shape == (32, 24, 3)
+    assert (sheet == 255).all()
+
+
+def test_columns_of_unequal_length_stand_side_by_side() -> None:
+    colours = get_palette("distinct", 5)
+    sheet = legend(colours, ["a"] * 5, columns=2)
+    single = legend(colours[:1], ["a"]).shape[1]
+    assert sheet.shape == (3 * 24 + 8, 2 * single, 3)
+    for label, (row, left) in enumerate([(0, 0), (1, 0), (2, 0), (0, single), (1, single)]):
+        assert sheet[24 * row + 14, left + 16].tolist() == colours[label].tolist()
+    assert (sheet[2 * 24 + 4 :, single:] == 255).all()
+    assert np.array_equal(legend(colours, list("abcde"), columns=9), legend(colours, list("abcde"), columns=5))
+
+
 def test_columns_are_filled_from_the_top() -> None:
     one, two = legend("loveda"), legend("loveda", columns=2)
     assert two.shape[0] < one.shape[0]
