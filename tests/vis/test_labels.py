@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seg_vis.labels import Box, anchors, in_the_way, place
+from seg_vis.labels import Box, anchors, in_the_way, nearest_free, overlaps, place
 
 
 def anchor_by_hand(codes: np.ndarray, label: int) -> tuple[int, int]:
@@ -57,6 +57,26 @@ def test_boxes_stay_inside_and_apart(things: list[tuple[tuple[int, int], tuple[i
     assert [box[2:] for box in boxes if box] == [s for s, box in zip(sizes, boxes, strict=True) if box]
     assert all(x >= 0 and y >= 0 and x + w <= 100 and y + h <= 70 for x, y, w, h in there)
     assert not any(in_the_way([one], other) for one, other in itertools.combinations(there, 2))
+
+
+@given(st.tuples(st.integers(0, 8), st.integers(0, 8)), st.tuples(st.integers(1, 4), st.integers(1, 4)))
+def test_boxes_are_in_the_way_where_they_share_a_pixel(corner: tuple[int, int], size: tuple[int, int]) -> None:
+    painted = np.zeros((12, 12), int)
+    painted[3:6, 4:6] += 1
+    painted[corner[1] : corner[1] + size[1], corner[0] : corner[0] + size[0]] += 1
+    other: Box = (4, 3, 2, 3)
+    shared = bool((painted == 2).any())
+    assert in_the_way([other], (*corner, *size)) == ([other] if shared else [])
+    covered = overlaps(np.array([[corner[0]]]), np.array([[corner[1]]]), size, np.array([other]))
+    assert covered.tolist() == [[shared]]
+
+
+def test_the_nearest_free_place_is_found_among_few_and_many_boxes() -> None:
+    wall: list[Box] = [(0, y, 10, 2) for y in range(0, 20, 2)]
+    assert nearest_free(wall, (4, 9, 3, 2), (17, 18)) == (10, 9, 3, 2)
+    assert nearest_free(wall, (4, 9, 3, 2), (7, 18)) is None
+    tiles: list[Box] = [(x, y, 5, 5) for y in range(0, 50, 5) for x in range(0, 50, 5) if (x, y) != (40, 45)]
+    assert nearest_free(tiles, (2, 3, 5, 5), (45, 45)) == (40, 45, 5, 5)
 
 
 def test_a_box_with_room_starts_at_its_point() -> None:
