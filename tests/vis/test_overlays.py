@@ -140,10 +140,11 @@ def test_labels_beyond_a_long_palette_keep_the_image_too(stranger: int) -> None:
     assert np.array_equal(drawn, golden(image, labels, palette, 0.5))
 
 
-def test_labels_beyond_the_palette_are_reported_where_only_some_are_painted() -> None:
+@pytest.mark.parametrize("stranger", [9, 254, 300, -3])
+def test_labels_beyond_the_palette_are_reported_where_only_some_are_painted(stranger: int) -> None:
     image, _, palette = scene(7, 1, 3, 4)
-    with pytest.warns(UserWarning, match="labels 9 lie beyond a palette of 4 colours"):
-        drawn = overlay(image, np.array([[1, 2, 9]]), palette=palette, only=[1])
+    with pytest.warns(UserWarning, match=f"labels {stranger} lie beyond a palette of 4 colours"):
+        drawn = overlay(image, np.array([[1, 2, stranger]]), palette=palette, only=[1])
     assert np.array_equal(drawn, golden(image, np.array([[1, 255, 255]]), palette, 0.5))
 
 
