@@ -315,3 +315,38 @@ def test_one_cycle_phases_meet() -> None:
 
 def test_periods_are_found_by_their_ends() -> None:
     assert [schedules.period_of(t, [4, 10]) for t in (0, 3, 4, 9, 10)] == [0, 0, 1, 1, None]
+
+
+def test_a_cosine_stands_on_its_floor_once_in_two_periods() -> None:
+    assert [step for step in range(1, 40) if schedules.cosine_bounce(step, 5)] == [6, 16, 26, 36]
+    assert [step for step in range(1, 9) if schedules.cosine_bounce(step, 1)] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("three_phase", [True, False])
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_one_cycle_is_torchs_to_its_last_step(anneal: str, three_phase: bool) -> None:
+    target, total = optimizer(), 20
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        target, 1.0, total_steps=total, anneal_strategy=anneal, three_phase=three_phase, cycle_momentum=False
+    )
+    levels = {"initial": 1 / 25, "max": 1.0, "min": 1 / 25 / 1e4}
+    phases = schedules.one_cycle_phases(total, 0.3, three_phase)
+    for step in range(total + 1):
+        ours = schedules.one_cycle_value(step, phases, levels, anneal == "linear")
+        assert ours == pytest.approx(target.param_groups[0]["lr"], rel=1e-12)
+        target.step()
+        if step < total:
+            theirs.step()
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_one_cycle_may_begin_at_its_peak(anneal: str) -> None:
+    cycle = {"type": "OneCycleLR", "eta_max": 1.0, "anneal_strategy": anneal}
+    values = trace(1.0, 10, {**cycle, "total_steps": 10, "pct_start": 0.1})
+    assert (values[0], values[9]) == (1.0, pytest.approx(4e-6))
+    assert values == sorted(values, reverse=True)
+    there_and_back = trace(1.0, 7, {**cycle, "total_steps": 7, "pct_start": 4 / 7, "three_phase": True})
+    assert (there_and_back[3], there_and_back[6]) == (1.0, pytest.approx(0.04))
+    phases = schedules.one_cycle_phases(7, 4 / 7, three_phase=True)
+    levels = {"initial": 0.04, "max": 1.0, "min": 4e-6}
+    assert schedules.one_cycle_value(7, phases, levels, anneal == "linear") == pytest.approx(4e-6)

@@ -93,12 +93,15 @@ def one_cycle_phases(total: float, pct_start: float, three_phase: bool) -> list[
 
 
 def one_cycle_value(t: int, phases: Sequence[Phase], levels: Mapping[str, float], linear: bool) -> float:
-    """Value of a one-cycle schedule at step `t`; `levels` says what initial, max and min are."""
+    """Value of a one-cycle schedule at step `t`; `levels` says what initial, max and min are.
+
+    A phase of no step at all is over at once: with `pct_start * total == 1` the first step stands on the peak.
+    """
     start_step = 0.0
     value = levels["min"]
     for index, (end_step, start, end) in enumerate(phases):
         if t <= end_step or index == len(phases) - 1:
-            share = (t - start_step) / (end_step - start_step)
+            share = (t - start_step) / (end_step - start_step) if end_step != start_step else 1.0
             value = _anneal(levels[start], levels[end], share, linear)
             break
         start_step = end_step
