@@ -43,7 +43,7 @@ class SampleOrder:
         dealt = is_dealt(sampler)
         self.rank, self.world_size = (0, 1) if dealt else (rank, world_size)
         self.endless = is_endless(sampler)
-        self._kept: tuple[int, np.ndarray, np.ndarray | None] = (-1, np.empty(0, dtype=np.int64), None)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # of one pass
 
     @property
     def step(self) -> int:
@@ -52,12 +52,12 @@ class SampleOrder:
 
     def pass_indices(self, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
-        if self._kept[0] != epoch:
+        if epoch not in self._kept:
             indices = np.asarray(_pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
             if not self.endless and getattr(self.sampler, "round_up", True):
                 indices = padded(indices, self.world_size)
-            self._kept = (epoch, indices, repeats(indices))
-        return self._kept[1:]
+            self._kept = {epoch: (indices, repeats(indices))}
+        return self._kept[epoch]
 
     def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
         """This rank's batches as keys, each with the position after it: to the end of the pass, or for ever."""
