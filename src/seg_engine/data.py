@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from seg_runner.given import flag, whole
 
-from seg_engine.files import nearest_folder
-from seg_engine.label_maps import read_labels
+from seg_engine.files import declared_size, nearest_folder
+from seg_engine.label_maps import check_size, read_labels
 from seg_engine.label_report import LabelCounts, look_at
 from seg_engine.listing import Listing, found_in, named_by, read_list
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
@@ -207,20 +207,24 @@ class BaseSegDataset:
         """What is worth knowing before the first step: lines with logging levels. Reads some of the label maps.
 
         Raises:
-            ValueError: a label map cannot be read, or holds a label that names no class.
+            ValueError: a label map cannot be read, is of another size than its image, or holds a label that names no
+                class.
         """
         self.full_init()
         lines = [self._about_files()]
         reader, loader = self._transform(LoadAnnotations), self._transform(LoadImageFromFile)
+        turns = loader is not None and loader.turns
         if reader is None or not self.records or any("seg_map_path" not in record for record in self.records):
             return lines
 
         def read(record: Record) -> tuple[Any, Any]:
-            stored = read_labels(record["seg_map_path"])
+            stored = read_labels(record["seg_map_path"], turn=turns)
+            if loader is not None:
+                check_size(stored, {**record, "ori_shape": declared_size(record["img_path"], turns)})
             return stored, reader.numbered(stored, {**self.get_data_info(0), **record})
 
         counts = LabelCounts(self._metainfo.get("classes") or (), self.label_left_out)
-        return lines + look_at(self.records, read, counts, turns=loader is not None and loader.turns)
+        return lines + look_at(self.records, read, counts, turns)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

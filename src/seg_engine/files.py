@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "declared_size",
     "decoded",
     "file_bytes",
     "files_below",
@@ -158,6 +159,24 @@ def orientation(data: Bytes) -> int:
             return int(picture.getexif().get(0x0112, 1))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return 1
+
+
+def declared_size(path: str | Path, turns: bool) -> tuple[int, int] | None:
+    """(height, width) that a picture's file declares, turned by its EXIF data or not; None where that is not clear.
+
+    No pixel is read. A TIFF with EXIF data is read differently by different libraries.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            turned = int(picture.getexif().get(0x0112, 1))
+            kind, (width, height) = picture.format, picture.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    if turned != 1 and kind == "TIFF":
+        return None
+    return (width, height) if turns and turned >= 5 else (height, width)
 
 
 def nearest_folder(path: str | Path) -> str:

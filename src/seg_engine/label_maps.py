@@ -153,8 +153,8 @@ def check_size(labels: Labels, record: Mapping[str, Any]) -> None:
         return
     turned = tuple(labels.shape[1::-1]) == tuple(size)
     hint = (
-        "; the image's EXIF data may turn it: LoadImageFromFile(color_type='color_ignore_orientation') reads it as "
-        "stored"
+        "; EXIF data may turn one of them: LoadImageFromFile(color_type='color_ignore_orientation') reads both "
+        "as stored"
         if turned
         else ""
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,7 +69,12 @@ def test_resume_auto_is_the_newest(
     if file:
         (tmp_path / "auto").touch()
     found: list[object] = []
-    monkeypatch.setattr(seg_engine.launch, "make_runner", lambda cfg, *_, **__: found.append(cfg.resume))
+
+    def make_runner(cfg: Any, *_: object, **__: object) -> SimpleNamespace:
+        found.append(cfg.resume)
+        return SimpleNamespace(lost="")
+
+    monkeypatch.setattr(seg_engine.launch, "make_runner", make_runner)
     monkeypatch.setattr(seg_engine.launch, "train", lambda *_, **__: None)
     assert main(["train", "--resume", given, "a.py"]) == 0
     assert found == [resume]

@@ -64,6 +64,30 @@ def test_a_wrong_label_is_an_error_before_the_first_step(tmp_path: Path) -> None
         made(tmp_path, [[[0, 1]], [[0, 7]]]).data_report()
 
 
+@pytest.mark.parametrize(("image", "labels", "fits"), [(1, 1, True), (6, 1, False), (1, 6, False), (6, 6, True)])
+@pytest.mark.parametrize("color", ["color", "color_ignore_orientation"])
+def test_another_size_than_the_images_is_an_error_before_the_first_step(
+    tmp_path: Path, image: int, labels: int, fits: bool, color: str
+) -> None:
+    load = [{"type": "LoadImageFromFile", "color_type": color}, {"type": "LoadAnnotations"}]
+    data = made(tmp_path, [[[0, 1, 1]], [[0, 1, 1]]], pipeline=load)
+    for kind, turn in (("images", image), ("labels", labels)):
+        exif = Image.Exif()
+        exif[274] = turn
+        pixels = np.array([[0, 1, 1]], np.uint8) if kind == "labels" else np.zeros((1, 3, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / kind / "001.png", exif=exif)
+    if fits or color != "color":
+        assert data[1]["gt_seg_map"].shape == data[1]["img"].shape[:2]
+        data.data_report()
+    else:
+        for read in (data.data_report, lambda: data[1]):
+            with pytest.raises(ValueError, match=r"labels/001\.png: this .* EXIF data may turn one of them"):
+                read()
+    cv2.imwrite(str(tmp_path / "labels/001.png"), np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"labels/001\.png: this .* is 4 x 4 pixels, but its image .*001\.png is"):
+        data.data_report()
+
+
 def test_files_of_other_suffixes_are_said(tmp_path: Path) -> None:
     data = made(tmp_path, [[[0, 1]]])
     (tmp_path / "images" / "b.JPG").write_bytes(b"")
