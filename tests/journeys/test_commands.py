@@ -104,7 +104,10 @@ def test_predict_in_python_takes_files_and_pixels(trained: Path, scenes: Path) -
 
 def test_the_predictions_are_those_of_seg_test(trained: Path, scenes: Path) -> None:
     (trained / "again" / "street_00001.png").mkdir(parents=True)  # where a prediction cannot be written
-    done = seg("test", "run.py", CHECKPOINT, "--out", "again", "--work-dir", "tested2", cwd=trained, code=1)
+    (trained / "no_folder").write_text("where pictures cannot be written")
+    words = ["--out", "again", "--show-dir", "no_folder", "--work-dir", "tested2"]
+    done = seg("test", "run.py", CHECKPOINT, *words, cwd=trained, code=1)
+    assert re.search(r"error: \d+ pictures or rows are not in no_folder: the log says why", done.stderr)
     assert "mIoU: " in done.stdout
     assert "1 predictions are not in again: the log says why" in done.stderr
     assert "Written outside of work_dir" not in done.stdout  # the command line said where

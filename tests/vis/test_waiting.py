@@ -113,6 +113,7 @@ def test_what_still_waits_at_the_end_is_said(caplog: Any) -> None:
     disk.send(line, 1, "pictures")
     line.finish(None)
     assert caplog.messages[-1] == "backend disk still fails; it lacks 1 rows, 1 pictures"
+    assert line.lacks == 2
 
 
 def test_threads_send_side_by_side(still: None) -> None:

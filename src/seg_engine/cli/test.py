@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Test."""
-    from seg_runner.tables import missing_files
     from seg_vis.names import printable
 
     from seg_engine.launch import make_runner
@@ -49,11 +48,21 @@ def run(options: argparse.Namespace) -> int:
     found = runner.test()
     shown = "  ".join(f"{name}: {value:.2f}" for name, value in found.items() if isinstance(value, int | float))
     print(printable(shown, lines=False))
+    return 1 if tell_missing(runner, options) else 0
+
+
+def tell_missing(runner: Any, options: argparse.Namespace) -> bool:
+    """Whether files that the command line asked for are not there; a line for each kind."""
+    from seg_runner.tables import missing_files
+    from seg_vis.names import printable
+
     sets = getattr(runner.test_loop, "sets", {})
     missing = missing_files(evaluator for _, evaluator in sets.values()) if options.out else 0
-    if missing:
-        print(printable(f"error: {missing} predictions are not in {options.out}: the log says why"), file=sys.stderr)
-    return 1 if missing else 0
+    lacks = getattr(runner.visualizer, "lacks", 0) if options.show_dir else 0
+    for count, what, where in ((missing, "predictions", options.out), (lacks, "pictures or rows", options.show_dir)):
+        if count:
+            print(printable(f"error: {count} {what} are not in {where}: the log says why"), file=sys.stderr)
+    return bool(missing or lacks)
 
 
 def show(cfg: Any, options: argparse.Namespace) -> None:

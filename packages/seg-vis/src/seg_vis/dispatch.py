@@ -87,6 +87,11 @@ class Dispatch:
         self.writer: Writer | None = None
         self._lines = {name: Line(name) for name in backends}
 
+    @property
+    def lacks(self) -> int:
+        """How many calls were dropped, or had not reached their backend when it was closed."""
+        return sum(line.lacks for line in self._lines.values())
+
     def add(self, name: str, backend: Any) -> None:
         """One more."""
         self.backends[name], self._lines[name] = backend, Line(name)

@@ -280,6 +280,11 @@ class Visualizer:
         """Return when every picture is written."""
         self._dispatch.flush()
 
+    @property
+    def lacks(self) -> int:
+        """How many rows and pictures never reached their backend; what still waits counts once `close` gave it up."""
+        return self._dispatch.lacks
+
     def close(self) -> None:
         """Write what is waiting, then close every backend; a later call opens them again."""
         self._dispatch.finish()

@@ -46,6 +46,9 @@ class Line:
     Args:
         name: the backend's name, for messages.
 
+    Attributes:
+        lacks: how many calls were dropped, or had not reached the backend when it was closed.
+
     Example:
         >>> got, line = [], Line("list")
         >>> line.take(lambda: got.append(1), "rows")
@@ -58,6 +61,7 @@ class Line:
         self._queues: dict[str, deque[Waiting]] = {}
         self._lock = threading.RLock()
         self._failing = self._works = False
+        self.lacks = 0
         self._late = self._lost = 0
         self._rest_until: dict[str, float] = {}
 
@@ -84,6 +88,7 @@ class Line:
             self._send_all(None)
             if close is not None:
                 self._try(close)
+            self.lacks += sum(map(len, self._queues.values()))
             lacking = [f"{len(queue)} {kind}" for kind, queue in self._queues.items() if queue]
             if lacking:
                 lost = f"; {self._lost} more calls were dropped" if self._lost else ""
@@ -114,7 +119,7 @@ class Line:
                 return False
             if error is not None:
                 queue.popleft()
-                self._lost += 1
+                self._lost, self.lacks = self._lost + 1, self.lacks + 1
             done += 1
         return not queue
 
@@ -150,7 +155,7 @@ class Line:
         """Drop the oldest of too much."""
         while len(queue) > MOST or (len(queue) > 1 and queue[-1].size and sum(w.size for w in queue) > MOST_BYTES):
             queue.popleft()
-            self._lost += 1
+            self._lost, self.lacks = self._lost + 1, self.lacks + 1
             if self._lost == 1:
                 Log("seg_vis").warning("too much waits for backend %s: from now on the oldest is dropped", self.name)
 
