@@ -123,7 +123,7 @@ def tie(net: Net) -> None:
 
 def tie_two_buffers(net: Net) -> None:
     norm: Any = net.body[1]
-    norm.running_mean = norm.running_var
+    norm.running_var = norm.running_mean = norm.running_mean + 5
 
 
 def prune_it(net: Net) -> None:

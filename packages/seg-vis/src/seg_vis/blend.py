@@ -34,7 +34,7 @@ KEEP = 255
 def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slice]:
     """Row ranges of about 256 Ki pixels each."""
     rows = max(1, pixels // width)
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+    return (slice(top, top + rows) for top in range(0, height, rows))
 
 
 def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | None) -> NDArray[np.bool_]:

@@ -89,7 +89,7 @@ def get_palette(palette: Any, count: int | None = None) -> Palette:
         >>> get_palette("colour_blind", 12).shape
         (12, 3)
     """
-    count = None if count is None else check_whole(count, "count", 1, 2**16)
+    count = None if count is None else check_whole(count, "count")
     if isinstance(palette, str):
         return named_palette(palette, count)
     try:
