@@ -39,10 +39,25 @@ from seg_registry.option_values import DELETE, parse_value
         ("it's,fine", ["it's", "fine"]),
         ("dict(a=1,b=2)", "dict(a=1,b=2)"),
         ("''", ""),
+        ("[]", []),
+        ("()", ()),
+        ("[[],()]", [[], ()]),
+        ("[ ]", []),
+        ("(", "("),
+        ("'a', \"b,c\",[ 'd]' ,e'f]", ["a", "b,c", ["d]", "e'f"]]),
+        ("x(1,2),3", ["x(1,2)", 3]),
     ],
 )
 def test_values(text: str, value: object) -> None:
     assert repr(parse_value(text)) == repr(value)
+
+
+def test_brackets_lie_fifty_deep_inside_the_outer_ones() -> None:
+    assert repr(parse_value("[" * 51 + "]" * 51)) == "[" * 51 + "]" * 51
+    assert repr(parse_value("1," + "[" * 50 + "]" * 50)) == "[1, " + "[" * 50 + "]" * 51
+    for text in ("[" * 52 + "]" * 52, "1," + "[" * 51 + "]" * 51):
+        with pytest.raises(OverrideError, match="brackets nested more than 50 deep"):
+            parse_value(text)
 
 
 @pytest.mark.parametrize("text", ["[1,2", "1,2]", "[1,[2]", "(1,2]", "[" * 80 + "," + "]" * 80])

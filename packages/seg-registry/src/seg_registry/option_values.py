@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from seg_registry.errors import OverrideError
@@ -116,25 +116,24 @@ def _is_enclosed(text: str) -> bool:
     if len(text) < 2 or text[0] not in _CLOSING or text[-1] != _CLOSING[text[0]]:
         return False
     depth = 0
-    for position, (char, _) in enumerate(_outside_quotes(text)):
+    for position, char in enumerate(_outside_quotes(text)):
         depth += (char in "([") - (char in ")]")
         if depth == 0:
             return position == len(text) - 1
     return False
 
 
-def _outside_quotes(text: str) -> Sequence[tuple[str, bool]]:
-    """Each character, those inside quotes as a blank; a quote counts only where a value begins and only if closed."""
-    shown: list[tuple[str, bool]] = []
-    position, begins = 0, True
+def _outside_quotes(text: str) -> str:
+    """The text, what lies inside quotes as blanks; a quote counts only where a value begins and only if closed."""
+    shown, position, begins = "", 0, True
     while position < len(text):
         char = text[position]
         end = text.find(char, position + 1) if begins and char in "'\"" else -1
         if end > 0:
-            shown += [(" ", True)] * (end + 1 - position)
+            shown += " " * (end + 1 - position)
             position, begins = end + 1, False
             continue
-        shown.append((char, False))
+        shown += char
         begins = char in ",([" or (begins and char == " ")
         position += 1
     return shown
@@ -145,7 +144,7 @@ def _split(text: str, whole: str) -> list[str]:
     if not text.strip():
         return []
     parts, start, open_brackets = [], 0, []
-    for position, (char, _) in enumerate(_outside_quotes(text)):
+    for position, char in enumerate(_outside_quotes(text)):
         if char in _CLOSING:
             open_brackets.append(_CLOSING[char])
         elif char in ")]" and (not open_brackets or open_brackets.pop() != char):
