@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from seg_runner import saving, stopping, wrap
@@ -125,7 +126,8 @@ def _signals(runner: Any, mode: str) -> Iterator[None]:
     if mode != "train":
         yield
         return
-    with StopSignals(**read_signals(runner.parts["signals"]), last_words=runner.logger.warning) as signals:
+    told = partial(stopping.last_words, runner)
+    with StopSignals(**read_signals(runner.parts["signals"]), last_words=told) as signals:
         runner.signals = signals
         signals.waiting = True  # until the first step there is nothing to save
         try:

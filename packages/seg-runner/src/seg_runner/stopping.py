@@ -16,7 +16,7 @@ from seg_runner.resumable import POINTER, find_resumable
 from seg_runner.saving import save_interrupted, save_last
 from seg_runner.signals import StopNow, leaving
 
-__all__ = ["break_off", "keep_interrupted", "leave_finished", "stop_for_signal", "tell_lost"]
+__all__ = ["break_off", "keep_interrupted", "last_words", "leave_finished", "stop_for_signal", "tell_lost"]
 
 
 def stop_for_signal(runner: Any, name: str) -> None:
@@ -61,6 +61,12 @@ def leave_finished(runner: Any, name: str) -> None:
     """
     runner.logger.warning("%s: training was finished, with %d iterations; leaving", name, runner.finished_iters)
     raise leaving(name)
+
+
+def last_words(runner: Any, text: str) -> None:
+    """The log of a process that is left at once: why, and then, if there is time, which file a resume goes on from."""
+    runner.logger.warning("%s", text)
+    runner.logger.warning("%s", resume_words(runner))
 
 
 def break_off(runner: Any, name: str, stop: StopNow) -> None:
