@@ -222,6 +222,28 @@ def test_settings_of_the_compiler_are_ones_own(options: dict[str, Any], capfd: p
     assert "NoSuchModel" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("keys", "config", "words"),
+    [
+        ({"git": {"changed": 5}}, "", "'changed' of 'git' is no list of files"),
+        ({"git": {"changed": {"a": 1}}}, "", "'changed' of 'git' is no list of files"),
+        ({"versions": {"": "1", "../x": "2", "a\x1b[31m": "3"}}, "", "the config has no 'model'"),
+        ({}, "randomness = 3\n", "randomness must be a dict, not 3"),
+        ({}, "randomness = 'seed'\n", "randomness must be a dict, not 'seed'"),
+    ],
+)
+def test_an_odd_record_of_a_run_is_told_in_words(
+    keys: dict[str, Any], config: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record(config)
+    path = Path("run/20250101_000000/run.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+    assert main(["rerun", "run"]) == 1
+    told = capfd.readouterr()
+    assert words in told.err
+    assert "\x1b" not in told.out + told.err
+
+
 def test_what_a_hostile_checkpoint_tried() -> None:
     """A class of torch whose constructor starts a process, opened by custom_imports of its package."""
     place = "torch.distributed.elastic.multiprocessing.subprocess_handler"

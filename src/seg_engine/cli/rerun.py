@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ def run(options: argparse.Namespace) -> int:
     for line in differences(record):
         print(f"note: {printable(line, lines=False)}")
     cfg = read_config(folder / record["config"], options.trust_config, alone=not options.trust_config)
-    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": record["seed"]}
+    before = cfg.get("randomness") or {}
+    if not isinstance(before, Mapping):
+        raise ValueError(f"{folder / record['config']}: randomness must be a dict, not {before!r:.100}")
+    cfg.randomness = {**before, "seed": record["seed"]}
     cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False
     override(cfg, options.cfg_options)
     make_runner(cfg, options.trust_config, options.allow, imports=False).train()
@@ -85,6 +89,8 @@ def read_record(path: Path) -> dict[str, Any]:
     for key, kinds in KINDS.items():
         if not isinstance(record.get(key), kinds):
             raise ValueError(f"{path} is no record of a run: {key!r} is {record.get(key)!r:.100}")
+    if not isinstance((record.get("git") or {}).get("changed") or [], list):
+        raise ValueError(f"{path} is no record of a run: 'changed' of 'git' is no list of files")
     name = record.get("config", "config.py")
     if not isinstance(name, str) or name != Path(name).name:
         raise ValueError(f"{path}: 'config' must be the name of a file beside it, not {name!r:.100}")
@@ -101,7 +107,7 @@ def differences(record: dict[str, Any]) -> list[str]:
             continue
         try:
             now = version(name)
-        except PackageNotFoundError:
+        except (PackageNotFoundError, ValueError):  # what is no name at all is a ValueError
             now = "not installed"
         if now != before:
             lines.append(f"{name} was {before} and is {now}")
