@@ -46,6 +46,7 @@ from seg_registry.option_values import DELETE, parse_value
         ("(", "("),
         ("'a', \"b,c\",[ 'd]' ,e'f]", ["a", "b,c", ["d]", "e'f"]]),
         ("x(1,2),3", ["x(1,2)", 3]),
+        ("'a''b,c'", ["a''b", "c"]),
     ],
 )
 def test_values(text: str, value: object) -> None:

@@ -129,7 +129,7 @@ def _outside_quotes(text: str) -> str:
     while position < len(text):
         char = text[position]
         end = text.find(char, position + 1) if begins and char in "'\"" else -1
-        if end > 0:
+        if end != -1:
             shown += " " * (end + 1 - position)
             position, begins = end + 1, False
             continue
