@@ -87,6 +87,7 @@ def test_infinite_sampler_goes_on_where_it_stopped_and_has_the_length_of_the_dat
     assert sorted(first + second) == list(range(6))
     assert len(sampler) == 6
     sampler.set_epoch(3)
+    assert [kind.endless for kind in (InfiniteSampler, DefaultSampler, ClassBalancedSampler)] == [True, False, False]
 
 
 @given(st.integers(1, 30), st.integers(1, 7))

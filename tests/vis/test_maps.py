@@ -63,6 +63,7 @@ def test_outlines_have_the_asked_width_and_stay_inside() -> None:
     labels[10:30, 10:30] = 1
     drawn = contours(np.zeros((40, 40)), labels, palette=[[0, 0, 0], [9, 9, 9]], thickness=3, only=[1])[..., 0]
     assert drawn[20].nonzero()[0].tolist() == [10, 11, 12, 27, 28, 29]
+    assert drawn[:, 20].nonzero()[0].tolist() == [10, 11, 12, 27, 28, 29]
 
 
 def test_ignored_and_strange_labels_have_no_outline() -> None:
@@ -81,6 +82,12 @@ def test_confidence_grows_from_violet_to_yellow() -> None:
     assert drawn == [[68, 1, 84], [33, 145, 140], [253, 231, 37]]
     half = confidence_map(np.full((1, 1), 100), np.ones((1, 1, 1)), alpha=0.5)[0, 0].tolist()
     assert half == [176, 166, 68]
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.1])
+def test_one_value_that_is_no_confidence_is_enough(wrong: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        confidence_map(np.zeros((1, 3)), np.array([[0.2, wrong, 0.9]]))
 
 
 @pytest.mark.parametrize(
