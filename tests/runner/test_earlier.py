@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 
 import pytest
-from seg_runner import find_resumable
+from seg_runner import construct, find_resumable
 from seg_runner.earlier import earlier_checkpoints
 
 
@@ -67,6 +68,19 @@ def test_overwrite_deletes_right_before_the_first_step_and_says_so(make_runner, 
     make_runner(overwrite=True, hooks=[Looks()], train_cfg={"max_iters": 2}).train()
     assert "overwrite=True: deleted 4 checkpoints of an earlier run: best_mIoU_iter_6.pth, " in capsys.readouterr().out
     assert [name for name in names(folder) if ".pth" in name] == sorted([*mine, "iter_2.pth"])
+
+
+def test_overwrite_deletes_nothing_where_the_disk_takes_no_record(make_runner, tmp_path, monkeypatch):
+    make_runner().train()
+    before = names(tmp_path / "out")
+
+    def full(*given, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(construct, "write_record", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_runner(overwrite=True).train()
+    assert names(tmp_path / "out") == before
 
 
 def test_overwrite_keeps_what_the_run_starts_from(make_runner, tmp_path):

@@ -114,6 +114,12 @@ def test_a_line_shows_no_control_characters(work: Path) -> None:
     assert "\n" not in line
 
 
+def test_a_place_inside_of_the_model_counts(tmp_path: Path) -> None:
+    cfg = {"model": {"type": "X", "head": {"out_dir": "/x"}}, "work_dir": str(tmp_path), "strict_paths": True}
+    with pytest.raises(ValueError, match=r"model\.head\.out_dir='/x' is /x, outside"):
+        Runner.from_cfg(cfg)
+
+
 def test_a_run_tells_once_and_refuses_on_request(
     make_runner: Callable[..., Runner], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,7 +120,7 @@ def places_outside(runner: Any) -> list[str]:
         ValueError: a place where a config may not write.
     """
     parts: Parts = runner.parts
-    names = [name for name in DEFAULTS if name not in ("cfg", "build")]
+    names = ["model", *(name for name in DEFAULTS if name not in ("cfg", "build"))]
     named = parts if runner.cfg is None else runner.cfg
     return check_places(named, names, runner.work_dir, strict=parts["strict_paths"])
 

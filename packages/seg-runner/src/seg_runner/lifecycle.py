@@ -245,9 +245,10 @@ def start_training(runner: Any) -> None:
     unite_left_out(runner)
     if first and not parts["skip_checks"]:
         check_before_training(runner)
-    if not runner.underway:
-        clear_folder(runner)
+    before = runner.underway
     record(runner, "train")
+    if not before:
+        clear_folder(runner)  # last, so that a start that fails deletes nothing
     _tell_where_it_begins(runner, loop)
     runner.began_at = runner.finished_iters
     if runner.signals is not None:
