@@ -167,6 +167,14 @@ def test_other_names_than_the_references_are_read_by_their_scheme(
     assert scales(model, wrapper.optimizer.param_groups)[f"backbone.{deep}"] == expected
 
 
+@pytest.mark.parametrize("backbone", ["BEiT", "MAE", "MyBEiTAdapter"])
+def test_what_the_reference_does_not_know_learns_like_the_head(backbone: str) -> None:
+    model = held(backbone, *BEIT, "adapter.weight")
+    wrapper = built(model, "LearningRateDecayOptimizerConstructor", num_layers=12, decay_rate=0.5)
+    found = scales(model, wrapper.optimizer.param_groups)
+    assert (found["backbone.adapter.weight"], found["backbone.layers.11.w.weight"]) == (1.0, 0.5)
+
+
 def test_a_beit_by_stage_is_read_by_its_scheme() -> None:
     model = held("BEiT", *BEIT)
     wrapper = built(
