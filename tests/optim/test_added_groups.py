@@ -389,3 +389,20 @@ def test_a_schedule_of_the_momentum_goes_on_from_a_state_that_had_none(kind: Any
         schedule.state_dict()
         schedule.step()
     assert optimizer.optimizer.param_groups[0]["betas"] == twin.optimizer.param_groups[0]["betas"]
+
+
+def test_a_frozen_part_that_joins_before_the_first_state_is_saved_and_loaded(vit: Any) -> None:
+    cfg = {"optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9}, "paramwise_cfg": {"bias_lr_mult": 2.0}}
+    vit.head.requires_grad_(False)
+    wrappers = []
+    for net in (vit, copy.deepcopy(vit)):
+        wrapper = build_optim_wrapper(net, cfg)
+        net.head.requires_grad_(True)
+        wrapper.optimizer.add_param_group({"params": list(net.head.parameters())})
+        wrappers.append(wrapper)
+    wrappers[0].update_params(vit(torch.ones(2, 4)).sum())
+    state = wrappers[0].state_dict()
+    assert sum(len(group["params"]) for group in state["param_groups"]) == len(list(vit.parameters()))
+    wrappers[1].load_state_dict(state)
+    moments = [wrapper.optimizer.state_dict()["state"] for wrapper in wrappers]
+    assert all(torch.equal(moments[0][k]["momentum_buffer"], moments[1][k]["momentum_buffer"]) for k in moments[0])

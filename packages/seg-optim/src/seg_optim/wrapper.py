@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import LBFGS, Optimizer
 
-from seg_optim.arguments import check_arguments, check_flag, check_number
+from seg_optim.clipping import clipper
 from seg_optim.layout import OWN_KEYS, Layout, Order, check_shapes, sizes
 from seg_optim.protocols import NoSync
 from seg_optim.watch import Watch
@@ -59,7 +59,7 @@ class OptimWrapper:
             raise TypeError(f"optimizer is a {type(optimizer).__name__}, not a torch.optim.Optimizer")
         self.optimizer = optimizer
         self._accumulative_counts = _whole_number(accumulative_counts)
-        self._clip = None if clip_grad is None else _clipper(clip_grad)
+        self._clip = None if clip_grad is None else clipper(clip_grad)
         self._takes_closure = isinstance(optimizer, LBFGS)
         if self._takes_closure and self._accumulative_counts > 1:
             raise ValueError(
@@ -261,7 +261,8 @@ class OptimWrapper:
             names, reference = self._described
             self._described = None
             own = Order.of(group["params"] for group in groups)
-            if all(id(p) in names for p in own.parameters):
+            meant = {id(parameter) for parameter in reference.parameters}
+            if all(id(p) in names and id(p) in meant for p in own.parameters):
                 self._known_layout = Layout(own.named(names), reference.named(names))
         known = self._known_layout
         return known if known is not None and sizes(known.own) == sizes(groups) else None
@@ -365,36 +366,3 @@ def _whole_number(counts: float) -> int:
     if not math.isfinite(counts) or counts <= 0 or counts != math.floor(counts):
         raise ValueError(f"accumulative_counts={counts}: a whole number of at least 1 is needed")
     return int(counts)
-
-
-def _clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Tensor | None]:
-    if not isinstance(clip_grad, Mapping):
-        raise TypeError(f"clip_grad is a {type(clip_grad).__name__}, a dict such as dict(max_norm=1.0) is needed")
-    options = {key: value for key, value in clip_grad.items() if key != "type"}
-    kind = clip_grad.get("type", "norm")
-    if kind not in ("norm", "value"):
-        raise ValueError(f"clip_grad.type={kind!r}: choose 'norm' or 'value'")
-    function = nn.utils.clip_grad_norm_ if kind == "norm" else nn.utils.clip_grad_value_
-    needed = "max_norm" if kind == "norm" else "clip_value"
-    check_arguments(f"clip_grad (for torch's {function.__name__})", function, options)
-    if options.get(needed) is None:
-        raise ValueError(f"clip_grad={dict(clip_grad)} needs {needed}")
-    if options[needed] != math.inf:  # which leaves the gradients alone and measures their norm
-        check_number(f"clip_grad.{needed}", options[needed])
-    for name in ("error_if_nonfinite", "foreach"):
-        check_flag(f"clip_grad.{name}", options.get(name))
-    if options.get("norm_type", math.inf) not in (math.inf, "inf"):
-        check_number("clip_grad.norm_type", options["norm_type"], above=0)
-    if options[needed] == 0:
-        logger.warning(
-            "clip_grad.%s=0 would set every gradient to 0, so that nothing is trained: it is taken as 'off'; leave "
-            "clip_grad out, or give the largest value that gradients may have", needed,
-        )  # fmt: skip
-        options[needed] = math.inf
-    if kind == "norm":
-        return lambda parameters: nn.utils.clip_grad_norm_(parameters, **options)
-
-    def by_value(parameters: list[nn.Parameter]) -> None:
-        nn.utils.clip_grad_value_(parameters, **options)
-
-    return by_value
