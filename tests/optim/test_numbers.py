@@ -288,6 +288,21 @@ class Two:
     __int__ = __floor__ = lambda self: 2
 
 
+class Mine(torch.optim.SGD):
+    """An optimizer of one's own, whose pairs may have any length."""
+
+    def __init__(self, params: Any, lr: float = 0.1, weights: tuple[float, ...] = (1.0, 2.0), momentum: Any = None):
+        super().__init__(params, lr)
+
+
+def test_an_optimizer_of_ones_own_may_mean_something_else() -> None:
+    made = DefaultOptimWrapperConstructor({"optimizer": {"type": Mine, "weights": (1.0, 2.0, 3.0), "momentum": "x"}})
+    assert made(net()).get_lr() == {"lr": [0.1]}
+    given = {"optimizer": {"type": "SGD", "lr": 0.1, "nesterov": True, "momentum": 0.9}}
+    keys = {"0": {"lr_mult": 0.5, "mine": [1]}}
+    assert DefaultOptimWrapperConstructor(given, {"custom_keys": keys})(net()).get_lr()["lr"] == [0.05, 0.1]
+
+
 def test_numbers_of_other_libraries_are_numbers() -> None:
     assert OptimWrapper(sgd(), accumulative_counts=Fraction(2)).accumulative_counts == 2  # type: ignore[arg-type]
     assert OptimWrapper(sgd(), clip_grad={"max_norm": Fraction(2)})._clip is not None

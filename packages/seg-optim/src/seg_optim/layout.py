@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["Layout", "Order", "check_shapes"]
 
@@ -144,8 +144,8 @@ def check_shapes(state: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) 
     saved = [key for group in state["param_groups"] for key in group["params"]]
     for number, (key, parameter) in enumerate(zip(saved, parameters, strict=True), 1):
         kept = state["state"].get(key, {})
-        for name in (name for name in SHAPED if name in kept and kept[name] is not None):
-            shape, own = tuple(kept[name].shape), tuple(parameter.shape)
+        for name, value in ((name, kept[name]) for name in SHAPED if isinstance(kept.get(name), Tensor)):
+            shape, own = tuple(value.shape), tuple(parameter.shape)
             if shape != own:
                 raise ValueError(
                     f"the optimizer state has a {name} of shape {shape} for parameter {number} of {len(parameters)}, "

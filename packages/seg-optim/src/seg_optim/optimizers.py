@@ -125,10 +125,17 @@ def check_options(factory: Factory, options: Mapping[str, Any], where: str) -> N
             check_flag(f"{where}.{key}", value)
         elif isinstance(default, int | float):
             check_given(f"{where}.{key}", value, least=least)
-        elif isinstance(default, tuple):
+            if key == "momentum" and value >= 1:
+                logger.warning("%s.momentum=%s: at 1 or more, steps grow without end", where, value)
+        elif isinstance(default, tuple) and (key == "betas" or _is_of_torch(factory)):
             _check_tuple(f"{where}.{key}", value, default)
-        if key == "momentum" and value >= 1:
-            logger.warning("%s.momentum=%s: at 1 or more, steps grow without end", where, value)
+        elif isinstance(default, tuple) and isinstance(value, tuple | list):
+            for one in value:
+                check_number(f"{where}.{key}", one)
+
+
+def _is_of_torch(factory: Factory) -> bool:
+    return str(getattr(factory, "__module__", "")).startswith("torch.optim")
 
 
 def _check_tuple(where: str, value: Any, default: tuple[Any, ...]) -> None:
@@ -153,11 +160,13 @@ def check_group_options(
         custom: options by key; what the optimizer does not know is left alone.
         where: their place in the config.
     """
-    if not getattr(factory, "__module__", "").startswith("torch.optim"):
+    if not _is_of_torch(factory):
         return
     known = inspect.signature(factory).parameters
     for key, given in custom.items():
         own = {name: value for name, value in given.items() if name in known and name != "params"}
+        if not own:
+            continue
         check_options(factory, own, f"{where}[{key!r}]")
         try:
             factory([nn.Parameter(torch.zeros(1, 1))], **{**options, **own})
