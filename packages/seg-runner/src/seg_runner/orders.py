@@ -90,10 +90,9 @@ class SampleOrder:
             size = len(self.pass_indices(start.epoch)[0])
             if not size:
                 raise ValueError(f"{type(self.sampler).__name__} gives no index at all: is the data set empty?")
-            rest = max(size - start.offset, 0)  # resumed with fewer samples, a run may stand beyond the end
-            take = min(self.step - len(chunk), rest)
-            chunk += self._slice(start, take)
-            end = start.offset + take
+            missing = self.step - len(chunk)
+            chunk += self._slice(start, missing)  # what is left of the pass at most, which may be nothing
+            end = start.offset + missing
             start = Position(start.epoch + 1) if end >= size else Position(start.epoch, end)
         return chunk[self.rank :: self.world_size], start
 
