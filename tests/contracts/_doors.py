@@ -77,6 +77,7 @@ INSIDE: dict[str, tuple[str, Any]] = {
     "val_evaluator.a": ("val_evaluator", {"a": HERE}),
     "val_dataloader.a.dataset": ("val_dataloader", {"a": {"dataset": HERE}}),
     "compile.options['cpp.cxx']": ("compile", {"options": {"cpp.cxx": NAME}}),
+    "compile.options": ("compile", {"options": [HERE]}),
     "compile.backend": ("compile", {"backend": NAME}),
     "visualizer.vis_backends.1": ("visualizer.vis_backends", [{"type": "LocalVisBackend"}, HERE]),
 }
@@ -126,7 +127,7 @@ IN_WORDS: dict[str, tuple[str, Any, str]] = {
     "conv_cfg": ("model.decode_head.conv_cfg", HERE, "conv_cfg"),
     "init_cfg": ("model.init_cfg", HERE, "init_cfg"),
     "init_cfg of a backbone": ("model.backbone.init_cfg", HERE, "init_cfg"),
-    "env_cfg": ("env_cfg", HERE, "env_cfg"),
+    "processes": ("env_cfg.mp_cfg", HERE, "env_cfg.mp_cfg"),
     "randomness": ("randomness", HERE, "randomness"),
     "auto_scale_lr": ("auto_scale_lr", HERE, "auto_scale_lr"),
     "compile": ("compile", HERE, "compile"),

@@ -175,7 +175,9 @@ def check_compile(options: Any, where: str = "", from_config: bool = False) -> N
 
 def _refuse_programs(options: Any, where: str) -> None:
     """Among the settings of a backend are programs that it starts and folders that it imports from: `cpp.cxx`."""
-    for name, value in options.items() if isinstance(options, Mapping) else ():
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"compile.options{where} must be a dict of the backend's settings, not {options!r}")
+    for name, value in (options or {}).items():
         if not (value is None or isinstance(value, bool | int | float) or callable(value)):
             raise ValueError(
                 f"compile.options[{name!r}]{where} is {value!r}: a config may set switches and numbers here, since "
