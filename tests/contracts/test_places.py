@@ -102,6 +102,22 @@ def test_a_whole_path_of_ones_own_or_of_the_command_line_passes(key: str, tmp_pa
         start(f"strict_paths = True\n{text}", tmp_path, f"{key}=/somewhere")
 
 
+LISTED = "custom_hooks = [dict(type='ProfilerHook', json_trace_path='/theirs')]"
+
+
+BESIDE = ["custom_hooks.0.priority=5", "+custom_hooks=[dict(type='X')]", "custom_hooks.0.schedule.x=1"]
+
+
+@pytest.mark.parametrize("option", BESIDE)
+def test_an_option_for_something_beside_a_place_does_not_make_it_ones_own(option: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"custom_hooks\.0\.json_trace_path .*'/theirs' is /theirs, outside"):
+        start(f"strict_paths = True\n{RUN}\n{LISTED}\n", tmp_path, option)
+    named = "custom_hooks.0.json_trace_path=/mine"
+    for own in ([named], [named, option], ["custom_hooks=[dict(type='X', json_trace_path='/mine')]"]):
+        with pytest.raises(KeyError, match="NoSuchModel"):
+            start(f"strict_paths = True\n{RUN}\n{LISTED}\n", tmp_path, *own)
+
+
 def start(text: str, folder: Path, *words: str) -> None:
     (folder / "train.py").write_text(text)
     cfg: Any = Config.fromfile(folder / "train.py")

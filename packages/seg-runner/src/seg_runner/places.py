@@ -100,12 +100,17 @@ def written(values: Any, key: str = "", seen: set[tuple[int, bool]] | None = Non
 
 
 def _is_callers(cfg: Any, key: str) -> bool:
-    """Whether the caller's command line set the value."""
+    """Whether the caller's command line set this value, or the whole of what it lies in.
+
+    A list counts as overridden where one of its elements is; the option itself says which one.
+    """
     find: Callable[[str], Any] | None = getattr(cfg, "origin", None)
     try:
-        return callable(find) and bool(find(key)[-1].file == "<override>")
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        marks = find(key) if callable(find) else ()
+        options = [str(mark.note).partition("=")[0] for mark in marks if mark.file == "<override>"]
+    except (AttributeError, KeyError, TypeError, ValueError):
         return False
+    return any(key == option or key.startswith(f"{option}.") for option in options)
 
 
 def _place(key: str, shown: str, value: str) -> Path | None:
