@@ -272,11 +272,11 @@ def test_the_words_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     owner.logger.addHandler(caplog.handler)
     iterations(owner, CheckpointHook(3, by_epoch=False, save_best="mIoU"), {3: {"mIoU": 0.25}, 4: {"mIoU": 0.5}})
     assert [record.getMessage() for record in caplog.records] == [
-        "Saving checkpoint at 3 iterations",
+        "Saved checkpoint at 3 iterations: iter_3.pth",
         "The best checkpoint with 0.2500 mIoU at 3 iter is saved to best_mIoU_iter_3.pth.",
         "The best checkpoint with 0.5000 mIoU at 4 iter is saved to best_mIoU_iter_4.pth.",
         "The previous best checkpoint best_mIoU_iter_3.pth is removed",
-        "Saving checkpoint at 5 iterations",
+        "Saved checkpoint at 5 iterations: iter_5.pth",
     ]
 
 

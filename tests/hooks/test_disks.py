@@ -56,7 +56,9 @@ def test_a_disk_that_fills_and_is_emptied_again_costs_no_record(tmp_path: Path) 
     assert "finished 40" in done.stdout, done.stderr
     assert done.stdout.count("LoggerHook: a backend failed") == 1
     assert done.stderr.count("cannot be written") == 1
-    assert "iter_15.pth could not be written" in done.stdout
+    lost = next(line for line in done.stdout.splitlines() if "iter_15.pth could not be written" in line)
+    assert lost.endswith(f"goes on from {out / 'iter_10.pth'} (iteration 10; 5 iterations are to be made again).")
+    assert [count for count in range(5, 41, 5) if f"Saved checkpoint at {count} iter" in done.stdout] == [5, 10, 35, 40]
     (log_dir,) = (path for path in out.iterdir() if path.is_dir())
     records = [json.loads(line) for line in (log_dir / "vis_data/scalars.json").read_text().splitlines()]
     assert [one["step"] for one in records if one["mode"] == "train"] == list(range(1, 41))
@@ -79,7 +81,8 @@ def test_a_pointer_that_cannot_be_written_is_reported(
     (state.work_dir / "last_checkpoint").mkdir()
     train(state)
     assert state.iter == 10
-    assert "could not be written" in caplog.text
+    assert "iter_5.pth is written; then pointing to it, or deleting older files, failed" in caplog.text
+    assert f"A resume goes on from {state.work_dir / 'iter_10.pth'} (iteration 10)" in caplog.text
     assert make_state().resume() == state.work_dir / "iter_10.pth"
 
 

@@ -247,19 +247,27 @@ class CheckpointHook(Hook):
                 delete(old if isinstance(old, Path) else self._path(old))
 
     def _save(self, runner: _Runner, count: int, unit: str) -> None:
-        runner.logger.info("Saving checkpoint at %d %s", count, unit)
         path = self._path(count)
         self._saved_at = count
         self._writing.append(count)
         iteration = runner.iter if self.by_epoch else count
 
         def done() -> None:
+            if not _is_there(runner, path):
+                return
+            runner.logger.info("Saved checkpoint at %d %s: %s", count, unit, path.name)
             finite = _is_finite(runner)
             if finite:
                 self._last = path
-            if finite or not self.kept:
+            pointed_to = finite or not self.kept
+            try:
+                if pointed_to:
+                    self._point(runner, path)
+            except OSError:  # the file counts all the same, and deleting old ones may make room for the pointer
+                self._count(runner, count, iteration)
                 self._point(runner, path)
-            self._count(runner, count, iteration)
+            else:
+                self._count(runner, count, iteration)
             self._publish_complete(runner)
 
         self._write(runner, path, done, optimizer=self.save_optimizer, schedulers=self.save_param_scheduler)
@@ -270,6 +278,9 @@ class CheckpointHook(Hook):
         one.writing = (score, name)
 
         def done() -> None:
+            if not _is_there(runner, path):
+                one.writing = None
+                return
             if not _is_finite(runner):
                 one.writing = None
                 delete(path)
@@ -348,11 +359,21 @@ class CheckpointHook(Hook):
         files = [self._last] if self.save_last and self._last is not None else []
         files += [self._folder / one.best_file for one in self.best if one.best_file]
         for path in dict.fromkeys(files):
-            if path.exists():
+            try:
                 publish(path, self.published_keys, runner.logger)
+            except Exception as error:  # whatever is wrong with file or disk: training is over, and this is a copy
+                runner.logger.error("%s is not published: %s: %s", path.name, type(error).__name__, error)
         self._publish = False
 
 
 def _is_finite(runner: _Runner) -> bool:
     """Whether the checkpoint that was just written holds finite weights; its writer looks, and notes it."""
     return runner.message_hub.get_info("checkpoint_finite") is not False
+
+
+def _is_there(runner: _Runner, path: Path) -> bool:
+    """Whether a file that was written is still there when this process hears of it."""
+    if rank() != 0 or (path.is_file() and path.stat().st_size):
+        return True
+    runner.logger.error("%s was written and is not there any more; was its folder removed?", path)
+    return False

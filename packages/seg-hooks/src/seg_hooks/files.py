@@ -29,6 +29,9 @@ _LONGEST = 4096  # characters of a path
 def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], None]) -> None:
     """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder.
 
+    Raises:
+        OSError: It cannot be written; what is there stays as it is.
+
     A signal at any moment leaves no temporary file; what a killed process leaves, `clean_leftovers` removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +48,9 @@ def write_whole(path: Path, content: bytes | memoryview | Callable[[BinaryIO], N
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            raise error.__context__ from error  # torch's zip writer hides what the disk said
+        inner = error.__context__ if isinstance(error, RuntimeError) else error  # torch's zip writer hides the disk's
+        if isinstance(inner, OSError):  # said of the file that is wanted, not of the temporary one
+            raise OSError(inner.errno, inner.strerror or str(inner), str(path)) from error
         raise
     _sync_folder(path.parent)
 

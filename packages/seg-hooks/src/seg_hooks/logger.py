@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -195,10 +196,14 @@ class LoggerHook(Hook):
 
     def _copy_logs(self, log_dir: Path, target: Path, logger: logging.Logger) -> None:
         files = [path for path in sorted(log_dir.rglob("*")) if path.is_file() and path.name.endswith(self.out_suffix)]
-        for path in files:
-            copy = target / path.relative_to(log_dir.parent)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        for number, path in enumerate(files):
+            try:
+                with open(path, "rb") as log:
+                    write_whole(target / path.relative_to(log_dir.parent), partial(shutil.copyfileobj, log))
+            except OSError as error:
+                text = "LoggerHook: %d of %d log files are copied to %s (%s); all of them stay in %s."
+                logger.error(text, number, len(files), target, error, log_dir)
+                return
         logger.info("%d log files are copied to %s.", len(files), target)
         if not self.keep_local:
             _close_files(logger, files)

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,24 @@ def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, repl
     bundle: dict[str, Any] = {**report, "random": facts["random"]}
     if keep_batch:
         bundle["batch"] = _tensors(facts["batch"])
-    try:
-        write_whole(folder / "bundle.pt", lambda file: torch.save(bundle, file))
-        write_whole(folder / "report.json", json.dumps(report, indent=1).encode())
-        kept = f"Kept in {folder}; replay with:\n  {report['replay']}"
-    except OSError as error:
-        kept = f"It could not be kept: {error}"
+    lost = _try(lambda: write_whole(folder / "report.json", json.dumps(report, indent=1).encode()))
+    missing = _try(lambda: write_whole(folder / "bundle.pt", lambda file: torch.save(bundle, file)))
+    if missing:
+        kept = f"It could not be kept, so it cannot be replayed: {missing}"
+    else:
+        kept = f"Kept in {folder}{f' ({lost})' if lost else ''}; replay with:\n  {report['replay']}"
     what = ", ".join(report["not_finite"]) or f"the gradient (norm {_number(facts['grad_norm'])})"
     samples = f" Samples: {', '.join(report['samples'][:8])}." if report["samples"] else ""
     return f"iteration {index + 1}: {what} is not finite.{samples} {kept}"
+
+
+def _try(write: Callable[[], None]) -> str:
+    """Write a file; what came in the way."""
+    try:
+        write()
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def command(checkpoint: Path | None, seed: int | None) -> str:

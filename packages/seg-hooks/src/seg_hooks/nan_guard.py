@@ -14,6 +14,7 @@ from seg_hooks import nan_bundle
 from seg_hooks.bounded import load_bounded
 from seg_hooks.device import send_to_host
 from seg_hooks.files import pointed_at
+from seg_hooks.finite import is_marked
 from seg_hooks.hook import Hook
 from seg_hooks.nan_replay import BEFORE, Replay, replaying
 from seg_hooks.options import flag, one_of, whole
@@ -219,6 +220,8 @@ class NanGuardHook(Hook):
             checkpoint = load_bounded(path)
         except Exception as error:  # whatever is wrong with the file, there is nothing to go back to
             raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: {error}") from error
+        if is_marked(checkpoint):
+            raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: its weights are not finite.")
         for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
             optimizer.zero_grad()  # what was accumulated so far may not be finite either
         load_weights(runner.model, raw_weights(checkpoint))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
+import socket
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from seg_hooks.files import write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.options import flag, folder, one_of, refuse_unknown, whole
 from seg_hooks.protocols import Logs, Progress
@@ -133,13 +140,7 @@ class ProfilerHook(Hook):
         profiler.stop()
         if self.json_trace_path is None:
             return
-        try:
-            self.json_trace_path.parent.mkdir(parents=True, exist_ok=True)
-            profiler.export_chrome_trace(str(self.json_trace_path))
-        except (OSError, RuntimeError) as error:
-            runner.logger.error("ProfilerHook: %s cannot be written: %s", self.json_trace_path, error)
-        else:
-            runner.logger.info("The trace is in %s.", self.json_trace_path)
+        _export(profiler, self.json_trace_path, runner.logger)
 
     def _handler(self, runner: _Runner) -> Any:
         options = self.on_trace_ready
@@ -148,9 +149,35 @@ class ProfilerHook(Hook):
         options = dict(options)
         if options.pop("type") == "log_trace":
             return lambda profile: runner.logger.info("\n%s", profile.key_averages().table(**options))
-        from torch.profiler import tensorboard_trace_handler
+        folder = Path(options.get("dir_name") or Path(runner.log_dir) / "tf_tracing_logs")
+        worker = f"{socket.gethostname()}_{os.getpid()}"  # TensorBoard reads worker and time off the name
+        return lambda profile: _export(profile, folder / f"{worker}.{time.time_ns()}.pt.trace.json", runner.logger)
 
-        return tensorboard_trace_handler(str(options.get("dir_name") or Path(runner.log_dir) / "tf_tracing_logs"))
+
+def _export(profiler: Any, path: Path, logger: Any) -> None:
+    """Write a Chrome trace, whole or not at all, and say so; torch's own writer says nothing of a full disk."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, f"trace{''.join(path.suffixes[-1:])}")
+            profiler.export_chrome_trace(str(made))
+            _check_ending(made)
+            with open(made, "rb") as trace:
+                write_whole(path, lambda file: shutil.copyfileobj(trace, file))
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        logger.error("ProfilerHook: %s cannot be written: %s", path, error)
+    else:
+        logger.info("The trace is in %s.", path)
+
+
+def _check_ending(path: Path) -> None:
+    """ValueError where the trace is cut short."""
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as file:
+        end = b""
+        while piece := file.read(2**20):
+            end = (end + piece)[-20:]
+    if not end.rstrip().endswith(b"}"):
+        raise ValueError(f"the trace is cut short; is there room in {tempfile.gettempdir()}?")
 
 
 def _read_schedule(owner: str, schedule: Any) -> dict[str, int] | None:

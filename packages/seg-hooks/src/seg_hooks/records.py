@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import re
@@ -100,14 +101,26 @@ class _File(logging.Handler):
         """Write one line, behind those that could not be written before."""
         self.waiting.append(self.format(record))
         try:
-            while self.waiting:
-                append_line(self.path, self.waiting[0])
-                self.waiting.popleft()
+            self._write()
             self.failed = False
         except OSError as error:
             if not self.failed:
                 self.failed = True
                 print(f"the log {self.path} cannot be written: {error}; its lines wait.", file=sys.stderr)
+
+    def close(self) -> None:
+        """Write what waits, and say what the file lacks; called when the process ends."""
+        super().close()
+        with contextlib.suppress(OSError):
+            self._write()
+        if self.waiting:
+            print(f"the log {self.path} lacks its last {len(self.waiting)} lines.", file=sys.stderr)
+            self.waiting.clear()
+
+    def _write(self) -> None:
+        while self.waiting:
+            append_line(self.path, self.waiting[0])
+            self.waiting.popleft()
 
 
 def make_logger(file: Path | None, rank: int = 0) -> logging.Logger:

@@ -18,7 +18,7 @@ from seg_hooks.finite import is_marked
 from seg_hooks.randomness import load_random, random_state
 from seg_hooks.weights import load_weights, weights_of
 
-__all__ = ["checked_state", "gather", "hook_names", "newest_whole", "read_whole", "restore"]
+__all__ = ["candidates", "checked_state", "gather", "hook_names", "newest_whole", "read_whole", "restore"]
 
 
 MOST_ITERS = 10**12
@@ -185,7 +185,7 @@ def read_whole(path: Path) -> dict[str, Any]:
 def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole; one that is not is reported and the next older one is taken.
 
-    One whose weights are not finite is taken only where there is no other.
+    One whose weights are not finite is taken only where there is no other, neither a best one to go on from.
 
     Args:
         work_dir: Where to look.
@@ -193,7 +193,7 @@ def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[
         most: Take none of more iterations.
     """
     spoilt = None
-    for path in _candidates(work_dir):
+    for path in candidates(work_dir):
         try:
             checkpoint = read_whole(path)
         except ValueError as error:
@@ -203,12 +203,27 @@ def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[
             continue
         if not is_marked(checkpoint):
             return path, checkpoint
-        logger.warning("%s holds weights that are not finite. The next older one is tried.", path)
+        logger.warning("%s holds weights that are not finite. Another one is looked for.", path)
         spoilt = spoilt or path
-    return None if spoilt is None else (spoilt, read_whole(spoilt))
+    if spoilt is None:
+        return None
+    return _newest_best(spoilt.parent, most) or (spoilt, read_whole(spoilt))
 
 
-def _candidates(work_dir: Path) -> list[Path]:
+def _newest_best(folder: Path, most: int | None) -> tuple[Path, dict[str, Any]] | None:
+    """The best checkpoint of the most iterations that is whole, finite, and holds an optimizer to go on with."""
+    for path in sorted(folder.glob("best_*.pth"), key=_count, reverse=True):
+        try:
+            checkpoint = read_whole(path)
+        except ValueError:
+            continue
+        late = most is not None and checkpoint["meta"]["iter"] > most
+        if not late and "optimizer" in checkpoint and not is_marked(checkpoint):
+            return path, checkpoint
+    return None
+
+
+def candidates(work_dir: Path) -> list[Path]:
     """Newest first: what is newer than the pointed one, the pointed one, the others."""
     pointed = _pointed(work_dir)
     folder = work_dir if pointed is None else pointed.parent

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seg_hooks import arguments, finite, records, snapshots
-from seg_hooks.files import clean_leftovers, write_whole
+from seg_hooks import arguments, finite, records, saving, snapshots
+from seg_hooks.files import clean_leftovers
 from seg_hooks.housekeeping import rank
 from seg_hooks.nan_replay import kept_checkpoint, last_step, replaying
 from seg_hooks.one_run import check_folder, only_run
@@ -95,6 +95,7 @@ class TrainState:
             self.visualizer = RecordSink(lines, feed, self.logger, partial(purge, writer))
         self.optim_wrapper = OptimizerView(optimizer)
         self.passes = Passes()
+        self._saver = saving.Saver(self.work_dir, self.logger)
         self.cfg = self.seed = None
         self.train_dataloader: Any = None
         self.val_dataloader = self.test_dataloader = None
@@ -198,6 +199,7 @@ class TrainState:
             if error is None:
                 self.points.fire("after_train_epoch", self)
                 self.points.fire("after_train", self)
+                self._tell_of_losses(self.iter)  # where nothing was logged or saved, nobody has looked yet
         finally:
             self._inside = False
             self._lock.close()
@@ -324,7 +326,10 @@ class TrainState:
         """Write a whole-or-absent file. One asked for by a hook during `after_step` is written after the validation.
 
         So the state of hooks in it knows that validation, and a resumed run need not repeat it. A full or failing
-        disk is reported, the earlier files stay, and training goes on.
+        disk is reported, with the file from which a resume goes on; the earlier files stay, and training goes on.
+
+        A file that you save yourself (on a signal, after an exception) as `iter_N.pth` or `interrupted_iter_N.pth` in
+        `work_dir` counts for `max_keep_ckpts` like regular ones; one of another name stays until you delete it.
         """
 
         def write() -> None:
@@ -336,28 +341,15 @@ class TrainState:
             write()
 
     def _write(self, path: Path, optimizer: bool, schedulers: bool, on_done: Callable[[], None] | None) -> None:
+        if on_done is None and saving.is_extra(path, self.work_dir):
+            saving.tell_hooks(self.hooks, "before_extra_checkpoint", self, path)
+            on_done = partial(saving.extra_done, self, path)
         checkpoint = snapshots.gather(self, self._finished, optimizer=optimizer, schedulers=schedulers)
         self.points.fire("before_save_checkpoint", self, checkpoint=checkpoint)
-        self._mark(path, checkpoint)
-        try:
-            if rank() == 0:
-                write_whole(path, lambda file: torch.save(checkpoint, file))
-            if on_done is not None:
-                on_done()  # points to the file, and deletes old ones: may meet the same full disk
-        except OSError as error:
-            self.logger.error("%s could not be written (%s); the earlier files stay, training goes on.", path, error)
-
-    def _mark(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Write into the checkpoint which weights are not finite; hooks keep, delete and point by it."""
         bad = checkpoint["meta"]["not_finite"] = finite.not_finite(checkpoint)
-        self.message_hub.update_info("checkpoint_finite", not bad, resumed=False)
+        self.message_hub.update_info("checkpoint_finite", not bad, resumed=False)  # hooks keep, delete and point by it
         self._tell_of_losses(self._finished)
-        if bad:
-            self.logger.warning(
-                "%s is marked: its weights are not finite (%s), and a resume takes an older one.",
-                path.name,
-                ", ".join(bad[:3]),
-            )
+        self._saver.write(path, checkpoint, on_done)
 
     def _settle(self, failed: bool = False) -> None:
         """The step is over: close its validation, write what is due, and keep both out of the timing."""
