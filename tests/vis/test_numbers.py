@@ -93,3 +93,62 @@ def test_no_number_of_a_public_name_is_forgotten() -> None:
         for each in inspect.signature(kind).parameters.values():
             if any(word in str(each.annotation) for word in ("int", "float", "bool")):
                 assert (kind.__name__, each.name) in tested, each
+
+
+PLACE = np.array([[3.0, 4.0]])
+WIDTHS = {"0", "0.5", "1.5", *COUNT}
+DRAWN: list[tuple[str, dict[str, Any], str, set[str]]] = [
+    ("draw_points", {"positions": PLACE}, "sizes", {"None", *WIDTHS}),
+    ("draw_texts", {"texts": "a", "positions": PLACE}, "font_sizes", {"None", "1.5", *COUNT}),
+    ("draw_lines", {"x_datas": PLACE, "y_datas": PLACE}, "line_widths", WIDTHS),
+    ("draw_circles", {"center": PLACE}, "radius", WIDTHS),
+    *[("draw_circles", {"center": PLACE, "radius": 3.0}, *row) for row in (("line_widths", WIDTHS), ("alpha", SHARE))],
+    ("draw_bboxes", {"bboxes": np.array([[1, 1, 9, 9]])}, "line_widths", WIDTHS),
+    ("draw_bboxes", {"bboxes": np.array([[1, 1, 9, 9]])}, "alpha", SHARE),
+    *[("draw_polygons", {"polygons": PLACE}, *row) for row in (("line_widths", WIDTHS), ("alpha", SHARE))],
+    ("draw_binary_masks", {"binary_masks": np.ones((16, 16), bool)}, "alphas", SHARE),
+    ("add_image", {"name": "a", "image": IMAGE}, "step", {"-1", "True", *WHOLE}),
+    ("add_scalar", {"name": "a", "value": 1}, "step", {"-1", "True", *WHOLE}),
+    ("add_scalars", {"scalar_dict": {"a": 1}}, "step", {"-1", "True", *WHOLE}),
+]
+
+
+def drawing() -> SegLocalVisualizer:
+    visualizer = SegLocalVisualizer()
+    visualizer.set_image(IMAGE.copy())
+    return visualizer
+
+
+@pytest.mark.parametrize(("method", "base", "name", "works"), DRAWN, ids=[f"{row[0]}-{row[2]}" for row in DRAWN])
+def test_a_number_of_a_drawing_works_or_is_refused_by_name(
+    check: Callable[..., None], method: str, base: dict[str, Any], name: str, works: set[str]
+) -> None:
+    """Beyond its limits OpenCV ended the process: a circle of radius 10 ** 15."""
+    for word, value in VALUES.items():
+        check(word in works, word, name, lambda value=value: getattr(drawing(), method)(**{**base, name: value}))  # type: ignore[misc]
+
+
+def test_a_line_of_width_0_is_none() -> None:
+    box = np.array([[2, 2, 9, 9]])
+    assert not drawing().draw_bboxes(box, line_widths=0).get_image().any()
+    assert drawing().draw_bboxes(box, line_widths=0, face_colors="r").get_image().any()
+
+
+@pytest.mark.parametrize("far", [1e30, -1e30, 1e308])
+def test_what_lies_far_away_is_drawn_as_far_as_it_is_inside(far: float) -> None:
+    place, pair = np.array([[far, -far]]), np.array([[0.0, far]])
+    drawing().draw_points(place).draw_points(place, marker="+").draw_texts("a", place, bboxes={"facecolor": "r"})
+    drawing().draw_lines(pair, pair, line_styles=":").draw_circles(place, np.array([3.0]))
+    drawing().draw_polygons(np.array([[0, 0], [far, 0], [0, far]]), face_colors="r", line_styles="--")
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 0.5, 0.5), (math.nan, 0, 0), (math.inf, 0, 0), (300, 0, 0), (-1, 0, 0)])
+def test_a_colour_is_three_whole_numbers(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="a colour is a name, '#rrggbb' or three whole numbers from 0 to 255"):
+        drawing().draw_points(PLACE, colors=wrong)
+
+
+@pytest.mark.parametrize("palette", [5, [[0, 0, 0]], [[0, 0, 0]] * 4, [[0, 0]] * 3, [[0, 0, 256]] * 3, [[0.5] * 3] * 3])
+def test_a_palette_has_a_colour_for_each_class(palette: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"palette|colours: there must be one colour a class"):
+        SegLocalVisualizer(classes=("a", "b", "c"), palette=palette)

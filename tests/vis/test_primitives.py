@@ -181,7 +181,7 @@ def test_colours_by_name_number_and_list() -> None:
     assert colour_list([(1, 2, 3), "w", "#ffffff"], 3) == [(1, 2, 3), (255, 255, 255), (255, 255, 255)]
     with pytest.raises(ValueError, match="did you mean orange"):
         colour("oragne")
-    with pytest.raises(ValueError, match="three numbers from 0 to 255"):
+    with pytest.raises(ValueError, match="three whole numbers from 0 to 255"):
         colour((1, 2, 256))
     assert colour((0, 255, 0)) == (0, 255, 0)
     for wrong in ((-1, 0, 0), (1, 2), (1, 2, 3, 4), "#12345", "#1234567"):
@@ -261,7 +261,7 @@ def test_a_text_may_have_several_lines() -> None:
     ("draw", "error", "words"),
     [
         (lambda v: v.draw_points(np.array([[np.nan, 1]])), ValueError, "positions holds 1 NaN"),
-        (lambda v: v.draw_circles(np.array([[1, 1]]), np.array([-5])), ValueError, "radius must be 0 or more"),
+        (lambda v: v.draw_circles(np.array([[1, 1]]), np.array([-5])), ValueError, "radius must be a number from 0"),
         (lambda v: v.draw_bboxes(np.array([[1, 1, 5, 5]]), edge_colors=3), TypeError, "a colour is a name"),
     ],
 )

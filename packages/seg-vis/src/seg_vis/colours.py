@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["colour", "colour_list", "dashes", "spread"]
+from seg_vis.arrays import to_numpy
+from seg_vis.checks import check_number
+
+__all__ = ["colour", "colour_list", "dashes", "numbers", "spread"]
 
 Colour = tuple[int, int, int]
 NAMES: dict[str, Colour] = {
@@ -50,7 +54,7 @@ STYLES = {"-": (), "solid": (), "--": (6, 4), "dashed": (6, 4), ":": (1, 3), "do
 
 
 def colour(value: Any) -> Colour | None:
-    """An RGB colour from a name, `#rrggbb` or three numbers from 0 to 255; None from `"none"`.
+    """An RGB colour from a name, `#rrggbb` or three whole numbers from 0 to 255; None from `"none"`.
 
     Raises:
         ValueError: anything else.
@@ -68,16 +72,16 @@ def colour(value: Any) -> Colour | None:
             return NAMES[value]
         near = difflib.get_close_matches(value, NAMES, n=2)
         raise ValueError(f"no colour is called {value!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}")
-    numbers = tuple(int(part) for part in value)
-    if len(numbers) != 3 or not all(0 <= part <= 255 for part in numbers):
-        raise ValueError(f"a colour is a name, '#rrggbb' or three numbers from 0 to 255, got {value!r}")
-    return numbers[0], numbers[1], numbers[2]
+    parts = tuple(value)
+    if len(parts) != 3 or not all(isinstance(part, Real) and part in range(256) for part in parts):
+        raise ValueError(f"a colour is a name, '#rrggbb' or three whole numbers from 0 to 255, got {value!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def colour_list(value: Any, count: int) -> list[Colour | None]:
     """One colour for each of `count` things: one for all, or a list."""
     if not hasattr(value, "__len__"):
-        raise TypeError(f"a colour is a name, '#rrggbb' or three numbers from 0 to 255, got {value!r}")
+        raise TypeError(f"a colour is a name, '#rrggbb' or three whole numbers from 0 to 255, got {value!r}")
     single = isinstance(value, str) or (
         len(value) == 3 and all(np.isscalar(part) for part in value) and not texts(value)
     )
@@ -101,6 +105,19 @@ def spread(value: Any, count: int, name: str) -> list[Any]:
     if len(values) != count:
         raise ValueError(f"{name}: {len(values)} values for {count} things; give one for all or one for each")
     return values
+
+
+def numbers(value: Any, count: int, name: str, least: float, most: float) -> list[float]:
+    """One number within limits for each of `count` things: one for all, or a list, an array or a tensor of them.
+
+    Raises:
+        TypeError: no numbers.
+        ValueError: one outside, or as many that they do not fit.
+    """
+    plain = to_numpy(value, name).tolist() if hasattr(value, "shape") else value
+    several = isinstance(plain, Sequence) and not isinstance(plain, str)
+    listed = spread(plain, count, name) if several else [plain] * count
+    return [check_number(one, name, least, most) for one in listed]
 
 
 def dashes(points: NDArray[np.float64], style: str, width: float) -> list[NDArray[np.float64]]:

@@ -273,7 +273,7 @@ def error_title(truth: Any, guess: Any, ignore_index: int | None) -> str:
 def colours_and_names(meta: Mapping[str, Any]) -> tuple[Palette, list[str]]:
     """Palette and class names out of a data set's meta; a missing palette is made, missing names are numbers."""
     classes, palette = meta.get("classes") or None, meta.get("palette")
-    if palette is None or len(palette) == 0:
+    if palette is None or (hasattr(palette, "__len__") and len(palette) == 0):
         palette = "distinct"
     colours = resolve(palette, classes)
     return colours, class_names(palette, classes, len(colours))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seg_vis.arrays import Image, no_nan, to_numpy
 from seg_vis.checks import check_alpha
-from seg_vis.colours import colour, colour_list, dashes, spread
+from seg_vis.colours import colour, colour_list, dashes, numbers, spread
 from seg_vis.libraries import load_cv2
 from seg_vis.text import draw_text, text_size
 
@@ -19,10 +19,12 @@ __all__ = ["circles", "coordinates", "lines", "masks", "points", "polygons", "te
 
 Style = dict[str, Any]
 SHIFT = 4
+FAR, MOST_AREA, MOST_WIDTH, MOST_LETTERS = 1e5, 1e9, 1000, 500
+"""Coordinates and sizes, in pixels, that no picture needs more than; OpenCV crashes at larger ones."""
 
 
 def coordinates(value: Any, columns: int, name: str) -> NDArray[np.float64]:
-    """N x `columns` numbers; one row may come alone.
+    """N x `columns` numbers, far ones brought nearer; one row may come alone.
 
     Raises:
         TypeError: no array or tensor.
@@ -34,12 +36,12 @@ def coordinates(value: Any, columns: int, name: str) -> NDArray[np.float64]:
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{name} must have shape (N, {columns}), got {tuple(value.shape)}")
     no_nan(array, name)
-    return array
+    return np.clip(array, -FAR, FAR)
 
 
 def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Coordinates as OpenCV takes them, in sixteenths of a pixel."""
-    return np.rint(np.clip(points, -1e5, 1e5) * (1 << SHIFT)).astype(np.int32)
+    return np.rint(np.clip(points, -FAR, FAR) * (1 << SHIFT)).astype(np.int32)
 
 
 def report_outside(image: Image, points: NDArray[np.float64], name: str) -> None:
@@ -66,8 +68,7 @@ def points(image: Image, positions: Any, colors: Any = "g", marker: str | None =
     cv2 = load_cv2()
     places = coordinates(positions, 2, "positions")
     report_outside(image, places, "points")
-    areas = to_numpy(20.0 if sizes is None else sizes, "sizes").astype(np.float64)
-    radii = np.sqrt(np.asarray(spread(areas.ravel() if areas.ndim else float(areas), len(places), "sizes")))
+    radii = np.sqrt(numbers(20.0 if sizes is None else sizes, len(places), "sizes", 0, MOST_AREA))
     kinds = {"+": "CROSS", "x": "TILTED_CROSS", "*": "STAR", "s": "SQUARE", "D": "DIAMOND", "^": "TRIANGLE_UP"}
     for place, tint, radius in zip(places, colour_list(colors, len(places)), radii, strict=True):
         if marker in (None, "o", "."):
@@ -84,15 +85,15 @@ def lines(image: Image, starts_ends: NDArray[np.float64], colors: Any, styles: A
     """Straight lines, N x 2 x 2 (start and end, x and y)."""
     count = len(starts_ends)
     report_outside(image, starts_ends.reshape(-1, 2), "lines")
-    kinds, thick = spread(styles, count, "line_styles"), spread(widths, count, "line_widths")
+    kinds, thick = spread(styles, count, "line_styles"), numbers(widths, count, "line_widths", 0, MOST_WIDTH)
     for line, tint, style, width in zip(starts_ends, colour_list(colors, count), kinds, thick, strict=True):
         stroke(image, line, tint, style, width)
 
 
 def stroke(image: Image, line: NDArray[np.float64], tint: Any, style: str, width: float) -> None:
-    """One line through some points."""
+    """One line through some points; of width 0 there is none."""
     cv2 = load_cv2()
-    if tint is None:
+    if tint is None or not width:
         return
     pieces = [fixed(piece) for piece in dashes(line, style, width)]
     cv2.polylines(image, pieces, False, tint, max(1, round(width)), cv2.LINE_AA, SHIFT)
@@ -103,7 +104,8 @@ def polygons(image: Image, shapes: Sequence[NDArray[np.float64]], style: Style, 
     cv2 = load_cv2()
     count = len(shapes)
     edges, faces = colour_list(style["edge_colors"], count), colour_list(style["face_colors"], count)
-    kinds, widths = (spread(style[key], count, key) for key in ("line_styles", "line_widths"))
+    kinds = spread(style["line_styles"], count, "line_styles")
+    widths = numbers(style["line_widths"], count, "line_widths", 0, MOST_WIDTH)
 
     def draw(layer: Image) -> None:
         for shape, edge, face, kind, width in zip(shapes, edges, faces, kinds, widths, strict=True):
@@ -119,12 +121,10 @@ def polygons(image: Image, shapes: Sequence[NDArray[np.float64]], style: Style, 
 def circles(image: Image, center: Any, radius: Any, style: Style, alpha: float) -> None:
     """Circles, as polygons of enough corners."""
     middles = coordinates(center, 2, "center")
-    radii = to_numpy(radius, "radius").astype(np.float64).ravel()
-    if len(radii) != len(middles):
-        raise ValueError(f"{len(middles)} centres and {len(radii)} radii: there must be as many")
-    no_nan(radii, "radius")
-    if (radii < 0).any():
-        raise ValueError(f"radius must be 0 or more, got {radii.min():g}")
+    given = to_numpy(radius, "radius").ravel()
+    if len(given) != len(middles):
+        raise ValueError(f"{len(middles)} centres and {len(given)} radii: there must be as many (radius)")
+    radii = numbers(given, len(middles), "radius", 0, FAR)
     shapes = []
     for middle, reach in zip(middles, radii, strict=True):
         corners = max(16, int(np.pi * reach))
@@ -146,10 +146,10 @@ def masks(image: Image, binary_masks: Any, colors: Any, alphas: Any) -> None:
     planes = array[None] if array.ndim == 2 else array
     if planes.ndim != 3 or planes.shape[1:] != image.shape[:2]:
         raise ValueError(f"binary_masks must be (N,) {image.shape[0]} x {image.shape[1]}, got shape {array.shape}")
-    tints, weights = colour_list(colors, len(planes)), spread(alphas, len(planes), "alphas")
+    tints, weights = colour_list(colors, len(planes)), numbers(alphas, len(planes), "alphas", 0, 1)
     for plane, tint, alpha in zip(planes, tints, weights, strict=True):
         inside = image[plane].astype(np.float64)
-        image[plane] = np.rint((1 - check_alpha(alpha)) * inside + alpha * np.array(tint or (0, 0, 0), np.float64))
+        image[plane] = np.rint((1 - alpha) * inside + alpha * np.array(tint or (0, 0, 0), np.float64))
 
 
 def texts(image: Image, words: Any, positions: Any, sizes: Any, style: Style) -> None:
@@ -162,7 +162,7 @@ def texts(image: Image, words: Any, positions: Any, sizes: Any, style: Style) ->
     tints = colour_list(style["colors"], count)
     keys = ("vertical_alignments", "horizontal_alignments", "bboxes")
     looks = list(zip(*(spread(style[key], count, key) for key in keys), strict=True))
-    for i, size in enumerate(spread(sizes, count, "font_sizes")):
+    for i, size in enumerate(numbers(sizes, count, "font_sizes", 1, MOST_LETTERS)):
         one_text(image, lines_of_text[i], places[i], int(size), tints[i] or (0, 0, 0), looks[i], style["font"])
 
 
