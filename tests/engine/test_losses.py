@@ -384,6 +384,14 @@ def test_losses_of_torch_compare_one_channel_with_labels_and_leave_ignored_ones_
     assert not logits.grad[:, 0, 1].any()
 
 
+def test_floats_that_do_not_count_are_left_out_of_a_loss_of_two_classes() -> None:
+    logits = torch.tensor([[[[2.0, 7.0]]]])
+    expected = F.binary_cross_entropy_with_logits(logits[0, 0, 0, :1], torch.ones(1)) / 2
+    for loss in (torch.nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits):
+        (found, _) = SegmentationLoss(loss)(logits, torch.tensor([[[1.0, 255.0]]])).values()
+        assert torch.allclose(found, expected)
+
+
 def test_depths_are_compared_as_they_are() -> None:
     depths = torch.tensor([[[1.5, 255.0]]])
     head = SegmentationLoss({"type": "torch.nn.L1Loss"})

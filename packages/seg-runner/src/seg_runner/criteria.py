@@ -17,10 +17,11 @@ from seg_runner.windows import counted_pixels
 
 __all__ = ["DefaultLoss", "checked_loss", "is_of_torch", "loss_of"]
 
+OF_TWO = (nn.BCEWithLogitsLoss, nn.BCELoss, F.binary_cross_entropy_with_logits, F.binary_cross_entropy)
+"""What is about two classes, so that other numbers are labels that do not count, floats too."""
 BY_PIXEL = (
-    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCEWithLogitsLoss, nn.BCELoss, nn.PoissonNLLLoss,
-    F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits, F.binary_cross_entropy,
-    F.poisson_nll_loss,
+    *OF_TWO, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss,
+    F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.poisson_nll_loss,
 )  # fmt: skip
 """What torch compares number by number, and one channel with a map of labels or depths."""
 BY_NUMBER = (
@@ -158,7 +159,8 @@ def _by_number(criterion: Any, logits: torch.Tensor, masks: torch.Tensor, ignore
             "dict(type='CrossEntropyLoss'), with use_sigmoid=True for one decision per channel); for depths, or "
             "foreground against background, let the model give one channel"
         )
-    if ignore_index is None or masks.is_floating_point():
+    kind = _kind(criterion)
+    if ignore_index is None or kind not in BY_PIXEL or (masks.is_floating_point() and kind not in OF_TWO):
         value: torch.Tensor = criterion(logits, masks.to(logits.dtype))
         return value
     ignored = masks == ignore_index
