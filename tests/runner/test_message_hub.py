@@ -251,6 +251,15 @@ def test_the_buffer_is_cut_when_it_is_twice_as_long_as_asked(portion: int) -> No
     assert longest == 28 - portion
 
 
+def test_the_latest_value_is_read_before_and_after_it_is_taken_in() -> None:
+    history = HistoryBuffer()
+    for value in (1.0, 2.0, 3.0):
+        history.update(value)
+    assert history.current() == 3.0
+    assert history.mean() == 2.0
+    assert history.current() == 3.0
+
+
 def test_a_portion_longer_than_the_buffer_leaves_its_end() -> None:
     history = HistoryBuffer(map(float, range(100)), range(100), max_length=3)
     assert len(history._values) == len(history._counts) == 3

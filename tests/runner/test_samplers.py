@@ -168,5 +168,5 @@ def test_class_balance_refuses_what_it_cannot_use():
         ClassBalancedSampler([1, 2], presence=np.ones((3, 1)))
     with pytest.raises(ValueError, match="threshold"):
         ClassBalancedSampler([1, 2], threshold=0, presence=np.ones((2, 1)))
-    with pytest.raises(ValueError, match="threshold.* at most 1"):
+    with pytest.raises(ValueError, match=r"threshold.* at most 1"):
         ClassBalancedSampler([1, 2], threshold=1.01, presence=np.ones((2, 1)))

@@ -95,6 +95,11 @@ def test_what_is_in_the_way_is_avoided_by_the_shortest_step() -> None:
     assert place([(20, 6), (20, 6)], [(40, 30), (42, 33)], 100, 70) == [first, (42, 36, 20, 6)]
 
 
+@pytest.mark.parametrize(("point", "corner"), [((40, 28), (40, 20)), ((35, 30), (30, 30)), ((46, 30), (50, 30))])
+def test_a_box_goes_up_left_or_right_where_that_is_nearest(point: tuple[int, int], corner: tuple[int, int]) -> None:
+    assert place([(10, 10), (10, 10)], [(40, 30), point], 100, 70) == [(40, 30, 10, 10), (*corner, 10, 10)]
+
+
 def test_a_full_picture_has_no_room_and_says_so() -> None:
     assert place([(10, 5)] * 3, [(0, 0)] * 3, 10, 10) == [(0, 0, 10, 5), (0, 5, 10, 5), None]
     assert place([(11, 5)], [(0, 0)], 10, 10) == [None]

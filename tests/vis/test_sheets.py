@@ -154,6 +154,11 @@ def test_columns_of_unequal_length_stand_side_by_side() -> None:
     assert np.array_equal(legend(colours, list("abcde"), columns=9), legend(colours, list("abcde"), columns=5))
 
 
+def test_a_column_is_as_wide_as_its_longest_name() -> None:
+    names = ["a", "a long name", "b"]
+    assert legend(get_palette("distinct", 3), names).shape[1] == legend([[1, 2, 3]], names[1:2]).shape[1]
+
+
 def test_columns_are_filled_from_the_top() -> None:
     one, two = legend("loveda"), legend("loveda", columns=2)
     assert two.shape[0] < one.shape[0]
