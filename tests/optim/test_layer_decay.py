@@ -493,6 +493,12 @@ def test_what_the_number_of_layers_may_be() -> None:
             read_depths(model, number)
 
 
+def test_the_scheme_that_knows_most_names_is_the_nearest() -> None:
+    resnet = [f"big.layer{stage}.{block}.conv.weight" for stage in (1, 2, 3) for block in range(3)]
+    with pytest.raises(ValueError, match=r"names in 'big' are nearly those of ResNet.*Unmatched: big\.odd\.weight$"):
+        read_depths(named(*resnet, "big.odd.weight", *vit_at("small.", 2), "small.odd.weight"))
+
+
 @pytest.mark.parametrize(("count", "more"), [(3, ""), (12, ""), (13, " and 1 more"), (20, " and 8 more")])
 def test_twelve_names_that_no_scheme_knows_are_shown(count: int, more: str) -> None:
     with pytest.raises(ValueError, match="Unmatched: thing0") as caught:

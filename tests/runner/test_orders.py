@@ -258,3 +258,12 @@ def test_a_random_sampler_of_a_part_draws_its_own() -> None:
     assert passes[0] != passes[1] != passes[2] != passes[0]
     later = SampleOrder(RandomSampler(DATA), 6, 30)  # type: ignore[arg-type]
     assert cut(later)[0][0] == passes[1]  # the seeds of passes follow one another
+
+
+def test_a_sampler_without_a_length_is_told_what_to_do() -> None:
+    class Unmeasured(Sampler[int]):
+        def __iter__(self) -> Iterator[int]:
+            return iter(DATA)
+
+    with pytest.raises(TypeError, match=r"Unmeasured has no length, so a pass over it never ends: give it `__len__`"):
+        cut(SampleOrder(Unmeasured(), 5, 2))
