@@ -78,12 +78,18 @@ class Plain:
 class Process(Popen): ...
 class Thread(threading.Thread): ...
 class File(io.FileIO): ...
+class SaysItIsAClass:
+    __class__, __mro__ = property(lambda self: type), (object,)
+class SaysItIsAFunction:
+    __class__ = property(lambda self: type(run))
+class_of_words, function_of_words = SaysItIsAClass(), SaysItIsAFunction()
 def function(): ...
 @functools.wraps(run)
 def wrapped(): ...
 """
 OPEN = ["Plain", "Plain.Inner", "below.Below", "function"]
 SHUT = """
+class_of_words function_of_words
 Popen run start load instance Process Thread File wrapped Path pickle.loads io.open functools.partial Plain.Deep
 Plain.make Plain.__init__ __builtins__.eval Other other_function MODELS Plain.Inner.__class__ nosuch below.nosuch
 """.split()  # noqa: SIM905

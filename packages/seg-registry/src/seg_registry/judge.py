@@ -9,7 +9,18 @@ from typing import Any
 
 from seg_registry.errors import NotAllowedError
 
-__all__ = ["NEVER", "OURS", "are_plain_names", "is_at", "is_never", "is_ours", "resolve", "why_never", "within"]
+__all__ = [
+    "NEVER",
+    "OURS",
+    "are_plain_names",
+    "is_at",
+    "is_class",
+    "is_never",
+    "is_ours",
+    "resolve",
+    "why_never",
+    "within",
+]
 
 OURS = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
 NEVER = (
@@ -86,17 +97,22 @@ def _home(path: str, found: Any) -> str:
 
 def why_never(found: Any) -> str | None:
     """Why an object is nothing for a config, by where it is defined, what it wraps and derives from; else None."""
-    wrapped = [found.__wrapped__] if isinstance(found, FunctionType) and hasattr(found, "__wrapped__") else []
+    wrapped = [found.__wrapped__] if type(found) is FunctionType and hasattr(found, "__wrapped__") else []
     for each in (found, *wrapped):
         module = getattr(each, "__module__", None)
         if not isinstance(module, str):
             return " of no module"
         if is_never(module):
             return f" of {module!r}"
-    for base in found.__mro__[1:] if isinstance(found, type) else ():
+    for base in found.__mro__[1:] if is_class(found) else ():
         if is_never(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
             return f", a {base.__qualname__} of {base.__module__!r}"
     return None
+
+
+def is_class(found: Any) -> bool:
+    """Whether an object is a class, and does not only say so: `isinstance` believes its `__class__`."""
+    return issubclass(type(found), type)
 
 
 def is_at(path: str, item: Any) -> bool:
@@ -112,8 +128,8 @@ def is_at(path: str, item: Any) -> bool:
 
 def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any) -> bool:
     if "*" in allow or within(module, allow) or dotted in allow:
-        return isinstance(found, type | FunctionType)
-    return isinstance(found, type) and (within(module, opened) or _is_part_of_torch(found, module))
+        return is_class(found) or type(found) is FunctionType
+    return is_class(found) and (within(module, opened) or _is_part_of_torch(found, module))
 
 
 def within(path: str, packages: Iterable[str]) -> bool:
@@ -143,7 +159,7 @@ def _find(path: str, known: tuple[str, ...]) -> Any:
             if not may_import(f"{modules.__name__}.{name}", known):
                 raise NotAllowedError(_how_to_allow(path, f"{modules.__name__}.{name}"))
             raise NotAllowedError(f"{path!r}: {name!r} is not a class of {modules.__name__!r}")
-        if number < len(names) and not isinstance(found, type):
+        if number < len(names) and not is_class(found):
             raise NotAllowedError(f"{path!r}: {name!r} is not a class")
     return found
 

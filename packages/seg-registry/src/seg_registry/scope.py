@@ -12,7 +12,7 @@ from typing import Any
 from seg_registry.catalog import KINDS, Kind
 from seg_registry.config_dict import ConfigDict
 from seg_registry.entry_points import installed_as
-from seg_registry.judge import is_at, is_never, is_ours, why_never
+from seg_registry.judge import is_at, is_class, is_never, is_ours, why_never
 
 __all__ = ["Scope", "exists", "is_module", "names_inside"]
 
@@ -83,7 +83,7 @@ class Scope:
             error.add_note(f"while {self.name}.registry looked up {name!r}")
             self.failures.append(error)
             return None
-        return found if isinstance(found, type | FunctionType) and why_never(found) is None else None
+        return found if (is_class(found) or type(found) is FunctionType) and why_never(found) is None else None
 
     def find_by_path(self, kind: Kind, path: str) -> Any:
         """What the scope's registry has, under its dotted path instead of its name."""
