@@ -41,6 +41,7 @@ def test_default_sampler_deals_every_sample_out(size, ranks, round_up, epoch):
 def test_the_first_pass_without_options_is_the_references():
     assert list(DefaultSampler(range(50))) == reference_order(50, 0, 0)
     assert list(islice(InfiniteSampler(range(50)), 50)) == reference_order(50, 0, 0)
+    assert InfiniteSampler(range(50)).order(3, 2).tolist() == reference_order(50, 3, 2)
     assert len(DefaultSampler(range(5), rank=1, world_size=2)) == 3
     balanced = ClassBalancedSampler(range(50), presence=np.ones((50, 1)))
     assert list(balanced) == balanced.order(0, 0).tolist() != list(range(50))

@@ -82,6 +82,7 @@ def test_confidence_grows_from_violet_to_yellow() -> None:
     assert drawn == [[68, 1, 84], [33, 145, 140], [253, 231, 37]]
     half = confidence_map(np.full((1, 1), 100), np.ones((1, 1, 1)), alpha=0.5)[0, 0].tolist()
     assert half == [176, 166, 68]
+    assert confidence_map(np.zeros((3, 2)), np.ones((1, 3, 2)), alpha=1)[2, 1].tolist() == [253, 231, 37]
 
 
 @pytest.mark.parametrize("wrong", [1.5, -0.1])
