@@ -375,5 +375,5 @@ def _is_there(runner: _Runner, path: Path) -> bool:
     """Whether a file that was written is still there when this process hears of it."""
     if rank() != 0 or (path.is_file() and path.stat().st_size):
         return True
-    runner.logger.error("%s was written and is not there any more; was its folder removed?", path)
+    runner.logger.error("%s was written, and is empty or not there any more; was its folder removed?", path)
     return False
