@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
 import re
@@ -181,7 +180,7 @@ def purge(writer: Any, step: int) -> bool:
     A new W&B run holds nothing, one that goes on has what it got.
     """
     if getattr(writer, "resumed", None) is False:
-        return not _has_earlier_folder(writer)
+        return not _may_go_on(writer)
     if not hasattr(writer, "purge_step") or not hasattr(writer, "all_writers"):
         return False
     try:
@@ -192,10 +191,9 @@ def purge(writer: Any, step: int) -> bool:
     return True
 
 
-def _has_earlier_folder(writer: Any) -> bool:
-    """Whether a W&B run left another folder here: offline, W&B cannot know that it goes on."""
-    folder = Path(str(getattr(writer, "dir", ""))).parent  # .../wandb/offline-run-20261129_115720-ID/files
-    return len(list(folder.parent.glob(f"*run-*-{glob.escape(str(writer.id))}"))) > 1 if folder.name else False
+def _may_go_on(writer: Any) -> bool:
+    """Whether a W&B run was begun offline as one that may go on; W&B finds out when it is sent, not before."""
+    return bool(getattr(writer, "offline", False) and getattr(getattr(writer, "settings", None), "resume", None))
 
 
 def _to_summary(writer: Any, record: dict[str, Any]) -> None:
