@@ -335,3 +335,97 @@ def test_a_beginning_after_the_end_is_refused(make_state: Make) -> None:
 def test_types_by_name_and_by_class() -> None:
     assert EMAHook("StochasticWeightAverage").ema_cls is StochasticWeightAverage
     assert EMAHook(ExponentialMovingAverage).ema_cls is ExponentialMovingAverage
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"interval": 100}, "makes only 4 updates"),
+        ({"interval": 4}, "makes only 4 updates"),
+        ({"interval": 3}, ""),
+        ({"interval": 3, "begin_iter": 2}, "makes only 3 updates"),
+        ({"interval": 2, "begin_iter": 2}, ""),
+        ({"begin_iter": 4}, ""),
+        ({"interval": 100, "ema_type": "StochasticWeightAverage"}, "makes only 4 updates"),
+    ],
+)
+def test_an_interval_that_leaves_no_average_is_told(
+    make_state: Make, train: Train, capsys: pytest.CaptureFixture[str], options: dict[str, Any], told: str
+) -> None:
+    hook, first = EMAHook(**options), []
+    train(make_state([hook], max_iters=4), on_step=lambda state: first.append(state.model[0].weight.detach().clone()))
+    out = capsys.readouterr().out
+    assert out.count("EMAHook: interval=") == bool(told)
+    assert told in out
+    begin = max(options.get("begin_iter", 1), 1) - 1
+    assert torch.equal(hook.ema_model.module[0].weight, first[begin]) == (bool(told) or begin == 3)
+
+
+def test_a_resumed_average_that_went_on_is_not_told(
+    make_state: Make, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Updates before the resume count."""
+    hooks = [EMAHook(interval=3), CheckpointHook(interval=2, by_epoch=False)]
+    with pytest.raises(KeyboardInterrupt):
+        train(make_state(hooks, max_iters=4), stop=2)
+    state = make_state([EMAHook(interval=3), CheckpointHook(interval=2, by_epoch=False)], max_iters=4)
+    state.resume()
+    train(state)
+    assert "EMAHook: interval=" not in capsys.readouterr().out
+
+
+class Counting(nn.Linear):
+    """A layer whose state is more than tensors."""
+
+    seen: Any = 0
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen += self.training
+        return super().forward(batch)
+
+    def get_extra_state(self) -> Any:
+        return {"seen": self.seen}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = state["seen"]
+
+
+def test_extra_state_is_followed_saved_and_resumed(make_state: Make, train: Train, tmp_path: Path) -> None:
+    hook = EMAHook(momentum=0.5, interval=2)
+    hooks = [hook, CheckpointHook(interval=1, by_epoch=False)]
+    with pytest.raises(KeyboardInterrupt):
+        train(make_state(hooks, max_iters=4, model=nn.Sequential(Counting(4, 1))), stop=3)
+    assert hook.ema_model.module[0].seen == 3
+    saved = torch.load(tmp_path / "out/iter_3.pth", weights_only=True)
+    assert saved["state_dict"]["0._extra_state"] == saved["ema_state_dict"]["module.0._extra_state"] == {"seen": 3}
+    again = EMAHook(momentum=0.5, interval=2)
+    state = make_state([again], max_iters=4, model=nn.Sequential(Counting(4, 1)))
+    state.resume()
+    assert again.ema_model.module[0].seen == state.model[0].seen == 3
+    train(state)
+    assert again.ema_model.module[0].seen == state.model[0].seen == 4
+
+
+def test_extra_state_is_a_copy_of_its_own() -> None:
+    class Names(nn.Linear):
+        names: Any = None
+
+        def get_extra_state(self) -> Any:
+            return self.names
+
+        def set_extra_state(self, state: Any) -> None:
+            self.names = state
+
+    net = Names(1, 1)
+    net.names = ["a"]
+    average = ExponentialMovingAverage(net)
+    average.update_parameters(net)
+    net.names.append("b")
+    assert average.module.names == ["a"]
+    average.update_parameters(net)
+    assert average.module.names == ["a", "b"]
+    assert copy.deepcopy(average)._extra == []
+
+
+def test_a_model_without_extra_state_has_no_pairs_of_it(net: nn.Module) -> None:
+    assert ExponentialMovingAverage(net)._extra == []

@@ -10,7 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seg_hooks.following import Watch, aligned, alike, by_kind, can_average, copied, exchange, pairs_by_name, take
+from seg_hooks.following import (
+    Extra,
+    Watch,
+    aligned,
+    alike,
+    by_kind,
+    can_average,
+    copied,
+    exchange,
+    extra_pairs,
+    pairs_by_name,
+    take,
+    take_extra,
+)
 from seg_hooks.options import flag, number, whole
 
 __all__ = ["BaseAveragedModel", "ExponentialMovingAverage", "MomentumAnnealingEMA", "StochasticWeightAverage"]
@@ -21,9 +34,9 @@ class BaseAveragedModel(nn.Module):
 
     The first call of `update_parameters` copies, later ones average every `interval`-th time. Parameters are
     averaged; buffers are copied at each call, or averaged too with `update_buffers=True` (whole-number buffers and
-    the like are copied always). The tensors are listed once, so an update is a few multi-tensor calls; they are
-    listed anew when the model has set one of them anew, or has other modules. A tensor of another shape begins its
-    average anew.
+    the like are copied always, and so is what modules give as `get_extra_state`). The tensors are listed once, so an
+    update is a few multi-tensor calls; they are listed anew when the model has set one of them anew, or has other
+    modules. A tensor of another shape begins its average anew.
 
     Args:
         model: The model to follow.
@@ -48,6 +61,7 @@ class BaseAveragedModel(nn.Module):
         self._watch: Watch | None = None
         self._groups: list[tuple[list[Tensor], list[Tensor]]] = []
         self._copied: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._extra: list[Extra] = []
         self._places: dict[int, tuple[list[Tensor], int] | None] = {}
         self._versions: dict[int, int] = {}
         self._quiet: Any = torch.no_grad
@@ -67,6 +81,8 @@ class BaseAveragedModel(nn.Module):
             self.follow(model)
         with self._quiet():
             self._update()
+        if self._extra:
+            take_extra(self._extra)
         self.count += 1
 
     def _update(self) -> None:
@@ -122,6 +138,7 @@ class BaseAveragedModel(nn.Module):
         still = [pair for pair in pairs if not can_average(pair[0])]
         self._groups = by_kind(moving)
         self._copied = by_kind(still if self.update_buffers else still + buffers)
+        self._extra = extra_pairs(self.module, model)
         self._places = {}
         for _, sources in chain(self._groups, self._copied):
             for index, source in enumerate(sources):
@@ -162,7 +179,7 @@ class BaseAveragedModel(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the lists out, which point into another model."""
-        lists: dict[str, Any] = {"_groups": [], "_copied": [], "_places": {}, "_versions": {}}
+        lists: dict[str, Any] = {"_groups": [], "_copied": [], "_extra": [], "_places": {}, "_versions": {}}
         return {**self.__dict__, "_source": (None,), "_watch": None, **lists}
 
 

@@ -85,6 +85,7 @@ class EMAHook(Hook):
         average = self._average(runner)
         if isinstance(average, averaging.BaseAveragedModel):
             average.follow(self.src_model)
+            self._tell_of_interval(runner, average.interval)
 
     def after_train_iter(
         self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -158,6 +159,19 @@ class EMAHook(Hook):
             self._swapped = False
             swap(self.ema_model, self.src_model)
 
+    def _tell_of_interval(self, runner: _Runner, interval: int) -> None:
+        """One line where the run ends before the second look at the weights: MMEngine runs it, and it says nothing."""
+        per_epoch = runner.max_iters // max(runner.max_epochs, 1)
+        before = max(self.begin_iter - 1, (self.begin_epoch - 1) * per_epoch, runner.iter, 0)
+        updates = self._steps() + runner.max_iters - before
+        if runner.iter < runner.max_iters and 1 < updates <= interval:
+            runner.logger.warning(
+                "EMAHook: interval=%d, and the run makes only %d updates once the average has begun: the weights that "
+                "are validated, tested and saved stay those of its first one. Give a smaller interval.",
+                interval,
+                updates,
+            )
+
     def _after_failure(self, checkpoint: dict[str, Any]) -> None:
         """A runner saves after an exception in validation: put the raw weights back, in the checkpoint too."""
         raw = clean_keys(self.ema_model.module.state_dict())
@@ -184,9 +198,7 @@ class EMAHook(Hook):
     def _load(self, runner: _Runner, averaged: dict[str, Tensor], steps: int) -> None:
         model = self._average(runner)
         own = {clean_key(name): (name, value) for name, value in model.module.state_dict().items()}
-        fitting = {
-            own[name][0]: value for name, value in averaged.items() if name in own and own[name][1].shape == value.shape
-        }
+        fitting = {own[name][0]: value for name, value in averaged.items() if name in own and _fits(own[name], value)}
         skipped = sorted(set(own) - {clean_key(name) for name in fitting})
         if skipped and self.strict_load:
             raise ValueError(f"EMAHook: strict_load=True, and the checkpoint does not fit at {', '.join(skipped)}.")
@@ -207,6 +219,11 @@ def swap(average: Any, model: nn.Module) -> None:
         average.swap(model)
     else:
         following.exchange(following.matching(average.module, model))
+
+
+def _fits(own: tuple[str, Any], value: Any) -> bool:
+    """Whether a saved value can be loaded in place of a state dict's own; extra state may be anything."""
+    return own[0].endswith("_extra_state") or getattr(own[1], "shape", None) == getattr(value, "shape", None)
 
 
 def _with_values(weights: dict[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 __all__ = [
+    "Extra",
     "Watch",
     "aligned",
     "alike",
@@ -21,15 +22,18 @@ __all__ = [
     "can_average",
     "copied",
     "exchange",
+    "extra_pairs",
     "matching",
     "pairs_by_name",
     "take",
+    "take_extra",
 ]
 
 _END = object()
 
 Tensors = dict[str, Any]
 Fits = Callable[[Any, Tensor], bool]
+Extra = tuple[nn.Module, nn.Module]
 
 
 class Watch:
@@ -205,6 +209,24 @@ def take(into: Tensor, source: Tensor) -> None:
     if into.shape != source.shape:
         into.data = into.new_empty(source.shape)
     into.copy_(source)
+
+
+def extra_pairs(averaged: nn.Module, source: nn.Module) -> list[Extra]:
+    """The modules of an average, each with its model's, that hold more than tensors: `get_extra_state` says what."""
+    mine = dict(averaged.named_modules())
+    return [(mine[name], one) for name, one in source.named_modules() if _has_extra(one) and _has_extra(mine.get(name))]
+
+
+def _has_extra(module: nn.Module | None) -> bool:
+    kind, names = type(module), ("get_extra_state", "set_extra_state")
+    return module is not None and all(getattr(kind, name) is not getattr(nn.Module, name) for name in names)
+
+
+@torch.no_grad()
+def take_extra(pairs: Iterable[Extra]) -> None:
+    """Give modules of an average the extra state of the model's, as a copy of their own."""
+    for mine, source in pairs:
+        mine.set_extra_state(copy.deepcopy(source.get_extra_state()))
 
 
 _AT_ONCE = 32
