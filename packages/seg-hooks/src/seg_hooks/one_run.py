@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -61,7 +62,8 @@ def _pointed(work_dir: Path) -> list[Path]:
 def only_run(work_dir: Path) -> Iterator[None]:
     """Hold the folder's lock while the block runs; the same one that a Runner of seg-runner holds.
 
-    The lock goes with the process, however that ends. A second run of the same process shares it. Where the system or
+    The lock goes with the process, however that ends. A second run of the same process, a Runner's too,
+    shares it. Where the system or
     the folder knows no locks, nothing is held.
 
     Raises:
@@ -86,7 +88,8 @@ class _Held:
     runs: int = 1
 
 
-_HELD: list[_Held] = []
+_HELD: list[_Held] = vars(sys).setdefault("_seg_engine_runs", [])
+"""One book for the whole process: seg-runner's Runner, not imported here, writes entries of this form in it, too."""
 
 
 def _take(work_dir: Path) -> _Held:
@@ -118,7 +121,7 @@ def _lock(path: Path) -> int:
     except OSError as error:
         holder = os.pread(file, 1000, 0).decode("utf-8", "replace")
         os.close(file)
-        if isinstance(error, BlockingIOError):
+        if error.errno in (errno.EAGAIN, errno.EACCES):  # the second is what some network folders say
             raise RuntimeError(_told(path.parent, holder)) from error
         raise
     return file

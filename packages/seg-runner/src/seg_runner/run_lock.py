@@ -21,7 +21,7 @@ def only_run(work_dir: Path) -> Iterator[None]:
     """Hold the folder's lock while the block runs.
 
     The lock goes with the process, however that ends, and its workers do not inherit it. A second run of the same
-    process shares it. Where the system or the folder knows no locks, nothing is held.
+    process, a TrainState's too, shares it. Where the system or the folder knows no locks, nothing is held.
 
     Raises:
         RuntimeError: another process holds it; the message says which one.
@@ -45,7 +45,8 @@ class _Held:
     runs: int = 1
 
 
-_HELD: list[_Held] = []
+_HELD: list[_Held] = vars(sys).setdefault("_seg_engine_runs", [])
+"""One book for the whole process: seg-hooks's TrainState, not imported here, writes entries of this form in it, too."""
 
 
 def _take(work_dir: Path) -> _Held:
