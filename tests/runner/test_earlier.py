@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 import shutil
 
@@ -172,7 +173,67 @@ def test_what_counts_as_a_checkpoint_of_a_run(tmp_path):
     assert [path.name for path in earlier_checkpoints(tmp_path)] == ["iter_1.pth", "mine_14.pth", "mine_7.pth"]
 
 
-def test_what_only_an_exception_left_is_in_nobodys_way(make_runner, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "interrupted_iter_3.pth").write_bytes(b"x")
-    make_runner().train()
+class Breaks:
+    """Fails after a step; with `spoil` the weights are no numbers by then; `saves` before, after a step."""
+
+    def __init__(self, step, spoil=False, saves=0):
+        self.step, self.spoil, self.saves = step, spoil, saves
+
+    def after_train_iter(self, runner):
+        if runner.finished_iters == self.saves:
+            runner.save_checkpoint(f"iter_{self.saves}.pth")
+        if runner.finished_iters == self.step:
+            if self.spoil:
+                next(runner.model.parameters()).data.fill_(math.nan)
+            raise ZeroDivisionError
+
+
+def broken(make_runner, step, **given):
+    with pytest.raises(ZeroDivisionError):
+        make_runner(hooks=[Breaks(step, **given)]).train()
+
+
+def test_a_start_where_an_exception_left_all_that_there_is_is_refused(make_runner, tmp_path):
+    broken(make_runner, 2)
+    before = names(tmp_path / "out")
+    with pytest.raises(FileExistsError, match=r"interrupted_iter_2.pth.*which takes interrupted_iter_2.pth"):
+        make_runner().train()
+    assert names(tmp_path / "out") == before
+    make_runner(overwrite=True).train()
+    assert "interrupted_iter_2.pth" not in names(tmp_path / "out")
+
+
+def test_a_resume_takes_what_an_exception_left_where_there_is_nothing_else(make_runner, tmp_path, capsys):
+    broken(make_runner, 2)
+    again = make_runner(resume=True)
+    again.train()
+    said = capsys.readouterr().out
+    assert "interrupted_iter_2.pth was written when an error" in said
+    assert re.search(r"Resumed from .*interrupted_iter_2.pth", said)
+    straight = make_runner(work_dir=tmp_path / "straight")
+    straight.train()
+    for name, value in straight.model.state_dict().items():
+        assert value.equal(again.model.state_dict()[name]), name
+
+
+def test_a_resume_names_the_newer_file_that_it_leaves_out(make_runner, tmp_path, capsys):
+    broken(make_runner, 3, saves=2)
+    make_runner(resume=True).train()
+    said = capsys.readouterr().out
+    assert re.search(r"Resumed from .*/iter_2.pth", said)
+    assert re.search(r"interrupted_iter_3.pth, which .* left, is of iteration 3, .* from iteration 2: resume='", said)
+    assert "(--resume interrupted_iter_3.pth) takes it" in said
+    make_runner(resume=True, train_cfg={"max_iters": 8}).train()
+    assert "interrupted" not in capsys.readouterr().out, "the run is further than that by now"
+
+
+def test_a_resume_does_not_begin_anew_over_weights_that_are_not_finite(make_runner, tmp_path):
+    broken(make_runner, 2, spoil=True)
+    before = names(tmp_path / "out")
+    told = r"interrupted_iter_2.pth is all .* not finite.*resume='.*interrupted_iter_2.pth'.*overwrite=True"
+    with pytest.raises(FileExistsError, match=told):
+        make_runner(resume=True).train()
+    assert names(tmp_path / "out") == before
+    asked = make_runner(resume=str(tmp_path / "out" / "interrupted_iter_2.pth"))
+    asked.train()
+    assert asked.iter == 6

@@ -28,7 +28,6 @@ def test_nothing_to_resume(tmp_path):
     assert find_resumable(tmp_path) is None
     assert find_resumable(tmp_path / "none") is None
     save(tmp_path, "best_mIoU_iter_3.pth", 3, optimizer=False)
-    save(tmp_path, "interrupted_iter_4.pth", 4)
     (tmp_path / "notes.pth").write_text("no checkpoint")
     assert find_resumable(tmp_path) is None
 
@@ -152,11 +151,16 @@ def test_files_elsewhere_are_found_through_the_pointer(tmp_path):
     assert find_resumable(tmp_path) is None
 
 
-def test_interrupted_files_only_on_request(tmp_path):
+def test_interrupted_files_on_request_or_where_nothing_else_is(tmp_path):
     regular = save(tmp_path, "iter_1.pth", 1)
     broken_off = save(tmp_path, "interrupted_iter_2.pth", 2)
     assert find_resumable(tmp_path) == regular
     assert find_resumable(tmp_path, interrupted=True) == broken_off
+    regular.unlink()
+    save(tmp_path, "best_mIoU_iter_3.pth", 3, optimizer=False)
+    assert find_resumable(tmp_path) == broken_off
+    damage(broken_off)
+    assert find_resumable(tmp_path) is None
 
 
 def test_weights_alone_are_the_last_choice(tmp_path):

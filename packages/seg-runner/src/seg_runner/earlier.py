@@ -1,7 +1,7 @@
 """Checkpoints of an earlier run in the folder of a new one: gone on from or removed, as the caller says, else refused.
 
-Logs of earlier runs lie in folders of their own and are in nobody's way; what an exception left before the first
-checkpoint is none that a resume would take; validation and test write no checkpoint.
+Logs of earlier runs lie in folders of their own and are in nobody's way; what an exception left counts like other
+checkpoints, as it may be all that there is of a run; validation and test write no checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_folder(runner: Any) -> None:
         FileExistsError: checkpoints of another run lie there, and nobody said what is to become of them.
     """
     resume, found = runner.parts["resume"], earlier_checkpoints(runner.work_dir)
-    if runner.resumed or all(path.name.startswith("interrupted") for path in found):
+    if runner.resumed or not found:
         return
     names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     if runner.parts["overwrite"]:

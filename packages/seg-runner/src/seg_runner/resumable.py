@@ -10,7 +10,7 @@ from seg_runner.bounds import count_of
 from seg_runner.checkpoint import CheckpointError, read_checkpoint, read_place, verify_checkpoint
 from seg_runner.finite import not_finite
 
-__all__ = ["POINTER", "find_resumable", "next_generation", "pointed_by"]
+__all__ = ["POINTER", "broken_off", "find_resumable", "next_generation", "pointed_by"]
 
 LOG = logging.getLogger("seg_runner")
 COUNTS = ("generation", "epoch", "iter")
@@ -35,13 +35,13 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one more
     than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
     `last_checkpoint` belongs to goes first. Clocks and modification times are not looked at. Files that are damaged are
-    named in the log and passed over. Best checkpoints are the last choice, and only with an optimizer in them; files of
-    runs that broke off (`interrupted`) are none unless asked for. A file whose weights are not finite is taken only
-    where nothing else is left.
+    named in the log and passed over. Best checkpoints come after all others, and only with an optimizer in them. What
+    an exception left (`interrupted_iter_N.pth`) is the last choice, and only with finite weights. A regular file whose
+    weights are not finite is taken only where nothing else is left.
 
     Args:
         work_dir: The run's folder.
-        interrupted: Also consider checkpoints written when training broke off with an exception.
+        interrupted: Let checkpoints written when training broke off with an exception count like all others.
     """
     folder = Path(work_dir)
     pointed = pointed_by(folder)
@@ -51,8 +51,20 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
     return (
         _first_whole([c for c in regular if c.finite is not False], pointed)
         or _first_whole([c for c in best if c.complete and c.finite is not False], pointed)
+        or (None if interrupted else _first_whole([c for c in _broken_off(folder) if c.finite is not False], pointed))
         or _first_whole(regular, pointed, finite=False)
     )
+
+
+def broken_off(work_dir: str | Path) -> list[tuple[Path, int, Any]]:
+    """What exceptions left in a folder, the newest last: each file with its iteration and the name of its run."""
+    found = sorted(_broken_off(Path(work_dir)), key=lambda c: (c.generation, c.iteration))
+    return [(c.path, c.iteration, c.run) for c in found]
+
+
+def _broken_off(folder: Path) -> list[_Candidate]:
+    files = (path for path in folder.glob("interrupted*.pth") if path.is_file())
+    return [c for c in map(_candidate, files) if c is not None]
 
 
 def _first_whole(found: list[_Candidate], pointed: Path | None, *, finite: bool = True) -> Path | None:

@@ -14,7 +14,7 @@ from seg_runner.finite import not_finite
 from seg_runner.foreign import NothingFitsError
 from seg_runner.log_setup import earlier_sessions
 from seg_runner.protocols import Resumes
-from seg_runner.resumable import POINTER, find_resumable
+from seg_runner.resumable import POINTER, broken_off, find_resumable
 from seg_runner.state import gather_state, restore_state
 from seg_runner.weights import load_weights
 from seg_runner.whole_file import clean_leftovers, write_whole
@@ -81,7 +81,7 @@ def save_last(runner: Any) -> Path:
 
 
 def save_interrupted(runner: Any) -> Path:
-    """Save this moment as `interrupted_iter_N.pth`, which is resumed only when asked for."""
+    """Save this moment as `interrupted_iter_N.pth`, which a resume takes when asked for, or where nothing else is."""
     return _save_extra(runner, f"interrupted_iter_{runner.finished_iters}.pth")
 
 
@@ -155,9 +155,14 @@ def _checkpoints_in(folder: Path) -> str:
 
 
 def resume(runner: Any, path: str | Path | None = None) -> None:
-    """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none."""
+    """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none.
+
+    Raises:
+        FileExistsError: all that there is was left by an exception, and its weights are not finite.
+    """
     found = _found(runner, path) if path is not None else find_resumable(runner.work_dir)
     if found is None:
+        _refuse_spoilt(runner.work_dir)
         runner.logger.info("Nothing to resume in %s: a fresh start", runner.work_dir)
         return
     checkpoint = read_checkpoint(found)
@@ -178,9 +183,40 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
     if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
         runner.generation = None
         _tell_newer(runner)
+    _tell_broken_off(runner, found)
     runner.loaded = runner.resumed = True
     _tell_visualizer(runner, found)
     runner.logger.info("Resumed from %s\n%s", found, report)
+
+
+def _refuse_spoilt(work_dir: Path) -> None:
+    left = broken_off(work_dir)
+    if left:
+        raise FileExistsError(
+            f"{left[-1][0].name} is all that an earlier run has left in {work_dir}, and its weights are not finite, so "
+            f"resume=True does not take it. To go on from it all the same: resume={str(left[-1][0])!r} (--resume "
+            f"{left[-1][0].name}); to begin anew: overwrite=True (--overwrite) deletes it, or give another work_dir"
+        )
+
+
+def _tell_broken_off(runner: Any, taken: Path) -> None:
+    """What an exception left of this run after the file that it goes on from; or that the run goes on from such."""
+    if taken.name.startswith("interrupted"):
+        runner.logger.warning("%s was written when an error, or a hang, broke the run off: going on there", taken.name)
+        return
+    for path, iteration, run in broken_off(runner.work_dir):
+        if run == runner.run_id and iteration > runner.finished_iters:
+            finite = (read_place(path) or {}).get("finite") is not False
+            runner.logger.warning(
+                "%s, which an error (or a hang) left, is of iteration %d, and this run goes on from iteration %d: "
+                "resume=%r (--resume %s) takes it%s",
+                path.name,
+                iteration,
+                runner.finished_iters,
+                str(path),
+                path.name,
+                "" if finite else "; its weights are not finite",
+            )
 
 
 def _tell_newer(runner: Any) -> None:

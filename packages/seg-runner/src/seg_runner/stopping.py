@@ -90,7 +90,7 @@ def break_off(runner: Any, name: str, stop: StopNow) -> None:
 
 
 def keep_interrupted(runner: Any, mode: str, error: Exception) -> None:
-    """After an exception in training: what is there, as `interrupted_iter_N.pth`, resumed only when asked for.
+    """After an exception in training: save what is there as `interrupted_iter_N.pth`, the last choice of a resume.
 
     Nothing where no step was made since training began: a resume that was refused leaves no file to get round it.
     """
