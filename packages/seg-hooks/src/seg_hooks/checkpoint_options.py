@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from seg_hooks.options import names, one_of
 __all__ = ["BestOf", "read_best", "refuse_remote", "template"]
 
 OWN = "CheckpointHook"
+LONGEST_NAME = 255
+"""Bytes that file systems allow a name, and the widest that a number in one is written."""
 
 
 @dataclass
@@ -104,18 +108,33 @@ def read_best(owner: str, save_best: Any, rule: Any, greater_keys: Any, less_key
 
 
 def template(owner: str, given: str | None, by_epoch: bool) -> str:
-    """The name of files, with exactly one `{}`."""
+    """The name of files, with exactly one `{}`; `{:06d}` writes the count with six digits."""
     if given is None:
         return "epoch_{}.pth" if by_epoch else "iter_{}.pth"
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(given) if field is not None]
+        parsed = [(field, spec or "") for _, field, spec, _ in string.Formatter().parse(given) if field is not None]
     except (ValueError, TypeError) as error:
         raise ValueError(f"{owner}: filename_tmpl={given!r} is no template; write e.g. 'iter_{{}}.pth'.") from error
-    if fields != [""] or "/" in given:
+    if [field for field, _ in parsed] != [""] or "/" in given or "\0" in given:
         raise ValueError(
             f"{owner}: filename_tmpl={given!r} must be a file name with exactly one {{}}: 'iter_{{}}.pth'."
         )
+    _try_name(owner, given, parsed[0][1])
     return given
+
+
+def _try_name(owner: str, given: str, spec: str) -> None:
+    """Refuse a template that cannot name a file, before a number as wide as it asks for is written."""
+    told = f"{owner}: filename_tmpl={given[:LONGEST_NAME]!r}"
+    digits = re.findall("[0-9]+", spec)
+    if len(given) > LONGEST_NAME or any(len(one.lstrip("0")) > 3 or int(one) > LONGEST_NAME for one in digits):
+        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+    try:
+        size = len(os.fsencode(f"best_{given.format(10**9)}"))
+    except (ValueError, LookupError, OverflowError) as error:
+        raise ValueError(f"{told} cannot write a count: {error}; write e.g. 'iter_{{:06d}}.pth'.") from error
+    if size > LONGEST_NAME:
+        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
 
 
 def refuse_remote(owner: str, file_client_args: Any, backend_args: Any) -> None:
