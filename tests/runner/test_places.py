@@ -47,6 +47,9 @@ def test_a_name_is_one_inside_of_its_folder(key: str, work: Path) -> None:
         for strict in (False, True):
             with pytest.raises(ValueError, match=rf"hooks\.0\.{key}="):
                 check_places(hook(**{key: bad}), ["hooks"], work, strict=strict)
+    for long in ("x" * 256, "a/" + "é" * 128):
+        with pytest.raises(ValueError, match=rf"hooks\.0\.{key}=.* longer than the 255 bytes"):
+            check_places(hook(**{key: long}), ["hooks"], work)
 
 
 def test_links_count_where_they_lead(work: Path, tmp_path: Path) -> None:

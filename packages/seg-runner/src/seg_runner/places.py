@@ -27,6 +27,9 @@ NAMES = frozenset(("config_save_file", "experiment_name", "filename_tmpl", "img_
 INIT = re.compile(r"(?:^|_)(?:dir|file|path|repo|uri|url)$|^(?:log|save)dir$")
 """What trackers call their places in `init_kwargs`: `dir`, `settings.root_dir`, `settings.base_url`, `repo`, ..."""
 
+LONGEST = 255
+"""Bytes that file systems allow a name."""
+
 HOW = "A config writes below work_dir: leave the key out, or name a folder in there"
 
 
@@ -126,6 +129,8 @@ def _place(key: str, shown: str, value: str) -> Path | None:
     parts = re.split(r"[/\\]", value)
     if ".." in parts or not parts[0] or PureWindowsPath(value).drive:
         raise ValueError(f"{shown} must be a name inside of its folder, without '..', and not begin with a slash")
+    if any(len(part.encode(errors="surrogatepass")) > LONGEST for part in parts):
+        raise ValueError(f"{shown[:200]}... is longer than the {LONGEST} bytes that a file name may have")
     return None
 
 
