@@ -66,7 +66,7 @@ def make_runner(
     own = imports and not is_data(cfg)
     if not (own or trust):
         cfg.strict_paths = True  # somebody else may have written it: it writes below its work directory
-    build = make_builder(cfg, trust, allow, own)
+    build = make_builder(cfg, trust, allow, own, files="read" if imports or trust else "refuse")
     return Runner.from_cfg(cfg, build=build, overwrite=overwrite)
 
 
@@ -75,11 +75,14 @@ def is_data(cfg: Any) -> bool:
     return Path(getattr(cfg, "filename", None) or "").suffix.lower() in (".json", ".yaml", ".yml", ".toml")
 
 
-def make_builder(cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = False) -> NestedBuilder:
-    """What builds the parts of a config, and the parts inside them."""
+def make_builder(
+    cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = False, files: str = "read"
+) -> NestedBuilder:
+    """What builds the parts of a config, and the parts inside them; `files` as `NestedBuilder` takes it."""
     from seg_registry import builder
 
-    return NestedBuilder(builder(cfg, allow=("*",) if trust else tuple(allow), allow_imports=imports or trust))
+    made = builder(cfg, allow=("*",) if trust else tuple(allow), allow_imports=imports or trust)
+    return NestedBuilder(made, files)
 
 
 def train(runner: Any, again: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
@@ -12,7 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from seg_runner.given import number, one_of
+from seg_runner.names import printable
 from torch import Tensor, nn
+
+from seg_engine.pipeline import reads_file
 
 __all__ = ["NamedLoss", "as_floats", "check_labels", "class_maps", "reduce"]
 
@@ -59,7 +63,7 @@ class NamedLoss(nn.Module, ABC):
         if isinstance(class_weight, str | Path):
             self._file = Path(class_weight)
             # A trained model is also used where this file is not; it is missed when the loss is computed.
-            class_weight = _read_weights(self._file, kind) if self._file.exists() else None
+            class_weight = _read_weights(self._file, kind)
             self._file = None if class_weight is not None else self._file
         self.class_weights = _checked_weights(class_weight, kind)
         weights = None if self.class_weights is None else torch.tensor(self.class_weights, dtype=torch.float32)
@@ -68,7 +72,10 @@ class NamedLoss(nn.Module, ABC):
     def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
         """The weighted loss of logits N x C x H x W and labels N x H x W."""
         if self._file is not None:
-            raise FileNotFoundError(f"{type(self).__name__}: class_weight={str(self._file)!r}: there is no such file")
+            raise FileNotFoundError(
+                f"{type(self).__name__}: class_weight={str(self._file)!r}: there is no such file, or it was left out, "
+                "as the model was built to predict"
+            )
         self.check_channels(logits.shape[1])
         if not self.loss_weight:
             return (logits * 0).sum()
@@ -117,10 +124,14 @@ def _weight(value: Any, name: str) -> float:
 
 
 def _read_weights(path: Path, kind: str) -> Any:
-    """Numbers of a file; nothing in it is run."""
-    where = f"{kind}: class_weight={str(path)!r}"
+    """Numbers of a file, None where it is not there or not to be read; nothing in it is run."""
+    where = f"{kind}: class_weight={printable(repr(str(path)), lines=False)}"
+    if not reads_file(where) or not os.path.exists(path):
+        return None
     if path.suffix not in (".json", ".npy"):
         raise ValueError(f"{where}: a .json or .npy file is expected; nothing else is read, as it might run code")
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{where}: a file is expected, and this is a folder, a pipe or a device")
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"{where}: the file is too large to hold one number per class")
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Compose", "NestedBuilder", "build", "counts", "switch"]
+__all__ = ["Compose", "NestedBuilder", "build", "counts", "reads_file", "switch"]
 
 Record = dict[str, Any]
 
@@ -17,10 +17,12 @@ class NestedBuilder:
 
     Args:
         builder: What turns names into objects.
+        files: What becomes of an option that names a file to read: 'read'; 'leave' it out, for a model that only
+            predicts; 'refuse' it, for a config from elsewhere.
     """
 
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
+    def __init__(self, builder: Any, files: str = "read") -> None:
+        self.builder, self.files = builder, files
 
     def get(self, kind: str, name: Any) -> Any:
         """The class or function called `name`."""
@@ -49,6 +51,24 @@ def build(kind: str, cfg: Any, **defaults: Any) -> Any:
     from seg_registry import builder
 
     return builder().build(kind, cfg, **defaults)
+
+
+def reads_file(option: str) -> bool:
+    """Whether a part that is being built may read the file that its config names; False: do without.
+
+    Args:
+        option: The option and its value, for the message.
+
+    Raises:
+        ValueError: The config came from elsewhere, so it reads no file.
+    """
+    current = _CURRENT.get()
+    if current is not None and current.files == "refuse":
+        raise ValueError(
+            f"{option}: a config from elsewhere reads no file: write the numbers into the config, or, where the config "
+            "is your own, give --trust-config"
+        )
+    return current is None or current.files == "read"
 
 
 def counts(values: Any, name: str, least: int | None = 1) -> list[int]:

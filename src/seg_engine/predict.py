@@ -251,7 +251,7 @@ def load_model(
     if not meta.get("cfg") and model is None:
         raise ValueError(NO_CONFIG.format(path=checkpoint))
     cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
-    parts = make_builder(cfg, trust, allow, imports=allow_imports)
+    parts = make_builder(cfg, trust, allow, imports=allow_imports, files="read" if trust else "leave")
     made = described_model(cfg, parts) if model is None else model
     made = made if hasattr(made, "test_step") else LogitsModel(made)
     put_weights(made, state, str(checkpoint), strict)

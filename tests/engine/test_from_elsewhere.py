@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from seg_registry import ConfigError, NotAllowedError
+from seg_registry import Config, ConfigError, NotAllowedError
 from seg_registry.catalog import HOOKS, MODELS
 from seg_runner.checkpoint import write_checkpoint
 
 from seg_engine.cli import main
 from seg_engine.cli.messages import guard_terminal
+from seg_engine.launch import make_builder
 from seg_engine.predict import load_model
 
 OWN = """
@@ -112,6 +114,48 @@ def test_the_config_in_a_checkpoint_reads_no_file(line: str, trust: bool) -> Non
     Path("secret.json").write_text('{"model": {"type": "own_parts.Own"}}')
     with pytest.raises(ConfigError, match=r"reads no other file|not installed|none of"):
         load_model(checkpoint(line + "\n"), trust=trust)
+
+
+def weighed(file: str | None, **changes: Any) -> str:
+    """The config of a model whose loss takes its class weights from a file."""
+    loss = {"type": "CrossEntropyLoss", "class_weight": file}
+    head = {"type": "TinyFCNHead", "in_channels": 4, "channels": 4, "num_classes": 2, "loss_decode": loss}
+    backbone = {"type": "TinyConvNeXt", "depths": [1], "channels": [4]}
+    return described(model={"type": "Segmentor", "backbone": backbone, "decode_head": head}, **changes)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("name", ["w.json", "w.npy", "w.txt"])
+def test_predicting_reads_no_class_weights(name: str, whole: bool) -> None:
+    """It needs none: a pipe would be waited for, and what lies here is not the matter of a checkpoint's sender."""
+    plain = Config.fromstring(weighed(None), ".py", alone=True)
+    weights = make_builder(plain).build("model", plain.model).state_dict()
+    image = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    expected = load_model(checkpoint(weighed(None), **weights)).predict(image)
+    os.mkfifo(name)
+    given = str(Path(name).absolute()) if whole else name
+    found = load_model(checkpoint(weighed(given), **weights)).predict(image)
+    assert torch.equal(found.sample.seg_logits.data, expected.sample.seg_logits.data)
+
+
+def test_a_model_that_was_built_to_predict_says_so_when_it_is_trained() -> None:
+    Path("w.json").write_text("[1, 2]")
+    cfg = Config.fromstring("model = dict(type='CrossEntropyLoss', class_weight='w.json')", ".py", alone=True)
+    made = make_builder(cfg, files="leave").build("model", cfg.model)
+    assert made.class_weight is None
+    with pytest.raises(FileNotFoundError, match="left out, as the model was built to predict"):
+        made(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+
+
+def test_rerun_reads_no_class_weights(capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("w.json")
+    record(weighed("w.json"))
+    assert main(["rerun", "run"]) == 1
+    told = capfd.readouterr().err
+    assert "class_weight='w.json': a config from elsewhere reads no file" in told
+    assert "--trust-config" in told
+    assert main(["rerun", "run", "--trust-config"]) == 1
+    assert "a file is expected, and this is a folder, a pipe or a device" in capfd.readouterr().err
 
 
 def test_the_config_in_a_checkpoint_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

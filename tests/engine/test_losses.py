@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,11 @@ def test_class_weights_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "big.json").write_text(" " * (1 << 21))
     with pytest.raises(ValueError, match="too large"):
         CrossEntropyLoss(class_weight=str(tmp_path / "big.json"))
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("folder.json", "pipe.json"):
+        with pytest.raises(ValueError, match=rf"class_weight=.*{name}.*a file is expected, and this is a"):
+            CrossEntropyLoss(class_weight=str(tmp_path / name))
     away = CrossEntropyLoss(class_weight=str(tmp_path / "gone.json"))  # a trained model is used elsewhere
     with pytest.raises(FileNotFoundError, match=r"class_weight=.*gone\.json.*no such file"):
         away(logits, labels)
