@@ -17,6 +17,7 @@ from seg_engine.label_maps import check_size, read_labels
 from seg_engine.label_report import LabelCounts, look_at
 from seg_engine.listing import Listing, found_in, named_by, read_list
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
+from seg_engine.metainfo import checked_metainfo, known_metainfo, renumbering
 from seg_engine.pipeline import Compose, counts, switch
 
 __all__ = [
@@ -39,8 +40,8 @@ class BaseSegDataset:
             those below it; hidden files and folders are left out, links are followed.
         img_suffix: End of image file names, as it is written there, or several: `('.jpg', '.JPG', '.jpeg')`.
         seg_map_suffix: End of label file names.
-        metainfo: `classes` and `palette`, over those of the class. With fewer `classes` than the class has, the others
-            are ignored (255) and the rest renumbered.
+        metainfo: `classes` and `palette`, over those of the class; a text names a file with a class or colour per line.
+            With fewer `classes` than the class has, the others are ignored (255) and the rest renumbered.
         data_root: Folder that relative paths start from.
         data_prefix: `img_path` and `seg_map_path`, folders under `data_root`.
         pipeline: Transforms: dicts, or callables.
@@ -211,7 +212,7 @@ class BaseSegDataset:
                 class.
         """
         self.full_init()
-        lines = [self._about_files()]
+        lines = [self._about_files(), *self._about_ignored()]
         reader, loader = self._transform(LoadAnnotations), self._transform(LoadImageFromFile)
         turns = loader is not None and loader.turns
         if reader is None or not self.records or any("seg_map_path" not in record for record in self.records):
@@ -231,14 +232,12 @@ class BaseSegDataset:
     def _classes(self, given: Mapping[str, Any] | None) -> tuple[dict[int, int] | None, dict[str, Any]]:
         """Which label becomes which, and the metainfo, with the palette of the classes that are left."""
         own = self.METAINFO or known_metainfo(self.KNOWN_AS)
-        info: dict[str, Any] = {**own, **(given or {})}
+        info = checked_metainfo(given, own, type(self).__name__)
         info |= {"ignore_index": self.ignore_index, "reduce_zero_label": self.reduce_zero_label}
         wanted, known = info.get("classes"), own.get("classes")
-        if wanted is not None:
-            info["classes"] = wanted = tuple(wanted)
         label_map = None
         if wanted and known and wanted != tuple(known):
-            label_map = _renumber(wanted, known, type(self).__name__, self.ignore_index)
+            label_map = renumbering(wanted, known, type(self).__name__, self.ignore_index)
             if "palette" in own and "palette" not in (given or {}):
                 info["palette"] = [own["palette"][list(known).index(name)] for name in wanted]
         palette = info.get("palette")
@@ -288,6 +287,21 @@ class BaseSegDataset:
         others = ", ".join(f"{count} *{end}" for end, count in self._left_out.items())
         return logging.WARNING, f"{where}; left out: {others} (img_suffix={self.img_suffix!r} takes no others)"
 
+    def _about_ignored(self) -> list[tuple[int, str]]:
+        """Whether a class gets the number that labels which do not count have already."""
+        reader, label = self._transform(LoadAnnotations), self.ignore_index
+        reduced = self.reduce_zero_label if reader is None else reader.reduces(self.get_data_info(0))
+        if not (reduced or self.label_map) or not 0 <= label < len(self._metainfo.get("classes") or ()):
+            return []
+        why = "reduce_zero_label=True" if reduced else "the choice of classes"
+        return [
+            (
+                logging.WARNING,
+                f"{type(self).__name__}: with {why}, ignore_index={label} is also the new number of the class "
+                f"{self._metainfo['classes'][label]!r}: its pixels do not count either; 255 keeps them apart",
+            )
+        ]
+
     def _chosen(self, records: list[Record]) -> list[Record]:
         if self.indices is None:
             return records
@@ -312,27 +326,6 @@ def _checked_indices(indices: Any) -> int | list[int] | None:
     if whole(indices, "indices", None) == 0:
         raise ValueError("indices=0 leaves no image: leave it out for all of them")
     return int(indices)
-
-
-def _renumber(wanted: Sequence[str], known: Sequence[str], owner: str, ignore: int) -> dict[int, int]:
-    """Old label -> new label, for a choice of the classes.
-
-    >>> _renumber(["b"], ["a", "b"], "Data", 255)
-    {0: 255, 1: 0}
-    """
-    strange = [name for name in wanted if name not in known]
-    if strange:
-        raise ValueError(f"{owner}: metainfo.classes has {strange[0]!r}, but the data set has {', '.join(known)}")
-    return {old: list(wanted).index(name) if name in wanted else ignore for old, name in enumerate(known)}
-
-
-def known_metainfo(name: str) -> dict[str, Any]:
-    """Classes and palette of a public data set, as seg-vis keeps them."""
-    if not name:
-        return {}
-    from seg_vis import get_classes, get_palette
-
-    return {"classes": tuple(get_classes(name)), "palette": get_palette(name).tolist()}
 
 
 class ADE20KDataset(BaseSegDataset):
