@@ -48,7 +48,7 @@ def reads_pixels(reader: Any) -> int | None:
     return COLOUR_FLAGS.get(name)
 
 
-def as_read(given: Any, reader: Any) -> Pixels:
+def as_read(given: Any, reader: Any, name: str = "the image") -> Pixels:
     """Pixels as the reader would give them for a file that holds them.
 
     A reader of 8 bits (`color`, `grayscale`) makes 8 bits of 16, three channels of one, one of three. Three channels
@@ -63,6 +63,12 @@ def as_read(given: Any, reader: Any) -> Pixels:
     pixels = _checked(given, flags)
     if flags is None:
         return pixels
+    if flags != cv2.IMREAD_UNCHANGED and pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        count, size = int((~np.isfinite(pixels)).sum()), " x ".join(map(str, pixels.shape))
+        raise ValueError(
+            f"predict: {name} holds {count} values (of {size}) that are NaN or infinite, and the model was trained on "
+            "8 bits: 0 ... 255; give each pixel such a number"
+        )
     pixels = _values(pixels, eight_bits=flags != cv2.IMREAD_UNCHANGED)
     pixels = _channels(pixels, flags & ~cv2.IMREAD_IGNORE_ORIENTATION if flags >= 0 else flags)
     return pixels.astype(np.float32) if getattr(reader, "to_float32", False) else pixels

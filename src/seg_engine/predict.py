@@ -143,7 +143,8 @@ class Predictor:
             A `Prediction`, or a list of them.
 
         Raises:
-            FileNotFoundError, ValueError: no such file, no picture, or an array that is no image.
+            FileNotFoundError, ValueError: no such file, no picture, or an array that is no image, or holds NaN where
+                the reader gives 8 bits.
         """
         if errors not in ("raise", "warn"):
             raise ValueError(f"errors must be 'raise' or 'warn', not {errors!r}")
@@ -151,26 +152,27 @@ class Predictor:
             return self._one(image)
         if hasattr(image, "__array_interface__"):  # Pillow's images can be walked through, too
             return self._one(image)
-        return [self._one_of_many(one, errors) for one in image]
+        return [self._one_of_many(one, errors, f"image {index} of the list") for index, one in enumerate(image)]
 
-    def _one_of_many(self, image: Any, errors: str) -> Prediction | None:
+    def _one_of_many(self, image: Any, errors: str, name: str) -> Prediction | None:
         if errors == "raise":
-            return self._one(image)
+            return self._one(image, name)
         try:
-            return self._one(image)
+            return self._one(image, name)
         except Exception as error:
             from seg_vis.names import printable
 
-            name = image if isinstance(image, str | os.PathLike) else "an image"
-            warnings.warn(f"{printable(name, lines=False)}: {printable(error)}", stacklevel=4)
+            what = image if isinstance(image, str | os.PathLike) else "an image"
+            warnings.warn(f"{printable(what, lines=False)}: {printable(error)}", stacklevel=4)
             return None
 
-    def _one(self, image: Any) -> Prediction:
+    def _one(self, image: Any, name: str = "the image") -> Prediction:
         from seg_engine.pixels import shown
 
-        record = self._read(image)
+        record = self._read(image, name)
         picture = shown(record["img"])
         packed = self.pipeline(record)
+        warn_of_pixels(packed, record["img_path"] or name)
         try:
             sample = self.model.test_step(batch_of(packed, record))[0]
         except Exception as error:
@@ -183,14 +185,14 @@ class Predictor:
         palette = self.metainfo.get("palette") or "distinct"
         return Prediction(picture, labels, sample, tuple(classes) if classes else None, palette)
 
-    def _read(self, image: Any) -> Record:
-        """The record of an image after reading."""
+    def _read(self, image: Any, name: str) -> Record:
+        """The record of an image after reading; an array is told of under this name."""
         from seg_engine.files import read_picture
         from seg_engine.pixels import as_read
 
         record: Record = {"img_path": "", "seg_fields": [], "sample_idx": 0, "classes": self.metainfo.get("classes")}
         if not isinstance(image, str | os.PathLike):
-            record["img"] = as_read(image, self.reader.transforms[-1] if self.reader else None)
+            record["img"] = as_read(image, self.reader.transforms[-1] if self.reader else None, name)
         elif self.reader is None:
             record |= {"img_path": os.fspath(image), "img": read_picture(os.fspath(image))}
         else:
@@ -200,6 +202,18 @@ class Predictor:
                 raise ValueError(f"{os.fspath(image)}: no 'img' after the config's {self.reader}")
         size = tuple(record["img"].shape[:2])
         return {"img_shape": size, "ori_shape": size, **record}
+
+
+def warn_of_pixels(packed: Any, name: str) -> None:
+    """One warning where a model is to see what is no number: it spoils the classes around it, or everywhere."""
+    import torch
+    from seg_vis.names import printable
+
+    inputs = packed.get("inputs") if isinstance(packed, Mapping) else packed
+    if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        count = int((~torch.isfinite(inputs)).sum())
+        told = f"{printable(name, lines=False)}: NaN or infinite values reach the model ({count}); the classes "
+        warnings.warn(f"{told}there, or everywhere, mean nothing", stacklevel=5)
 
 
 def batch_of(packed: Any, record: Record) -> Any:
@@ -255,6 +269,7 @@ def load_model(
     made = described_model(cfg, parts) if model is None else model
     made = made if hasattr(made, "test_step") else LogitsModel(made)
     put_weights(made, state, str(checkpoint), strict)
+    tell_of_weights(made, checkpoint)
     reader, pipeline = test_transforms(cfg, parts)
     return Predictor(made.to(target).eval(), pipeline, meta.get("dataset_meta") or {}, reader)
 
@@ -315,6 +330,18 @@ def put_weights(model: Any, state: Mapping[str, Any], path: str, strict: bool) -
         raise ValueError(f"{path}: {error}{hint}") from error
     if not strict and not report.whole:
         warnings.warn(f"{path}: {report}", stacklevel=3)
+
+
+def tell_of_weights(model: Any, path: str | Path) -> None:
+    """One warning where weights are not finite: every pixel may get one class then."""
+    from seg_runner.finite import not_finite
+    from seg_vis.names import printable
+
+    found = not_finite({"state_dict": model.state_dict()})
+    if found:
+        names = ", ".join(printable(name, lines=False) for name in found[:3]) + (", ..." if len(found) > 3 else "")
+        told = f"{path}: weights are not finite ({names}); what this model predicts means nothing"
+        warnings.warn(told, stacklevel=3)
 
 
 def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:

@@ -219,7 +219,8 @@ def test_no_data_in_floats_is_no_error_of_the_picture(tmp_path: Path) -> None:
     model = load_model(net(1, "dict(type='LoadImageFromFile', color_type='unchanged')", tmp_path))
     pixels = bright_left(np.float32, None, 60000.0)
     pixels[0, 0] = np.nan
-    assert model.predict(pixels).image.shape == (6, 9, 3)
+    with pytest.warns(UserWarning, match=r"the image: NaN or infinite values reach the model \(1\)"):
+        assert model.predict(pixels).image.shape == (6, 9, 3)
 
 
 READER = """
@@ -292,3 +293,36 @@ def test_a_checkpoint_without_a_config_says_how_to_predict(tmp_path: Path) -> No
     prediction = load_model(path, model=fresh).predict(np.full((4, 5, 3), 9, np.uint8))
     assert torch.equal(fresh.weight, model.weight)
     assert np.array_equal(prediction.labels, model(torch.full((1, 3, 4, 5), 9.0))[0].argmax(0).numpy())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_told_with_their_names(tmp_path: Path, value: float) -> None:
+    path = checkpoint(tmp_path / "a.pth")
+    state = torch.load(path, weights_only=True)["state_dict"]
+    names = [name for name, weight in state.items() if weight.is_floating_point()]
+    for name in names[1:]:
+        state[name].fill_(value)
+    spoilt = checkpoint(tmp_path / "b.pth", state_dict=state)
+    with pytest.warns(UserWarning, match=rf"b\.pth: weights are not finite \({', '.join(names[1:4])}, \.\.\.\)"):
+        load_model(spoilt)
+    load_model(path)  # without a word
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_arrays_with_pixels_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    model, pixels = load_model(checkpoint(tmp_path / "a.pth")), np.full((16, 16, 3), 100.0, np.float32)
+    good = pixels.copy()
+    pixels[3, 4] = value
+    with pytest.raises(ValueError, match=r"predict: the image holds 3 values \(of 16 x 16 x 3\) that are NaN or"):
+        model.predict(pixels)
+    with pytest.raises(ValueError, match="predict: image 1 of the list holds 3 values"):
+        model.predict([good, pixels])
+    with pytest.warns(UserWarning, match="an image: predict: image 1 of the list holds 3 values"):
+        assert model.predict([good, pixels], errors="warn")[1] is None
+
+
+def test_a_file_with_pixels_that_are_no_numbers_is_warned_of(tmp_path: Path) -> None:
+    model = load_model(checkpoint(tmp_path / "a.pth"))
+    model.reader = lambda record: {**record, "img": np.full((16, 16, 3), np.nan, np.float32)}  # type: ignore[assignment]
+    with pytest.warns(UserWarning, match=r"bands\.tif: NaN or infinite values reach the model \(768\)"):
+        model.predict(tmp_path / "bands.tif")

@@ -222,3 +222,12 @@ def test_each_image_once(here: Path) -> None:
     found, failed = find_images(["a", "a/1.png", "./a/*.png", str(here / "a/b")])
     assert [path.name for path, _ in found] == ["1.png", "2.png"]
     assert not failed
+
+
+def test_a_model_whose_weights_are_not_finite_is_told(here: Path, capsys: Any) -> None:
+    state = torch.load("m.pth", weights_only=True)
+    state["state_dict"] = {name: weight * float("nan") for name, weight in state["state_dict"].items()}
+    write_checkpoint(here / "bad.pth", state)
+    image(here / "photos/1.png")
+    with pytest.warns(UserWarning, match=r"bad\.pth: weights are not finite \("):
+        assert main(["predict", "bad.pth", "photos", "--out", "p"]) == 0
