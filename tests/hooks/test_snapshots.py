@@ -43,6 +43,14 @@ def test_best_interrupted_and_published_files_are_not_resumed_from(tmp_path: Pat
     assert found(tmp_path) == "iter_1.pth"
 
 
+def test_what_an_exception_left_is_taken_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for name in ("interrupted_iter_3.pth", "interrupted_iter_12.pth", "best_mIoU_iter_9.pth"):
+        save(tmp_path, name)
+    assert found(tmp_path) == "interrupted_iter_12.pth"
+    (tmp_path / "interrupted_iter_12.pth").write_bytes(b"cut")
+    assert found(tmp_path) == "interrupted_iter_3.pth"
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_file_that_is_cut_or_changed_anywhere_is_not_taken(

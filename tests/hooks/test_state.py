@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -253,6 +254,40 @@ def test_best_files_alone_are_named_when_nothing_else_is_there(
     state.logger.addHandler(caplog.handler)
     assert state.resume() is None
     assert "resume('best_mIoU_iter_4.pth') would go on" in caplog.text
+
+
+@pytest.mark.parametrize("spoil", [False, True])
+def test_what_a_user_saved_after_an_exception_is_not_lost(make_state: Make, train: Train, spoil: bool) -> None:
+    state = make_state()
+    with pytest.raises(KeyboardInterrupt):
+        train(state, stop=3)
+    if spoil:
+        next(state.model.parameters()).data.fill_(math.nan)
+    state.save_checkpoint(state.work_dir / "interrupted_iter_3.pth")
+    with pytest.raises(FileExistsError, match=r"interrupted_iter_3\.pth"), make_state():
+        pass
+    again = make_state()
+    if spoil:
+        with pytest.raises(FileExistsError, match=r"interrupted_iter_3\.pth is all .* not finite.*resume\('"):
+            again.resume()
+        return
+    assert again.resume() == state.work_dir / "interrupted_iter_3.pth"
+    assert again.iter == 3
+
+
+def test_a_newer_file_that_an_exception_left_is_named(
+    make_state: Make, train: Train, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = make_state([CheckpointHook(2, by_epoch=False)])
+    with pytest.raises(KeyboardInterrupt):
+        train(state, stop=3)
+    state.save_checkpoint(state.work_dir / "interrupted_iter_3.pth")
+    again = make_state([CheckpointHook(2, by_epoch=False, max_keep_ckpts=1)])
+    again.logger.addHandler(caplog.handler)
+    assert again.resume() == state.work_dir / "iter_2.pth"
+    assert "interrupted_iter_3.pth is newer than iteration 2" in caplog.text
+    train(again)
+    assert "Removed interrupted_iter_3.pth, which an exception left" in caplog.text
 
 
 def test_the_checkpoint_of_another_optimizer_is_refused_by_name(make_state: Make, train: Train, net: nn.Module) -> None:

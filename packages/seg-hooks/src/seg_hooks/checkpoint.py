@@ -245,6 +245,9 @@ class CheckpointHook(Hook):
                 self.kept.remove(old)
             if rank() == 0:
                 delete(old if isinstance(old, Path) else self._path(old))
+            if isinstance(old, Path):
+                text = "Removed %s, which an exception left: max_keep_ckpts=%d, and iteration %d is saved."
+                runner.logger.info(text, old.name, self.max_keep_ckpts, iteration)
 
     def _save(self, runner: _Runner, count: int, unit: str) -> None:
         path = self._path(count)

@@ -18,7 +18,7 @@ from seg_hooks.files import pointed_at
 __all__ = ["LOCK", "check_folder", "only_run"]
 
 LOCK = ".running"
-OURS = re.compile(r"(?:(?:iter|epoch)_\d+|best_.+)\.pth")
+OURS = re.compile(r"(?:(?:iter|epoch|interrupted_iter)_\d+|best_.+)\.pth")
 PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
 
 

@@ -13,12 +13,22 @@ import torch
 
 from seg_hooks.__about__ import __version__
 from seg_hooks.bounded import check_sizes, load_bounded
-from seg_hooks.files import pointed_at
+from seg_hooks.files import interrupted_at, interrupted_in, pointed_at
 from seg_hooks.finite import is_marked
 from seg_hooks.randomness import load_random, random_state
 from seg_hooks.weights import load_weights, weights_of
 
-__all__ = ["candidates", "checked_state", "gather", "hook_names", "newest_whole", "read_whole", "restore"]
+__all__ = [
+    "candidates",
+    "checked_state",
+    "gather",
+    "hook_names",
+    "newest_whole",
+    "read_whole",
+    "refuse_spoilt",
+    "restore",
+    "tell_broken_off",
+]
 
 
 MOST_ITERS = 10**12
@@ -185,7 +195,8 @@ def read_whole(path: Path) -> dict[str, Any]:
 def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole; one that is not is reported and the next older one is taken.
 
-    One whose weights are not finite is taken only where there is no other, neither a best one to go on from.
+    What an exception left (`interrupted_iter_N.pth`) is taken only where there is no other. One whose weights are not
+    finite is taken only where there is not even that, neither a best one to go on from.
 
     Args:
         work_dir: Where to look.
@@ -206,8 +217,46 @@ def newest_whole(work_dir: Path, logger: Any, most: int | None = None) -> tuple[
         logger.warning("%s holds weights that are not finite. Another one is looked for.", path)
         spoilt = spoilt or path
     if spoilt is None:
-        return None
-    return _newest_best(spoilt.parent, most) or (spoilt, read_whole(spoilt))
+        return _newest_broken_off(work_dir, most)
+    return _newest_best(spoilt.parent, most) or _newest_broken_off(work_dir, most) or (spoilt, read_whole(spoilt))
+
+
+def _newest_broken_off(folder: Path, most: int | None) -> tuple[Path, dict[str, Any]] | None:
+    """What an exception left after the most iterations, whole and finite."""
+    for path in reversed(interrupted_in(folder, MOST_ITERS)):
+        try:
+            checkpoint = read_whole(path)
+        except ValueError:
+            continue
+        if (most is None or checkpoint["meta"]["iter"] <= most) and not is_marked(checkpoint):
+            return path, checkpoint
+    return None
+
+
+def tell_broken_off(work_dir: Path, done: int, logger: Any) -> None:
+    """A warning for each newer file that an exception left and a resume from iteration `done` leaves out."""
+    for path in interrupted_in(work_dir, MOST_ITERS):
+        if interrupted_at(path) > done:
+            text = "%s is newer than iteration %d, from which this run goes on: resume(%r) takes it."
+            logger.warning(text, path.name, done, str(path))
+
+
+def refuse_spoilt(work_dir: Path) -> None:
+    """Where a resume finds nothing to take: whether something would be lost by beginning anew.
+
+    Raises:
+        FileExistsError: an exception left a whole file there, and its weights are not finite.
+    """
+    for path in reversed(interrupted_in(work_dir, MOST_ITERS)):
+        try:
+            read_whole(path)
+        except ValueError:
+            continue
+        raise FileExistsError(
+            f"TrainState: {path.name} is all that an earlier run has left in {work_dir}, and its weights are not "
+            f"finite. To go on from it all the same: resume({str(path)!r}); to begin anew: leave out resume() and give "
+            "overwrite=True, or another work_dir."
+        )
 
 
 def _newest_best(folder: Path, most: int | None) -> tuple[Path, dict[str, Any]] | None:

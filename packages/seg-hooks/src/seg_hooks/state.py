@@ -130,6 +130,8 @@ class TrainState:
         else:
             found = path, snapshots.read_whole(path)
         if found is None:
+            if last_step() is None:
+                snapshots.refuse_spoilt(self.work_dir)
             self._say_best_files()
             self._clean_records = not replaying()
             return None
@@ -139,6 +141,8 @@ class TrainState:
         missing = self._take(path, checkpoint, data)
         self.iter = self._finished = int(checkpoint["meta"]["iter"])
         of_this_run = path.resolve().is_relative_to(self.work_dir.resolve())
+        if of_this_run and not replaying():
+            snapshots.tell_broken_off(self.work_dir, self.iter, self.logger)
         self._clean_records = of_this_run and not replaying()  # a replay leaves the run's records as they are
         rest = f"; not in the file: {', '.join(missing)}" if missing else ""
         self.logger.info("Resumed from %s at iteration %d%s", path, self.iter, rest)
