@@ -30,8 +30,9 @@ def test_the_summary_names_numbers_files_and_commands(
     monkeypatch.chdir(tmp_path)
     print_summary(runner, {"config": tmp_path / "configs" / "a.py", "seconds": 12.3, "resume": "seg demo --resume"})
     text = capsys.readouterr().out
-    assert "0.300 (best 0.555)" in text, "the best of the sessions before counts"
+    assert "30.00 % (best 55.50 %)" in text, "percent, as in the log; the best of the sessions before counts"
     assert "12 seconds" in text
+    assert "--short" not in text
     for words in ("run/20261124/20261124.log", "run/iter_5.pth", "seg demo --resume", "tensorboard --logdir run"):
         assert words in text
     assert "seg predict run/best_mIoU_iter_5.pth street_scenes/images/validation" in text
@@ -42,3 +43,8 @@ def test_a_run_without_validation_has_no_number(runner: Any, capsys: pytest.Capt
     (runner.log_dir / "vis_data" / "scalars.json").unlink()
     print_summary(runner, {"config": Path("a.py"), "seconds": 1.0, "resume": "x"})
     assert "mIoU on" not in capsys.readouterr().out
+
+
+def test_a_short_run_says_why_its_pictures_are_poor(runner: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(runner, {"config": Path("a.py"), "seconds": 1.0, "resume": "x", "short": True})
+    assert "--short makes 40 steps only: the pictures are poor" in capsys.readouterr().out

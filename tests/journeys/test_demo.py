@@ -68,8 +68,14 @@ def test_resume_goes_on_to_the_end(finished: str) -> None:
 
 
 def test_the_number_reached_is_printed(finished: str) -> None:
-    assert re.search(r"mIoU on the validation scenes: 0\.\d{3} \(best 0\.\d{3}\)", finished)
+    assert re.search(r"mIoU on the validation scenes: \d+\.\d\d % \(best \d+\.\d\d %\)", finished)
+    assert "--short makes 40 steps only" in finished
     assert re.search(r"\|\s+person\s+\|\s+\d", finished), "the table of classes"
+
+
+def test_the_demo_has_nothing_to_warn_of(interrupted: tuple[int, str], finished: str) -> None:
+    lines = [line for line in (interrupted[1] + finished).splitlines() if " - WARNING - " in line]
+    assert [line for line in lines if "num_layers" in line or "accumulative_counts" in line] == []
 
 
 def test_everything_that_it_names_is_there(finished: str, folder: Path) -> None:

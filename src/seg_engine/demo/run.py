@@ -26,6 +26,7 @@ SHORT = [
     "param_scheduler.0.end=10",
     "param_scheduler.1.begin=10",
     "param_scheduler.1.end=40",
+    "optim_wrapper.accumulative_counts=1",
 ]
 SHORT_AVERAGE = ["custom_hooks.0.begin_iter=10"]
 
@@ -48,7 +49,7 @@ def run_demo(options: argparse.Namespace) -> int:
     share_cores(cfg)
     runner = make_runner(cfg, overwrite=not options.resume)
     train(runner, again=command(options))
-    found = {"config": path, "seconds": time.monotonic() - start, "resume": command(options)}
+    found = {"config": path, "seconds": time.monotonic() - start, "resume": command(options), "short": options.short}
     print_summary(runner, found)
     return 0
 

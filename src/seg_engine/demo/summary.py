@@ -13,7 +13,7 @@ __all__ = ["print_summary"]
 
 
 def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
-    """Print the mIoU of the last and the best validation, then each thing that the run left, with its path."""
+    """Print the mIoU of the last and the best validation, as in the log, then what the run left, with its path."""
     from rich.console import Console
 
     scalars = runner.log_dir / "vis_data" / "scalars.json"
@@ -21,7 +21,9 @@ def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if scores:
         best = max(*scores, float(runner.message_hub.get_info("best_score", 0.0)))  # it remembers those before a stop
-        console.print(f"\n[bold]mIoU on the validation scenes: {scores[-1] / 100:.3f}[/] (best {best / 100:.3f})")
+        console.print(f"\n[bold]mIoU on the validation scenes: {scores[-1]:.2f} %[/] (best {best:.2f} %)")
+        if facts.get("short"):
+            console.print("--short makes 40 steps only: the pictures are poor. Without it they become good.")
     console.print(f"{facts['seconds']:.0f} seconds for drawing, training, validating and saving\n")
     for what, where in left_behind(runner, facts):
         console.print(f"  {what:<32}{where}")

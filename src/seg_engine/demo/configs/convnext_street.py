@@ -10,8 +10,8 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=0.006, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=5.0, norm_type=2),
-    accumulative_counts=2,
-    paramwise_cfg={"decay_rate": 0.97, "decay_type": "stage_wise", "num_layers": 6},
+    accumulative_counts=2,  # batch normalisation sees each batch alone, as the log will say
+    paramwise_cfg={"decay_rate": 0.97, "decay_type": "stage_wise", "num_layers": "auto"},
     constructor="LearningRateDecayOptimizerConstructor",
 )
 custom_hooks = [dict(type="EMAHook", momentum=0.01, begin_iter=200, priority="NORMAL")]

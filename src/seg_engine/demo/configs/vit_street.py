@@ -10,7 +10,7 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=0.002, betas=(0.9, 0.999), weight_decay=0.01),
     clip_grad=dict(max_norm=5.0, norm_type=2),
-    accumulative_counts=2,
+    accumulative_counts=2,  # batch normalisation sees each batch alone, as the log will say
     paramwise_cfg=dict(
         custom_keys={"pos_embed": dict(decay_mult=0.0), "cls_token": dict(decay_mult=0.0), "norm": dict(decay_mult=0.0)}
     ),
