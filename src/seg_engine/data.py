@@ -17,7 +17,7 @@ from seg_engine.label_maps import check_size, read_labels
 from seg_engine.label_report import LabelCounts, look_at
 from seg_engine.listing import Listing, found_in, named_by, read_list
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
-from seg_engine.metainfo import checked_metainfo, known_metainfo, renumbering
+from seg_engine.metainfo import check_keys, checked_metainfo, known_metainfo, renumbering
 from seg_engine.pipeline import Compose, counts, switch
 
 __all__ = [
@@ -94,7 +94,9 @@ class BaseSegDataset:
             raise ValueError(f"{type(self).__name__}: img_suffix is empty: give the end of image files, or several")
         name = type(self).__name__
         root = Path(data_root) if data_root is not None else Path()
-        prefix = {"img_path": "", "seg_map_path": ""} | dict(data_prefix or {})
+        prefix = {"img_path": "", "seg_map_path": ""}
+        check_keys(data_prefix or {}, list(prefix), f"{name}: data_prefix")
+        prefix |= dict(data_prefix or {})
         self.image_folder = root / prefix["img_path"]
         self.label_folder = root / prefix["seg_map_path"] if prefix["seg_map_path"] is not None else None
         self.ann_file = root / ann_file if ann_file else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from seg_runner.errors import did_you_mean
 from seg_runner.given import flag
 
 from seg_engine.files import read_picture
@@ -55,7 +57,7 @@ class LoadImageFromFile:
             raise ValueError(
                 f"LoadImageFromFile: color_type={color_type!r}; one of {', '.join(COLOUR_FLAGS)} is expected"
             )
-        _refuse("LoadImageFromFile", ignored, {"backend_args", "ignore_empty", "file_client_args"})
+        _refuse(LoadImageFromFile, ignored, {"backend_args", "ignore_empty", "file_client_args"})
         self.to_float32, self.flags = switch(to_float32, "LoadImageFromFile: to_float32"), COLOUR_FLAGS[color_type]
         self.turns = color_type in ("color", "grayscale")
 
@@ -90,7 +92,7 @@ class LoadAnnotations:
         check_labels: bool = True,
         **ignored: Any,
     ) -> None:
-        _refuse("LoadAnnotations", ignored, {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"})
+        _refuse(LoadAnnotations, ignored, {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"})
         told = reduce_zero_label
         self.reduce_zero_label = None if told is None else flag(told, "LoadAnnotations: reduce_zero_label")
         self.check_labels = flag(check_labels, "LoadAnnotations: check_labels")
@@ -148,8 +150,10 @@ class PackSegInputs:
         return {"inputs": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), "data_samples": sample}
 
 
-def _refuse(owner: str, given: Mapping[str, Any], ignored: set[str]) -> None:
+def _refuse(owner: type[Any], given: Mapping[str, Any], ignored: set[str]) -> None:
     """An option that nobody knows is a misspelt one."""
     unknown = sorted(set(given) - ignored)
     if unknown:
-        raise TypeError(f"{owner} has no option {unknown[0]!r}")
+        takes = [name for name in inspect.signature(owner).parameters if name != "ignored"]
+        near = did_you_mean(unknown[0], takes)
+        raise TypeError(f"{owner.__name__} has no option {unknown[0]!r}.{near} It takes {', '.join(takes)}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from seg_runner.errors import near_key
 
-__all__ = ["checked_metainfo", "known_metainfo", "renumbering"]
+__all__ = ["check_keys", "checked_metainfo", "known_metainfo", "renumbering"]
 
 KEYS = ("classes", "palette")
 
@@ -36,16 +36,25 @@ def checked_metainfo(given: Any, own: Mapping[str, Any], owner: str) -> dict[str
     """
     if not isinstance(given or {}, Mapping):
         raise TypeError(f"{owner}: metainfo must be a dict of classes and palette, not {given!r}")
-    for key in given or {}:
-        near = near_key(str(key), KEYS)
-        if near is not None and near not in given:
-            raise ValueError(f"{owner}: nothing reads metainfo[{key!r}]; did you mean {near!r}?")
+    check_keys(given or {}, KEYS, f"{owner}: metainfo")
     info = {**own, **(given or {})}
     if info.get("classes") is not None:
         info["classes"] = _classes(info["classes"], f"{owner}: metainfo['classes']")
     if info.get("palette") is not None:
         info["palette"] = _palette(info["palette"], info.get("classes"), f"{owner}: metainfo['palette']")
     return info
+
+
+def check_keys(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+    """Other keys are the user's own, unless they are slips of the keyboard.
+
+    Raises:
+        ValueError: One is nearly a known key that is not there.
+    """
+    for key in given:
+        near = near_key(str(key), known)
+        if near is not None and near not in given:
+            raise ValueError(f"{name}: nothing reads the key {key!r}. Did you mean {near!r}?")
 
 
 def _classes(given: Any, name: str) -> tuple[Any, ...]:

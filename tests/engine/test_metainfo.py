@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from seg_engine.data import BaseSegDataset, CityscapesDataset
+from seg_engine.loading import LoadAnnotations, LoadImageFromFile
 
 THREE = ("wall", "building", "sky")
 
@@ -88,7 +89,7 @@ def test_other_palettes_are_refused_where_the_data_set_is_made(palette: Any) -> 
 
 @pytest.mark.parametrize(("key", "meant"), [("clases", "classes"), ("Classes", "classes"), ("pallete", "palette")])
 def test_a_misspelt_key_is_told_with_the_right_one(key: str, meant: str) -> None:
-    with pytest.raises(ValueError, match=f"nothing reads metainfo.*{key}.*did you mean '{meant}'"):
+    with pytest.raises(ValueError, match=f"metainfo: nothing reads the key .{key}.*Did you mean '{meant}'"):
         made(**{key: THREE})
 
 
@@ -107,3 +108,21 @@ def test_a_class_with_the_number_of_what_is_ignored_is_told(options: dict[str, A
 
     assert "ignore_index=0 is also the new number of the class" in about(0)[0]
     assert not about(255)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("img_pth", "img_path"), ("seg_map_pth", "seg_map_path"), ("seg_map_paht", "seg_map_path")]
+)
+def test_a_misspelt_folder_is_told_with_the_right_one(key: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"data_prefix: nothing reads the key '{key}'. Did you mean '{meant}'"):
+        BaseSegDataset(lazy_init=True, data_prefix={key: "images"})
+    BaseSegDataset(lazy_init=True, data_prefix={"img_path": "images", "depth_map_path": "depth"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "meant"),
+    [(LoadImageFromFile, "to_float", "to_float32"), (LoadAnnotations, "reduce_zero_lable", "reduce_zero_label")],
+)
+def test_a_misspelt_option_of_a_loader_is_told(kind: Any, option: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"{kind.__name__} has no option '{option}'. Did you mean '{meant}'"):
+        kind(**{option: True})

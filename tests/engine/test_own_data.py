@@ -90,3 +90,27 @@ def test_photos_of_several_sizes_are_validated_in_one_batch(tmp_path: Path) -> N
     again = make_runner(alone)
     again.train()
     assert again.val() == several
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pipeline": [LOAD[0], LOAD[2]]}, "no 'gt_sem_seg'.*LoadAnnotations, before PackSegInputs"),
+        ({"pipeline": LOAD[:2]}, "PackSegInputs at the end of a pipeline"),
+        ({"pipeline": []}, "is the pipeline of the data set missing"),
+    ],
+)
+def test_what_a_pipeline_lacks_is_told(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    write(tmp_path, [np.zeros((12, 12), np.uint8)])
+    cfg = config(tmp_path, 2, 255)
+    cfg.train_dataloader.dataset.update(change)
+    with pytest.raises((AttributeError, TypeError), match=words):
+        make_runner(cfg).train()
+
+
+def test_a_list_of_data_sets_is_told_to_be_joined(tmp_path: Path) -> None:
+    write(tmp_path, [np.zeros((12, 12), np.uint8)])
+    cfg = config(tmp_path, 2, 255)
+    cfg.train_dataloader.dataset = [cfg.train_dataloader.dataset] * 2
+    with pytest.raises(TypeError, match=r"dataset is a list of 2 data sets: write dict.type='ConcatDataset'"):
+        make_runner(cfg).train()

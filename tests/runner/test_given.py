@@ -151,13 +151,28 @@ def test_wrong_values_are_told_where_an_object_is_made(
 
 
 def test_options_without_a_use_are_named_with_the_near_one(caplog: pytest.LogCaptureFixture) -> None:
-    IoUMetric(num_classes=3, num_clases=4, file_client_args=None)
+    IoUMetric(num_classes=3, file_client_args=None, classwise=True)
     DepthMetric(min_depth=1)
-    CityscapesMetric("out", keep_result=True)
-    assert "IoUMetric does not use file_client_args, num_clases (did you mean 'num_classes'?)" in caplog.text
+    assert "IoUMetric does not use classwise" in caplog.text
+    assert "file_client_args" in caplog.text
     assert "DepthMetric does not use min_depth (did you mean 'min_depth_eval'?)" in caplog.text
-    assert "CityscapesMetric does not use keep_result (did you mean 'keep_results'?)" in caplog.text
     assert unused([], ["num_classes"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "meant"),
+    [
+        (IoUMetric, "ignore_indx", "ignore_index"),
+        (IoUMetric, "iou_metric", "iou_metrics"),
+        (IoUMetric, "num_clases", "num_classes"),
+        (IoUMetric, "betta", "beta"),
+        (DepthMetric, "min_depth_evl", "min_depth_eval"),
+        (CityscapesMetric, "keep_result", "keep_results"),
+    ],
+)
+def test_an_option_of_a_metric_that_is_misspelt_is_an_error(make: Callable[..., Any], option: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"has no option '{option}'[.] Did you mean '{meant}'"):
+        make(**({"output_dir": "out"} if make is CityscapesMetric else {}), **{option: 0})
 
 
 def test_a_sampler_of_an_empty_data_set_ends() -> None:

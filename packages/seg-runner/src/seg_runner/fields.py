@@ -49,7 +49,8 @@ def map_of(sample: Any, name: str) -> torch.Tensor:
     field = sample_field(sample, name, None)
     data = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
     if data is None:
-        raise ValueError(f"a data sample has no {name!r}, which this metric needs")
+        hint = ": is LoadAnnotations missing in the pipeline of the data set?" if name == "gt_sem_seg" else ""
+        raise ValueError(f"a data sample has no {name!r}, which this metric needs{hint}")
     values = data if isinstance(data, torch.Tensor) else torch.from_numpy(np.asarray(data))
     return values[0] if values.dim() == 3 and len(values) == 1 else values
 

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from seg_runner.errors import did_you_mean
+from seg_runner.errors import did_you_mean, near_key
 
 __all__ = ["choices", "flag", "folder", "label", "number", "one_of", "pair", "text", "unused", "warn_unused", "whole"]
 
@@ -168,6 +168,14 @@ def unused(options: Iterable[str], takes: Iterable[str]) -> str:
 
 
 def warn_unused(logger: logging.Logger, kind: type[Any], options: Iterable[str]) -> None:
-    """Name options that a class was given and does not use in a warning, if there are any."""
+    """Name options that a class was given and does not use in a warning, if there are any.
+
+    Raises:
+        TypeError: One is a slip of the keyboard for an option that the class does use: that would keep its default.
+    """
+    known = [name for name, one in inspect.signature(kind).parameters.items() if one.kind is not one.VAR_KEYWORD]
+    for option in sorted(options):
+        if near := near_key(option, known):
+            raise TypeError(f"{kind.__name__} has no option {option!r}. Did you mean {near!r}?")
     if options:
-        logger.warning("%s does not use %s", kind.__name__, unused(options, inspect.signature(kind).parameters))
+        logger.warning("%s does not use %s", kind.__name__, unused(options, known))

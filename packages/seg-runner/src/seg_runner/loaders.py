@@ -92,6 +92,11 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     given = options.pop("dataset", None)
     if given is None:
         raise TypeError("a dataloader config needs `dataset`: a dataset object, or a dict with its `type`")
+    if isinstance(given, list | tuple) and any(map(_is_dataset, given)):
+        raise TypeError(
+            f"dataset is a list of {len(given)} data sets: write dict(type='ConcatDataset', datasets=[...]) to use one "
+            "after the other"
+        )
     dataset = _part(given, builder, "dataset")
     if isinstance(given, Mapping) and callable(getattr(dataset, "full_init", None)):
         dataset.full_init()
@@ -101,6 +106,11 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     if count is None:
         return dataset
     return _Slice(dataset, whole(count, "num_batch_per_epoch", 1) * batch_size * world_size)
+
+
+def _is_dataset(sample: Any) -> bool:
+    """Whether this is a data set, or the config of one, and no sample."""
+    return hasattr(sample, "full_init") or (isinstance(sample, Mapping) and isinstance(sample.get("type"), str | type))
 
 
 def _check_options(options: dict[str, Any]) -> None:

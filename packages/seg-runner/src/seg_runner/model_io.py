@@ -26,6 +26,7 @@ __all__ = [
 
 IMAGES = ("inputs", "image", "images", "img", "imgs", "pixel_values", "x")
 MASKS = ("mask", "masks", "label", "labels", "target", "targets", "seg", "gt_semantic_seg", "semantic_mask", "y")
+PIPELINE = "is the pipeline of the data set missing (LoadImageFromFile, LoadAnnotations, PackSegInputs)?"
 MAIN = ("logits", "out", "main", "seg_logits", "pred")
 AUXILIARY = ("aux", "aux_out", "auxiliary", "aux_logits", "auxiliary_logits")
 
@@ -45,6 +46,7 @@ def images_and_masks(batch: Any) -> tuple[Any, Any]:
         if images is None:
             raise TypeError(
                 f"a batch with the keys {list(batch)} has no images: one of {', '.join(IMAGES)} is expected"
+                + (f"; {PIPELINE}" if "img_path" in batch else "")
             )
         return images, next((batch[name] for name in MASKS if name in batch), None)
     if isinstance(batch, Sequence) and batch and not isinstance(batch, str):

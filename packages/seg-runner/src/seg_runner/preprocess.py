@@ -112,7 +112,10 @@ class SegDataPreProcessor(nn.Module):
         if not len(inputs) or not (
             isinstance(inputs, torch.Tensor) or all(isinstance(i, torch.Tensor) for i in inputs)
         ):
-            raise TypeError("data_preprocessor: inputs must be a list of one image tensor or more, C x H x W each")
+            raise TypeError(
+                "data_preprocessor: inputs must be a list of one image tensor or more, C x H x W each "
+                "(PackSegInputs at the end of a pipeline makes them)"
+            )
         samples = data.get("data_samples")
         samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
         images = self._normalised([image.to(self.device, non_blocking=True) for image in inputs])

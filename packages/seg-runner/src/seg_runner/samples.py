@@ -277,6 +277,12 @@ class SegDataSample(BaseSample):
             )
         super().__setattr__(name, value)
 
+    def _unknown(self, name: str) -> str:
+        missing = super()._unknown(name)
+        if name != "gt_sem_seg":
+            return missing
+        return f"{missing}. The pipeline of the data set loads labels with LoadAnnotations, before PackSegInputs"
+
 
 def _as_slice(part: int | slice) -> slice:
     if isinstance(part, slice):
