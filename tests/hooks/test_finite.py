@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_hooks import CheckpointHook, EMAHook, LoggerHook, NanGuardHook, TrainState
-from seg_hooks.finite import first_loss, not_finite
+from seg_hooks.finite import first_loss, not_finite, optimizer_not_finite
 
 Make = Callable[..., TrainState]
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -155,3 +155,31 @@ def test_the_guard_stops_before_a_spoilt_file(make_state: Make, tmp_path: Path) 
         spoil(make_state([NanGuardHook(), CheckpointHook(interval=1, by_epoch=False)], 10), at=5)
     marks = [load(path)["meta"]["not_finite"] for path in (tmp_path / "out").glob("iter_*.pth")]
     assert marks == [[]] * 4
+
+
+def test_an_optimizer_that_is_not_finite_is_told_and_its_file_goes_on(
+    make_state: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An infinite `exp_avg_sq` ends the learning of a parameter whose weights stay finite."""
+    state = make_state([CheckpointHook(interval=1, by_epoch=False)], 2)
+    with state:
+        for batch in state.batches([torch.ones(4, 4)] * 2):
+            state.model(batch).square().mean().backward()
+            state.optimizer.step()
+            if state.iter == 1:
+                state.optimizer.state[state.model[3].bias]["exp_avg_sq"].fill_(math.inf)
+            state.after_step(loss=1.0)
+    out = capsys.readouterr().out
+    assert out.count("the optimizer's state is not finite") == 1
+    assert "iter_2.pth: the optimizer's state is not finite (exp_avg_sq of parameter 5)" in out
+    meta = load(tmp_path / "out" / "iter_2.pth")["meta"]
+    assert (meta["not_finite"], meta["optimizer_not_finite"]) == ([], ["exp_avg_sq of parameter 5"])
+    assert make_state([], 4).resume() == tmp_path / "out" / "iter_2.pth"
+
+
+def test_the_state_of_several_optimizers_is_looked_at() -> None:
+    state = {"state": {0: {"exp_avg": torch.tensor([math.nan]), "step": torch.tensor(1.0)}}, "param_groups": []}
+    good = {"state": {0: {"exp_avg": torch.ones(1), "momentum_buffer": None}}, "param_groups": []}
+    assert optimizer_not_finite({"optimizer": {"g": good, "d": state}}) == ["exp_avg of parameter 0 of d"]
+    assert optimizer_not_finite({"optimizer": good}) == optimizer_not_finite({}) == []
+    assert optimizer_not_finite({"optimizer": {"base_param_settings": None, "state": None}}) == []

@@ -136,3 +136,27 @@ def test_what_an_exception_leaves_is_not_advised_if_it_is_not_finite(make_runner
     assert "its weights are not finite. A resume goes on from" in told
     assert "iter_3.pth (iteration 3; 2 iterations are to be made again)" in told
     assert "resume=" not in told
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_optimizer_that_is_not_finite_is_told_and_its_file_goes_on(make_runner, tmp_path, capsys, asynchronous):
+    """An infinite state ends the learning of a parameter whose weights stay finite."""
+
+    class SpoilsOptimizer:
+        priority = "VERY_HIGH"
+
+        def after_train_iter(self, runner):
+            if runner.iter + 1 == 2:
+                bias = list(runner.model.parameters())[1]
+                optimizer = getattr(runner.optim_wrapper, "optimizer", runner.optim_wrapper)
+                optimizer.state[bias]["exp_avg_sq"] = torch.full_like(bias, math.inf)
+
+    options = {"checkpoint": {"async_save": asynchronous}, "val_dataloader": None, "val_evaluator": None}
+    make_runner(hooks=[SpoilsOptimizer(), SavesEach()], train_cfg={"max_iters": 2}, **options).train()
+    out, path = capsys.readouterr().out, tmp_path / "out" / "iter_2.pth"
+    told = "iter_2.pth: the optimizer's state is not finite (exp_avg_sq of parameter 1)"
+    assert out.count("optimizer's state is not finite") == out.count(told) >= 1
+    assert read_checkpoint(path)["meta"]["optimizer_not_finite"] == ["exp_avg_sq of parameter 1"]
+    assert read_place(path)["finite"] is True
+    assert find_resumable(tmp_path / "out") == path
+    assert "optimizer_not_finite" not in read_checkpoint(tmp_path / "out" / "iter_1.pth")["meta"]

@@ -46,6 +46,9 @@ class Saver:
         if bad and path.exists():
             text = "%s is marked: its weights are not finite (%s). %s."
             self.logger.warning(text, path.name, ", ".join(bad[:3]), self.resume_words(done))
+        elif (kept := checkpoint["meta"].get("optimizer_not_finite")) and path.exists():
+            text = "%s: the optimizer's state is not finite (%s): such parameters may learn no more."
+            self.logger.warning(text, path.name, ", ".join(kept[:3]))
 
     def _write(self, path: Path, checkpoint: dict[str, Any]) -> None:
         write_whole(path, lambda file: torch.save(checkpoint, file))

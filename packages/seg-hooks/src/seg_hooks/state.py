@@ -351,6 +351,7 @@ class TrainState:
         checkpoint = snapshots.gather(self, self._finished, optimizer=optimizer, schedulers=schedulers)
         self.points.fire("before_save_checkpoint", self, checkpoint=checkpoint)
         bad = checkpoint["meta"]["not_finite"] = finite.not_finite(checkpoint)
+        checkpoint["meta"]["optimizer_not_finite"] = finite.optimizer_not_finite(checkpoint)
         self.message_hub.update_info("checkpoint_finite", not bad, resumed=False)  # hooks keep, delete and point by it
         self._tell_of_losses(self._finished)
         self._saver.write(path, checkpoint, on_done)

@@ -78,7 +78,9 @@ def _place_of(payload: Any) -> bytes:
         return b""
     place = {key: meta[key] for key in PLACE if isinstance(meta.get(key), int | str)}
     finite = not meta.get("not_finite")
-    text = json.dumps({**place, "complete": "optimizer" in payload, "finite": finite}).encode()
+    kept = meta.get("optimizer_not_finite", [])[:3]
+    said = {"optimizer_not_finite": kept} if kept and len(", ".join(kept)) < LONGEST // 4 else {}
+    text = json.dumps({**place, "complete": "optimizer" in payload, "finite": finite, **said}).encode()
     return text if len(text) < LONGEST else b""
 
 

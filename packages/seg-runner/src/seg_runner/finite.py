@@ -1,4 +1,4 @@
-"""What is not finite: the first loss term of a run, and the weights of a checkpoint."""
+"""What is not finite: the first loss term of a run, the weights of a checkpoint, the state of its optimizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from seg_runner.history import HistoryBuffer
 
-__all__ = ["LossWatch", "mark", "not_finite"]
+__all__ = ["LossWatch", "mark", "not_finite", "optimizer_not_finite"]
 
 MOST = 20
 """So many names of tensors a mark holds; the rest of a spoilt model adds nothing."""
@@ -59,10 +59,14 @@ def _first(values: np.ndarray[Any, Any]) -> int | None:
 
 
 def mark(payload: dict[str, Any]) -> None:
-    """Write into `meta` of a checkpoint which weights are not finite, as `not_finite`; nothing where all are."""
-    meta, bad = payload.get("meta"), not_finite(payload)
-    if bad and isinstance(meta, dict):
-        payload["meta"] = {**meta, "not_finite": bad}
+    """Write into `meta` of a checkpoint which weights, and which of the optimizer's, are not finite.
+
+    As `not_finite` and `optimizer_not_finite`; nothing where all are. Only the first is a reason to resume elsewhere.
+    """
+    found = {"not_finite": not_finite(payload), "optimizer_not_finite": optimizer_not_finite(payload)}
+    bad = {name: names for name, names in found.items() if names}
+    if bad and isinstance(payload.get("meta"), dict):
+        payload["meta"] = {**payload["meta"], **bad}
 
 
 def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -73,7 +77,21 @@ def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
     >>> not_finite({"state_dict": {"weight": torch.tensor([1.0, float("nan")]), "mask": torch.tensor([-math.inf])}})
     ['weight']
     """
-    tensors = {id(tensor): (name, tensor) for name, tensor in _floats(checkpoint)}
+    return _spoilt(_floats(checkpoint))
+
+
+def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
+    """The same of what the optimizer keeps for each parameter, where an infinite `exp_avg_sq` ends its learning.
+
+    >>> optimizer_not_finite({"optimizer": {"state": {3: {"exp_avg_sq": torch.tensor([math.inf])}}}})
+    ['exp_avg_sq of parameter 3']
+    """
+    return _spoilt(_kept(checkpoint.get("optimizer"), ""))
+
+
+def _spoilt(found: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
+    """The names of tensors that are not finite: one pass over all, a second one only where there are some."""
+    tensors = {id(tensor): (name, tensor) for name, tensor in found}
     sums: dict[torch.device, list[torch.Tensor]] = {}
     for _, tensor in tensors.values():
         sums.setdefault(tensor.device, []).append(_sum(tensor))
@@ -88,8 +106,26 @@ def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]
         weights = checkpoint.get(key)
         items: Iterable[tuple[Any, Any]] = weights.items() if isinstance(weights, Mapping) else ()
         for name, tensor in items:
-            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided:
+            if _is_float(tensor):
                 yield str(name), tensor
+
+
+def _kept(optimizer: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Float tensors in the state of an optimizer, or of several by name."""
+    if not isinstance(optimizer, Mapping):
+        return
+    if not isinstance(optimizer.get("state"), Mapping):
+        for name, one in optimizer.items():
+            yield from _kept(one, f" of {name}")
+        return
+    for index, values in optimizer["state"].items():
+        for name, tensor in values.items() if isinstance(values, Mapping) else ():
+            if _is_float(tensor):
+                yield f"{name} of parameter {index}{place}", tensor.detach()
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided
 
 
 def _sum(tensor: torch.Tensor) -> torch.Tensor:

@@ -43,10 +43,17 @@ def save(
 
 def _written(runner: Any, path: Path, on_done: Callable[[], None] | None) -> None:
     """A file is there: tell hooks, which keep, delete and point, whether its weights are finite."""
-    finite = (read_place(path) or {}).get("finite") is not False
+    place = read_place(path) or {}
+    finite = place.get("finite") is not False
     runner.message_hub.update_info("checkpoint_finite", finite, resumed=False)
     if not finite:
         runner.logger.warning("%s is marked: its weights are not finite, and a resume takes an older one.", path.name)
+    elif place.get("optimizer_not_finite"):
+        runner.logger.warning(
+            "%s: the optimizer's state is not finite (%s): such parameters may learn no more.",
+            path.name,
+            ", ".join(place["optimizer_not_finite"]),
+        )
     if on_done is not None:
         on_done()
 
