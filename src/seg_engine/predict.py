@@ -250,8 +250,8 @@ def load_model(
         allow: Packages and modules that the config may use, and import.
 
     Raises:
-        ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it; torch has no such
-            device.
+        ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it, as those of a model
+            far larger than the file (unless `trust`); torch has no such device.
     """
     from seg_registry import Config
     from seg_runner import LogitsModel, read_checkpoint
@@ -266,7 +266,7 @@ def load_model(
         raise ValueError(NO_CONFIG.format(path=checkpoint))
     cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
     parts = make_builder(cfg, trust, allow, imports=allow_imports, files="read" if trust else "leave")
-    made = described_model(cfg, parts) if model is None else model
+    made = fitting_model(cfg, parts, state, None if trust else Path(checkpoint)) if model is None else model
     made = made if hasattr(made, "test_step") else LogitsModel(made)
     put_weights(made, state, str(checkpoint), strict)
     tell_of_weights(made, checkpoint)
@@ -299,6 +299,21 @@ def checked_meta(meta: Any, path: str | Path) -> dict[str, Any]:
     if not all(isinstance(one, str) for one in classes or ()):
         raise ValueError(f"{path}: meta.dataset_meta.classes holds something that is no name")
     return dict(meta)
+
+
+def fitting_model(cfg: Any, parts: Any, state: Mapping[str, Any], file: Path | None) -> Any:
+    """The model of a checkpoint's config; with its file, none that is larger than what lies in there.
+
+    Raises:
+        ValueError: the config describes no model, or a larger one.
+    """
+    if file is None:
+        return described_model(cfg, parts)
+    from seg_engine.model_size import ModelBounds
+
+    held = state.get("state_dict")
+    with ModelBounds(file.stat().st_size, len(held) if isinstance(held, Mapping) else 0):
+        return described_model(cfg, parts)
 
 
 def described_model(cfg: Any, parts: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from seg_runner.checkpoint import write_checkpoint
 from seg_engine.cli import main
 from seg_engine.cli.messages import guard_terminal
 from seg_engine.launch import make_builder
+from seg_engine.model_size import ModelBounds
+from seg_engine.pipeline import build
 from seg_engine.predict import load_model
 
 OWN = """
@@ -349,6 +351,69 @@ def test_what_no_prediction_needs_may_be_odd(odd: Any) -> None:
     weights = {"weight": torch.zeros(2, 3, 1, 1), "bias": torch.tensor([0.0, 1.0])}
     path = checkpoint(described(test_dataloader=odd), **weights)
     assert load_model(path).predict(np.zeros((4, 4, 3), np.uint8)).labels.max() == 1
+
+
+def layer(kind: str, **options: Any) -> dict[str, Any]:
+    return {"type": f"torch.nn.{kind}", **options}
+
+
+def segmentor(**backbone: Any) -> dict[str, Any]:
+    head = {"type": "TinyFCNHead", "in_channels": 128, "channels": 4, "num_classes": 2}
+    return {"type": "Segmentor", "backbone": backbone, "decode_head": head}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        segmentor(type="TinyConvNeXt", depths=[10**5, 1, 1, 1]),
+        segmentor(type="TinyViT", num_layers=10**9),
+        layer("Transformer", d_model=8192, num_encoder_layers=1000),
+        layer("Transformer", d_model=8, nhead=2, num_encoder_layers=10**9),
+        layer("Conv2d", in_channels=200_000, out_channels=200_000, kernel_size=1),
+        layer("Embedding", num_embeddings=10**10, embedding_dim=10),
+        layer("LSTM", input_size=1, hidden_size=1, num_layers=10**9),
+    ],
+)
+def test_a_checkpoint_describes_no_model_larger_than_its_weights(
+    model: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file of two kilobytes; these models are of up to hundreds of gigabytes, or take hours to build."""
+    path = checkpoint(described(model=model), weight=torch.zeros(2, 3, 1, 1))
+    assert main(["predict", path, "img.png"]) == 1
+    assert "describes a model larger than the weights in the file" in capfd.readouterr().err
+
+
+class Drops(torch.nn.Module):
+    """A constructor that asks for the values of a tensor, which none has on the meta device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rates = [rate.item() for rate in torch.linspace(0, 0.5, 3)]
+        self.layers = torch.nn.Sequential(*(torch.nn.Dropout(rate) for rate in rates), torch.nn.Linear(4, 4))
+        self.scale = torch.nn.Parameter(torch.randn(4).cumsum(0).repeat(2))
+        self.register_buffer("kept", torch.arange(9).nonzero(), persistent=False)
+        assert rates[-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Drops,
+        lambda: torch.nn.Transformer(16, 2, 2, 2, 32, batch_first=True),
+        lambda: torch.nn.LSTM(3, 5, 2),
+        lambda: build("model", segmentor(type="TinyConvNeXt")),
+        lambda: build("model", segmentor(type="TinyViT")),
+    ],
+)
+def test_models_within_their_bounds_are_built_as_ever(make: Callable[[], torch.nn.Module]) -> None:
+    torch.manual_seed(3)
+    expected, random = make(), torch.get_rng_state()
+    torch.manual_seed(3)
+    with ModelBounds(1000, 10):
+        found = make()
+    assert torch.equal(torch.get_rng_state(), random)
+    pairs = zip(expected.state_dict().items(), found.state_dict().items(), strict=True)
+    assert all(name == other and torch.equal(one, two) for (name, one), (other, two) in pairs)
 
 
 ODD = "own\x1b]0;taken\x07\nparts"
