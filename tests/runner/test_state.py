@@ -174,7 +174,10 @@ def test_other_schedulers_are_not_mixed_up(make_runner, tmp_path):
         return trained(make_runner, model=net, optim_wrapper=optimizer, param_scheduler=schedulers, **changed)
 
     report = restore_state(make(2, work_dir=tmp_path / "other"), gather_state(make(1)))
-    assert "schedulers: 1 in the checkpoint, 2 in this run" in report.not_restored
+    told = next(line for line in report.not_restored if line.startswith("schedulers: "))
+    assert told.startswith("schedulers: 1 in the checkpoint, 2 in this run: not restored; the learning rate is what")
+    assert "StepLR, StepLR cannot be moved on and begins anew" in told
+    assert told in report.warnings
 
 
 def test_config_as_text():
@@ -184,3 +187,20 @@ def test_config_as_text():
     assert config_text(Config()) == "a = 1\n"
     assert config_text({"a": 1, "b": "x"}) == "a = 1\nb = 'x'"
     assert config_text(None) == ""
+
+
+def test_a_checkpoint_of_which_no_weight_fits_is_refused(make_runner, tmp_path):
+    state = gather_state(trained(make_runner))
+    state["state_dict"] = {name: torch.zeros(*value.shape, 2) for name, value in state["state_dict"].items()}
+    told = r"no weight of this checkpoint fits the model(.|\n)*: shape \(.*\) in the file, \(.*\) in the model"
+    with pytest.raises(RuntimeError, match=told):
+        restore_state(trained(make_runner, work_dir=tmp_path / "other"), state)
+    anyway = trained(make_runner, work_dir=tmp_path / "third", load_options={"strict": False})
+    assert "weights" in restore_state(anyway, state).not_restored
+
+
+def test_other_names_of_classes_are_told(make_runner, tmp_path):
+    state = gather_state(trained(make_runner))
+    state["meta"]["dataset_meta"] = {"classes": ("bright", "dark", "very bright")}
+    report = restore_state(trained(make_runner, work_dir=tmp_path / "other"), state)
+    assert "class 0 was 'bright', and is 'dark' now" in report.warnings[0]

@@ -23,12 +23,14 @@ class ResumeReport:
         not_restored: Parts that do not, each with the reason.
         changed: Differences that the user made: config keys.
         unexplained: Differences that no config key explains: versions, ranks, data.
+        warnings: What of all this changes the numbers, or what they mean, in a way that is easily not seen.
     """
 
     restored: list[str] = field(default_factory=list)
     not_restored: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"restored: {', '.join(self.restored) or 'nothing'}"]

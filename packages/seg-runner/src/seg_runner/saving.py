@@ -182,6 +182,8 @@ def resume(runner: Any, path: str | Path | None = None) -> None:
         report = restore_state(
             runner, checkpoint, strict=runner.parts["strict_resume"], resume_data=runner.parts["resume_data"]
         )
+        for line in report.warnings:
+            runner.logger.warning("%s", line)
     except Exception as error:
         add_note(error, f"while resuming from {found}")
         raise

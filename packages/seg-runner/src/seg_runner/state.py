@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from seg_runner import rates
 from seg_runner.bounds import count_of
 from seg_runner.contract import ResumeReport, config_changes, fill_version_changes, versions
 from seg_runner.payload import own
@@ -139,6 +140,7 @@ def restore_state(
 
     Raises:
         ValueError: The checkpoint says nothing about where its run stood.
+        RuntimeError: No weight fits the model, and `load_options.strict` is not False.
         ResumeError: With `strict`, when something is not restored or changed without a reason.
     """
     meta = checkpoint.get("meta")
@@ -148,8 +150,9 @@ def restore_state(
     _restore_place(runner, meta, report)
     _restore_weights(runner, checkpoint, report)
     _restore_plain(runner, "message_hub", runner.message_hub, checkpoint, report)
+    before = rates.settings(runner.optim_wrapper)
     _restore_optimizer(runner, checkpoint, report)
-    _restore_schedulers(runner, checkpoint, report)
+    _restore_schedulers(runner, checkpoint, before, report)
     _restore_hooks(runner, checkpoint.get("hooks"), report)
     _report_average(runner, checkpoint, report)
     _restore_plain(runner, "loop", runner.train_loop, checkpoint, report)
@@ -203,6 +206,11 @@ def _restore_weights(runner: Any, checkpoint: dict[str, Any], report: ResumeRepo
         state_dict = {k.removeprefix("module."): v for k, v in raw.items() if k != "steps"}
         name = "weights (the raw ones, as this run has no EMAHook)"
     found = load_weights(runner.model, state_dict)
+    if found.wanted and not found.loaded and (runner.parts["load_options"] or {}).get("strict") is not False:
+        raise RuntimeError(
+            "no weight of this checkpoint fits the model, so no run can go on from it (load_options.strict=False goes "
+            "on with fresh weights all the same):\n  " + "\n  ".join(found.lines()[1:])
+        )
     (report.restored if found.whole else report.not_restored).append(name)
     report.not_restored += found.lines()[1:]
 
@@ -237,27 +245,24 @@ def _restore_optimizer(runner: Any, checkpoint: dict[str, Any], report: ResumeRe
         report.restored.append("gradients of the unfinished accumulation")
 
 
-def _restore_schedulers(runner: Any, checkpoint: dict[str, Any], report: ResumeReport) -> None:
-    if not runner.param_schedulers:
-        return
+def _restore_schedulers(runner: Any, checkpoint: dict[str, Any], before: rates.Settings, report: ResumeReport) -> None:
     saved = checkpoint.get("param_schedulers")
+    mine, theirs = rates.by_name(runner.param_schedulers or []), rates.by_name(saved or [])
+    if not any(mine.values()) and (not any(theirs.values()) or "optimizer" not in checkpoint):
+        return
     if saved is None:
         report.not_restored.append("schedulers: not in the checkpoint")
         return
-    mine = _by_name(runner.param_schedulers)
-    theirs = _by_name(saved)
-    if {name: len(group) for name, group in mine.items()} != {name: len(group) for name, group in theirs.items()}:
-        counts = f"{sum(map(len, theirs.values()))} in the checkpoint, {sum(map(len, mine.values()))} in this run"
-        report.not_restored.append(f"schedulers: {counts}")
+    why = rates.other_list(mine, theirs, ours="run_id" in checkpoint["meta"])
+    if why:
+        told = f"schedulers: {why}: not restored; {rates.make_anew(runner, mine, theirs, before)}"
+        report.not_restored.append(told)
+        report.warnings.append(told)
         return
     for name, group in mine.items():
         for scheduler, state in zip(group, theirs[name], strict=True):
             scheduler.load_state_dict(own(state))
     report.restored.append("schedulers")
-
-
-def _by_name(schedulers: Any) -> dict[str, list[Any]]:
-    return dict(schedulers) if isinstance(schedulers, Mapping) else {"": list(schedulers)}
 
 
 def _restore_hooks(runner: Any, saved: Mapping[str, Any] | None, report: ResumeReport) -> None:
@@ -301,7 +306,23 @@ def _restore_data(runner: Any, saved: Mapping[str, Any] | None, wanted: bool, re
     report.not_restored += batches.notes
 
 
+def _compare_classes(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
+    """Weights of another order of classes go on under wrong names, and nothing else would show it."""
+    before, now = meta.get("dataset_meta"), getattr(getattr(runner.train_dataloader, "dataset", None), "metainfo", None)
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return
+    old, new = (list(one.get("classes") or ()) for one in (before, now))
+    if not old or not new or old == new:
+        return
+    where = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    a, b = (repr(one[where]) if where < len(one) else "none" for one in (old, new))
+    told = f"classes of the training data: {len(old)} -> {len(new)}; class {where} was {a}, and is {b} now"
+    report.unexplained.append(told)
+    report.warnings.append(f"{told}: the weights go on with what they learned as the first")
+
+
 def _compare(runner: Any, meta: Mapping[str, Any], report: ResumeReport) -> None:
+    _compare_classes(runner, meta, report)
     report.changed += config_changes(str(meta.get("cfg", "")), config_text(runner.cfg))
     if any(line.split(":")[0].startswith("train_dataloader") for line in report.changed):
         data = [line for line in report.unexplained if line.startswith("data:")]
