@@ -18,8 +18,11 @@ __all__ = ["check_range", "check_size", "read_labels", "renumbered"]
 Labels = npt.NDArray[Any]
 
 AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-TIFF_BITS = 258
-"""The tag BitsPerSample."""
+TIFF_BITS, TIFF_COMPRESSION, TIFF_PHOTOMETRIC = 258, 259, 262
+"""The tags BitsPerSample, Compression, and PhotometricInterpretation, which is 0 where white is 0."""
+
+FAX = (2, 3, 4)
+"""Kinds of compression whose files are written with white as 0, so that what one sees is what was meant."""
 
 TURNED: dict[int, Callable[[Labels], Labels]] = {
     2: np.fliplr,
@@ -37,7 +40,8 @@ def read_labels(path: str | Path, turn: bool = False) -> Labels:
     """The values of a label map, H x W: as stored, palette indices for a palette, 0 and 1 for one bit.
 
     Pillow reads what OpenCV would change, palettes and grey values of fewer than 8 bits; OpenCV reads the rest, which
-    it does faster. The result is uint8 where the values fit, else int16 or int32.
+    it does faster. A TIFF whose 0 is white gives what is stored, whatever its bits. The result is uint8 where the
+    values fit, else int16 or int32.
 
     Args:
         path: The file.
@@ -86,6 +90,9 @@ def _few_bits(picture: Any, data: npt.NDArray[np.uint8], path: str | Path) -> La
     if pages > 1:
         raise ValueError(f"{path}: this label map holds {pages} pictures (pages, or frames); one is expected")
     bits, mode = _grey_bits(picture, data), picture.mode
+    if mode in ("1", "L") and _white_is_zero(picture):
+        top = np.uint8(1 if mode == "1" else 2**bits - 1)
+        return top - np.asarray(picture).astype(np.uint8) // np.uint8(1 if mode == "1" else 255 // top)
     if mode in ("1", "P", "PA"):
         return np.asarray(picture if mode != "PA" else picture.getchannel(0)).astype(np.uint8, copy=False)
     if bits >= 8:
@@ -102,6 +109,13 @@ def _grey_bits(picture: Any, data: npt.NDArray[np.uint8]) -> int:
     if picture.format == "TIFF":
         return int(picture.tag_v2.get(TIFF_BITS, (8,))[0])
     return 8
+
+
+def _white_is_zero(picture: Any) -> bool:
+    """Whether a TIFF shows 0 as white: up to 8 bits, libraries turn such values over, and a label is what is stored."""
+    if picture.format != "TIFF" or picture.tag_v2.get(TIFF_PHOTOMETRIC) != 0:
+        return False
+    return picture.tag_v2.get(TIFF_COMPRESSION) not in FAX
 
 
 def _one_channel(labels: Labels, path: str | Path) -> Labels:

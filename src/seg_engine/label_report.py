@@ -115,18 +115,39 @@ def look_at(
         counts: Where to count.
         turns: Images are turned by their EXIF data.
     """
-    turned = ""
+    turned = lossy = ""
     for index in spread(len(records)):
         if counts.pixels >= PIXELS:
             break
-        counts.add(*read(records[index]))
+        jpeg = "" if lossy else _about_jpeg(records[index]["seg_map_path"])
+        lossy = lossy or jpeg
+        try:
+            counts.add(*read(records[index]))
+        except ValueError as error:
+            if jpeg:
+                error.add_note(jpeg)
+            raise
         if turns and not turned and _turned_alone(records[index]):
             turned = records[index]["img_path"]
     lines = counts.lines(len(records))
+    if lossy:
+        lines.append((logging.WARNING, lossy))
     if turned:
         text = f"the EXIF data of {turned} turns the image, not its label map: were labels drawn on the turned image?"
         lines.append((logging.WARNING, f"{text} If not: LoadImageFromFile(color_type='color_ignore_orientation')"))
     return lines
+
+
+def _about_jpeg(path: str) -> str:
+    """What to say of a label map that is a JPEG, whatever its name; nothing of others."""
+    try:
+        with open(path, "rb") as file:
+            jpeg = file.read(3) == b"\xff\xd8\xff"
+    except OSError:  # the reader says it better
+        return ""
+    if not jpeg:
+        return ""
+    return f"{path} is a JPEG, and JPEG changes the values near edges, which are labels here: save label maps as PNG"
 
 
 def _turned_alone(record: Record) -> bool:

@@ -31,9 +31,9 @@ def grey_png(bits: int, values: np.ndarray[Any, Any]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-def tiff(bits: int, kind: int, row: bytes, width: int) -> bytes:
+def tiff(bits: int, kind: int, row: bytes, width: int, photometric: int = 1) -> bytes:
     """A TIFF of one line; `kind` is 1 for unsigned, 2 for signed, 3 for floating values."""
-    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: 1, 273: 0, 277: 1, 278: 1, 279: len(row), 339: kind}
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 1, 279: len(row), 339: kind}
     tags[273] = 8 + 2 + 12 * len(tags) + 4
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 0) + row
@@ -123,6 +123,34 @@ def test_whole_numbers_of_any_type(tmp_path: Path, bits: int, kind: int, form: s
     found = read(tmp_path, tiff(bits, kind, struct.pack(f"<3{form}", 0, 7, 200), 3))
     assert found.dtype == np.uint8
     assert found.tolist() == [[0, 7, 200]]
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 32])
+def test_a_tiff_whose_0_is_white_gives_what_is_stored(tmp_path: Path, bits: int, photometric: int) -> None:
+    values = [value % 2**bits for value in (0, 1, 2, 3, 5, 9, 14, 15)]
+    row = int("".join(f"{value:0{bits}b}" for value in values), 2).to_bytes(bits, "big")
+    if bits > 8:
+        row = np.array(values, f"<u{bits // 8}").tobytes()
+    found = read(tmp_path, tiff(bits, 1, row, 8, photometric), "a.tif")
+    assert found.dtype == np.uint8
+    assert found.tolist() == [values]
+
+
+@pytest.mark.parametrize("compression", [None, "group3", "group4", "tiff_ccitt", "tiff_lzw"])
+def test_a_tiff_of_one_bit_shows_what_pillow_wrote(tmp_path: Path, compression: str | None) -> None:
+    mask = VALUES > 1
+    data = by_pillow(mask, "TIFF", compression=compression)
+    assert read(tmp_path, data, "a.tif").tolist() == mask.astype(int).tolist()
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+def test_a_fax_whose_0_is_white_gives_what_one_sees(tmp_path: Path, compression: str) -> None:
+    data = by_pillow(VALUES > 1, "TIFF", compression=compression, tiffinfo={262: 0})
+    with Image.open(io.BytesIO(data)) as picture:
+        seen = np.asarray(picture).astype(int).tolist()
+        assert picture.tag_v2[262] == 0
+    assert read(tmp_path, data, "a.tif").tolist() == seen
 
 
 def test_labels_above_255_keep_their_number(tmp_path: Path) -> None:

@@ -161,3 +161,24 @@ def test_a_class_stays_one_where_a_transform_or_the_data_set_names_it(tmp_path: 
 def test_classes_of_an_image(tmp_path: Path) -> None:
     assert made(tmp_path, [[[0, 255]], [[1, 0]]]).get_cat_ids(1) == [0, 1]
     assert made(tmp_path, [[[0, 255]]]).get_cat_ids(0) == [0]
+
+
+def test_label_maps_in_jpeg_are_told_once(tmp_path: Path) -> None:
+    flat = np.zeros((16, 16), np.uint8)
+    data = made(tmp_path, [flat] * 3)
+    for index in range(3):
+        assert cv2.imwrite(str(tmp_path / "labels/a.jpg"), flat)
+        (tmp_path / "labels/a.jpg").replace(tmp_path / f"labels/{index:03}.png")
+    told = [text for text in warnings_of(data) if "JPEG" in text]
+    assert told == [
+        f"{tmp_path / 'labels/000.png'} is a JPEG, and JPEG changes the values near edges, which are labels here: "
+        "save label maps as PNG"
+    ]
+
+
+def test_a_label_that_jpeg_made_is_told_with_it(tmp_path: Path) -> None:
+    data = made(tmp_path, [np.zeros((16, 16), np.uint8)], seg_map_suffix=".jpg", lazy_init=True)
+    cv2.imwrite(str(tmp_path / "labels/000.jpg"), np.full((16, 16), 9, np.uint8))
+    with pytest.raises(ValueError, match="label 9") as caught:
+        data.data_report()
+    assert "is a JPEG" in caught.value.__notes__[0]
