@@ -13,6 +13,8 @@ import torch
 from seg_runner import LogitsModel, Runner, SegDataPreProcessor
 from seg_runner.data_checks import check_lengths, check_sizes, label_left_out, report_data, unite_left_out
 from seg_runner.iou_metric import IoUMetric
+from seg_runner.loops import IterBasedTrainLoop
+from seg_runner.samplers import InfiniteSampler
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -210,3 +212,54 @@ def test_images_of_several_sizes_are_predicted_as_one_by_one(form: str) -> None:
         assert np.array_equal(one.seg_logits.data.numpy(), net(image[None])[0].detach().numpy())
     each = [nn.functional.cross_entropy(net(i[None]), m[None]).item() for i, m in zip(images, masks, strict=True)]
     assert model.batch_losses(batches[form])["loss"].item() == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize(
+    ("loop", "told"),
+    [
+        ({"max_iters": 6, "val_begin": 7}, "val_begin=7 comes after the end of training (max_iters=6)"),
+        ({"max_epochs": 1, "val_begin": 2}, "val_begin=2 comes after the end of training (max_epochs=1)"),
+        ({"max_iters": 6, "val_begin": 6}, ""),
+    ],
+)
+def test_a_validation_that_never_comes(
+    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str], loop: dict[str, int], told: str
+) -> None:
+    make_runner(train_cfg=loop).train()
+    said = capsys.readouterr().out
+    assert told in said
+    assert ("no validation is ever run" in said) == bool(told)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_schedule_in_epochs_where_iterations_count(
+    make_runner: MakeRunner, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    loop = IterBasedTrainLoop(make_runner(), [1], max_iters=40)
+    schedule = SimpleNamespace(end=80, by_epoch=True, need_val_args=waits)
+    check_lengths(run_of(param_schedulers=[schedule], train_loop=loop))
+    told = "counts epochs (by_epoch=True), and this training counts iterations (train_cfg.max_iters=40)"
+    assert (told in caplog.text) != waits
+    assert ("max_epochs=1" in caplog.text) == waits
+
+
+@pytest.mark.parametrize(("size", "left"), [(8, 4), (4, 0)])
+@pytest.mark.parametrize("alone", [False, True])
+def test_images_that_no_metric_sees(
+    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str], size: int, left: int, alone: bool
+) -> None:
+    data = make_runner().parts["val_dataloader"].dataset
+    loader = DataLoader(torch.utils.data.Subset(data, range(12)), batch_size=size, drop_last=True)
+    runner = make_runner(val_dataloader=loader)
+    runner.val() if alone else runner.train()
+    told = f"val_dataloader: drop_last=True leaves out {left} of 12 images"
+    assert (told in capsys.readouterr().out) == bool(left)
+
+
+@pytest.mark.parametrize("mode", ["val", "test"])
+def test_an_endless_sampler_measures_nothing(make_runner: MakeRunner, mode: str) -> None:
+    data = make_runner().parts["val_dataloader"].dataset
+    endless = {f"{mode}_dataloader": DataLoader(data, batch_size=4, sampler=InfiniteSampler(data))}
+    runner = make_runner(**{f"{mode}_evaluator": IoUMetric(num_classes=3)}, **endless)
+    with pytest.raises(ValueError, match=f"{mode}_dataloader.sampler is InfiniteSampler, which never ends"):
+        getattr(runner, mode)()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seg_runner.errors import add_note, origin_of, written_at
+from seg_runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from seg_runner.plain_hooks import each_scheduler
 from seg_runner.weights import unwrap
 
@@ -106,6 +107,9 @@ def report_data(runner: Any, *modes: str) -> None:
     Raises:
         Exception: what a data set finds wrong, with a note.
     """
+    for mode in modes:
+        if mode != "train":
+            tell_dropped(runner, mode)
     for key, dataset in (found for mode in modes for found in _datasets(runner, mode)):
         report = getattr(dataset, "data_report", None)
         if not callable(report):
@@ -128,9 +132,12 @@ def _datasets(runner: Any, mode: str) -> Iterator[tuple[str, Any]]:
 
 
 def check_lengths(runner: Any) -> None:
-    """Warn of a schedule that the training is too short for."""
+    """Warn of a schedule that the training is too short for, and of validation that never comes."""
+    _check_begin(runner)
     last: tuple[int, str, Any] = (0, "", None)
     for scheduler in each_scheduler(runner.param_schedulers):
+        if _counts_what_never_comes(runner, scheduler):
+            continue
         unit = "max_epochs" if getattr(scheduler, "by_epoch", False) else "max_iters"
         total, end = getattr(runner.train_loop, unit, None), getattr(scheduler, "end", None)
         if isinstance(total, int) and isinstance(end, int) and total < end < ENDLESS and end > last[0]:
@@ -142,6 +149,50 @@ def check_lengths(runner: Any) -> None:
             "set its end, too",
             short, type(scheduler).__name__, end,
         )  # fmt: skip
+
+
+def _counts_what_never_comes(runner: Any, scheduler: Any) -> bool:
+    """Warn of a schedule in epochs where training counts iterations: the loop has one epoch, which ends with it."""
+    waits = getattr(scheduler, "need_val_args", False)  # for the metrics of a validation, not for an epoch
+    if not isinstance(runner.train_loop, IterBasedTrainLoop) or not getattr(scheduler, "by_epoch", False) or waits:
+        return False
+    runner.logger.warning(
+        "%s counts epochs (by_epoch=True), and this training counts iterations (train_cfg.max_iters=%d), so that the "
+        "%s stays at its first value: give it by_epoch=False, and its begin and end in iterations",
+        type(scheduler).__name__,
+        runner.train_loop.max_iters,
+        "learning rate" if getattr(scheduler, "param_name", "lr") == "lr" else scheduler.param_name,
+    )
+    return True
+
+
+def _check_begin(runner: Any) -> None:
+    """Warn of a `val_begin` that training does not reach."""
+    loop, epochs = runner.train_loop, isinstance(runner.train_loop, EpochBasedTrainLoop)
+    unit = "max_epochs" if epochs else "max_iters"
+    begin, total = getattr(loop, "val_begin", None), getattr(loop, unit, None)
+    if runner.loops["val"] is None or not isinstance(begin, int) or not isinstance(total, int) or not 0 < total < begin:
+        return
+    runner.logger.warning(
+        "train_cfg.val_begin=%d%s comes after the end of training (%s=%d), so that no validation is ever run: give a "
+        "val_begin of at most %d",
+        begin, origin_of(runner.cfg, "train_cfg.val_begin"), unit, total, total,
+    )  # fmt: skip
+
+
+def tell_dropped(runner: Any, mode: str) -> None:
+    """Warn of images that a validation or test leaves out because they fill no batch (`drop_last=True`)."""
+    for name, (loader, _) in getattr(runner.loops[mode], "sets", {}).items():
+        batches = getattr(loader, "batch_sampler", None)
+        size, sampler = getattr(batches, "batch_size", None), getattr(batches, "sampler", None)
+        if not getattr(batches, "drop_last", False) or not isinstance(size, int) or not hasattr(sampler, "__len__"):
+            continue
+        if left := len(sampler) % size:
+            runner.logger.warning(
+                "%s_dataloader%s: drop_last=True leaves out %d of %d images, which do not fill a batch of %d and so "
+                "count in no metric: drop_last=False measures them all",
+                mode, f" of {name!r}" if name else "", left, len(sampler), size,
+            )  # fmt: skip
 
 
 def check_sizes(runner: Any) -> None:

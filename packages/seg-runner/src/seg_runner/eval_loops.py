@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seg_runner.errors import add_note, did_you_mean, note_step, part_of, sample_paths
+from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.given import flag, whole
 from seg_runner.loops import position
 from seg_runner.oom import note_out_of_memory
@@ -41,6 +41,7 @@ class EvalLoop:
         self.mode = mode
         self.fp16, self.loss = flag(fp16, f"{mode}_cfg.fp16"), flag(loss, f"{mode}_cfg.loss")
         self.sets = _named_sets(dataloader, evaluator)
+        _refuse_endless(self.sets, mode, getattr(runner, "cfg", None))
         self.intervals = _checked_intervals(intervals, self.sets)
         self.current = next(iter(self.sets))
         self._named: dict[str, NamedLoader] = {}
@@ -230,6 +231,19 @@ def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
             f"named loaders {sorted(dataloader)} and named evaluators {sorted(evaluators)} do not match: {missing}"
         )
     return {name: (loader, evaluators[name]) for name, loader in dataloader.items()}
+
+
+def _refuse_endless(sets: dict[str, Any], mode: str, cfg: Any) -> None:
+    for name, (loader, _) in sets.items():
+        own = getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+        endless = next((sampler for sampler in own if getattr(sampler, "endless", False)), None)
+        if endless is not None:
+            key = f"{mode}_dataloader.{name}.sampler" if name else f"{mode}_dataloader.sampler"
+            raise ValueError(
+                f"{key}{origin_of(cfg, key)} is {type(endless).__name__}, which never ends, and so would "
+                f"{'validation' if mode == 'val' else 'the test'}: "
+                "give dict(type='DefaultSampler', shuffle=False), which shows each image once"
+            )
 
 
 def _checked_intervals(intervals: Any, sets: dict[str, Any]) -> dict[str, int]:
