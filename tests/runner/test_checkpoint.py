@@ -350,3 +350,35 @@ except CheckpointWriteError as error:
     folder.chmod(0o700)
     assert "Permission denied" in done.stdout, done.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_a_file_of_another_kind_is_told_by_what_it_is(tmp_path):
+    others = {
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR": r"a picture \(PNG\)",
+        b"\xff\xd8\xff\xe0\0\x10JFIF": r"a picture \(JPEG\)",
+        b"II*\0\x08\0\0\0": r"a picture \(TIFF\)",
+        b"BM\x46\0\0\0\0\0\0\0\x36": r"a picture \(BMP\)",
+        b"RIFF\x24\0\0\0WEBPVP8 ": r"a picture \(WebP\)",
+        b"model = dict(type='Segmentor')\n": "a text",
+        "gr\u00fc\u00df".encode() * 4096: "a text",
+        b"<!DOCTYPE html><html>": "a web page",
+        b"version https://git-lfs.github.com/spec/v1\n": "a pointer of Git LFS",
+        b"%PDF-1.7\n\xff\xfe": "a PDF document",
+        b"\x1f\x8b\x08\x00": "an archive packed by gzip",
+        b"\x93NUMPY\x01\0": "an array of numpy",
+        b"\x10\0\0\0\0\0\0\0" + b'{"a":{}}        ': "a file of safetensors",
+    }
+    for data, words in others.items():
+        (tmp_path / "x.pth").write_bytes(data)
+        with pytest.raises(CheckpointError, match=f"is no checkpoint, but {words}.*Give a file that a training saved"):
+            read_checkpoint(tmp_path / "x.pth")
+    np.savez(tmp_path / "x.npz", a=np.zeros(2))
+    with pytest.raises(CheckpointError, match="but arrays of numpy"):
+        read_checkpoint(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("data", [b"\x80\x02h\x65.", b"\x80\x02U\x01aQ.", bytes(range(255, 0, -1)), b"\x80\x04K"])
+def test_bytes_that_are_nothing_are_told_without_the_readers_words_alone(tmp_path, data):
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"x\.pth is not a whole checkpoint: it was cut off or damaged, or"):
+        read_checkpoint(tmp_path / "x.pth")

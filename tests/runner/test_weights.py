@@ -156,3 +156,9 @@ def test_what_the_model_lacks_is_refused_and_what_the_file_has_beside_is_not() -
         load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(3, 1)), full, complete=True)
     with pytest.raises(RuntimeError, match=r"1.weight: shape \(3, 2\) in the file, \(4, 2\) in the model"):
         load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 4)), full, complete=True)
+
+
+@pytest.mark.parametrize("key", [3, None, (1, 2), b"head.weight"])
+def test_keys_that_are_no_texts_are_no_weights(key):
+    with pytest.raises(ValueError, match=r"names of weights are texts.*no state_dict of a model"):
+        load_weights(Net(), {"state_dict": {"head.bias": torch.zeros(3), key: torch.zeros(3)}})

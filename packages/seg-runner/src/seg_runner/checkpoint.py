@@ -27,6 +27,7 @@ from seg_runner.finite import mark
 from seg_runner.legacy import UnknownNamesError, read_restricted
 from seg_runner.mapped import read_mapped
 from seg_runner.payload import payload_bytes, tensors_of, to_cpu, to_plain
+from seg_runner.strange import kind_of_file
 from seg_runner.whole_file import AT_ONCE, Piece, write_whole
 
 __all__ = ["CheckpointError", "read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
@@ -216,7 +217,17 @@ def _load(path: Path, unsafe: bool) -> Any:
     except ExcessiveError as error:
         raise _refused(path, error) from error
     except Exception as error:  # whatever a damaged file leads to
-        raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    """What to say of a file that no reader takes: what it is, where that is clear."""
+    if kind := kind_of_file(path):
+        return CheckpointError(f"{path} is no checkpoint, but {kind}. Give a file that a training saved (*.pth)")
+    return CheckpointError(
+        f"{path} is not a whole checkpoint: it was cut off or damaged, or something else than torch.save wrote it "
+        f"({_first_line(error)}). Copy it again, or give another one"
+    )
 
 
 def _load_by_torch(path: Path, mapped: bool, unsafe: bool, unknown: UnknownNamesError) -> Any:
@@ -228,7 +239,7 @@ def _load_by_torch(path: Path, mapped: bool, unsafe: bool, unknown: UnknownNames
             f"If you trust the file, read it with unsafe=True"
         ) from error
     except Exception as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {_first_line(error)}") from error
+        raise _unreadable(path, error) from error
 
 
 def _is_zip(path: Path) -> bool:

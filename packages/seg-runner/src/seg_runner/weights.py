@@ -152,6 +152,11 @@ def _named(
 ) -> dict[str, Any]:
     named = {}
     for name, value in state_dict.items():
+        if not isinstance(name, str):
+            raise ValueError(
+                f"the weights have the key {name!r} ({type(name).__name__}); names of weights are texts, such as "
+                "'decode_head.conv_seg.weight': this is no state_dict of a model"
+            )
         for pattern, replacement in revise_keys:
             name = re.sub(pattern, replacement, name)
         named[_fitted(_clean(name), own)] = value
