@@ -184,7 +184,8 @@ def tell_dropped(runner: Any, mode: str) -> None:
     """Warn of images that a validation or test leaves out because they fill no batch (`drop_last=True`)."""
     for name, (loader, _) in getattr(runner.loops[mode], "sets", {}).items():
         batches = getattr(loader, "batch_sampler", None)
-        size, sampler = getattr(batches, "batch_size", None), getattr(batches, "sampler", None)
+        size: Any = getattr(batches, "batch_size", None)
+        sampler: Any = getattr(batches, "sampler", None)
         if not getattr(batches, "drop_last", False) or not isinstance(size, int) or not hasattr(sampler, "__len__"):
             continue
         if left := len(sampler) % size:
