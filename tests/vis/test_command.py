@@ -35,6 +35,14 @@ def read(path: str | Path) -> np.ndarray:
     return cv2.imread(str(path))[..., ::-1]
 
 
+@pytest.mark.parametrize("words", [["", "m"], ["i", ""], ["i", "m", "--out", ""]])
+def test_an_empty_path_is_not_the_current_folder(words: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["overlay", *words])
+    assert left.value.code == 2
+    assert "the path is empty; the current folder is '.'" in capsys.readouterr().err
+
+
 def test_one_image_from_the_command_line(here: Path) -> None:
     command = [sys.executable, "-m", "seg_vis", "overlay", "street.png", "labels.png", "--out", "x.png"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here)

@@ -41,10 +41,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m seg_vis", description="Segmentation pictures from files.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("overlay", help="label maps over images", description="Tint images by their label maps.")
-    verb.add_argument("image", type=Path, help="an image, or a folder of images")
-    verb.add_argument("mask", type=Path, help="its label map (labels as grey values, or colours), or a folder of them")
+    verb.add_argument("image", type=_path, help="an image, or a folder of images")
+    verb.add_argument("mask", type=_path, help="its label map (labels as grey values, or colours), or a folder of them")
     verb.add_argument("--palette", default="cityscapes", help="a data set, distinct or colour_blind (%(default)s)")
-    verb.add_argument("--out", type=Path, help="the picture, or the folder for pictures (default: *_overlay.png here)")
+    verb.add_argument("--out", type=_path, help="the picture, or the folder for pictures (default: *_overlay.png here)")
     verb.add_argument("--alpha", type=float, default=0.5, help="weight of the colours, 0 to 1 (%(default)s)")
     verb.add_argument("--ignore-index", type=int, default=255, help='the label that means "no label" (%(default)s)')
     verb.add_argument("--only", type=int, nargs="+", metavar="LABEL", help="paint these labels only")
@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--bands", type=int, nargs="+", metavar="BAND", help="channels for red, green, blue (from 0)")
     verb.add_argument("--stretch", type=float, nargs=2, metavar=("LOW", "HIGH"), help="percentiles that become 0, 255")
     return top
+
+
+def _path(text: str) -> Path:
+    """A path; an empty text, as a shell makes of a variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; the current folder is '.'")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
