@@ -52,6 +52,8 @@ def find_images(given: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[F
 
 def _images_of(given: str) -> Iterator[tuple[Path, Path, bool]]:
     """Image, folder below the given one, and whether it was named itself."""
+    if not given:
+        raise ValueError("an empty path was given as an image; the current folder is '.'")
     path = Path(given).expanduser()
     if path.is_dir():
         yield from ((image, image.relative_to(path).parent, False) for image in images_in(path))

@@ -95,6 +95,32 @@ def test_nothing_at_all_is_an_error(here: Path, capsys: Any) -> None:
     assert not (here / "predicted").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predict", "m.pth", ""], "images"),
+        (["predict", "m.pth", "photos", ""], "images"),
+        (["predict", "", "photos"], "checkpoint"),
+        (["predict", "m.pth", "photos", "--out", ""], "out"),
+        (["predict", "m.pth", "photos", "--out="], "out"),
+        (["test", "c.py", "m.pth", "--show-dir", ""], "show-dir"),
+        (["train", "c.py", "--work-dir", ""], "work-dir"),
+        (["train", "c.py", "--resume", ""], "resume"),
+        (["rerun", ""], "record"),
+        (["demo", "--out", ""], "out"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(here: Path, capsys: Any, words: list[str], named: str) -> None:
+    image(here / "photos/1.png")
+    before = files(here)
+    assert main(words) == 1
+    assert f"{named}: an empty text was given" in capsys.readouterr().err
+    assert files(here) == before
+    found, (error,) = find_images(["photos", ""])
+    assert len(found) == 1
+    assert "an empty path was given" in str(error)
+
+
 def test_images_of_one_name(here: Path) -> None:
     for name, value in (("x.jpg", 9), ("x.png", 200), ("X.tif", 9)):
         image(here / "flat" / name, value)

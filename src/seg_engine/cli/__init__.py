@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
+        refuse_empty(options)
         refuse_several(options.verb)
         return int(options.run(options))
     except Exception as error:
@@ -38,6 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+
+
+def refuse_empty(options: argparse.Namespace) -> None:
+    """Refuse an empty argument, as a shell makes of a variable that is not set: as a path it is the current folder.
+
+    Raises:
+        ValueError: there is one.
+
+    >>> refuse_empty(argparse.Namespace(show_dir=""))
+    Traceback (most recent call last):
+    ValueError: show-dir: an empty text was given; name a file or folder ('.' is the current one), or leave it out
+    """
+    for name, value in vars(options).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise ValueError(
+                f"{name.replace('_', '-')}: an empty text was given; name a file or folder ('.' is the current one), "
+                "or leave it out"
+            )
 
 
 def refuse_several(verb: str) -> None:
