@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from seg_runner import MessageHub, find_resumable
+from seg_runner import IoUMetric, MessageHub, find_resumable
 from seg_runner.checkpoint import read_checkpoint, read_place, write_checkpoint
 from seg_runner.finite import LossWatch, not_finite
 
@@ -160,3 +160,28 @@ def test_an_optimizer_that_is_not_finite_is_told_and_its_file_goes_on(make_runne
     assert read_place(path)["finite"] is True
     assert find_resumable(tmp_path / "out") == path
     assert "optimizer_not_finite" not in read_checkpoint(tmp_path / "out" / "iter_1.pth")["meta"]
+
+
+@pytest.mark.parametrize(("marked", "value"), [((), math.nan), ((1, 4), math.nan), ((0,), math.inf), ((), -math.inf)])
+def test_a_validation_tells_of_how_many_images_the_logits_are_not_finite(make_runner, capsys, marked, value):
+    images = torch.zeros(5, 1, 4, 4)
+    images[list(marked)] = 9.0
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Conv2d(1, 3, 1)
+
+        def forward(self, images):
+            logits = self.net(images)
+            spoilt = images[:, :1, :1, :1].expand_as(logits) > 8
+            logits = logits.masked_fill(spoilt, value)
+            return torch.cat([logits, torch.full_like(logits[:, :1], -math.inf)], 1)  # a class that is never taken
+
+    data = torch.utils.data.TensorDataset(images, torch.zeros(5, 4, 4, dtype=torch.long))
+    loader = torch.utils.data.DataLoader(data, batch_size=2)
+    parts = {"train_dataloader": None, "train_cfg": None, "optim_wrapper": None, "loss": None}
+    make_runner(model=Net(), val_dataloader=loader, val_evaluator=IoUMetric(num_classes=4), **parts).val()
+    out = capsys.readouterr().out
+    told = f"validation: the logits of {len(marked)} of 5 images are not finite"
+    assert out.count("are not finite") == out.count(told) == bool(marked)

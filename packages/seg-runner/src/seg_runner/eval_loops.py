@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
+from seg_runner.finite import LogitsWatch
 from seg_runner.given import flag, whole
 from seg_runner.loops import position
 from seg_runner.oom import note_out_of_memory
@@ -18,6 +19,9 @@ from seg_runner.signals import StopNow, StopRequested
 from seg_runner.val_loss import LossMeter
 
 __all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
+
+
+NAMES = {"val": "validation", "test": "test"}
 
 
 class EvalLoop:
@@ -45,6 +49,7 @@ class EvalLoop:
         self.intervals = _checked_intervals(intervals, self.sets)
         self.current = next(iter(self.sets))
         self._named: dict[str, NamedLoader] = {}
+        self._logits = LogitsWatch()
 
     @property
     def dataloader(self) -> Any:
@@ -83,11 +88,14 @@ class EvalLoop:
         meter = LossMeter(self.runner.model) if self.loss else LossMeter(None)
         set_dataset_meta(loader, evaluator, self.runner.visualizer)
         forward = getattr(self.runner.model, f"{self.mode}_step")
-        seen = 0
+        seen, self._logits = 0, LogitsWatch()
         with closing(self._batches()) as batches:
             for batch_idx, batch in enumerate(batches):
                 seen += self._step(forward, evaluator, meter, batch_idx, batch)
                 self._check_signals()
+        name = f"{NAMES[self.mode]} of {self.current!r}" if self.current else NAMES[self.mode]
+        if told := self._logits.told(name):
+            self.runner.logger.warning(told)
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
 
     def _batches(self) -> Generator[Any, None, None]:
@@ -157,6 +165,7 @@ class EvalLoop:
             part = "model"
             with torch.autocast(self.runner.device.type, enabled=self.fp16):
                 outputs = meter.split(forward(batch), batch)
+            self._logits.add(outputs)
             part = f"{mode}_evaluator"
             if evaluator is not None:
                 evaluator.process(data_samples=outputs, data_batch=batch)
@@ -164,8 +173,7 @@ class EvalLoop:
             getattr(on, f"after_{mode}_iter")(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except Exception as error:
             note_out_of_memory(error, self.runner.model, batch, self.runner.optim_wrapper, mode)
-            name = {"val": "validation", "test": "test"}[mode]
-            note_step(error, f"{name} iteration {batch_idx}{part_of(self.runner, part)}", sample_paths(batch))
+            note_step(error, f"{NAMES[mode]} iteration {batch_idx}{part_of(self.runner, part)}", sample_paths(batch))
             raise
         return len(outputs)
 
