@@ -168,6 +168,8 @@ def declared_size(path: str | Path, turns: bool) -> tuple[int, int] | None:
     """
     from PIL import Image
 
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
     try:
         with Image.open(path) as picture:
             turned = int(picture.getexif().get(0x0112, 1))

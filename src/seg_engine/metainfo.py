@@ -80,6 +80,8 @@ def _classes(given: Any, name: str) -> tuple[Any, ...]:
 
 def _lines(path: str | os.PathLike[str], name: str) -> list[str]:
     """The lines of a text file; empty ones may stand at its end only, since each line is a label."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError(f"{name}: {path} is a folder, a pipe or a device; a text file is expected")
     try:
         lines = [line.strip() for line in Path(path).read_text("utf-8-sig").rstrip().splitlines()]
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from seg_engine.data import BaseSegDataset, CityscapesDataset
+from seg_engine.files import declared_size
 from seg_engine.loading import LoadAnnotations, LoadImageFromFile
 
 THREE = ("wall", "building", "sky")
@@ -46,6 +48,18 @@ def test_a_text_names_a_file_with_a_class_per_line(tmp_path: Path) -> None:
     file.write_text("wall\n\nsky\n")
     with pytest.raises(ValueError, match="an empty line; one line for each label"):
         made(classes=str(file))
+
+
+def test_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for metainfo, words in (
+        ({"classes": str(tmp_path / "pipe")}, "there is no file of that name"),
+        ({"classes": THREE, "palette": tmp_path / "pipe"}, "pipe is a folder, a pipe or a device"),
+        ({"classes": THREE, "palette": str(tmp_path / "pipe")}, "palette"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made(**metainfo)
+    assert declared_size(tmp_path / "pipe", turns=True) is None
 
 
 @pytest.mark.parametrize("text", ["field", "cls.txt", ""])
