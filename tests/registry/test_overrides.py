@@ -39,6 +39,7 @@ from seg_registry.option_values import DELETE, parse_value
         ("it's,fine", ["it's", "fine"]),
         ("dict(a=1,b=2)", "dict(a=1,b=2)"),
         ("''", ""),
+        ("''a'", "a"),
         ("[]", []),
         ("()", ()),
         ("[[],()]", [[], ()]),
