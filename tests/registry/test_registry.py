@@ -226,6 +226,41 @@ def test_an_unknown_argument_names_the_nearest_parameter(parts: Registry) -> Non
     assert "it has no parameter 'widht', did you mean 'width'?" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("vis_backend", "vis_backends"), ("sze", "size"), ("time", "times"), ("shufle", "shuffle")]
+)
+def test_an_argument_that_a_class_hands_on_names_the_nearest_above(parts: Registry, given: str, meant: str) -> None:
+    class Base:
+        def __init__(self, vis_backends: Any = None, size: Any = None, times: int = 1, shuffle: bool = True) -> None:
+            pass
+
+    class Between(Base):
+        def __init__(self, alpha: float = 1, **options: Any) -> None:
+            super().__init__(**options)
+
+    @parts.register_module()
+    class Part(Between):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+
+    with pytest.raises(TypeError) as caught:
+        parts.build({"type": "Part", given: 3, "alpha": 2})
+    (note,) = caught.value.__notes__
+    assert f"it has no parameter {given!r}, did you mean {meant!r}?" in note
+    assert "'alpha'" not in note.partition("?")[0]
+
+
+def test_a_class_that_takes_all_is_not_blamed_for_its_arguments(parts: Registry) -> None:
+    @parts.register_module()
+    class Takes:
+        def __init__(self, width: int = 1, **options: Any) -> None:
+            raise TypeError("no such 'colour'")
+
+    with pytest.raises(TypeError) as caught:
+        parts.build({"type": "Takes", "widht": 3})
+    assert "it has no parameter" not in caught.value.__notes__[0]
+
+
 def test_a_part_inside_a_part_has_the_only_note() -> None:
     registry = Registry("part")
 

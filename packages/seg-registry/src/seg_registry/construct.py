@@ -61,7 +61,8 @@ def annotate(error: BaseException, target: Any, kwargs: Mapping[str, Any], cfg: 
     name = getattr(target, "__qualname__", str(target))
     module = getattr(target, "__module__", "")
     at = " ".join(each for each in (f"'{path}'" if path else "", f"({where})" if where else "") if each)
-    error.add_note(f"{_NOTE}{at + ': ' if at else ''}{module}.{name}{_signature(target)}{_unknown(target, kwargs)}")
+    unknown = _unknown(target, kwargs, error)
+    error.add_note(f"{_NOTE}{at + ': ' if at else ''}{unknown}{module}.{name}{_signature(target)}")
 
 
 def _signature(target: Any) -> str:
@@ -73,19 +74,31 @@ def _signature(target: Any) -> str:
         return "(...)"
 
 
-def _unknown(target: Any, kwargs: Mapping[str, Any]) -> str:
-    """A sentence for each argument that the signature does not have."""
-    import inspect
-
+def _unknown(target: Any, kwargs: Mapping[str, Any], error: BaseException) -> str:
+    """A sentence for each argument that neither the signature nor those of the classes above have."""
     try:
-        parameters = inspect.signature(target).parameters
+        known, passes_on = _parameters(target)
     except (TypeError, ValueError):
-        return ""
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return ""
     hints = []
     for key in kwargs:
-        if key not in parameters:
-            near = nearest(key, parameters, 1)
-            hints.append(f"; it has no parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        if key not in known and (not passes_on or (isinstance(error, TypeError) and f"'{key}'" in str(error))):
+            near = nearest(key, known, 1)
+            hints.append(f"it has no parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else "") + "; ")
     return "".join(hints)
+
+
+def _parameters(target: Any) -> tuple[list[str], bool]:
+    """Names of the parameters; whether there is a `**` that hands others on, whose names are then of those above."""
+    import inspect
+
+    names: dict[str, None] = {}
+    passes_on = False
+    makers = [vars(each)["__init__"] for each in target.__mro__ if "__init__" in vars(each)] if isinstance(target, type) else []
+    for maker in [target, *makers[:-1]]:  # the last one is object's
+        parameters = inspect.signature(maker).parameters.values()
+        names |= dict.fromkeys(one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD)
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            break
+        passes_on = True
+    return list(names), passes_on
