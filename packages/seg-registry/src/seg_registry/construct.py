@@ -82,7 +82,7 @@ def _unknown(target: Any, kwargs: Mapping[str, Any], error: BaseException) -> st
         return ""
     hints = []
     for key in kwargs:
-        if key not in known and (not passes_on or (isinstance(error, TypeError) and f"'{key}'" in str(error))):
+        if key not in known and (not passes_on or f"unexpected keyword argument '{key}'" in str(error)):
             near = nearest(key, known, 1)
             hints.append(f"it has no parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else "") + "; ")
     return "".join(hints)
@@ -94,7 +94,8 @@ def _parameters(target: Any) -> tuple[list[str], bool]:
 
     names: dict[str, None] = {}
     passes_on = False
-    makers = [vars(each)["__init__"] for each in target.__mro__ if "__init__" in vars(each)] if isinstance(target, type) else []
+    classes = target.__mro__ if isinstance(target, type) else ()
+    makers = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)]
     for maker in [target, *makers[:-1]]:  # the last one is object's
         parameters = inspect.signature(maker).parameters.values()
         names |= dict.fromkeys(one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD)
