@@ -189,8 +189,9 @@ class Breaks:
 
 
 def broken(make_runner, step, **given):
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as caught:
         make_runner(hooks=[Breaks(step, **given)]).train()
+    return "\n".join(caught.value.__notes__)
 
 
 def test_a_start_where_an_exception_left_all_that_there_is_is_refused(make_runner, tmp_path):
@@ -228,7 +229,7 @@ def test_a_resume_names_the_newer_file_that_it_leaves_out(make_runner, tmp_path,
 
 
 def test_a_resume_does_not_begin_anew_over_weights_that_are_not_finite(make_runner, tmp_path):
-    broken(make_runner, 2, spoil=True)
+    assert "so resume=True refuses to go on; 2 iterations are lost" in broken(make_runner, 2, spoil=True)
     before = names(tmp_path / "out")
     told = r"interrupted_iter_2.pth is all .* not finite.*resume='.*interrupted_iter_2.pth'.*overwrite=True"
     with pytest.raises(FileExistsError, match=told):

@@ -12,7 +12,7 @@ from typing import Any
 
 from seg_runner.checkpoint import read_place, verify_checkpoint
 from seg_runner.errors import add_note
-from seg_runner.resumable import POINTER, find_resumable
+from seg_runner.resumable import POINTER, broken_off, find_resumable
 from seg_runner.saving import save_interrupted, save_last
 from seg_runner.signals import StopNow, leaving
 
@@ -147,6 +147,8 @@ def resume_words(runner: Any) -> str:
         return f"Whether there is a checkpoint to resume from cannot be seen: {error}"
     done = runner.finished_iters
     lost = f"; {done} iterations are lost" if done else ""
+    if found is None and broken_off(runner.work_dir):
+        return f"There is no other checkpoint in {runner.work_dir}, so resume=True refuses to go on{lost}"
     if found is None:
         return f"There is no checkpoint in {runner.work_dir}: a resume starts from nothing{lost}"
     count = (read_place(found) or {}).get("iter")
