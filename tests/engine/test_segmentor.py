@@ -152,8 +152,8 @@ def test_class_weights() -> None:
     ("loss", "kind", "words"),
     [
         ({"type": "DicLoss"}, KeyError, "DicLoss.*DiceLoss"),
-        ({"type": "CrossEntropyLoss", "wieght": 1}, TypeError, "loss_weight.*'wieght'"),
-        ({"type": "CrossEntropyLoss", "pos_weight": 1}, TypeError, "class_weight.*'pos_weight'"),
+        ({"type": "CrossEntropyLoss", "wieght": 1}, TypeError, "'wieght'.*loss_weight"),
+        ({"type": "CrossEntropyLoss", "pos_weight": 1}, TypeError, "'pos_weight'.*class_weight"),
         ({"type": "DiceLoss", "class_weight": [1.0, 2.0, 3.0]}, TypeError, "'class_weight'"),
     ],
 )

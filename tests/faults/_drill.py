@@ -215,6 +215,7 @@ def _run_in_child(function: Callable[..., Any], log: Path, *args: Any) -> None:
     code = 1
     try:
         multiprocessing.set_start_method(None, force=True)  # its workers are started as in any other process
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where all of this runs under nohup
         os.setpgid(0, 0)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 1)

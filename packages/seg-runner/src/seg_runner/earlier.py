@@ -6,6 +6,7 @@ checkpoints, as it may be all that there is of a run; validation and test write 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from seg_runner.resumable import POINTER, find_resumable, pointed_by
 
 __all__ = ["check_folder", "clear_folder", "earlier_checkpoints"]
 
+REPLAY = "SEG_NAN_REPLAY"
+"""Set where NanGuardHook shows one step of the run in this folder again: it mixes nothing and ends there."""
 OURS = re.compile(r"(?:(?:iter|epoch|interrupted_iter)_\d+|best_.+)\.pth")
 PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
 
@@ -37,7 +40,7 @@ def check_folder(runner: Any) -> None:
         FileExistsError: checkpoints of another run lie there, and nobody said what is to become of them.
     """
     resume, found = runner.parts["resume"], earlier_checkpoints(runner.work_dir)
-    if runner.resumed or not found:
+    if runner.resumed or not found or REPLAY in os.environ:
         return
     names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     if runner.parts["overwrite"]:
