@@ -62,9 +62,8 @@ def _pointed(work_dir: Path) -> list[Path]:
 def only_run(work_dir: Path) -> Iterator[None]:
     """Hold the folder's lock while the block runs; the same one that a Runner of seg-runner holds.
 
-    The lock goes with the process, however that ends. A second run of the same process, a Runner's too,
-    shares it. Where the system or
-    the folder knows no locks, nothing is held.
+    The lock goes with the process, however that ends. A second run of the same process, a Runner's too, shares it.
+    Where the system or the folder knows no locks, nothing is held.
 
     Raises:
         RuntimeError: another process holds it; the message says which one.
