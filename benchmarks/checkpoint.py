@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 from _measure import paired, print_table, ratios
-from seg_runner.checkpoint import read_checkpoint, write_checkpoint
-from seg_runner.payload import payload_bytes, tensors_of
-from seg_runner.saver import CheckpointSaver
+from seg_runner.checkpoint.content import payload_bytes, tensors_of
+from seg_runner.checkpoint.file import read_checkpoint, write_checkpoint
+from seg_runner.checkpoint.saver import CheckpointSaver
 
 
 class Cost(float):

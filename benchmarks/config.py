@@ -18,7 +18,7 @@ from pathlib import Path
 
 from _measure import paired
 from seg_registry import Config
-from seg_registry.load import Loader
+from seg_registry.config.load import Loader
 
 COLD = """
 import sys, time, logging, warnings

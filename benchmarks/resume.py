@@ -10,9 +10,9 @@ from itertools import islice
 
 import torch
 from _measure import print_table
-from seg_runner.batches import TrainBatches
-from seg_runner.randomness import Randomness
-from seg_runner.samplers import DefaultSampler, InfiniteSampler
+from seg_runner.data.samplers import DefaultSampler, InfiniteSampler
+from seg_runner.data.stream import TrainBatches
+from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader, Dataset
 
 

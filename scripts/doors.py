@@ -26,8 +26,8 @@ from types import ModuleType
 from typing import Any
 
 from seg_registry import Config, builder
-from seg_registry.catalog import KINDS
 from seg_registry.errors import RegistryError
+from seg_registry.registry.catalog import KINDS
 
 # Programs, and modules whose import does something: starts a server, asks the network, ends the process.
 PROGRAMS = frozenset({"__main__", "antigravity", "conftest", "idlelib", "setup", "test", "tests", "this", "turtledemo"})

@@ -1,7 +1,7 @@
 """Mutants of a module: change one token, run the package's tests, and tell which changes nobody noticed.
 
-`./run mutants seg_registry.overrides seg_optim.groups --count 10 --seed 7` draws ten changes a module by seed. A change
-that cannot alter what the program does is listed, with the reason, in `tests/equivalent_mutants.toml`.
+`./run mutants seg_registry.overrides.apply seg_optim.groups.collect --count 10 --seed 7` draws ten changes a module by
+seed. A change that cannot alter what the program does is listed, with the reason, in `tests/equivalent_mutants.toml`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def path_of(module: str) -> Path:
     folder = ROOT / "src" if package == "seg_engine" else ROOT / "packages" / package.replace("_", "-") / "src"
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     if not path.is_file():
-        raise SystemExit(f"mutants: there is no {path.relative_to(ROOT)}; give a module such as seg_optim.groups")
+        example = "seg_optim.groups.collect"
+        raise SystemExit(f"mutants: there is no {path.relative_to(ROOT)}; give a module such as {example}")
     return path
 
 
@@ -176,7 +177,7 @@ def examine(module: str, count: int, seed: int, jobs: int | None) -> tuple[int, 
 def main() -> int:
     """Exit code 1 where too many mutants survive."""
     parser = argparse.ArgumentParser(prog="./run mutants", description=__doc__)
-    parser.add_argument("modules", nargs="+", metavar="MODULE", help="such as seg_registry.overrides")
+    parser.add_argument("modules", nargs="+", metavar="MODULE", help="such as seg_registry.overrides.apply")
     parser.add_argument("--count", type=int, default=10, help="changes a module (10)")
     parser.add_argument("--seed", type=int, default=0, help="which ones are drawn (0)")
     parser.add_argument("--jobs", type=int, help="how many are tried at the same time (as many as there are cores)")

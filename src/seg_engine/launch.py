@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seg_engine.pipeline import NestedBuilder
+from seg_engine.data.pipeline import NestedBuilder
 
 __all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
 
@@ -29,7 +29,7 @@ def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> A
     from seg_vis.names import printable
 
     if not Path(path).is_file():
-        from seg_engine.files import nearest_folder
+        from seg_engine.data.files import nearest_folder
 
         raise FileNotFoundError(f"there is no config {path} ({nearest_folder(path)})")
     with warnings.catch_warnings(record=True) as caught:

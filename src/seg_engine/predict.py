@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seg_engine.pipeline import Compose
+from seg_engine.data.pipeline import Compose
 
 __all__ = ["Prediction", "Predictor", "load_model"]
 
@@ -167,7 +167,7 @@ class Predictor:
             return None
 
     def _one(self, image: Any, name: str = "the image") -> Prediction:
-        from seg_engine.pixels import shown
+        from seg_engine.data.pixels import shown
 
         record = self._read(image, name)
         picture = shown(record["img"])
@@ -187,8 +187,8 @@ class Predictor:
 
     def _read(self, image: Any, name: str) -> Record:
         """The record of an image after reading; an array is told of under this name."""
-        from seg_engine.files import read_picture
-        from seg_engine.pixels import as_read
+        from seg_engine.data.files import read_picture
+        from seg_engine.data.pixels import as_read
 
         record: Record = {"img_path": "", "seg_fields": [], "sample_idx": 0, "classes": self.metainfo.get("classes")}
         if not isinstance(image, str | os.PathLike):
@@ -255,7 +255,7 @@ def load_model(
     """
     from seg_registry import Config
     from seg_runner import LogitsModel, read_checkpoint
-    from seg_runner.device import pick_device
+    from seg_runner.process.device import pick_device
 
     from seg_engine.launch import make_builder
 
@@ -309,7 +309,7 @@ def fitting_model(cfg: Any, parts: Any, state: Mapping[str, Any], file: Path | N
     """
     if file is None:
         return described_model(cfg, parts)
-    from seg_engine.model_size import ModelBounds
+    from seg_engine.models.model_size import ModelBounds
 
     held = state.get("state_dict")
     with ModelBounds(file.stat().st_size, len(held) if isinstance(held, Mapping) else 0):
@@ -349,7 +349,7 @@ def put_weights(model: Any, state: Mapping[str, Any], path: str, strict: bool) -
 
 def tell_of_weights(model: Any, path: str | Path) -> None:
     """One warning where weights are not finite: every pixel may get one class then."""
-    from seg_runner.finite import not_finite
+    from seg_runner.checkpoint.finite import not_finite
     from seg_vis.names import printable
 
     found = not_finite({"state_dict": model.state_dict()})
@@ -361,7 +361,7 @@ def tell_of_weights(model: Any, path: str | Path) -> None:
 
 def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:
     """What reads the image, and the transforms of testing after it; what reads labels is left out."""
-    from seg_engine.pixels import is_reader, reads_labels
+    from seg_engine.data.pixels import is_reader, reads_labels
 
     steps = [one for one in test_pipeline(cfg) if not reads_labels(name_of(one))]
     at = next((index for index, one in enumerate(steps) if is_reader(name_of(one))), -1)

@@ -12,27 +12,33 @@ from _tree import PROJECTS
 
 MODULES = {
     "seg_engine": {
-        "transforms": ["loading", "transforms", "resizing", "colour", "versions"],
-        "datasets": ["data", "joined_data", "demo.dataset"],
-        "models": ["backbones", "heads", "segmentor", "losses", "region_losses"],
+        "transforms": ["data.loading", "data.geometry", "data.resizing", "data.colour", "data.test_time_versions"],
+        "datasets": ["data.datasets", "data.joined_datasets", "demo.dataset"],
+        "models": ["models.backbones", "models.heads", "models.segmentor", "models.losses", "models.region_losses"],
     },
     "seg_hooks": {"hooks": ["__init__"]},
     "seg_optim": {
-        "hooks": ["freeze"],
-        "optim_wrappers": ["wrapper", "wrapper_dict", "amp"],
-        "optim_wrapper_constructors": ["constructor", "layer_decay"],
-        "param_schedulers": ["schedulers", "cosine", "plateau", "learning_rate", "momentum"],
+        "hooks": ["groups.freeze"],
+        "optim_wrappers": ["wrappers.wrapper", "wrappers.wrapper_dict", "wrappers.amp"],
+        "optim_wrapper_constructors": ["groups.constructor", "groups.layer_decay"],
+        "param_schedulers": [
+            "schedules.families",
+            "schedules.cosine",
+            "schedules.plateau",
+            "schedules.learning_rate",
+            "schedules.momentum",
+        ],
     },
     "seg_runner": {
-        "metrics": ["iou_metric", "cityscapes_metric", "depth_metric"],
-        "loops": ["loops", "eval_loops"],
-        "data_samplers": ["samplers"],
-        "models": ["preprocess", "tta"],
+        "metrics": ["evaluation.iou", "evaluation.cityscapes", "evaluation.depth"],
+        "loops": ["loop.train", "loop.evaluate"],
+        "data_samplers": ["data.samplers"],
+        "models": ["model.preprocessor", "model.tta"],
     },
     "seg_vis": {
         "hooks": ["hook"],
         "vis_backends": ["backends"],
-        "visualizers": ["visualizer", "local_visualizer"],
+        "visualizers": ["visualizer", "segmentation_visualizer"],
     },
 }
 """Modules that hold what configs name, by the group of entry points."""

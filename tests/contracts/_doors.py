@@ -28,9 +28,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
         "local_rank_id": 0,
         "numa_options": None,
     },
-    "seg_registry.build.Builder": {"allow": ["*"]},
-    "seg_runner.checkpoint.write_checkpoint": {"path": RAN, "content": {}},
-    "seg_hooks.state.TrainState": {"work_dir": RAN},
+    "seg_registry.registry.builder.Builder": {"allow": ["*"]},
+    "seg_runner.checkpoint.file.write_checkpoint": {"path": RAN, "content": {}},
+    "seg_hooks.own_loop.state.TrainState": {"work_dir": RAN},
     "numpy.memmap": {"filename": RAN, "mode": "w+", "shape": [1]},
     "evil_module.Part": {},
 }

@@ -22,15 +22,15 @@ import pytest
 import seg_optim
 import torch
 from _doors import CASES, CONV, HERE, HOSTILE, NOT_READ, RAN, base, hostile, put
-from seg_optim.simulate import simulated
+from seg_optim.schedules.simulate import simulated
 from seg_registry import Config
 from seg_runner import Runner
-from seg_runner.checkpoint import write_checkpoint
+from seg_runner.checkpoint.file import write_checkpoint
 from seg_vis import Visualizer
 
 from seg_engine.launch import make_runner
+from seg_engine.models.segmentor import Segmentor
 from seg_engine.predict import load_model
-from seg_engine.segmentor import Segmentor
 
 ROOT = Path(__file__).resolve().parents[2]
 

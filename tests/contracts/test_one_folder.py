@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import seg_hooks.one_run
-import seg_runner.run_lock
+import seg_hooks.own_loop.lock
+import seg_runner.process.lock
 
-LOCKS = [seg_hooks.one_run.only_run, seg_runner.run_lock.only_run]
+LOCKS = [seg_hooks.own_loop.lock.only_run, seg_runner.process.lock.only_run]
 TRY = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
 
 def is_held(folder: Path) -> bool:
     """Whether another process cannot have the lock."""
-    command = [sys.executable, "-W", "ignore", "-c", TRY, str(folder / seg_runner.run_lock.LOCK)]
+    command = [sys.executable, "-W", "ignore", "-c", TRY, str(folder / seg_runner.process.lock.LOCK)]
     return b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
 
 

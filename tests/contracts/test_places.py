@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from seg_registry import Config, parse_options
 from seg_runner import Runner
-from seg_runner.places import NAMES, PLACES, is_written
+from seg_runner.process.places import NAMES, PLACES, is_written
 
 LIKE_A_PATH = re.compile(r"(?:dir|folder|(?<!pro)file|path|root|ur[il]|repo|location|place|tmpl|prefix)(?![a-z])")
 READ = {

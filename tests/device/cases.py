@@ -33,7 +33,7 @@ from seg_hooks import (
 )
 from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
 from seg_runner import IoUMetric, LogitsModel, Runner, SegTTAModel, read_checkpoint
-from seg_runner.prefetch import Prefetch
+from seg_runner.data.prefetch import Prefetch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

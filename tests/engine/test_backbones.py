@@ -7,8 +7,8 @@ import torch
 from seg_optim import LearningRateDecayOptimizerConstructor
 from torch import nn
 
-from seg_engine.backbones import TinyConvNeXt, TinyViT
-from seg_engine.heads import FuseHead, TinyFCNHead
+from seg_engine.models.backbones import TinyConvNeXt, TinyViT
+from seg_engine.models.heads import FuseHead, TinyFCNHead
 
 
 @pytest.mark.parametrize("net", [TinyConvNeXt(), TinyViT(embed_dims=32, num_layers=1)])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seg_engine.data import ADE20KDataset, BaseSegDataset, CityscapesDataset
+from seg_engine.data.datasets import ADE20KDataset, BaseSegDataset, CityscapesDataset
 from seg_engine.demo.dataset import StreetScenesDataset
 
 PREFIX = {"img_path": "images/training", "seg_map_path": "annotations/training"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_engine.files import files_below, images_in, orientation, read_picture
-from seg_engine.loading import LoadImageFromFile
-from seg_engine.pixels import as_read
+from seg_engine.data.files import files_below, images_in, orientation, read_picture
+from seg_engine.data.loading import LoadImageFromFile
+from seg_engine.data.pixels import as_read
 
 
 def write(path: Path) -> Path:

@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 import torch
 from seg_registry import Config, ConfigError, NotAllowedError
-from seg_registry.catalog import HOOKS, MODELS
-from seg_runner.checkpoint import write_checkpoint
+from seg_registry.registry.catalog import HOOKS, MODELS
+from seg_runner.checkpoint.file import write_checkpoint
 
 from seg_engine.cli import main
 from seg_engine.cli.messages import guard_terminal
+from seg_engine.data.pipeline import build
 from seg_engine.launch import make_builder
-from seg_engine.model_size import ModelBounds
-from seg_engine.pipeline import build
+from seg_engine.models.model_size import ModelBounds
 from seg_engine.predict import load_model
 
 OWN = """
 import pathlib
 pathlib.Path("RAN").touch()
 import torch
-from seg_registry.catalog import HOOKS
+from seg_registry.registry.catalog import HOOKS
 from subprocess import Popen
 
 @HOOKS.register_module(force=True)

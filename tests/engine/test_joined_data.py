@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from seg_registry import builder
 from seg_runner import ClassBalancedSampler
-from seg_runner.reading import describe_sample
+from seg_runner.data.workers import describe_sample
 
-from seg_engine.joined_data import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from seg_engine.data.joined_datasets import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
 
 class Held(list[Any]):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from seg_engine.label_maps import check_range, check_size, read_labels, renumbered
+from seg_engine.data.label_maps import check_range, check_size, read_labels, renumbered
 
 VALUES = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_engine.data import BaseSegDataset
-from seg_engine.label_report import LabelCounts, spread
+from seg_engine.data.datasets import BaseSegDataset
+from seg_engine.data.label_report import LabelCounts, spread
 
 LOAD = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
 
@@ -113,7 +113,7 @@ def test_without_labels_only_the_files_are_told(tmp_path: Path) -> None:
 
 
 def test_large_maps_are_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("seg_engine.label_report.PIXELS", 5)
+    monkeypatch.setattr("seg_engine.data.label_report.PIXELS", 5)
     assert "(3 of 6)" in made(tmp_path, [[[0, 1]]] * 6).data_report()[1][1]
 
 

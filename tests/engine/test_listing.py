@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seg_engine.listing import found_in, named_by, read_list
+from seg_engine.data.listing import found_in, named_by, read_list
 
 
 def files(folder: Path, *names: str) -> Path:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seg_engine.loading import LoadAnnotations, LoadImageFromFile, PackSegInputs
+from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile, PackSegInputs
 
 
 def labels_file(tmp_path: Path, labels: Any) -> dict[str, Any]:

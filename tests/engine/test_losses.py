@@ -13,10 +13,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seg_engine.head_loss import SegmentationLoss
-from seg_engine.loss_base import NamedLoss
-from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss, hard_pixels
-from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
+from seg_engine.models.head_loss import SegmentationLoss
+from seg_engine.models.loss_base import NamedLoss
+from seg_engine.models.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss, hard_pixels
+from seg_engine.models.region_losses import DiceLoss, LovaszLoss, TverskyLoss
 
 CLASSES = 3
 NUMBERS = [torch.nn.MSELoss, torch.nn.SmoothL1Loss, torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from seg_engine.data import BaseSegDataset, CityscapesDataset
-from seg_engine.files import declared_size
-from seg_engine.loading import LoadAnnotations, LoadImageFromFile
+from seg_engine.data.datasets import BaseSegDataset, CityscapesDataset
+from seg_engine.data.files import declared_size
+from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile
 
 THREE = ("wall", "building", "sky")
 

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from torch import nn
 
-from seg_engine.backbones import TinyConvNeXt, TinyViT
-from seg_engine.colour import PhotoMetricDistortion
-from seg_engine.data import BaseSegDataset
-from seg_engine.head_loss import OHEMPixelSampler
-from seg_engine.heads import FuseHead, TinyFCNHead
-from seg_engine.joined_data import ClassBalancedDataset, ConcatDataset, RepeatDataset
-from seg_engine.loading import LoadAnnotations, LoadImageFromFile
-from seg_engine.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss
-from seg_engine.region_losses import DiceLoss, LovaszLoss, TverskyLoss
-from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize
-from seg_engine.segmentor import Segmentor
-from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
+from seg_engine.data.colour import PhotoMetricDistortion
+from seg_engine.data.datasets import BaseSegDataset
+from seg_engine.data.geometry import Pad, RandomCrop, RandomFlip, RandomRotate
+from seg_engine.data.joined_datasets import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile
+from seg_engine.data.resizing import RandomChoiceResize, RandomResize, Resize
+from seg_engine.models.backbones import TinyConvNeXt, TinyViT
+from seg_engine.models.head_loss import OHEMPixelSampler
+from seg_engine.models.heads import FuseHead, TinyFCNHead
+from seg_engine.models.losses import CrossEntropyLoss, FocalLoss, OhemCrossEntropy, SiLogLoss
+from seg_engine.models.region_losses import DiceLoss, LovaszLoss, TverskyLoss
+from seg_engine.models.segmentor import Segmentor
 
 VALUES: dict[str, Any] = {
     "0": 0, "-1": -1, "-0.5": -0.5, "0.5": 0.5, "1": 1, "1.5": 1.5, "2": 2, "255": 255,

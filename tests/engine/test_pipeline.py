@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seg_engine.pipeline import Compose, NestedBuilder, build
+from seg_engine.data.pipeline import Compose, NestedBuilder, build
 
 
 class Own:

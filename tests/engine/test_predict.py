@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from seg_runner.checkpoint import write_checkpoint
+from seg_runner.checkpoint.file import write_checkpoint
 from seg_vis import get_palette
 
 import seg_engine
-from seg_engine.label_maps import read_labels
+from seg_engine.data.label_maps import read_labels
+from seg_engine.models.segmentor import Segmentor
 from seg_engine.predict import Prediction, load_model
-from seg_engine.segmentor import Segmentor
 
 CONFIG = """
 model = dict(

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from seg_runner.checkpoint import write_checkpoint
+from seg_runner.checkpoint.file import write_checkpoint
 
 from seg_engine.cli import main
+from seg_engine.image_paths import find_images
+from seg_engine.models.segmentor import Segmentor
 from seg_engine.predict import Predictor
-from seg_engine.samples import find_images
-from seg_engine.segmentor import Segmentor
 
 CONFIG = """
 model = dict(type='Segmentor', network=dict(type='torch.nn.Conv2d', in_channels=3, out_channels=2, kernel_size=1))

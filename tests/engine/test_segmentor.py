@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import PixelData, SegDataPreProcessor, SegDataSample
-from seg_runner.windows import counted_pixels
+from seg_runner.model.accumulation import counted_pixels
 from torch import nn
 
-from seg_engine.segmentor import SegmentationLoss, Segmentor
+from seg_engine.models.segmentor import SegmentationLoss, Segmentor
 
 BACKBONE = {"type": "TinyConvNeXt", "depths": (1, 1), "channels": (4, 8)}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seg_engine.colour import PhotoMetricDistortion
-from seg_engine.pipeline import Compose
-from seg_engine.resizing import RandomChoiceResize, RandomResize, Resize, fitted
-from seg_engine.transforms import Pad, RandomCrop, RandomFlip, RandomRotate
+from seg_engine.data.colour import PhotoMetricDistortion
+from seg_engine.data.geometry import Pad, RandomCrop, RandomFlip, RandomRotate
+from seg_engine.data.pipeline import Compose
+from seg_engine.data.resizing import RandomChoiceResize, RandomResize, Resize, fitted
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import torch
 from seg_runner import Evaluator, IoUMetric, LogitsModel, SegDataPreProcessor, SegTTAModel, pseudo_collate
 from torch import nn
 
-from seg_engine.pipeline import Compose
-from seg_engine.versions import TestTimeAug
+from seg_engine.data.pipeline import Compose
+from seg_engine.data.test_time_versions import TestTimeAug
 
 FLIPS = [{"type": "RandomFlip", "prob": 0.0}, {"type": "RandomFlip", "prob": 1.0}]
 SCALES = [{"type": "Resize", "scale_factor": factor, "keep_ratio": True} for factor in (0.5, 1.0)]

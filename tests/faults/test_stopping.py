@@ -11,7 +11,7 @@ import pytest
 import torch
 from _drill import Child, Crops, checkpoint_differences, in_child, log_lines, make_runner, train
 from seg_runner import find_resumable, read_checkpoint
-from seg_runner.contract import ResumeError
+from seg_runner.checkpoint.report import ResumeError
 from torch.utils.data import DataLoader
 
 

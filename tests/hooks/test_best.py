@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_hooks.best import (
+from seg_hooks.hooks.best import (
     file_key,
     infer_rule,
     is_better,

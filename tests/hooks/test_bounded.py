@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from seg_hooks.bounded import load_bounded
 from seg_hooks.files import pointed_at
-from seg_hooks.nan_replay import REPLAY, last_step
-from seg_hooks.publish import publish
-from seg_hooks.snapshots import read_whole
+from seg_hooks.hooks.nan_replay import REPLAY, last_step
+from seg_hooks.hooks.publish import publish
+from seg_hooks.own_loop.snapshots import read_whole
+from seg_hooks.read_checkpoint import load_bounded
 
 
 def folded() -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, EarlyStoppingHook, TrainState
-from seg_hooks.scalars import ScalarStore
+from seg_hooks.own_loop.scalars import ScalarStore
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, EMAHook, ExponentialMovingAverage, StochasticWeightAverage, TrainState
-from seg_hooks.weights import unwrap
+from seg_hooks.model.weights import unwrap
 from torch import nn
 
 Make = Callable[..., TrainState]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_hooks import CheckpointHook, EMAHook, LoggerHook, NanGuardHook, TrainState
-from seg_hooks.finite import first_loss, not_finite, optimizer_not_finite
+from seg_hooks.model.finite import first_loss, not_finite, optimizer_not_finite
 
 Make = Callable[..., TrainState]
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

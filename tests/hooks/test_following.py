@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_hooks import BaseAveragedModel, CheckpointHook, EMAHook, ExponentialMovingAverage, StochasticWeightAverage
-from seg_hooks.averaging import _beside
-from seg_hooks.following import Watch
+from seg_hooks.model.averaging import _beside
+from seg_hooks.model.following import Watch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_hooks.generators import find_generators, load_states, reseed, states_of
+from seg_hooks.own_loop.generators import find_generators, load_states, reseed, states_of
 from torch.utils.data import DataLoader
 
 Draw = Callable[[], float]

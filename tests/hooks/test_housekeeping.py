@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import torch
 from torch import distributed as dist, nn
 from seg_hooks import CheckpointHook, EMAHook, SyncBuffersHook
-from seg_hooks.weights import unwrap
+from seg_hooks.model.weights import unwrap
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from seg_hooks import CheckpointHook, TrainState
-from seg_hooks.one_run import LOCK
+from seg_hooks.own_loop.lock import LOCK
 from torch import nn
 
 Make = Callable[..., TrainState]
@@ -127,7 +127,7 @@ def test_beside_a_run_that_is_alive_there(tmp_path: Path) -> None:
     other = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from seg_hooks.one_run import only_run
+        from seg_hooks.own_loop.lock import only_run
         with only_run(Path({str(tmp_path)!r})):
             print("training", flush=True)
             sys.stdin.readline()

@@ -59,7 +59,7 @@ def test_torchs_plateau_names_its_successor() -> None:
 
 def test_it_runs_before_checkpoints_are_saved() -> None:
     from seg_hooks import CheckpointHook, LoggerHook
-    from seg_hooks.points import in_order
+    from seg_hooks.own_loop.points import in_order
 
     hooks = in_order([CheckpointHook(), ParamSchedulerHook(), LoggerHook()])
     assert [type(hook).__name__ for hook in hooks] == ["LoggerHook", "ParamSchedulerHook", "CheckpointHook"]

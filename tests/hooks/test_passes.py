@@ -16,9 +16,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_hooks import CheckpointHook, TrainState
-from seg_hooks.generators import find_generators, load_states, states_of
 from seg_hooks.loaders import length_of
-from seg_hooks.passes import Passes
+from seg_hooks.own_loop.generators import find_generators, load_states, states_of
+from seg_hooks.own_loop.passes import Passes
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, WeightedRandomSampler
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 import torch
 from seg_hooks import ParamSchedulerHook, RuntimeInfoHook, TrainState
-from seg_hooks.runtime_info import flatten, is_scalar, store_metrics
-from seg_hooks.scalars import ScalarStore
+from seg_hooks.hooks.runtime_info import flatten, is_scalar, store_metrics
+from seg_hooks.own_loop.scalars import ScalarStore
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from seg_hooks.records import train_record, train_text, val_record, val_text
-from seg_hooks.scalars import ScalarStore, is_plain
+from seg_hooks.own_loop.records import train_record, train_text, val_record, val_text
+from seg_hooks.own_loop.scalars import ScalarStore, is_plain
 from torch.utils._python_dispatch import TorchDispatchMode
 
 

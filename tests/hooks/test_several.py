@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from seg_hooks import TrainState
-from seg_hooks.arguments import refuse_several
+from seg_hooks.own_loop.arguments import refuse_several
 
 Make = Callable[..., TrainState]
 SEVERAL = [

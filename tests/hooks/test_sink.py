@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, LoggerHook, TrainState
-from seg_hooks.scalars import ScalarStore
-from seg_hooks.sink import RecordSink, adapt
+from seg_hooks.own_loop.record_sink import RecordSink, adapt
+from seg_hooks.own_loop.scalars import ScalarStore
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]

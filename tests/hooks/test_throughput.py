@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from seg_hooks import ThroughputHook, TrainState
-from seg_hooks.throughput import count_images
+from seg_hooks.hooks.throughput import count_images
 
 Make = Callable[..., TrainState]
 

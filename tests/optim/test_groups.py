@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_optim.groups import WRAPPERS, fuse, members, unwrapped, with_names
+from seg_optim.groups.collect import WRAPPERS, fuse, members, unwrapped, with_names
 from torch import nn
 
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_optim import build_optim_wrapper, layer_decay_param_groups
-from seg_optim.depth import read_depths
-from seg_optim.layer_ids import (
+from seg_optim.groups.depth import read_depths
+from seg_optim.groups.layer_ids import (
     Depths,
     convnext_layer_wise,
     convnext_stage_wise,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from seg_optim import PolyLR, build_optim_wrapper
-from seg_optim.split import SplitOptimizer, hidden_matrices
+from seg_optim.groups.split_optimizer import SplitOptimizer, hidden_matrices
 from torch import Tensor, nn
 
 ORDINARY = [

@@ -11,7 +11,7 @@ import seg_optim
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_optim import schedules
+from seg_optim.schedules import formulae as schedules
 
 
 def optimizer(lr: float = 1.0, **options: Any) -> torch.optim.Optimizer:

@@ -180,7 +180,7 @@ def test_models_go_and_wrappers_are_copied(vit: Any, caplog: pytest.LogCaptureFi
 def test_steps_between_do_not_look(vit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper = build_optim_wrapper(vit, BIASES)
     looks: list[int] = []
-    monkeypatch.setattr("seg_optim.watch.Watch.look", lambda _: looks.append(wrapper.step_count))
+    monkeypatch.setattr("seg_optim.wrappers.not_trained.Watch.look", lambda _: looks.append(wrapper.step_count))
     steps(wrapper, vit, 20)
     assert looks == [1, 2, 4, 8, 16]
 

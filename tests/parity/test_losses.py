@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _optim_models import import_mmseg  # noqa: E402
 
-from seg_engine import losses, region_losses  # noqa: E402
-from seg_engine.segmentor import SegmentationLoss  # noqa: E402
+from seg_engine.models import losses, region_losses  # noqa: E402
+from seg_engine.models.segmentor import SegmentationLoss  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SHAPES = [(2, 3, 5, 7), (1, 19, 8, 8), (3, 2, 1, 9)]

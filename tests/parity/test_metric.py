@@ -24,8 +24,8 @@ from seg_runner import (
     SegDataSample,
     SegTTAModel,
 )
-from seg_runner.cityscapes_metric import LABEL_IDS
-from seg_runner.inference import restore, slide, write_prediction
+from seg_runner.evaluation.cityscapes import LABEL_IDS
+from seg_runner.model.inference import restore, slide, write_prediction
 
 for package in ("mmengine", "mmcv", "mmseg"):
     if importlib.util.find_spec(package) is None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from seg_optim import PolyLR, build_optim_wrapper
-from seg_optim.optional import LIBRARIES
+from seg_optim.wrappers.optional_optimizers import LIBRARIES
 from torch import nn
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from seg_registry import Config, NotAllowedError, RegistryError, builder
-from seg_registry.catalog import FUNCTIONS, HOOKS, MODELS
-from seg_registry.entry_points import entries, installed_as
+from seg_registry.registry.catalog import FUNCTIONS, HOOKS, MODELS
+from seg_registry.registry.entry_points import entries, installed_as
 
 Package = Callable[..., Path]
 
@@ -96,10 +96,12 @@ def test_an_entry_point_that_fails_is_chained(package: Package) -> None:
             "setuptools.setup",
             "functools.partial",
         ),
-        *("seg_registry.config.os.getpid", "seg_registry.config:os.getpid", "seg_registry.config.warnings.warn"),
-        *("seg_registry.registry.NamedTuple", "seg_registry.registry.Any", "seg_registry.suggest.nearest"),
+        *("seg_registry.config.config.os.getpid", "seg_registry.config.config:os.getpid"),
+        "seg_registry.config.config.warnings.warn",
+        *("seg_registry.registry.registry.NamedTuple", "seg_registry.registry.registry.Any"),
+        "seg_registry.suggest.nearest",
         *(
-            "seg_registry.config",
+            "seg_registry.config.config",
             "no_such_package.X",
             "a..b",
             "a.b c",
@@ -109,7 +111,7 @@ def test_an_entry_point_that_fails_is_chained(package: Package) -> None:
             "seg_registry:",
             "seg_registry.errors:ConfigError.mro",
         ),
-        *("seg_registry.config.Config.fromfile", "hypothesis.given", "pytest.main"),
+        *("seg_registry.config.config.Config.fromfile", "hypothesis.given", "pytest.main"),
     ],
 )
 def test_what_a_dotted_path_may_not_mean(path: str) -> None:
@@ -123,11 +125,12 @@ def test_what_a_dotted_path_may_not_mean(path: str) -> None:
 def test_of_this_project_only_what_is_registered_or_an_entry_point(allow: Any) -> None:
     build = builder(allow=allow)
     evil = {"custom_imports": ["this_would_be_imported"]}
-    for path in ("seg_registry.build.Builder", "seg_registry:Builder", "seg_registry.Config", "seg_registry.builder"):
+    home = "seg_registry.registry.builder.Builder"
+    for path in (home, "seg_registry:Builder", "seg_registry.Config", "seg_registry.builder"):
         with pytest.raises(NotAllowedError, match="neither registered nor an entry point"):
             build.build("hook", {"type": path, "cfg": evil, "allow_imports": True})
     runner = pytest.importorskip("seg_runner")
-    for path in ("seg_runner.IoUMetric", "seg_runner.iou_metric.IoUMetric", "seg_runner.iou_metric:IoUMetric"):
+    for path in ("seg_runner.IoUMetric", "seg_runner.evaluation.iou.IoUMetric", "seg_runner.evaluation.iou:IoUMetric"):
         assert build.get("metric", path) is runner.IoUMetric
         with pytest.raises(NotAllowedError, match="neither registered nor an entry point"):
             build.get("hook", path)
@@ -195,7 +198,7 @@ def test_custom_imports_are_carried_out_by_the_builder_only(
     package: Package, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     package("my_parts", {"blocks.py": (
-        "from seg_registry.catalog import MODELS\nfrom subprocess import Popen\n"
+        "from seg_registry.registry.catalog import MODELS\nfrom subprocess import Popen\n"
         "@MODELS.register_module()\nclass MyBlock: ...\nclass Loose: ...\ndef function(): ...\n"
     )})  # fmt: skip
     path = tmp_path / "c.py"
@@ -330,7 +333,7 @@ NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch
         ({"type": "Net", "_scope_": "antigravity"}, "no scope"),
         ({"type": "zoo_scope.helper"}, "not allowed"),
         ({"type": "zoo_scope.registry.Parts"}, "not allowed"),
-        ({"type": "seg_registry.build.Builder"}, "neither registered"),
+        ({"type": "seg_registry.registry.builder.Builder"}, "neither registered"),
         pytest.param({"type": "torch.hub.load"}, "not allowed|not a class", marks=NEEDS_TORCH),
         ({"type": "pytest.main"}, "not allowed"),
     ],

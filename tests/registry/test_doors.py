@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from seg_registry import Config, builder
-from seg_registry.catalog import KINDS
 from seg_registry.errors import RegistryError
+from seg_registry.registry.catalog import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = (Path(__file__).parent / "hostile_types.txt").read_text(encoding="utf-8").splitlines()
@@ -40,7 +40,7 @@ def test_no_kind_gives_it_out(path: str, builders: list[Any]) -> None:
             build.build(kind, {"type": path})
 
 
-@pytest.mark.parametrize("path", ["subprocess.Popen", "torch.hub.load", "seg_registry.build.Builder"])
+@pytest.mark.parametrize("path", ["subprocess.Popen", "torch.hub.load", "seg_registry.registry.builder.Builder"])
 @pytest.mark.parametrize("key", ["type", "_scope_"])
 def test_nor_does_a_part_of_a_part(path: str, key: str, builders: list[Any]) -> None:
     nested = {"type": "ConcatDataset", "datasets": [{"type": "Compose", key: path, "transforms": [{"type": path}]}]}
@@ -54,7 +54,7 @@ import functools, io, pickle, threading
 from pathlib import Path
 from subprocess import Popen, run
 from other_parts import Other, other_function
-from seg_registry.catalog import MODELS
+from seg_registry.registry.catalog import MODELS
 
 Path({trace!r}).touch()
 start, load, instance = functools.partial(Popen), pickle.loads, object()

@@ -51,7 +51,7 @@ def test_a_number_as_a_top_level_key() -> None:
 
 def test_a_class_is_written_as_its_dotted_name() -> None:
     again = reloaded({"type": Registry, "make": math.floor.__class__})
-    assert again.to_dict()["type"] == "seg_registry.registry.Registry"
+    assert again.to_dict()["type"] == "seg_registry.registry.registry.Registry"
     assert again == Config({"type": Registry, "make": math.floor.__class__})
 
 

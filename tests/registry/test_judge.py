@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from seg_registry import NotAllowedError
-from seg_registry.judge import are_plain_names, is_at, is_never, is_ours, may_import, resolve, why_never, within
+from seg_registry.registry.dotted_names import (
+    are_plain_names,
+    is_at,
+    is_never,
+    is_ours,
+    may_import,
+    resolve,
+    why_never,
+    within,
+)
 
 NETS = """
 import functools
@@ -125,7 +134,7 @@ def test_whose_a_module_is() -> None:
     assert is_never("os.path")
     assert is_never("pip")
     assert not is_never("torch.os")
-    assert is_ours("seg_registry.build")
+    assert is_ours("seg_registry.registry.builder")
     assert not is_ours("my.seg_registry")
 
 
@@ -172,7 +181,7 @@ def test_a_function_only_where_the_caller_vouches(judged: Any, path: str) -> Non
         *((path, "of the form") for path in ("judged", "judged.nets.__name__", "judged.nets.Net.__init__", "judged.")),
         *((path, "of the form") for path in ("judged:nets:Net", "judged.nets:", "judged..nets.Net")),
         *((path, "standard library") for path in ("os.system", "os:system", "subprocess.Popen", "pip.main")),
-        *((path, "neither registered") for path in ("seg_registry.build.Builder", "seg_registry:Config")),
+        *((path, "neither registered") for path in ("seg_registry.registry.builder.Builder", "seg_registry:Config")),
         ("judged.nets.ready", "which is not allowed"),
     ],
 )

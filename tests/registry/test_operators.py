@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from seg_registry import LimitError, UnsafeConfigError
-from seg_registry.draft import Draft
-from seg_registry.limits import Budget
-from seg_registry.operators import binary, compare
+from seg_registry.evaluator.operators import binary, compare
+from seg_registry.values.budget import Budget
+from seg_registry.values.draft import Draft
 
 LONG = 1 << 5000  # paid for by every 256 bits
 RANGES = (range(1000), range(10**15))

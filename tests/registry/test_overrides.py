@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_registry import Config, ConfigError, DictAction, OverrideError, Registry, parse_options
-from seg_registry.catalog import MODELS
-from seg_registry.option_values import DELETE, parse_value
+from seg_registry.overrides.option_text import DELETE, parse_value
+from seg_registry.registry.catalog import MODELS
 
 
 @pytest.mark.parametrize(

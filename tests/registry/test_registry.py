@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import seg_registry
-from seg_registry import Config, DuplicateNameError, Registry, RegistryError, catalog
-from seg_registry.catalog import HOOKS, KINDS, kind_of
+from seg_registry import Config, DuplicateNameError, Registry, RegistryError
+from seg_registry.registry import catalog
+from seg_registry.registry.catalog import HOOKS, KINDS, kind_of
 
 
 class Tiny:
@@ -85,7 +86,7 @@ def test_a_double_is_reported_when_it_is_looked_up_with_both_places(parts: Regis
 
 def test_a_module_imported_again_is_no_double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "again_imported.py").write_text(
-        "from seg_registry.catalog import HOOKS\n\n@HOOKS.register_module()\nclass AgainImported: ...\n"
+        "from seg_registry.registry.catalog import HOOKS\n\n@HOOKS.register_module()\nclass AgainImported: ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     import importlib

@@ -54,7 +54,7 @@ def _tracing(point: str) -> Callable[..., None]:
 
 
 def _all_points() -> list[str]:
-    from seg_runner.hook_table import POINTS
+    from seg_runner.hooks.table import POINTS
 
     return list(POINTS)
 

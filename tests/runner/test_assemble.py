@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import Evaluator, IoUMetric, LogProcessor
-from seg_runner.assemble import Assembler, is_named
+from seg_runner.assembly.assembler import Assembler, is_named
 
 
 class Part:
@@ -184,7 +184,7 @@ def test_log_processors(assembler: Assembler) -> None:
 
 
 def test_a_class_as_type_needs_no_builder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg_runner.assemble.find_builder", lambda cfg: None)
+    monkeypatch.setattr("seg_runner.assembly.assembler.find_builder", lambda cfg: None)
     assert Assembler(None).part("model", {"type": Part, "a": 1}, "model", b=2).given == {"a": 1, "b": 2}
     with pytest.raises(TypeError, match="pip install seg-registry, or give the object itself"):
         Assembler(None).part("model", {"type": "Part"}, "model")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler, TrainBatches
-from seg_runner.randomness import Randomness
+from seg_runner.process.randomness import Randomness
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 
 RUN = Randomness(seed=5)

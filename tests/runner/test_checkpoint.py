@@ -17,10 +17,11 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from seg_runner import CheckpointError, read_checkpoint, whole_file
-from seg_runner.beside import Beside
-from seg_runner.checkpoint import read_place, verify_checkpoint, write_checkpoint
-from seg_runner.whole_file import AT_ONCE, CheckpointWriteError, _All, clean_leftovers, write_whole
+from seg_runner import CheckpointError, read_checkpoint
+from seg_runner.checkpoint import whole_file
+from seg_runner.checkpoint.beside import Beside
+from seg_runner.checkpoint.file import read_place, verify_checkpoint, write_checkpoint
+from seg_runner.checkpoint.whole_file import AT_ONCE, CheckpointWriteError, _All, clean_leftovers, write_whole
 
 
 def small() -> dict:
@@ -259,8 +260,8 @@ def test_the_limit_of_file_sizes_is_met_inside_torch(tmp_path):
     """RLIMIT_FSIZE makes the write inside `torch.save` fail, as a quota does."""
     code = f"""
 import resource, signal, torch
-from seg_runner.checkpoint import write_checkpoint
-from seg_runner.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.whole_file import CheckpointWriteError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -334,8 +335,8 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     folder.chmod(0o500)
     code = f"""
 import os, torch
-from seg_runner.checkpoint import write_checkpoint
-from seg_runner.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.whole_file import CheckpointWriteError
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 try:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner
-from seg_runner.checks import check_disk, check_writable, disk_needed, monitored_keys
+from seg_runner.run.preflight import check_disk, check_writable, disk_needed, monitored_keys
 from torch.utils.data import DataLoader
 
 MakeRunner = Callable[..., Runner]

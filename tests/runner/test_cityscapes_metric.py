@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import CityscapesMetric, PixelData, SegDataSample
-from seg_runner.cityscapes_metric import MEAN_SIZES
+from seg_runner.evaluation.cityscapes import MEAN_SIZES
 
 CAR, TRUCK, ROAD, SIDEWALK, SKY = 13, 14, 0, 1, 10
 

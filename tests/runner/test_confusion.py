@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from seg_runner.confusion import CHUNK, Confusion
+from seg_runner.evaluation.confusion import CHUNK, Confusion
 
 
 def by_hand(pred: np.ndarray, true: np.ndarray, classes: int, ignore: int | None) -> np.ndarray:

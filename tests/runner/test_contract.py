@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from seg_runner.contract import ResumeError, ResumeReport, config_changes, fill_version_changes, versions
+from seg_runner.checkpoint.report import ResumeError, ResumeReport, config_changes, fill_version_changes, versions
 
 
 def test_configs_are_compared_by_key():

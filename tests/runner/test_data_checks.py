@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import LogitsModel, Runner, SegDataPreProcessor
-from seg_runner.data_checks import check_lengths, check_sizes, label_left_out, report_data, unite_left_out
-from seg_runner.iou_metric import IoUMetric
-from seg_runner.loops import IterBasedTrainLoop
-from seg_runner.samplers import InfiniteSampler
+from seg_runner.data.samplers import InfiniteSampler
+from seg_runner.evaluation.iou import IoUMetric
+from seg_runner.loop.train import IterBasedTrainLoop
+from seg_runner.run.data_checks import check_lengths, check_sizes, label_left_out, report_data, unite_left_out
 from torch import nn
 from torch.utils.data import DataLoader
 

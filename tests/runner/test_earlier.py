@@ -8,8 +8,9 @@ import re
 import shutil
 
 import pytest
-from seg_runner import construct, find_resumable
-from seg_runner.earlier import earlier_checkpoints
+from seg_runner import find_resumable
+from seg_runner.assembly import construct
+from seg_runner.run.earlier_run import earlier_checkpoints
 
 
 def names(folder):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import Evaluator, IoUMetric, PixelData, SegDataSample
-from seg_runner.evaluation import TorchMetric, as_evaluator
+from seg_runner.evaluation.evaluator import TorchMetric, as_evaluator
 
 
 class Fixed:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from seg_runner import IoUMetric, MessageHub, find_resumable
-from seg_runner.checkpoint import read_checkpoint, read_place, write_checkpoint
-from seg_runner.finite import LossWatch, not_finite
+from seg_runner.checkpoint.file import read_checkpoint, read_place, write_checkpoint
+from seg_runner.checkpoint.finite import LossWatch, not_finite
 
 BAD = 4
 
@@ -53,7 +53,7 @@ def test_the_pointer_stays_at_a_good_one(make_runner, tmp_path):
     class SavesLast(SavesEach):
         def after_train_iter(self, runner):
             if runner.iter + 1 in (2, 5):
-                from seg_runner.saving import save_last
+                from seg_runner.checkpoint.actions import save_last
 
                 save_last(runner)
 

@@ -24,7 +24,7 @@ from seg_runner import (
     SegDataPreProcessor,
     SegTTAModel,
 )
-from seg_runner.given import MOST, choices, flag, number, pair, unused, whole
+from seg_runner.checks import MOST, choices, flag, number, pair, unused, whole
 from torch import nn
 
 DATA = range(8)

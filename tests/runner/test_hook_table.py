@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.hook_table import POINTS, PRIORITIES, HookTable, priority_number
+from seg_runner.hooks.table import POINTS, PRIORITIES, HookTable, priority_number
 
 
 def table(*hooks: Any) -> HookTable:

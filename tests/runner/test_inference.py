@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import LogitsModel, SegDataSample
-from seg_runner.inference import infer, labels_of, read_test_cfg, resize, restore, slide, write_prediction
+from seg_runner.model.inference import infer, labels_of, read_test_cfg, resize, restore, slide, write_prediction
 
 
 def test_whole_images_at_their_own_size() -> None:

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from seg_runner import Evaluator, IoUMetric, PixelData, SegDataSample
-from seg_runner.iou_metric import oddities
-from seg_runner.tables import missing_files
+from seg_runner.evaluation.iou import oddities
+from seg_runner.evaluation.tables import missing_files
 
 
 def sample(pred: Any, true: Any, **facts: Any) -> SegDataSample:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import CheckpointError, load_weights, read_checkpoint
-from seg_runner.legacy import read_bytes
+from seg_runner.checkpoint.read_mmengine import read_bytes
 from torch import nn
 
 FILE = Path(__file__).parent / "data" / "mmengine_0_10_7.pth"
@@ -118,7 +118,7 @@ def test_arrays_of_objects_are_refused():
     ],
 )
 def test_a_pickle_changes_nothing_of_what_it_names_and_gets_no_functions_out(data):
-    from seg_runner import legacy
+    from seg_runner.checkpoint import read_mmengine as legacy
 
     kept = [legacy._History, legacy._Dtype, legacy._Array, legacy._Nothing, torch.FloatStorage]
     before = [dict(vars(kind)) for kind in kept]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seg_runner import lines
-from seg_runner.lines import LineFile, take_out_rows
-from seg_runner.log_setup import earlier_sessions
-from seg_runner.plain import PlainVisualizer
-from seg_runner.whole_file import write_text, write_whole
+from seg_runner.assembly.fallback_parts import PlainVisualizer
+from seg_runner.checkpoint.whole_file import write_text, write_whole
+from seg_runner.log import line_files as lines
+from seg_runner.log.line_files import LineFile, take_out_rows
+from seg_runner.log.setup import earlier_sessions
 
 
 class Disk:

@@ -9,9 +9,9 @@ import textwrap
 import pytest
 import torch
 from seg_runner import DefaultSampler, default_collate, pseudo_collate
-from seg_runner.loaders import SeededDataset, WorkerInit, build_dataloader, choose_num_workers
-from seg_runner.randomness import Randomness
-from seg_runner.reading import describe_sample
+from seg_runner.data.loader import SeededDataset, WorkerInit, build_dataloader, choose_num_workers
+from seg_runner.data.workers import describe_sample
+from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader
 
 RUN = Randomness(seed=5)
@@ -147,7 +147,7 @@ def test_the_data_set_can_be_seen_through_its_wrapper():
 PARENT = """
 import os, signal, sys, time, torch
 from torch.utils.data import DataLoader
-from seg_runner.loaders import WorkerInit
+from seg_runner.data.loader import WorkerInit
 
 class Data(torch.utils.data.Dataset):
     def __len__(self): return 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import LogProcessor, MessageHub
-from seg_runner.history import HistoryBuffer
+from seg_runner.log.history import HistoryBuffer
 
 
 def a_run(**given: Any) -> Any:
@@ -235,7 +235,7 @@ def test_a_loader_that_does_not_know_its_length() -> None:
 
 
 def test_memory_stands_after_the_times_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg_runner.log_processor.peak_memory", lambda: 321)
+    monkeypatch.setattr("seg_runner.log.processor.peak_memory", lambda: 321)
     run = a_run()
     train(run.message_hub)
     record, line = LogProcessor().get_log_after_iter(run, 3, "train")

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import MessageHub
-from seg_runner.history import HistoryBuffer
-from seg_runner.message_hub import PENDING
+from seg_runner.log.history import HistoryBuffer
+from seg_runner.log.message_hub import PENDING
 
 READS = {"item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__", "to", "__index__", "__array__"}
 

@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import names as module
-from seg_runner.cityscapes_metric import CityscapesMetric
-from seg_runner.depth_metric import DepthMetric
-from seg_runner.iou_metric import IoUMetric
-from seg_runner.log_setup import make_logger
+from seg_runner.evaluation.cityscapes import CityscapesMetric
+from seg_runner.evaluation.depth import DepthMetric
+from seg_runner.evaluation.iou import IoUMetric
+from seg_runner.evaluation.tables import boxed_table, write_png
+from seg_runner.log.setup import make_logger
 from seg_runner.names import LONGEST, FileNames, file_name, printable
-from seg_runner.tables import boxed_table, write_png
 
 
 def test_names_stay_as_long_as_nothing_collides() -> None:

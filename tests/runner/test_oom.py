@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seg_runner.oom import is_out_of_memory, memory_by_module, memory_report, note_out_of_memory
+from seg_runner.loop.out_of_memory import is_out_of_memory, memory_by_module, memory_report, note_out_of_memory
 from torch import nn
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler, TrainBatches
-from seg_runner.orders import BatchOrder, Position, SampleOrder, order_of, repeats
-from seg_runner.randomness import Randomness
+from seg_runner.data.order import BatchOrder, Position, SampleOrder, order_of, repeats
+from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler, WeightedRandomSampler
 
 DATA = range(30)

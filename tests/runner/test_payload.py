@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from seg_runner.payload import Staging, own, payload_bytes, to_cpu, to_plain
+from seg_runner.checkpoint.content import Staging, own, payload_bytes, to_cpu, to_plain
 
 
 class Settings(dict):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from seg_runner import Runner
-from seg_runner.places import NAMES, PLACES, check_places
+from seg_runner.process.places import NAMES, PLACES, check_places
 
 
 def hook(**options: str) -> dict[str, Any]:

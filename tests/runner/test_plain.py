@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import LogitsModel, Runner
-from seg_runner.plain import PlainVisualizer, PlainWrapper
-from seg_runner.plain_hooks import PLAIN_HOOKS, stand_ins
+from seg_runner.assembly.fallback_parts import PlainVisualizer, PlainWrapper
+from seg_runner.hooks.fallback import PLAIN_HOOKS, stand_ins
 
 MakeRunner = Callable[..., Runner]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.randomness import (
+from seg_runner.process.randomness import (
     Randomness,
     derive_seed,
     find_generators,

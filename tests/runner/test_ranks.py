@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from seg_runner.ranks import started_as
+from seg_runner.evaluation.ranks import started_as
 
 SEVERAL = [
     {"RANK": "1", "WORLD_SIZE": "2"},

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from seg_runner import find_resumable
-from seg_runner.checkpoint import write_checkpoint
-from seg_runner.resumable import next_generation
+from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.find import next_generation
 
 
 def save(folder, name, iteration, run="a", optimizer=True, **meta):
@@ -82,7 +82,7 @@ def test_a_foreign_file_with_a_damaged_pickle_is_passed_over(tmp_path, where, ca
 def test_no_file_is_unpickled_to_find_the_newest(tmp_path, monkeypatch):
     """So a hundred large checkpoints cost nothing, and no damaged one reaches an unpickler."""
     newest = [save(tmp_path, f"iter_{iteration}.pth", iteration) for iteration in (1, 2, 3)][-1]
-    monkeypatch.setattr("seg_runner.resumable.read_checkpoint", None)
+    monkeypatch.setattr("seg_runner.checkpoint.find.read_checkpoint", None)
     assert find_resumable(tmp_path) == newest
     assert next_generation(tmp_path) == 1
 

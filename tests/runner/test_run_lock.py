@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from seg_runner.run_lock import LOCK, only_run
+from seg_runner.process.lock import LOCK, only_run
 
 HOLDER = """
 import sys
 from pathlib import Path
-from seg_runner.run_lock import only_run
+from seg_runner.process.lock import only_run
 with only_run(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -56,7 +56,7 @@ def test_a_forked_worker_that_outlives_its_run_does_not_hold_the_lock(tmp_path):
     code = """
 import os, sys
 from pathlib import Path
-from seg_runner.run_lock import only_run
+from seg_runner.process.lock import only_run
 with only_run(Path(sys.argv[1])):
     if os.fork() == 0:
         sys.stdin.read()

@@ -307,7 +307,7 @@ def test_schedulers_need_an_optimizer(make_runner: MakeRunner) -> None:
 def test_a_dict_without_a_builder_says_what_to_install(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seg_runner.assemble.find_builder", lambda cfg: None)
+    monkeypatch.setattr("seg_runner.assembly.assembler.find_builder", lambda cfg: None)
     with pytest.raises(TypeError, match="pip install seg-registry"):
         make_runner(hooks=[{"type": "EMAHook"}])
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler
-from seg_runner.samplers import padded, repeat_factors
+from seg_runner.data.samplers import padded, repeat_factors
 
 
 def reference_order(size: int, seed: int, epoch: int) -> list[int]:

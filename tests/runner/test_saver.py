@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 from seg_runner import read_checkpoint
-from seg_runner.saver import CheckpointSaver
-from seg_runner.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checkpoint.whole_file import CheckpointWriteError
 
 
 def payload() -> dict:
@@ -103,7 +103,7 @@ SLOW = """
 import os, sys, time, torch
 fsync = os.fsync
 os.fsync = lambda handle: (time.sleep(0.5), fsync(handle))
-from seg_runner.saver import CheckpointSaver
+from seg_runner.checkpoint.saver import CheckpointSaver
 CheckpointSaver(async_save=True).save(sys.argv[1], {"meta": {"iter": 1}, "w": torch.ones(9)})
 """
 

@@ -7,8 +7,8 @@ import threading
 import types
 
 import pytest
-from seg_runner.signals import StopNow, StopSignals, exit_code, leaving, read_signals
-from seg_runner.watchdog import Arrivals
+from seg_runner.process.signals import StopNow, StopSignals, exit_code, leaving, read_signals
+from seg_runner.process.watchdog import Arrivals
 
 
 def test_a_signal_is_remembered_and_the_old_handler_comes_back():
@@ -58,7 +58,7 @@ def test_another_thread_installs_nothing():
 def test_a_second_interrupt_leaves_at_once():
     code = """
 import signal
-from seg_runner.signals import StopSignals
+from seg_runner.process.signals import StopSignals
 with StopSignals():
     signal.raise_signal(signal.SIGINT)
     print("still here", flush=True)
@@ -144,7 +144,7 @@ def test_whoever_listened_before_goes_on_listening():
 @pytest.mark.parametrize(("name", "stays"), [("SIGINT", True), ("SIGTERM", False)])
 def test_an_interrupt_at_a_prompt_leaves_the_interpreter_there(name: str, stays: bool) -> None:
     """`code.interact` is a prompt within a program, and `python -i` one of its own."""
-    typed = f"from seg_runner.signals import leaving\nraise leaving({name!r})\nprint('still ' + 'here')\n"
+    typed = f"from seg_runner.process.signals import leaving\nraise leaving({name!r})\nprint('still ' + 'here')\n"
     for words in (["-i"], ["-c", "import code; code.interact()"]):
         done = subprocess.run([sys.executable, *words], input=typed, capture_output=True, text=True, timeout=300)
         assert ("still here" in done.stdout) is stays

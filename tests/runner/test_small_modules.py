@@ -15,14 +15,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.defaults import DEFAULT_HOOKS, merge_default_hooks, without_effect
-from seg_runner.device import pick_device
-from seg_runner.env import describe_environment, set_up_process
+from seg_runner.assembly.arguments import DEFAULTS, Parts, fill_parts
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
-from seg_runner.log_setup import library_log, make_log_dir, make_logger
-from seg_runner.parts import DEFAULTS, Parts, fill_parts
-from seg_runner.record import git_state, origins_of, write_record
-from seg_runner.val_loss import LossMeter, batch_losses
+from seg_runner.hooks.defaults import DEFAULT_HOOKS, merge_default_hooks, without_effect
+from seg_runner.log.setup import library_log, make_log_dir, make_logger
+from seg_runner.loop.validation_loss import LossMeter, batch_losses
+from seg_runner.process.device import pick_device
+from seg_runner.process.environment import describe_environment, set_up_process
+from seg_runner.run.record import git_state, origins_of, write_record
 
 
 def test_a_note_is_added_once() -> None:

@@ -7,8 +7,8 @@ from itertools import islice
 import pytest
 import torch
 from seg_runner import IoUMetric, TrainBatches
-from seg_runner.prefetch import prefetched
-from seg_runner.randomness import Randomness
+from seg_runner.data.prefetch import prefetched
+from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader
 
 stateful = pytest.importorskip("torchdata.stateful_dataloader")

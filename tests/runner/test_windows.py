@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import LogitsModel
-from seg_runner.windows import counted_pixels, window_length
+from seg_runner.model.accumulation import counted_pixels, window_length
 from torch import nn
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from seg_runner.plain import PlainWrapper
-from seg_runner.wrap import (
+from seg_runner.assembly.fallback_parts import PlainWrapper
+from seg_runner.model.changes import (
     batch_size_of,
     checkpoint_activations,
     compile_model,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from seg_runner import protocols
 
-from seg_engine.pipeline import NestedBuilder
-from seg_engine.segmentor import Segmentor
+from seg_engine.data.pipeline import NestedBuilder
+from seg_engine.models.segmentor import Segmentor
 
 
 def segmentor_fits(model: Segmentor) -> tuple[protocols.TrainModel, protocols.ValModel, protocols.TestModel]:

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 from seg_vis import get_palette, overlay, to_rgb
-from seg_vis.command import main
-from seg_vis.masks import labels_from_colours, read_mask
-from seg_vis.pairs import find_pairs
-from seg_vis.progress import Progress
+from seg_vis.command.command import main
+from seg_vis.command.masks import labels_from_colours, read_mask
+from seg_vis.command.pairs import find_pairs
+from seg_vis.command.progress import Progress
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

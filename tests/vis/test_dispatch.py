@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from seg_vis import BaseVisBackend, LocalVisBackend, SegLocalVisualizer, Visualizer
-from seg_vis.dispatch import make_backends
+from seg_vis.output.dispatch import make_backends
 
 
 class Keeper(BaseVisBackend):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from seg_vis import Visualizer, feature_map
-from seg_vis.featmaps import depth_map
+from seg_vis.drawing.feature_maps import depth_map
 
 
 def jet(codes: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seg_vis.labels import Box, anchors, in_the_way, nearest_free, overlaps, place
+from seg_vis.drawing.label_places import Box, anchors, in_the_way, nearest_free, overlaps, place
 
 
 def anchor_by_hand(codes: np.ndarray, label: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_vis import get_palette, overlay, to_rgb
-from seg_vis.blend import blend_and_look, byte_values, few_codes
+from seg_vis.drawing.blend import blend_and_look, byte_values, few_codes
 
 
 def golden(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_vis import get_classes, get_palette
-from seg_vis.generated import as_seen, generate_palette
-from seg_vis.palettes import known, resolve
+from seg_vis.drawing.generated_palettes import as_seen, generate_palette
+from seg_vis.drawing.palettes import known, resolve
 
 SIZES = {
     "cityscapes": 19,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_vis import Visualizer
-from seg_vis.colours import NAMES, colour, colour_list, dashes
+from seg_vis.drawing.colours import NAMES, colour, colour_list, dashes
 
 
 def canvas(value: int = 0, height: int = 60, width: int = 80) -> Visualizer:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from seg_vis import SegLocalVisualizer
-from seg_vis.ranks import first_process
+from seg_vis.output.ranks import first_process
 from seg_vis.samples import field, image_path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_vis.reading_order import visual_order
+from seg_vis.drawing.reading_order import visual_order
 
 ROAD, CAR = "כביש", "רכב"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from seg_vis import compare, error_map, get_palette, legend, overlay, panels
-from seg_vis.text import text_size
+from seg_vis.drawing.text import text_size
 
 
 def flat(value: int, height: int = 20, width: int = 30) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_vis.text import draw_text, font_size, prepared, readable_on, shortened, tag_size, text_size, write_tag
+from seg_vis.drawing.text import draw_text, font_size, prepared, readable_on, shortened, tag_size, text_size, write_tag
 
 WORDS = ["road", "pgjyÉ", "道路", "보행자", "トラック", "дорога", "שלום", "مرحبا", "Straße ñ", "traffic light 0123"]
 
@@ -94,7 +94,7 @@ def test_right_to_left_writing_is_drawn_in_its_reading_order() -> None:
 
 
 def test_letters_that_no_font_has_are_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg_vis.text.shutil.which", lambda name: None)
+    monkeypatch.setattr("seg_vis.drawing.text.shutil.which", lambda name: None)
     with pytest.warns(UserWarning, match=r"no font here has the letters '[\u1200\u1201]+' of .* or give font="):
         text_size("\u1200\u1201 road", 20)
     with warnings.catch_warnings():
@@ -110,7 +110,7 @@ def test_an_installed_font_stands_in_where_it_has_the_letters(monkeypatch: pytes
     lister.write_text("#!/bin/sh\necho none.ttf\necho some.ttf\n")
     lister.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("seg_vis.text.has_letter", lambda letter, font: font == "some.ttf")
+    monkeypatch.setattr("seg_vis.drawing.text.has_letter", lambda letter, font: font == "some.ttf")
     assert prepared("\u1202", "sans") == ("\u1202", "some.ttf")
 
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 from seg_vis import BaseVisBackend, LocalVisBackend, SegLocalVisualizer, Visualizer, error_map, get_palette, overlay
-from seg_vis.featmaps import depth_map
-from seg_vis.local_visualizer import error_title
+from seg_vis.drawing.feature_maps import depth_map
+from seg_vis.segmentation_visualizer import error_title
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

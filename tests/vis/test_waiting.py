@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_vis import waiting
-from seg_vis.waiting import Line
+from seg_vis.output import waiting
+from seg_vis.output.waiting import Line
 
 
 class Disk:

@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from seg_vis import SegLocalVisualizer, windows
-from seg_vis.windows import gui_of, show_window
+from seg_vis import SegLocalVisualizer
+from seg_vis.output import windows
+from seg_vis.output.windows import gui_of, show_window
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 

@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from seg_vis.writer import Writer
+from seg_vis.output.writer import Writer
 
 
 def test_jobs_run_in_order_on_another_thread() -> None:

@@ -65,7 +65,7 @@ def refuse_several(verb: str) -> None:
     Raises:
         RuntimeError: the environment says that there are several.
     """
-    from seg_runner.ranks import refuse_several as refuse
+    from seg_runner.evaluation.ranks import refuse_several as refuse
 
     refuse(f"seg {verb}")
 

@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Predict."""
     from seg_vis.names import printable
 
+    from seg_engine.image_paths import find_images
     from seg_engine.predict import load_model
-    from seg_engine.samples import find_images
 
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha is a share from 0 to 1, not {options.alpha}")
@@ -77,8 +77,8 @@ def left_out(given: Sequence[str]) -> list[str]:
     """A line for each folder with pictures of kinds that are read only where they are named."""
     from seg_vis.names import printable
 
-    from seg_engine.files import IMAGE_SUFFIXES, files_below
-    from seg_engine.listing import PICTURES
+    from seg_engine.data.files import IMAGE_SUFFIXES, files_below
+    from seg_engine.data.listing import PICTURES
 
     lines = []
     for folder in filter(Path.is_dir, (Path(one).expanduser() for one in given)):

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 def tell_missing(runner: Any, options: argparse.Namespace) -> bool:
     """Whether files that the command line asked for are not there; a line for each kind."""
-    from seg_runner.tables import missing_files
+    from seg_runner.evaluation.tables import missing_files
     from seg_vis.names import printable
 
     sets = getattr(runner.test_loop, "sets", {})

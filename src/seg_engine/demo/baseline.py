@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from seg_engine.files import read_picture
+from seg_engine.data.files import read_picture
 
 Array = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]

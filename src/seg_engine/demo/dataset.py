@@ -1,10 +1,10 @@
-"""The street scenes as a data set: what `seg_engine.data` needs to know about them."""
+"""The street scenes as a data set: what `seg_engine.data.datasets` needs to know about them."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from seg_engine.data import BaseSegDataset
+from seg_engine.data.datasets import BaseSegDataset
 from seg_engine.demo.canvas import CLASSES, PALETTE
 
 __all__ = ["StreetScenesDataset"]

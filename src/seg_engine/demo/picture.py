@@ -27,7 +27,7 @@ def demo_picture(demo: Path, scenes: Sequence[int] = SCENES) -> npt.NDArray[np.u
     import cv2
     from seg_vis import compare, legend
 
-    from seg_engine.files import read_picture
+    from seg_engine.data.files import read_picture
     from seg_engine.predict import load_model
 
     found = sorted(demo.glob("*/best_mIoU_*.pth"), key=lambda path: path.stat().st_mtime_ns)

@@ -63,7 +63,7 @@ def class_shares(root: Path) -> dict[str, float]:
     """The share of all labelled pixels, of both splits, that each class has."""
     import cv2
 
-    from seg_engine.files import read_picture
+    from seg_engine.data.files import read_picture
 
     counts = np.zeros(256, np.int64)
     for path in sorted(root.glob("annotations/*/*.png")):

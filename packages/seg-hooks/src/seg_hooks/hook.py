@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from seg_hooks.options import allowed_options, refuse_unknown
+from seg_hooks.checks import allowed_options, refuse_unknown
 
 __all__ = ["PRIORITIES", "Hook", "priority_number"]
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from seg_optim.__about__ import __version__
-from seg_optim.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.build import build_optim_wrapper
-from seg_optim.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
-from seg_optim.cosine import CosineAnnealingParamScheduler, CosineRestartParamScheduler, OneCycleParamScheduler
 from seg_optim.explain import Explanation, explain
-from seg_optim.freeze import FreezeHook, Frozen, freeze
-from seg_optim.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
-from seg_optim.learning_rate import (
+from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
+from seg_optim.groups.freeze import FreezeHook, Frozen, freeze
+from seg_optim.groups.functions import layer_decay_param_groups, param_groups
+from seg_optim.groups.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
+from seg_optim.schedules.base import ParamScheduler
+from seg_optim.schedules.cosine import (
+    CosineAnnealingParamScheduler,
+    CosineRestartParamScheduler,
+    OneCycleParamScheduler,
+)
+from seg_optim.schedules.families import (
+    ConstantParamScheduler,
+    ExponentialParamScheduler,
+    LinearParamScheduler,
+    MultiStepParamScheduler,
+    PolyParamScheduler,
+    StepParamScheduler,
+)
+from seg_optim.schedules.learning_rate import (
     ConstantLR,
     CosineAnnealingLR,
     CosineRestartLR,
@@ -23,7 +36,7 @@ from seg_optim.learning_rate import (
     ReduceOnPlateauLR,
     StepLR,
 )
-from seg_optim.momentum import (
+from seg_optim.schedules.momentum import (
     ConstantMomentum,
     CosineAnnealingMomentum,
     CosineRestartMomentum,
@@ -34,20 +47,11 @@ from seg_optim.momentum import (
     ReduceOnPlateauMomentum,
     StepMomentum,
 )
-from seg_optim.plain import layer_decay_param_groups, param_groups
-from seg_optim.plateau import ReduceOnPlateauParamScheduler
-from seg_optim.plot import SchedulePlot, plot_schedule
-from seg_optim.schedule_base import ParamScheduler
-from seg_optim.schedulers import (
-    ConstantParamScheduler,
-    ExponentialParamScheduler,
-    LinearParamScheduler,
-    MultiStepParamScheduler,
-    PolyParamScheduler,
-    StepParamScheduler,
-)
-from seg_optim.wrapper import OptimWrapper
-from seg_optim.wrapper_dict import OptimWrapperDict
+from seg_optim.schedules.plateau import ReduceOnPlateauParamScheduler
+from seg_optim.schedules.plot import SchedulePlot, plot_schedule
+from seg_optim.wrappers.amp import AmpOptimWrapper, ApexOptimWrapper
+from seg_optim.wrappers.wrapper import OptimWrapper
+from seg_optim.wrappers.wrapper_dict import OptimWrapperDict
 
 __all__ = [
     "AmpOptimWrapper",

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
-from seg_optim.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
-from seg_optim.optimizers import find
-from seg_optim.wrapper import OptimWrapper
+from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
+from seg_optim.groups.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
+from seg_optim.wrappers.optimizers import find
+from seg_optim.wrappers.wrapper import OptimWrapper
 
 __all__ = ["build_optim_wrapper"]
 

@@ -1,153 +1,162 @@
-"""Checks and reports on models and `paramwise_cfg`."""
+"""Checks of arguments: each error names the argument, what it is and what is needed."""
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
-from seg_optim.arguments import check_flag, check_given, check_number
-from seg_optim.rules import Rules, matcher
 from seg_optim.suggest import near
 
-__all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "check_pattern", "report_unmatched"]
-
-logger = logging.getLogger("seg_optim")
-MULTIPLIERS = ("lr_mult", "decay_mult")
-RATES = ("lr", "weight_decay")
-DECAY_KEYS = ("norm_decay_mult", "bias_decay_mult", "dwconv_decay_mult")
-PARAMWISE_KEYS = (
-    "custom_keys",
-    "bias_lr_mult",
-    "flat_decay_mult",
-    "dcn_offset_lr_mult",
-    "bypass_duplicate",
-    "compose",
-    "match",
-    "strict",
-    "fuse",
-    "no_weight_decay",
-    *DECAY_KEYS,
-)
-FLAGS = ("bypass_duplicate", "compose", "strict", "fuse", "no_weight_decay", "skip_tokens")
+__all__ = [
+    "check_arguments",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_given",
+    "check_list",
+    "check_number",
+    "check_whole",
+]
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise ValueError for a model that has nothing to train."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
-    if any(p.requires_grad or hasattr(p, "unfreezes_at") for p in model.parameters()):
-        return
-    parameters = list(model.parameters())
-    if not parameters:
-        raise ValueError(f"{type(model).__name__} has no parameters, so there is nothing to optimize")
-    raise ValueError(f"all {len(parameters)} parameters of {type(model).__name__} are frozen; nothing would be trained")
+FILLED_IN = ("self", "params", "parameters", "optimizer", "param_name")
+"""Arguments that are never given by name from a config."""
 
 
-def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own: Sequence[str] | None) -> None:
-    """Raise for wrong types, unknown keys (unless `own` is None) and multipliers of something that is not given."""
-    where = "optim_wrapper.paramwise_cfg"
-    if not isinstance(cfg, Mapping):
-        raise TypeError(f"{where} is a {type(cfg).__name__}, a dict is needed")
-    known = (*PARAMWISE_KEYS, *(own or ()))
-    for key in cfg if own is not None else ():
-        if key not in known:
-            _unknown(
-                f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}", cfg.get("strict")
-            )
-    for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
-        check_number(f"{where}.{key}", cfg.get(key))
-    for key in FLAGS:
-        check_flag(f"{where}.{key}", cfg.get(key))
-    matcher(cfg.get("match", "substring"))
-    custom = {} if cfg.get("custom_keys") is None else cfg["custom_keys"]
-    _check_custom(custom, f"{where}.custom_keys", weight_decay)
-    _check_patterns(custom, cfg.get("match"), f"{where}.custom_keys")
-    _check_options(custom, f"{where}.custom_keys", bool(cfg.get("strict")))
-    missing = [key for key in DECAY_KEYS if cfg.get(key) is not None]
-    if missing and weight_decay is None:
-        raise ValueError(f"{where}.{missing[0]} multiplies weight_decay, but optim_wrapper.optimizer has none: add it")
-    if cfg.get("flat_decay_mult") is not None and weight_decay is None:
-        logger.warning("%s.flat_decay_mult has no effect: optim_wrapper.optimizer has no weight_decay", where)
+def check_number(
+    where: str, value: Any, *, least: float = 0.0, most: float = math.inf, above: float = -math.inf
+) -> None:
+    """Accept a finite number in `[least, most]` and beyond `above`, also as a tensor; None passes.
 
+    A tensor on a device passes: looking at it would wait.
 
-def _unknown(text: str, strict: bool | None) -> None:
-    """An error, unless `strict=False` was said."""
-    if strict is not False:
-        raise ValueError(text)
-    logger.warning("%s", text)
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside.
 
-
-def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
-    if not isinstance(custom, Mapping):
-        raise TypeError(f"{where} is a {type(custom).__name__}, a dict is needed")
-    for key, options in custom.items():
-        if not isinstance(key, str):
-            raise TypeError(f"{where} has the key {key!r}, a {type(key).__name__}: a part of a name is needed")
-        if not isinstance(options, Mapping):
-            raise TypeError(
-                f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
-            )
-        for name in MULTIPLIERS:
-            check_number(f"{where}[{key!r}].{name}", options.get(name))
-        for name in RATES:
-            if name in options:
-                check_given(f"{where}[{key!r}].{name}", options[name])
-        if "params" in options:
-            raise ValueError(f"{where}[{key!r}].params: which parameters a key means is decided by their names")
-        if "decay_mult" in options and weight_decay is None:
-            raise ValueError(
-                f"{where}[{key!r}].decay_mult multiplies weight_decay, but optim_wrapper.optimizer has none: add it"
-            )
-
-
-def _check_patterns(custom: Mapping[str, Any], match: str | None, where: str) -> None:
-    """With `match='regex'`, raise ValueError for a key that is none."""
-    for key in custom if match == "regex" else ():
-        check_pattern(f"{where}[{key!r}]", key)
-
-
-def check_pattern(where: str, pattern: str) -> None:
-    """Raise ValueError for what is no regular expression."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{where} is not a regular expression: {error}") from error
-
-
-def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: bool) -> None:
-    """Report options that look like a multiplier written wrong (others are options of the group)."""
-    for key, options in custom.items():
-        for name in options:
-            hint = "" if name in MULTIPLIERS else near(name, MULTIPLIERS)
-            if hint:
-                _unknown(f"{where}[{key!r}].{name} is no multiplier and changes no rate.{hint}", strict)
-
-
-def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
-    """Say once which custom keys match none of the parameters, with near names; an error if `strict`.
-
-    A key that matches, but never wins against a longer one, is not reported.
+    Example:
+        >>> check_number("optimizer.lr", -1.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: optimizer.lr=-1.0: a finite number of at least 0 is needed
     """
-    left = [key for key in rules.keys if key not in rules.hit]
-    if not left:
+    if value is None or (isinstance(value, Tensor) and value.device.type != "cpu"):
         return
-    texts = [name if "." in name else rules.text("", name) for name in names]
-    if rules.cfg.get("match", "substring") == "substring":
-        everything = "\n".join(texts)
-        left = [key for key in left if key not in everything]
-    else:
-        left = [key for key in left if not any(rules.matches(key, text) for text in texts)]
-    if not left:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a number is needed")
+    if math.isfinite(value) and least <= float(value) <= most and float(value) > above:
         return
-    parts = {part for text in texts for part in text.rpartition(".")[::2]}  # few beside the texts: split those
-    words = sorted(word for word in set(".".join(parts).split(".")) if not word.isdigit())
-    text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
-        f"{key!r} matches no parameter.{near(key, words)}" for key in left
-    )
-    if strict:
-        raise ValueError(text)
-    logger.warning("%s", text)
+    spans = [
+        (most < math.inf, f" between {least:g} and {most:g}"),
+        (above > -math.inf, f" above {above:g}"),
+        (least > -math.inf, f" of at least {least:g}"),
+        (True, ""),
+    ]
+    span = next(words for holds, words in spans if holds)
+    raise ValueError(f"{where}={value!r}: a finite number{span} is needed")
+
+
+def check_given(where: str, value: Any, **limits: float) -> None:
+    """The same, and None is refused too.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it lies outside.
+    """
+    if value is None:
+        raise TypeError(f"{where} is None, a number is needed (or leave it out for the default)")
+    check_number(where, value, **limits)
+
+
+def check_count(where: str, value: Any) -> None:
+    """Accept a whole number of at least 1, numpy's too.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is less.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a whole number is needed")
+    check_number(where, value, least=1)
+
+
+def check_whole(where: str, value: Any) -> None:
+    """Accept a number without a fraction: steps are counted, and a fraction would never be met.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if value != int(value):
+        raise ValueError(f"{where}={value!r}: a whole number is needed, as steps are counted one by one")
+
+
+def check_list(where: str, values: Any, **limits: float) -> None:
+    """Accept a list or tuple of numbers, each within the limits of `check_number`.
+
+    Raises:
+        TypeError: it is no list, or holds something that is no number.
+        ValueError: a number lies outside.
+    """
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{where}={values!r} is a {type(values).__name__}, a list of numbers is needed")
+    for index, value in enumerate(values):
+        if value is None:
+            raise TypeError(f"{where}[{index}] is None, a number is needed")
+        check_number(f"{where}[{index}]", value, **limits)
+
+
+def check_choice(where: str, value: Any, choices: Sequence[str]) -> None:
+    """Accept one of a few words.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if value not in choices:
+        raise ValueError(f"{where}={value!r}: choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
+
+
+def check_flag(where: str, value: Any) -> None:
+    """Accept True, False and None.
+
+    Raises:
+        TypeError: it is something else, such as the text `'no'`, which would count as True.
+    """
+    if not isinstance(value, bool | None):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, True or False is needed")
+
+
+def check_arguments(where: str, function: Callable[..., Any], given: Iterable[str]) -> None:
+    """Accept names that a function or class takes, with the arguments of its base classes where it hands them on.
+
+    Raises:
+        TypeError: a name is unknown; near names are given.
+    """
+    known = _taken(function)
+    for name in given:
+        if known is not None and name not in known:
+            raise TypeError(f"{where} has no argument {name!r}.{near(name, known)} Known: {', '.join(known)}")
+
+
+def _taken(function: Callable[..., Any]) -> list[str] | None:
+    """Names of the arguments; None where any name may be taken."""
+    kinds: Sequence[Any] = [function]
+    if isinstance(function, type):
+        kinds = [cls.__init__ for cls in function.__mro__ if "__init__" in vars(cls)]  # type: ignore[misc]
+    names: list[str] = []
+    for kind in kinds:
+        try:
+            parameters: Mapping[str, inspect.Parameter] = inspect.signature(kind).parameters
+        except (TypeError, ValueError):  # built in, without a signature
+            return None
+        plain = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        names += [p.name for p in plain if p.name not in (*names, *FILLED_IN)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return names
+    return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from seg_registry.__about__ import __version__
-from seg_registry.config import Config
-from seg_registry.config_dict import ConfigDict
+from seg_registry.config.config import Config
 from seg_registry.errors import (
     ConfigError,
     ConfigFileError,
@@ -21,12 +20,14 @@ from seg_registry.errors import (
     RegistryError,
     UnsafeConfigError,
 )
-from seg_registry.origins import Mark, Origin
+from seg_registry.values.config_dict import ConfigDict
+from seg_registry.values.origins import Mark, Origin
 
 if TYPE_CHECKING:
-    from seg_registry.action import DictAction
-    from seg_registry.build import Builder, builder
-    from seg_registry.catalog import (
+    from seg_registry.overrides.argparse_action import DictAction
+    from seg_registry.overrides.option_text import parse_options
+    from seg_registry.registry.builder import Builder, builder
+    from seg_registry.registry.catalog import (
         DATA_SAMPLERS,
         DATASETS,
         EVALUATOR,
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
         VISUALIZERS,
         WEIGHT_INITIALIZERS,
     )
-    from seg_registry.option_values import parse_options
-    from seg_registry.registry import Location, Registry
+    from seg_registry.registry.registry import Location, Registry
 
 __all__ = [
     "DATASETS",
@@ -104,14 +104,14 @@ __all__ = [
 ]
 
 _LATER = {
-    "Builder": "seg_registry.build",
-    "DictAction": "seg_registry.action",
-    "Location": "seg_registry.registry",
-    "Registry": "seg_registry.registry",
-    "builder": "seg_registry.build",
-    "parse_options": "seg_registry.option_values",
+    "Builder": "seg_registry.registry.builder",
+    "DictAction": "seg_registry.overrides.argparse_action",
+    "Location": "seg_registry.registry.registry",
+    "Registry": "seg_registry.registry.registry",
+    "builder": "seg_registry.registry.builder",
+    "parse_options": "seg_registry.overrides.option_text",
 }
-_LATER |= dict.fromkeys((name for name in __all__ if name.isupper()), "seg_registry.catalog")
+_LATER |= dict.fromkeys((name for name in __all__ if name.isupper()), "seg_registry.registry.catalog")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from seg_runner.hook_table import HookTable, Points
-from seg_runner.loops import EpochBasedTrainLoop
-from seg_runner.parts import Parts
-from seg_runner.randomness import Randomness
-from seg_runner.ranks import started_as
+from seg_runner.assembly.arguments import Parts
+from seg_runner.evaluation.ranks import started_as
+from seg_runner.hooks.table import HookTable, Points
+from seg_runner.loop.train import EpochBasedTrainLoop
+from seg_runner.process.randomness import Randomness
 
 __all__ = ["Facade"]
 

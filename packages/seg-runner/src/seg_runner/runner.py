@@ -9,21 +9,25 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner import construct, lifecycle, saving, stopping, wrap
-from seg_runner.assemble import Assembler
-from seg_runner.defaults import merge_default_hooks
-from seg_runner.device import pick_device
-from seg_runner.env import set_up_process
+from seg_runner.assembly import construct
+from seg_runner.assembly.arguments import Parts, fill_parts
+from seg_runner.assembly.assembler import Assembler
+from seg_runner.checkpoint import actions as saving
+from seg_runner.checkpoint.finite import LossWatch
+from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.errors import check_options, origin_of, written_at
+from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.facade import Facade
-from seg_runner.finite import LossWatch
-from seg_runner.hook_table import HookTable
-from seg_runner.log_setup import REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
-from seg_runner.message_hub import MessageHub
-from seg_runner.parts import Parts, fill_parts
-from seg_runner.randomness import resolve_randomness, seed_everything
-from seg_runner.ranks import refuse_several
-from seg_runner.saver import CheckpointSaver
+from seg_runner.hooks.defaults import merge_default_hooks
+from seg_runner.hooks.table import HookTable
+from seg_runner.log.message_hub import MessageHub
+from seg_runner.log.setup import REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
+from seg_runner.model import changes as wrap
+from seg_runner.process.device import pick_device
+from seg_runner.process.environment import set_up_process
+from seg_runner.process.randomness import resolve_randomness, seed_everything
+from seg_runner.run import start as lifecycle
+from seg_runner.run import stopping
 
 __all__ = ["Runner"]
 
@@ -35,7 +39,7 @@ class Runner(Facade):
         model: A `torch.nn.Module` that gives logits (then `loss` says how to train it), or one with `train_step`,
             `val_step`, `test_step` (every MMSegmentation model has them).
         work_dir: Folder of the run: checkpoints, and one folder of logs per start.
-        **parts: Everything else, by the names of a config; see `seg_runner.parts.Parts`.
+        **parts: Everything else, by the names of a config; see `seg_runner.assembly.arguments.Parts`.
 
     Raises:
         TypeError: An argument that there is none of, or a part that is not of the right kind.

@@ -11,14 +11,14 @@ from seg_vis.backends import (
     TensorboardVisBackend,
     WandbVisBackend,
 )
-from seg_vis.featmaps import feature_map
+from seg_vis.drawing.feature_maps import feature_map
+from seg_vis.drawing.legends import legend
+from seg_vis.drawing.maps import confidence_map, contours, error_map
+from seg_vis.drawing.overlays import overlay
+from seg_vis.drawing.palettes import get_classes, get_palette
+from seg_vis.drawing.sheets import compare, panels
 from seg_vis.hook import SegVisualizationHook
-from seg_vis.legends import legend
-from seg_vis.local_visualizer import SegLocalVisualizer
-from seg_vis.maps import confidence_map, contours, error_map
-from seg_vis.overlays import overlay
-from seg_vis.palettes import get_classes, get_palette
-from seg_vis.sheets import compare, panels
+from seg_vis.segmentation_visualizer import SegLocalVisualizer
 from seg_vis.visualizer import Visualizer
 
 __all__ = [

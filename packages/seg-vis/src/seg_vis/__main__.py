@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from seg_vis.command import main
+from seg_vis.command.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

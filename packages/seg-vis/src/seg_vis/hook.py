@@ -14,10 +14,10 @@ from seg_vis.checks import check_flag, check_number, check_whole
 from seg_vis.files import read_image
 from seg_vis.libraries import load_cv2
 from seg_vis.names import FileNames, printable
+from seg_vis.output.ranks import first_process
+from seg_vis.output.windows import check_windows
 from seg_vis.protocols import Position
-from seg_vis.ranks import first_process
 from seg_vis.samples import field, image_path
-from seg_vis.windows import check_windows
 
 __all__ = ["SegVisualizationHook"]
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis import primitives
 from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import checked_number, checked_place, checked_step, plain_number
-from seg_vis.dispatch import Dispatch, make_backends
-from seg_vis.featmaps import feature_map
-from seg_vis.lines import ResumePoint
-from seg_vis.ranks import first_process_only
-from seg_vis.rows import Rows
-from seg_vis.text import font_size
-from seg_vis.windows import show_window
-from seg_vis.writer import Writer
+from seg_vis.drawing import primitives
+from seg_vis.drawing.feature_maps import feature_map
+from seg_vis.drawing.text import font_size
+from seg_vis.line_files import ResumePoint
+from seg_vis.output.dispatch import Dispatch, make_backends
+from seg_vis.output.ranks import first_process_only
+from seg_vis.output.rows import Rows
+from seg_vis.output.windows import show_window
+from seg_vis.output.writer import Writer
 
 __all__ = ["Visualizer"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_vis.lines import axis
+from seg_vis.line_files import axis
 
 __all__ = [
     "BaseVisBackend",

@@ -1,0 +1,219 @@
+"""Which score is better, what it is computed from, and which files may go: pure functions."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import operator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from seg_hooks.checks import near
+
+__all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto", "read_score", "rule_doubt", "surplus"]
+
+Kept = TypeVar("Kept")
+
+GREATER = ("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc")
+LESS = ("loss",)
+# What MMEngine cannot tell; looked at last, so that nothing which it can tell changes.
+ALSO_GREATER = ("iou", "dice", "fscore", "f1", "recall", "psnr", "ssim")
+ALSO_LESS = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "silog", "error")
+
+LONGEST = 120
+"""Bytes of a metric's name in a file name, of which a system takes 255 in all."""
+_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str:
+    """'greater' or 'less' from the name of a metric, or from all names of an expression.
+
+    Exact names come first, then names contained in it, 'greater' before 'less', in any case; then a few more names.
+
+    Example:
+        >>> infer_rule("CheckpointHook", "0.5*mIoU + 0.5*mDice")
+        'greater'
+    """
+    rules = {_infer_one(name, greater, less) for name in _names(key)}
+    if len(rules) == 1 and None not in rules:
+        return str(rules.pop())
+    raise ValueError(
+        f"{owner}: cannot tell from {key!r} whether greater or less is better.{near(key, (*greater, *less))} "
+        "For a metric of your own say rule='greater' or rule='less'."
+    )
+
+
+def rule_doubt(key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str | None:
+    """Why the rule inferred for `key` may be wrong, or None."""
+    if _infer_one(key, greater, less) != "greater" or key.lower() in {name.lower() for name in greater}:
+        return None
+    odd = [part for part in (*less, "error", "err") if part.lower() in key.lower()]
+    if not odd:
+        return None
+    return f"{key!r} also holds {odd[0]!r}, and still counts as 'greater is better'; say rule='less' if it is not."
+
+
+def _infer_one(key: str, greater: Sequence[str], less: Sequence[str]) -> str | None:
+    key = key.lower()
+    higher, lower = [name.lower() for name in greater], [name.lower() for name in less]
+    if key in higher:
+        return "greater"
+    if key in lower:
+        return "less"
+    if any(name in key for name in higher):
+        return "greater"
+    if any(name in key for name in (*lower, *ALSO_LESS)):
+        return "less"
+    return "greater" if any(name in key for name in ALSO_GREATER) else None
+
+
+def _names(key: str) -> list[str]:
+    """The names in an expression; the key itself where it is none."""
+    tree = _parse(key)
+    if tree is None or not re.search(r"[+*()]", key):
+        return [key]
+    return [ast.unparse(node) for node in _leaves(tree)] or [key]
+
+
+def _leaves(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Name | ast.Attribute):
+        yield node
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _leaves(child)
+
+
+def _parse(key: str) -> ast.expr | None:
+    """The syntax tree of an expression of names, numbers and + - * / ( ); None for anything else."""
+    try:
+        tree = ast.parse(key.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree if _is_arithmetic(tree) else None
+
+
+def _is_arithmetic(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp):
+        return type(node.op) in _OPERATORS and _is_arithmetic(node.left) and _is_arithmetic(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.USub | ast.UAdd) and _is_arithmetic(node.operand)
+    if isinstance(node, ast.Attribute):
+        return _is_arithmetic(node.value)
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return isinstance(node, ast.Name)
+
+
+def read_score(metrics: Mapping[str, Any], key: str) -> float | None:
+    """The number that `key` stands for in `metrics`; None where a metric that it names is missing.
+
+    A key is the name of a metric, a path into nested metrics (`IoU.road`), or an expression of these.
+
+    Example:
+        >>> read_score({"mIoU": 50.0, "mDice": 60.0, "IoU": {"road": 90.0}}, "0.5*mIoU + 0.5*mDice + IoU.road")
+        145.0
+    """
+    found = _find(metrics, key)
+    if found is not None:
+        return _as_float(found, key)
+    tree = _parse(key)
+    return None if tree is None else _compute(tree, metrics)
+
+
+def _find(metrics: Any, path: str) -> Any:
+    if path in metrics:
+        return metrics[path]
+    for cut in (position for position, sign in enumerate(path) if sign == "."):
+        inner = metrics.get(path[:cut])
+        if isinstance(inner, Mapping):
+            found = _find(inner, path[cut + 1 :])
+            if found is not None:
+                return found
+    return None
+
+
+def _compute(node: ast.expr, metrics: Mapping[str, Any]) -> float | None:
+    if isinstance(node, ast.Constant):
+        return float(node.value)  # type: ignore[arg-type]
+    if isinstance(node, ast.UnaryOp):
+        value = _compute(node.operand, metrics)
+        return value if value is None or isinstance(node.op, ast.UAdd) else -value
+    if isinstance(node, ast.BinOp):
+        left, right = _compute(node.left, metrics), _compute(node.right, metrics)
+        if left is None or right is None:
+            return None
+        if isinstance(node.op, ast.Div) and right == 0:
+            return float("nan")
+        return float(_OPERATORS[type(node.op)](left, right))
+    name = ast.unparse(node)
+    found = _find(metrics, name)
+    return None if found is None else _as_float(found, name)
+
+
+def _as_float(value: Any, key: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(value).__name__
+        raise TypeError(f"the metric {key!r} is a {kind} and not one number; name one of its parts.") from error
+
+
+def pick_auto(metrics: Mapping[str, Any]) -> str:
+    """The metric that `save_best='auto'` means: mIoU where it is there, else the first."""
+    for name in metrics:
+        if name == "mIoU" or name.endswith("/mIoU"):
+            return name
+    return next((name for name, value in metrics.items() if _is_number(value)), next(iter(metrics)))
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return not isinstance(value, str | bool)
+
+
+def is_better(score: float, best: float | None, rule: str) -> bool:
+    """Strictly better; anything finite is better than nothing, and what is not finite is never better."""
+    if not math.isfinite(score):
+        return False
+    if best is None or not math.isfinite(best):
+        return True
+    return score > best if rule == "greater" else score < best
+
+
+def missing_text(owner: str, key: str, metrics: Mapping[str, Any]) -> str:
+    """What to say when a metric is not there."""
+    known = sorted(_paths(metrics))
+    return f"{owner}: {key!r} cannot be read from the metrics {known}.{near(key, known)}"
+
+
+def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names of all metrics, nested ones with dots."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping) and value:
+            yield from _paths(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def file_key(key: str) -> str:
+    """A metric's name as part of a file name; a long expression is cut, and told apart by its hash.
+
+    Example:
+        >>> file_key("coco/bbox_mAP"), file_key("0.5*mIoU + 0.5*mDice")
+        ('coco_bbox_mAP', '0.5_mIoU+0.5_mDice')
+    """
+    name = re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
+    data = name.encode("utf-8", "replace")
+    if len(data) <= LONGEST:
+        return name
+    return f"{data[:LONGEST].decode('utf-8', 'ignore')}_{hashlib.sha256(data).hexdigest()[:8]}"
+
+
+def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
+    """Which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
+    return list(kept[:-most]) if most > 0 else []

@@ -1,0 +1,94 @@
+"""EmptyCacheHook and SyncBuffersHook: memory given back, buffers made equal on all processes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import distributed
+
+from seg_hooks.checks import flag
+from seg_hooks.device import empty_cache
+from seg_hooks.hook import Hook
+from seg_hooks.protocols import HasModel
+
+__all__ = ["EmptyCacheHook", "SyncBuffersHook"]
+
+
+class _Runner(HasModel, Protocol):
+    pass
+
+
+class EmptyCacheHook(Hook):
+    """Gives the accelerator's unused cached memory back, in training, validation and test.
+
+    Args:
+        before_epoch: Do it before each epoch.
+        after_epoch: Do it after each epoch.
+        after_iter: Do it after each iteration; slow.
+    """
+
+    def __init__(self, before_epoch: bool = False, after_epoch: bool = True, after_iter: bool = False) -> None:
+        self.do_before_epoch = flag("EmptyCacheHook", "before_epoch", before_epoch)
+        self.do_after_epoch = flag("EmptyCacheHook", "after_epoch", after_epoch)
+        self.do_after_iter = flag("EmptyCacheHook", "after_iter", after_iter)
+
+    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+        if self.do_before_epoch:
+            empty_cache()
+
+    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+        if self.do_after_epoch:
+            empty_cache()
+
+    def _after_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
+    ) -> None:
+        if self.do_after_iter:
+            empty_cache()
+
+
+class SyncBuffersHook(Hook):
+    """Averages the model's floating-point buffers over all processes after each epoch and before validation.
+
+    Whole-number buffers are taken from rank 0. Without distributed training nothing is done.
+    """
+
+    def __init__(self) -> None:
+        self._fresh = False
+
+    def before_train_epoch(self, runner: _Runner) -> None:
+        """What follows changes the buffers."""
+        self._fresh = False
+
+    def after_train_epoch(self, runner: _Runner) -> None:
+        """Make them equal."""
+        sync_buffers(runner.model)
+        self._fresh = True
+
+    def before_val_epoch(self, runner: _Runner) -> None:
+        """Make them equal, unless they are already."""
+        if not self._fresh:
+            sync_buffers(runner.model)
+        self._fresh = False
+
+
+def sync_buffers(model: Any) -> None:
+    """Mean of every floating-point buffer over the processes, rank 0's value of the others."""
+    if not is_distributed():
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            distributed.all_reduce(buffer)
+            buffer.div_(distributed.get_world_size())
+        else:
+            distributed.broadcast(buffer, src=0)
+
+
+def is_distributed() -> bool:
+    """Whether a process group is there."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """This process's number; 0 without distributed training."""
+    return distributed.get_rank() if is_distributed() else 0

@@ -1,0 +1,1 @@
+"""The model's weights: averaged, unwrapped, looked through for values that are not finite."""

@@ -1,0 +1,1 @@
+"""TrainState: the hooks in a training loop of one's own."""

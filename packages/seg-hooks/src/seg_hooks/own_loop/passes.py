@@ -1,0 +1,166 @@
+"""Passes over a loader, and the place in one from which a resumed run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+import torch
+
+from seg_hooks.loaders import keeps_own_state, length_of, set_epoch
+from seg_hooks.own_loop.generators import load_states, seed_opencv, states_of
+from seg_hooks.own_loop.workers import PassSeeds, keeps_workers, pass_seed, starts_workers, teachable
+from seg_hooks.randomness import load_random, random_state
+
+__all__ = ["Passes"]
+
+
+class Passes:
+    """Counts passes and batches; after a resume the next pass begins behind the batches that were trained on.
+
+    The order of a pass follows from the random numbers at its start, those of generators in the data set included.
+    They are kept, so the pass is begun again with them and the batches before the place are read and thrown away. A
+    loader without a length begins anew, unless it has a `state_dict` of its own (torchdata's). What cannot be as it
+    was is said in a line 'not restored: ...'.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.done = 0
+        self._begin: dict[str, Any] = {}
+        self._skip = 0
+        self._saved: dict[str, Any] = {}
+        self._loader: Any = None
+        self._seeds = PassSeeds()
+        self._seed = 0
+
+    def begin(self, loader: Iterable[Any], finished: int, logger: logging.Logger) -> Iterator[Any]:
+        """The rest of the pass that a resumed run stands in, or a new pass; `finished` steps are done."""
+        self._loader = loader
+        if self.number is None:
+            self.number = finished // (length_of(loader) or finished + 1)
+        saved, self._saved = self._saved, {}
+        own = saved.get("own")
+        if own is not None and keeps_own_state(loader):
+            return self._by_itself(loader, own, logger)
+        skip = self._skip if self._skip < (length_of(loader) or 0) else 0
+        if not skip and self._skip:
+            self.number += 1
+        self._say(saved, loader, logger)
+        self._skip = 0
+        self.done = skip
+        set_epoch(loader, self.number)
+        if skip:
+            return self._again(loader, skip, saved, logger)
+        if saved:  # in workers lie copies of what there was at the beginning
+            _tell_lost(load_states(loader, saved.get("now", self._begin.get("inside", {}))), logger)
+        self._begin = random_state(accelerator=False)
+        self._begin["inside"] = states_of(loader)
+        self._begin["new_workers"] = starts_workers(loader)
+        return self._iterator(loader)
+
+    def _iterator(self, loader: Iterable[Any]) -> Iterator[Any]:
+        self._seed = pass_seed(self.number or 0)
+        seed_opencv(self._seed)  # workers take over what it gives here
+        return self._seeds.begin(loader, self._seed) if keeps_workers(loader) else iter(loader)
+
+    def before_batch(self) -> None:
+        """Seed OpenCV's generator, the only one whose state cannot be kept."""
+        seed_opencv(self._seed + self.done)
+
+    def _by_itself(self, loader: Any, state: Mapping[str, Any], logger: logging.Logger) -> Iterator[Any]:
+        """The pass of a loader that keeps its place itself."""
+        self.done, self._skip = self._skip, 0
+        loader.load_state_dict(dict(state))
+        if getattr(loader, "num_workers", 0):
+            logger.warning("not restored: random numbers that the workers of the %s draw.", type(loader).__name__)
+        iterator = iter(loader)
+        first = list(islice(iterator, 1))
+        if first:
+            return chain(first, iterator)
+        self.end()  # it stood at the end of its pass
+        return iter(loader)
+
+    def _again(
+        self, loader: Iterable[Any], skip: int, saved: Mapping[str, Any], logger: logging.Logger
+    ) -> Iterator[Any]:
+        """The pass begun with the numbers that it was begun with, without its first batches."""
+        logger.info("Reading %d batches of the data again, to go on where the run stopped.", skip)
+        now = random_state(accelerator=False)
+        load_random(self._begin)
+        lost = load_states(loader, self._begin.get("inside", {}))
+        with contextlib.nullcontext() if self._begin.get("new_workers", True) else _seed_drawn_apart(loader):
+            iterator = self._iterator(loader)
+        for _ in islice(iterator, skip):
+            pass
+        load_random(now)
+        if saved.get("now"):
+            lost = load_states(loader, saved["now"])
+        _tell_lost(lost, logger)
+        return iterator
+
+    def _say(self, saved: Mapping[str, Any], loader: Any, logger: logging.Logger) -> None:
+        """Say what cannot be as it was: the loader is another one, or does not allow it."""
+        before, here, lost = saved.get("loader"), _description(loader), []
+        if before is None:
+            return
+        if self._skip and here["batches"] is None:
+            lost.append("the place in the data, which has no length: its pass begins anew")
+        elif before["batches"] != here["batches"]:
+            lost.append(f"the place in the data (a pass had {before['batches']} batches, and has {here['batches']})")
+        if before["workers"] != here["workers"]:
+            lost.append(f"random numbers that workers draw (there were {before['workers']}, and are {here['workers']})")
+        elif keeps_workers(loader) and not teachable(loader.dataset):
+            lost.append("random numbers that persistent workers draw while they read a plain list")
+        if lost:
+            logger.warning("not restored: %s.", "; ".join(lost))
+
+    def end(self) -> None:
+        """The pass is over."""
+        self.number, self.done = (self.number or 0) + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The pass, the place in it, the random numbers at its start, and those of generators in the data set now."""
+        state: dict[str, Any] = {"pass": self.number or 0, "done": self.done, "begin": self._begin}
+        if self._loader is None:
+            return {**state, **self._saved}
+        state["loader"] = _description(self._loader)
+        if not getattr(self._loader, "num_workers", 0):  # in workers lie copies of them
+            state["now"] = states_of(self._loader)
+        if keeps_own_state(self._loader):
+            state["own"] = self._loader.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Stand in the pass of a checkpoint."""
+        self.number, self._skip = int(state_dict["pass"]), int(state_dict["done"])
+        self.done, self._begin = self._skip, dict(state_dict["begin"])
+        self._saved = {name: state_dict[name] for name in ("loader", "now", "own") if name in state_dict}
+        self._loader = None
+
+
+def _description(loader: Any) -> dict[str, Any]:
+    """What the batches of a pass and the numbers drawn in it depend on."""
+    return {"batches": length_of(loader), "workers": getattr(loader, "num_workers", 0)}
+
+
+def _tell_lost(lost: list[str], logger: logging.Logger) -> None:
+    if lost:
+        logger.warning("not restored: random generators in the data: %s.", ", ".join(lost))
+
+
+@contextlib.contextmanager
+def _seed_drawn_apart(loader: Any) -> Iterator[None]:
+    """Have torch draw the seed of new workers elsewhere: the pass that is begun again had its workers already."""
+    if not hasattr(loader, "generator"):
+        yield
+        return
+    own = loader.generator
+    loader.generator = torch.Generator().manual_seed(0)
+    try:
+        yield
+    finally:
+        loader.generator = own

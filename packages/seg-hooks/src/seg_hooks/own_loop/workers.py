@@ -1,0 +1,111 @@
+"""Workers that outlive a pass over the data: each pass seeds them, so that a resumed run can begin one again."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import random
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing.sharedctypes import RawValue
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, get_worker_info
+
+from seg_hooks.own_loop.generators import reseed, seed_opencv
+
+__all__ = ["PassSeeds", "keeps_workers", "pass_seed", "starts_workers", "teachable"]
+
+
+def keeps_workers(loader: Any) -> bool:
+    """Whether the workers of a loader go on from pass to pass, and their random numbers with them."""
+    return isinstance(loader, DataLoader) and loader.persistent_workers and loader.num_workers > 0
+
+
+def starts_workers(loader: Any) -> bool:
+    """Whether the loader begins its next pass with new workers, for whose seed torch draws one number."""
+    return not keeps_workers(loader) or getattr(loader, "_iterator", None) is None
+
+
+def teachable(dataset: Any) -> bool:
+    """Whether the reading of a data set can be watched; that of a plain list or tuple cannot."""
+    return type(dataset).__module__ != "builtins"
+
+
+def pass_seed(number: int) -> int:
+    """A seed for a pass, from its number and torch's random numbers at its start; never 0."""
+    state = bytes(torch.get_rng_state().tolist())
+    return int.from_bytes(hashlib.blake2b(state, digest_size=7, person=b"%d" % number).digest(), "big") + 1
+
+
+class PassSeeds:
+    """Begins passes of a loader that keeps its workers.
+
+    The workers learn the seed of a pass through shared memory: at its first sample each of them seeds python, numpy,
+    torch, and the generators that its copy of the data set keeps.
+    """
+
+    def __init__(self) -> None:
+        self._shared: Any = RawValue(ctypes.c_longlong, 0)
+
+    def begin(self, loader: Any, seed: int) -> Iterator[Any]:
+        """The iterator of a pass with this seed."""
+        self._shared.value = seed
+        if not starts_workers(loader):
+            return iter(loader)
+        own = loader.worker_init_fn
+        loader.worker_init_fn = _Begins(self._shared, own)
+        try:
+            return iter(loader)
+        finally:
+            loader.worker_init_fn = own
+
+
+class _Begins:
+    """What a worker does first: the user's own function, then its data set learns of passes."""
+
+    def __init__(self, shared: Any, own: Callable[[int], None] | None) -> None:
+        self.shared, self.own = shared, own
+
+    def __call__(self, worker: int) -> None:
+        if self.own is not None:
+            self.own(worker)
+        info = get_worker_info()
+        if info is not None:
+            _teach(info.dataset, self.shared, worker)
+
+
+def _teach(dataset: Any, shared: Any, worker: int) -> None:
+    """Have this process's copy of a data set seed everything at the first sample of each pass."""
+    seen = 0
+
+    def seed() -> None:
+        nonlocal seen
+        if shared.value != seen:
+            seen = shared.value
+            own = (seen + 0x9E3779B97F4A7C15 * (worker + 1)) % 2**63
+            random.seed(own)
+            torch.manual_seed(own)
+            if "numpy.random" in sys.modules:
+                sys.modules["numpy.random"].seed(own % 2**32)
+            seed_opencv(own)
+            reseed(dataset, own)
+
+    kind = type(dataset)
+    parts: dict[str, Any] = {name: _seeding(getattr(kind, name), seed) for name in _reading(kind)}
+    with contextlib.suppress(TypeError):  # see `teachable`
+        dataset.__class__ = type(kind.__name__, (kind,), {**parts, "__module__": kind.__module__, "__slots__": ()})
+
+
+def _reading(kind: type) -> list[str]:
+    return [name for name in ("__getitem__", "__getitems__", "__iter__") if callable(getattr(kind, name, None))]
+
+
+def _seeding(method: Callable[..., Any], seed: Callable[[], None]) -> Callable[..., Any]:
+    def read(self: Any, *args: Any) -> Any:
+        seed()
+        return method(self, *args)
+
+    return read

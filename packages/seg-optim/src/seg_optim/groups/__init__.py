@@ -1,0 +1,1 @@
+"""Which options each parameter gets, and the groups that the optimizer receives."""

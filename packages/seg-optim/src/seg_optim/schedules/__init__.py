@@ -1,0 +1,1 @@
+"""Schedules of learning rate, momentum and other options."""

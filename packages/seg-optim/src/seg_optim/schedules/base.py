@@ -1,0 +1,369 @@
+"""ParamScheduler: the driver that all schedules share (window, position, resume), for any option of the groups."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, ClassVar
+
+from seg_optim.checks import check_choice, check_flag, check_given, check_list, check_number, check_whole
+from seg_optim.schedules.chain import Chain, chain_of
+from seg_optim.schedules.formulae import approach
+from seg_optim.suggest import unknown_key
+
+__all__ = ["INF", "ParamScheduler", "window_length"]
+
+INF = int(1e9)
+"""`end` of a schedule that never ends."""
+
+logger = logging.getLogger("seg_optim")
+
+
+class ParamScheduler:
+    """Changes one option of every parameter group (`lr`, `momentum`, `weight_decay`, ...) step by step.
+
+    Constructing a scheduler takes its step 0. After that, `step()` is called once per iteration (`by_epoch=False`) or
+    epoch, and moves the value on from what stands in the group, so schedulers on one option compose. Outside
+    `[begin, end)` the value is left alone. A group that is added meanwhile (`optimizer.add_param_group`) takes part
+    from then on: it begins at its own value and goes the way of the others from there.
+
+    Args:
+        optimizer: a torch optimizer, or a wrapper with `param_groups`.
+        param_name: the option that is scheduled.
+        begin: first step of the window.
+        end: first step after the window.
+        last_step: position inside the window; -1 for a new run.
+        by_epoch: whether `step()` is called per epoch. Only noted here, for whoever calls.
+        verbose: log every new value.
+        unit: `'call'` counts calls of `step()`; `'step'` counts the optimizer's steps instead, so that gradient
+            accumulation does not shorten a warm-up. `begin` and `end` are then in optimizer steps.
+        resume_schedule: what holds when a loaded state differs from the arguments: `'config'` (the arguments for
+            what lies ahead, the position from the state) or `'checkpoint'` (everything from the state).
+
+    Subclass it and override `_get_value()` to write your own schedule; it returns one value per group.
+
+    Raises:
+        TypeError: `optimizer` has no parameter groups, or a count is not a number.
+        ValueError: `end <= begin`, or an unknown `unit`.
+        KeyError: a group lacks `param_name`, or `last_step` is given and a group has no `initial_<param_name>`.
+    """
+
+    need_val_args: ClassVar[bool] = False
+    _not_negative: ClassVar[tuple[str, ...]] = ()
+    _positive: ClassVar[tuple[str, ...]] = ()
+    _whole: ClassVar[tuple[str, ...]] = ()
+    _lists: ClassVar[tuple[str, ...]] = ()
+    _optional: ClassVar[tuple[str, ...]] = ("eta_min", "eta_min_ratio")
+    _shape: ClassVar[tuple[str, ...]] = ()
+    _epoch_keys: ClassVar[tuple[str, ...]] = ()
+    _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
+
+    def __init__(
+        self,
+        optimizer: Any,
+        param_name: str,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+        unit: str = "call",
+        resume_schedule: str = "config",
+    ) -> None:
+        self.verbose = verbose
+        self._check(optimizer, begin, end, last_step)
+        check_choice(f"{type(self).__name__}: unit", unit, ("call", "step"))
+        check_choice(f"{type(self).__name__}: resume_schedule", resume_schedule, ("config", "checkpoint"))
+        if by_epoch not in (True, False):
+            raise TypeError(f"{type(self).__name__}: by_epoch={by_epoch!r}: True or False is needed")
+        self.optimizer = optimizer
+        self.param_name, self.begin, self.end = param_name, begin, end
+        self.by_epoch = by_epoch
+        self.unit, self.resume_schedule = unit, resume_schedule
+        self.last_step = last_step
+        self._global_step = -1
+        new = last_step == -1
+        self.base_values: list[float] = [self._base(group, index, new) for index, group in enumerate(self._groups)]
+        self._late: list[int] = []
+        self._floors: list[float] = [0.0] * len(self._groups)
+        self._prepare()
+        self._chain: Chain = chain_of(optimizer, param_name)
+        self._ticks = self._chain.ticks(optimizer) if unit == "step" else None
+        self._seen = 0
+        self._start()
+
+    # -- what subclasses say -------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Work out what depends on the base values (called once, before step 0)."""
+
+    def _factor(self) -> float | None:
+        """Factor of this step on `value - floor`; None leaves the values as they are."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither _factor() nor _get_value()")
+
+    def _get_value(self) -> list[float]:
+        """Value of each group at `last_step`."""
+        factor = self._factor()
+        return self.values if factor is None else approach(self.values, factor, self._floors)
+
+    # -- stepping ------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Move on by one iteration or epoch (with `unit='step'`: by the optimizer steps since the last call)."""
+        if self._ticks is None:
+            self._advance()
+            return
+        while self._seen < self._ticks.count:
+            self._seen += 1
+            self._advance()
+
+    def _start(self) -> None:
+        self._advance()
+        self._chain.join(self)
+        if self._ticks is not None:
+            self._seen = self._ticks.count
+
+    def _advance(self) -> None:
+        self._global_step += 1
+        if self.begin <= self._global_step < self.end:
+            self._take_in()
+            self.last_step += 1
+            self._write(self._get_value())
+            if self.verbose:
+                logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
+
+    def _take_in(self) -> None:
+        """Let groups that were added since the last step take part; they stand behind the others, before a phantom."""
+        groups, known = self.optimizer.param_groups, len(self.base_values)
+        if len(groups) == known:
+            return
+        if len(groups) < known:
+            raise ValueError(
+                f"{type(self).__name__}: the optimizer has {len(groups)} parameter groups, {known} when the scheduler "
+                "was made. Groups may be added, not taken away: make a new scheduler, or freeze their parameters"
+            )
+        phantoms = len(getattr(self.optimizer, "base_groups", ()))
+        added = range(known - phantoms, len(groups) - phantoms)
+        self.base_values[known - phantoms : known - phantoms] = [self._base(groups[i], i, new=True) for i in added]
+        self._late += added
+        self._floors = [0.0] * len(groups)
+        self._prepare()
+
+    def _write(self, values: list[float]) -> None:
+        name, groups = self.param_name, self.optimizer.param_groups
+        if len(values) != len(groups):
+            raise ValueError(
+                f"{type(self).__name__}._get_value() gave {len(values)} values for {len(groups)} parameter groups: "
+                "one for each is needed (self.values are those of now)"
+            )
+        for group, value in zip(groups, values, strict=True):
+            group[name] = value
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """Asked for anew each time: loading a state puts new dicts in place of the old ones."""
+        groups: list[dict[str, Any]] = self.optimizer.param_groups
+        return groups
+
+    @property
+    def values(self) -> list[float]:
+        """What stands in the groups now, one value per group."""
+        name = self.param_name
+        return [group[name] for group in self.optimizer.param_groups]
+
+    def get_last_value(self) -> list[float]:
+        """What this or another scheduler set last, one value per group."""
+        self._take_in()
+        return self.values
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Shape and position as plain values, with `base_values` in the reference's order of groups."""
+        self._take_in()
+        state = {key: value for key, value in vars(self).items() if key[0] != "_" and key not in self._hidden}
+        unfold = getattr(self.optimizer, "unfold", list)
+        if "base_values" in state:
+            state["base_values"] = unfold(self.base_values)
+        state.update(_global_step=self._global_step, _last_value=unfold(self.values), unit=self.unit)
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the position; see `resume_schedule` for what happens to the shape.
+
+        A state of MMEngine's scheduler of the same name loads too. Where the shape differs and the arguments win,
+        the values in the groups are worked out anew for the position, from every scheduler on this option.
+
+        Raises:
+            ValueError: this is no state, or it counts epochs and this scheduler iterations (or the other way round),
+                or it belongs to another number of groups.
+        """
+        if not isinstance(state_dict, Mapping) or not {"_global_step", "last_step"} <= state_dict.keys():
+            raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a _global_step")
+        self._take_in()
+        shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
+        bases = self._fold(state_dict.get("base_values", []))
+        different = self._differences(shape, bases)
+        if self.resume_schedule == "checkpoint":
+            vars(self).update(shape)
+            self.base_values = bases or self.base_values
+            self._global_step, self.last_step = state_dict["_global_step"], state_dict["last_step"]
+            self._prepare()
+            return
+        if shape.get("by_epoch", self.by_epoch) != self.by_epoch:
+            raise ValueError(
+                f"{type(self).__name__} counts {'epochs' if self.by_epoch else 'iterations'}, the checkpoint's does "
+                "not: its position cannot be taken over. Keep `by_epoch`, or say resume_schedule='checkpoint'."
+            )
+        self._global_step = state_dict["_global_step"]
+        self.last_step = self._position(self._global_step) if different else state_dict["last_step"]
+        if different:
+            logger.warning("%s: %s", type(self).__name__, _resume_line(different, self._global_step))
+        self._chain.loaded(self, bool(different))
+
+    def _restore_bases(self) -> None:
+        for group, base in zip(self._groups, self.base_values, strict=True):
+            group[f"initial_{self.param_name}"] = base
+
+    def seek(self, step: int) -> None:
+        """Go to the position after `step` calls and set the groups' values for it, as a run up to there would."""
+        self._global_step, self.last_step = step, self._position(step)
+        self._chain.replay()
+
+    def _position(self, step: int) -> int:
+        return -1 if step < self.begin else min(step, self.end - 1) - self.begin
+
+    def _fold(self, bases: list[float]) -> list[float]:
+        if len(bases) == len(self._groups) or not bases:
+            return list(bases)
+        fold = getattr(self.optimizer, "fold", None)
+        folded = fold(bases) if fold is not None else None
+        if folded is None or len(folded) != len(self._groups):
+            raise ValueError(
+                f"{type(self).__name__}: the state has {len(bases)} base values, the optimizer {len(self._groups)} "
+                "groups. Load it into a scheduler of an optimizer built by the same constructor, with the same groups "
+                "added."
+            )
+        return list(folded)
+
+    def _differences(self, shape: dict[str, Any], bases: list[float]) -> dict[str, tuple[Any, Any]]:
+        own = {key: getattr(self, key) for key in shape}
+        different = {key: (shape[key], own[key]) for key in shape if shape[key] != own[key]}
+        if bases and bases != self.base_values:
+            pair = next((old, new) for old, new in zip(bases, self.base_values, strict=True) if old != new)
+            different[f"initial_{self.param_name}"] = pair
+        return different
+
+    # -- construction --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build_iter_from_epoch(
+        cls, *args: Any, epoch_length: int | None = None, begin: float = 0, end: float = INF, **kwargs: Any
+    ) -> ParamScheduler:
+        """A scheduler that counts iterations, from arguments that count epochs.
+
+        Args:
+            *args: positional arguments of the class.
+            epoch_length: iterations in an epoch.
+            begin: in epochs.
+            end: in epochs; the default never ends.
+            **kwargs: the class's other arguments, in epochs.
+
+        Raises:
+            ValueError: `by_epoch=False` was given, or no positive `epoch_length`.
+        """
+        if kwargs.pop("by_epoch", True) not in (True,):
+            raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
+        if isinstance(epoch_length, bool) or not isinstance(epoch_length, Integral) or epoch_length <= 0:
+            raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
+        epoch_length = int(epoch_length)
+        window_length(cls.__name__, begin, end)
+        kwargs.update(
+            by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
+        )
+        for key in cls._epoch_keys:
+            value = kwargs.get(key)
+            (check_list if isinstance(value, list | tuple) else check_number)(f"{cls.__name__}: {key}", value)
+            if value is not None:
+                kwargs[key] = _times(value, epoch_length, whole=key in (*cls._whole, "milestones"))
+        return cls(*args, **kwargs)
+
+    def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
+        name = type(self).__name__
+        if not isinstance(getattr(optimizer, "param_groups", None), list):
+            raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
+        window_length(name, begin, end)
+        for keys, limits in ((self._not_negative, {}), (self._positive, {"above": 0.0})):
+            for key in keys:
+                value = getattr(self, key)
+                many = isinstance(value, list | tuple) and key in self._lists
+                check = check_list if many else check_number if key in self._optional else check_given
+                check(f"{name}: {key}", value, **limits)
+        for key in self._whole:
+            check_whole(f"{name}: {key}", getattr(self, key))
+        check_flag(f"{name}: verbose", self.verbose)
+        for key in ("gamma", "factor"):
+            if key in self._not_negative and getattr(self, key, 1) == 0:
+                logger.warning("%s: %s=0 brings the value to its lowest at once, for good", name, key)
+        gamma = getattr(self, "gamma", 1) if "gamma" in self._not_negative else 1
+        if gamma > 1:
+            logger.warning("%s: gamma=%s is above 1, so the value grows each time", name, gamma)
+        if isinstance(last_step, bool) or not isinstance(last_step, int):
+            raise TypeError(
+                f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
+            )
+        if last_step < -1:
+            raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
+
+    def _base(self, group: dict[str, Any], index: int, new: bool) -> float:
+        name, initial = self.param_name, f"initial_{self.param_name}"
+        if not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__}: param_name={name!r}, the name of a group's option is needed")
+        if name not in group:
+            raise KeyError(unknown_key(name, group, f"{type(self).__name__}: an option of parameter group {index}"))
+        if new:
+            group.setdefault(initial, group[name])
+        elif initial not in group:
+            raise KeyError(
+                f"{initial!r} is not in parameter group {index}: last_step={self.last_step} needs a resumed optimizer"
+            )
+        if isinstance(group[initial], tuple | list):
+            raise TypeError(
+                f"{type(self).__name__}: {name!r} of parameter group {index} is {group[initial]!r}, not one number"
+            )
+        return float(group[initial])
+
+
+def window_length(name: str, begin: int, end: int) -> int:
+    """Steps in `[begin, end)`.
+
+    Raises:
+        TypeError: one of them is not a number.
+        ValueError: the window is empty.
+    """
+    for key, value in (("begin", begin), ("end", end)):
+        if value is None or value is True or value is False:
+            raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
+        if value != math.inf:
+            check_number(f"{name}: {key}", value)
+    if end <= begin:
+        raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
+    return end - begin
+
+
+def _times(value: Any, length: int, whole: bool) -> Any:
+    """Epochs as iterations; where only a whole number is ever met, the fraction is left out."""
+    if isinstance(value, list | tuple):
+        return [_times(item, length, whole) for item in value]
+    steps = value * length
+    return int(steps) if whole and steps != int(steps) else steps
+
+
+def _resume_line(different: dict[str, tuple[Any, Any]], step: int) -> str:
+    pairs = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in different.items())
+    return (
+        f"the checkpoint's schedule differs from the config's ({pairs}); the config's holds from step {step} on "
+        "(resume_schedule='checkpoint' keeps the checkpoint's)"
+    )

@@ -1,0 +1,1 @@
+"""OptimWrapper and its kinds: one update, with accumulation, clipping and mixed precision."""

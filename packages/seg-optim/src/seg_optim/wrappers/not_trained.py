@@ -1,0 +1,104 @@
+"""Watch: whether the optimizer still holds what the model trains, looked at rarely enough to cost nothing."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from seg_optim.groups.collect import unwrapped
+
+__all__ = ["Watch"]
+
+logger = logging.getLogger("seg_optim")
+NAMED = 5
+"""How many parameters one line names."""
+
+
+class Watch:
+    """Names parameters that a model set anew, added or set free after its optimizer was built: they are not trained.
+
+    A module that is replaced, a `weight_norm`, an assigned `nn.Parameter`: the optimizer goes on with the earlier
+    tensors, which no longer change the model. Looking goes through the whole model, so it is done at the optimizer
+    steps 1, 2, 4, 8, ... and whenever a state is saved. Each parameter is told once.
+
+    Args:
+        model: the model, maybe inside DDP or torch.compile; held weakly.
+        optimizers: one, or several that share the model; whose groups should hold its parameters.
+        complete: the optimizer was just built for the whole model, so that a frozen parameter which learns later is
+            told, too; so it is where the optimizer holds all that learns now. Otherwise what it does not hold now is
+            taken as left out on purpose.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(2, 2)
+        >>> watch = Watch(net, torch.optim.SGD(net.parameters(), lr=0.1), complete=True)
+        >>> watch.missing()
+        []
+        >>> net.bias = nn.Parameter(torch.zeros(2))
+        >>> watch.missing()
+        ['bias']
+    """
+
+    def __init__(self, model: nn.Module, *optimizers: Optimizer, complete: bool) -> None:
+        self._model = weakref.ref(unwrapped(model))
+        self._optimizers = optimizers
+        left_out = self._outside()
+        known = self._in_model()
+        complete = complete or not any(parameter.requires_grad for parameter in left_out.values())
+        if not complete and any(known) and not all(known):
+            left_out = {}  # beside tensors of this model it holds some that are not: replaced before, as it seems
+        self._told = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
+        self._next = 1
+
+    def stepped(self, count: int) -> None:
+        """Look, if it is time, after the optimizer's step number `count`."""
+        if count >= self._next:
+            self._next = 2 * count
+            self.look()
+
+    def look(self) -> None:
+        """Log a line that names the parameters which are not trained."""
+        names = self.missing()
+        if not names:
+            return
+        self._told.update(names)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        logger.warning(
+            "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they learn "
+            "only since then; the optimizer does not hold them. Change the model before the optimizer is built, give "
+            "new values in place (parameter.data.copy_(...)), or add them, without the gradients that gathered "
+            "meanwhile: parameter.grad = None, then optimizer.add_param_group(...)",
+            ", ".join(names[:NAMED]), more,
+        )  # fmt: skip
+
+    def missing(self) -> list[str]:
+        """Names of the model's parameters that learn, that the optimizer does not hold, and that were not told yet."""
+        outside = self._outside().items()
+        return [name for name, parameter in outside if parameter.requires_grad and name not in self._told]
+
+    def _outside(self) -> dict[str, nn.Parameter]:
+        model = self._model()
+        held = {id(parameter) for parameter in self._held()}
+        named = [] if model is None else model.named_parameters()
+        return {name: parameter for name, parameter in named if id(parameter) not in held}
+
+    def _in_model(self) -> list[bool]:
+        """For each parameter that the optimizer holds whether it is one of the model's."""
+        model = self._model()
+        own = set() if model is None else {id(parameter) for parameter in model.parameters()}
+        return [id(parameter) in own for parameter in self._held()]
+
+    def _held(self) -> list[nn.Parameter]:
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        return [parameter for group in groups for parameter in group["params"]]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copy of a wrapper watches nothing: its model is another one."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Nor does a pickled one."""
+        return type(None), ()

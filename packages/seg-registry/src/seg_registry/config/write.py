@@ -1,0 +1,84 @@
+"""Config text by suffix: Python, JSON, YAML, TOML."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from typing import Any
+
+from seg_registry.config.write_python import dotted_name, python_text
+from seg_registry.errors import ConfigError, ConfigTypeError
+from seg_registry.values.config_dict import plain
+
+__all__ = ["write_text", "write_whole"]
+
+
+def write_text(table: dict[Any, Any], suffix: str) -> str:
+    """A config in the format of a suffix; JSON and TOML have no tuples and no sets, they become lists."""
+    if suffix == ".json":
+        import json
+
+        try:
+            return json.dumps(plain(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
+        except (TypeError, ValueError) as error:  # such as a tuple as a key
+            raise ConfigTypeError(f"cannot be written as JSON: {error}") from error
+    if suffix in (".yaml", ".yml"):
+        return _yaml_text(table)
+    if suffix == ".toml":
+        from seg_registry.config.write_toml import toml_text
+
+        return toml_text(plain(table))
+    if suffix not in (".py", ""):
+        raise ConfigError(f"a config is written as .py, .json, .yaml, .yml or .toml, not {suffix}")
+    return python_text(table)
+
+
+def write_whole(file: str, text: str) -> None:
+    """Write beside the file that a path leads to, then rename; a pipe or a terminal is written to as it is.
+
+    Raises:
+        OSError: it cannot be written; what is there stays as it is.
+    """
+    path = os.path.realpath(file)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        return
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(beside, "x", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, beside)
+        os.replace(beside, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        if isinstance(error, OSError):  # said of the file that is wanted, not of the temporary one
+            raise OSError(error.errno, error.strerror or str(error), file) from error
+        raise
+
+
+def _fallback(value: Any) -> Any:
+    return sorted(value, key=repr) if isinstance(value, set | frozenset) else dotted_name(value)
+
+
+def _yaml_text(table: dict[Any, Any]) -> str:
+    from seg_registry.config.read_data import yaml_module
+
+    yaml = yaml_module()
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(
+        tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:python/tuple", list(value))
+    )
+    Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(dotted_name(value)))
+    return str(yaml.dump(plain(table), Dumper=Dumper, sort_keys=False, allow_unicode=True))

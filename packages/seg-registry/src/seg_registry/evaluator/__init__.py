@@ -1,0 +1,1 @@
+"""The language of configs, evaluated without running it."""

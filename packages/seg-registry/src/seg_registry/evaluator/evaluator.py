@@ -1,0 +1,344 @@
+"""The evaluator of Python configs: statements over the syntax tree, in a namespace of plain values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError
+from seg_registry.evaluator import expressions
+from seg_registry.evaluator.calls import BUILTINS, METHODS, items_of, text
+from seg_registry.evaluator.handlers import HANDLERS, described, live, read_attribute, read_item, refuse
+from seg_registry.evaluator.operators import binary
+from seg_registry.evaluator.targets import store
+from seg_registry.suggest import did_you_mean
+from seg_registry.values.budget import Budget
+from seg_registry.values.config_dict import ConfigDict, is_table, wrap
+from seg_registry.values.draft import Dotted, Draft, is_index
+from seg_registry.values.origins import Chain, chain_of
+
+__all__ = ["MODULE_NAME", "Evaluator", "parse"]
+
+assert expressions.HANDLERS is HANDLERS
+_ABSENT: Any = object()
+MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
+
+
+def parse(source: str, file: str) -> ast.Module:
+    """The syntax tree of a config file; whatever the parser raises becomes an error of ours."""
+    try:
+        return ast.parse(source, file)
+    except SyntaxError as error:
+        raise ConfigSyntaxError(error.msg or "invalid syntax", file=file, line=error.lineno or 1) from error
+    except (RecursionError, MemoryError) as error:
+        raise LimitError("nested too deeply to be parsed", file=file, line=1) from error
+    except ValueError as error:
+        raise ConfigSyntaxError(str(error), file=file, line=1) from error
+
+
+class Evaluator:
+    """Evaluates one file. `base` gives the value of `_base_`; `include` loads the file of a `read_base()` import."""
+
+    def __init__(
+        self,
+        file: str,
+        *,
+        base: Callable[[], ConfigDict] | None = None,
+        include: Callable[[str, int], Draft] | None = None,
+        placeholders: dict[str, str] | None = None,
+        origins: bool = True,
+    ) -> None:
+        self.file = file
+        self.base = base
+        self.base_value: ConfigDict | None = None
+        self.include = include
+        self.placeholders = placeholders or {}
+        self.origins = origins
+        self.names: dict[str, Any] = {}
+        self.lines: dict[str, Any] = {}
+        self.imported: dict[str, Dotted] = {}
+        self.included: dict[str, Draft] = {}
+        self.notes: list[tuple[int, str]] = []
+        self.literal: Draft | None = None
+        self.budget = Budget()
+        self.line = 1
+        self._costs: dict[int, int] = {}
+
+    def run(self, tree: ast.Module) -> Draft:
+        """Evaluate every statement; the result holds the names that the file leaves behind, with their marks."""
+        try:
+            self.block(tree.body)
+        except ConfigError as error:
+            if error.file is not None:
+                raise
+            raise type(error)(error.message, file=self.file, line=_line_of(error, self.line)) from error.__cause__
+        except (RecursionError, MemoryError) as error:
+            raise LimitError("values are nested too deeply", file=self.file, line=self.line) from error
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            raise ConfigError(message, file=self.file, line=_line_of(error, self.line)) from error
+        return self.result()
+
+    def result(self) -> Draft:
+        """The names bound so far as a dict; private double underscores, imports and `_base_` are left out."""
+        names = {name: value for name, value in self.names.items() if self._kept(name)}
+        marks = {name: self.lines[name] for name in names} if self.origins else {}
+        result = Draft(names, file=self.file, marks=marks)
+        if self.literal is not None:
+            result.update(self.literal)
+            marks.update(self.literal._marks_)
+        return result
+
+    def _kept(self, name: str) -> bool:
+        return not name.startswith("__") and name != "_base_" and name not in self.imported
+
+    def eval(self, node: ast.expr) -> Any:
+        """The value of an expression."""
+        return HANDLERS[node.__class__](self, node)
+
+    def block(self, statements: list[ast.stmt]) -> None:
+        """Evaluate statements in order."""
+        for statement in statements:
+            self.line = statement.lineno
+            _STATEMENTS.get(type(statement), _refused)(self, statement)
+
+    def bind(self, name: str, value: Any, line: Any = None) -> None:
+        """Bind a name."""
+        if name.startswith("__"):
+            raise refuse(f"assignment to {name}")
+        self.names[name] = value
+        self.lines[name] = self.line if line is None else line
+        self.imported.pop(name, None)
+
+    def mark(self, node: ast.expr) -> Any:
+        """The mark of a value: its line, or, for one read from a name, that name's chain and this place."""
+        if node.__class__ is ast.Name:
+            before = self.lines.get(node.id, ())
+            chain: Chain = ((self.file, before),) if type(before) is int else before
+            return (*chain, (self.file, node.lineno, node.id))
+        if isinstance(node, ast.Attribute | ast.Subscript) and self.origins and _is_path(node):
+            key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
+            holder = live(self, node.value)
+            if is_table(holder):
+                return self.carried(holder, key, node)
+        return node.lineno
+
+    def carried(self, table: Any, key: Any, node: ast.expr) -> Any:
+        """The mark of a value taken out of a dict."""
+        before = chain_of(table, key)
+        return (*before, (self.file, node.lineno, _shown(node))) if before else node.lineno
+
+    def cost(self, node: ast.AST) -> int:
+        """How many nodes one round of a loop evaluates."""
+        if id(node) not in self._costs:
+            self._costs[id(node)] = sum(1 for _ in ast.walk(node))
+        return self._costs[id(node)]
+
+    def changed(self, target: Any, node: ast.expr, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """After a change in place: the new size is paid for (a value that contains itself never ends), marks follow."""
+        self.budget.spend_on(target)
+        if not self.origins or not isinstance(target, Draft):
+            return
+        marks = dict(target._marks_)
+        for each in (*args, kwargs):
+            if isinstance(each, dict):
+                for key in each:
+                    new = chain_of(each, key) or ((self.file, node.lineno),)
+                    marks[key] = chain_of(target, key) + new
+        target._marks_ = marks
+        target._file_ = self.file
+
+    def missing_name(self, name: str) -> Any:
+        """The value of a name that the file did not bind: `_base_`, a template, or an error."""
+        if name in self.placeholders:
+            return wrap(self.base_at(self.placeholders[name]))
+        if name in ("__file__", "__name__"):
+            return self.file if name == "__file__" else MODULE_NAME
+        if name == "_base_" and self.base is not None:
+            if self.base_value is None:
+                self.base_value = self.base()
+            return self.base_value
+        if name in BUILTINS or name.startswith("__"):
+            raise refuse(f"the name {name} as a value")
+        raise NameError(f"name {name!r} is not defined; {did_you_mean(name, [*self.names, *BUILTINS])}")
+
+    def base_at(self, path: str) -> Any:
+        """The value of `{{_base_.path}}`."""
+        value = self.missing_name("_base_")
+        for step in path.split("."):
+            index = isinstance(value, list | tuple)
+            value = read_item(value, int(step)) if index and is_index(step) else read_attribute(value, step)
+        return value
+
+    def filled(self, value: str) -> Any:
+        """A string with the templates in it replaced: by the value itself where it is nothing but the template."""
+        for name, path in self.placeholders.items():
+            if value in (name, f"'{name}'", f'"{name}"'):
+                return self.base_at(path)
+            if name in value:
+                shown = text(self.base_at(path), self.budget)
+                self.budget.spend_on_text(len(value) + value.count(name) * len(shown))
+                value = value.replace(name, shown)
+        return value
+
+
+def _shown(node: ast.AST) -> str:
+    """The name that an expression begins with, and the last part of it."""
+    last = node.attr if isinstance(node, ast.Attribute) else ""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    name = node.id if isinstance(node, ast.Name) else "**"
+    return f"{name}...{last}" if last else name
+
+
+def _is_path(node: ast.expr) -> bool:
+    """Whether an expression is a name and steps into it, so that evaluating it once more changes nothing."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Name):
+            return False
+        node = node.value
+    return isinstance(node, ast.Name)
+
+
+def _line_of(error: BaseException, default: int) -> int:
+    """The line of the innermost node being evaluated when the error was raised."""
+    line, step = default, error.__traceback__
+    while step is not None:
+        node = step.tb_frame.f_locals.get("node")
+        if isinstance(node, ast.expr):
+            line = getattr(node, "lineno", line)
+        step = step.tb_next
+    return line
+
+
+def _assign(ev: Evaluator, node: ast.Assign) -> None:
+    value = HANDLERS[node.value.__class__](ev, node.value)
+    if type(node.value) is ast.Tuple and _is_stray_comma(node.value):
+        value = value[0]
+        ev.notes.append((node.lineno, "the comma after this dict makes it a tuple of one; taken as the dict itself"))
+    line = ev.mark(node.value)
+    for target in node.targets:
+        if target.__class__ is ast.Name:
+            if target.id != "_base_":
+                ev.bind(target.id, value, line)
+        else:
+            store(ev, target, value)
+
+
+def _is_stray_comma(node: ast.Tuple) -> bool:
+    """`name = dict(...),` without parentheses: a slip of the keyboard that Python takes for a tuple."""
+    if len(node.elts) != 1 or node.elts[0].col_offset != node.col_offset or node.elts[0].lineno != node.lineno:
+        return False
+    only = node.elts[0]
+    return isinstance(only, ast.Dict) or (
+        isinstance(only, ast.Call) and isinstance(only.func, ast.Name) and only.func.id == "dict"
+    )
+
+
+def _annotated(ev: Evaluator, node: ast.AnnAssign) -> None:
+    if isinstance(node.target, ast.Name) and node.target.id == "_base_":
+        ev.notes.append((node.lineno, "an annotated _base_ is not taken as a base; write _base_ = ..."))
+    elif node.value is not None:
+        store(ev, node.target, ev.eval(node.value))
+
+
+def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
+    """Lists, dicts and sets are changed in place, as in Python: other names of the same object see it."""
+    target = node.target
+    old = ev.eval(target) if isinstance(target, ast.Name) else live(ev, target)
+    value = ev.eval(node.value)
+    if isinstance(old, list) and isinstance(node.op, ast.Add):
+        old.extend(items_of(value, ev.budget))
+        ev.budget.spend_on(old)
+        return
+    if isinstance(old, dict) and isinstance(node.op, ast.BitOr):
+        METHODS[type(old)]["update"](ev.budget, old, value)
+        ev.changed(old, target, [value], {})
+        return
+    result = binary(type(node.op), old, value, ev.budget)
+    ev.budget.spend_on(result)
+    if isinstance(old, list) and isinstance(result, list):
+        old[:] = result
+    elif isinstance(old, set) and isinstance(result, set):
+        old.clear()
+        old.update(result)
+    else:
+        store(ev, target, result)
+
+
+def _expression(ev: Evaluator, node: ast.Expr) -> None:
+    if _updates_globals(node.value):
+        args = node.value.args  # type: ignore[attr-defined]
+        table = ev.eval(args[0]) if len(args) == 1 else None
+        if not isinstance(table, Draft):
+            raise refuse("globals().update() of anything but a dict")
+        ev.literal = table
+    elif not isinstance(node.value, ast.Constant):
+        ev.eval(node.value)
+
+
+def _updates_globals(node: ast.expr) -> bool:
+    """`globals().update({...})`: how a config sets keys that are no names; only the dict is evaluated."""
+    function = node.func if isinstance(node, ast.Call) else None
+    holder = function.value if isinstance(function, ast.Attribute) and function.attr == "update" else None
+    return isinstance(holder, ast.Call) and isinstance(holder.func, ast.Name) and holder.func.id == "globals"
+
+
+def _delete(ev: Evaluator, node: ast.Delete) -> None:
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            if target.id not in ev.names:
+                ev.missing_name(target.id)
+            ev.names.pop(target.id, None)
+        elif isinstance(target, ast.Attribute | ast.Subscript):
+            holder = live(ev, target.value)
+            key = target.attr if isinstance(target, ast.Attribute) else ev.eval(target.slice)
+            read_attribute(holder, key) if isinstance(target, ast.Attribute) else read_item(holder, key)
+            del holder[key]
+        else:
+            raise refuse(f"del of {type(target).__name__}")
+
+
+def _if(ev: Evaluator, node: ast.If) -> None:
+    ev.block(node.body if ev.eval(node.test) else node.orelse)
+
+
+def _for(ev: Evaluator, node: ast.For) -> None:
+    cost = ev.cost(node)
+    for value in items_of(ev.eval(node.iter), ev.budget):
+        ev.budget.spend(cost)
+        store(ev, node.target, value)
+        ev.block(node.body)
+    ev.block(node.orelse)
+
+
+def _refused(ev: Evaluator, node: ast.stmt) -> None:
+    raise refuse(described(type(node)))
+
+
+def _import(ev: Evaluator, node: Any) -> None:
+    from seg_registry.evaluator.imports import imports
+
+    imports(ev, node)
+
+
+def _with(ev: Evaluator, node: ast.With) -> None:
+    from seg_registry.evaluator.imports import read_base
+
+    read_base(ev, node)
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[Evaluator, Any], None]] = {
+    ast.Assign: _assign,
+    ast.AnnAssign: _annotated,
+    ast.AugAssign: _augmented,
+    ast.Expr: _expression,
+    ast.Delete: _delete,
+    ast.If: _if,
+    ast.For: _for,
+    ast.Pass: lambda ev, node: None,
+    ast.Import: _import,
+    ast.ImportFrom: _import,
+    ast.With: _with,
+}

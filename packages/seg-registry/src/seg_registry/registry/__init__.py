@@ -1,0 +1,1 @@
+"""Names to objects: registries, entry points, scopes, dotted names."""

@@ -1,0 +1,214 @@
+"""The builder: (kind, config) -> part. Found by others through the entry point `seg_engine.build`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seg_registry.errors import NotAllowedError, RegistryError
+from seg_registry.registry import scope as scopes
+from seg_registry.registry.catalog import KINDS, Kind, kind_of
+from seg_registry.registry.construct import annotate, arguments, construct, table_of
+from seg_registry.registry.custom_imports import Imported, carry_out, vouched_for
+from seg_registry.registry.dotted_names import resolve
+from seg_registry.values.origins import place_of
+
+__all__ = ["Builder", "builder"]
+
+
+def builder(cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> Builder:
+    """A builder for one config: its `default_scope` and `custom_imports` count.
+
+    Args:
+        cfg: The whole config, or None.
+        allow: Packages, or dotted paths, that the caller vouches for beyond what every config may use; '*' is every
+            package (`--trust-config`). The standard library, pip and setuptools stay out of reach.
+        allow_imports: Carry out the config's `custom_imports` (each is logged first; never the standard library).
+
+    >>> builder().get("hook", "NoSuchHook")  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    seg_registry.errors.RegistryError: 'NoSuchHook' is not in the hook registry ...
+    """
+    return Builder(cfg, allow=allow, allow_imports=allow_imports)
+
+
+class Builder:
+    """Turns names into objects: registered names, entry points, a scope's names, allowed dotted paths, classes.
+
+    >>> class Blue: ...
+    >>> isinstance(builder().build("model", dict(type=Blue)), Blue)
+    True
+    """
+
+    def __init__(self, cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> None:
+        values = {} if cfg is None else table_of(cfg)
+        self.default_scope: str = values.get("default_scope") or ""
+        self._scopes: dict[str, scopes.Scope | None] = {}
+        filename, entry = getattr(cfg, "filename", None), values.get("custom_imports")
+        self.allow = vouched_for(allow, filename)
+        self.imported = carry_out(entry, filename, self.allow, all_of_them=allow_imports) if entry else Imported()
+        self.failures: list[BaseException] = list(self.imported.failures)
+
+    def get(self, kind: str, name: Any) -> Any:
+        """The class or function of this name in the registry of this kind; an object is returned as it is."""
+        return self._find(kind_of(kind), name)[0] if isinstance(name, str) else name
+
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+        """An object from a config with a `type`; `defaults` fill in keys that the config lacks.
+
+        An exception of the constructor passes through with one note: config path, `file:line`, class, signature.
+        """
+        table = table_of(cfg)
+        name, kwargs = arguments(table, defaults)
+        if not isinstance(name, str):
+            return construct(name, kwargs, table)
+        try:
+            target, scope, short = self._find(kind_of(kind), name, table.get("_scope_") or self.default_scope)
+        except RegistryError as error:
+            raise self._at(error, table) from error.__cause__
+        if scope is None or not hasattr(scope.registry(kind_of(kind)), "build"):
+            return construct(target, kwargs, table)
+        try:
+            self._judge_inside(table)
+        except RegistryError as error:
+            raise self._at(error, table) from error.__cause__
+        try:
+            return scope.build(kind_of(kind), table, short, defaults)
+        except Exception as error:
+            annotate(error, target, kwargs, table)
+            raise
+
+    @staticmethod
+    def _at(error: RegistryError, table: Mapping[str, Any]) -> RegistryError:
+        where, path = place_of(table), getattr(table, "_path_", "")
+        prefix = f"{where}: " if where else ""
+        return type(error)(f"{prefix}{error}" + (f" (at '{path}' of the config)" if path else ""))
+
+    def _find(self, kind: Kind, name: str, default_scope: str = "") -> tuple[Any, scopes.Scope | None, str]:
+        """The object, the scope whose registry has it (None: ours), and its name there."""
+        prefix, _, rest = name.partition(".")
+        whole = kind.registry.find_here(name)
+        explicit = bool(rest) and ":" not in name and "." not in rest and self._is_scope(prefix)
+        if whole is not None and not (self._scope_first(kind, default_scope) and not rest):
+            return whole, None, name
+        scope = self._scope(prefix if explicit else default_scope or self.default_scope)
+        found = self._ordered(kind, rest if explicit else name, scope)
+        if found is not None:
+            return found
+        theirs = self._by_path(kind, name)
+        if theirs is not None:
+            return theirs
+        if "." in name or ":" in name:
+            return self._dotted(kind, name, rest), None, name
+        raise self._miss(kind, name, scope)
+
+    def _ordered(
+        self, kind: Kind, name: str, scope: scopes.Scope | None
+    ) -> tuple[Any, scopes.Scope | None, str] | None:
+        ours = (kind.registry.find_here(name), None, name) if not kind.scope_first else None
+        if ours is not None and ours[0] is not None:
+            return ours
+        theirs = scope.find(kind, name) if scope is not None else None
+        if theirs is not None:
+            return theirs, scope, name
+        found = kind.registry.find_here(name)
+        return (found, None, name) if found is not None else None
+
+    def _by_path(self, kind: Kind, name: str) -> tuple[Any, scopes.Scope, str] | None:
+        """A scope's part under its dotted path: `mmseg.models.FCNHead`."""
+        scope = self._scope(name.partition(".")[0]) if "." in name else None
+        found = scope.find_by_path(kind, name) if scope is not None else None
+        return (found, scope, name.rpartition(".")[2]) if scope is not None and found is not None else None
+
+    def _judge_inside(self, table: Mapping[str, Any]) -> None:
+        """What a scope's registry will look up inside a part: it would import any dotted path that a `type` holds."""
+        for key, name in scopes.names_inside({key: value for key, value in table.items() if key != "type"}):
+            prefix, _, rest = name.replace(":", ".").partition(".")
+            if key == "_scope_":
+                if name and not self._is_scope(name):
+                    raise NotAllowedError(f"_scope_={name!r} is no scope: an installed package with registries")
+            elif not rest:
+                if self._would_import(key, name):
+                    raise NotAllowedError(f"{key}={name!r} is the name of a module, not of a registered part")
+            elif scopes.is_module(prefix) and prefix.isidentifier():
+                self._judge_path(name, prefix, rest)
+
+    def _would_import(self, key: str, name: str) -> bool:
+        """Whether a scope's look-up of an undotted name would import a module of that name.
+
+        Under other keys than `type`, such as `pad_type='reflect'`, a word may be an option: there a module counts
+        that is not imported yet.
+        """
+        if not name.isidentifier() or (key != "type" and name in sys.modules) or not scopes.is_module(name):
+            return False
+        return not self._is_known(name)
+
+    def _judge_path(self, name: str, prefix: str, rest: str) -> None:
+        scope = self._scope(prefix)
+        if scope is not None and rest.isidentifier() and scope.offers(rest):
+            return
+        if not any(
+            kind.registry.find_by_path(name) is not None or self._by_path(kind, name) is not None
+            for kind in KINDS.values()
+        ):
+            resolve(name, self.allow, self.imported.opened)
+
+    def _is_known(self, name: str) -> bool:
+        held = [*self._scopes.values()]
+        return any(
+            kind.registry.find_here(name) is not None or any(name in each.names(kind) for each in held if each)
+            for kind in KINDS.values()
+        )
+
+    def _scope_first(self, kind: Kind, default_scope: str) -> bool:
+        return kind.scope_first and bool(default_scope or self.default_scope)
+
+    def _is_scope(self, name: str) -> bool:
+        return self._scope(name) is not None
+
+    def _scope(self, name: str) -> scopes.Scope | None:
+        if name and name not in self._scopes:
+            self._scopes[name] = scopes.Scope(name) if scopes.exists(name) else None
+            if self._scopes[name] is None and name == self.default_scope:
+                _log(f"the scope {name!r} is not installed; names are looked up in this project only")
+        return self._scopes.get(name)
+
+    def _dotted(self, kind: Kind, name: str, rest: str) -> Any:
+        found = kind.registry.find_by_path(name)
+        if found is not None:
+            return found
+        try:
+            return resolve(name, self.allow, self.imported.opened)
+        except ModuleNotFoundError as error:
+            ours = kind.registry.find_here(rest) if rest else None
+            if ours is None:
+                self.failures.append(error)
+                raise self._miss(kind, name, None) from error
+            return self._ours_instead(name, ours)
+        except NotAllowedError:
+            ours = kind.registry.find_here(rest) if rest and "." not in rest else None
+            if ours is None:
+                raise
+            return self._ours_instead(name, ours)
+
+    def _ours_instead(self, name: str, ours: Any) -> Any:
+        _log(f"{name!r}: the package {name.partition('.')[0]!r} is not a scope here; {ours.__module__} has that name")
+        return ours
+
+    def _miss(self, kind: Kind, name: str, scope: scopes.Scope | None) -> RegistryError:
+        searched = [f"{scope.name}.registry"] if scope is not None else []
+        failures = [*self.failures, *(scope.failures if scope is not None else ())]
+        error = kind.registry.miss(name, searched, failures, scope.names(kind) if scope is not None else ())
+        if self.imported.left_out:
+            error.args = (
+                f"{error.args[0]}. custom_imports ({', '.join(self.imported.left_out)}) was not carried out; "
+                "it is with --allow NAME on the command line, or with builder(cfg, allow_imports=True)",
+            )
+        return error
+
+
+def _log(message: str) -> None:
+    import logging
+
+    logging.getLogger("seg_registry").warning(message)

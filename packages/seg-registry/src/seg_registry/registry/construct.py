@@ -1,0 +1,105 @@
+"""Constructing an object from a config with a `type`; a failure keeps its exception and gains one note."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from seg_registry.errors import ConfigKeyError, ConfigTypeError
+from seg_registry.suggest import nearest
+from seg_registry.values.origins import place_of
+
+__all__ = ["arguments", "build_from_cfg", "construct", "table_of"]
+
+_NOT_ARGUMENTS = ("type", "_scope_", "_delete_")
+_NOTE = "while building "
+
+
+def build_from_cfg(cfg: Any, look_up: Callable[[Any], Any], defaults: Mapping[str, Any]) -> Any:
+    """What `Registry.build` does: look up `type`, call it with the other keys; nested configs are not built."""
+    table = table_of(cfg)
+    kind, kwargs = arguments(table, defaults)
+    return construct(look_up(kind), kwargs, table)
+
+
+def table_of(cfg: Any) -> Mapping[str, Any]:
+    """The dict of a config that is to be built."""
+    cfg = getattr(cfg, "_cfg_dict", cfg)  # a Config holds its values there
+    if not isinstance(cfg, Mapping):
+        raise ConfigTypeError(f"a part is built from a dict with a 'type', got {type(cfg).__name__}: {cfg!r}")
+    return cfg
+
+
+def arguments(cfg: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The `type` and the keyword arguments; `defaults` fill in missing keys only, a leftover `_delete_` is ignored."""
+    merged = {**defaults, **cfg}
+    if "type" not in merged:
+        where = place_of(cfg)
+        near = nearest("type", cfg)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigKeyError(f"{where + ': ' if where else ''}no 'type' in {dict(cfg)!r}: what is to be built?{hint}")
+    kind = merged["type"]
+    if not isinstance(kind, str) and not callable(kind):
+        raise ConfigTypeError(f"'type' must be a name, a class or a function, got {type(kind).__name__}: {kind!r}")
+    return kind, {key: value for key, value in merged.items() if key not in _NOT_ARGUMENTS}
+
+
+def construct(target: Callable[..., Any], kwargs: dict[str, Any], cfg: Mapping[str, Any]) -> Any:
+    """Call a class or function; an exception passes through unchanged, with one note of ours."""
+    try:
+        return target(**kwargs)
+    except Exception as error:
+        annotate(error, target, kwargs, cfg)
+        raise
+
+
+def annotate(error: BaseException, target: Any, kwargs: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
+    """Add the note: config path, file:line, class and signature, near parameters; the innermost part's note counts."""
+    if any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
+        return
+    path, where = getattr(cfg, "_path_", ""), place_of(cfg)
+    name = getattr(target, "__qualname__", str(target))
+    module = getattr(target, "__module__", "")
+    at = " ".join(each for each in (f"'{path}'" if path else "", f"({where})" if where else "") if each)
+    unknown = _unknown(target, kwargs, error)
+    error.add_note(f"{_NOTE}{at + ': ' if at else ''}{unknown}{module}.{name}{_signature(target)}")
+
+
+def _signature(target: Any) -> str:
+    import inspect
+
+    try:
+        return str(inspect.signature(target))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _unknown(target: Any, kwargs: Mapping[str, Any], error: BaseException) -> str:
+    """A sentence for each argument that neither the signature nor those of the classes above have."""
+    try:
+        known, passes_on = _parameters(target)
+    except (TypeError, ValueError):
+        return ""
+    hints = []
+    for key in kwargs:
+        if key not in known and (not passes_on or f"unexpected keyword argument '{key}'" in str(error)):
+            near = nearest(key, known, 1)
+            hints.append(f"it has no parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else "") + "; ")
+    return "".join(hints)
+
+
+def _parameters(target: Any) -> tuple[list[str], bool]:
+    """Names of the parameters; whether there is a `**` that hands others on, whose names are then of those above."""
+    import inspect
+
+    names: dict[str, None] = {}
+    passes_on = False
+    classes = target.__mro__ if isinstance(target, type) else ()
+    makers = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)]
+    for maker in [target, *makers[:-1]]:  # the last one is object's
+        parameters = inspect.signature(maker).parameters.values()
+        names |= dict.fromkeys(one.name for one in parameters if one.name != "self" and one.kind is not one.VAR_KEYWORD)
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            break
+        passes_on = True
+    return list(names), passes_on

@@ -1,0 +1,120 @@
+"""A scope: another package's registries (`mmseg.FCNHead`, `default_scope='mmseg'`), asked without global state."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from seg_registry.registry.catalog import KINDS, Kind
+from seg_registry.registry.dotted_names import is_at, is_class, is_never, is_ours, why_never
+from seg_registry.registry.entry_points import installed_as
+from seg_registry.values.config_dict import ConfigDict
+
+__all__ = ["Scope", "exists", "is_module", "names_inside"]
+
+_LOCK = threading.RLock()
+
+
+def exists(name: str) -> bool:
+    """Whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
+    if not name.isidentifier() or is_never(name) or is_ours(name) or not installed_as(name):
+        return False
+    return any(
+        (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()
+        for folder in folders_of(name)
+    )
+
+
+def folders_of(package: str) -> list[str]:
+    """Where a package lies; nothing where it is none."""
+    from importlib.util import find_spec
+
+    spec = find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec is not None else []
+
+
+def names_inside(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a config that says what to build (`type`, `resize_type`, `_scope_`), with its string."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from names_inside(inner, name if isinstance(name, str) else "")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from names_inside(inner, key)
+    elif isinstance(value, str) and (key.endswith("type") or key == "_scope_"):
+        yield key, value
+
+
+class Scope:
+    """The registries of one package, imported on the first look-up; imports that fail are kept for the error."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failures: list[BaseException] = []
+        self._module: Any = None
+
+    def registry(self, kind: Kind) -> Any:
+        """The scope's registry of a kind, or None."""
+        from importlib import import_module
+
+        if self._module is None and not self.failures:
+            try:
+                with _LOCK:
+                    self._module = import_module(f"{self.name}.registry")
+            except Exception as error:  # some packages check versions with assert while they are imported
+                error.add_note(f"while importing {self.name}.registry for the scope {self.name!r}")
+                self.failures.append(error)
+        found = getattr(self._module, kind.attribute, None)
+        return found if hasattr(found, "get") else None
+
+    def find(self, kind: Kind, name: str) -> Any:
+        """The class that the scope's registry has under this name, or None."""
+        registry = self.registry(kind)
+        if registry is None or is_module(name):
+            return None
+        try:
+            with _LOCK:
+                found = registry.get(name)
+        except Exception as error:  # the scope imports its own modules now, which may fail in any way
+            error.add_note(f"while {self.name}.registry looked up {name!r}")
+            self.failures.append(error)
+            return None
+        return found if (is_class(found) or type(found) is FunctionType) and why_never(found) is None else None
+
+    def find_by_path(self, kind: Kind, path: str) -> Any:
+        """What the scope's registry has, under its dotted path instead of its name."""
+        if path.partition(".")[0] != self.name:
+            return None
+        found = self.find(kind, path.replace(":", ".").rpartition(".")[2])
+        return found if found is not None and is_at(path, found) else None
+
+    def offers(self, name: str) -> bool:
+        """Whether a name means a registered part: of its own module, the package would give anything on a miss."""
+        top = sys.modules.get(self.name) if any(self.registry(kind) is not None for kind in KINDS.values()) else None
+        return top is not None and (
+            not hasattr(top, name) or any(self.find(kind, name) is getattr(top, name) for kind in KINDS.values())
+        )
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names that the scope's registry has by now."""
+        return [str(name) for name in getattr(self.registry(kind), "module_dict", ())]
+
+    def build(self, kind: Kind, cfg: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Any:
+        """Let the scope's own registry build, so that parts nested inside are found in that scope too."""
+        registry = self.registry(kind)
+        part = ConfigDict({**defaults, **cfg, "type": name})
+        part.pop("_delete_", None)
+        part.setdefault("_scope_", self.name)
+        with _LOCK:
+            return registry.build(part)
+
+
+def is_module(name: str) -> bool:
+    """MMEngine's registries import a module of that name when they miss; so such a name is not asked for."""
+    from importlib.util import find_spec
+
+    return not name.isidentifier() or find_spec(name) is not None

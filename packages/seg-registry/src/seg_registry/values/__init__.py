@@ -1,0 +1,1 @@
+"""What a config holds: dicts that know where each value is from."""

@@ -1,0 +1,92 @@
+"""How much work, size and depth a config may ask for: counted, not timed, and checked before the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from seg_registry.errors import LimitError
+from seg_registry.values.draft import MAX_DEPTH
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Budget"]
+
+MAX_BYTES = 256 * 1024  # of a config file: parsing needs up to 1,000 times as much memory
+MAX_UNITS = 500_000  # of work for a file: a unit is one small step, or 16 characters
+MAX_TEXT = 200_000  # characters of a string made by an operation
+MAX_BITS = 10_000  # of an integer made by an operation: 3,010 digits, so that every one can be printed
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+class Budget:
+    """The work that is left for one file; spending more than there is raises LimitError."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, units: int = MAX_UNITS) -> None:
+        self.left = units
+
+    def spend(self, units: int) -> None:
+        """Take units away before the work that they stand for."""
+        self.left -= units
+        if self.left < 0:
+            raise LimitError("this asks for more work than a config may need (nested loops or growing values)")
+
+    def spend_on(self, value: Any) -> int:
+        """Take away what walking through a value costs, shared parts counted as often as they occur."""
+        before = self.left
+        if isinstance(value, _CONTAINERS):
+            self._walk(value, 0)
+        elif isinstance(value, str | bytes) and len(value) > 1000:
+            self.spend(len(value) >> 4)
+        elif type(value) is int:
+            self.spend(whole(value).bit_length() >> 8)
+        return before - self.left
+
+    def _walk(self, value: Any, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise LimitError(f"values are nested more than {MAX_DEPTH} deep")
+        self.spend(1 + len(value))
+        if isinstance(value, dict):
+            self._walk_items([key for key in value if type(key) is not str or len(key) > 64], depth)
+            value = value.values()
+        self._walk_items(value, depth)
+
+    def _walk_items(self, values: Iterable[Any], depth: int) -> None:
+        for each in values:
+            if isinstance(each, _CONTAINERS):
+                self._walk(each, depth + 1)
+            elif isinstance(each, str | bytes):
+                self.spend(len(each) >> 4)
+            elif type(each) is int and each.bit_length() > 64:
+                self.spend(each.bit_length() >> 4)
+
+    def spend_on_range(self, value: range) -> None:
+        """Take away what walking through a range costs."""
+        try:
+            self.spend(len(value))
+        except OverflowError:
+            raise LimitError("a range of more than 2**63 numbers") from None
+
+    def spend_on_shown(self, value: Any) -> int:
+        """How many characters a value has at most when it is shown; walking through it is paid for."""
+        spent = self.spend_on(value)
+        if isinstance(value, str | bytes):
+            return len(value)
+        return 3100 if isinstance(value, int | float | complex) and spent else 32 * (1 + spent)
+
+    def spend_on_text(self, length: int) -> None:
+        """Check the length of a string and take away what it costs, before it is made."""
+        if length > MAX_TEXT:
+            raise LimitError(f"a string of {length:,} characters; at most {MAX_TEXT:,} may be made in a config")
+        self.spend(length >> 4)
+
+    def spend_on_keys(self, count: int) -> None:
+        """Take away what building a dict or set of this many keys costs at worst (all keys in one bucket)."""
+        self.spend(count + count * count // 50 if count > 64 else count)
+
+
+def whole(value: int) -> int:
+    """The integer, if it is not too large to be printed."""
+    if value.bit_length() > MAX_BITS:
+        raise LimitError(f"an integer of more than {MAX_BITS} bits")
+    return value

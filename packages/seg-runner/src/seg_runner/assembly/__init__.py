@@ -1,0 +1,1 @@
+"""From a config, or from objects, to the parts of a run."""

@@ -1,0 +1,123 @@
+"""Saving checkpoints: now, or beside training from a consistent copy; with a word on what happens when it fails."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seg_runner.checkpoint.content import Staging, to_plain
+from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.whole_file import CheckpointWriteError
+
+__all__ = ["CheckpointSaver"]
+
+LOG = logging.getLogger("seg_runner")
+
+
+class CheckpointSaver:
+    """Writes checkpoints one after the other.
+
+    With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory)
+    and returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or
+    its failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
+
+    Args:
+        async_save: Write beside training.
+        on_full: What a failed write (full disk, lost permission) does: `continue` logs one message and goes on with the
+            files from before; `stop` raises.
+
+    Attributes:
+        wrote: The file of the latest save, once it is there; None where that failed or is in flight.
+        failure: What went wrong in the latest save: with the file or, where `wrote` is set, with what points to it.
+        ending: The run ends with this save, so nothing is promised to go on.
+
+    Raises:
+        ValueError: `on_full` is neither.
+    """
+
+    def __init__(self, async_save: bool = False, on_full: str = "continue") -> None:
+        if on_full not in ("continue", "stop"):
+            raise ValueError(f"on_full is {on_full!r}; it is 'continue' or 'stop'")
+        self.async_save, self.on_full = async_save, on_full
+        self.ending = False
+        self.wrote: Path | None = None
+        self.failure: CheckpointWriteError | None = None
+        self._staging = Staging()
+        self._flight: _Flight | None = None
+
+    def save(self, path: str | Path, payload: dict[str, Any], on_done: Callable[[], None] | None = None) -> None:
+        """Write `payload` whole under `path`; `on_done` runs once it is there.
+
+        Raises:
+            TypeError: The payload holds what a safe file cannot.
+            CheckpointWriteError: Only with `on_full='stop'`.
+        """
+        self.wait()
+        self.wrote = self.failure = None
+        if self.async_save:
+            self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done)
+            self._flight.start()
+            return
+        try:
+            write_checkpoint(path, payload)
+        except CheckpointWriteError as error:
+            self._failed(error)
+        else:
+            self._done(Path(path), on_done)
+
+    def check(self) -> None:
+        """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
+        if self._flight is not None and not self._flight.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the save in flight, and finish it."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        flight.join()
+        if isinstance(flight.error, CheckpointWriteError):
+            self._failed(flight.error)
+        elif flight.error is not None:
+            raise flight.error
+        else:
+            self._done(flight.path, flight.on_done)
+
+    def _done(self, path: Path, on_done: Callable[[], None] | None) -> None:
+        """Tell that the file is there; pointers may then meet the same full disk."""
+        self.wrote = path
+        try:
+            if on_done is not None:
+                on_done()
+        except OSError as error:
+            text = f"the checkpoint is written, but what points to it is not: {error.strerror or error}"
+            self._failed(CheckpointWriteError(error.errno or errno.EIO, text))
+
+    def _failed(self, error: CheckpointWriteError) -> None:
+        self.failure = error
+        if self.ending:  # told with the last line of the run
+            return
+        if self.on_full == "stop":
+            raise error
+        LOG.error("%s. Training goes on.", error.strerror)
+
+
+class _Flight(threading.Thread):
+    """One save in flight. Not a daemon: the interpreter waits for it before it ends."""
+
+    def __init__(self, path: Path, payload: dict[str, Any], on_done: Callable[[], None] | None) -> None:
+        super().__init__(name=f"save {path.name}")
+        self.path, self.payload, self.on_done = path, payload, on_done
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Write the file."""
+        try:
+            write_checkpoint(self.path, self.payload)
+        except BaseException as error:  # comes up in the main thread
+            self.error = error
+        self.payload = {}

@@ -1,0 +1,197 @@
+"""Loading weights into a model: prefixes of wrappers removed, what does not fit listed by name and shape; export."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from seg_runner.checkpoint.foreign import NothingFitsError, nothing_fits
+from seg_runner.model.wrapping import inside
+
+__all__ = ["WeightsReport", "clean_state_dict", "export_safetensors", "load_weights", "unwrap", "weights_of"]
+
+LOG = logging.getLogger("seg_runner")
+
+
+@dataclass
+class WeightsReport:
+    """What loading weights did: names loaded, missing in the file, unknown to the model, and of another shape."""
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every weight found its place."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    @property
+    def wanted(self) -> int:
+        """How many weights the model has."""
+        return len(self.loaded) + len(self.missing) + len(self.mismatched)
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.lines())
+
+    def lines(self, limit: int = 20) -> list[str]:
+        """The report in words, one finding a line."""
+        found = [f"{name}: shape {there} in the file, {here} in the model" for name, there, here in self.mismatched]
+        found += [f"{name}: not in the file, keeps its initial value" for name in self.missing]
+        found += [f"{name}: in the file, not in the model" for name in self.unexpected]
+        if len(found) > limit:
+            found = [*found[:limit], f"... and {len(found) - limit} more"]
+        return [f"weights: {len(self.loaded)} tensors loaded", *found]
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The model itself, out of DDP, `torch.compile` and other wrappers with `.module`.
+
+    >>> net = nn.Linear(1, 1)
+    >>> unwrap(nn.DataParallel(net)) is net
+    True
+    """
+    while (found := inside(model)) is not None:
+        model = found[1]
+    return model  # type: ignore[no-any-return]
+
+
+def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Names as the bare model has them: without what `torch.compile` puts in.
+
+    >>> list(clean_state_dict({"_orig_mod.a": 1, "b._orig_mod.c": 2}))
+    ['a', 'b.c']
+    """
+    cleaned: Any = type(state_dict)() if isinstance(state_dict, dict) else {}
+    cleaned.update({_clean(name): value for name, value in state_dict.items()})
+    if hasattr(state_dict, "_metadata"):
+        cleaned._metadata = {_clean(k): v for k, v in state_dict._metadata.items()}
+    return cleaned  # type: ignore[no-any-return]
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"(^|\.)_orig_mod(\.|$)", lambda found: found[1] if found[2] else "", name)
+
+
+def weights_of(model: Any) -> dict[str, Any]:
+    """The state dict of the bare model, with clean names."""
+    return clean_state_dict(unwrap(model).state_dict())
+
+
+def load_weights(
+    model: Any,
+    state_dict: Mapping[str, Any],
+    *,
+    strict: bool = False,
+    complete: bool = False,
+    revise_keys: Sequence[tuple[str, str]] = (),
+    key: str | None = None,
+) -> WeightsReport:
+    """Copy weights into a model, whatever wrapper either of them was in, and log what did not fit.
+
+    Args:
+        model: The model, wrapped or not.
+        state_dict: Names to tensors; a whole checkpoint is taken by its `state_dict`.
+        strict: Raise instead of leaving weights out.
+        complete: Raise where the model would keep weights of its own; what else the file holds does no harm.
+        revise_keys: (regular expression, replacement) applied to the names in the file first.
+        key: Where in a checkpoint of another kind the weights lie (`model`, `ema.state_dict`, ...).
+
+    Raises:
+        KeyError: There is no such `key`.
+        ValueError: Not one name is a name of the model; says where weights lie that would fit.
+        RuntimeError: With `strict`, anything missing, unknown or of another shape; with `complete`, anything missing
+            or of another shape.
+    """
+    target = unwrap(model)
+    own = {_clean(name): (name, value) for name, value in target.state_dict().items()}
+    report, fitting = WeightsReport(), {}
+    for name, value in _named(_at(state_dict, key), own, revise_keys).items():
+        if name not in own:
+            report.unexpected.append(name)
+        elif isinstance(value, torch.Tensor) and value.shape != own[name][1].shape:
+            report.mismatched.append((name, tuple(value.shape), tuple(own[name][1].shape)))
+        else:
+            report.loaded.append(name)
+            fitting[own[name][0]] = value
+    seen = {*report.loaded, *(name for name, *_ in report.mismatched)}
+    report.missing = [name for name in own if name not in seen and not name.endswith("num_batches_tracked")]
+    if own and not seen:
+        raise NothingFitsError(nothing_fits(state_dict, list(own), key))
+    if (strict and not report.whole) or (complete and (report.missing or report.mismatched)):
+        raise RuntimeError("the weights do not fit this model:\n  " + "\n  ".join(report.lines()[1:]))
+    target.load_state_dict(fitting, strict=False)
+    for line in report.lines() if not report.whole else []:
+        LOG.warning("%s", line)
+    return report
+
+
+def _at(content: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
+    """The weights in a checkpoint: under the key, under `state_dict`, or the whole."""
+    if key is None:
+        inner = content.get("state_dict")
+        return inner if isinstance(inner, Mapping) else content
+    found: Any = content
+    for part in [key] if key in content else key.split("."):
+        if not isinstance(found, Mapping) or not isinstance(found.get(part), Mapping):
+            raise KeyError(f"the checkpoint has no weights under {key!r}; its keys: {', '.join(map(str, content))}")
+        found = found[part]
+    return found  # type: ignore[no-any-return]
+
+
+def _named(
+    state_dict: Mapping[str, Any], own: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    named = {}
+    for name, value in state_dict.items():
+        if not isinstance(name, str):
+            raise ValueError(
+                f"the weights have the key {name!r} ({type(name).__name__}); names of weights are texts, such as "
+                "'decode_head.conv_seg.weight': this is no state_dict of a model"
+            )
+        for pattern, replacement in revise_keys:
+            name = re.sub(pattern, replacement, name)
+        named[_fitted(_clean(name), own)] = value
+    return named
+
+
+def _fitted(name: str, own: Mapping[str, Any]) -> str:
+    """The name without a leading `module.`, if the model knows it only so."""
+    short = name
+    while short not in own and short.startswith("module."):
+        short = short.removeprefix("module.")
+    return short if short in own or not name.startswith("module.") else name.removeprefix("module.")
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+
+
+def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
+    """Write a checkpoint's weights (averaged ones, where it has them) as a safetensors file.
+
+    Raises:
+        ModuleNotFoundError: safetensors is not installed.
+        CheckpointError: The checkpoint is not whole.
+    """
+    from seg_runner.checkpoint.file import read_checkpoint
+    from seg_runner.checkpoint.whole_file import write_whole
+
+    try:
+        from safetensors.torch import save
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("safetensors is not installed: pip install seg-runner[safetensors]") from error
+    content = read_checkpoint(checkpoint)
+    weights = content.get("state_dict", content)
+    tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}
+    data = save(tensors, metadata={"format": "pt"})
+    write_whole(Path(out), lambda file: _write(file, data), len(data))
+    return Path(out)

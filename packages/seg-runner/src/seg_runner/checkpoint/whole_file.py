@@ -1,0 +1,208 @@
+"""Files that are whole or absent: written under a temporary name, synced, renamed; what killed writers left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from seg_runner.checkpoint.beside import Beside
+
+__all__ = ["AT_ONCE", "CheckpointWriteError", "Piece", "clean_leftovers", "write_text", "write_whole"]
+
+Piece = bytes | bytearray | memoryview
+AT_ONCE, HANDED_ON = 2**20, 2**25
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CheckpointWriteError(OSError):
+    """A checkpoint that could not be written; nothing stands under its name that was not there before."""
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 0) -> None:
+    """Call `write` with a temporary file beside `path`, sync it, rename it to `path`, sync the folder.
+
+    Args:
+        path: Final name; a file there is replaced in one step.
+        write: Called with the open file.
+        expected: Bytes that will come at least. The disk sets them aside first, where it can: a disk that is too full
+            is known before anything is written, and writing is faster.
+
+    Raises:
+        CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_beside(path, write, expected)
+    except OSError as error:
+        raise _explained(path, error, expected) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text in the same way, in UTF-8.
+
+    Raises:
+        OSError: It cannot be written; what is there stays as it is.
+    """
+    try:
+        _write_beside(path, lambda file: file.write(text.encode("utf-8")), 0)
+    except OSError as error:  # said of the file that is wanted, not of the temporary one
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_beside(path: Path, write: Callable[[IO[bytes]], object], expected: int) -> None:
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(temporary, "xb", buffering=0) as file, Beside("write-back") as beside:
+            _lock(file)
+            _set_aside(file, expected)
+            write(_All(file, beside))  # type: ignore[arg-type]
+            file.truncate()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+class _All:
+    """A raw file that takes everything it is given, and has the disk begin with what is there.
+
+    Much at once is slow on disks whose cache looks for one large page for it.
+    """
+
+    def __init__(self, file: IO[bytes], beside: Beside) -> None:
+        self.file, self.beside = file, beside
+        self.size = self.handed_on = 0
+
+    def write(self, data: Piece) -> int:
+        """Write until nothing is left."""
+        self.writelines([data])
+        return len(data)
+
+    def writelines(self, pieces: Iterable[Piece]) -> None:
+        """Write all pieces, many small ones at once where the system can."""
+        together = getattr(os, "writev", None)
+        rest = deque(memoryview(piece) for piece in pieces)
+        while rest:
+            some = _first(rest)
+            done = together(self.file.fileno(), some) if together else self.file.write(some[0])
+            self.size += done
+            while rest and done >= len(rest[0]):
+                done -= len(rest.popleft())
+            if done:
+                rest[0] = rest[0][done:]
+            if self.size - self.handed_on >= HANDED_ON:
+                self.beside(_hand_on, self.file.fileno(), self.handed_on, self.size - self.handed_on)
+                self.handed_on = self.size
+
+
+def _first(views: Iterable[memoryview]) -> list[memoryview]:
+    """What one call of the system takes of them."""
+    some: list[memoryview] = []
+    room = AT_ONCE
+    for view in islice(views, 512):
+        some.append(view[:room])
+        room -= len(some[-1])
+        if not room:
+            break
+    return some
+
+
+def _hand_on(file: int, begin: int, size: int) -> None:
+    """Have the disk begin with what lies in its cache, so that the sync at the end waits for little."""
+    begun = _libc("sync_file_range")
+    if begun is not None:
+        begun(file, ctypes.c_int64(begin), ctypes.c_int64(size), 2)
+
+
+def _set_aside(file: IO[bytes], size: int) -> None:
+    """Linux's `fallocate`; python's `os.posix_fallocate` would write to every block where the disk knows no such call.
+
+    Raises:
+        OSError: There is no room.
+    """
+    allocate = _libc("fallocate")
+    if not size or allocate is None:
+        return
+    if allocate(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(size)) and ctypes.get_errno() in FULL:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _libc(name: str) -> Callable[..., int] | None:
+    """A function of Linux that python does not offer; sizes are 64 bits wide."""
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return None
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None)
+
+
+def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
+    full = error.errno in FULL
+    cause = f"the disk is full{_room(path.parent, expected)}" if full else (error.strerror or str(error))
+    advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"
+    return CheckpointWriteError(
+        error.errno or errno.EIO,
+        f"checkpoint {path} was not written: {cause}. The files from before are untouched; {advice}",
+    )
+
+
+def _room(folder: Path, expected: int) -> str:
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return ""
+    return f" ({free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed)" if free < expected else ""
+
+
+def _lock(file: IO[bytes]) -> None:
+    """While a writer lives it holds this lock; `clean_leftovers` removes what nobody holds."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clean_leftovers(folder: str | Path) -> list[str]:
+    """Remove temporary files of writers that were killed; returns their names. Call it when a run starts."""
+    removed = []
+    for path in Path(folder).glob(".*.tmp"):
+        token = path.name.rsplit(".", 2)[-2]
+        if len(token) != 12 or set(token) - set("0123456789abcdef") or _is_held(path):
+            continue
+        with contextlib.suppress(OSError):
+            path.unlink()
+            removed.append(path.name)
+    return sorted(removed)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        import fcntl
+
+        with open(path, "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError:
+        return True
+    return False

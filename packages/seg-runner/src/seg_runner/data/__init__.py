@@ -1,0 +1,1 @@
+"""Batches in an order that a resumed run can take up again."""

@@ -1,0 +1,309 @@
+"""Loaders: building one from a config, and the wrapper that gives every sample its own random numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import inspect
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from seg_runner.checks import flag, number, whole
+from seg_runner.data.collate import pseudo_collate
+from seg_runner.data.workers import Reading, read
+from seg_runner.errors import add_note, did_you_mean
+from seg_runner.process.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
+from seg_runner.protocols import Builder
+
+__all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers"]
+
+LOG = logging.getLogger("seg_runner")
+OWN_KEYS = ("num_batch_per_epoch", "disable_subprocess_warning")
+LONGEST_WAIT = 7 * 86_400  # seconds; a clock of C holds no much longer time
+"""Keys of a loader's config beside the arguments of torch's loader."""
+SampleKey = tuple[int, int, int]
+"""(pass, index, how often this pass has shown the index before)."""
+
+
+def choose_num_workers(cores: int, processes: int = 1) -> int:
+    """Workers for one loader where the config names no number: a share of the cores, at most 8.
+
+    >>> choose_num_workers(32, processes=8), choose_num_workers(1)
+    (4, 0)
+    """
+    share = cores // max(processes, 1)
+    return 0 if share < 2 else min(share, 8)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (a container's or a scheduler's limit counts)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_dataloader(
+    cfg: Any,
+    builder: Builder | None,
+    randomness: Randomness,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Any:
+    """A loader from the reference's `*_dataloader` dict; anything else is taken for a loader and returned as it is.
+
+    Args:
+        cfg: `dataset`, `sampler`, `batch_sampler`, `collate_fn`, `worker_init_fn`, `num_batch_per_epoch`, and any
+            argument of `torch.utils.data.DataLoader`. Without `num_workers`, a number is chosen and logged.
+        builder: Turns the dicts inside into objects; None where all parts are objects already.
+        randomness: Gives samplers their seed.
+        rank: This process.
+        world_size: All processes.
+
+    Raises:
+        TypeError: No dataset, a key that there is none of, or a part given as a dict where there is no builder.
+        ValueError: `batch_size` or `num_batch_per_epoch` is no positive number.
+    """
+    if not isinstance(cfg, Mapping):
+        return cfg
+    options = dict(cfg)
+    _check_options(options)
+    batch_size = whole(options.pop("batch_size", 1), "batch_size", 1)
+    dataset = _dataset(options, builder, batch_size, world_size)
+    options |= _order_options(options, builder, dataset, batch_size, randomness)
+    options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
+    _choose_workers(options, randomness, world_size)
+    init = _function(options.pop("worker_init_fn", None), builder, "worker_init_fn")
+    warns = not options.pop("disable_subprocess_warning", False)
+    seed = None if randomness.by_sample else options["num_workers"] * rank + randomness.seed
+    options["worker_init_fn"] = WorkerInit(init, seed, warns)
+    return DataLoader(dataset, **options)
+
+
+def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, world_size: int) -> Any:
+    given = options.pop("dataset", None)
+    if given is None:
+        raise TypeError("a dataloader config needs `dataset`: a dataset object, or a dict with its `type`")
+    if isinstance(given, list | tuple) and any(map(_is_dataset, given)):
+        raise TypeError(
+            f"dataset is a list of {len(given)} data sets: write dict(type='ConcatDataset', datasets=[...]) to use one "
+            "after the other"
+        )
+    dataset = _part(given, builder, "dataset")
+    if isinstance(given, Mapping) and callable(getattr(dataset, "full_init", None)):
+        dataset.full_init()
+    if not hasattr(dataset, "__getitem__") and not hasattr(dataset, "__iter__"):
+        raise TypeError(f"dataset must be a data set, or a dict with its `type`, not {dataset!r}")
+    count = options.pop("num_batch_per_epoch", None)
+    if count is None:
+        return dataset
+    return _Slice(dataset, whole(count, "num_batch_per_epoch", 1) * batch_size * world_size)
+
+
+def _is_dataset(sample: Any) -> bool:
+    """Whether this is a data set, or the config of one, and no sample."""
+    return hasattr(sample, "full_init") or (isinstance(sample, Mapping) and isinstance(sample.get("type"), str | type))
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse keys that neither we nor torch's loader take, what is no sampler, and numbers that cannot be meant."""
+    known = [*OWN_KEYS, *inspect.signature(DataLoader).parameters]
+    for key in options:
+        if key not in known:
+            raise TypeError(f"a dataloader config takes no {key!r}.{did_you_mean(key, known)}")
+    for key in ("sampler", "batch_sampler", "dataset"):
+        given = options.get(key)
+        if isinstance(given, str):
+            raise TypeError(f"{key} is the text {given!r}: write dict(type={given!r}), or give the object")
+        if key != "dataset" and not isinstance(given, Iterable | None):
+            raise TypeError(f"{key} must be a sampler, or its dict such as dict(type='DefaultSampler'), not {given!r}")
+    for key in ("shuffle", "persistent_workers", "drop_last", "pin_memory"):
+        if key in options and not (key == "shuffle" and options[key] is None):  # torch's own default
+            options[key] = flag(options[key], key)
+    for key in ("num_workers", "prefetch_factor"):
+        if options.get(key) is not None:
+            options[key] = whole(options[key], key, 1 if key == "prefetch_factor" else 0)
+    number(options.get("timeout", 0), "timeout (seconds)", least=0, most=LONGEST_WAIT)
+
+
+def _order_options(
+    options: dict[str, Any], builder: Builder | None, dataset: Any, batch_size: int, randomness: Randomness
+) -> dict[str, Any]:
+    sampler = options.pop("sampler", None)
+    batch_sampler = options.pop("batch_sampler", None)
+    if isinstance(sampler, Mapping):
+        sampler = _part(sampler, builder, "data_sampler", dataset=dataset, seed=randomness.seed)
+    if isinstance(batch_sampler, Mapping):
+        batch_sampler = _part(batch_sampler, builder, "data_sampler", sampler=sampler, batch_size=batch_size)
+    if batch_sampler is not None:
+        return {"batch_sampler": batch_sampler}
+    return {"sampler": sampler, "batch_size": batch_size}
+
+
+def _part(given: Any, builder: Builder | None, kind: str, **defaults: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    if isinstance(given.get("type"), type) and builder is None:
+        return given["type"](**{**defaults, **{key: value for key, value in given.items() if key != "type"}})
+    if builder is None:
+        raise TypeError(
+            f"{kind} is given as a dict ({dict(given)}), but nothing here builds dicts: give the object itself, "
+            f"or install seg-registry (`pip install seg-registry`)"
+        )
+    return builder.build(kind, given, **defaults)
+
+
+def _function(given: Any, builder: Builder | None, key: str) -> Callable[..., Any] | None:
+    if given is None or callable(given):
+        return given  # type: ignore[no-any-return]
+    options = dict(given) if isinstance(given, Mapping) else {"type": given}
+    function = options.pop("type", None)
+    if isinstance(function, str):
+        if builder is None:
+            raise TypeError(f"{key} is given by name ({function!r}), but nothing here knows names: give the function")
+        try:
+            function = builder.get("function", function)
+        except Exception as error:
+            add_note(error, f"in {key}")
+            raise
+    if not callable(function):
+        raise TypeError(f"{key} must be a function, its name, or dict(type=..., ...); got {given!r}")
+    return _Bound(function, options) if options else function
+
+
+class _Bound:
+    """A function with some keywords given; unlike a lambda it can be sent to a spawned worker."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.function, self.options = function, options
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args, **self.options)
+
+
+def _choose_workers(options: dict[str, Any], randomness: Randomness, world_size: int) -> None:
+    if options.get("num_workers") is None:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+        count = choose_num_workers(usable_cores(), local) if randomness.by_sample else 0
+        options["num_workers"] = count
+        LOG.info("num_workers was not given: %d (%d cores, %d processes on this machine)", count, usable_cores(), local)
+        if count:
+            options.setdefault("persistent_workers", True)
+    if options["num_workers"] == 0:
+        options["persistent_workers"] = False
+        options.pop("prefetch_factor", None)
+
+
+class _Slice(Dataset[Any]):
+    """The first `size` samples of a data set (`num_batch_per_epoch`)."""
+
+    def __init__(self, dataset: Any, size: int) -> None:
+        self.dataset, self.size = dataset, min(size, len(dataset))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+class WorkerInit:
+    """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
+
+    SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main process: schedulers send one to every
+    process of a job, and the batch being read is still wanted.
+    """
+
+    def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
+        self.user, self.seed, self.warns = user, seed, warns
+
+    def __call__(self, worker_id: int) -> None:
+        """Prepare the worker process with this number."""
+        for name in ("SIGINT", "SIGUSR1"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _end_with(os.getppid())
+        _obey_only(os.getppid())
+        if self.seed is not None:
+            seed = self.seed + worker_id
+            random.seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+            torch.manual_seed(seed)
+        if not self.warns and worker_id:
+            import warnings
+
+            warnings.simplefilter("ignore")
+        if self.user is not None:
+            self.user(worker_id)
+
+
+def _end_with(parent: int) -> None:
+    """Have Linux kill this worker once its parent is gone, however that ended: one that hangs would stay for ever."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def _obey_only(parent: int) -> None:
+    """End on a SIGTERM that the parent sent, ignore one from anybody else (where the system tells who sent it)."""
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, name="sigterm", daemon=True).start()
+
+
+class SeededDataset(Dataset[Any]):
+    """A data set asked by (pass, index, repeat): seeds all generators from that key, then reads the sample.
+
+    Attributes of the data set inside can be read through it. A sample that fails gains a note with its name.
+
+    Args:
+        dataset: The user's map-style data set.
+        seed: The run's seed.
+        reading: Where workers tell what they are at; None for none.
+    """
+
+    def __init__(self, dataset: Any, seed: int, reading: Reading | None = None) -> None:
+        self.dataset, self.seed, self.reading = dataset, seed, reading
+        self._generators: list[Any] | None = None
+
+    __getitems__ = None  # torch looks for it in every batch: found here, it is not looked for in the data set
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        epoch, index, repeat = key
+        seed = derive_seed(self.seed, epoch, index, repeat) if repeat else derive_seed(self.seed, epoch, index)
+        if self._generators is None:
+            self._generators = list(find_generators(self.dataset).values())
+        seed_generators(seed)
+        for place, generator in enumerate(self._generators):
+            reseed(generator, derive_seed(seed, place))
+        return read(self.dataset, index, self.reading, epoch)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

@@ -1,0 +1,271 @@
+"""The order of data: which samples make up pass p, for every kind of sampler, as a function of (seed, p)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
+
+from seg_runner.data.samplers import Ordered, padded, permutation
+from seg_runner.process.randomness import (
+    derive_seed,
+    find_generators,
+    global_state,
+    reseed,
+    seed_generators,
+    set_global_state,
+)
+
+__all__ = ["BatchOrder", "Order", "Position", "SampleOrder", "order_of"]
+
+Key = tuple[int, int, int]
+
+
+class Position(NamedTuple):
+    """Where a stream of batches stands: so far into pass `epoch`, counted in samples over all ranks."""
+
+    epoch: int = 0
+    offset: int = 0
+
+
+class SampleOrder:
+    """Batches cut from one list of sample indices per pass.
+
+    Args:
+        sampler: Where the order of a pass comes from.
+        seed: The run's seed.
+        batch_size: Samples of one batch on one rank.
+        drop_last: Leave out a last batch that is not full.
+        rank: This process.
+        world_size: Processes that share a pass.
+    """
+
+    def __init__(
+        self, sampler: Any, seed: int, batch_size: int, drop_last: bool = False, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.sampler, self.seed = sampler, seed
+        self.batch_size, self.drop_last = batch_size, drop_last
+        dealt = is_dealt(sampler)
+        self.rank, self.world_size = (0, 1) if dealt else (rank, world_size)
+        self.endless = is_endless(sampler)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}  # of one pass
+
+    @property
+    def step(self) -> int:
+        """Samples of one batch over all ranks."""
+        return self.batch_size * self.world_size
+
+    def pass_indices(self, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
+        if epoch not in self._kept:
+            indices = np.asarray(_pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
+            if not self.endless and getattr(self.sampler, "round_up", True):
+                indices = padded(indices, self.world_size)
+            self._kept = {epoch: (indices, repeats(indices))}
+        return self._kept[epoch]
+
+    def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
+        """This rank's batches as keys, each with the position after it: to the end of the pass, or for ever."""
+        while True:
+            size = len(self.pass_indices(start.epoch)[0])
+            while size - start.offset >= self.step:
+                for keys, start in self._whole_batches(start, size):  # noqa: B020 (the position after each batch)
+                    yield keys, start
+            if self.endless:
+                keys, start = self._across(start)
+                yield keys, start
+                continue
+            rest = size - start.offset
+            if rest > 0 and not self.drop_last:
+                yield self._slice(start, rest, self.rank, self.world_size), Position(start.epoch, size)
+            return
+
+    def _whole_batches(self, start: Position, size: int, at_once: int = 64) -> Iterator[tuple[list[Key], Position]]:
+        """Some of the full batches to come; cutting many at once is cheaper than cutting each."""
+        epoch, offset = start
+        count = min((size - offset) // self.step, at_once)
+        keys = self._slice(start, count * self.step, self.rank, self.world_size)
+        for begin in range(0, len(keys), self.batch_size):
+            offset += self.step
+            yield keys[begin : begin + self.batch_size], Position(epoch, offset)
+
+    def _across(self, start: Position) -> tuple[list[Key], Position]:
+        chunk: list[Key] = []
+        while len(chunk) < self.step:
+            size = len(self.pass_indices(start.epoch)[0])
+            if not size:
+                raise ValueError(f"{type(self.sampler).__name__} gives no index at all: is the data set empty?")
+            missing = self.step - len(chunk)
+            chunk += self._slice(start, missing)  # what is left of the pass at most, which may be nothing
+            end = start.offset + missing
+            start = Position(start.epoch + 1) if end >= size else Position(start.epoch, end)
+        return chunk[self.rank :: self.world_size], start
+
+    def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[Key]:
+        epoch, offset = start
+        indices, seen = self.pass_indices(epoch)
+        chosen = indices[offset + first : offset + count : every].tolist()
+        if seen is None:
+            return [(epoch, index, 0) for index in chosen]
+        again = seen[offset + first : offset + count : every].tolist()
+        return [(epoch, index, n) for index, n in zip(chosen, again, strict=True)]
+
+    def position(self, iteration: int) -> Position:
+        """Where the stream stands after `iteration` batches from the beginning."""
+        size = _length(self.sampler, self.world_size)
+        if self.endless and isinstance(self.sampler, Ordered):
+            return Position(*divmod(iteration * self.step, max(size, 1)))
+        if self.endless:
+            return self._walk(iteration * self.step)
+        count = size // self.step if self.drop_last else -(-size // self.step)
+        epoch, batch = divmod(iteration, max(count, 1))
+        return Position(epoch, batch * self.step)
+
+    def _walk(self, samples: int) -> Position:
+        epoch = 0
+        while samples >= (size := len(self.pass_indices(epoch)[0])):
+            if not size:
+                break
+            samples, epoch = samples - size, epoch + 1
+        return Position(epoch, samples)
+
+
+class BatchOrder:
+    """Batches as a user's own batch sampler makes them, seeded per pass. Offsets count batches over all ranks."""
+
+    endless = False
+
+    def __init__(self, sampler: Any, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.sampler, self.seed = sampler, seed
+        self.rank, self.world_size = (0, 1) if is_dealt(sampler) else (rank, world_size)
+
+    @property
+    def step(self) -> int:
+        """Batches of one step over all ranks."""
+        return self.world_size
+
+    def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
+        """This rank's batches of the pass, each with the position after it."""
+        batches = [[int(i) for i in batch] for batch in seeded_iteration(self.sampler, self.seed, start.epoch)]
+        for offset in range(start.offset, len(batches) - self.rank, self.step):
+            batch = batches[offset + self.rank]
+            again = repeats(np.asarray(batch, dtype=np.int64))
+            counts = [0] * len(batch) if again is None else again.tolist()
+            keys = [(start.epoch, index, n) for index, n in zip(batch, counts, strict=True)]
+            yield keys, Position(start.epoch, offset + self.step)
+
+    def position(self, iteration: int) -> Position:
+        """Where the stream stands after `iteration` batches from the beginning."""
+        count = max(-(-len(self.sampler) // self.step), 1)
+        epoch, batch = divmod(iteration, count)
+        return Position(epoch, batch * self.step)
+
+
+Order = SampleOrder | BatchOrder
+
+
+def order_of(loader: Any, seed: int, rank: int = 0, world_size: int = 1) -> Order:
+    """The order that a torch DataLoader with a map-style data set would follow, made seekable."""
+    batch_sampler = loader.batch_sampler
+    if type(batch_sampler) is BatchSampler:
+        size, drop_last = batch_sampler.batch_size, batch_sampler.drop_last
+        return SampleOrder(batch_sampler.sampler, seed, size, drop_last, rank, world_size)
+    if batch_sampler is None:
+        return SampleOrder(loader.sampler, seed, 1, False, rank, world_size)
+    return BatchOrder(batch_sampler, seed, rank, world_size)
+
+
+def is_dealt(sampler: Any) -> bool:
+    """Whether the sampler gives one rank's share only, so that it must not be shared out again."""
+    known = isinstance(sampler, Ordered | DistributedSampler)
+    return not known and any(hasattr(sampler, name) for name in ("num_replicas", "world_size"))
+
+
+def is_endless(sampler: Any) -> bool:
+    """Whether `iter(sampler)` never stops: it says so, or has the name of the reference's endless sampler."""
+    return bool(getattr(sampler, "endless", type(sampler).__name__ == "InfiniteSampler"))
+
+
+def repeats(indices: np.ndarray) -> np.ndarray | None:
+    """For each element how often it occurred before; None where all differ.
+
+    >>> repeats(np.array([4, 7, 4, 4])).tolist()
+    [0, 0, 1, 2]
+    """
+    size = len(indices)
+    if size < 2:
+        return None
+    by_value = np.argsort(indices, kind="stable")
+    ordered = indices[by_value]
+    fresh = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    if fresh.all():
+        return None
+    starts = np.maximum.accumulate(np.where(fresh, np.arange(size), 0))
+    result = np.empty(size, dtype=np.int64)
+    result[by_value] = np.arange(size) - starts
+    return result
+
+
+def seeded_iteration(sampler: Any, seed: int, epoch: int) -> list[Any]:
+    """One pass of any sampler, with all generators seeded from (seed, pass) while it runs and put back afterwards."""
+    inner = getattr(sampler, "sampler", None)
+    for part in (sampler, inner):
+        if callable(getattr(part, "set_epoch", None)):
+            part.set_epoch(epoch)  # type: ignore[union-attr]
+    before = global_state()
+    seed = derive_seed("order", seed, epoch)
+    try:
+        seed_generators(seed)
+        for number, generator in enumerate(find_generators([sampler, inner]).values()):
+            reseed(generator, derive_seed(seed, number))
+        return _listed(sampler)
+    finally:
+        set_global_state(before)
+
+
+def _listed(sampler: Any) -> list[Any]:
+    from itertools import islice
+
+    try:
+        limit = len(sampler)
+    except TypeError:
+        raise TypeError(
+            f"{type(sampler).__name__} has no length, so a pass over it never ends: give it `__len__`, "
+            f"or use randomness=dict(stream='mmengine'), which asks it for one index after the other"
+        ) from None
+    return list(islice(iter(sampler), limit))
+
+
+def _pass_of(sampler: Any, seed: int, epoch: int) -> Any:
+    if isinstance(sampler, Ordered):
+        return sampler.order(seed, epoch)
+    if isinstance(sampler, SequentialSampler):
+        return np.arange(len(sampler))
+    if type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source):
+        return permutation(len(sampler), seed + epoch)
+    size = _shape_of_known(sampler)
+    if size is not None:
+        return permutation(size, seed + epoch) if sampler.shuffle else np.arange(size)
+    return seeded_iteration(sampler, seed, epoch)
+
+
+def _shape_of_known(sampler: Any) -> int | None:
+    """Size of the data behind torch's DistributedSampler and MMEngine's two; their order is ours."""
+    if isinstance(sampler, DistributedSampler) or type(sampler).__name__ in ("DefaultSampler", "InfiniteSampler"):
+        dataset = getattr(sampler, "dataset", None)
+        return len(dataset) if dataset is not None and hasattr(sampler, "shuffle") else None
+    return None
+
+
+def _length(sampler: Any, world_size: int) -> int:
+    size = _shape_of_known(sampler)
+    if size is None and isinstance(sampler, Ordered):
+        data: Any = getattr(sampler, "dataset", sampler)
+        size = getattr(sampler, "size", None) or len(data)  # over all ranks
+    if size is None:
+        size = len(sampler)
+    if is_endless(sampler) or not getattr(sampler, "round_up", True):
+        return size
+    return -(-size // world_size) * world_size

@@ -1,0 +1,159 @@
+"""Prefetch: the next batch travels to the device while the current one is computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
+from seg_runner.process.randomness import seed_step
+
+__all__ = ["Prefetch", "prefetched", "to_device"]
+
+
+def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
+    """The training batches of a run, prefetched where that helps and changes nothing; else as they are.
+
+    That is on accelerators, and with `stream='sample'`: the reference's stream draws numbers in the order of reading.
+    A loader with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
+    """
+    if not is_accelerator(device) or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
+        return batches
+    return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch with every tensor on the device; containers and samples are copied, everything else is shared.
+
+    Example:
+        >>> to_device({"image": torch.zeros(2), "name": "a"}, torch.device("meta"))["image"].device
+        device(type='meta')
+    """
+    if isinstance(batch, torch.Tensor):
+        return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    if hasattr(batch, "to_dict") and hasattr(batch, "to"):
+        return batch.to(device, non_blocking=True)
+    return batch
+
+
+class Prefetch:
+    """A stream of batches that are on the device already.
+
+    One batch is read ahead and copied on a stream of its own, so that the copy overlaps with the computation; the
+    copy is asynchronous where the loader pins memory. Nothing is read ahead over the end of a pass, so that what
+    hooks do between passes (a sampler's `set_epoch`) comes in time. Random numbers of the step are those that it has
+    without prefetch.
+
+    Args:
+        batches: a stream with `seek` and `close` and, where passes have an end, `batches_per_pass`.
+        device: where the batches go.
+        ahead: whether to read ahead; by default only for accelerators.
+        seed: called with the number of the step to come, where something may have been read ahead of it.
+    """
+
+    def __init__(
+        self,
+        batches: Any,
+        device: torch.device | str,
+        ahead: bool | None = None,
+        seed: Callable[[int], None] | None = None,
+    ) -> None:
+        self.batches = batches
+        self.device = torch.device(device)
+        self.ahead = is_accelerator(self.device) if ahead is None else ahead
+        self._seed = seed
+        self._stream = stream_of(self.device)
+        self._next: list[Any] = []
+        self._given = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        batch = self._next.pop() if self._next else self._fetch()
+        self._arrive(batch)
+        self._given += 1
+        length = getattr(self.batches, "batches_per_pass", None)
+        if self.ahead and not (length and self._given % length == 0):
+            self._read_ahead()
+        if self.ahead and self._seed is not None:
+            self._seed(self._given - 1)
+        return batch
+
+    def seek(self, iteration: int) -> None:
+        """Go to where a run stands after so many batches; what was read ahead is dropped."""
+        self._next.clear()
+        self._given = iteration
+        self.batches.seek(iteration)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Go to a saved position."""
+        self._next.clear()
+        self._given = int(state_dict["iteration"])
+        return self.batches.load_state_dict(state_dict)
+
+    def restart(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting, with a fresh pass over the data."""
+        self._next.clear()
+        self._given = int(state_dict.get("iteration", 0))
+        self.batches.restart(state_dict)
+
+    def follow(self, seed: int) -> None:
+        """Take another seed; what was read ahead is read again."""
+        if self._next:
+            self.seek(self._given)
+        self.batches.follow(seed)
+
+    def last_samples(self, limit: int = 8) -> list[str]:
+        """The samples of the latest batch in words; nothing while another one was read after it."""
+        return [] if self._next else self.batches.last_samples(limit)
+
+    def close(self) -> None:
+        """Drop what was read ahead, and stop the workers."""
+        self._next.clear()
+        self.batches.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "batches":
+            raise AttributeError(name)
+        return getattr(self.batches, name)
+
+    def _read_ahead(self) -> None:
+        try:
+            self._next.append(self._fetch())
+        except StopIteration:
+            self.ahead = False
+
+    def _fetch(self) -> Any:
+        batch = next(self.batches)
+        with on_stream(self.device, self._stream):
+            return to_device(batch, self.device)
+
+    def _arrive(self, batch: Any) -> None:
+        """Let the computation wait for the copy on the device, and keep the memory until it is done with it."""
+        if self._stream is None:
+            return
+        current = current_stream(self.device)
+        current.wait_stream(self._stream)
+        for tensor in tensors_in(batch):
+            tensor.record_stream(current)
+
+
+def tensors_in(batch: Any) -> Iterator[torch.Tensor]:
+    """All tensors of a batch."""
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        yield from (tensor for value in batch.values() for tensor in tensors_in(value))
+    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
+        yield from (tensor for value in batch for tensor in tensors_in(value))
+    elif hasattr(batch, "to_dict"):
+        yield from tensors_in(batch.to_dict())

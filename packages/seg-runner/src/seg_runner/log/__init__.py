@@ -1,0 +1,1 @@
+"""Values of a run: the hub that holds them, and the lines that show them."""

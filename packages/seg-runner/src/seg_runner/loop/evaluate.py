@@ -1,0 +1,264 @@
+"""The loops of validation and test: every batch through the model, then the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from typing import Any
+
+import torch
+
+from seg_runner.checkpoint.finite import LogitsWatch
+from seg_runner.checks import flag, whole
+from seg_runner.data.other_sources import NamedLoader
+from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
+from seg_runner.loop.out_of_memory import note_out_of_memory
+from seg_runner.loop.train import position
+from seg_runner.loop.validation_loss import LossMeter
+from seg_runner.process.randomness import seed_step
+from seg_runner.process.signals import StopNow, StopRequested
+
+__all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
+
+
+NAMES = {"val": "validation", "test": "test"}
+
+
+class EvalLoop:
+    """What validation and test share.
+
+    Several named sets of data run one after another; their metrics get the set's name as prefix.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        *,
+        mode: str,
+        loss: bool = False,
+        intervals: dict[str, int] | None = None,
+    ) -> None:
+        self.runner = runner
+        self.mode = mode
+        self.fp16, self.loss = flag(fp16, f"{mode}_cfg.fp16"), flag(loss, f"{mode}_cfg.loss")
+        self.sets = _named_sets(dataloader, evaluator)
+        _refuse_endless(self.sets, mode, getattr(runner, "cfg", None))
+        self.intervals = _checked_intervals(intervals, self.sets)
+        self.current = next(iter(self.sets))
+        self._named: dict[str, NamedLoader] = {}
+        self._logits = LogitsWatch()
+
+    @property
+    def dataloader(self) -> Any:
+        """The loader of the set that is being run (of the first one before that)."""
+        return self.sets[self.current][0]
+
+    @property
+    def evaluator(self) -> Any:
+        """The evaluator of the set that is being run."""
+        return self.sets[self.current][1]
+
+    def run(self) -> dict[str, Any]:
+        """Run every set that is due; the metrics, with the set's name before them where there are several."""
+        runner, mode = self.runner, self.mode
+        on = runner.points
+        getattr(on, f"before_{mode}")()
+        getattr(on, f"before_{mode}_epoch")()
+        runner.model.eval()
+        metrics: dict[str, Any] = {}
+        for name in self._due_sets():
+            self.current = name
+            seed_step(runner.randomness, runner.iter, runner.rank)  # so that a pass does not depend on what ran before
+            values = self._run_set()
+            metrics.update({f"{name}/{key}" if name else key: value for key, value in values.items()})
+        getattr(on, f"after_{mode}_epoch")(metrics=metrics)
+        getattr(on, f"after_{mode}")()
+        return metrics
+
+    def _due_sets(self) -> list[str]:
+        done, last = position(self.runner.train_loop)
+        return [name for name in self.sets if done in (0, last) or done % self.intervals.get(name, 1) == 0]
+
+    @torch.no_grad()
+    def _run_set(self) -> dict[str, Any]:
+        loader, evaluator = self.sets[self.current]
+        meter = LossMeter(self.runner.model) if self.loss else LossMeter(None)
+        set_dataset_meta(loader, evaluator, self.runner.visualizer)
+        forward = getattr(self.runner.model, f"{self.mode}_step")
+        seen, self._logits = 0, LogitsWatch()
+        with closing(self._batches()) as batches:
+            for batch_idx, batch in enumerate(batches):
+                seen += self._step(forward, evaluator, meter, batch_idx, batch)
+                self._check_signals()
+        name = f"{NAMES[self.mode]} of {self.current!r}" if self.current else NAMES[self.mode]
+        if told := self._logits.told(name):
+            self.runner.logger.warning(told)
+        return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
+
+    def _batches(self) -> Generator[Any, None, None]:
+        """The batches of the current set; where one cannot be read, the exception says which, and which sample."""
+        if self.current not in self._named:
+            self._named[self.current] = NamedLoader(self.dataloader)
+        loader = self._named[self.current]
+        count, batches = 0, iter(loader)
+        try:
+            while True:
+                try:
+                    batch = self._next(batches)
+                except StopIteration:
+                    return
+                yield batch
+                count += 1
+        except Exception as error:
+            self._check_signals()  # one to all processes of the job may have ended the workers
+            add_note(error, f"while reading {self.mode} batch {count}{self._where('dataloader')}")
+            raise
+        finally:
+            loader.finish(batches)
+
+    def _next(self, batches: Any) -> Any:
+        """The next batch; a signal that comes while one of our training loops waits for it is acted on at once."""
+        signals = getattr(self.runner, "signals", None)
+        if signals is None or not getattr(self.runner.train_loop, "validating", False):
+            return next(batches)
+        try:
+            signals.wait()
+            return next(batches)
+        except StopNow as stop:
+            raise StopRequested from stop
+        finally:
+            signals.waiting = False
+
+    def close(self) -> None:
+        """Stop workers that live on from pass to pass."""
+        for loader in self._named.values():
+            loader.close()
+
+    def _check_signals(self) -> None:
+        """A signal ends a validation of our training loops; with several processes, all of them see it through."""
+        signals = getattr(self.runner, "signals", None)
+        if signals is None or signals.requested is None or self.runner.world_size > 1:
+            return
+        if getattr(self.runner.train_loop, "validating", False):
+            raise StopRequested
+
+    def _where(self, part: str) -> str:
+        """` of 'city', val_dataloader (configs/train.py:12)`: the set, where they have names, and the config's line."""
+        name = f" of {self.current!r}" if self.current else ""
+        return f"{name}{part_of(self.runner, f'{self.mode}_{part}')}"
+
+    def _metrics(self, evaluator: Any, size: int) -> dict[str, Any]:
+        try:
+            return dict(evaluator.evaluate(size)) if evaluator is not None else {}
+        except Exception as error:
+            where = self._where("evaluator")
+            add_note(error, f"while computing the metrics of {size} {self.mode} samples{where}")
+            raise
+
+    def _step(self, forward: Callable[[Any], Any], evaluator: Any, meter: LossMeter, batch_idx: int, batch: Any) -> int:
+        on, mode, part = self.runner.points, self.mode, ""
+        try:
+            getattr(on, f"before_{mode}_iter")(batch_idx=batch_idx, data_batch=batch)
+            part = "model"
+            with torch.autocast(self.runner.device.type, enabled=self.fp16):
+                outputs = meter.split(forward(batch), batch)
+            self._logits.add(outputs)
+            part = f"{mode}_evaluator"
+            if evaluator is not None:
+                evaluator.process(data_samples=outputs, data_batch=batch)
+            part = ""
+            getattr(on, f"after_{mode}_iter")(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        except Exception as error:
+            note_out_of_memory(error, self.runner.model, batch, self.runner.optim_wrapper, mode)
+            note_step(error, f"{NAMES[mode]} iteration {batch_idx}{part_of(self.runner, part)}", sample_paths(batch))
+            raise
+        return len(outputs)
+
+
+class ValLoop(EvalLoop):
+    """Validate: `val_step` on every batch, then the metrics.
+
+    Args:
+        runner: Holds model and hooks.
+        dataloader: Loader, or a dict name -> loader.
+        evaluator: Has `process` and `evaluate`; a dict of them for a dict of loaders; None to measure the loss only.
+        fp16: Run under autocast.
+        loss: Also measure the loss (as `val_loss` and its parts).
+        intervals: With several sets: name -> run it only when the step (or epoch) count divides by this.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        loss: bool = False,
+        intervals: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16, mode="val", loss=loss, intervals=intervals)
+
+
+class TestLoop(EvalLoop):
+    """Test: `test_step` on every batch, then the metrics. Arguments as of `ValLoop`."""
+
+    __test__ = False  # no test class of pytest's
+
+    def __init__(self, runner: Any, dataloader: Any, evaluator: Any, fp16: bool = False, loss: bool = False) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16, mode="test", loss=loss)
+
+
+def dataset_size(loader: Any, seen: int) -> int:
+    """Number of samples of the loader's dataset, or of those seen where it does not say."""
+    try:
+        return len(loader.dataset)
+    except (TypeError, AttributeError):
+        return seen
+
+
+def set_dataset_meta(loader: Any, *takers: Any) -> None:
+    """Hand the dataset's `metainfo` (classes, palette) to whatever has a place for it."""
+    meta = getattr(getattr(loader, "dataset", None), "metainfo", None)
+    for taker in takers if meta is not None else ():
+        if hasattr(taker, "dataset_meta"):
+            taker.dataset_meta = meta
+
+
+def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
+    if not isinstance(dataloader, dict):
+        if isinstance(evaluator, dict):
+            raise ValueError(f"evaluators are named {sorted(evaluator)}, but there is one loader: name the loaders too")
+        return {"": (dataloader, evaluator)}
+    evaluators = evaluator if isinstance(evaluator, dict) else dict.fromkeys(dataloader, evaluator)
+    missing = sorted(set(dataloader) ^ set(evaluators))
+    if missing:
+        raise ValueError(
+            f"named loaders {sorted(dataloader)} and named evaluators {sorted(evaluators)} do not match: {missing}"
+        )
+    return {name: (loader, evaluators[name]) for name, loader in dataloader.items()}
+
+
+def _refuse_endless(sets: dict[str, Any], mode: str, cfg: Any) -> None:
+    for name, (loader, _) in sets.items():
+        own = getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+        endless = next((sampler for sampler in own if getattr(sampler, "endless", False)), None)
+        if endless is not None:
+            key = f"{mode}_dataloader.{name}.sampler" if name else f"{mode}_dataloader.sampler"
+            raise ValueError(
+                f"{key}{origin_of(cfg, key)} is {type(endless).__name__}, which never ends, and so would "
+                f"{'validation' if mode == 'val' else 'the test'}: "
+                "give dict(type='DefaultSampler', shuffle=False), which shows each image once"
+            )
+
+
+def _checked_intervals(intervals: Any, sets: dict[str, Any]) -> dict[str, int]:
+    if not isinstance(intervals, Mapping | None):
+        raise TypeError(f"val_cfg.intervals must be a dict from the name of a set to its interval, not {intervals!r}")
+    for name in intervals or ():
+        if name not in sets:
+            known = ", ".join(map(repr, filter(None, sets))) or "none, since val_dataloader is one loader"
+            raise ValueError(f"val_cfg.intervals names no set {name!r}.{did_you_mean(name, sets)} There are {known}")
+    return {name: whole(every, f"val_cfg.intervals.{name}", 1) for name, every in (intervals or {}).items()}

@@ -1,0 +1,274 @@
+"""The training loops: they drive batches through the model and fire the hook points. They know no config.
+
+Any class with `run()` is a loop; these two are the ones that configs name. Validation and test: `eval_loops.py`.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import Any
+
+from seg_runner.checks import whole
+from seg_runner.data.prefetch import prefetched
+from seg_runner.data.stream import TrainBatches
+from seg_runner.errors import add_note, note_step, part_of, sample_paths
+from seg_runner.hooks.table import Points
+from seg_runner.loop.out_of_memory import note_out_of_memory
+from seg_runner.process.randomness import seed_step
+from seg_runner.process.signals import StopNow, StopRequested
+
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
+
+Intervals = Sequence[tuple[int, int]]
+
+
+class TrainLoop:
+    """What both training loops share: counters, one step, when validation is due.
+
+    `iter` and `epoch` count finished steps. A hook may set `stop_training`; the loop then ends after the
+    current step and its validation.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        val_begin: int,
+        val_interval: int,
+        dynamic_intervals: Intervals | None,
+    ) -> None:
+        self.runner = runner
+        self.dataloader = dataloader
+        self.val_begin = whole(val_begin, "val_begin")
+        self.val_interval = whole(val_interval, "val_interval", 1)
+        self._milestones, self._intervals = _schedule(dynamic_intervals, self.val_interval)
+        self.iter = 0
+        self.epoch = 0
+        self.stop_training = False
+        self.finished_iters = 0
+        self.finished_epochs = 0
+        self.validated = 0
+        self.validating = False
+        batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
+        self.batches: Any = prefetched(batches, getattr(runner, "device", "cpu"), runner.randomness, runner.rank)
+
+    def seek(self, iteration: int, epoch: int) -> None:
+        """Stand where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""
+        self.iter = self.finished_iters = self.validated = iteration
+        self.epoch = self.finished_epochs = epoch
+        self.batches.seek(iteration)
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint must know of the loop besides its counters."""
+        return {"validated": self.validated}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Take over a state, after `seek`: a validation that was due but not run yet is then run first."""
+        self.validated = int(state_dict.get("validated", self.iter))
+
+    def step(self, batch: Any, on: Points, batch_idx: int) -> None:
+        """One iteration: hooks, forward, backward, update, hooks."""
+        runner, part = self.runner, ""
+        try:
+            on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
+            part = "model"
+            outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+            part = ""
+            self.finished_iters = self.iter + 1
+            on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+        except StopNow as stop:
+            stop.between_steps = not part
+            raise
+        except Exception as error:
+            note_out_of_memory(error, runner.model, batch, runner.optim_wrapper)
+            where = f"training iteration {self.iter}{part_of(runner, part)}"
+            note_step(error, where, sample_paths(batch) or self.batches.last_samples())
+            raise
+        self.iter += 1
+
+    def next_batch(self) -> Any:
+        """The next batch of the endless stream; it also sets the main process's random numbers for this step.
+
+        The last step is done while the next batch is waited for, so a signal that comes meanwhile is acted on at once.
+        """
+        signals = self.runner.signals
+        try:
+            if signals is not None:
+                signals.wait()
+            return next(self.batches)
+        except StopNow:
+            signals.waiting = False
+            self.runner.check_signals()
+            raise
+        except Exception as error:
+            self.runner.check_signals()  # one to all processes of the job may have ended the workers
+            line = part_of(self.runner, "train_dataloader")
+            add_note(error, f"while reading the batch of training iteration {self.iter}{line}")
+            raise
+        finally:
+            if signals is not None:
+                signals.waiting = False
+
+    def validation_is_due(self, count: int, last: int) -> bool:
+        """Whether validation follows the `count`-th step (or epoch) of `last`."""
+        runner = self.runner
+        if runner.val_loop is None or count < self.val_begin:
+            return False
+        return count % self._interval_at(count) == 0 or count == last
+
+    def begin(self, count: int, last: int) -> None:
+        """Set the model to training; first run the validation that an interrupted session still owes."""
+        if count and self.validated != self.iter and self.validation_is_due(count, last):
+            self.validate()
+        self.runner.model.train()
+
+    def validate(self) -> None:
+        """Run the validation loop, set the model back to training; a signal that came meanwhile is acted on."""
+        before, self.validated = self.validated, self.iter
+        seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
+        self.validating = True
+        try:
+            self.runner.val_loop.run()
+        except (StopRequested, StopNow):
+            self.validated = before  # still owed
+            self.runner.check_signals()  # here, where hooks see that validation broke off
+        finally:
+            self.validating = False
+        self.runner.model.train()
+        self.runner.check_signals()
+
+    def _interval_at(self, count: int) -> int:
+        if not self._milestones:
+            return self.val_interval
+        return self._intervals[bisect.bisect(self._milestones, count + 1)]
+
+
+class IterBasedTrainLoop(TrainLoop):
+    """Train for `max_iters` steps, validating every `val_interval`; the whole run counts as one epoch.
+
+    Args:
+        runner: Holds model, optimizer wrapper, hooks.
+        dataloader: Any iterable of batches; it is run through again and again.
+        max_iters: Steps of the whole run.
+        val_begin: No validation before this many steps.
+        val_interval: Steps from one validation to the next.
+        dynamic_intervals: `[(from_step, interval), ...]` to validate more or less often later on.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: Intervals | None = None,
+    ) -> None:
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.max_iters = whole(max_iters, "max_iters")
+        self.max_epochs = 1
+        self.batches.open()
+
+    def run(self) -> Any:
+        """Train to the end and return the model. Hook points fire where `on.` stands."""
+        runner, on = self.runner, self.runner.points
+        on.before_train()
+        on.before_train_epoch()
+        self.begin(self.iter, self.max_iters)
+        while self.iter < self.max_iters and not self.stop_training:
+            self.step(self.next_batch(), on, self.iter)
+            runner.check_signals()
+            if self.validation_is_due(self.iter, self.max_iters):
+                self.validate()
+        on.after_train_epoch()
+        on.after_train()
+        return runner.model
+
+
+class EpochBasedTrainLoop(TrainLoop):
+    """Train for `max_epochs` passes over the loader, validating every `val_interval` epochs.
+
+    Args:
+        runner: Holds model, optimizer wrapper, hooks.
+        dataloader: An iterable of batches with a length.
+        max_epochs: Passes of the whole run.
+        val_begin: No validation before this many epochs.
+        val_interval: Epochs from one validation to the next.
+        dynamic_intervals: `[(from_epoch, interval), ...]`.
+
+    Raises:
+        TypeError: the loader has no length.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: Intervals | None = None,
+    ) -> None:
+        try:
+            self.epoch_length = len(dataloader)
+        except TypeError as error:
+            add_note(
+                error, "train_cfg counts epochs, but train_dataloader has no length: use train_cfg=dict(max_iters=...)"
+            )
+            raise
+        super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.max_epochs = whole(max_epochs, "max_epochs")
+        if not self.epoch_length and self.max_epochs:
+            raise ValueError(
+                "train_dataloader gives no batch, so an epoch has no step: is its data set empty, or smaller than a "
+                f"batch with drop_last=True?{part_of(runner, 'train_dataloader')}"
+            )
+        self.max_iters = self.max_epochs * self.epoch_length
+
+    def run(self) -> Any:
+        """Train to the end and return the model. Hook points fire where `on.` stands."""
+        runner, on = self.runner, self.runner.points
+        on.before_train()
+        self.begin(self.epoch if self.iter == self.epoch * self.epoch_length else 0, self.max_epochs)
+        while self.epoch < self.max_epochs and not self.stop_training:
+            self._run_epoch(on)
+            if self.validation_is_due(self.epoch, self.max_epochs):
+                self.validate()
+        on.after_train()
+        return runner.model
+
+    def _run_epoch(self, on: Points) -> None:
+        """One pass, or what is left of it after a resume."""
+        on.before_train_epoch()
+        for batch_idx in range(self.iter - self.epoch * self.epoch_length, self.epoch_length):
+            self.step(self.next_batch(), on, batch_idx)
+            self.runner.check_signals()
+            if self.stop_training:
+                break
+        self.finished_epochs = self.epoch + 1
+        on.after_train_epoch()
+        self.epoch += 1
+
+
+def position(train_loop: Any) -> tuple[int, int]:
+    """Finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
+    if train_loop is None:
+        return 0, 0
+    if isinstance(train_loop, EpochBasedTrainLoop):
+        return train_loop.epoch, train_loop.max_epochs
+    return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
+
+
+def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
+    """Milestones, and the interval before the first and from each of them on."""
+    pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
+    for item in pairs:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise ValueError(
+                f"dynamic_intervals must be a list of pairs (from, interval), such as [(1000, 50)]: {item!r}"
+            )
+    milestones = [whole(begin, "dynamic_intervals: from") for begin, _ in pairs]
+    if milestones != sorted(milestones):
+        raise ValueError(f"dynamic_intervals must be in the order of their beginnings, not {milestones}")
+    return milestones, [first, *(whole(step, "dynamic_intervals: interval", 1) for _, step in pairs)]

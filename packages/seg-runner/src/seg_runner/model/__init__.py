@@ -1,0 +1,1 @@
+"""The model in the run: batches in, losses and predictions out."""

@@ -1,0 +1,174 @@
+"""Inference on images: whole or in windows, then back to the original image (pure functions)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from seg_runner.checks import one_of, pair, unused
+from seg_runner.model.samples import PixelData, SegDataSample
+
+__all__ = ["infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+TEST_KEYS = ("mode", "crop_size", "stride")
+
+
+def resize(logits: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """Bilinear resize of N x C x H x W logits; the same tensor where the size fits already."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A checked copy of `test_cfg`: mode 'whole', or mode 'slide' with crop_size and stride as (height, width).
+
+    Raises:
+        TypeError: for what is no dict, or another key.
+        ValueError: for another mode, or a slide without its sizes.
+    """
+    if not isinstance(test_cfg, Mapping | None):
+        raise TypeError(f"test_cfg must be a dict such as dict(mode='whole'), not {test_cfg!r}")
+    cfg = dict(test_cfg or {})
+    cfg.setdefault("mode", "whole")
+    if strange := unused(set(cfg) - set(TEST_KEYS), TEST_KEYS):
+        raise TypeError(f"test_cfg takes {', '.join(TEST_KEYS)}, not {strange}")
+    if one_of(cfg["mode"], "test_cfg.mode", ("whole", "slide")) == "slide":
+        for name in ("crop_size", "stride"):
+            if name not in cfg:
+                raise ValueError(f"test_cfg: mode='slide' needs {name}=(height, width)")
+            cfg[name] = pair(cfg[name], f"test_cfg.{name}")
+        if any(step > crop for step, crop in zip(cfg["stride"], cfg["crop_size"], strict=True)):
+            warnings.warn(
+                f"test_cfg.stride {cfg['stride']} is larger than crop_size {cfg['crop_size']}: "
+                "images with pixels between the windows will be an error",
+                stacklevel=2,
+            )
+    return cfg
+
+
+def infer(
+    forward: Forward, inputs: torch.Tensor, test_cfg: Mapping[str, Any], align_corners: bool = False
+) -> torch.Tensor:
+    """Logits for a batch at its own size, whole or in windows, as `test_cfg` (read by `read_test_cfg`) says."""
+    if test_cfg["mode"] == "slide":
+        return slide(forward, inputs, test_cfg["crop_size"], test_cfg["stride"], align_corners)
+    return resize(forward(inputs), _size(inputs), align_corners)
+
+
+def slide(
+    forward: Forward,
+    inputs: torch.Tensor,
+    crop_size: tuple[int, int],
+    stride: tuple[int, int],
+    align_corners: bool = False,
+) -> torch.Tensor:
+    """Logits from overlapping windows, averaged where they overlap.
+
+    Windows that would reach over the border are moved inside; an image smaller than the window is one window. Logits
+    of 16 bits are added up in 32.
+
+    Args:
+        forward: N x 3 x h x w to N x C x h' x w' logits.
+        inputs: N x 3 x H x W.
+        crop_size: height and width of a window.
+        stride: how far apart windows begin, down and to the right.
+        align_corners: for bringing the logits of a window to its size.
+
+    Raises:
+        ValueError: the windows leave out pixels of this image.
+
+    Example:
+        >>> slide(lambda part: part[:, :1] * 2, torch.ones(1, 3, 5, 7), (4, 4), (2, 2)).unique()
+        tensor([2.])
+    """
+    height, width = _size(inputs)
+    total: torch.Tensor | None = None
+    hits = inputs.new_zeros((1, 1, height, width))
+    tops, lefts = (_starts(*side) for side in zip((height, width), crop_size, stride, strict=True))
+    for top in tops:
+        for left in lefts:
+            window = (..., slice(top, min(top + crop_size[0], height)), slice(left, min(left + crop_size[1], width)))
+            part = inputs[window]
+            logits = resize(forward(part), _size(part), align_corners)
+            if total is None:
+                exact = torch.promote_types(logits.dtype, torch.float32)
+                total = logits.new_zeros((len(inputs), logits.shape[1], height, width), dtype=exact)
+            total[window] += logits
+            hits[window] += 1
+    assert total is not None
+    return total / hits.clamp_min(1)
+
+
+def _starts(length: int, crop: int, stride: int) -> list[int]:
+    """Where windows begin along one side."""
+    count = max(length - crop + stride - 1, 0) // stride + 1
+    starts = [max(min(index * stride + crop, length) - crop, 0) for index in range(count)]
+    if any(after - before > crop for before, after in pairwise(starts)):
+        raise ValueError(
+            f"test_cfg: windows of {crop} pixels that begin {stride} apart leave out pixels of a side of {length}: "
+            "stride must not be larger than crop_size"
+        )
+    return starts
+
+
+def restore(
+    logits: torch.Tensor, facts: Mapping[str, Any], size: tuple[int, int] | None = None, align_corners: bool = False
+) -> torch.Tensor:
+    """One image's C x H x W logits as they belong on the original image: padding off, flip undone, resized.
+
+    Args:
+        logits: at the size of the network's input.
+        facts: metainfo; `img_padding_size` or `padding_size` (left, right, top, bottom), `added_pixels` (those that
+            the pipeline had added before), `flip`, `flip_direction`, `ori_shape` are used.
+        size: the size wanted; default: `ori_shape`, else the size without padding.
+        align_corners: for the resize.
+
+    Raises:
+        ValueError: for an unknown flip direction, or an `ori_shape` that is no size.
+    """
+    for padding in (facts.get("img_padding_size", facts.get("padding_size")), facts.get("added_pixels")):
+        left, right, top, bottom = padding or (0, 0, 0, 0)
+        height, width = logits.shape[-2:]
+        logits = logits[:, top : height - bottom, left : width - right]
+    if facts.get("flip"):
+        logits = torch.flip(logits, _flip_axes(facts.get("flip_direction")))
+    wanted = size or facts.get("ori_shape")
+    if wanted is None:
+        return logits
+    if len(wanted) < 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in wanted[:2]):
+        name = facts.get("img_path", "a sample")
+        raise ValueError(f"{name}: ori_shape must be (height, width) of the original image, not {wanted!r}")
+    return resize(logits[None], (int(wanted[0]), int(wanted[1])), align_corners)[0]
+
+
+def labels_of(logits: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """1 x H x W class indices from C x H x W logits; with C = 1, one where the probability exceeds the threshold."""
+    if logits.shape[0] == 1:
+        return (logits.sigmoid() > threshold).long()
+    return logits.argmax(0, keepdim=True)
+
+
+def write_prediction(sample: SegDataSample, logits: torch.Tensor, threshold: float = 0.5) -> SegDataSample:
+    """Put logits (probabilities where there is one channel) and labels into a sample."""
+    sample.seg_logits = PixelData(data=logits if logits.shape[0] > 1 else logits.sigmoid())
+    sample.pred_sem_seg = PixelData(data=labels_of(logits, threshold))
+    return sample
+
+
+def _flip_axes(direction: Any) -> list[int]:
+    axes = {"horizontal": [2], "vertical": [1], "diagonal": [1, 2]}
+    if direction not in axes:
+        raise ValueError(f"flip_direction: 'horizontal', 'vertical' or 'diagonal' is expected, not {direction!r}")
+    return axes[direction]
+
+
+def _size(images: torch.Tensor) -> tuple[int, int]:
+    return int(images.shape[-2]), int(images.shape[-1])

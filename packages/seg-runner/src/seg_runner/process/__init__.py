@@ -1,0 +1,1 @@
+"""The process and the machine: environment, random numbers, signals, the lock on a folder."""

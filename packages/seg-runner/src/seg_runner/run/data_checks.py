@@ -1,0 +1,232 @@
+"""Data before the first step: one label that does not count for all, and what data sets have to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from seg_runner.checkpoint.weights import unwrap
+from seg_runner.errors import add_note, origin_of, written_at
+from seg_runner.hooks.fallback import each_scheduler
+from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
+
+__all__ = ["check_lengths", "check_sizes", "label_left_out", "report_data", "unite_evaluation", "unite_left_out"]
+
+PARTS = ("model", "train_dataloader", "val_dataloader", "test_dataloader", "data_preprocessor", "tta_model")
+"""What a run is built from, of all that a config holds."""
+
+USUAL = 255
+"""The label that does not count where nobody chose one."""
+
+ENDLESS = 10**9
+"""From here on a schedule's end means that it has none."""
+
+
+def label_left_out(model: Any) -> int | None:
+    """The label that the model's loss leaves out: `ignore_index` of its decode head or loss; None where none is known.
+
+    Example:
+        >>> from torch import nn
+        >>> from seg_runner import LogitsModel
+        >>> label_left_out(LogitsModel(nn.Conv2d(3, 2, 1), loss=nn.CrossEntropyLoss(ignore_index=9)))
+        9
+    """
+    for part in (*_several(getattr(model, "decode_head", None))[::-1], *_several(getattr(model, "criterion", None))):
+        found = getattr(part, "ignore_index", None)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
+def _several(part: Any) -> list[Any]:
+    """A part, or the parts of a list of them (cascaded heads, one loss for each output)."""
+    if part is None:
+        return []
+    return list(part) if isinstance(part, Sequence) or type(part).__name__ == "ModuleList" else [part]
+
+
+def unite_left_out(runner: Any) -> None:
+    """Let the data preprocessor and the training data give pixels that do not count the label that the loss leaves out.
+
+    The preprocessor's `seg_pad_val` stays where it is the number of a class (but 255 always means "does not count").
+    A data set is told by `leave_out(label)`, where it has that.
+    """
+    unite_evaluation(runner, "val")
+    model = unwrap(runner.model)
+    label = label_left_out(model)
+    if label is None:
+        return
+    dataset = getattr(runner.loaders.get("train"), "dataset", None)
+    classes = _classes(dataset)
+    _unite_preprocessor(runner, getattr(model, "data_preprocessor", None), label, classes)
+    _tell(runner, "train_dataloader", dataset, label, "the model")
+    if 0 <= label < len(classes):
+        more = " Choose an ignore_index that is no class, for the head and the metric." if len(classes) > 255 else ""
+        runner.logger.warning(
+            "label %d is class %r and does not count in the loss (its ignore_index).%s", label, classes[label], more
+        )
+
+
+def unite_evaluation(runner: Any, mode: str) -> None:
+    """Let data of validation or test give pixels that do not count the label that their metrics leave out."""
+    for name, (loader, evaluator) in getattr(runner.loops[mode], "sets", {}).items():
+        metrics = getattr(evaluator, "metrics", None) or [evaluator]
+        labels = {getattr(metric, "ignore_index", None) for metric in metrics}
+        label = labels.pop() if len(labels) == 1 else None
+        if isinstance(label, int):
+            dataset = getattr(loader, "dataset", None)
+            _tell(runner, f"{mode}_dataloader{f' of {name!r}' if name else ''}", dataset, label, "the metric")
+
+
+def _tell(runner: Any, key: str, dataset: Any, label: int, who: str) -> None:
+    told = dataset.leave_out(label) if callable(getattr(dataset, "leave_out", None)) else None
+    if told:
+        runner.logger.info("%s: %s, as %s does", key, told, who)
+
+
+def _unite_preprocessor(runner: Any, preprocessor: Any, label: int, classes: Sequence[str]) -> None:
+    value = getattr(preprocessor, "seg_pad_val", None)
+    if value is None or value == label:
+        return
+    if 0 <= value < len(classes) and value != USUAL:
+        text = "added pixels count as class %r: data_preprocessor.seg_pad_val=%g%s; ignore_index is %d"
+        where = origin_of(runner.cfg, "model.data_preprocessor.seg_pad_val")
+        runner.logger.warning(text, classes[int(value)], value, where, label)
+        return
+    preprocessor.seg_pad_val = label
+    runner.logger.info("added pixels get label %d, which the model leaves out, not seg_pad_val=%g", label, value)
+
+
+def _classes(dataset: Any) -> Sequence[str]:
+    return (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
+
+
+def report_data(runner: Any, *modes: str) -> None:
+    """Log what the data sets of these modes (such as 'train') have to say: `data_report()`, where they have that.
+
+    Raises:
+        Exception: what a data set finds wrong, with a note.
+    """
+    for mode in modes:
+        if mode != "train":
+            tell_dropped(runner, mode)
+    for key, dataset in (found for mode in modes for found in _datasets(runner, mode)):
+        report = getattr(dataset, "data_report", None)
+        if not callable(report):
+            continue
+        try:
+            with written_at(runner.cfg, key):
+                lines = report()
+        except Exception as error:
+            add_note(error, f"in the check of the data before the first step: {key} (skip_checks=True leaves it out)")
+            raise
+        for level, text in lines:
+            runner.logger.log(level, "%s: %s", key, text)
+
+
+def _datasets(runner: Any, mode: str) -> Iterator[tuple[str, Any]]:
+    """The data sets of a mode, each with its key in a config."""
+    loaders = runner.loaders.get(mode)
+    for name, loader in loaders.items() if isinstance(loaders, Mapping) else [("", loaders)]:
+        yield f"{mode}_dataloader{f' of {name!r}' if name else ''}", getattr(loader, "dataset", None)
+
+
+def check_lengths(runner: Any) -> None:
+    """Warn of a schedule that the training is too short for, and of validation that never comes."""
+    _check_begin(runner)
+    last: tuple[int, str, Any] = (0, "", None)
+    for scheduler in each_scheduler(runner.param_schedulers):
+        if _counts_what_never_comes(runner, scheduler):
+            continue
+        unit = "max_epochs" if getattr(scheduler, "by_epoch", False) else "max_iters"
+        total, end = getattr(runner.train_loop, unit, None), getattr(scheduler, "end", None)
+        if isinstance(total, int) and isinstance(end, int) and total < end < ENDLESS and end > last[0]:
+            last = (end, f"train_cfg.{unit}={total}", scheduler)
+    end, short, scheduler = last
+    if scheduler is not None:
+        runner.logger.warning(
+            "%s is shorter than the schedule: %s ends at %d, so that the learning rate does not get where it should: "
+            "set its end, too",
+            short, type(scheduler).__name__, end,
+        )  # fmt: skip
+
+
+def _counts_what_never_comes(runner: Any, scheduler: Any) -> bool:
+    """Warn of a schedule in epochs where training counts iterations: the loop has one epoch, which ends with it."""
+    waits = getattr(scheduler, "need_val_args", False)  # for the metrics of a validation, not for an epoch
+    if not isinstance(runner.train_loop, IterBasedTrainLoop) or not getattr(scheduler, "by_epoch", False) or waits:
+        return False
+    runner.logger.warning(
+        "%s counts epochs (by_epoch=True), and this training counts iterations (train_cfg.max_iters=%d), so that the "
+        "%s stays at its first value: give it by_epoch=False, and its begin and end in iterations",
+        type(scheduler).__name__,
+        runner.train_loop.max_iters,
+        "learning rate" if getattr(scheduler, "param_name", "lr") == "lr" else scheduler.param_name,
+    )
+    return True
+
+
+def _check_begin(runner: Any) -> None:
+    """Warn of a `val_begin` that training does not reach."""
+    loop, epochs = runner.train_loop, isinstance(runner.train_loop, EpochBasedTrainLoop)
+    unit = "max_epochs" if epochs else "max_iters"
+    begin, total = getattr(loop, "val_begin", None), getattr(loop, unit, None)
+    if runner.loops["val"] is None or not isinstance(begin, int) or not isinstance(total, int) or not 0 < total < begin:
+        return
+    runner.logger.warning(
+        "train_cfg.val_begin=%d%s comes after the end of training (%s=%d), so that no validation is ever run: give a "
+        "val_begin of at most %d",
+        begin, origin_of(runner.cfg, "train_cfg.val_begin"), unit, total, total,
+    )  # fmt: skip
+
+
+def tell_dropped(runner: Any, mode: str) -> None:
+    """Warn of images that a validation or test leaves out because they fill no batch (`drop_last=True`)."""
+    for name, (loader, _) in getattr(runner.loops[mode], "sets", {}).items():
+        batches = getattr(loader, "batch_sampler", None)
+        size: Any = getattr(batches, "batch_size", None)
+        sampler: Any = getattr(batches, "sampler", None)
+        if not getattr(batches, "drop_last", False) or not isinstance(size, int) or not hasattr(sampler, "__len__"):
+            continue
+        if left := len(sampler) % size:
+            runner.logger.warning(
+                "%s_dataloader%s: drop_last=True leaves out %d of %d images, which do not fill a batch of %d and so "
+                "count in no metric: drop_last=False measures them all",
+                mode, f" of {name!r}" if name else "", left, len(sampler), size,
+            )  # fmt: skip
+
+
+def check_sizes(runner: Any) -> None:
+    """Warn of a `crop_size` in the config that nothing uses: what a base file made of its own value stays."""
+    given = None if runner.cfg is None else _pair(runner.cfg.get("crop_size"))
+    if given is None:
+        return
+    used = [found for part in PARTS for found in _sizes(runner.cfg.get(part), part)]
+    if used and all(value != given for _, value in used):
+        first = ", ".join(f"{key}={value}" for key, value in used[:2])
+        runner.logger.warning(
+            "crop_size=%s%s is used by nothing: the parts have %s. A base file has used its own value already: set the "
+            "parts, too",
+            given, origin_of(runner.cfg, "crop_size"), first,
+        )  # fmt: skip
+
+
+def _sizes(part: Any, key: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """All `crop_size`, and `size` of preprocessors, inside a part."""
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            found = _pair(value)
+            if found is not None and (name == "crop_size" or (name == "size" and "data_preprocessor" in key)):
+                yield f"{key}.{name}", found
+            yield from _sizes(value, f"{key}.{name}")
+    elif isinstance(part, list | tuple):
+        for index, value in enumerate(part):
+            yield from _sizes(value, f"{key}.{index}")
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(side, int) for side in value):
+        return value[0], value[1]
+    return None

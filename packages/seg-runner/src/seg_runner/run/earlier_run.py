@@ -1,0 +1,97 @@
+"""Checkpoints of an earlier run in the folder of a new one: gone on from or removed, as the caller says, else refused.
+
+Logs of earlier runs lie in folders of their own and are in nobody's way; what an exception left counts like other
+checkpoints, as it may be all that there is of a run; validation and test write no checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from seg_runner.checkpoint.file import CheckpointError, read_place
+from seg_runner.checkpoint.find import POINTER, find_resumable, pointed_by
+
+__all__ = ["check_folder", "clear_folder", "earlier_checkpoints"]
+
+REPLAY = "SEG_NAN_REPLAY"
+"""Set where NanGuardHook shows one step of the run in this folder again: it mixes nothing and ends there."""
+OURS = re.compile(r"(?:(?:iter|epoch|interrupted_iter)_\d+|best_.+)\.pth")
+PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
+
+
+def earlier_checkpoints(work_dir: Path) -> list[Path]:
+    """What runs have left by the names that they use: the usual ones, or one like that which `last_checkpoint` has."""
+    pointed = pointed_by(work_dir)
+    known, found = [OURS], set[Path]()
+    if pointed is not None:
+        found.add(pointed)
+        known.append(re.compile(re.sub(r"\d+", r"\\d+", re.escape(pointed.name))))
+    files = [path for path in work_dir.glob("*.pth") if any(name.fullmatch(path.name) for name in known)]
+    return sorted({*found, *(path for path in files if not PUBLISHED.fullmatch(path.name))})
+
+
+def check_folder(runner: Any) -> None:
+    """Before a run builds anything: whether it may train in its folder.
+
+    Raises:
+        FileExistsError: checkpoints of another run lie there, and nobody said what is to become of them.
+    """
+    resume, found = runner.parts["resume"], earlier_checkpoints(runner.work_dir)
+    if runner.resumed or not found or REPLAY in os.environ:
+        return
+    names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    if runner.parts["overwrite"]:
+        given = runner.parts["load_from"]
+        if given is not None and Path(given).expanduser().resolve() in [path.resolve() for path in found]:
+            raise FileExistsError(
+                f"overwrite=True would delete {given}, from which this run starts: give another work_dir, or move it"
+            )
+        return
+    chosen = resume if isinstance(resume, str | Path) else runner.parts["load_from"]
+    if resume and (chosen is None or _is_of_this_folder(chosen, runner.work_dir, found)):
+        return
+    what = f"{chosen} is of another run than" if resume else "an earlier run has left"
+    raise FileExistsError(
+        f"{what} the checkpoints in {runner.work_dir} ({names}), and two runs in one folder would mix. Go on from the "
+        f"newest with resume=True (--resume){_newest(runner.work_dir)}, delete them with overwrite=True (--overwrite), "
+        "or give another folder: work_dir=... (--work-dir)"
+    )
+
+
+def _newest(work_dir: Path) -> str:
+    try:
+        found = find_resumable(work_dir)
+    except OSError:
+        return ""
+    return "" if found is None else f", which takes {found.name}"
+
+
+def _is_of_this_folder(chosen: str | Path, work_dir: Path, found: list[Path]) -> bool:
+    """Whether a file that a run goes on from lies in its folder, or is of the run that lies there."""
+    path = Path(chosen).expanduser()
+    if path.resolve().is_relative_to(work_dir) or not path.is_file():
+        return True
+    run = _run_of(path)
+    return run is not None and run in map(_run_of, found)
+
+
+def _run_of(path: Path) -> Any:
+    try:
+        return (read_place(path) or {}).get("run_id")
+    except (OSError, CheckpointError):
+        return None
+
+
+def clear_folder(runner: Any) -> None:
+    """Right before the first step: with `overwrite`, checkpoints of earlier runs go, so that no resume takes them."""
+    found = earlier_checkpoints(runner.work_dir) if runner.parts["overwrite"] else []
+    if not found:
+        return
+    (runner.work_dir / POINTER).unlink(missing_ok=True)
+    for path in found:
+        path.unlink(missing_ok=True)
+    names = ", ".join(path.name for path in found)
+    runner.logger.warning("overwrite=True: deleted %d checkpoints of an earlier run: %s", len(found), names)

@@ -1,0 +1,271 @@
+"""Checks before the first step: they take seconds, change nothing, and say what to change."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.data import DataLoader, IterableDataset
+
+from seg_runner.data.workers import NamedDataset
+from seg_runner.errors import add_note, nearest, written_at
+from seg_runner.hooks.fallback import each_scheduler, monitored_metric
+from seg_runner.loop.evaluate import set_dataset_meta
+from seg_runner.loop.validation_loss import LossMeter
+from seg_runner.process.device import random_states, restore_random_states
+from seg_runner.process.randomness import global_state, set_global_state
+from seg_runner.run.data_checks import check_lengths, check_sizes, report_data
+
+__all__ = ["check_before_training", "disk_needed", "monitored_keys"]
+
+
+def check_before_training(runner: Any) -> None:
+    """Write permission, disk, data, one validation batch, the metrics that hooks wait for; `skip_checks=True` omits it.
+
+    Raises:
+        PermissionError: the working folder cannot be written to.
+        OSError: too little disk for two checkpoints.
+        ValueError: the optimizer steps nothing of this model.
+        KeyError: a hook waits for a metric that validation does not give.
+        Exception: whatever the data sets or the validation batch raise, with a note.
+    """
+    check_writable(runner.work_dir)
+    check_disk(runner)
+    check_optimizer(runner)
+    check_lengths(runner)
+    check_sizes(runner)
+    report_data(runner, "train", "val")
+    if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
+        return
+    known = try_validation(runner)
+    if known is not None:
+        check_monitored(runner, known)
+    if known == set():
+        runner.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise where no file can be made in the folder."""
+    probe = folder / f".write_test_{os.getpid()}"
+    try:
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        add_note(
+            error, f"work_dir={str(folder)!r} cannot be written to: choose another folder (--work-dir), or free space"
+        )
+        raise
+
+
+def disk_needed(runner: Any) -> int:
+    """Bytes of a checkpoint at most: weights, what the optimizer keeps for them, averaged weights."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.state_dict().values())
+    trained = sum(p.numel() * p.element_size() for p in runner.model.parameters() if p.requires_grad)
+    kept = {"SGD": 1, "Adam": 2, "AdamW": 2}
+    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    states = kept.get(type(optimizer).__name__, 2)
+    averaged = any("EMA" in type(hook).__name__ for hook in runner.hooks)
+    return int(weights * (2 if averaged else 1) + trained * states)
+
+
+def check_disk(runner: Any) -> None:
+    """Raise where two checkpoints would not fit: the last one, and the one that is being written."""
+    needed, free = 2 * disk_needed(runner), shutil.disk_usage(runner.work_dir).free
+    if needed > free:
+        raise OSError(
+            f"two checkpoints need about {needed / 2**20:.0f} MB; {runner.work_dir} has {free / 2**20:.0f} MB free: "
+            "free space, choose another work_dir, or start with skip_checks=True"
+        )
+
+
+def check_optimizer(runner: Any) -> None:
+    """Raise where no tensor of the optimizer belongs to the model: training would change nothing, and say nothing."""
+    groups = getattr(getattr(runner.optim_wrapper, "optimizer", None), "param_groups", None)
+    if not isinstance(groups, list) or runner.world_size > 1:  # several optimizers; sharding makes new parameters
+        return
+    model = {id(parameter) for parameter in runner.model.parameters()}
+    if model and not any(id(parameter) in model for group in groups for parameter in group["params"]):
+        raise ValueError(
+            "optim_wrapper holds no parameter of model, so that training would not change it: make the optimizer "
+            "from the parameters of the model that is given to the runner, or start with skip_checks=True"
+        )
+
+
+def try_validation(runner: Any) -> set[str] | None:
+    """Run one batch of each validation set without hooks; the names of the metrics, or None where not known."""
+    known: set[str] = set()
+    complete = True
+    model = runner.model
+    training = {module: module.training for module in model.modules()}
+    with _random_state_kept():
+        model.eval()
+        try:
+            for name, (loader, evaluator) in runner.val_loop.sets.items():
+                named = f" of {name!r}" if name else ""
+                with written_at(runner.cfg, "val_dataloader"):
+                    batch = _first_batch(loader, f"val_dataloader{named}")
+                found = None if batch is None else _measured(runner, batch, loader, evaluator)
+                complete = complete and found is not None
+                known |= {f"{name}/{key}" if name else key for key in found or ()}
+        except Exception as error:
+            add_note(error, "in the check before training: one validation batch (skip_checks=True leaves it out)")
+            raise
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+    return known if complete else None
+
+
+def _first_batch(loader: Any, where: str) -> Any:
+    """The first batch of a loader; None where it cannot be read without changing anything."""
+    if isinstance(loader, Iterator):
+        raise ValueError(
+            f"{where} is an iterator, {type(loader).__name__}, which gives its batches only once, and validation runs "
+            "again and again: give a list of batches, or a torch.utils.data.DataLoader"
+        )
+    if isinstance(loader, Sequence):
+        if not len(loader):
+            raise ValueError(f"{where} gives no batch: it is empty")
+        return copy.deepcopy(loader[0])
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return None  # a stream cannot be read without moving it
+    batch = next(iter(_single_process(loader)), None)
+    if batch is None:
+        raise ValueError(
+            f"{where} gives no batch: its data set, {type(loader.dataset).__name__}, is empty, or smaller than "
+            "a batch with drop_last=True. Look at the paths and the list of files that it reads."
+        )
+    return batch
+
+
+@torch.no_grad()
+def _measured(runner: Any, batch: Any, loader: Any, evaluator: Any) -> set[str] | None:
+    """The names of what validation measures on a batch; None where a metric cannot be tried."""
+    model = runner.model
+    trial = _copied(evaluator)
+    set_dataset_meta(loader, trial)
+    meter = LossMeter(model if runner.val_loop.loss else None)
+    with written_at(runner.cfg, "model"):
+        outputs = meter.split(model.val_step(batch), batch)
+    _compare_classes(runner.logger, outputs, loader)
+    names = set(meter.values("val"))
+    if evaluator is None:
+        return names
+    if trial is None:
+        return None
+    with _silence(), written_at(runner.cfg, "val_evaluator"):
+        trial.process(data_samples=outputs, data_batch=batch)
+        return names | set(trial.evaluate(len(outputs)))
+
+
+def _compare_classes(logger: Any, outputs: Any, loader: Any) -> None:
+    """Warn of a model that gives other classes than the data set has."""
+    logits = getattr(getattr(outputs[0], "seg_logits", None), "data", None) if len(outputs) else None
+    classes = (getattr(getattr(loader, "dataset", None), "metainfo", None) or {}).get("classes")
+    if logits is None or not classes or logits.shape[0] in (1, len(classes)):
+        return
+    text = "the model gives %d classes, the validation data have %d (%s, ...): is its number of classes right?"
+    logger.warning(text, logits.shape[0], len(classes), classes[0])
+
+
+def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The first batch of a loader's data, read in this process, with the loader's own samplers untouched."""
+    sampler = copy.deepcopy(loader.batch_sampler, {id(loader.dataset): loader.dataset})  # the data is not copied
+    if sampler is None:
+        return DataLoader(NamedDataset(loader.dataset), batch_size=None, collate_fn=loader.collate_fn)
+    return DataLoader(NamedDataset(loader.dataset), batch_sampler=sampler, collate_fn=loader.collate_fn)
+
+
+def _copied(evaluator: Any) -> Any:
+    """A copy that writes nothing; None where that cannot be promised."""
+    if evaluator is None:
+        return None
+    metrics = getattr(evaluator, "metrics", [])
+    if any(getattr(metric, "output_dir", None) or getattr(metric, "format_only", False) for metric in metrics):
+        return None
+    try:
+        return copy.deepcopy(evaluator)
+    except Exception:  # a metric that holds what cannot be copied
+        return None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No metric prints its table of one batch."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    state = global_state()
+    on_device = random_states()
+    try:
+        yield
+    finally:
+        set_global_state(state)
+        restore_random_states(on_device)
+
+
+def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:
+    """What hooks wait for (a metric, or a sum of some) -> the hook, and its option (`save_best`, `monitor`)."""
+    found: dict[str, tuple[Any, str]] = {}
+    for hook in hooks:
+        for option in ("save_best", "monitor"):
+            wanted = getattr(hook, option, None)
+            for name in [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, (list, tuple)) else ():
+                if isinstance(name, str) and name != "auto":
+                    found[name] = (hook, option)
+    return found
+
+
+def check_monitored(runner: Any, known: set[str]) -> None:
+    """Raise where a hook or a scheduler waits for a metric that validation does not give."""
+    schedulers = each_scheduler(runner.param_schedulers)
+    for scheduler in schedulers:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            monitored_metric(scheduler, dict.fromkeys(sorted(known), 0.0))
+    waiting = [*runner.hooks, *(one for one in schedulers if getattr(one, "need_val_args", False))]
+    for wanted, (hook, option) in monitored_keys(waiting).items():
+        missing = _missing(wanted, known)
+        if missing is not None:
+            raise KeyError(
+                f"{type(hook).__name__}({option}={wanted!r}){runner.table.where_of(hook)} waits for a metric that "
+                f"validation does not give.{_instead(missing, option, known)}"
+            )
+
+
+def _missing(wanted: str, known: set[str]) -> str | None:
+    """The metric that is not there; of a formula such as `0.5*mIoU + 0.5*mDice` the first one."""
+    if wanted in known:
+        return None
+    terms = [term.strip() for term in re.split(r"[-+*/()]", wanted)]
+    names = [term for term in terms if term and not re.fullmatch(r"[\d.]+", term)]
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return None
+    return unknown[0] if set("+*() ") & set(wanted) else wanted
+
+
+def _instead(name: str, option: str, known: set[str]) -> str:
+    """What to write instead of a metric that there is none of."""
+    if not known:
+        return f" It gives none at all: leave {option} out, or give val_evaluator a metric"
+    near = nearest(name, known)
+    write = f" Did you mean {near!r}? Write {option}={near!r}." if near is not None else ""
+    return f"{write} Validation gives: {', '.join(sorted(known))}"

@@ -1,0 +1,152 @@
+"""Text in any language that OpenCV's fonts know (Latin, Cyrillic, Greek, Hebrew, Chinese, Japanese, Korean and more).
+
+Arabic is written in its reading order, but its letters are not joined: OpenCV shapes no text. For what its fonts lack
+(Devanagari, Thai, ...) an installed font is taken.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import unicodedata
+import warnings
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seg_vis.arrays import Image
+from seg_vis.drawing.reading_order import visual_order
+from seg_vis.libraries import load_cv2
+
+__all__ = ["draw_text", "font_size", "readable_on", "shortened", "tag_size", "text_size", "write_tag"]
+
+WEIGHT = 500
+DOTS = "..."
+FEWEST = 3
+BUILT_IN = ("sans", "italic", "uni")
+
+
+@cache
+def font_face(font: str) -> Any:
+    """A font by the path of its file, or one of those that OpenCV brings: `sans`, `italic`, `uni`."""
+    if font not in BUILT_IN and not Path(font).is_file():
+        raise ValueError(f"font must be 'sans', 'italic', 'uni' or a font file, and {font!r} is no file")
+    return load_cv2().FontFace(font)
+
+
+@lru_cache(4096)
+def prepared(text: str, font: str) -> tuple[str, str]:
+    """A text as one line in the order in which it is drawn, and the font: another one where that lacks letters."""
+    line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf"))
+    lacking = "".join(sorted({letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)}))
+    other = font_with(lacking) if lacking else None
+    if lacking and other is None:
+        warnings.warn(
+            f"no font here has the letters {lacking!r} of {text!r}, question marks stand for them: install one "
+            "(Debian, Ubuntu: apt-get install fontconfig fonts-noto-core) or give font= the path of one",
+            UserWarning,
+            stacklevel=6,
+        )
+    return visual_order(line), other or font
+
+
+@cache
+def has_letter(letter: str, font: str) -> bool:
+    """Whether a font draws anything else than its question mark for a letter."""
+    if unicodedata.combining(letter):
+        return True
+    own, mark = np.zeros((2, 48, 64, 3), np.uint8)
+    put(own, letter, (8, 36), 24, (255, 255, 255), font)
+    put(mark, "?", (8, 36), 24, (255, 255, 255), font)
+    return not np.array_equal(own, mark)
+
+
+@lru_cache(4096)
+def font_with(letters: str) -> str | None:
+    """The file of an installed font that has these letters, by fontconfig; None where there is none."""
+    if shutil.which("fc-list") is None:
+        return None
+    signs = " ".join(f"{ord(letter):x}" for letter in letters)
+    command = ["fc-list", f":charset={signs}:fontformat=TrueType", "--format", "%{file}\n"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
+    usual = sorted(filter(None, found), key=lambda path: ("Sans" not in path, "Regular" not in path, path))
+    return next((path for path in usual if all(has_letter(letter, path) for letter in letters)), None)
+
+
+def put(image: Image, line: str, baseline: tuple[int, int], size: int, colour: tuple[int, int, int], font: str) -> None:
+    """One prepared line, cut at the picture's edge."""
+    cv2 = load_cv2()
+    wide = (0, 1 << 15)
+    cv2.putText(image, line, baseline, colour, font_face(font), size, WEIGHT, cv2.PUT_TEXT_ALIGN_LEFT, wide)
+
+
+def font_size(height: int, width: int) -> int:
+    """Height of capital letters and what hangs over them, in pixels, that suits a picture of this size."""
+    return int(np.clip(round(min(height, width) / 40), 11, 48))
+
+
+@lru_cache(4096)
+def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
+    """Width and height in pixels of one line; the height is that of the font size, or more for deep letters."""
+    cv2 = load_cv2()
+    line, face = prepared(text, font)
+    box = cv2.getTextSize((1 << 15, 1 << 15), line, (0, size), font_face(face), size, WEIGHT)
+    return max(0, box[0] + box[2]), max(-(-size * 5 // 4), box[1] + box[3])
+
+
+def shortened(text: str, size: int, width: int, font: str = "sans") -> str:
+    """The text, or as much of its beginning as there is room for, with dots; empty where that is next to nothing."""
+    if text_size(text, size, font)[0] <= width:
+        return text
+    short, long = 0, len(text)
+    while long - short > 1:  # the longest beginning that fits
+        middle = (short + long) // 2
+        fits = text_size(text[:middle].rstrip() + DOTS, size, font)[0] <= width
+        short, long = (middle, long) if fits else (short, middle)
+    return text[:short].rstrip() + DOTS if short >= FEWEST else ""
+
+
+def draw_text(
+    image: Image, text: str, corner: tuple[int, int], size: int, colour: tuple[int, int, int], font: str = "sans"
+) -> None:
+    """Write one line into the picture, its top left at `corner`."""
+    x, y = corner
+    line, face = prepared(text, font)
+    put(image, line, (x, y + size), size, colour, face)
+
+
+def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Black or white, whichever stands out from a background colour (ITU-R BT.601 brightness)."""
+    red, green, blue = colour.tolist()
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+
+
+def tag_margin(size: int) -> int:
+    """Pixels to the left and right of a name on its box."""
+    return max(2, size // 5)
+
+
+def tag_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
+    """Width and height of a tag: the text and a margin round it."""
+    width, height = text_size(text, size, font)
+    return width + 2 * tag_margin(size), height + tag_margin(size)
+
+
+def write_tag(
+    image: Image,
+    text: str,
+    box: tuple[int, int, int, int],
+    size: int,
+    colour: NDArray[np.uint8],
+    font: str = "sans",
+) -> None:
+    """A name on a box of its class's colour."""
+    cv2 = load_cv2()
+    x, y, width, height = box
+    margin = tag_margin(size)
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), [int(c) for c in colour], cv2.FILLED)
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), (0, 0, 0), 1)
+    draw_text(image, text, (x + margin, y + margin // 2), size, readable_on(colour), font)

@@ -1,0 +1,1 @@
+"""The Segmentor, small backbones and heads."""
