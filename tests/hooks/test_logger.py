@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from seg_hooks import LoggerHook, TrainState
-from seg_hooks.own_loop.scalars import ScalarStore, plain
+from seg_hooks.own_loop.scalars import ScalarStore
+from seg_hooks.plain_values import plain
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]

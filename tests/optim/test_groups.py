@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from seg_optim.groups.collect import WRAPPERS, fuse, members, unwrapped, with_names
+from seg_optim.groups.collect import fuse, members, with_names
+from seg_optim.wrapping import WRAPPERS, unwrapped
 from torch import nn
 
 

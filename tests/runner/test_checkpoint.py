@@ -19,9 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
 from seg_runner.checkpoint import whole_file
-from seg_runner.checkpoint.beside import Beside
 from seg_runner.checkpoint.file import read_place, verify_checkpoint, write_checkpoint
-from seg_runner.checkpoint.whole_file import AT_ONCE, CheckpointWriteError, _All, clean_leftovers, write_whole
+from seg_runner.checkpoint.whole_file import AT_ONCE, Beside, CheckpointWriteError, _All, clean_leftovers, write_whole
 
 
 def small() -> dict:

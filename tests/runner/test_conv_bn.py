@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_runner.model.conv_bn import join_frozen_norms
+from seg_runner.model.changes import join_frozen_norms
 from torch import nn
 
 

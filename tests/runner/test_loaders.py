@@ -9,8 +9,9 @@ import textwrap
 import pytest
 import torch
 from seg_runner import DefaultSampler, default_collate, pseudo_collate
-from seg_runner.data.loader import SeededDataset, WorkerInit, build_dataloader, choose_num_workers
-from seg_runner.data.workers import describe_sample
+from seg_runner.data.loader import build_dataloader, choose_num_workers
+from seg_runner.data.named_samples import SeededDataset, describe_sample
+from seg_runner.data.workers import WorkerInit
 from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader
 
@@ -147,7 +148,7 @@ def test_the_data_set_can_be_seen_through_its_wrapper():
 PARENT = """
 import os, signal, sys, time, torch
 from torch.utils.data import DataLoader
-from seg_runner.data.loader import WorkerInit
+from seg_runner.data.workers import WorkerInit
 
 class Data(torch.utils.data.Dataset):
     def __len__(self): return 4

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
-from seg_runner.checkpoint.content import tensors_of
 from seg_runner.checkpoint.file import _save, write_checkpoint
 from seg_runner.checkpoint.read_mapped import _Mapped, read_mapped
 from seg_runner.checkpoint.whole_file import write_whole
+from seg_runner.trees import tensors_of
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import PixelData, SegDataSample, TrainBatches
-from seg_runner.data.prefetch import Prefetch, prefetched, tensors_in, to_device
+from seg_runner.data.prefetch import Prefetch, prefetched
 from seg_runner.process.randomness import Randomness, seed_step
+from seg_runner.trees import tensors_in, to_device
 from torch.utils.data import DataLoader
 
 

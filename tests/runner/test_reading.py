@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner, TrainBatches
+from seg_runner.data.named_samples import NamedDataset, read
 from seg_runner.data.other_sources import NamedLoader
-from seg_runner.data.workers import NamedDataset, read, shut_down
+from seg_runner.data.workers import shut_down
 from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader, Dataset
 

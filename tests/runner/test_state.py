@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from seg_runner import find_resumable, read_checkpoint
-from seg_runner.checkpoint.content import tensors_of
 from seg_runner.checkpoint.report import ResumeError
 from seg_runner.checkpoint.state import config_text, gather_state, restore_state
+from seg_runner.trees import tensors_of
 
 
 class Counting:

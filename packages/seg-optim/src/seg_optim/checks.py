@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,8 +10,6 @@ from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
-
-from seg_optim.suggest import near
 
 __all__ = [
     "check_arguments",
@@ -21,6 +20,8 @@ __all__ = [
     "check_list",
     "check_number",
     "check_whole",
+    "near",
+    "unknown_key",
 ]
 
 
@@ -160,3 +161,16 @@ def _taken(function: Callable[..., Any]) -> list[str] | None:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return names
     return None
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or an empty text."""
+    folded = {known.lower(): known for known in names}
+    found = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
+    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def unknown_key(name: str, names: Iterable[str], where: str) -> str:
+    """One line that says that `name` is not among `names`."""
+    known = sorted(map(str, names))
+    return f"{name!r} is not {where}.{near(name, known)} Known: {', '.join(known)}"

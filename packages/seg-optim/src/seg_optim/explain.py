@@ -12,13 +12,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seg_optim.build import CONSTRUCTORS, build_optim_wrapper
-from seg_optim.groups.collect import parameter_names, unwrapped
+from seg_optim.groups.collect import parameter_names
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor
 from seg_optim.groups.layer_decay import LearningRateDecayOptimizerConstructor
 from seg_optim.groups.rules import Rules, Subject, is_norm, spared, subjects
 from seg_optim.schedules.simulate import placed, simulated
 from seg_optim.wrappers.optimizers import find
 from seg_optim.wrappers.wrapper import OptimWrapper
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["Explanation", "explain"]
 

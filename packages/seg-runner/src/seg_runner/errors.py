@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
+    "CheckpointError",
     "add_note",
     "check_options",
     "did_you_mean",
@@ -202,3 +203,7 @@ def _strings(value: Any) -> list[str]:
 def note_step(error: Exception, where: str, paths: list[str]) -> None:
     """Say in the exception where the run stood and which images were in the batch."""
     add_note(error, f"in {where}" + (f", images: {', '.join(paths)}" if paths else ""))
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there, not whole, or not safe to read."""

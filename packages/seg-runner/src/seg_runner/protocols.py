@@ -5,7 +5,7 @@ The package that *calls* owns the Protocol; nothing that satisfies one imports i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ __all__ = [
     "TrainModel",
     "Updates",
     "ValModel",
+    "find_builder",
 ]
 
 
@@ -164,3 +165,14 @@ class Batches(Protocol):
 
     def close(self) -> None:
         """Stop the workers."""
+
+
+def find_builder(cfg: Any = None) -> Builder | None:
+    """The builder behind the entry point `seg_engine.build`, set up for this config; None where none is installed."""
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group="seg_engine.build"))
+    if not found:
+        return None
+    make: Callable[[Any], Builder] = found[0].load()
+    return make(cfg)

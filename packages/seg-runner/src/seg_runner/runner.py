@@ -9,9 +9,20 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner.assembly import construct
-from seg_runner.assembly.arguments import Parts, fill_parts
+from seg_runner.assembly.arguments import (
+    Parts,
+    arguments_of,
+    check_launcher,
+    expects_epochs,
+    experiment_name,
+    fill_parts,
+    folder_of,
+    runner_class,
+)
 from seg_runner.assembly.assembler import Assembler
+from seg_runner.assembly.hooks import fill_stand_ins, register_default_hook, register_hooks
+from seg_runner.assembly.loops import build_training
+from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
 from seg_runner.checkpoint import actions as saving
 from seg_runner.checkpoint.finite import LossWatch
 from seg_runner.checkpoint.saver import CheckpointSaver
@@ -28,6 +39,8 @@ from seg_runner.process.environment import set_up_process
 from seg_runner.process.randomness import resolve_randomness, seed_everything
 from seg_runner.run import start as lifecycle
 from seg_runner.run import stopping
+from seg_runner.run.record import announce, places_outside
+from seg_runner.run.session import session
 
 __all__ = ["Runner"]
 
@@ -57,15 +70,15 @@ class Runner(Facade):
         self.parts = fill_parts(parts)
         self.cfg = copy.deepcopy(self.parts["cfg"])
         with written_at(self.cfg, "launcher"):
-            construct.check_launcher(self.parts["launcher"])
+            check_launcher(self.parts["launcher"])
         with written_at(self.cfg, "env_cfg"):
             set_up_process(self.parts["env_cfg"])
         with written_at(self.cfg, "randomness"):
             self.randomness = resolve_randomness(self.parts["randomness"])
         with written_at(self.cfg, "device"):
             self.device = pick_device(self.parts["device"])
-        self.work_dir = construct.folder_of(work_dir)
-        self.outside = construct.places_outside(self)
+        self.work_dir = folder_of(work_dir)
+        self.outside = places_outside(self)
         self.resuming = self.started = self.loaded = self.resumed = self.underway = False
         self.began_at: int | None = None
         self.lost = ""  # what the end of a training could not save
@@ -80,7 +93,7 @@ class Runner(Facade):
 
     def _set_up(self, model: nn.Module | Mapping[str, Any]) -> None:
         """Everything of the constructor that comes after the log folder."""
-        self.experiment_name = construct.experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
+        self.experiment_name = experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else REFERENCE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
         with written_at(self.cfg, "log_level"):
@@ -88,24 +101,24 @@ class Runner(Facade):
         seed_everything(self.randomness, self.rank)
         self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
         self.assembler.exact = not self.randomness.by_sample
-        self.loaders: dict[str, Any] = construct.ready_loaders(self.parts)
+        self.loaders: dict[str, Any] = ready_loaders(self.parts)
         self.loops: dict[str, Any] = {"train": None, "val": None, "test": None}
         self.log_processor = self.assembler.log_processor(
-            self.parts["log_processor"], by_epoch=construct.expects_epochs(self.parts)
+            self.parts["log_processor"], by_epoch=expects_epochs(self.parts)
         )
         self.message_hub = MessageHub()
         self._losses = LossWatch()
-        self.visualizer = construct.make_visualizer(self, self.parts["visualizer"])
-        self.model: Any = construct.make_model(self, model)
-        self.optim_wrapper: Any = construct.ready_wrapper(self.parts["optim_wrapper"])
-        self.param_schedulers: Any = construct.ready_schedulers(self.parts["param_scheduler"])
+        self.visualizer = make_visualizer(self, self.parts["visualizer"])
+        self.model: Any = make_model(self, model)
+        self.optim_wrapper: Any = ready_wrapper(self.parts["optim_wrapper"])
+        self.param_schedulers: Any = ready_schedulers(self.parts["param_scheduler"])
         options = self.parts["checkpoint"] or {}
         check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
         self.saver: Any = CheckpointSaver(**options)
         self.table = HookTable(self)
-        construct.register_hooks(self)
-        lifecycle.fill_stand_ins(self)
-        construct.announce(self)
+        register_hooks(self)
+        fill_stand_ins(self)
+        announce(self)
 
     @classmethod
     def from_cfg(cls, cfg: Any, build: Any = None, *, overwrite: bool = False) -> Runner:
@@ -123,9 +136,9 @@ class Runner(Facade):
         if not callable(getattr(cfg, "get", None)):
             raise TypeError(f"Runner.from_cfg takes a dict or a Config, not {cfg!r}; a file is read by Config.fromfile")
         own = copy.deepcopy(cfg)
-        kind = construct.runner_class(cls, own, build)
+        kind = runner_class(cls, own, build)
         more = {"overwrite": True} if overwrite else {}
-        runner: Runner = kind(**construct.arguments_of(own), **more, cfg=own, build=build)
+        runner: Runner = kind(**arguments_of(own), **more, cfg=own, build=build)
         return runner
 
     def __repr__(self) -> str:
@@ -141,8 +154,8 @@ class Runner(Facade):
             RuntimeError: the runner was made without a training part.
         """
         lifecycle.need(self, "train")
-        with lifecycle.session(self, "train"):
-            lifecycle.build_training(self)
+        with session(self, "train"):
+            build_training(self)
             lifecycle.start_training(self)
             model = self.train_loop.run()
             self.call_hook("after_run")
@@ -176,7 +189,7 @@ class Runner(Facade):
         if not isinstance(hooks, Mapping | None):
             raise TypeError(f"default hooks must be a dict from a slot to its config, or None, not {hooks!r}")
         for slot, (cfg, named) in merge_default_hooks(hooks).items():
-            construct.register_default_hook(self, slot, cfg, named)
+            register_default_hook(self, slot, cfg, named)
 
     def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
         """Add hooks or their dicts, in order; `key` is where the config lists them."""

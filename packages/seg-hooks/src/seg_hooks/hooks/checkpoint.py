@@ -13,9 +13,9 @@ from seg_hooks.files import beside, delete, file_name, interrupted_at, interrupt
 from seg_hooks.hook import Hook
 from seg_hooks.hooks import best as judge
 from seg_hooks.hooks.checkpoint_options import BestOf, read_best, refuse_remote, template
-from seg_hooks.hooks.housekeeping import rank
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.hooks.publish import publish
+from seg_hooks.processes import rank
 from seg_hooks.protocols import Logs, Progress, Saves
 
 __all__ = ["CheckpointHook"]

@@ -9,6 +9,7 @@ from torch import distributed
 from seg_hooks.checks import flag
 from seg_hooks.device import empty_cache
 from seg_hooks.hook import Hook
+from seg_hooks.processes import is_distributed
 from seg_hooks.protocols import HasModel
 
 __all__ = ["EmptyCacheHook", "SyncBuffersHook"]
@@ -82,13 +83,3 @@ def sync_buffers(model: Any) -> None:
             buffer.div_(distributed.get_world_size())
         else:
             distributed.broadcast(buffer, src=0)
-
-
-def is_distributed() -> bool:
-    """Whether a process group is there."""
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def rank() -> int:
-    """This process's number; 0 without distributed training."""
-    return distributed.get_rank() if is_distributed() else 0

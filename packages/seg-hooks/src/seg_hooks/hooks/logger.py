@@ -16,10 +16,10 @@ from seg_hooks.checks import flag, folder, whole
 from seg_hooks.files import append_line, beside, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.hooks.checkpoint_options import refuse_remote
-from seg_hooks.hooks.housekeeping import rank
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.loaders import length_of
-from seg_hooks.own_loop.scalars import plain
+from seg_hooks.plain_values import plain
+from seg_hooks.processes import rank
 from seg_hooks.protocols import Data, Logs, Progress, Saves
 
 __all__ = ["LoggerHook"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seg_hooks.files import write_whole
 from seg_hooks.hooks.nan_replay import BEFORE, REPLAY
-from seg_hooks.own_loop.scalars import plain
+from seg_hooks.plain_values import plain
 
 __all__ = ["command", "keep", "loss_is_finite", "optimizers_of", "sample_names", "write"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seg_hooks.checks import flag
 from seg_hooks.hook import Hook
-from seg_hooks.own_loop.scalars import is_readable, one_number
+from seg_hooks.plain_values import is_readable, one_number
 from seg_hooks.protocols import Data, Describes, Logs, Progress, Updates
 
 __all__ = ["RuntimeInfoHook"]

@@ -15,9 +15,9 @@ from torch import distributed, nn
 from seg_hooks.checks import folder, near
 from seg_hooks.hook import Hook
 from seg_hooks.hooks.ema import EMAHook
-from seg_hooks.hooks.housekeeping import is_distributed
 from seg_hooks.hooks.iter_timer import IterTimerHook
 from seg_hooks.hooks.runtime_info import RuntimeInfoHook
+from seg_hooks.processes import is_distributed
 
 __all__ = [
     "existing_file",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_hooks.files import append_line, write_whole
-from seg_hooks.own_loop.scalars import one_number, plain
+from seg_hooks.plain_values import one_number, plain
 
 __all__ = ["RecordSink", "adapt", "earlier_records", "purge"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from seg_hooks.files import interrupted_at, write_whole
-from seg_hooks.hooks.housekeeping import rank
 from seg_hooks.model import finite
 from seg_hooks.own_loop import snapshots
+from seg_hooks.processes import rank
 
 __all__ = ["Saver", "extra_done", "is_extra", "tell_hooks"]
 

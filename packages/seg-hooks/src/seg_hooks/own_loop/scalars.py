@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from seg_hooks.device import widest_float
+from seg_hooks.plain_values import _as_float, is_plain, is_readable, one_number
 
-__all__ = ["ScalarStore", "is_plain", "is_readable", "one_number", "plain"]
+__all__ = ["ScalarStore"]
 
 
 class ScalarStore:
@@ -108,69 +106,6 @@ def _as_number(name: str, value: Any) -> float:
     if number is None:
         raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
     return _as_float(number)
-
-
-def one_number(value: Any) -> int | float | None:
-    """A real number of Python, numpy, or a tensor or array with one element on any device; None from all else.
-
-    Example:
-        >>> one_number(torch.tensor([2.5], requires_grad=True)), one_number("3"), one_number(1j)
-        (2.5, None, None)
-    """
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, Real | Decimal):
-        return _as_float(value)
-    if isinstance(value, Tensor):
-        return one_number(value.item()) if value.numel() == 1 and is_readable(value) else None
-    if hasattr(value, "item") and getattr(value, "size", None) == 1:
-        inside = value.item()
-        return None if type(inside) is type(value) else one_number(inside)
-    return None
-
-
-def _as_float(value: Any) -> float:
-    """A real number of any kind, infinite where a float cannot hold it."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    except ValueError:  # a Decimal's signalling NaN
-        return math.nan
-
-
-def is_readable(tensor: Tensor) -> bool:
-    """Whether the elements of a tensor are there and real numbers."""
-    return tensor.layout == torch.strided and not tensor.is_complex() and not tensor.is_meta
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value may stand in a checkpoint: numbers, text, None, and lists and dicts of these."""
-    if isinstance(value, Mapping):
-        return type(value) is dict and all(isinstance(key, str) and is_plain(one) for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return type(value) in (list, tuple) and all(map(is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
-
-    Example:
-        >>> plain({"loss": float("nan"), "IoU": [0.5]})
-        {'loss': None, 'IoU': [0.5]}
-    """
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
 
 
 def _transfer(tensors: list[Tensor]) -> list[float]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from seg_hooks.checks import allowed_options, flag, refuse_unknown, whole
 from seg_hooks.files import clean_leftovers
-from seg_hooks.hooks.housekeeping import rank
 from seg_hooks.hooks.nan_replay import kept_checkpoint, last_step, replaying
 from seg_hooks.model import finite
 from seg_hooks.own_loop import arguments, records, saving, snapshots
@@ -25,6 +24,7 @@ from seg_hooks.own_loop.passes import Passes
 from seg_hooks.own_loop.points import OptimizerView, Points, in_order
 from seg_hooks.own_loop.record_sink import RecordSink, adapt, earlier_records, purge
 from seg_hooks.own_loop.scalars import ScalarStore
+from seg_hooks.processes import rank
 
 __all__ = ["TrainState"]
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.checks import check_flag, check_given, check_number
+from seg_optim.checks import check_flag, check_given, check_number, near
 from seg_optim.groups.rules import Rules, matcher
-from seg_optim.suggest import near
 
 __all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "check_pattern", "report_unmatched"]
 

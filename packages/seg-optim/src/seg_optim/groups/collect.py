@@ -8,33 +8,12 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["fuse", "members", "parameter_names", "unwrapped", "with_names"]
+__all__ = ["fuse", "members", "parameter_names", "with_names"]
 
 Group = dict[str, Any]
 NOTES = frozenset({"params", "name", "lr_mult", "decay_mult", "param_names"})
 """Entries of a group that change nothing in the update."""
 PLAIN = NOTES | {"lr", "weight_decay"}
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DDP, torch.compile and other wrappers that call it `module` or `_orig_mod`."""
-    while True:
-        wraps = isinstance(model, nn.DataParallel) or type(model).__name__ in WRAPPERS
-        inner = getattr(model, "module" if wraps else "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-WRAPPERS = frozenset(
-    {
-        "DistributedDataParallel",
-        "MMDistributedDataParallel",
-        "MMDataParallel",
-        "FullyShardedDataParallel",
-        "ModelWrapper",
-    }
-)
 
 
 def parameter_names(model: nn.Module) -> dict[int, str]:

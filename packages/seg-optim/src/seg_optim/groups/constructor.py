@@ -11,13 +11,14 @@ from torch.optim import Optimizer
 
 from seg_optim.checks import check_arguments
 from seg_optim.groups.check_paramwise import check_model, check_paramwise, report_unmatched
-from seg_optim.groups.collect import fuse, members, parameter_names, unwrapped, with_names
+from seg_optim.groups.collect import fuse, members, parameter_names, with_names
 from seg_optim.groups.rules import WISH, Rules, Subject, Verdict, spared
 from seg_optim.groups.split_optimizer import SplitOptimizer, divided, hidden_matrices
 from seg_optim.wrappers.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.wrappers.layout import Order
 from seg_optim.wrappers.optimizers import check_group_options, find, is_muon, make_optimizer, optimizer_options
 from seg_optim.wrappers.wrapper import OptimWrapper
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructor"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from seg_optim.groups.collect import unwrapped
 from seg_optim.groups.layer_ids import Depths, from_matcher, tell_gap
 from seg_optim.groups.naming_schemes import closest_scheme, find_scheme, is_final_norm
 from seg_optim.protocols import KnowsDepth
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["read_depths"]
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.checks import check_count
+from seg_optim.checks import check_count, near
 from seg_optim.groups.check_paramwise import check_pattern
-from seg_optim.groups.collect import unwrapped
 from seg_optim.groups.rules import is_norm, matcher
-from seg_optim.suggest import near
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["FreezeHook", "Frozen", "freeze"]
 

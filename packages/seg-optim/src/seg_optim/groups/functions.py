@@ -7,16 +7,15 @@ from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
-from seg_optim.checks import check_flag
+from seg_optim.checks import check_flag, unknown_key
 from seg_optim.groups.check_paramwise import check_model
-from seg_optim.groups.collect import unwrapped
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.groups.depth import read_depths
 from seg_optim.groups.layer_decay import Decay, check_options, given, layer_groups, undecayed
 from seg_optim.groups.layer_ids import Depths, LayerIds, from_function, layer_count
 from seg_optim.groups.rules import spared
-from seg_optim.suggest import unknown_key
 from seg_optim.wrappers.optimizers import check_rates
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["layer_decay_param_groups", "param_groups"]
 

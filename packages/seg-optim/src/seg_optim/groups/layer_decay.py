@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from seg_optim.checks import check_choice, check_number
-from seg_optim.groups.collect import unwrapped
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.groups.depth import read_depths
 from seg_optim.groups.layer_ids import (
@@ -26,6 +25,7 @@ from seg_optim.groups.layer_ids import (
     vit_layer_wise,
 )
 from seg_optim.groups.rules import KIND_KEYS, Verdict, spared, subjects
+from seg_optim.wrapping import unwrapped
 
 __all__ = [
     "Decay",

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
-from seg_optim.checks import check_choice, check_flag, check_given, check_list, check_number, check_whole
+from seg_optim.checks import check_choice, check_flag, check_given, check_list, check_number, check_whole, unknown_key
 from seg_optim.schedules.chain import Chain, chain_of
 from seg_optim.schedules.formulae import approach
-from seg_optim.suggest import unknown_key
 
 __all__ = ["INF", "ParamScheduler", "window_length"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.groups.collect import unwrapped
+from seg_optim.wrapping import unwrapped
 
 __all__ = ["Watch"]
 

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.checks import check_arguments, check_flag, check_given, check_number
-from seg_optim.suggest import near
+from seg_optim.checks import check_arguments, check_flag, check_given, check_number, near
 
 __all__ = [
     "IMPLEMENTATIONS",

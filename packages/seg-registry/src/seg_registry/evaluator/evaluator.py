@@ -6,21 +6,30 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError
-from seg_registry.evaluator import expressions
-from seg_registry.evaluator.calls import BUILTINS, METHODS, items_of, text
-from seg_registry.evaluator.handlers import HANDLERS, described, live, read_attribute, read_item, refuse
-from seg_registry.evaluator.operators import binary
-from seg_registry.evaluator.targets import store
+from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError, UnsafeConfigError
+from seg_registry.evaluator.calls import BUILTINS, text
 from seg_registry.suggest import did_you_mean
 from seg_registry.values.budget import Budget
 from seg_registry.values.config_dict import ConfigDict, is_table, wrap
 from seg_registry.values.draft import Dotted, Draft, is_index
 from seg_registry.values.origins import Chain, chain_of
 
-__all__ = ["MODULE_NAME", "Evaluator", "parse"]
+__all__ = [
+    "CONTAINERS",
+    "HANDLERS",
+    "MODULE_NAME",
+    "STATEMENTS",
+    "Evaluator",
+    "Handler",
+    "described",
+    "kind_name",
+    "live",
+    "parse",
+    "read_attribute",
+    "read_item",
+    "refuse",
+]
 
-assert expressions.HANDLERS is HANDLERS
 _ABSENT: Any = object()
 MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
 
@@ -101,7 +110,7 @@ class Evaluator:
         """Evaluate statements in order."""
         for statement in statements:
             self.line = statement.lineno
-            _STATEMENTS.get(type(statement), _refused)(self, statement)
+            STATEMENTS.get(type(statement), _refused)(self, statement)
 
     def bind(self, name: str, value: Any, line: Any = None) -> None:
         """Bind a name."""
@@ -212,133 +221,88 @@ def _line_of(error: BaseException, default: int) -> int:
     return line
 
 
-def _assign(ev: Evaluator, node: ast.Assign) -> None:
-    value = HANDLERS[node.value.__class__](ev, node.value)
-    if type(node.value) is ast.Tuple and _is_stray_comma(node.value):
-        value = value[0]
-        ev.notes.append((node.lineno, "the comma after this dict makes it a tuple of one; taken as the dict itself"))
-    line = ev.mark(node.value)
-    for target in node.targets:
-        if target.__class__ is ast.Name:
-            if target.id != "_base_":
-                ev.bind(target.id, value, line)
-        else:
-            store(ev, target, value)
-
-
-def _is_stray_comma(node: ast.Tuple) -> bool:
-    """`name = dict(...),` without parentheses: a slip of the keyboard that Python takes for a tuple."""
-    if len(node.elts) != 1 or node.elts[0].col_offset != node.col_offset or node.elts[0].lineno != node.lineno:
-        return False
-    only = node.elts[0]
-    return isinstance(only, ast.Dict) or (
-        isinstance(only, ast.Call) and isinstance(only.func, ast.Name) and only.func.id == "dict"
-    )
-
-
-def _annotated(ev: Evaluator, node: ast.AnnAssign) -> None:
-    if isinstance(node.target, ast.Name) and node.target.id == "_base_":
-        ev.notes.append((node.lineno, "an annotated _base_ is not taken as a base; write _base_ = ..."))
-    elif node.value is not None:
-        store(ev, node.target, ev.eval(node.value))
-
-
-def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
-    """Lists, dicts and sets are changed in place, as in Python: other names of the same object see it."""
-    target = node.target
-    old = ev.eval(target) if isinstance(target, ast.Name) else live(ev, target)
-    value = ev.eval(node.value)
-    if isinstance(old, list) and isinstance(node.op, ast.Add):
-        old.extend(items_of(value, ev.budget))
-        ev.budget.spend_on(old)
-        return
-    if isinstance(old, dict) and isinstance(node.op, ast.BitOr):
-        METHODS[type(old)]["update"](ev.budget, old, value)
-        ev.changed(old, target, [value], {})
-        return
-    result = binary(type(node.op), old, value, ev.budget)
-    ev.budget.spend_on(result)
-    if isinstance(old, list) and isinstance(result, list):
-        old[:] = result
-    elif isinstance(old, set) and isinstance(result, set):
-        old.clear()
-        old.update(result)
-    else:
-        store(ev, target, result)
-
-
-def _expression(ev: Evaluator, node: ast.Expr) -> None:
-    if _updates_globals(node.value):
-        args = node.value.args  # type: ignore[attr-defined]
-        table = ev.eval(args[0]) if len(args) == 1 else None
-        if not isinstance(table, Draft):
-            raise refuse("globals().update() of anything but a dict")
-        ev.literal = table
-    elif not isinstance(node.value, ast.Constant):
-        ev.eval(node.value)
-
-
-def _updates_globals(node: ast.expr) -> bool:
-    """`globals().update({...})`: how a config sets keys that are no names; only the dict is evaluated."""
-    function = node.func if isinstance(node, ast.Call) else None
-    holder = function.value if isinstance(function, ast.Attribute) and function.attr == "update" else None
-    return isinstance(holder, ast.Call) and isinstance(holder.func, ast.Name) and holder.func.id == "globals"
-
-
-def _delete(ev: Evaluator, node: ast.Delete) -> None:
-    for target in node.targets:
-        if isinstance(target, ast.Name):
-            if target.id not in ev.names:
-                ev.missing_name(target.id)
-            ev.names.pop(target.id, None)
-        elif isinstance(target, ast.Attribute | ast.Subscript):
-            holder = live(ev, target.value)
-            key = target.attr if isinstance(target, ast.Attribute) else ev.eval(target.slice)
-            read_attribute(holder, key) if isinstance(target, ast.Attribute) else read_item(holder, key)
-            del holder[key]
-        else:
-            raise refuse(f"del of {type(target).__name__}")
-
-
-def _if(ev: Evaluator, node: ast.If) -> None:
-    ev.block(node.body if ev.eval(node.test) else node.orelse)
-
-
-def _for(ev: Evaluator, node: ast.For) -> None:
-    cost = ev.cost(node)
-    for value in items_of(ev.eval(node.iter), ev.budget):
-        ev.budget.spend(cost)
-        store(ev, node.target, value)
-        ev.block(node.body)
-    ev.block(node.orelse)
-
-
 def _refused(ev: Evaluator, node: ast.stmt) -> None:
     raise refuse(described(type(node)))
 
 
-def _import(ev: Evaluator, node: Any) -> None:
-    from seg_registry.evaluator.imports import imports
-
-    imports(ev, node)
+Handler = Callable[[Evaluator, Any], Any]
 
 
-def _with(ev: Evaluator, node: ast.With) -> None:
-    from seg_registry.evaluator.imports import read_base
-
-    read_base(ev, node)
+CONTAINERS = frozenset({list, tuple, dict, Draft, ConfigDict, set})
 
 
-_STATEMENTS: dict[type[ast.stmt], Callable[[Evaluator, Any], None]] = {
-    ast.Assign: _assign,
-    ast.AnnAssign: _annotated,
-    ast.AugAssign: _augmented,
-    ast.Expr: _expression,
-    ast.Delete: _delete,
-    ast.If: _if,
-    ast.For: _for,
-    ast.Pass: lambda ev, node: None,
-    ast.Import: _import,
-    ast.ImportFrom: _import,
-    ast.With: _with,
+class _Handlers(dict[type[ast.AST], Handler]):
+    """Node class -> handler; a class without one is a construct that is not evaluated."""
+
+    def __missing__(self, kind: type[ast.AST]) -> Handler:
+        def refused(ev: Evaluator, node: Any) -> Any:
+            raise refuse(described(kind))
+
+        return refused
+
+
+HANDLERS = _Handlers()
+STATEMENTS: dict[type[ast.stmt], Callable[[Evaluator, Any], None]] = {}
+"""Filled by the modules beside this one, which the package imports: expressions into the first, statements here."""
+
+
+_WORDS = {
+    "AsyncFunctionDef": "async def",
+    "ClassDef": "class",
+    "FunctionDef": "def",
+    "GeneratorExp": "a generator outside a call",
+    "Lambda": "lambda",
+    "NamedExpr": ":=",
 }
+
+
+def described(kind: type[ast.AST]) -> str:
+    """A node class in the words of somebody who writes Python."""
+    word = _WORDS.get(kind.__name__, kind.__name__.lower())
+    return f"the {'statement' if issubclass(kind, ast.stmt) else 'expression'} '{word}'"
+
+
+def kind_name(value: Any) -> str:
+    """The type of a value as users know it."""
+    return "dict" if isinstance(value, dict) else type(value).__name__
+
+
+def refuse(what: str) -> UnsafeConfigError:
+    """The error for a construct that is not evaluated."""
+    return UnsafeConfigError(
+        f"{what} is not evaluated: a config is data, and loading it runs nothing. If you trust this file: "
+        "Config.fromfile(path, trusted=True), or --trust-config on the command line"
+    )
+
+
+def live(ev: Evaluator, node: ast.expr) -> Any:
+    """The object itself that an expression means, so that a change of it is a change of the base it lies in."""
+    if isinstance(node, ast.Attribute):
+        return read_attribute(live(ev, node.value), node.attr)
+    if isinstance(node, ast.Subscript):
+        return read_item(live(ev, node.value), ev.eval(node.slice))
+    if isinstance(node, ast.Name) and node.id == "_base_":
+        return ev.missing_name(node.id)  # a part of it is paid for, not the whole
+    return ev.eval(node)
+
+
+def read_attribute(value: Any, name: str) -> Any:
+    """`value.name`, where the value is a dict or the dotted name of an import."""
+    if name.startswith("__"):
+        raise refuse(f"the attribute {name}")
+    if isinstance(value, ConfigDict | Draft):
+        if name not in value:
+            ConfigDict.__missing__(ConfigDict(dict.fromkeys(value)), name)
+        return value[name]
+    if type(value) is Dotted:
+        return Dotted(f"{value}.{name}")
+    raise refuse(f"the attribute {name!r} of {type(value).__name__}")
+
+
+def read_item(value: Any, key: Any) -> Any:
+    """`value[key]`, where the value is a plain container."""
+    if not isinstance(value, str | bytes | list | tuple | dict | range) or type(value) is Dotted:
+        raise TypeError(f"{type(value).__name__} has no items")
+    if type(value) is Draft and key not in value:
+        ConfigDict.__missing__(ConfigDict(dict.fromkeys(value)), key)
+    return value[key]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.evaluator.calls import BUILTINS, FUNCTIONS, METHODS, MUTATING, check_spec, items_of, text
-from seg_registry.evaluator.handlers import (
+from seg_registry.evaluator.evaluator import (
     CONTAINERS,
     HANDLERS,
+    Evaluator,
     Handler,
     kind_name,
     live,
@@ -20,9 +21,6 @@ from seg_registry.evaluator.handlers import (
 from seg_registry.evaluator.operators import UNARY, binary, compare
 from seg_registry.evaluator.targets import dict_comprehension, list_of, set_comprehension
 from seg_registry.values.draft import Dotted, Draft
-
-if TYPE_CHECKING:
-    from seg_registry.evaluator.evaluator import Evaluator
 
 __all__ = ["HANDLERS"]
 

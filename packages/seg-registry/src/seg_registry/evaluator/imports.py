@@ -5,16 +5,12 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from seg_registry.errors import ConfigError, ConfigFileError
-from seg_registry.evaluator.handlers import refuse
+from seg_registry.evaluator.evaluator import Evaluator, refuse
 from seg_registry.values.config_dict import wrap
 from seg_registry.values.draft import Dotted, Draft
 from seg_registry.values.origins import chain_of
-
-if TYPE_CHECKING:
-    from seg_registry.evaluator.evaluator import Evaluator
 
 __all__ = ["imports", "read_base"]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seg_registry.errors import ConfigSyntaxError
 from seg_registry.evaluator.calls import items_of
-from seg_registry.evaluator.handlers import live, refuse
+from seg_registry.evaluator.evaluator import Evaluator, live, refuse
 from seg_registry.values.config_dict import ConfigDict, adopted, mark
 from seg_registry.values.draft import Draft
 from seg_registry.values.origins import chain_of
-
-if TYPE_CHECKING:
-    from seg_registry.evaluator.evaluator import Evaluator
 
 __all__ = ["dict_comprehension", "list_of", "set_comprehension", "store"]
 

@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from seg_runner.assembly.argument_checks import check_values
-from seg_runner.errors import did_you_mean, near_key, origin_of
+from seg_runner.assembly.assembler import Assembler
+from seg_runner.errors import did_you_mean, near_key, nearest, origin_of
 from seg_runner.hooks.defaults import WITHOUT_EFFECT
 
-__all__ = ["DEFAULTS", "Parts", "fill_parts", "misspelt"]
+__all__ = [
+    "DEFAULTS",
+    "Parts",
+    "arguments_of",
+    "check_launcher",
+    "expects_epochs",
+    "experiment_name",
+    "fill_parts",
+    "folder_of",
+    "misspelt",
+    "runner_class",
+]
 
 
 class Parts(TypedDict, total=False):
@@ -195,3 +207,85 @@ def _check_evaluation(parts: Parts, mode: str) -> None:
 
 def _is_loop(cfg: Any) -> bool:
     return not isinstance(cfg, Mapping) and callable(getattr(cfg, "run", None))
+
+
+def arguments_of(cfg: Any) -> dict[str, Any]:
+    """The runner's arguments in a config; all other keys are left to whoever knows them.
+
+    Raises:
+        KeyError: `model` or `work_dir` is missing.
+        ValueError: a loader or evaluator without its `*_cfg`, or a key that looks misspelt.
+    """
+    lines = misspelt(cfg) if cfg.get("strict_keys", True) is True else []
+    if lines:
+        raise ValueError(
+            "\n".join(lines) + "\nNothing in the config reads it, so it would do nothing. If it is meant: "
+            "strict_keys=False"
+        )
+    for key in ("model", "work_dir"):
+        if cfg.get(key) is None:
+            near = nearest(key, cfg)
+            hint = f" Did you mean it by {near!r}{origin_of(cfg, near)}?" if near is not None and near != key else ""
+            raise KeyError(
+                f"the config has no {key!r}; Runner.from_cfg needs 'model' and 'work_dir' (--work-dir sets it).{hint}"
+            )
+    for mode in ("val", "test"):
+        if cfg.get(f"{mode}_dataloader") is not None and cfg.get(f"{mode}_cfg") is None:
+            raise ValueError(
+                f"the config has {mode}_dataloader{origin_of(cfg, f'{mode}_dataloader')} but no {mode}_cfg: "
+                f"write {mode}_cfg=dict(type='{mode.title()}Loop'), or set {mode}_dataloader, {mode}_evaluator to None"
+            )
+    if cfg.get("overwrite"):
+        raise ValueError(
+            f"overwrite{origin_of(cfg, 'overwrite')} is no key of a config, since it deletes files: say it where the "
+            "run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
+        )
+    names = [name for name in DEFAULTS if name not in ("cfg", "build", "overwrite")]
+    return {name: cfg[name] for name in ("model", "work_dir", *names) if name in cfg}
+
+
+def runner_class(default: type[Any], cfg: Any, build: Any) -> type[Any]:
+    """The class that `runner_type` names, else the default."""
+    name = cfg.get("runner_type")
+    if name is None:
+        return default
+    found: type[Any] = Assembler(build, cfg).resolve("runner", name, "runner_type")
+    return found
+
+
+def check_launcher(launcher: str) -> None:
+    """Refuse to start as one of several processes.
+
+    Raises:
+        ValueError: a launcher other than 'none'.
+    """
+    if launcher != "none":
+        raise ValueError(
+            f"launcher={launcher!r}: this version trains in one process; leave launcher out, or write 'none'"
+        )
+
+
+def folder_of(work_dir: Any) -> Path:
+    """The working folder, whole.
+
+    Raises:
+        TypeError: it is no path.
+    """
+    if not isinstance(work_dir, str | Path) or not str(work_dir) or "\0" in str(work_dir):
+        raise TypeError(f"work_dir must be the path of a folder, not {work_dir!r}: checkpoints and logs go there")
+    return Path(work_dir).expanduser().resolve()
+
+
+def experiment_name(given: str | None, cfg: Any, timestamp: str) -> str:
+    """The given name, else the config file's, with the timestamp behind it; without either, the timestamp."""
+    filename = getattr(cfg, "filename", None)
+    stem = given or (Path(filename).stem if filename else None)
+    return f"{stem}_{timestamp}" if stem else timestamp
+
+
+def expects_epochs(parts: Parts) -> bool:
+    """Whether lines count epochs where no log processor was configured: as the reference does for configs."""
+    cfg = parts["train_cfg"]
+    if parts["cfg"] is not None or not isinstance(cfg, Mapping):
+        return True
+    return bool(cfg.get("by_epoch", "max_epochs" in cfg))

@@ -7,7 +7,7 @@ it that belong to other packages, is looked up; everything deeper reaches the pa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,11 @@ from seg_runner.errors import add_note, check_options, did_you_mean, origin_of, 
 from seg_runner.evaluation.evaluator import Evaluator
 from seg_runner.log.processor import LogProcessor
 from seg_runner.model.logits_model import LogitsModel
-from seg_runner.protocols import Builder
+from seg_runner.protocols import Builder, find_builder
 
-__all__ = ["Assembler", "find_builder"]
+__all__ = ["Assembler"]
 
 _INSTALL = "pip install seg-registry"
-
-
-def find_builder(cfg: Any = None) -> Builder | None:
-    """The builder behind the entry point `seg_engine.build`, set up for this config; None where none is installed."""
-    from importlib.metadata import entry_points
-
-    found = list(entry_points(group="seg_engine.build"))
-    if not found:
-        return None
-    make: Callable[[Any], Builder] = found[0].load()
-    return make(cfg)
 
 
 class Assembler:

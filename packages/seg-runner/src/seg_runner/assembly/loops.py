@@ -9,8 +9,9 @@ from seg_runner.checks import flag
 from seg_runner.errors import check_options, did_you_mean, origin_of, written_at
 from seg_runner.loop.evaluate import TestLoop, ValLoop
 from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
+from seg_runner.model import changes as wrap
 
-__all__ = ["OWN_LOOPS", "eval_loop", "is_loop", "train_loop"]
+__all__ = ["OWN_LOOPS", "build_training", "eval_loop", "is_loop", "train_loop"]
 
 OWN_LOOPS: dict[str, type[Any]] = {
     "EpochBasedTrainLoop": EpochBasedTrainLoop,
@@ -97,3 +98,51 @@ def _make(name: Any, key: str, where: str, resolve: Resolve, options: dict[str, 
 
 def _word(name: Any) -> str:
     return name if isinstance(name, str) else getattr(name, "__name__", str(name))
+
+
+def build_training(runner: Any) -> None:
+    """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
+    if runner.loops["train"] is not None:
+        return
+    parts, assembler = runner.parts, runner.assembler
+    loader = assembler.dataloader(parts["train_dataloader"], "train_dataloader", runner.randomness)
+    runner.loaders["train"] = loader
+    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner, "train"))
+    if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
+        runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
+    with written_at(runner.cfg, "auto_scale_lr"):
+        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
+    if runner.param_schedulers is None:
+        ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
+        length = len(loader) if hasattr(loader, "__len__") else None
+        runner.param_schedulers = assembler.param_schedulers(
+            parts["param_scheduler"], runner.optim_wrapper, ends, length
+        )
+    if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
+        build_evaluation(runner, "val")
+
+
+def build_evaluation(runner: Any, mode: str) -> Any:
+    """Build the validation or test loop, once."""
+    if runner.loops[mode] is not None:
+        return runner.loops[mode]
+    parts, assembler = runner.parts, runner.assembler
+    loader = assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", runner.randomness)
+    runner.loaders[mode] = loader
+    given = parts[f"{mode}_evaluator"]
+    evaluator = None if given is None else assembler.evaluator(given, f"{mode}_evaluator")
+    made = {"dataloader": loader, "evaluator": evaluator}
+    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner, mode))
+    return runner.loops[mode]
+
+
+def _resolve_loop(runner: Any, mode: str) -> Any:
+    def find(name: str) -> Any:
+        if runner.assembler.builder is None:
+            raise KeyError(
+                f"{mode}_cfg: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "
+                f"{', '.join(OWN_LOOPS)}; a class of your own is given as it is"
+            )
+        return runner.assembler.resolve("loop", name, f"{mode}_cfg")
+
+    return find

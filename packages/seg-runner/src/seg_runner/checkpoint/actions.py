@@ -11,9 +11,8 @@ from typing import IO, Any
 from seg_runner.checkpoint.file import read_checkpoint, read_place
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
 from seg_runner.checkpoint.finite import not_finite
-from seg_runner.checkpoint.foreign import NothingFitsError
 from seg_runner.checkpoint.state import gather_state, restore_state
-from seg_runner.checkpoint.weights import load_weights
+from seg_runner.checkpoint.weights import NothingFitsError, load_weights
 from seg_runner.checkpoint.whole_file import clean_leftovers, write_whole
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.log.setup import earlier_sessions

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from seg_runner.process.device import can_pin, synchronize
+from seg_runner.trees import _ordered, map_tensors, tensors_of
 
-__all__ = ["Staging", "own", "payload_bytes", "tensors_of", "to_cpu", "to_plain"]
+__all__ = ["Staging", "own", "payload_bytes", "to_cpu", "to_plain"]
 
 Storage = torch.UntypedStorage
 _PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
@@ -78,31 +79,6 @@ def _plain_tensor(value: torch.Tensor) -> torch.Tensor:
     return value.detach().as_subclass(torch.Tensor)
 
 
-def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same tree with every tensor changed."""
-    if isinstance(value, torch.Tensor):
-        return change(value)
-    if isinstance(value, OrderedDict):
-        return _ordered({key: map_tensors(item, change) for key, item in value.items()}, value)
-    if isinstance(value, dict) and not isinstance(value, Counter):
-        return {key: map_tensors(item, change) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(item, change) for item in value)
-    return value
-
-
-def tensors_of(value: Any) -> list[torch.Tensor]:
-    """All tensors of a tree, in order."""
-    found: list[torch.Tensor] = []
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(value, keep)
-    return found
-
-
 def payload_bytes(value: Any) -> int:
     """Bytes of all tensors, shared memory counted once."""
     return sum({_key(t): t.untyped_storage().nbytes() for t in tensors_of(value) if _is_strided(t)}.values())
@@ -131,13 +107,6 @@ def _copied(value: Any, done: dict[int, Any]) -> Any:
         items = {key: _owned(item, done) for key, item in value.items()}
         return _ordered(items, value) if isinstance(value, OrderedDict) else items
     return type(value)(_owned(item, done) for item in value) if type(value) in (list, tuple) else value
-
-
-def _ordered(items: dict[Any, Any], like: Any) -> OrderedDict[Any, Any]:
-    result = OrderedDict(items)
-    if hasattr(like, "_metadata"):
-        result._metadata = like._metadata  # type: ignore[attr-defined]
-    return result
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:

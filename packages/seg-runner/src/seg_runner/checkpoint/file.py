@@ -21,16 +21,17 @@ import numpy as np
 import torch
 import xxhash
 
-from seg_runner.checkpoint.beside import Beside
 from seg_runner.checkpoint.bounds import ExcessiveError, check_tree, records_of
-from seg_runner.checkpoint.content import payload_bytes, tensors_of, to_cpu, to_plain
+from seg_runner.checkpoint.content import payload_bytes, to_cpu, to_plain
 from seg_runner.checkpoint.finite import mark
 from seg_runner.checkpoint.read_mapped import read_mapped
 from seg_runner.checkpoint.read_mmengine import UnknownNamesError, read_restricted
 from seg_runner.checkpoint.strange import kind_of_file
-from seg_runner.checkpoint.whole_file import AT_ONCE, Piece, write_whole
+from seg_runner.checkpoint.whole_file import AT_ONCE, Beside, Piece, write_whole
+from seg_runner.errors import CheckpointError
+from seg_runner.trees import tensors_of
 
-__all__ = ["CheckpointError", "read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
+__all__ = ["read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
 
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
@@ -39,10 +40,6 @@ LONGEST = 1000
 CHUNK = 2**20
 SMALL = 2**12
 _CRC_LOCK = threading.Lock()
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is not there, not whole, or not safe to read."""
 
 
 # ---------------------------------------------------------------------------------------------------- writing

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_runner.checkpoint.bounds import count_of
-from seg_runner.checkpoint.file import CheckpointError, read_checkpoint, read_place, verify_checkpoint
+from seg_runner.checkpoint.file import read_checkpoint, read_place, verify_checkpoint
 from seg_runner.checkpoint.finite import not_finite
+from seg_runner.errors import CheckpointError
 
 __all__ = ["POINTER", "broken_off", "find_resumable", "next_generation", "pointed_by"]
 

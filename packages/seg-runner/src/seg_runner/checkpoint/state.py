@@ -15,7 +15,8 @@ from seg_runner.checkpoint.bounds import count_of
 from seg_runner.checkpoint.content import own
 from seg_runner.checkpoint.find import next_generation
 from seg_runner.checkpoint.report import ResumeReport, config_changes, fill_version_changes, versions
-from seg_runner.checkpoint.weights import load_weights, unwrap, weights_of
+from seg_runner.checkpoint.weights import load_weights, weights_of
+from seg_runner.model.wrapping import unwrap
 
 __all__ = ["gather_state", "restore_state"]
 

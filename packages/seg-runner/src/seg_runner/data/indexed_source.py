@@ -10,18 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from seg_runner.checkpoint.bounds import count_of
-from seg_runner.data.loader import SeededDataset, WorkerInit
+from seg_runner.data.loader import copy_loader, is_plain
+from seg_runner.data.named_samples import Reading, SeededDataset, describe_sample
 from seg_runner.data.order import Key, Order, Position, order_of
 from seg_runner.data.other_sources import END, PlainSource, StatefulSource
-from seg_runner.data.workers import (
-    Reading,
-    copy_loader,
-    describe_sample,
-    is_plain,
-    shut_down,
-    shut_down_loader,
-    starting,
-)
+from seg_runner.data.workers import WorkerInit, shut_down, shut_down_loader, starting
 from seg_runner.errors import add_note
 from seg_runner.process.randomness import Randomness
 

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import inspect
 import logging
 import os
-import random
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from seg_runner.checks import flag, number, whole
 from seg_runner.data.collate import pseudo_collate
-from seg_runner.data.workers import Reading, read
+from seg_runner.data.named_samples import _Slice
+from seg_runner.data.workers import WorkerInit, quiet
 from seg_runner.errors import add_note, did_you_mean
-from seg_runner.process.randomness import Randomness, derive_seed, find_generators, reseed, seed_generators
+from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder
 
-__all__ = ["SampleKey", "SeededDataset", "WorkerInit", "build_dataloader", "choose_num_workers"]
+__all__ = ["build_dataloader", "choose_num_workers", "copy_loader", "is_plain", "is_streaming"]
 
 LOG = logging.getLogger("seg_runner")
 OWN_KEYS = ("num_batch_per_epoch", "disable_subprocess_warning")
 LONGEST_WAIT = 7 * 86_400  # seconds; a clock of C holds no much longer time
 """Keys of a loader's config beside the arguments of torch's loader."""
-SampleKey = tuple[int, int, int]
-"""(pass, index, how often this pass has shown the index before)."""
 
 
 def choose_num_workers(cores: int, processes: int = 1) -> int:
@@ -202,108 +193,28 @@ def _choose_workers(options: dict[str, Any], randomness: Randomness, world_size:
         options.pop("prefetch_factor", None)
 
 
-class _Slice(Dataset[Any]):
-    """The first `size` samples of a data set (`num_batch_per_epoch`)."""
-
-    def __init__(self, dataset: Any, size: int) -> None:
-        self.dataset, self.size = dataset, min(size, len(dataset))
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+def is_plain(loader: Any) -> bool:
+    """Whether this is a torch loader that reads a map-style data set in torch's own way."""
+    own = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
+    return own and not is_streaming(loader.dataset)
 
 
-class WorkerInit:
-    """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
-
-    SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main process: schedulers send one to every
-    process of a job, and the batch being read is still wanted.
-    """
-
-    def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
-        self.user, self.seed, self.warns = user, seed, warns
-
-    def __call__(self, worker_id: int) -> None:
-        """Prepare the worker process with this number."""
-        for name in ("SIGINT", "SIGUSR1"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
-        _end_with(os.getppid())
-        _obey_only(os.getppid())
-        if self.seed is not None:
-            seed = self.seed + worker_id
-            random.seed(seed)
-            np.random.seed(seed & 0xFFFFFFFF)
-            torch.manual_seed(seed)
-        if not self.warns and worker_id:
-            import warnings
-
-            warnings.simplefilter("ignore")
-        if self.user is not None:
-            self.user(worker_id)
+def is_streaming(dataset: Any) -> bool:
+    """Whether the data set has no indices (torch's IterableDataset)."""
+    return isinstance(dataset, IterableDataset)
 
 
-def _end_with(parent: int) -> None:
-    """Have Linux kill this worker once its parent is gone, however that ended: one that hangs would stay for ever."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(0)
-
-
-def _obey_only(parent: int) -> None:
-    """End on a SIGTERM that the parent sent, ignore one from anybody else (where the system tells who sent it)."""
-    if not hasattr(signal, "sigwaitinfo"):
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def listen() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-            pass
-        os._exit(0)
-
-    threading.Thread(target=listen, name="sigterm", daemon=True).start()
-
-
-class SeededDataset(Dataset[Any]):
-    """A data set asked by (pass, index, repeat): seeds all generators from that key, then reads the sample.
-
-    Attributes of the data set inside can be read through it. A sample that fails gains a note with its name.
+def copy_loader(loader: Any, dataset: Any, order: Any, **changes: Any) -> DataLoader[Any]:
+    """A torch DataLoader with another data set and order, otherwise like the given one.
 
     Args:
-        dataset: The user's map-style data set.
-        seed: The run's seed.
-        reading: Where workers tell what they are at; None for none.
+        loader: The given one.
+        dataset: The other data set.
+        order: Gives batches of keys, or single keys where the given loader makes no batches.
+        **changes: Other arguments of DataLoader that differ.
     """
-
-    def __init__(self, dataset: Any, seed: int, reading: Reading | None = None) -> None:
-        self.dataset, self.seed, self.reading = dataset, seed, reading
-        self._generators: list[Any] | None = None
-
-    __getitems__ = None  # torch looks for it in every batch: found here, it is not looked for in the data set
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: SampleKey) -> Any:
-        epoch, index, repeat = key
-        seed = derive_seed(self.seed, epoch, index, repeat) if repeat else derive_seed(self.seed, epoch, index)
-        if self._generators is None:
-            self._generators = list(find_generators(self.dataset).values())
-        seed_generators(seed)
-        for place, generator in enumerate(self._generators):
-            reseed(generator, derive_seed(seed, place))
-        return read(self.dataset, index, self.reading, epoch)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
+    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
+    ordered = {"batch_sampler": order} if loader.batch_sampler is not None else {"batch_size": None, "sampler": order}
+    with quiet():
+        return DataLoader(dataset, **{**options, **ordered, **changes})

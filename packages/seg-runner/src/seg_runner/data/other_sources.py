@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-from torch.utils.data import DataLoader
-
-from seg_runner.data.loader import WorkerInit
-from seg_runner.data.workers import NamedDataset, Reading, copy_loader, is_plain, shut_down, shut_down_loader, starting
+from seg_runner.data.loader import copy_loader, is_plain
+from seg_runner.data.named_samples import NamedDataset, Reading
+from seg_runner.data.workers import sheltered, shut_down, shut_down_loader
 from seg_runner.process.randomness import Randomness, derive_seed, seed_generators
 
-__all__ = ["END", "NamedLoader", "PlainSource", "StatefulSource", "sheltered"]
+__all__ = ["END", "NamedLoader", "PlainSource", "StatefulSource"]
 
 LOG = logging.getLogger("seg_runner")
 END = object()
 """Stands for a batch where a pass is over."""
-
-
-@contextmanager
-def sheltered(loader: Any) -> Iterator[None]:
-    """Workers that a torch loader starts meanwhile leave signals to the main process."""
-    if not isinstance(loader, DataLoader) or isinstance(loader.worker_init_fn, WorkerInit):
-        with starting():
-            yield
-        return
-    user = loader.worker_init_fn
-    loader.worker_init_fn = WorkerInit(user)
-    try:
-        with starting():
-            yield
-    finally:
-        loader.worker_init_fn = user
 
 
 class NamedLoader:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
 from seg_runner.process.randomness import seed_step
+from seg_runner.trees import tensors_in, to_device
 
-__all__ = ["Prefetch", "prefetched", "to_device"]
+__all__ = ["Prefetch", "prefetched"]
 
 
 def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
@@ -22,26 +23,6 @@ def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: 
     if not is_accelerator(device) or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
         return batches
     return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor on the device; containers and samples are copied, everything else is shared.
-
-    Example:
-        >>> to_device({"image": torch.zeros(2), "name": "a"}, torch.device("meta"))["image"].device
-        device(type='meta')
-    """
-    if isinstance(batch, torch.Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    if hasattr(batch, "to_dict") and hasattr(batch, "to"):
-        return batch.to(device, non_blocking=True)
-    return batch
 
 
 class Prefetch:
@@ -145,15 +126,3 @@ class Prefetch:
         current.wait_stream(self._stream)
         for tensor in tensors_in(batch):
             tensor.record_stream(current)
-
-
-def tensors_in(batch: Any) -> Iterator[torch.Tensor]:
-    """All tensors of a batch."""
-    if isinstance(batch, torch.Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        yield from (tensor for value in batch.values() for tensor in tensors_in(value))
-    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        yield from (tensor for value in batch for tensor in tensors_in(value))
-    elif hasattr(batch, "to_dict"):
-        yield from tensors_in(batch.to_dict())

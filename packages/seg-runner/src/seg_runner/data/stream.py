@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from seg_runner.data.indexed_source import IndexedSource, position_state, source_of
+from seg_runner.data.named_samples import describe_sample
 from seg_runner.data.order import Position
 from seg_runner.data.other_sources import PlainSource
-from seg_runner.data.workers import describe_sample
 from seg_runner.process.randomness import Randomness, seed_step
 
 __all__ = ["TrainBatches", "dataset_fingerprint"]

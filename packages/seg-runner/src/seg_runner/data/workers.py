@@ -2,126 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing.connection import wait
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from seg_runner.errors import add_note
-
-__all__ = [
-    "NamedDataset",
-    "Reading",
-    "copy_loader",
-    "describe_sample",
-    "is_plain",
-    "is_streaming",
-    "quiet",
-    "read",
-    "shut_down",
-    "shut_down_loader",
-    "starting",
-]
+__all__ = ["WorkerInit", "quiet", "sheltered", "shut_down", "shut_down_loader", "starting"]
 
 PATIENCE = 2.0
 """Seconds that workers have to end, all together."""
-
-
-class Reading:
-    """What each worker of a loader is reading, in memory that all processes share.
-
-    Args:
-        workers: How many there are.
-    """
-
-    def __init__(self, workers: int) -> None:
-        rows: Any = torch.zeros(workers, 4, dtype=torch.int64)
-        self._rows: torch.Tensor = rows.share_memory_()  # per worker: pid, pass, index, whether anything is told
-
-    def tell(self, index: int, epoch: int) -> None:
-        """Called in a worker: this sample is being read."""
-        worker = get_worker_info()
-        if worker is not None and isinstance(index, int):
-            self._rows.numpy()[worker.id] = os.getpid(), epoch, index, 1
-
-    def death(self, iterator: Any, error: Exception, dataset: Any) -> str | None:
-        """Which worker of a torch iterator died, and what it was reading then; None where all live.
-
-        Args:
-            iterator: The iterator that has the workers.
-            error: What it raised.
-            dataset: The user's data set.
-        """
-        workers = {worker.sentinel: worker for worker in getattr(iterator, "_workers", [])}
-        if str(error).startswith("Caught "):
-            return None
-        dead = wait(list(workers), timeout=2.0)
-        pids = {workers[sentinel].pid for sentinel in dead}
-        for pid, epoch, index, told in self._rows.tolist():
-            if told and (pid in pids or f"pid {pid})" in str(error)):
-                return (
-                    f"the data loader's worker {pid} died while reading {describe_sample(dataset, index)}"
-                    f"{'' if epoch < 0 else f' in pass {epoch}'}. Was it killed for memory? "
-                    "Fewer workers (num_workers) need less"
-                )
-        return None
-
-
-def read(dataset: Any, index: Any, reading: Reading | None, epoch: int = -1) -> Any:
-    """One sample; where it fails, the exception says which one it was.
-
-    Args:
-        dataset: A map-style data set.
-        index: Which sample.
-        reading: Where a worker tells what it is at.
-        epoch: The pass, where passes are counted.
-    """
-    if reading is not None:
-        reading.tell(index, epoch)
-    try:
-        return dataset[index]
-    except Exception as error:
-        add_note(error, f"while reading {describe_sample(dataset, index)}{'' if epoch < 0 else f' in pass {epoch}'}")
-        raise
-
-
-class NamedDataset(Dataset[Any]):
-    """A data set that is read as it is; a sample that fails is named. Its attributes can be read through it.
-
-    Args:
-        dataset: The user's map-style data set.
-        reading: Where workers tell what they are at; None for none.
-    """
-
-    def __init__(self, dataset: Any, reading: Reading | None = None) -> None:
-        self.dataset, self.reading = dataset, reading
-        self.__getitems__ = self._several if callable(getattr(dataset, "__getitems__", None)) else None
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        return read(self.dataset, index, self.reading)
-
-    def _several(self, indices: list[Any]) -> Any:
-        try:
-            return self.dataset.__getitems__(indices)
-        except Exception as error:
-            names = ", ".join(describe_sample(self.dataset, index) for index in indices)
-            add_note(error, f"while reading one of {names}")
-            raise
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 def shut_down(iterator: Any) -> None:
@@ -160,33 +60,6 @@ def shut_down_loader(loader: Any) -> None:
         loader._iterator = None
 
 
-def is_plain(loader: Any) -> bool:
-    """Whether this is a torch loader that reads a map-style data set in torch's own way."""
-    own = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
-    return own and not is_streaming(loader.dataset)
-
-
-def is_streaming(dataset: Any) -> bool:
-    """Whether the data set has no indices (torch's IterableDataset)."""
-    return isinstance(dataset, IterableDataset)
-
-
-def copy_loader(loader: Any, dataset: Any, order: Any, **changes: Any) -> DataLoader[Any]:
-    """A torch DataLoader with another data set and order, otherwise like the given one.
-
-    Args:
-        loader: The given one.
-        dataset: The other data set.
-        order: Gives batches of keys, or single keys where the given loader makes no batches.
-        **changes: Other arguments of DataLoader that differ.
-    """
-    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
-    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
-    ordered = {"batch_sampler": order} if loader.batch_sampler is not None else {"batch_size": None, "sampler": order}
-    with quiet():
-        return DataLoader(dataset, **{**options, **ordered, **changes})
-
-
 @contextmanager
 def starting() -> Iterator[None]:
     """Put this round the making of a torch loader's iterator.
@@ -220,27 +93,70 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def describe_sample(dataset: Any, index: Any) -> str:
-    """A sample by number and, where the data set tells, by path.
+class WorkerInit:
+    """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
 
-    >>> describe_sample([3, 4], 1)
-    'sample 1 of list'
+    SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main process: schedulers send one to every
+    process of a job, and the batch being read is still wanted.
     """
-    text = f"sample {index} of {type(dataset).__name__}"
-    path = _path_of(dataset, index)
-    return f"{text} ({path})" if path else text
+
+    def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
+        self.user, self.seed, self.warns = user, seed, warns
+
+    def __call__(self, worker_id: int) -> None:
+        """Prepare the worker process with this number."""
+        for name in ("SIGINT", "SIGUSR1"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _end_with(os.getppid())
+        _obey_only(os.getppid())
+        if self.seed is not None:
+            seed = self.seed + worker_id
+            random.seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+            torch.manual_seed(seed)
+        if not self.warns and worker_id:
+            import warnings
+
+            warnings.simplefilter("ignore")
+        if self.user is not None:
+            self.user(worker_id)
 
 
-def _path_of(dataset: Any, index: Any) -> str:
+def _end_with(parent: int) -> None:
+    """Have Linux kill this worker once its parent is gone, however that ended: one that hangs would stay for ever."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def _obey_only(parent: int) -> None:
+    """End on a SIGTERM that the parent sent, ignore one from anybody else (where the system tells who sent it)."""
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, name="sigterm", daemon=True).start()
+
+
+@contextmanager
+def sheltered(loader: Any) -> Iterator[None]:
+    """Workers that a torch loader starts meanwhile leave signals to the main process."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.worker_init_fn, WorkerInit):
+        with starting():
+            yield
+        return
+    user = loader.worker_init_fn
+    loader.worker_init_fn = WorkerInit(user)
     try:
-        if callable(getattr(dataset, "get_data_info", None)):
-            return str(dataset.get_data_info(index).get("img_path", ""))
-        for name in ("samples", "imgs", "images", "image_paths", "img_paths", "paths", "files"):
-            entries = getattr(dataset, name, None)
-            if isinstance(entries, Sequence) and index < len(entries):
-                entry = entries[index][0] if isinstance(entries[index], tuple | list) else entries[index]
-                if isinstance(entry, str | os.PathLike):
-                    return os.fspath(entry)
-    except Exception:  # a name is only wished for; the error being described matters more
-        return ""
-    return ""
+        with starting():
+            yield
+    finally:
+        loader.worker_init_fn = user

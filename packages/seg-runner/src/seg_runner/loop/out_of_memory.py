@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from seg_runner.checkpoint.content import tensors_of
-from seg_runner.checkpoint.weights import unwrap
 from seg_runner.errors import add_note
+from seg_runner.model.wrapping import unwrap
 from seg_runner.process.device import memory_figures
+from seg_runner.trees import tensors_of
 
 __all__ = ["is_out_of_memory", "memory_by_module", "memory_report", "note_out_of_memory"]
 

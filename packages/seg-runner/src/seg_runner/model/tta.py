@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from seg_runner.assembly.assembler import find_builder
 from seg_runner.checks import flag, number
 from seg_runner.model.batches_and_outputs import images_and_masks, samples_for, target_of
 from seg_runner.model.inference import labels_of, resize
 from seg_runner.model.wrapping import Around
+from seg_runner.protocols import find_builder
 
 __all__ = ["SegTTAModel"]
 

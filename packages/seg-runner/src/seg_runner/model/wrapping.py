@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-__all__ = ["Around", "FirstParameter", "inside"]
+__all__ = ["Around", "FirstParameter", "inside", "unwrap"]
 
 WRAPPERS = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
 
@@ -150,3 +150,15 @@ def _own_parameters(module: Around, prefix: str) -> set[str]:
     """Keys of the parameters that are not the model's."""
     others = ((name, child) for name, child in module.named_children() if name != module.holds)
     return {f"{prefix}{name}.{key}" for name, child in others for key, _ in child.named_parameters()}
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The model itself, out of DDP, `torch.compile` and other wrappers with `.module`.
+
+    >>> net = nn.Linear(1, 1)
+    >>> unwrap(nn.DataParallel(net)) is net
+    True
+    """
+    while (found := inside(model)) is not None:
+        model = found[1]
+    return model  # type: ignore[no-any-return]

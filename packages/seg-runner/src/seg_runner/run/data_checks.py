@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from seg_runner.checkpoint.weights import unwrap
 from seg_runner.errors import add_note, origin_of, written_at
 from seg_runner.hooks.fallback import each_scheduler
 from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
+from seg_runner.model.wrapping import unwrap
 
 __all__ = ["check_lengths", "check_sizes", "label_left_out", "report_data", "unite_evaluation", "unite_left_out"]
 

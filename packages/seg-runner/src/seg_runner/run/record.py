@@ -11,9 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from seg_runner.assembly.arguments import DEFAULTS, Parts, misspelt
+from seg_runner.assembly.hooks import _plain_line
 from seg_runner.checkpoint.whole_file import write_text
+from seg_runner.hooks.defaults import without_effect
+from seg_runner.log.setup import IN_FILE
+from seg_runner.process.environment import describe_environment
+from seg_runner.process.places import check_places
 
-__all__ = ["git_state", "installed_versions", "origins_of", "write_record"]
+__all__ = ["announce", "git_state", "installed_versions", "origins_of", "record", "write_record"]
 
 _PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner", "seg-vis", "torch", "numpy")
 RECORD = "run.json"
@@ -121,3 +127,59 @@ def _git(folder: Path, *words: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+NOT_EXACT = (
+    "randomness.stream='mmengine': random numbers come from the global generators in the reference's order, so a "
+    "resumed run is not the same run bit for bit; stream='sample' (the default) makes it so"
+)
+
+
+def places_outside(runner: Any) -> list[str]:
+    """A line for each place outside of the working folder that the parts of a run would write to.
+
+    Raises:
+        ValueError: a place where a config may not write.
+    """
+    parts: Parts = runner.parts
+    names = ["model", *(name for name in DEFAULTS if name not in ("cfg", "build"))]
+    named = parts if runner.cfg is None else runner.cfg
+    return check_places(named, names, runner.work_dir, strict=parts["strict_paths"])
+
+
+def shortened(path: Path) -> str:
+    """A path as a person here would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def announce(runner: Any) -> None:
+    """The first lines of the log."""
+    facts = describe_environment(runner.device, runner.seed)
+    runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    if not runner.randomness.by_sample:
+        runner.logger.info("%s", NOT_EXACT)
+    for line in without_effect(runner.cfg):
+        runner.logger.info("%s", line)
+    if runner.outside:
+        text = "Written outside of work_dir: %s (strict_paths=True refuses it)"
+        runner.logger.warning(text, "; ".join(runner.outside))
+    for line in misspelt(runner.cfg or {}):
+        runner.logger.warning("%s", line)
+    if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
+        runner.logger.info("Config:\n%s", runner.cfg.pretty_text, extra=IN_FILE)
+    runner.logger.info("Hooks:\n%s", runner.points, extra=IN_FILE)
+    told = "config and timetable" if runner.cfg is not None else "timetable"
+    runner.logger.info("The %s of the hooks: %s", told, shortened(runner.log_dir / f"{runner.timestamp}.log"))
+    if runner.table.stand_ins:
+        runner.logger.info("%s", _plain_line(runner.table.stand_ins))
+
+
+def record(runner: Any, mode: str) -> None:
+    """Right before the first step of a runner: the files that repeat the run; a start that failed leaves none."""
+    if runner.underway or runner.rank != 0:
+        return
+    kept = {"seed": runner.seed, "stream": runner.randomness.stream, "experiment_name": runner.experiment_name}
+    write_record(runner.log_dir, cfg=runner.cfg, work_dir=runner.work_dir, facts=kept, keep=mode != "train")
+    if runner.cfg is not None and callable(getattr(runner.visualizer, "add_config", None)):
+        runner.visualizer.add_config(runner.cfg)
+    runner.underway = True

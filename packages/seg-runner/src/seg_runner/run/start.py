@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-from seg_runner.assembly.construct import record
-from seg_runner.assembly.loops import OWN_LOOPS, eval_loop, train_loop
+from seg_runner.assembly.loops import build_evaluation
 from seg_runner.checkpoint import actions as saving
-from seg_runner.errors import add_note, did_you_mean, written_at
-from seg_runner.evaluation.ranks import refuse_several
-from seg_runner.hooks.fallback import stand_ins
-from seg_runner.log.setup import library_log, remove_start
-from seg_runner.loop.evaluate import EvalLoop
+from seg_runner.errors import written_at
 from seg_runner.model import changes as wrap
-from seg_runner.model.conv_bn import join_frozen_norms
-from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
-from seg_runner.process.lock import only_run
-from seg_runner.process.signals import StopNow, StopSignals, read_signals
-from seg_runner.run import stopping
+from seg_runner.model.changes import join_frozen_norms
 from seg_runner.run.data_checks import report_data, unite_evaluation, unite_left_out
-from seg_runner.run.earlier_run import check_folder, clear_folder
+from seg_runner.run.earlier_run import clear_folder
 from seg_runner.run.preflight import check_before_training
+from seg_runner.run.record import record
+from seg_runner.run.session import session
 
-__all__ = ["build_training", "evaluate", "fill_stand_ins", "need", "session", "start_training"]
+__all__ = ["evaluate", "need", "start_training"]
 
 
 def need(runner: Any, mode: str) -> None:
@@ -37,194 +27,6 @@ def need(runner: Any, mode: str) -> None:
     if runner.parts[f"{mode}_cfg"] is None and runner.parts[f"{mode}_dataloader"] is None:
         keys = [f"{mode}_dataloader", f"{mode}_cfg", "optim_wrapper" if mode == "train" else f"{mode}_evaluator"]
         raise RuntimeError(f"{mode}() needs {', '.join(keys)}, and the runner was made without them")
-
-
-@contextmanager
-def session(runner: Any, mode: str) -> Iterator[None]:
-    """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end.
-
-    What fails before its first step leaves no folder behind.
-    """
-    refuse_several("Runner")  # a process group may have been set up since the runner was made
-    runner.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
-    fill_stand_ins(runner)
-    runner.table.running, runner.began_at = True, None
-    try:
-        with (
-            library_log(runner.logger),
-            _signals(runner, mode),
-            _closing(runner, mode),
-            _training_alone(runner, mode),
-            _told(runner),
-        ):
-            yield
-    except BaseException:
-        if not runner.underway:
-            remove_start(runner.log_dir, runner.made_folders)
-        raise
-
-
-@contextmanager
-def _closing(runner: Any, mode: str) -> Iterator[None]:
-    """However it ends, what can be kept is kept, hooks hear of it, and workers and writers end."""
-    try:
-        yield
-    except BaseException as error:
-        try:
-            _stopped_by(runner, mode, error)
-        finally:
-            _break_off(runner, error)
-        raise
-    finally:
-        runner.table.running = False
-        _close_data(runner)
-        runner.saver.wait()
-
-
-def _stopped_by(runner: Any, mode: str, error: BaseException) -> None:
-    """Keep what can be kept; a signal leaves by its own exception."""
-    if isinstance(error, StopNow):
-        if runner.signals.overdue and runner.began_at is not None:
-            stopping.break_off(runner, runner.signals.requested, error)
-        stopping.stop_for_signal(runner, runner.signals.requested)
-    if isinstance(error, Exception):
-        if NO_DETERMINISTIC_FORM in str(error):
-            add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
-        stopping.keep_interrupted(runner, mode, error)
-
-
-def _break_off(runner: Any, error: BaseException) -> None:
-    """Let hooks put back what they changed for a while: `on_exception(runner)`, where a hook has it."""
-    try:
-        runner.call_hook("on_exception")
-    except Exception as second:  # the first error is the one to report
-        add_note(error, f"(a hook's on_exception failed too: {second!r})")
-
-
-def _close_data(runner: Any) -> None:
-    """Stop the workers of all loaders; a later `train()` or `val()` starts them where the run stands."""
-    batches = getattr(runner.train_loop, "batches", None)
-    if batches is not None and not runner.resuming:
-        batches.close()
-    for mode in ("val", "test"):
-        if isinstance(runner.loops[mode], EvalLoop):
-            runner.loops[mode].close()
-
-
-@contextmanager
-def _training_alone(runner: Any, mode: str) -> Iterator[None]:
-    """One run trains in a folder, and does not mix with an earlier one."""
-    if mode != "train" or runner.rank != 0:
-        yield
-        return
-    with only_run(runner.work_dir):
-        if not runner.underway:
-            check_folder(runner)
-        yield
-
-
-@contextmanager
-def _signals(runner: Any, mode: str) -> Iterator[None]:
-    if mode != "train":
-        yield
-        return
-    told = partial(stopping.last_words, runner)
-    with StopSignals(**read_signals(runner.parts["signals"]), last_words=told) as signals:
-        runner.signals = signals
-        signals.waiting = True  # until the first step there is nothing to save
-        try:
-            yield
-        finally:
-            runner.signals = None
-        stopping.tell_lost(runner)
-        if signals.requested is not None:
-            stopping.leave_finished(runner, signals.requested)
-
-
-@contextmanager
-def _told(runner: Any) -> Iterator[None]:
-    """What is only known at the end, into the log."""
-    with _determinism(runner), _compilation(runner):
-        yield
-
-
-@contextmanager
-def _compilation(runner: Any) -> Iterator[None]:
-    if not runner.parts["compile"]:
-        yield
-        return
-    with wrap.graph_breaks() as found:
-        yield
-    reasons = "; ".join(f"{count} x {reason}" for reason, count in found.items()) or "none"
-    runner.logger.info("compile: graph breaks in this run: %s", reasons)
-
-
-@contextmanager
-def _determinism(runner: Any) -> Iterator[None]:
-    if runner.randomness.deterministic != "warn":
-        yield
-        return
-    with nondeterministic_operations() as found:
-        try:
-            yield
-        finally:
-            names = ", ".join(found) or "none"
-            runner.logger.info("Operations that stayed non-deterministic in this run: %s", names)
-
-
-def fill_stand_ins(runner: Any) -> None:
-    """Let plain hooks stand in for the default hooks that are absent."""
-    table = runner.table
-    removed = [slot for slot, hook in (runner.parts["default_hooks"] or {}).items() if hook is None]
-    table.stand_in(stand_ins(table.registered, removed, table.stand_ins))
-
-
-def build_training(runner: Any) -> None:
-    """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
-    if runner.loops["train"] is not None:
-        return
-    parts, assembler = runner.parts, runner.assembler
-    loader = assembler.dataloader(parts["train_dataloader"], "train_dataloader", runner.randomness)
-    runner.loaders["train"] = loader
-    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner, "train"))
-    if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
-        runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
-    with written_at(runner.cfg, "auto_scale_lr"):
-        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
-    if runner.param_schedulers is None:
-        ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
-        length = len(loader) if hasattr(loader, "__len__") else None
-        runner.param_schedulers = assembler.param_schedulers(
-            parts["param_scheduler"], runner.optim_wrapper, ends, length
-        )
-    if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
-        build_evaluation(runner, "val")
-
-
-def build_evaluation(runner: Any, mode: str) -> Any:
-    """Build the validation or test loop, once."""
-    if runner.loops[mode] is not None:
-        return runner.loops[mode]
-    parts, assembler = runner.parts, runner.assembler
-    loader = assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", runner.randomness)
-    runner.loaders[mode] = loader
-    given = parts[f"{mode}_evaluator"]
-    evaluator = None if given is None else assembler.evaluator(given, f"{mode}_evaluator")
-    made = {"dataloader": loader, "evaluator": evaluator}
-    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner, mode))
-    return runner.loops[mode]
-
-
-def _resolve_loop(runner: Any, mode: str) -> Any:
-    def find(name: str) -> Any:
-        if runner.assembler.builder is None:
-            raise KeyError(
-                f"{mode}_cfg: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "
-                f"{', '.join(OWN_LOOPS)}; a class of your own is given as it is"
-            )
-        return runner.assembler.resolve("loop", name, f"{mode}_cfg")
-
-    return find
 
 
 def start_training(runner: Any) -> None:

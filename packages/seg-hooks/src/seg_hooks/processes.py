@@ -1,0 +1,17 @@
+"""This process among several."""
+
+from __future__ import annotations
+
+from torch import distributed
+
+__all__ = []
+
+
+def is_distributed() -> bool:
+    """Whether a process group is there."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """This process's number; 0 without distributed training."""
+    return distributed.get_rank() if is_distributed() else 0
