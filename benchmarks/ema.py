@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from _measure import block, paired, print_table, ratios
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

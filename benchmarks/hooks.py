@@ -12,18 +12,13 @@ import argparse
 import contextlib
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from _measure import differences, paired, print_table
 from seg_hooks import LoggerHook, NanGuardHook, ProgressBarHook, ThroughputHook, TrainState
 

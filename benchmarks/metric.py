@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from _measure import differences, paired, print_table, ratios
 from seg_runner import IoUMetric, MessageHub
 
@@ -72,8 +67,7 @@ def mmseg_metric(classes: int) -> object | None:
     """MMSegmentation's metric, where it is installed."""
     if importlib.util.find_spec("mmseg") is None:
         return None
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests/parity"))
-    from _optim_models import import_mmseg
+    from _mmsegmentation import import_mmseg
 
     import_mmseg()
     from mmseg.evaluation import IoUMetric as Reference

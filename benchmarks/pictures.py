@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -91,8 +89,7 @@ def mmseg_plain(palette: np.ndarray, classes: list[str], named: bool) -> Callabl
     """MMSegmentation's visualizer, from a data sample; None where it is not installed."""
     if importlib.util.find_spec("mmseg") is None:
         return None
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests/parity"))
-    from _optim_models import import_mmseg
+    from _mmsegmentation import import_mmseg
 
     import_mmseg()
     import torch

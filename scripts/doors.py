@@ -134,7 +134,7 @@ def objection(item: Any) -> str:
     """Why nobody should be able to reach an object; empty where all is well."""
     home = str(getattr(item, "__module__", ""))
     if home.partition(".")[0] in OURS:
-        return ""  # only what is registered or an entry point is given out: tests/registry/test_build.py
+        return ""  # only what is registered or an entry point is given out: tests/registry/registry/test_builder.py
     if not isinstance(item, type) or not home.startswith(PARTS_OF_TORCH):
         return f"{item!r} is no part"
     called = {name for each in item.__mro__ for name in _called_by(each)} & NO_PART_CALLS

@@ -7,15 +7,13 @@ default; `--minutes 60` goes on for an hour.
 from __future__ import annotations
 
 import argparse
-import random
 import secrets
+import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
 
 def arguments() -> argparse.Namespace:
@@ -29,19 +27,17 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Rounds of kills until the time is over."""
-    from _kills import kill_during_saves, kill_during_training
-
+    """Rounds of kills until the time is over, each a run of `tests/faults/test_kills.py`."""
     options = arguments()
     seed = secrets.randbits(31) if options.seed is None else options.seed
     print(f"soak: seed {seed}", flush=True)
-    draw, end, rounds = random.Random(seed), time.monotonic() + 60 * options.minutes, 0
+    end, rounds = time.monotonic() + 60 * options.minutes, 0
+    numbers = ["--saves", str(options.saves), "--kills", str(options.kills)]
     while not rounds or time.monotonic() < end:
-        with tempfile.TemporaryDirectory() as folder:
-            saves = kill_during_saves(Path(folder) / "saves", options.saves, draw)
-            print(f"saves: {saves['kills']} kills, {saves['in the middle']} in the middle of a save: whole", flush=True)
-            runs = kill_during_training(Path(folder) / "train", options.kills, draw)
-            print(f"training: {runs['kills']} kills in {runs['runs']} runs: equal bit for bit", flush=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "tests/faults/test_kills.py", *numbers]
+        if code := subprocess.call([*command, "--seed", str(seed + rounds)], cwd=ROOT):
+            print(f"soak: round {rounds + 1} failed; repeat it: ./run soak --seed {seed + rounds}")
+            return code
         rounds += 1
     print(f"soak: {rounds} rounds passed")
     return 0

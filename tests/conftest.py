@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("SEG_COMMAND_PREFIX", None)
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # for `_wandb_files`
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from _tree import ROOT
+from helpers.tree import ROOT
 
 TEXT = re.sub(r"<!--.*?-->", "", (ROOT / "docs/differences.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 ENTRIES = re.findall(r"^## `(.+?)`\n(.*?)(?=^## |\Z)", TEXT, flags=re.DOTALL | re.MULTILINE)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from _tree import ISLANDS, PACKAGES, ROOT, source_files
+from helpers.tree import ISLANDS, PACKAGES, ROOT, source_files
 
 HEAVY = {
     "torch",

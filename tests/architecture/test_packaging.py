@@ -8,7 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from _tree import PACKAGES, PROJECTS, ROOT
+from helpers.tree import PACKAGES, PROJECTS, ROOT
 
 
 def project_table(package: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from _tree import PACKAGES
+from helpers.tree import PACKAGES
 
 LIMIT = {"seg_optim": 60}
 

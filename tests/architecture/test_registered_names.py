@@ -8,7 +8,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from _tree import PROJECTS
+from helpers.tree import PROJECTS
 
 MODULES = {
     "seg_engine": {

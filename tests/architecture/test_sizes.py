@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from _tree import PACKAGES, ROOT, functions, source_files
+from helpers.tree import PACKAGES, ROOT, functions, source_files
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _tiny import config
+from helpers.tiny import config
 from seg_optim import OptimWrapper
 from seg_runner import LogitsModel, Runner
 from torch import nn

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from _tiny import TwoConvolutions, config
+from helpers.tiny import TwoConvolutions, config
 from seg_runner import Runner
 from torch import nn
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from _tiny import config
-from _wandb_files import history, records
+from helpers.tiny import config
+from helpers.wandb_files import history, records
 from seg_hooks import CheckpointHook, LoggerHook, TrainState
 from seg_runner import Runner
 

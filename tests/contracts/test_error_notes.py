@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from _tiny import Squares, config, model_cfg
+from helpers.tiny import Squares, config, model_cfg
 from seg_registry import Config
 from seg_runner import Runner
 from seg_runner.assembly.arguments import arguments_of

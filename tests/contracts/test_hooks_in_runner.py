@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from _tiny import config, model_cfg
+from helpers.tiny import config, model_cfg
 from seg_hooks import EMAHook
 from seg_registry import Config
 from seg_runner import Runner, find_resumable

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import seg_optim
 import torch
-from _doors import CASES, CONV, HERE, HOSTILE, NOT_READ, RAN, base, hostile, put
+from helpers.doors import CASES, CONV, HERE, HOSTILE, NOT_READ, RAN, base, hostile, put
 from seg_optim.schedules.simulate import simulated
 from seg_registry import Config
 from seg_runner import Runner

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _tiny import TwoConvolutions
+from helpers.tiny import TwoConvolutions
 from seg_hooks import CheckpointHook, EMAHook, LoggerHook, TrainState
 from seg_optim import OptimWrapper, PolyLR
 from seg_runner import IoUMetric, Runner

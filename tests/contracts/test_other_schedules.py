@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _tiny import config
+from helpers.tiny import config
 from seg_runner import Runner
 
 POLY = {"type": "PolyLR", "power": 0.9, "by_epoch": False, "end": 12}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,8 +13,7 @@ import pytest
 STOPPED = """
 import os, signal, sys, time
 from pathlib import Path
-sys.path.insert(0, {folder!r})
-from _tiny import config
+from helpers.tiny import config
 from seg_runner import Runner
 from seg_vis import BaseVisBackend, SegLocalVisualizer
 
@@ -45,8 +45,9 @@ Runner.from_cfg(config(Path("out"), visualizer={{"type": Counting, "vis_backends
 )
 def test_a_stopped_run_writes_every_picture_it_has_drawn(tmp_path: Path, ending: str, code: int) -> None:
     """The backend takes 0.2 s a picture, so that several wait when the run is stopped."""
-    text = STOPPED.format(folder=str(Path(__file__).parent), ending=ending)
-    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", STOPPED.format(ending=ending)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert done.returncode == code, done.stderr
     assert len(asked) >= 5

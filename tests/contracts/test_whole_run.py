@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from _tiny import config
+from helpers.tiny import config
 from seg_runner import Runner
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _tiny import Squares
+from helpers.tiny import Squares
 from seg_registry import Config
 from seg_runner import Runner
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.modules import modules_of
 from torch import nn
 
 import seg_engine
 
-MODULES = [
-    info.name for info in pkgutil.walk_packages(seg_engine.__path__, "seg_engine.") if "configs" not in info.name
-]
+MODULES = modules_of(seg_engine)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from _drill import Child, Crops, in_child, make_runner, train
+from helpers.drill import Child, Crops, in_child, make_runner, train
 from seg_runner import find_resumable, read_checkpoint
 from torch.utils.data import DataLoader, get_worker_info
 

@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
-import _drill
-from _drill import KillAt, checkpoint_differences, in_child, log_lines, make_runner
+from helpers import drill
+from helpers.drill import KillAt, checkpoint_differences, in_child, log_lines, make_runner
 from seg_runner import find_resumable
 
 DAY = 86_400
@@ -44,7 +44,7 @@ def train(work_dir: Path, jump: int | None = None, kill: KillAt | None = None) -
 
 def test_clocks_that_jump_back_change_nothing(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert in_child(_drill.train, whole) == 0
+    assert in_child(drill.train, whole) == 0
     assert in_child(train, cut, jump=8, kill=KillAt(9)) == -9, (tmp_path / "cut.log").read_text()
     assert in_child(train, cut, jump=-1, kill=KillAt(16)) == -9, (tmp_path / "cut.log").read_text()
     assert find_resumable(cut) == cut / "iter_14.pth"
@@ -52,6 +52,6 @@ def test_clocks_that_jump_back_change_nothing(tmp_path):
     assert checkpoint_differences(whole / "iter_20.pth", cut / "iter_20.pth") == []
     assert log_lines(whole) == log_lines(cut)
     lines = [line for file in cut.glob("*/vis_data/scalars.json") for line in file.read_text().splitlines()]
-    times = [value for record in map(json.loads, lines) for key, value in record.items() if key in _drill.TIMES]
+    times = [value for record in map(json.loads, lines) for key, value in record.items() if key in drill.TIMES]
     assert len(times) > 10
     assert min(times) >= 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from _drill import in_child, make_runner
+from helpers.drill import in_child, make_runner
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint.whole_file import CheckpointWriteError
 from seg_vis import Visualizer
@@ -271,7 +271,7 @@ def test_tensorboard_lacks_no_row_once_the_disk_is_free(small_disk: Path) -> Non
 @pytest.mark.parametrize("small_disk", ["2000k"], indirect=True)
 def test_wandb_lacks_no_row_once_the_disk_is_free(small_disk: Path, monkeypatch: Any, caplog: Any) -> None:
     pytest.importorskip("wandb")
-    from _wandb_files import history
+    from helpers.wandb_files import history
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")

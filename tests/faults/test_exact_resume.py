@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from _drill import KillAt, checkpoint_differences, in_child, log_lines, make_runner, train
+from helpers.drill import KillAt, checkpoint_differences, in_child, log_lines, make_runner, train
 
 CASES = {
     "shuffled": {},

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 GUARD = "import faulthandler; faulthandler.dump_traceback_later(240, exit=True)"  # for a machine that would hang
 RUN = """
 import ctypes, multiprocessing, os, signal, sys, threading
-sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from _drill import Crops, make_runner
+from helpers.drill import Crops, make_runner
 from torch.utils.data import DataLoader
 
 class Ends:
@@ -40,7 +39,7 @@ class Hangs:
             threading.Event().wait() if how == "hang" else ctypes.PyDLL(None).pause()
 
 os.setpgid(0, 0)
-how, persistent = sys.argv[3], sys.argv[4] == "True"
+how, persistent = sys.argv[2], sys.argv[3] == "True"
 val = DataLoader(Crops(3, own=False), 3, num_workers=2, worker_init_fn=Hangs(), persistent_workers=persistent)
 total = 4 if how.startswith("hang") else 20
 runner = make_runner(Path(sys.argv[1]), total=total, workers=2, persistent=persistent, async_save=True,
@@ -64,8 +63,8 @@ def test_the_process_ends_and_leaves_nothing_behind(tmp_path, how, code, persist
 
     `in C`: it holds python's lock meanwhile, so that nothing in it can hear that it is to end.
     """
-    command = [sys.executable, "-W", "ignore", "-c", f"{GUARD}\n{RUN}", tmp_path / "run", HERE, how, str(persistent)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", f"{GUARD}\n{RUN}", tmp_path / "run", how, str(persistent)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, (done.stdout + done.stderr)[-3000:]
     assert "left: [] []" in done.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from _drill import Child, Crops, checkpoint_differences, in_child, log_lines, make_runner, train
+from helpers.drill import Child, Crops, checkpoint_differences, in_child, log_lines, make_runner, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint.report import ResumeError
 from torch.utils.data import DataLoader

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 
-import _drill
 import pytest
 import torch
-from _drill import checkpoint_differences, differences, make_runner
+from helpers import drill
+from helpers.drill import checkpoint_differences, differences, make_runner
 from torch import nn
 
-NETWORK = _drill.network
+NETWORK = drill.network
 WRAPS = {
     "plain": lambda net: net,
     "ddp": nn.parallel.DistributedDataParallel,
@@ -21,7 +21,7 @@ PLAN = {"val_dataloader": None, "interval": 4}
 
 
 def train(work_dir, wrap, total, monkeypatch):
-    monkeypatch.setattr(_drill, "network", lambda: WRAPS[wrap](NETWORK()))
+    monkeypatch.setattr(drill, "network", lambda: WRAPS[wrap](NETWORK()))
     make_runner(work_dir, total=total, strict_resume=True, **PLAN).train()
 
 

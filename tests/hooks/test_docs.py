@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 import subprocess
 import sys
 
 import pytest
 import seg_hooks
+from helpers.modules import modules_of
 
-MODULES = [info.name for info in pkgutil.iter_modules(seg_hooks.__path__, "seg_hooks.")]
+MODULES = modules_of(seg_hooks)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -55,7 +55,7 @@ def other_blocks(root: Path) -> list[str]:
 
 def test_the_block_for_wandb(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
-    from _wandb_files import records
+    from helpers.wandb_files import records
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")

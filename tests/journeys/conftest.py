@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import pytest
 import torch
 
 from seg_engine.demo.scenes import write_scenes
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # makes `_small` importable by the tests beside it
 
 Write = Callable[..., Path]
 
@@ -37,7 +34,7 @@ def write_config(tmp_path: Path, scenes: Path) -> Write:
     """Writes a config on top of the demo's bases; `extra` is pasted at the end."""
 
     def write(extra: str = "", *, name: str = "run", **options: Any) -> Path:
-        from _small import small_config
+        from helpers.small_config import small_config
 
         return small_config(tmp_path / f"{name}.py", scenes, extra, **options)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from _small import small_config
+from helpers.small_config import small_config
 
 from seg_engine import load_model
 from seg_engine.predict import Prediction

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import seg_optim
 import torch
+from helpers.modules import modules_of
 from torch import nn
 
 
@@ -22,7 +22,7 @@ def test_the_readme_runs(python_blocks: Callable[[str], list[str]], vit: nn.Modu
     assert names["schedule"].last_step == 4
 
 
-@pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(seg_optim.__path__)])
+@pytest.mark.parametrize("module", modules_of(seg_optim))
 def test_examples_in_docstrings_run(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"seg_optim.{module}"))
+    result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0

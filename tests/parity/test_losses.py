@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +12,8 @@ import torch.nn.functional as F
 for package in ("mmengine", "mmcv", "mmseg", "seg_registry"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed here", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).parent))
 
-from _optim_models import import_mmseg  # noqa: E402
-
+from benchmarks._mmsegmentation import import_mmseg  # noqa: E402
 from seg_engine.models import losses, region_losses  # noqa: E402
 from seg_engine.models.segmentor import SegmentationLoss  # noqa: E402
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +30,7 @@ for package in ("mmengine", "mmcv", "mmseg"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}", allow_module_level=True)
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _optim_models import import_mmseg  # noqa: E402
+from benchmarks._mmsegmentation import import_mmseg  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +13,9 @@ for package in ("torchvision", "transformers"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}", allow_module_level=True)
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _optim_models import import_torchvision  # noqa: E402
 from seg_runner import Evaluator, IoUMetric, LogitsModel  # noqa: E402
+
+from benchmarks._mmsegmentation import import_torchvision  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import sys
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +13,8 @@ import torch
 for package in ("mmengine", "mmcv", "mmseg", "mmpretrain"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed here", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).parent))
 
-from _optim_models import CONFIGS, model_and_settings  # noqa: E402
+from helpers.published_models import CONFIGS, model_and_settings  # noqa: E402
 from seg_optim import build_optim_wrapper  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +11,11 @@ import torch
 for package in ("timm", "transformers", "torchvision"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed here", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).parent))
 
-from _optim_models import import_torchvision  # noqa: E402
 from seg_optim import layer_decay_param_groups  # noqa: E402
 from torch import nn  # noqa: E402
+
+from benchmarks._mmsegmentation import import_torchvision  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

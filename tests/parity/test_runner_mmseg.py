@@ -13,9 +13,8 @@ import torch
 for package in ("mmengine", "mmcv", "mmseg", "seg_registry", "seg_hooks", "seg_optim", "seg_vis"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed here", allow_module_level=True)
-sys.path.insert(0, str(Path(__file__).parent))
 
-from _optim_models import import_mmseg  # noqa: E402
+from benchmarks._mmsegmentation import import_mmseg  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 NORM = {"type": "BN", "requires_grad": True}

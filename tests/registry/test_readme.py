@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import seg_registry
+from helpers.modules import modules_of
 
 TRAIN = "_base_ = 'schedule.py'\nmodel = dict(type='UNet')\n"
 SCHEDULE = "optimizer = dict(type='SGD', lr=0.01)\noptim_wrapper = dict(type='OptimWrapper', optimizer=optimizer)\n"
@@ -37,12 +37,12 @@ def test_the_readme_runs(
     assert "can never use 'os'" in printed[3]
 
 
-MODULES = sorted(each.name for each in pkgutil.iter_modules(seg_registry.__path__))
+MODULES = modules_of(seg_registry)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_run(name: str) -> None:
-    module = importlib.import_module(f"seg_registry.{name}")
+    module = importlib.import_module(name)
     assert module.__doc__
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

@@ -1,257 +1,201 @@
-"""The checks before training: what they find, and that they leave everything as it was."""
+"""Wrong values are told where an object is made: what it is called, what was given, what is expected."""
 
 from __future__ import annotations
 
-import random
+import math
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from seg_runner import IoUMetric, Runner
-from seg_runner.run.preflight import check_disk, check_writable, disk_needed, monitored_keys
-from torch.utils.data import DataLoader
+from hypothesis import given, strategies
+from seg_runner import (
+    CityscapesMetric,
+    ClassBalancedSampler,
+    DefaultSampler,
+    DepthMetric,
+    Evaluator,
+    InfiniteSampler,
+    IoUMetric,
+    LogitsModel,
+    LogProcessor,
+    MessageHub,
+    SegDataPreProcessor,
+    SegTTAModel,
+)
+from seg_runner.checks import MOST, choices, flag, number, pair, unused, whole
+from torch import nn
 
-MakeRunner = Callable[..., Runner]
-
-
-class Waits:
-    """A hook that waits for a metric."""
-
-    def __init__(self, **wanted: Any) -> None:
-        self.__dict__.update(wanted)
-
-    def before_run(self, runner: Any) -> None: ...
-
-
-def test_a_metric_that_never_comes_is_found_before_the_first_step(make_runner: MakeRunner, squares: Any) -> None:
-    data = squares()
-    runner = make_runner(hooks=[Waits(save_best="mIou")], train_dataloader=DataLoader(data, batch_size=4))
-    with pytest.raises(KeyError, match=r"save_best='mIou'.* Did you mean 'mIoU'\?.*Validation gives: aAcc, mAcc, mIoU"):
-        runner.train()
-    assert runner.iter == 0
-    assert data.read == []
+DATA = range(8)
+PRESENCE = np.ones((8, 3))
 
 
-def test_the_first_validation_batch_is_tried_before_training(make_runner: MakeRunner) -> None:
-    class Bad:
-        def __len__(self) -> int:
-            return 1
-
-        def __getitem__(self, index: int) -> Any:
-            raise FileNotFoundError("gone.png")
-
-    with pytest.raises(FileNotFoundError, match=r"gone.png") as caught:
-        make_runner(val_dataloader=DataLoader(Bad())).train()
-    assert any("skip_checks=True leaves it out" in note for note in caught.value.__notes__)
+def _model(**options: Any) -> LogitsModel:
+    return LogitsModel(nn.Conv2d(3, 4, 1), **options)
 
 
-def test_an_optimizer_of_another_model_is_found_before_the_first_step(make_runner: MakeRunner) -> None:
-    other = torch.nn.Conv2d(3, 3, 1)
-    runner = make_runner(optim_wrapper=torch.optim.SGD(other.parameters(), 0.1))
-    with pytest.raises(ValueError, match="holds no parameter of model"):
-        runner.train()
-    assert runner.iter == 0
+def _versions(**options: Any) -> SegTTAModel:
+    return SegTTAModel(_model(), **options)
 
 
-def test_nothing_changes(make_runner: MakeRunner, squares: Any, trace: Any) -> None:
-    states: list[Any] = []
-
-    class Sees:
-        def before_train(self, runner: Any) -> None:
-            states.append((torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()))
-            states.append([module.training for module in runner.model.modules()])
-
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
-    net[1].eval()
-    for skip in (True, False):
-        random.seed(1)
-        np.random.seed(1)
-        metric = IoUMetric(num_classes=3)
-        runner = make_runner(model=net, hooks=[Sees(), trace], skip_checks=skip, val_evaluator=metric)
-        break_before_first_step(runner)
-    assert states[0] == states[2]
-    assert states[1] == states[3]
-    assert "before_val_iter" not in trace.names()
+def _iou(**options: Any) -> IoUMetric:
+    return IoUMetric(num_classes=3, **options)
 
 
-def break_before_first_step(runner: Runner) -> None:
-    class Stop:
-        priority = "LOWEST"
-
-        def before_train(self, runner: Any) -> None:
-            raise InterruptedError
-
-    runner.register_hook(Stop())
-    with pytest.raises(InterruptedError):
-        runner.train()
+def _cityscapes(**options: Any) -> CityscapesMetric:
+    return CityscapesMetric(**{"output_dir": "out", **options})
 
 
-def test_loaders_with_workers_are_read_in_this_process(make_runner: MakeRunner, squares: Any) -> None:
-    data = squares()
-    make_runner(val_dataloader=DataLoader(data, batch_size=4, num_workers=2)).train()
-    assert data.read == [0, 1, 2, 3]
+def _balanced(**options: Any) -> ClassBalancedSampler:
+    return ClassBalancedSampler(DATA, **{"presence": PRESENCE, **options})
 
 
-def test_one_that_is_no_torch_loader_is_left_alone(make_runner: MakeRunner, squares: Any) -> None:
-    class Loader:
-        read = 0
-
-        def __iter__(self) -> Any:
-            self.read += 1
-            return iter([(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())])
-
-    loader = Loader()
-    make_runner(val_dataloader=loader, train_cfg={"max_iters": 2}, hooks=[Waits(save_best="nothing")]).train()
-    assert loader.read == 1
+def _offline(**options: Any) -> Any:
+    return Evaluator(_iou()).offline_evaluate([1], **options)
 
 
-BATCH = (torch.zeros(2, 3, 6, 6), torch.zeros(2, 6, 6, dtype=torch.long))
+def _scalar(**options: Any) -> None:
+    MessageHub().update_scalar(**{"key": "loss", "value": 1.0, **options})
+
+
+WRONG: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    (IoUMetric, {"num_classes": "3"}, "num_classes must be a whole number of at least 1, not '3'"),
+    (IoUMetric, {"num_classes": 3.5}, "num_classes must be a whole number of at least 1, not 3.5"),
+    (IoUMetric, {"num_classes": 0}, "num_classes must be a whole number of at least 1, not 0"),
+    (IoUMetric, {"num_classes": True}, "num_classes must be a whole number of at least 1, not True"),
+    (_iou, {"beta": "x"}, "beta must be a number of at least 0, not 'x'"),
+    (_iou, {"beta": -1}, "beta must be a number of at least 0, not -1"),
+    (
+        _iou,
+        {"ignore_index": "255"},
+        "ignore_index must be the label of pixels that do not count, such as 255, not '255'",
+    ),
+    (_iou, {"iou_metrics": []}, r"iou_metrics must be one of mIoU, mDice, mFscore, or a list of them, not \[\]"),
+    (_iou, {"iou_metrics": 3}, "iou_metrics must be one of mIoU, mDice, mFscore, or a list of them, not 3"),
+    (_iou, {"iou_metrics": ["mIuO"]}, "'mIuO' is not one of mIoU, mDice, mFscore. Did you mean 'mIoU'"),
+    (_iou, {"nan_to_num": "x"}, "nan_to_num must be a number, not 'x'"),
+    (_iou, {"prefix": 3}, "prefix must be a text, or None, not 3"),
+    (_iou, {"per_class": "yes"}, "per_class must be True or False, not 'yes'"),
+    (_iou, {"decimals": 2.5}, "decimals must be a whole number of at least 0, not 2.5"),
+    (_iou, {"output_dir": ""}, "output_dir must be the path of a folder, not ''"),
+    (_iou, {"format_only": "False"}, "format_only must be True or False, not 'False'"),
+    (_cityscapes, {"output_dir": None}, "output_dir must be the path of a folder"),
+    (_cityscapes, {"ignore_index": "x"}, "ignore_index must be the label"),
+    (_cityscapes, {"keep_results": "no"}, "keep_results must be True or False, not 'no'"),
+    (_cityscapes, {"collect_device": "x"}, "collect_device: 'cpu' or 'gpu' is expected, not 'x'"),
+    (DepthMetric, {"depth_metrics": ["rmsee"]}, "'rmsee' is not one of .*Did you mean 'rmse'"),
+    (DepthMetric, {"depth_metrics": []}, "depth_metrics must be one of d1"),
+    (DepthMetric, {"min_depth_eval": "a"}, "min_depth_eval must be a number, not 'a'"),
+    (DepthMetric, {"max_depth_eval": None}, "max_depth_eval must be a number, not None"),
+    (DepthMetric, {"depth_scale_factor": -1}, "depth_scale_factor must be a number of more than 0, not -1"),
+    (DepthMetric, {"collect_device": "x"}, "collect_device: 'cpu' or 'gpu'"),
+    (_offline, {"chunk_size": 0}, "chunk_size must be a whole number of at least 1, not 0"),
+    (_model, {"loss": "ce"}, r"loss must be a function loss\(logits, labels\), not 'ce'"),
+    (_model, {"loss": nn.CrossEntropyLoss}, r"loss is the class CrossEntropyLoss.*write CrossEntropyLoss\(\.\.\.\)"),
+    (_model, {"data_preprocessor": 3}, "data_preprocessor must be a module such as SegDataPreProcessor.*not 3"),
+    (_model, {"data_preprocessor": {"meen": [1]}}, "data_preprocessor has 'meen'.*Did you mean 'mean'"),
+    (_model, {"data_preprocessor": {"type": "SegDataPreprocesor"}}, "not 'SegDataPreprocesor'. Did you mean"),
+    (_model, {"test_cfg": "slide"}, r"test_cfg must be a dict such as dict\(mode='whole'\), not 'slide'"),
+    (_model, {"test_cfg": {"crop_sice": 4}}, r"test_cfg takes .*not crop_sice \(did you mean 'crop_size'\?\)"),
+    (_model, {"test_cfg": {"mode": "slide", "crop_size": None, "stride": 3}}, "two positive numbers.*not None"),
+    (_model, {"aux_weight": "x"}, "aux_weight must be a number of at least 0, not 'x'"),
+    (_model, {"aux_weight": [0.4, "x"]}, "each of aux_weight must be a number of at least 0, not 'x'"),
+    (_model, {"ignore_index": None}, "ignore_index must be a whole number, not None"),
+    (_model, {"align_corners": "x"}, "align_corners must be True or False, not 'x'"),
+    (_model, {"threshold": 2}, "threshold must be a number of at least 0 and at most 1, not 2"),
+    (_model, {"equal_pixels": "x"}, "equal_pixels must be True or False, not 'x'"),
+    (SegDataPreProcessor, {"mean": 3, "std": 3}, "mean must be a list of one number per channel, not 3"),
+    (SegDataPreProcessor, {"mean": [1, 2, "x"], "std": [1, 2, 3]}, "each number of data_preprocessor.mean.*not 'x'"),
+    (SegDataPreProcessor, {"mean": [1, 2], "std": [1, 0]}, "of data_preprocessor.std must be .*more than 0, not 0"),
+    (SegDataPreProcessor, {"mean": [math.nan], "std": [1]}, "of data_preprocessor.mean must be a number, not nan"),
+    (SegDataPreProcessor, {"mean": [], "std": []}, r"mean must be a list of one number per channel, not \[\]"),
+    (SegDataPreProcessor, {"size": (4, 4, 4)}, r"data_preprocessor.size: two positive numbers.*not \(4, 4, 4\)"),
+    (SegDataPreProcessor, {"size": (-4, 4)}, r"data_preprocessor.size: two positive numbers.*not \(-4, 4\)"),
+    (SegDataPreProcessor, {"size_divisor": 0}, "size_divisor must be a whole number of at least 1, not 0"),
+    (SegDataPreProcessor, {"pad_val": "x"}, "data_preprocessor.pad_val must be a number, not 'x'"),
+    (SegDataPreProcessor, {"bgr_to_rgb": "x"}, "data_preprocessor.bgr_to_rgb must be True or False, not 'x'"),
+    (SegDataPreProcessor, {"batch_augments": 3}, "batch_augments must be a list of callables, not 3"),
+    (SegDataPreProcessor, {"test_cfg": {"size_divisr": 32}}, r"it has size_divisr \(did you mean 'size_divisor'\?\)"),
+    (SegDataPreProcessor, {"test_cfg": {"size_divisor": "x"}}, "test_cfg.size_divisor must be a whole number"),
+    (SegDataPreProcessor, {"test_cfg": 3}, r"test_cfg must be a dict such as dict\(size_divisor=32\), not 3"),
+    (_versions, {"scales": "1"}, "scales: a list of positive factors is expected, not '1'"),
+    (_versions, {"scales": ["x"]}, "each of scales.*not 'x'"),
+    (_versions, {"scales": [math.inf]}, "each of scales.*not inf"),
+    (_versions, {"flip": "x"}, "flip must be True or False, not 'x'"),
+    (_versions, {"threshold": "x"}, "threshold must be a number of at least 0 and at most 1, not 'x'"),
+    (DefaultSampler, {"dataset": 3}, "DefaultSampler needs a data set with a length, and int has none"),
+    (DefaultSampler, {"dataset": DATA, "seed": "x"}, "seed must be a whole number, not 'x'"),
+    (DefaultSampler, {"dataset": DATA, "shuffle": "x"}, "shuffle must be True or False, not 'x'"),
+    (DefaultSampler, {"dataset": DATA, "rank": 3, "world_size": 2}, r"rank must be one of 0 \.\.\. .*1, not 3"),
+    (DefaultSampler, {"dataset": DATA, "world_size": 0}, "world_size must be a whole number of at least 1, not 0"),
+    (InfiniteSampler, {"dataset": iter([])}, "InfiniteSampler needs a data set with a length"),
+    (_balanced, {"threshold": "x"}, "threshold, a share of the images, must be a number.*not 'x'"),
+    (_balanced, {"threshold": math.nan}, "threshold, a share of the images, must be a number.*not nan"),
+    (_balanced, {"presence": [[1, 0], [1]]}, "the rows of presence are not equally long"),
+    (LogProcessor, {"window_size": 0}, "log_processor.window_size must be a whole number of at least 1, not 0"),
+    (LogProcessor, {"by_epoch": "x"}, "log_processor.by_epoch must be True or False, not 'x'"),
+    (LogProcessor, {"num_digits": "x"}, "log_processor.num_digits must be a whole number"),
+    (LogProcessor, {"mean_pattern": "("}, r"log_processor.mean_pattern must be a regular expression, not '\('"),
+    (_scalar, {"key": 3}, "the name of a scalar must be a text, not 3"),
+    (_scalar, {"count": "x"}, "count of scalar 'loss' must be a whole number of at least 0, not 'x'"),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "text"), WRONG)
+def test_wrong_values_are_told_where_an_object_is_made(
+    make: Callable[..., Any], options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((TypeError, ValueError, KeyError), match=text):
+        make(**options)
+
+
+def test_options_without_a_use_are_named_with_the_near_one(caplog: pytest.LogCaptureFixture) -> None:
+    IoUMetric(num_classes=3, file_client_args=None, classwise=True)
+    DepthMetric(min_depth=1)
+    assert "IoUMetric does not use classwise" in caplog.text
+    assert "file_client_args" in caplog.text
+    assert "DepthMetric does not use min_depth (did you mean 'min_depth_eval'?)" in caplog.text
+    assert unused([], ["num_classes"]) == ""
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("make", "option", "meant"),
     [
-        ([], r"val_dataloader gives no batch: it is empty"),
-        ({"city": [BATCH], "country": []}, r"val_dataloader of 'country' gives no batch: it is empty"),
-        (iter([BATCH]), r"val_dataloader is an iterator, list_iterator, which gives its batches only once"),
-        ([(BATCH[0], BATCH[1][:1])], r"a batch of 2 images has 1 masks: each image needs one"),
-        (
-            [BATCH[0][0]],
-            r"images are expected as N x C x H x W, not of shape \(3, 6, 6\): one image alone is image\[None",
-        ),
-        ([3], r"a batch is expected as \(images, masks\)"),
+        (IoUMetric, "ignore_indx", "ignore_index"),
+        (IoUMetric, "iou_metric", "iou_metrics"),
+        (IoUMetric, "num_clases", "num_classes"),
+        (IoUMetric, "betta", "beta"),
+        (DepthMetric, "min_depth_evl", "min_depth_eval"),
+        (CityscapesMetric, "keep_result", "keep_results"),
     ],
 )
-def test_validation_data_without_a_use_are_found_before_the_first_step(
-    make_runner: MakeRunner, given: Any, text: str
-) -> None:
-    runner = make_runner(val_dataloader=given)
-    with pytest.raises((TypeError, ValueError), match=text):
-        runner.train()
-    assert runner.iter == 0
+def test_an_option_of_a_metric_that_is_misspelt_is_an_error(make: Callable[..., Any], option: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"has no option '{option}'[.] Did you mean '{meant}'"):
+        make(**({"output_dir": "out"} if make is CityscapesMetric else {}), **{option: 0})
 
 
-def test_a_list_of_batches_is_tried_and_stays_as_it_was(make_runner: MakeRunner) -> None:
-    class Writes(torch.nn.Module):
-        seen = 0
-
-        def train_step(self, data: Any, optim_wrapper: Any) -> Any: ...
-
-        def val_step(self, data: Any) -> list[Any]:
-            self.seen += 1
-            data["touched"] = True
-            return []
-
-    batch: dict[str, Any] = {}
-    model = Writes()
-    off = {"loss": None, "optim_wrapper": torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)}
-    with pytest.raises(ValueError, match="no sample was processed"):
-        make_runner(model=model, val_dataloader=[batch], **off).train()
-    assert (model.seen, batch) == (1, {})
+def test_a_sampler_of_an_empty_data_set_ends() -> None:
+    assert list(ClassBalancedSampler([], presence=np.zeros((0, 3)))) == []
+    assert list(InfiniteSampler([])) == list(DefaultSampler([])) == []
 
 
-def test_a_validation_that_measures_nothing_is_warned_about(
-    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_runner(val_evaluator=[]).train()
-    assert "validation measures nothing: give val_evaluator a metric" in capsys.readouterr().out
+@given(strategies.one_of(strategies.integers(), strategies.floats(), strategies.booleans(), strategies.text()))
+def test_whole_numbers(value: Any) -> None:
+    fits = not isinstance(value, bool | str) and math.isfinite(value) and 2 <= value <= MOST and value == int(value)
+    if fits:
+        assert whole(value, "n", 2) == value
+        assert type(whole(value, "n", 2)) is int
+    else:
+        with pytest.raises((TypeError, ValueError), match="n must be a whole number of at least 2"):
+            whole(value, "n", 2)
 
 
-def test_a_model_with_other_classes_than_the_data_is_warned_about(
-    make_runner: MakeRunner, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_runner(model=torch.nn.Conv2d(3, 5, 1)).train()
-    assert "the model gives 5 classes, the validation data have 3 (dark, ...)" in capsys.readouterr().out
-    make_runner(overwrite=True).train()
-    assert "the model gives" not in capsys.readouterr().out
-
-
-def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError) as caught:
-        check_writable(tmp_path / "file")
-    assert any("cannot be written to" in note for note in caught.value.__notes__)
-    check_writable(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_too_little_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = torch.nn.Linear(1000, 1000)
-    runner = SimpleNamespace(model=net, optim_wrapper=None, hooks=[], work_dir=tmp_path)
-    weights = 4 * (1000 * 1000 + 1000)
-    assert disk_needed(runner) == 3 * weights
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5 * weights))
-    with pytest.raises(OSError, match=r"two checkpoints need about 23 MB; .* has 19 MB free"):
-        check_disk(runner)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=6 * weights))
-    check_disk(runner)
-
-
-def test_names_that_hooks_wait_for() -> None:
-    hooks = [
-        Waits(save_best=["mIoU", "a/b"]),
-        Waits(monitor="val_loss"),
-        Waits(save_best="auto"),
-        Waits(save_best=None),
-    ]
-    assert set(monitored_keys(hooks)) == {"mIoU", "a/b", "val_loss"}
-
-
-@pytest.mark.parametrize("wanted", ["0.5*mIoU + 0.5*mAcc", "(mIoU - mAcc) / 2", "mIoU/2", "mIoU/mAcc", "aAcc"])
-def test_formulae_of_metrics_that_come_are_no_mistakes(make_runner: MakeRunner, wanted: str) -> None:
-    make_runner(hooks=[Waits(save_best=wanted)]).train()
-
-
-def test_a_scheduler_that_waits_for_no_known_metric_is_found_before_the_first_step(make_runner: MakeRunner) -> None:
-    net = torch.nn.Conv2d(3, 3, 1)
-    optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    plateau: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-    given = {"model": net, "optim_wrapper": optimizer, "param_scheduler": plateau}
-    with pytest.raises(KeyError, match=r"does not know which metric.*`monitor` to one of aAcc, mAcc, mIoU"):
-        make_runner(**given).train()
-    plateau.monitor = "mIoU"
-    runner = make_runner(**given)
-    runner.train()
-    assert runner.iter == 6
-
-
-def test_a_formula_with_a_metric_that_never_comes(make_runner: MakeRunner) -> None:
-    runner = make_runner(hooks=[Waits(save_best="0.5*mIoU + 0.5*mAc")])
-    with pytest.raises(
-        KeyError, match=r"save_best='0.5\*mIoU \+ 0.5\*mAc'.*Did you mean 'mAcc'\? Write save_best='mAcc'"
-    ):
-        runner.train()
-
-
-def test_a_metric_that_never_comes_is_told_with_its_line(make_runner: MakeRunner, tmp_path: Path) -> None:
-    class Lines(dict[str, Any]):
-        def origin(self, key: str) -> str:
-            return f"train.py:7 {key}"
-
-    hooks = [{"type": Waits, "save_best": "mIuO"}]
-    runner = make_runner(cfg=Lines(work_dir=str(tmp_path)), custom_hooks=hooks, default_hooks={"checkpoint": None})
-    where = r"\(save_best='mIuO'\) \(train.py:7 custom_hooks.0.type\) waits .* Write save_best='mIoU'"
-    with pytest.raises(KeyError, match=where):
-        runner.train()
-
-
-def test_the_data_is_not_copied_and_streams_are_not_read(make_runner: MakeRunner, squares: Any) -> None:
-    class Heavy(squares):  # type: ignore[misc]
-        def __deepcopy__(self, memo: Any) -> Any:
-            raise AssertionError("the data set was copied")
-
-    class Stream(torch.utils.data.IterableDataset[Any]):
-        read = 0
-
-        def __iter__(self) -> Any:
-            Stream.read += 1
-            return iter([(torch.zeros(3, 2, 2), torch.zeros(2, 2).long())])
-
-    make_runner(val_dataloader=DataLoader(Heavy(), batch_size=4, shuffle=True)).train()
-    stream = {"val_dataloader": DataLoader(Stream()), "train_cfg": {"max_iters": 2, "val_begin": 9}}
-    make_runner(**stream, overwrite=True).train()
-    assert Stream.read == 0
+def test_numpy_s_numbers_are_numbers() -> None:
+    assert whole(np.int64(3), "n") == 3
+    assert pair(np.int64(3), "size") == pair([3, np.int32(3)], "size") == (3, 3)
+    assert number(np.float32(0.5), "x", least=0, most=1) == 0.5
+    assert flag(np.bool_(True), "x") is flag(1, "x") is True
+    assert choices(("a", "b"), "x", ["a", "b"]) == ["a", "b"]
+    prepare = SegDataPreProcessor(mean=np.array([1.0, 2.0]), std=torch.tensor([1.0, 2.0]))
+    assert prepare.std.flatten().tolist() == [1.0, 2.0]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 import subprocess
 import sys
 
 import pytest
 import seg_runner
 import torch
+from helpers.modules import modules_of
 
-MODULES = [info.name for info in pkgutil.iter_modules(seg_runner.__path__, "seg_runner.")]
+MODULES = modules_of(seg_runner)
 
 
 @pytest.mark.parametrize("name", MODULES)

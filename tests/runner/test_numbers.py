@@ -74,7 +74,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any], dict[str, set[str]]]] = [
 ]  # fmt: skip
 ROWS = [(kind, base, name, works) for kind, base, table in CASES for name, works in table.items()]
 ELSEWHERE = {
-    ClassBalancedSampler: "tests/runner/test_samplers.py",
+    ClassBalancedSampler: "tests/runner/data/test_samplers.py",
     EpochBasedTrainLoop: "below, by the keys of train_cfg",
     IterBasedTrainLoop: "below, by the keys of train_cfg",
     ValLoop: "below, by the keys of val_cfg",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
 
 import pytest
 import seg_vis
+from helpers.modules import modules_of
 
-MODULES = [m.name for m in pkgutil.walk_packages(seg_vis.__path__, "seg_vis.") if not m.name.endswith("__main__")]
+MODULES = modules_of(seg_vis)
 
 
 @pytest.mark.parametrize("name", MODULES)

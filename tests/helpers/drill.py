@@ -200,9 +200,9 @@ class Child:
 
 def _start_server() -> None:
     """Start the server, where none runs yet; it finds this module by PYTHONPATH, as it does not go by `sys.path`."""
-    forkserver.set_forkserver_preload(["_drill", "pytest"])
+    forkserver.set_forkserver_preload(["helpers.drill", "pytest"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         forkserver.ensure_running()
 
 

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ISLANDS = ["registry", "hooks", "optim", "runner", "vis"]
 PACKAGES = {f"seg_{name}": ROOT / f"packages/seg-{name}/src/seg_{name}" for name in ISLANDS}
 PACKAGES["seg_engine"] = ROOT / "src/seg_engine"

@@ -12,7 +12,7 @@ from seg_runner import CheckpointError, load_weights, read_checkpoint
 from seg_runner.checkpoint.read_mmengine import read_bytes
 from torch import nn
 
-FILE = Path(__file__).parent / "data" / "mmengine_0_10_7.pth"
+FILE = Path(__file__).parent / "mmengine_0_10_7.pth"
 
 
 def test_a_file_of_mmengine_is_read_without_mmengine():

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from _wandb_files import history, records
+from helpers.wandb_files import history, records
 from seg_vis import SegLocalVisualizer, WandbVisBackend
 
 wandb = pytest.importorskip("wandb")
