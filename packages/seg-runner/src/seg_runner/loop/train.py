@@ -95,7 +95,9 @@ class TrainLoop:
         signals = self.runner.signals
         try:
             if signals is not None:
-                signals.wait()
+                signals.waiting = True  # from here on a signal's handler raises StopNow ...
+                if signals.requested is not None:  # ... and here, if the signal came just before
+                    raise StopNow
             return next(self.batches)
         except StopNow:
             signals.waiting = False

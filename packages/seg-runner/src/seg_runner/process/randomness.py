@@ -7,7 +7,7 @@ import random
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from seg_runner.checks import flag
 from seg_runner.errors import did_you_mean
-from seg_runner.process.device import seed_accelerator
+from seg_runner.process.device import accelerator, seed_accelerator
 
 STREAMS = ("sample", "mmengine")
 
@@ -34,6 +34,9 @@ class Randomness:
             continues exactly. `mmengine`: the shared global generators, in the reference's order of use;
             not exact on resume.
         chosen: Whether the seed was given (a resumed run keeps its checkpoint's seed if not).
+
+    Attributes:
+        by_sample: Whether every sample has its own numbers. No property, since every step asks.
     """
 
     seed: int
@@ -41,11 +44,10 @@ class Randomness:
     deterministic: bool | str = False
     stream: str = "sample"
     chosen: bool = True
+    by_sample: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def by_sample(self) -> bool:
-        """Whether every sample has its own numbers."""
-        return self.stream == "sample"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_sample", self.stream == "sample")  # the way round `frozen`
 
 
 def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Randomness:
@@ -117,7 +119,8 @@ def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
         return
     seed = derive_seed("step", randomness.seed, iteration, rank)
     seed_generators(seed)
-    seed_accelerator(seed)
+    if accelerator() is not None:  # asked of torch once per process
+        seed_accelerator(seed)
 
 
 def seed_everything(randomness: Randomness, rank: int = 0) -> None:
