@@ -79,7 +79,8 @@ class LoggerHook(Hook):
         self.log_metric_by_epoch = flag(own, "log_metric_by_epoch", log_metric_by_epoch)
         self._epoch_end = 0
         self._failing = False
-        self._silent: tuple[int, int] | None = None  # batch and epoch of a step that was not logged
+        self._epoch = 0  # the one under way, kept because `runner.epoch` has gone on when `after_train` asks
+        self._silent: int | None = None  # the batch of a step that was not logged
         self._unsent: deque[tuple[dict[str, Any], int]] = deque(maxlen=10_000)
 
     def before_train(self, runner: _Runner) -> None:
@@ -88,31 +89,34 @@ class LoggerHook(Hook):
         length = length_of(loader) or 0 if runner.max_epochs > 1 else 0
         self._silent = None
         self._epoch_end = length if not self.ignore_last or length <= self.interval else 0
+        self.before_train_epoch(runner)
+
+    def before_train_epoch(self, runner: _Runner) -> None:
+        """Remember which epoch is under way: from 1, or 0 in iteration loops."""
+        self._epoch = runner.epoch + 1 if runner.max_epochs > 1 else runner.epoch
 
     def after_train_iter(
         self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Log when it is due."""
-        done = batch_idx + 1
-        self._silent = (batch_idx, _epoch_now(runner))
-        if done % self.interval and done != self._epoch_end and runner.iter + 1 != runner.max_iters:
+        done, step = batch_idx + 1, runner.iter + 1
+        self._silent = batch_idx
+        if done % self.interval and done != self._epoch_end and step != runner.max_iters:
             return
-        step = runner.iter + 1
         if step % self.interval_exp_name == 0:
             runner.logger.info("Exp name: %s", runner.message_hub.get_info("experiment_name"))
-        self._log_step(runner, step)
+        self._log_step(runner, batch_idx, step)
 
     def after_train(self, runner: _Runner) -> None:
         """After an early stop, the steps since the last log point."""
         if self._silent is not None:
-            self._log_step(runner, runner.iter)
+            self._log_step(runner, self._silent, runner.iter)
 
-    def _log_step(self, runner: _Runner, step: int) -> None:
-        batch_idx, epoch = self._silent or (step - 1, 0)
+    def _log_step(self, runner: _Runner, batch_idx: int, step: int) -> None:
         self._silent = None
         tags, text = runner.log_record("train", batch_idx)
         runner.logger.info(text)
-        self._send(runner, _complete(tags, "train", step, epoch), step)
+        self._send(runner, _complete(tags, "train", step, self._epoch), step)
 
     def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """A line of progress."""
@@ -218,11 +222,6 @@ def _complete(tags: Mapping[str, Any], mode: str, iteration: int, epoch: int) ->
     record.setdefault("iter", iteration)
     record.setdefault("mode", mode)
     return record
-
-
-def _epoch_now(runner: _Runner) -> int:
-    """The epoch under way, from 1; 0 in iteration loops."""
-    return runner.epoch + 1 if runner.max_epochs > 1 else runner.epoch
 
 
 def _json_name(runner: _Runner) -> str:
