@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.tree import ROOT
+from helpers.tree import PACKAGES, ROOT
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -57,3 +57,18 @@ def test_no_placeholder_is_left_in_any_text() -> None:
             continue
         found += [f"{name}:{number}" for number, line in enumerate(text.splitlines(), 1) if left.search(line)]
     assert not found
+
+
+MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_map_names_every_wing(package: str) -> None:
+    wings = {path.parent.name for path in PACKAGES[package].glob("*/__init__.py")}
+    missing = {wing for wing in wings if f"`{wing}/`" not in MAP}
+    assert not missing
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:packages|src|tests|examples)/[^`*]+)`", MAP))))
+def test_the_map_leads_somewhere(path: str) -> None:
+    assert (ROOT / path).exists() or path == "tests/contracts/test_twins.py"

@@ -1,0 +1,90 @@
+"""The commands of `./run` are told, and `./run quick` finds the tests of what changed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+from helpers.tree import ROOT
+
+HATCH = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
+TOLD = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tests_of() -> Callable[[str], set[Path]]:
+    return run_path(str(ROOT / "scripts/quick.py"), run_name="quick")["tests_of"]
+
+
+@pytest.mark.parametrize("command", sorted(HATCH["default"]["scripts"]))
+def test_each_command_is_told(command: str) -> None:
+    assert re.search(rf"\./run {command}\b", TOLD)
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\./run ([a-z-]+)", TOLD))))
+def test_what_is_told_is_a_command(command: str) -> None:
+    scripts = HATCH["default"]["scripts"]
+    assert command in scripts or command in HATCH or command.partition(":")[0] in HATCH
+
+
+@pytest.mark.parametrize(
+    ("changed", "tested"),
+    [
+        ("packages/seg-optim/src/seg_optim/groups/freeze.py", "tests/optim/groups/test_freeze.py"),
+        ("src/seg_engine/data/loading.py", "tests/engine/data/test_loading.py"),
+        ("packages/seg-runner/src/seg_runner/runner.py", "tests/runner/test_runner.py"),
+        ("tests/vis/test_hook.py", "tests/vis/test_hook.py"),
+    ],
+)
+def test_a_changed_file_is_tested(tests_of: Callable[[str], set[Path]], changed: str, tested: str) -> None:
+    assert ROOT / tested in tests_of(changed)
+
+
+def test_a_module_without_a_test_file_is_tested_by_who_imports_it(tests_of: Callable[[str], set[Path]]) -> None:
+    found = tests_of("packages/seg-hooks/src/seg_hooks/checks.py")
+    assert found
+    assert all("seg_hooks" in path.read_text(encoding="utf-8") for path in found)
+
+
+def test_a_text_has_no_tests(tests_of: Callable[[str], set[Path]]) -> None:
+    assert tests_of("README.md") == set()
+
+
+def test_quick_names_what_fails(tmp_path: Path) -> None:
+    """An unknown commit is an error in words."""
+    command = [sys.executable, str(ROOT / "scripts/quick.py"), "no-such-commit"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "quick: git knows no commit 'no-such-commit'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("subject", "word"),
+    [
+        ("seg-optim: frozen groups are named", None),
+        ("seg-runner, tests: a step is shown again", None),
+        ("Mend the schedulers", "begins with what it changes"),
+        ("seg-optm: frozen groups are named", "begins with what it changes"),
+        ("seg-optim: " + "x" * 61, "72 characters"),
+    ],
+)
+def test_the_subject_of_a_commit(subject: str, word: str | None, tmp_path: Path) -> None:
+    (tmp_path / "message").write_text(f"{subject}\n\nWhy.\n", encoding="utf-8")
+    command = [sys.executable, str(ROOT / "scripts/check_subject.py"), str(tmp_path / "message")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (word is not None)
+    assert (word or "") in done.stderr
+
+
+def test_the_citation_names_the_version() -> None:
+    about = (ROOT / "src/seg_engine/__about__.py").read_text(encoding="utf-8")
+    version = re.search(r'__version__ = "(.+)"', about)
+    assert version
+    assert f"\nversion: {version[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
