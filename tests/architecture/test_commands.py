@@ -65,6 +65,30 @@ def test_quick_names_what_fails(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run"), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_run_alone_lists_every_command(tmp_path: Path) -> None:
+    listed = run(cwd=tmp_path).stdout
+    assert not [name for name in HATCH["default"]["scripts"] if f"./run {name}" not in listed]
+
+
+def test_a_wrong_command_gets_a_near_name(tmp_path: Path) -> None:
+    done = run("tests", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'test'?" in done.stderr
+
+
+def test_seg_runs_where_it_is_typed(tmp_path: Path) -> None:
+    """A config outside of the clone is found by its path from there."""
+    (tmp_path / "config.py").write_text("train_cfg = dict(max_iters=0)\n", encoding="utf-8")
+    done = run("seg", "train", "confg.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"there is no config confg.py (the path exists up to {tmp_path})" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("subject", "word"),
     [
