@@ -26,7 +26,6 @@ class Street:
     centre: float
     left: float
     right: float
-    kerb: float
 
     def depth(self, y: float, size: int) -> float:
         """0 at the horizon, 1 at the lower border: how large something standing at `y` looks."""
@@ -40,13 +39,14 @@ class Street:
 
 def lay_out(random: np.random.Generator, size: int) -> Street:
     """A random camera: high or low horizon, road to the left, ahead or to the right."""
-    return Street(
+    street = Street(
         horizon=size * random.uniform(0.34, 0.58),
         centre=size * random.uniform(0.2, 0.8),
         left=size * random.uniform(-0.45, 0.3),
         right=size * random.uniform(0.65, 1.45),
-        kerb=size * random.uniform(0.25, 0.8),
     )
+    random.uniform()  # a number that was used once: without it, every scene after this would be another one
+    return street
 
 
 def paint_sky(canvas: Canvas) -> Colour:
