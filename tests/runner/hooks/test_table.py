@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -261,3 +262,20 @@ def test_stand_ins_come_and_go() -> None:
 
 def test_all_22_points_are_there() -> None:
     assert len(POINTS) == 22
+
+
+def test_a_point_calls_the_hooks_methods_themselves() -> None:
+    """Which keywords each takes is looked up once, when the table is frozen: nothing of ours runs between them."""
+    above: list[str] = []
+
+    class Looks:
+        def before_train_iter(self, runner: Any) -> None:
+            above.append(sys._getframe(1).f_code.co_qualname)
+
+        def _after_iter(self, runner: Any, mode: str) -> None:
+            above.append(sys._getframe(1).f_code.co_qualname)
+
+    points = table(Looks()).freeze()
+    points.before_train_iter(batch_idx=0, data_batch=None)
+    points.after_train_iter(batch_idx=0, data_batch=None, outputs=None)
+    assert above == ["Point.__call__", "Point.__call__"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,6 +83,10 @@ def priority_name(number: int) -> str:
     return next((name for name, known in PRIORITIES.items() if known == number), str(number))
 
 
+Bound = tuple[Callable[..., object], tuple[str, ...] | None]
+"""A hook's method, and the keywords that it takes; None for all that the point is called with."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A registered hook: who, how early, and where the config names it (` (configs/train.py:12)`, or nothing)."""
@@ -105,14 +110,17 @@ class Point:
         self.name = name
         self.entries = tuple(entries)
         self._runner = runner
-        self._calls = tuple((entry, bind(entry.hook, name)) for entry in entries)
+        self._calls = tuple((entry, *bind(entry.hook, name)) for entry in entries)
 
-    def __call__(self, **keywords: Any) -> None:
+    def __call__(self, **keywords: object) -> None:
         """Run the hooks with the point's keywords; an exception gains a note and passes unchanged."""
         entry = None
         try:
-            for entry, call in self._calls:  # noqa: B007 (named in the note below)
-                call(self._runner, **keywords)
+            for entry, method, names in self._calls:  # noqa: B007 (entry is named in the note below)
+                if names is None:
+                    method(self._runner, **keywords)
+                else:
+                    method(self._runner, **{name: keywords[name] for name in names if name in keywords})
         except Exception as error:
             named = f"{entry.name}{entry.where}" if entry else "?"
             add_note(error, f"in hook {named}, point {self.name}, {_progress(self._runner)}")
@@ -259,37 +267,29 @@ def _shared_method(hook: Any, point: str) -> str | None:
     return name if _does_something(hook, name) else None
 
 
-def bind(hook: Any, point: str) -> Callable[..., Any]:
-    """The callable for one hook at one point, taking `runner` and all keywords of the point."""
+def bind(hook: object, point: str) -> Bound:
+    """Return the method of a hook that runs at this point, and which of the point's keywords it takes."""
     if _does_something(hook, point) or callable(getattr(hook, "get_triggered_stages", None)):
-        return _fit(getattr(hook, point), POINTS[point])
+        method = getattr(hook, point)
+        return method, _taken(method, POINTS[point])
     shared = _shared_method(hook, point)
     if shared is None:
         raise AssertionError(f"{hook!r} does nothing at {point}")
-    mode = point.split("_")[1]
+    method = getattr(hook, shared)
     keywords = tuple(name for name in POINTS[point] if name != "metrics")
-    method = _fit(getattr(hook, shared), (*keywords, "mode"))
-
-    def call(runner: Any, metrics: Any = None, **given: Any) -> None:
-        method(runner, mode=mode, **given)
-
-    return call
+    names = _taken(method, (*keywords, "mode"))
+    if names is None or "mode" in names:
+        method = functools.partial(method, mode=point.split("_")[1])
+    return method, keywords if names is None else tuple(name for name in names if name != "mode")
 
 
-def _fit(method: Callable[..., Any], keywords: tuple[str, ...]) -> Callable[..., Any]:
-    """`method` itself if it takes every keyword, else a function that hands over those that it takes."""
+def _taken(method: Callable[..., object], keywords: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the keywords that a method takes; None where it takes all."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     names = {parameter.name for parameter in parameters}
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters) or names >= set(keywords):
-        return method
-    wanted = [name for name in keywords if name in names]
-    if not wanted:
-        return lambda runner, **given: method(runner)
-
-    def call(runner: Any, **given: Any) -> None:
-        method(runner, **{name: given[name] for name in wanted if name in given})
-
-    return call
+        return None
+    return tuple(name for name in keywords if name in names)
 
 
 def check_hook(hook: Any) -> None:
