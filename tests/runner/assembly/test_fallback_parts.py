@@ -250,3 +250,27 @@ def test_a_run_with_a_plain_optimizer_tells_it(make_runner: MakeRunner) -> None:
     runner = make_runner(hooks=[Grows()])
     runner.train()
     assert next(runner.log_dir.glob("*.log")).read_text().count("not trained: scale. The model") == 1
+
+
+def test_schedulers_that_a_hook_exchanges_or_adds_are_stepped(make_runner: MakeRunner) -> None:
+    class Counts:
+        def __init__(self) -> None:
+            self.steps, self.by_epoch = 0, False
+
+        def step(self) -> None:
+            self.steps += 1
+
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    first, second, third = Counts(), Counts(), Counts()
+
+    class Exchanges:
+        def before_train_iter(self, runner: Any) -> None:
+            if runner.iter == 2:
+                runner.param_schedulers = {"net": [second]}
+            if runner.iter == 5:
+                runner.param_schedulers["net"].append(third)
+
+    make_runner(param_scheduler=[first], hooks=[Exchanges()], default_hooks={"checkpoint": None}).train()
+    assert [one.steps for one in (first, second, third)] == [2, 4, 1]

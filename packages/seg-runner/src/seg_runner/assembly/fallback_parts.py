@@ -28,6 +28,7 @@ class PlainWrapper:
         self.inner_count = 0
         self.accumulative_counts = 1
         self._untrained: _Untrained | None = None
+        self._steps, self._look_after = 0, 1  # after the steps 1, 2, 4, 8, ... of this session
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -44,8 +45,10 @@ class PlainWrapper:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.inner_count += 1
-        if self._untrained is not None:
-            self._untrained.stepped()
+        self._steps += 1
+        if self._steps == self._look_after and self._untrained is not None:
+            self._look_after *= 2
+            self._untrained.look()
 
     def initialize_count_status(self, model: Any, init_counts: int, max_counts: int) -> None:
         """Take over where the run stands; from here on parameters that are not trained are told."""
@@ -56,7 +59,7 @@ class PlainWrapper:
 
     def get_lr(self) -> dict[str, list[float]]:
         """The learning rate of each group."""
-        return {"lr": [float(group["lr"]) for group in self.param_groups]}
+        return {"lr": [float(group["lr"]) for group in self.optimizer.param_groups]}
 
     def get_momentum(self) -> dict[str, list[float]]:
         """The momentum of each group (the first beta of Adam's)."""
@@ -76,7 +79,7 @@ class PlainWrapper:
 
 
 class _Untrained:
-    """Names parameters that learn and that the optimizer does not hold, each once, at the steps 1, 2, 4, 8, ...
+    """Names parameters that learn and that the optimizer does not hold, each once.
 
     What the optimizer leaves out while it holds another part of the model is its owner's choice. Where it holds all
     that learns, what learns only later is told, and where it holds tensors that the model has no more, all is.
@@ -86,19 +89,11 @@ class _Untrained:
         while (found := inside(model)) is not None:
             model = found[1]
         self._model, self._optimizer = weakref.ref(model), optimizer
-        self._steps, self._next = 0, 1
         own = {id(parameter) for parameter in model.parameters()}
         known = [id(p) in own for group in optimizer.param_groups for p in group["params"]]
         learns = {name for name, parameter in self._outside().items() if parameter.requires_grad}
         replaced = any(known) and not all(known)
         self._told = set(self._outside()) if learns and not replaced else set()
-
-    def stepped(self) -> None:
-        """Count a step, and look if it is time."""
-        self._steps += 1
-        if self._steps >= self._next:
-            self._next = 2 * self._steps
-            self.look()
 
     def look(self) -> None:
         """Log a line with the names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -73,7 +74,7 @@ class PlainLines:
     priority = "BELOW_NORMAL"
 
     def after_train_iter(self, runner: Any, batch_idx: int) -> None:
-        """Every `log_interval` steps, and at the last."""
+        """Write a line and a record every `log_interval` steps, and at the last."""
         done = runner.iter + 1
         if done % runner.log_interval == 0 or done == runner.max_iters:
             record, text = runner.log_record("train", batch_idx)
@@ -114,11 +115,22 @@ class PlainSchedules:
 
     priority = "LOW"
 
+    def __init__(self) -> None:
+        self._sorted: object = None
+        self._by_iter: list[Any] = []
+
     def after_train_iter(self, runner: Any) -> None:
         """Step the schedulers that count iterations."""
-        for scheduler in each_scheduler(runner.param_schedulers):
-            if not _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
-                scheduler.step()
+        if runner.param_schedulers != self._sorted:
+            self._sort(runner)
+        for scheduler in self._by_iter:
+            scheduler.step()
+
+    def _sort(self, runner: Any) -> None:
+        """Note which schedulers count iterations; again where the runner has got others."""
+        own = runner.param_schedulers
+        self._sorted = {name: list(each) for name, each in own.items()} if isinstance(own, dict) else copy.copy(own)
+        self._by_iter = [one for one in each_scheduler(own) if not _by_epoch(one, runner) and not _wants_metrics(one)]
 
     def after_train_epoch(self, runner: Any) -> None:
         """Step the schedulers that count epochs."""
