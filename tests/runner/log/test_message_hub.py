@@ -311,6 +311,6 @@ def test_each_value_keeps_its_count_in_its_place(counts: list[int]) -> None:
 def test_a_step_only_appends_to_a_list() -> None:
     history = HistoryBuffer()
     history.update(1.0)
-    assert history._new == [1.0]
+    assert history.added == [1.0]
     history.update(2.0, 3)
-    assert history._new == []
+    assert history.added == []

@@ -42,7 +42,7 @@ class HistoryBuffer:
         self.max_length = max_length
         self._values = array("d")
         self._counts = array("q")
-        self._new: list[float] = []  # added since the last reading, each with a count of 1
+        self.added: list[float] = []  # since the last reading, each with a count of 1; the hub appends to it, too
         self._updates = 0
         self.asked = 0  # the longest window that was read
         self.loaded = 0  # how many updates came from a checkpoint
@@ -59,14 +59,14 @@ class HistoryBuffer:
         if count != 1:
             self.extend([log_val], [count])
             return
-        self._new.append(log_val)
-        if len(self._new) >= GATHER:
+        self.added.append(log_val)
+        if len(self.added) >= GATHER:
             self._gather()
 
     def _gather(self) -> None:
         """Take in what was added since the last reading: steps only append to a list, readers pay for the rest."""
-        if self._new:
-            new, self._new = self._new, []
+        if self.added:
+            new, self.added = self.added, []
             self.extend(new, [1] * len(new))
 
     def extend(self, values: list[float], counts: list[int]) -> None:
@@ -88,7 +88,7 @@ class HistoryBuffer:
     @property
     def updates(self) -> int:
         """How many values were ever added."""
-        return self._updates + len(self._new)
+        return self._updates + len(self.added)
 
     def reserve(self, length: int) -> None:
         """Keep at least this many values from now on."""
@@ -137,7 +137,7 @@ class HistoryBuffer:
         """
         if not self.updates:
             raise ValueError("the history is empty: update() it before current() is read")
-        return float(self._new[-1]) if self._new else self._values[-1]
+        return float(self.added[-1]) if self.added else self._values[-1]
 
     def statistics(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """The statistic of this name: mean, max, min, current, or one that was registered."""

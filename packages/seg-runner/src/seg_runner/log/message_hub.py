@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from seg_runner.checks import whole
-from seg_runner.log.history import HistoryBuffer
+from seg_runner.log.history import GATHER, HistoryBuffer
 
 __all__ = ["HistoryBuffer", "MessageHub"]
 
@@ -48,7 +48,7 @@ class MessageHub:
         self._info: dict[str, Any] = {}
         self._kept: dict[str, bool] = {}
         self._kept_info: dict[str, bool] = {}
-        self._pending: list[tuple[list[str], list[int] | None, torch.Tensor]] = []
+        self._pending: list[tuple[list[str], int, torch.Tensor]] = []
         self._waiting: set[str] = set()
 
     # -- scalars -----------------------------------------------------------------------------------------------------
@@ -71,12 +71,16 @@ class MessageHub:
         if type(count) is not int:
             count = whole(count, f"count of scalar {key!r}")
         if isinstance(value, torch.Tensor):
-            self._hold([key], [value], None if count == 1 else [count])
+            self._hold_singly([key], [value], count)
             return
         number = value if type(value) is float else _number(key, value)
         if key in self._waiting:
             self._flush()
-        self._scalars[key].update(number, count)
+        history = self._scalars[key]
+        if count == 1 and len(history.added) < GATHER:
+            history.added.append(number)  # all that a step pays for
+        else:
+            history.update(number, count)
 
     def update_scalars(self, log_dict: Mapping[str, Any], resumed: bool = True) -> None:
         """Add several values at once: the cheapest way for what a training step returns.
@@ -89,19 +93,31 @@ class MessageHub:
             raise TypeError(f"update_scalars takes a dict of values by name, not {type(log_dict).__name__}")
         names: list[str] = []
         tensors: list[torch.Tensor] = []
-        known = self._kept
+        dtypes: set[torch.dtype] = set()
         for key, value in log_dict.items():
             if isinstance(value, torch.Tensor):
-                if known.get(key) is not resumed:
+                if self._kept.get(key) is not resumed:
                     self._announce(key, resumed)
                 names.append(key)
                 tensors.append(value)
+                dtypes.add(value.dtype)
             elif type(value) is float or not isinstance(value, Mapping):
                 self.update_scalar(key, value, 1, resumed)
             else:
                 self.update_scalar(key, value["value"], value.get("count", 1), resumed)
-        if tensors:
-            self._hold(names, tensors, None)
+        if not tensors:
+            return
+        try:
+            row = torch.stack(tensors) if len(dtypes) == 1 else None  # a copy: later changes in place do not show
+        except RuntimeError:  # of several shapes, or on several devices
+            row = None
+        if row is None or row.dim() != 1:
+            self._hold_singly(names, tensors)
+            return
+        self._pending.append((names, 1, row.detach() if row.requires_grad else row))
+        self._waiting.update(names)
+        if len(self._pending) >= PENDING:
+            self._flush()
 
     def get_scalar(self, key: str) -> HistoryBuffer:
         """The history of one scalar; brings over what waits.
@@ -202,31 +218,17 @@ class MessageHub:
         if key not in self._scalars:
             self._scalars[key] = HistoryBuffer(max_length=self.max_length)
 
-    def _hold(self, names: list[str], tensors: list[torch.Tensor], counts: list[int] | None) -> None:
-        """Copy one-element tensors into one row that waits for the next reader."""
-        kind = tensors[0].dtype
-        for tensor in tensors:
-            if tensor.dtype is not kind:
-                return self._hold_singly(names, tensors, counts)
-        try:
-            row = torch.stack(tensors)
-        except RuntimeError:  # of several shapes, or on several devices
-            return self._hold_singly(names, tensors, counts)
-        if row.dim() != 1:
-            return self._hold_singly(names, tensors, counts)
-        self._pending.append((names, counts, row.detach() if row.requires_grad else row))
-        self._waiting.update(names)
-        if len(self._pending) >= PENDING:
-            self._flush()
-        return None
-
-    def _hold_singly(self, names: list[str], tensors: list[torch.Tensor], counts: list[int] | None) -> None:
-        for index, (name, tensor) in enumerate(zip(names, tensors, strict=True)):
+    def _hold_singly(self, names: list[str], tensors: list[torch.Tensor], count: int = 1) -> None:
+        """Keep each tensor by itself: of other kinds or shapes than its neighbours, or with a count."""
+        for name, tensor in zip(names, tensors, strict=True):
             if tensor.numel() != 1:
                 raise ValueError(
                     f"scalar {name!r}: one element is expected, not a tensor of shape {tuple(tensor.shape)}"
                 )
-            self._hold([name], [tensor.detach().reshape(())], None if counts is None else [counts[index]])
+            self._pending.append(([name], count, tensor.detach().reshape(1).clone()))
+            self._waiting.add(name)
+        if len(self._pending) >= PENDING:
+            self._flush()
 
     def _flush(self) -> None:
         """Bring over everything that waits."""
@@ -236,11 +238,10 @@ class MessageHub:
         self._waiting.clear()
         numbers = _brought_over([row for _, _, row in pending])
         begin = 0
-        for (names, given), rows in itertools.groupby(pending, key=operator.itemgetter(0, 1)):
+        for (names, count), rows in itertools.groupby(pending, key=operator.itemgetter(0, 1)):
             steps, width = len(list(rows)), len(names)
             end = begin + steps * width
             for column, name in enumerate(names):
-                count = 1 if given is None else given[column]
                 self._scalars[name].extend(numbers[begin + column : end : width], [count] * steps)
             begin = end
 

@@ -114,10 +114,12 @@ class TrainLoop:
 
     def validation_is_due(self, count: int, last: int) -> bool:
         """Whether validation follows the `count`-th step (or epoch) of `last`."""
-        runner = self.runner
-        if runner.val_loop is None or count < self.val_begin:
+        if self.runner.loops["val"] is None or count < self.val_begin:
             return False
-        return count % self._interval_at(count) == 0 or count == last
+        interval = self.val_interval
+        if self._milestones:
+            interval = self._intervals[bisect.bisect(self._milestones, count + 1)]
+        return count % interval == 0 or count == last
 
     def begin(self, count: int, last: int) -> None:
         """Set the model to training; first run the validation that an interrupted session still owes."""
@@ -139,11 +141,6 @@ class TrainLoop:
             self.validating = False
         self.runner.model.train()
         self.runner.check_signals()
-
-    def _interval_at(self, count: int) -> int:
-        if not self._milestones:
-            return self.val_interval
-        return self._intervals[bisect.bisect(self._milestones, count + 1)]
 
 
 class IterBasedTrainLoop(TrainLoop):
