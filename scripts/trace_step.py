@@ -1,5 +1,7 @@
 """Print what one training step runs through: `./run trace-step`, file by file, as a reader would open them.
 
+`--json` prints the same as JSON; `tests/contracts/test_step.py` holds the counts.
+
 Two runs are traced: one from a config with the six default hooks, an OptimWrapper and PolyLR, at a step that logs and
 saves nothing, and the one of `examples/02_objects.py`. Counted are the functions of our packages that run between one
 call of `optimizer.step()` and the next, on the main thread; comprehensions are part of the function that they stand in.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import runpy
 import sys
@@ -56,6 +59,7 @@ CONFIG = {
 class Trace:
     """The functions of our packages that one step calls, in the order of their first calls."""
 
+    sources: list[Path]
     functions: dict[CodeType, Path] = field(default_factory=dict)
     steps: int = 0
 
@@ -76,14 +80,14 @@ class Trace:
         if frame is None or frame.f_code in self.functions or frame.f_code.co_name in COMPREHENSIONS:
             return
         path = Path(frame.f_code.co_filename)
-        if any(path.is_relative_to(source) for source in SOURCES):
+        if any(path.is_relative_to(source) for source in self.sources):
             self.functions[frame.f_code] = path
 
     def files(self) -> dict[str, list[str]]:
         """Return the files in order, each with its functions."""
         found: dict[str, list[str]] = {}
         for code, path in self._from_the_loop():
-            source = next(source for source in SOURCES if path.is_relative_to(source))
+            source = next(source for source in self.sources if path.is_relative_to(source))
             found.setdefault(str(path.relative_to(source)), []).append(code.co_qualname)
         return found
 
@@ -106,9 +110,9 @@ def of_objects() -> None:
     runpy.run_path(str(ROOT / "examples/02_objects.py"), run_name="__main__")
 
 
-def trace(train: Callable[[], None]) -> dict[str, list[str]]:
+def trace(train: Callable[[], None], sources: list[Path] = SOURCES) -> dict[str, list[str]]:
     """Return file -> functions of one step; the run's own words are not shown."""
-    found, before = Trace(), Path.cwd()
+    found, before = Trace(sources), Path.cwd()
     hook = register_optimizer_step_post_hook(found.update)
     try:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -130,9 +134,14 @@ RUNS = {
 
 def main() -> int:
     """Print both traces."""
+    found: dict[str, dict[str, list[str]]] = {}
     for name, train in RUNS.items():
         with contextlib.redirect_stderr(io.StringIO()):
-            files = trace(train)
+            found[name] = trace(train)
+    if "--json" in sys.argv[1:]:
+        print(json.dumps(found))
+        return 0
+    for name, files in found.items():
         print(f"{name}: {len(files)} files, {sum(map(len, files.values()))} functions")
         for path, functions in files.items():
             print(f"  {path}: {', '.join(functions)}")
