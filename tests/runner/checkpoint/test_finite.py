@@ -53,9 +53,7 @@ def test_the_pointer_stays_at_a_good_one(make_runner, tmp_path):
     class SavesLast(SavesEach):
         def after_train_iter(self, runner):
             if runner.iter + 1 in (2, 5):
-                from seg_runner.checkpoint.actions import save_last
-
-                save_last(runner)
+                runner.save_last()
 
     make_runner(hooks=[Spoils(), SavesLast()]).train()
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "iter_2.pth"

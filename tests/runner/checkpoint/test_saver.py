@@ -130,3 +130,19 @@ def test_mistakes_are_errors_in_both_modes(tmp_path):
     with pytest.raises(ValueError, match="'continue' or 'stop'"):
         CheckpointSaver(on_full="panic")
     assert os.listdir(tmp_path) == []
+
+
+def test_whether_there_is_something_to_tell_is_a_plain_attribute(tmp_path):
+    saver, done = CheckpointSaver(async_save=True), []
+    for number in (1, 2):
+        assert not saver.ready
+        saver.save(tmp_path / f"{number}.pth", payload(), lambda number=number: done.append(number))
+        saver._flight.join()
+        assert saver.ready
+        assert done == list(range(1, number))
+        saver.check()
+        assert done == list(range(1, number + 1))
+    assert not saver.ready
+    direct = CheckpointSaver()
+    direct.save(tmp_path / "direct.pth", payload())
+    assert not direct.ready

@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from seg_runner import find_resumable, read_checkpoint
-from seg_runner.checkpoint.report import ResumeError
-from seg_runner.checkpoint.state import config_text, gather_state, restore_state
+from seg_runner import Runner, find_resumable, read_checkpoint
+from seg_runner.checkpoint import state as parts
+from seg_runner.checkpoint.report import ResumeError, config_text
+from seg_runner.checkpoint.state import State
 from seg_runner.trees import tensors_of
+
+
+def gather_state(runner, **options):
+    return parts.gather_state(runner.state_parts(), **options)
+
+
+def restore_state(runner, checkpoint, **options):
+    return parts.restore_state(runner.state_parts(), checkpoint, **options)
 
 
 class Counting:
@@ -204,3 +213,56 @@ def test_other_names_of_classes_are_told(make_runner, tmp_path):
     state["meta"]["dataset_meta"] = {"classes": ("bright", "dark", "very bright")}
     report = restore_state(trained(make_runner, work_dir=tmp_path / "other"), state)
     assert "class 0 was 'bright', and is 'dark' now" in report.warnings[0]
+
+
+class Temperature:
+    """A part as the docstring of `seg_runner.checkpoint.state` shows one."""
+
+    key = "temperature"
+
+    def __init__(self, model):
+        self.model = model
+
+    def save(self):
+        return {"value": self.model.temperature}
+
+    def restore(self, checkpoint, report):
+        if self.key in checkpoint:
+            self.model.temperature = checkpoint[self.key]["value"]
+            report.restored.append("temperature")
+        else:
+            report.not_restored.append("temperature: not in the checkpoint")
+
+
+class Draws:
+    """Something with a state."""
+
+    def __init__(self, count=0):
+        self.count = count
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def test_a_new_part_is_one_line(make_runner, tmp_path, monkeypatch):
+    old, before = gather_state(trained(make_runner)), Runner.state_parts
+
+    def with_two_more(runner):
+        return [*before(runner), State("draws", runner.model.draws), Temperature(runner.model)]
+
+    monkeypatch.setattr(Runner, "state_parts", with_two_more)
+
+    def make(count, temperature, **changed):
+        runner = make_runner(work_dir=tmp_path / "new", **changed)
+        runner.model.draws, runner.model.temperature = Draws(count), temperature
+        return runner
+
+    make(7, 0.5).train()
+    again = make(0, 0.0, train_cfg={"max_iters": 8}, resume=True)
+    again.train()
+    assert (again.model.draws.count, again.model.temperature) == (7, 0.5)
+    assert read_checkpoint(again.save_last())["draws"] == {"count": 7}
+    assert "temperature: not in the checkpoint" in restore_state(again, old).not_restored

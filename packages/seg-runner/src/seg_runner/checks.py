@@ -12,7 +12,20 @@ from typing import Any
 
 from seg_runner.errors import did_you_mean, near_key
 
-__all__ = ["choices", "flag", "folder", "label", "number", "one_of", "pair", "text", "unused", "warn_unused", "whole"]
+__all__ = [
+    "choices",
+    "count_of",
+    "flag",
+    "folder",
+    "label",
+    "number",
+    "one_of",
+    "pair",
+    "text",
+    "unused",
+    "warn_unused",
+    "whole",
+]
 
 
 MOST_PIXELS = 10**6  # a side of a picture
@@ -38,6 +51,17 @@ def whole(value: Any, name: str, least: int | None = 0, most: int = MOST) -> int
     if abs(value) > most:
         raise ValueError(f"{name} must be {words}, up to {most}, not {value!r}")
     return int(value)
+
+
+def count_of(value: object) -> int | None:
+    """Return a count of iterations, epochs, runs as a file gives it; None where it can be none: made up, or damaged.
+
+    >>> count_of(40_000), count_of(-1), count_of(True), count_of("7"), count_of(float("nan")), count_of(10**30)
+    (40000, None, None, None, None, None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MOST else None
 
 
 def number(value: Any, name: str, least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> float:

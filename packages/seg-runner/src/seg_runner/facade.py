@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from seg_runner.assembly.arguments import Parts
+from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.evaluation.ranks import started_as
 from seg_runner.hooks.table import HookTable, Points
 from seg_runner.loop.train import EpochBasedTrainLoop
@@ -21,6 +22,7 @@ class Facade:
     loops: dict[str, Any]
     loaders: dict[str, Any]
     randomness: Randomness
+    checkpoints: Checkpoints
 
     @property
     def points(self) -> Points:
@@ -121,6 +123,21 @@ class Facade:
     def distributed(self) -> bool:
         """Whether there are several processes."""
         return self.world_size > 1
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the run is being put where a checkpoint stands right now."""
+        return self.checkpoints.resuming
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run goes on from a checkpoint."""
+        return self.checkpoints.resumed
+
+    @property
+    def run_id(self) -> object:
+        """The name of the run in its checkpoints, kept over resumes; None before the first."""
+        return self.checkpoints.identity.run_id
 
     @property
     def log_interval(self) -> int:

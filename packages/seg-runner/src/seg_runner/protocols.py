@@ -15,6 +15,7 @@ __all__ = [
     "Loop",
     "Metric",
     "Pictures",
+    "Progress",
     "Rates",
     "Resumes",
     "Scheduler",
@@ -141,6 +142,22 @@ class Resumes(Protocol):
 
     def resume_from(self, step: int, *, owes_validation: bool, log_dir: Path, earlier: Sequence[Path]) -> None:
         """The checkpoint has `step` iterations; whether the validation after them is run again; folders of logs."""
+
+
+class Progress(Protocol):
+    """Where a run stands."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Iterations whose update is done; inside `after_train_iter` the step that just ended is one of them."""
+
+    @property
+    def finished_epochs(self) -> int:
+        """Epochs whose last step is done."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
 
 
 @runtime_checkable

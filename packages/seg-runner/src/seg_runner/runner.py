@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,9 +24,12 @@ from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.hooks import fill_stand_ins, register_default_hook, register_hooks
 from seg_runner.assembly.loops import build_training
 from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
-from seg_runner.checkpoint import actions as saving
+from seg_runner.checkpoint import parts as saved
+from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
 from seg_runner.checkpoint.finite import LossWatch
 from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checkpoint.schedulers import Schedulers
+from seg_runner.checkpoint.state import Part, State
 from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.facade import Facade
@@ -79,7 +83,7 @@ class Runner(Facade):
             self.device = pick_device(self.parts["device"])
         self.work_dir = folder_of(work_dir)
         self.outside = places_outside(self)
-        self.resuming = self.started = self.loaded = self.resumed = self.underway = False
+        self.started = self.underway = False
         self.began_at: int | None = None
         self.lost = ""  # what the end of a training could not save
         self.signals: Any = None
@@ -115,6 +119,15 @@ class Runner(Facade):
         options = self.parts["checkpoint"] or {}
         check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
         self.saver: Any = CheckpointSaver(**options)
+        self.checkpoints = Checkpoints(
+            run=self,
+            training=self,
+            arguments=self.parts,
+            parts=self.state_parts,
+            saver=self.saver,
+            message_hub=self.message_hub,
+            visualizer=self.visualizer,
+        )
         self.table = HookTable(self)
         register_hooks(self)
         fill_stand_ins(self)
@@ -226,7 +239,7 @@ class Runner(Facade):
         optimizer: bool = True,
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
-        **reference: Any,
+        **mmengine: Any,
     ) -> None:
         """Write the whole state to `path`: whole or absent, never half.
 
@@ -236,15 +249,40 @@ class Runner(Facade):
             optimizer: Keep the optimizer's state too.
             schedulers: Keep the schedulers' state too.
             on_done: Called once the file is complete, which is later where saving is asynchronous.
-            **reference: `save_optimizer` and `save_param_scheduler`, the reference's names for two of them.
+            **mmengine: `save_optimizer` and `save_param_scheduler`, MMEngine's names for two of them.
         """
-        optimizer, schedulers = saving.options_of(reference, optimizer, schedulers)
+        optimizer, schedulers = mmengine_options(mmengine, optimizer, schedulers)
         target = self.work_dir / path / (filename or "")
-        saving.save(self, target, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
+        self.checkpoints.save(target, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
+
+    def state_parts(self) -> list[Part]:
+        """What a checkpoint holds. A new part is one line here; `seg_runner.checkpoint.state` says what a part is.
+
+        They are restored in this order: the loop's counters first, from which the others count; the optimizer before
+        the schedulers, which write into its groups; hooks after what they may look at; what is compared last.
+        """
+        loop, optimizer = self.train_loop, saved.Optimizer(self.optim_wrapper)
+        return [
+            saved.Place(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
+            saved.Weights(self.model, self.hooks, self.parts["load_options"]),
+            State("message_hub", self.message_hub, expected=True),
+            optimizer,
+            saved.Gradients(self.model, self.optim_wrapper),
+            Schedulers(self.param_schedulers, optimizer, self),
+            saved.Hooks(self.hooks),
+            saved.Averages(self.hooks),
+            State("loop", loop),
+            saved.DataPosition(loop, self, resume_data=self.parts["resume_data"]),
+            State("visualizer", self.visualizer),
+            saved.Changes(self),
+        ]
+
+    def _take_seed(self, seed: int) -> None:
+        self.randomness = replace(self.randomness, seed=seed)
 
     def save_last(self) -> Path:
         """Write a checkpoint of this moment and point `last_checkpoint` at it; returns its path."""
-        return saving.save_last(self)
+        return self.checkpoints.save_last()
 
     def load_checkpoint(self, path: str | Path, **options: Any) -> None:
         """Take over the weights of a file; differences are listed in the log.
@@ -259,7 +297,7 @@ class Runner(Facade):
             ValueError: not one of its weights is one of the model's.
             RuntimeError: with `strict`, where names or shapes differ.
         """
-        saving.load_weights_from(self, path, **options)
+        self.checkpoints.load_weights(path, **options)
 
     def resume(self, path: str | Path | None = None) -> None:
         """Go on from a checkpoint: weights, optimizer, schedulers, position in the data, hooks.
@@ -267,11 +305,11 @@ class Runner(Facade):
         Args:
             path: The file; None: the newest whole one of `work_dir`, or a fresh start where there is none.
         """
-        saving.resume(self, path)
+        self.checkpoints.resume(path)
 
     def load_or_resume(self) -> None:
         """Load `load_from`, or resume, as the arguments say; once in the life of a runner."""
-        saving.load_or_resume(self)
+        self.checkpoints.load_or_resume()
 
     # -- what loops and hooks ask for -------------------------------------------------------------------------------
 

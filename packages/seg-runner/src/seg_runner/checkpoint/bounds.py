@@ -20,7 +20,6 @@ __all__ = [
     "check_pickle",
     "check_tensor",
     "check_tree",
-    "count_of",
     "records_of",
 ]
 
@@ -31,23 +30,10 @@ DECLARED, DECLARED_ROOM = 16, 2**28
 UNFOLDED, FEW = 100, 1_000_000
 """How many values there may be, shared ones counted where they occur, over the bytes of the file; so many always."""
 DEPTH = 200
-MOST_ITERS = 10**12
-"""No run has so many iterations; a file that says so was made up, or is damaged."""
 
 
 class ExcessiveError(ValueError):
     """A file that declares more than it can hold."""
-
-
-def count_of(value: Any) -> int | None:
-    """A count of iterations, epochs, runs as a file gives it; None where it can be none.
-
-    >>> count_of(40_000), count_of(-1), count_of(True), count_of("7"), count_of(float("nan")), count_of(10**30)
-    (40000, None, None, None, None, None)
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value <= MOST_ITERS else None
 
 
 def records_of(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg_runner.checkpoint.bounds import count_of
 from seg_runner.checkpoint.file import read_checkpoint, read_place, verify_checkpoint
 from seg_runner.checkpoint.finite import not_finite
+from seg_runner.checks import count_of
 from seg_runner.errors import CheckpointError
 
-__all__ = ["POINTER", "broken_off", "find_resumable", "next_generation", "pointed_by"]
+__all__ = ["POINTER", "broken_off", "find_resumable", "locate", "next_generation", "pointed_by"]
 
 LOG = logging.getLogger("seg_runner")
 COUNTS = ("generation", "epoch", "iter")
@@ -160,3 +162,39 @@ def _place_inside(path: Path) -> dict[str, Any] | None:
         return None
     finite = None if "not_finite" not in meta else not meta["not_finite"]
     return {**meta, "complete": "optimizer" in content, "finite": finite}
+
+
+def locate(path: str | Path, work_dir: Path) -> Path:
+    """Return the file that a user means: a path, or a bare name in the working folder.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: there is none.
+    """
+    found = Path(path).expanduser()
+    if not found.exists() and found.name == str(path) and (work_dir / found).exists():
+        return work_dir / found
+    if found.is_dir():
+        raise IsADirectoryError(
+            f"{str(path)!r} is a folder: give one of its files, or work_dir={str(path)!r} and resume=True, which takes "
+            "the newest whole one"
+        )
+    if found.exists():
+        return found
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path))
+    if scheme is not None:
+        raise FileNotFoundError(
+            f"{str(path)!r} is an address ({scheme[1]}:), and checkpoints are read from the local disk only: "
+            "download the file first, then give its path"
+        )
+    there = f", nor in {work_dir}" if found.name == str(path) else ""
+    raise FileNotFoundError(
+        f"there is no checkpoint {str(path)!r} here{there}: look at load_from, resume and the working folder"
+        + _checkpoints_in(work_dir)
+    )
+
+
+def _checkpoints_in(folder: Path) -> str:
+    """Return the names of a folder's checkpoints, the newest first, as the end of a message."""
+    files = filter(Path.is_file, folder.glob("*.pth"))
+    names = [path.name for path in sorted(files, key=os.path.getmtime, reverse=True)]
+    return f" (which holds {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""

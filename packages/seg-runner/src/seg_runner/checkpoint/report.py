@@ -5,9 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-__all__ = ["ResumeError", "ResumeReport", "config_changes", "versions"]
+__all__ = [
+    "ResumeError",
+    "ResumeReport",
+    "class_changes",
+    "config_changes",
+    "config_text",
+    "fill_version_changes",
+    "versions",
+]
 
 
 class ResumeError(RuntimeError):
@@ -54,7 +61,7 @@ EXPECTED = ("resume",)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers: python, torch, numpy, this package."""
+    """Return the versions of what decides the numbers: python, torch, numpy, this package."""
     import platform
 
     import numpy as np
@@ -70,8 +77,20 @@ def versions() -> dict[str, str]:
     }
 
 
+def config_text(cfg: object) -> str:
+    """Return the config as python text; empty where there is none."""
+    if cfg is None:
+        return ""
+    pretty = getattr(cfg, "pretty_text", None)
+    if isinstance(pretty, str):
+        return pretty
+    if isinstance(cfg, Mapping):
+        return "\n".join(f"{key} = {value!r}" for key, value in cfg.items())
+    return str(cfg)
+
+
 def config_changes(old: str, new: str) -> list[str]:
-    """Differences of two configs, given as python text, by key.
+    """Return the differences of two configs, given as python text, by key.
 
     >>> config_changes("lr = 1\\nmodel = dict(depth=5)", "lr = 2\\nmodel = dict(depth=5, width=3)")
     ['lr: 1 -> 2', 'model.width: (absent) -> 3']
@@ -120,9 +139,27 @@ def _word(key: ast.expr | None) -> str:
     return "**" if key is None else ast.unparse(key)
 
 
-def fill_version_changes(report: ResumeReport, before: Mapping[str, Any]) -> None:
+def fill_version_changes(report: ResumeReport, before: Mapping[str, object]) -> None:
     """Add the versions that differ."""
     now = versions()
     for name, version in now.items():
         if before.get(name, version) != version:
             report.unexplained.append(f"{name}: {before[name]} -> {version}")
+
+
+def class_changes(before: object, now: object) -> str:
+    """Say where two data sets, by what they tell of themselves, have other classes; empty where they do not.
+
+    Weights of another order of classes go on under wrong names, and nothing else would show it.
+
+    >>> class_changes({"classes": ("road", "sky")}, {"classes": ("sky", "road")})
+    "classes of the training data: 2 -> 2; class 0 was 'road', and is 'sky' now"
+    """
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return ""
+    old, new = (list(one.get("classes") or ()) for one in (before, now))
+    if not old or not new or old == new:
+        return ""
+    where = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    a, b = (repr(one[where]) if where < len(one) else "none" for one in (old, new))
+    return f"classes of the training data: {len(old)} -> {len(new)}; class {where} was {a}, and is {b} now"

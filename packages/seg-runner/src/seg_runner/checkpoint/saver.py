@@ -23,7 +23,8 @@ class CheckpointSaver:
 
     With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory)
     and returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or
-    its failure, comes up in the main thread at the next `check()`, which the loop calls after every step, or `wait()`.
+    its failure, comes up in the main thread at the next `check()` or `wait()`: the loop calls it between two steps,
+    once `ready` says that there is something to tell.
 
     Args:
         async_save: Write beside training.
@@ -31,6 +32,8 @@ class CheckpointSaver:
             files from before; `stop` raises.
 
     Attributes:
+        ready: The save in flight is through, and `wait()` tells at once how it went. A plain attribute, which the
+            thread sets, so that the loop can look at it in each step at no cost.
         wrote: The file of the latest save, once it is there; None where that failed or is in flight.
         failure: What went wrong in the latest save: with the file or, where `wrote` is set, with what points to it.
         ending: The run ends with this save, so nothing is promised to go on.
@@ -43,7 +46,7 @@ class CheckpointSaver:
         if on_full not in ("continue", "stop"):
             raise ValueError(f"on_full is {on_full!r}; it is 'continue' or 'stop'")
         self.async_save, self.on_full = async_save, on_full
-        self.ending = False
+        self.ready = self.ending = False
         self.wrote: Path | None = None
         self.failure: CheckpointWriteError | None = None
         self._staging = Staging()
@@ -59,7 +62,7 @@ class CheckpointSaver:
         self.wait()
         self.wrote = self.failure = None
         if self.async_save:
-            self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done)
+            self._flight = _Flight(Path(path), self._staging.copy(to_plain(payload)), on_done, self._landed)
             self._flight.start()
             return
         try:
@@ -71,8 +74,12 @@ class CheckpointSaver:
 
     def check(self) -> None:
         """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
-        if self._flight is not None and not self._flight.is_alive():
+        if self.ready:
             self.wait()
+
+    def _landed(self) -> None:
+        """Called in the thread, as the last thing that it does."""
+        self.ready = True
 
     def wait(self) -> None:
         """Wait for the save in flight, and finish it."""
@@ -80,6 +87,7 @@ class CheckpointSaver:
         if flight is None:
             return
         flight.join()
+        self.ready = False  # after the thread's end: only then will it not set it once more
         if isinstance(flight.error, CheckpointWriteError):
             self._failed(flight.error)
         elif flight.error is not None:
@@ -109,9 +117,11 @@ class CheckpointSaver:
 class _Flight(threading.Thread):
     """One save in flight. Not a daemon: the interpreter waits for it before it ends."""
 
-    def __init__(self, path: Path, payload: dict[str, Any], on_done: Callable[[], None] | None) -> None:
+    def __init__(
+        self, path: Path, payload: dict[str, Any], on_done: Callable[[], None] | None, landed: Callable[[], None]
+    ) -> None:
         super().__init__(name=f"save {path.name}")
-        self.path, self.payload, self.on_done = path, payload, on_done
+        self.path, self.payload, self.on_done, self.landed = path, payload, on_done, landed
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -121,3 +131,4 @@ class _Flight(threading.Thread):
         except BaseException as error:  # comes up in the main thread
             self.error = error
         self.payload = {}
+        self.landed()

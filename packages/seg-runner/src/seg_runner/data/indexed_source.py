@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 
-from seg_runner.checkpoint.bounds import count_of
+from seg_runner.checks import count_of
 from seg_runner.data.loader import copy_loader, is_plain
 from seg_runner.data.named_samples import Reading, SeededDataset, describe_sample
 from seg_runner.data.order import Key, Order, Position, order_of

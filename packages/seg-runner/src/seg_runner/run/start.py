@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from seg_runner.assembly.loops import build_evaluation
-from seg_runner.checkpoint import actions as saving
 from seg_runner.errors import written_at
 from seg_runner.model import changes as wrap
 from seg_runner.model.changes import join_frozen_norms
@@ -105,7 +104,7 @@ def evaluate(runner: Any, mode: str) -> dict[str, Any]:
         loop = build_evaluation(runner, mode)
         check_steps(runner.model, mode)
         runner.call_hook("before_run")
-        saving.load_for_evaluation(runner)
+        runner.checkpoints.load_for_evaluation()
         unite_evaluation(runner, mode)
         if first and not runner.parts["skip_checks"]:
             report_data(runner, mode)

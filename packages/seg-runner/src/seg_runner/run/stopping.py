@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seg_runner.checkpoint.actions import save_interrupted, save_last
 from seg_runner.checkpoint.file import read_place, verify_checkpoint
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
 from seg_runner.errors import add_note
@@ -30,7 +29,7 @@ def stop_for_signal(runner: Any, name: str) -> None:
         runner.logger.warning("%s: %s. %s", name, told, resume_words(runner))
         raise leaving(name)
     done = runner.finished_iters
-    path, trouble = _attempt(runner, lambda: save_last(runner))
+    path, trouble = _attempt(runner, runner.checkpoints.save_last)
     if path is None:
         told = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_words(runner)}"
     else:
@@ -83,7 +82,7 @@ def break_off(runner: Any, name: str, stop: StopNow) -> None:
     if not stop.between_steps or not _made_steps(runner):
         runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_words(runner))
         raise leaving(name)
-    path, trouble = _attempt(runner, lambda: save_interrupted(runner))
+    path, trouble = _attempt(runner, runner.checkpoints.save_interrupted)
     kept = f"not saved: {trouble}. {resume_words(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
     runner.logger.warning("%s: %s; the state is %s", name, told, kept)
     raise leaving(name)
@@ -96,7 +95,7 @@ def keep_interrupted(runner: Any, mode: str, error: Exception) -> None:
     """
     if mode != "train" or not _made_steps(runner):
         return
-    path, trouble = _attempt(runner, lambda: save_interrupted(runner))
+    path, trouble = _attempt(runner, runner.checkpoints.save_interrupted)
     if path is None:
         add_note(error, f"the state could not be saved: {trouble}. {resume_words(runner)}")
     else:

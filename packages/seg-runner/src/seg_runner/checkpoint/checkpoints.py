@@ -1,0 +1,351 @@
+"""The checkpoints of one run: writing them, loading weights, going on from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from torch import nn
+
+from seg_runner.checkpoint.file import read_checkpoint, read_place
+from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable, locate
+from seg_runner.checkpoint.finite import not_finite
+from seg_runner.checkpoint.parts import Identity
+from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checkpoint.state import Part, gather_state, restore_state
+from seg_runner.checkpoint.weights import NothingFitsError, load_weights
+from seg_runner.checkpoint.whole_file import clean_leftovers, write_whole
+from seg_runner.errors import add_note, did_you_mean
+from seg_runner.log.message_hub import MessageHub
+from seg_runner.log.setup import earlier_sessions
+from seg_runner.protocols import Resumes
+
+__all__ = ["Checkpoints", "mmengine_options"]
+
+
+class Run(Protocol):
+    """What stands round a run."""
+
+    @property
+    def work_dir(self) -> Path:
+        """The folder of the run, where its checkpoints lie."""
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of this start's logs."""
+
+    @property
+    def logger(self) -> Any:
+        """The run's logger."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process; the first writes."""
+
+    def call_hook(self, fn_name: str, **keywords: Any) -> None:
+        """Run a point of all hooks."""
+
+
+class Training(Protocol):
+    """What is trained, and how far."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def train_loop(self) -> object:
+        """The training loop; None before it is built."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Iterations whose update is done."""
+
+    @property
+    def finished_epochs(self) -> int:
+        """Epochs whose last step is done."""
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the training loop counts epochs rather than iterations."""
+
+
+class Checkpoints:
+    """Writes the checkpoints of a run, loads weights into its model, and lets it go on from a checkpoint.
+
+    Args:
+        run: What stands round the run.
+        training: What is trained, and how far.
+        arguments: Those of the run: `resume`, `load_from`, `load_options`, `strict_resume`, `cfg`.
+        parts: Gives the parts of the run's state as they are now.
+        saver: Writes the files.
+        message_hub: Where hooks see whether the weights of the latest file are finite.
+        visualizer: Where a run that goes on writes no row twice.
+
+    Attributes:
+        identity: The name of the run, which its files hold.
+        loaded: Weights were loaded, or it was looked for some.
+        resumed: The run goes on from a checkpoint.
+        resuming: It is being put there right now.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        training: Training,
+        arguments: Mapping[str, Any],
+        *,
+        parts: Callable[[], Sequence[Part]],
+        saver: CheckpointSaver,
+        message_hub: MessageHub,
+        visualizer: object,
+    ) -> None:
+        self.run, self.training, self.arguments = run, training, arguments
+        self.parts, self.saver, self.message_hub, self.visualizer = parts, saver, message_hub, visualizer
+        self.identity = Identity(run.work_dir)
+        self.loaded = self.resumed = self.resuming = False
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def save(
+        self, path: Path, *, optimizer: bool = True, schedulers: bool = True, on_done: Callable[[], None] | None = None
+    ) -> None:
+        """Gather the state, let hooks change it, and hand it to the saver."""
+        payload = gather_state(self.parts(), optimizer=optimizer, schedulers=schedulers)
+        if self.run.rank == 0:
+            self.run.call_hook("before_save_checkpoint", checkpoint=payload)
+            self.saver.save(path, payload, lambda: self._written(path, on_done))
+
+    def _written(self, path: Path, on_done: Callable[[], None] | None) -> None:
+        """Tell hooks, which keep, delete and point, whether the weights of the file that is there are finite."""
+        place = read_place(path) or {}
+        finite = place.get("finite") is not False
+        self.message_hub.update_info("checkpoint_finite", finite, resumed=False)
+        if not finite:
+            text = "%s is marked: its weights are not finite, and a resume takes an older one."
+            self.run.logger.warning(text, path.name)
+        elif place.get("optimizer_not_finite"):
+            self.run.logger.warning(
+                "%s: the optimizer's state is not finite (%s): such parameters may learn no more.",
+                path.name,
+                ", ".join(place["optimizer_not_finite"]),
+            )
+        if on_done is not None:
+            on_done()
+
+    def save_last(self) -> Path:
+        """Save this moment under the name that its count gives; point `last_checkpoint` at it once it is whole."""
+        at, pointer = self.training, self.run.work_dir / POINTER
+        length = getattr(at.train_loop, "epoch_length", 0)
+        at_epoch_end = at.counts_epochs and at.finished_epochs * length == at.finished_iters
+        name = f"epoch_{at.finished_epochs}.pth" if at_epoch_end else f"iter_{at.finished_iters}.pth"
+
+        def write(file: IO[bytes]) -> None:
+            file.write(name.encode())
+
+        def point() -> None:
+            if not self.message_hub.get_info("checkpoint_finite") and pointer.exists():
+                return  # what it points to is the one to go on from
+            write_whole(pointer, write)
+
+        return self._save_extra(name, point)
+
+    def save_interrupted(self) -> Path:
+        """Save this moment as `interrupted_iter_N.pth`, which a resume takes when asked for, or as the last choice."""
+        return self._save_extra(f"interrupted_iter_{self.training.finished_iters}.pth", lambda: None)
+
+    def _save_extra(self, name: str, point: Callable[[], None]) -> Path:
+        """Save what no hook asked for; hooks that keep count of files hear of it before, and once it is whole."""
+        path = self.run.work_dir / name
+
+        def done() -> None:
+            point()
+            self.run.call_hook("after_extra_checkpoint", path=path)
+
+        self.run.call_hook("before_extra_checkpoint", path=path)
+        self.save(path, on_done=done)
+        return path
+
+    # -- weights ----------------------------------------------------------------------------------------------------
+
+    def load_weights(self, path: str | Path, *, unsafe: bool = False, **options: Any) -> None:
+        """Load weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
+        path = locate(path, self.run.work_dir)
+        checkpoint = read_checkpoint(path, unsafe=unsafe)
+        self._warn_of_weights(path, checkpoint)
+        self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        try:
+            report = load_weights(self.training.model, checkpoint, **options)
+        except Exception as error:
+            hint = "load_options=dict(...) takes key, revise_keys, strict"
+            add_note(error, f"while loading the weights of {path} ({hint})")
+            raise
+        text = "Weights of %s: %d of the model's %d tensors"
+        self.run.logger.info(text, path, len(report.loaded), report.wanted)
+        self.loaded = True
+
+    def _warn_of_weights(self, path: Path, checkpoint: Mapping[str, object]) -> None:
+        """Say it where weights are not finite: by the mark of the file, else by looking at them."""
+        marked = (read_place(path) or {}).get("finite")
+        bad = [] if marked else not_finite(checkpoint)
+        if bad:
+            self.run.logger.warning("%s holds weights that are not finite: %s", path, ", ".join(bad))
+
+    def load_for_evaluation(self) -> None:
+        """Load what validation or test without training needs: `load_from`, or the newest checkpoint.
+
+        Metrics of a model whose weights are not all there mean nothing: unless `strict=False` is given, that is an
+        error.
+
+        Raises:
+            RuntimeError: weights are missing, or have another shape; the message lists them.
+            FileNotFoundError: `resume=True`, and there is no checkpoint.
+        """
+        if self.loaded:
+            return
+        wanted, weights = self.arguments["resume"], self.arguments["load_from"]
+        if weights is None and wanted:
+            weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(self.run.work_dir)
+            if weights is None:
+                folder = self.run.work_dir
+                raise FileNotFoundError(f"resume=True, and there is no whole checkpoint in {folder} to evaluate")
+        if weights is None:
+            if self.arguments["cfg"] is not None:
+                text = "no checkpoint is loaded (load_from): this evaluates the model as its class makes it"
+                self.run.logger.warning(text)
+            return
+        options = self.arguments["load_options"] or {}
+        try:
+            self.load_weights(weights, **{"complete": "strict" not in options, **options})
+        except RuntimeError as error:
+            hint = "metrics of such a model mean nothing; to have them all the same: load_options.strict=False"
+            add_note(error, hint)
+            raise
+
+    # -- going on ---------------------------------------------------------------------------------------------------
+
+    def load_or_resume(self) -> None:
+        """Do as `resume` and `load_from` say; only the first time, so that what was trained since is kept."""
+        if self.loaded:
+            return
+        if self.run.rank == 0 and (left := clean_leftovers(self.run.work_dir)):
+            self.run.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
+        wanted, weights = self.arguments["resume"], self.arguments["load_from"]
+        if wanted:
+            self.resume(wanted if isinstance(wanted, (str, Path)) else weights)
+        elif weights is not None:
+            self._start_from(weights)
+        self.loaded = True
+
+    def _start_from(self, weights: str | Path) -> None:
+        """Load `load_from`. MMEngine trains on where nothing fits, so without `strict` that is a warning."""
+        options = self.arguments["load_options"] or {}
+        try:
+            self.load_weights(weights, **options)
+        except NothingFitsError as error:
+            if options.get("strict"):
+                raise
+            told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+            text = "Training starts from fresh weights (load_options=dict(strict=True) refuses): %s"
+            self.run.logger.warning(text, told)
+
+    def resume(self, path: str | Path | None = None) -> None:
+        """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none.
+
+        Raises:
+            FileExistsError: all that there is was left by an exception, and its weights are not finite.
+        """
+        folder, logger = self.run.work_dir, self.run.logger
+        found = locate(path, folder) if path is not None else find_resumable(folder)
+        if found is None:
+            _refuse_spoilt(folder)
+            logger.info("Nothing to resume in %s: a fresh start", folder)
+            return
+        checkpoint = read_checkpoint(found)
+        self._warn_of_weights(found, checkpoint)
+        if "meta" in checkpoint and "state_dict" not in checkpoint:
+            raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")
+        self.resuming = True
+        try:
+            self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            report = restore_state(self.parts(), checkpoint, strict=self.arguments["strict_resume"])
+            for line in report.warnings:
+                logger.warning("%s", line)
+        except Exception as error:
+            add_note(error, f"while resuming from {found}")
+            raise
+        finally:
+            self.resuming = False
+        if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
+            self.identity.generation = None
+            self._tell_newer()
+        self._tell_broken_off(found)
+        self.loaded = self.resumed = True
+        self._tell_visualizer(found)
+        logger.info("Resumed from %s\n%s", found, report)
+
+    def _tell_newer(self) -> None:
+        """Warn of checkpoints that the run leaves behind by going back: they count until it has saved one itself."""
+        newest, done = find_resumable(self.run.work_dir), self.training.finished_iters
+        count = None if newest is None else (read_place(newest) or {}).get("iter")
+        if newest is not None and isinstance(count, int) and count > done:
+            text = "%s is of iteration %d, this run goes back to %d: until it has saved one, resume=True takes it"
+            self.run.logger.warning(text, newest.name, count, done)
+
+    def _tell_broken_off(self, taken: Path) -> None:
+        """Warn of what an exception left of this run after the file it goes on from; or that this is such a file."""
+        warn, done = self.run.logger.warning, self.training.finished_iters
+        if taken.name.startswith("interrupted"):
+            warn("%s was written when an error, or a hang, broke the run off: going on there", taken.name)
+            return
+        for path, iteration, run in broken_off(self.run.work_dir):
+            if run == self.identity.run_id and iteration > done:
+                finite = (read_place(path) or {}).get("finite") is not False
+                warn(
+                    "%s, which an error (or a hang) left, is of iteration %d, and this run goes on from iteration %d: "
+                    "resume=%r (--resume %s) takes it%s",
+                    path.name,
+                    iteration,
+                    done,
+                    str(path),
+                    path.name,
+                    "" if finite else "; its weights are not finite",
+                )
+
+    def _tell_visualizer(self, checkpoint: Path) -> None:
+        """Say where the run goes on; sessions of this folder count if the file is theirs."""
+        if not isinstance(self.visualizer, Resumes) or self.run.rank != 0:
+            return
+        place, folder, done = checkpoint.resolve().parent, self.run.work_dir, self.training.finished_iters
+        theirs = folder in (place, *place.parents) or place.name == folder.name  # or in an out_dir
+        self.visualizer.resume_from(
+            done,
+            owes_validation=getattr(self.training.train_loop, "validated", done) != done,
+            log_dir=self.run.log_dir,
+            earlier=earlier_sessions(folder, self.run.log_dir) if theirs else [],
+        )
+
+
+def _refuse_spoilt(work_dir: Path) -> None:
+    left = broken_off(work_dir)
+    if left:
+        raise FileExistsError(
+            f"{left[-1][0].name} is all that an earlier run has left in {work_dir}, and its weights are not finite, so "
+            f"resume=True does not take it. To go on from it all the same: resume={str(left[-1][0])!r} (--resume "
+            f"{left[-1][0].name}); to begin anew: overwrite=True (--overwrite) deletes it, or give another work_dir"
+        )
+
+
+def mmengine_options(named: Mapping[str, object], optimizer: bool, schedulers: bool) -> tuple[bool, bool]:
+    """Return what goes into the file, where it is said with MMEngine's names.
+
+    Raises:
+        TypeError: a name that is not known.
+    """
+    known = ("save_optimizer", "save_param_scheduler", "meta", "by_epoch", "backend_args", "file_client_args")
+    for name in named:
+        if name not in known:
+            choices = ["optimizer", "schedulers", "on_done", *known]
+            raise TypeError(f"save_checkpoint takes no argument {name!r}.{did_you_mean(name, choices)}")
+    return bool(named.get(known[0], optimizer)), bool(named.get(known[1], schedulers))
