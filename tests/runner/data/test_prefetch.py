@@ -11,7 +11,7 @@ import torch
 from seg_runner import PixelData, SegDataSample, TrainBatches
 from seg_runner.data.prefetch import Prefetch, prefetched
 from seg_runner.process.randomness import Randomness, seed_step
-from seg_runner.trees import tensors_in, to_device
+from seg_runner.trees import tensors_of, to_device
 from torch.utils.data import DataLoader
 
 
@@ -98,8 +98,8 @@ def test_everything_in_a_batch_travels() -> None:
     sample.gt_sem_seg = PixelData(data=torch.zeros(1, 2, 2))
     batch = {"list": [torch.zeros(1)], "pair": Pair(torch.zeros(2), "x"), "sample": sample, "text": "y"}
     moved = to_device(batch, torch.device("meta"))
-    assert {tensor.device.type for tensor in tensors_in(moved)} == {"meta"}
-    assert len(list(tensors_in(moved))) == 3
+    assert {tensor.device.type for tensor in tensors_of(moved)} == {"meta"}
+    assert len(tensors_of(moved)) == 3
     assert (moved["pair"].b, moved["text"], moved["sample"].img_path) == ("x", "y", "a.png")
     assert sample.gt_sem_seg.data.device.type == "cpu"
 

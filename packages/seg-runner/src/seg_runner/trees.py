@@ -1,75 +1,88 @@
-"""One walk over nested values: dicts, lists and tuples with tensors in them."""
+"""Trees of tensors, such as batches and checkpoints: one walk over dicts, lists, tuples and what lies in them."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["tensors_of", "to_device"]
+__all__ = ["map_leaves", "map_tensors", "tensors_of", "to_device"]
 
 
-def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same tree with every tensor changed."""
-    if isinstance(value, torch.Tensor):
+def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, object] | None = None) -> Any:
+    """Return a copy of a tree in which everything that is no dict, list or tuple is changed.
+
+    Counters and sizes hold no tensors and are leaves, too.
+
+    Args:
+        value: The tree.
+        change: Called with each leaf; returns what stands in its place.
+        done: Filled with the containers that are copied, by identity; those that occur twice are then copied once.
+
+    >>> map_leaves({"a": [1, (2, 3)]}, str)
+    {'a': ['1', ('2', '3')]}
+    """
+    if not isinstance(value, Mapping | list | tuple) or isinstance(value, Counter | torch.Size):
         return change(value)
-    if isinstance(value, OrderedDict):
-        return _ordered({key: map_tensors(item, change) for key, item in value.items()}, value)
-    if isinstance(value, dict) and not isinstance(value, Counter):
-        return {key: map_tensors(item, change) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map_tensors(item, change) for item in value)
-    return value
+    if done is not None and id(value) in done:
+        return done[id(value)]
+    copied: object
+    if isinstance(value, Mapping):
+        items = {key: map_leaves(item, change, done) for key, item in value.items()}
+        copied = _ordered(items, value) if isinstance(value, OrderedDict) else items
+    else:
+        listed = [map_leaves(item, change, done) for item in value]
+        copied = type(value)(*listed) if hasattr(value, "_fields") else type(value)(listed)
+    if done is not None:
+        done[id(value)] = copied
+    return copied
 
 
-def tensors_of(value: Any) -> list[torch.Tensor]:
-    """All tensors of a tree, in order."""
-    found: list[torch.Tensor] = []
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(value, keep)
-    return found
-
-
-def _ordered(items: dict[Any, Any], like: Any) -> OrderedDict[Any, Any]:
+def _ordered(items: dict[object, object], like: OrderedDict[Any, Any]) -> OrderedDict[object, object]:
+    """Return the items as an OrderedDict with the attribute in which torch keeps the versions of modules."""
     result = OrderedDict(items)
     if hasattr(like, "_metadata"):
         result._metadata = like._metadata  # type: ignore[attr-defined]
     return result
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor on the device; containers and samples are copied, everything else is shared.
+def map_tensors(
+    value: object, change: Callable[[torch.Tensor], torch.Tensor], done: dict[int, object] | None = None
+) -> Any:
+    """Return a copy of a tree in which every tensor is changed; everything else is shared."""
+    return map_leaves(value, lambda leaf: change(leaf) if isinstance(leaf, torch.Tensor) else leaf, done)
+
+
+def tensors_of(value: object) -> list[torch.Tensor]:
+    """Return all tensors of a tree in order, those in data samples too."""
+    found: list[torch.Tensor] = []
+
+    def keep(leaf: object) -> object:
+        if isinstance(leaf, torch.Tensor):
+            found.append(leaf)
+        elif hasattr(leaf, "to_dict"):
+            map_leaves(leaf.to_dict(), keep)
+        return leaf
+
+    map_leaves(value, keep)
+    return found
+
+
+def to_device(batch: object, device: torch.device) -> Any:
+    """Return the batch with every tensor on the device; containers and samples are copied, everything else is shared.
 
     Example:
         >>> to_device({"image": torch.zeros(2), "name": "a"}, torch.device("meta"))["image"].device
         device(type='meta')
     """
-    if isinstance(batch, torch.Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    if hasattr(batch, "to_dict") and hasattr(batch, "to"):
-        return batch.to(device, non_blocking=True)
-    return batch
 
+    def move(leaf: Any) -> object:
+        if isinstance(leaf, torch.Tensor):
+            return leaf if leaf.device == device else leaf.to(device, non_blocking=True)
+        if hasattr(leaf, "to_dict") and hasattr(leaf, "to"):
+            return leaf.to(device, non_blocking=True)
+        return leaf
 
-def tensors_in(batch: Any) -> Iterator[torch.Tensor]:
-    """All tensors of a batch."""
-    if isinstance(batch, torch.Tensor):
-        yield batch
-    elif isinstance(batch, Mapping):
-        yield from (tensor for value in batch.values() for tensor in tensors_in(value))
-    elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        yield from (tensor for value in batch for tensor in tensors_in(value))
-    elif hasattr(batch, "to_dict"):
-        yield from tensors_in(batch.to_dict())
+    return map_leaves(batch, move)

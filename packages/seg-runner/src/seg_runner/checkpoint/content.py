@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from seg_runner.process.device import can_pin, synchronize
-from seg_runner.trees import _ordered, map_tensors, tensors_of
+from seg_runner.trees import map_tensors, tensors_of
 
 __all__ = ["Staging", "own", "payload_bytes", "to_cpu", "to_plain"]
 
@@ -89,24 +89,7 @@ def own(value: Any) -> Any:
 
     Lists and dicts that occur twice are copied once.
     """
-    return _owned(value, {})
-
-
-def _owned(value: Any, done: dict[int, Any]) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if not isinstance(value, dict | list | tuple) or isinstance(value, Counter):
-        return value
-    if id(value) not in done:
-        done[id(value)] = _copied(value, done)
-    return done[id(value)]
-
-
-def _copied(value: Any, done: dict[int, Any]) -> Any:
-    if isinstance(value, dict):
-        items = {key: _owned(item, done) for key, item in value.items()}
-        return _ordered(items, value) if isinstance(value, OrderedDict) else items
-    return type(value)(_owned(item, done) for item in value) if type(value) in (list, tuple) else value
+    return map_tensors(value, torch.Tensor.clone, {})
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
 from seg_runner.process.randomness import seed_step
-from seg_runner.trees import tensors_in, to_device
+from seg_runner.trees import tensors_of, to_device
 
 __all__ = ["Prefetch", "prefetched"]
 
@@ -124,5 +124,5 @@ class Prefetch:
             return
         current = current_stream(self.device)
         current.wait_stream(self._stream)
-        for tensor in tensors_in(batch):
+        for tensor in tensors_of(batch):
             tensor.record_stream(current)

@@ -80,7 +80,7 @@ def _mb(size: float) -> str:
 def _images(batch: Any) -> list[torch.Tensor]:
     if isinstance(batch, Mapping) and "inputs" in batch:
         batch = batch["inputs"]
-    return list(tensors_of(batch if not isinstance(batch, torch.Tensor) else [batch]))
+    return tensors_of(batch)
 
 
 def _shapes(batch: Any) -> str:
