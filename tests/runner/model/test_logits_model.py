@@ -492,9 +492,9 @@ def test_where_the_model_is_follows_what_was_replaced(change: Any, whole: bool) 
     change(net)
     (model if whole else net).to("meta")
     assert model.device.type == "meta"
-    assert model._main_logits(model._as_images(torch.zeros(1, 3, 4, 4))).device.type == "meta"
+    assert model._outputs(model._read(torch.zeros(1, 3, 4, 4), training=False)[0])[0].device.type == "meta"
     net.to_empty(device="cpu").double()
-    assert model._as_images(torch.zeros(1, 3, 4, 4, dtype=torch.float64)).dtype is torch.float64
+    assert model._read(torch.zeros(1, 3, 4, 4, dtype=torch.float64), training=False)[0].dtype is torch.float64
     assert copy.deepcopy(model).to("meta").device.type == "meta"
     assert model.device.type == "cpu"
 

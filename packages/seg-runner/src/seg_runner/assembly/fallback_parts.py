@@ -14,7 +14,7 @@ import torch
 
 from seg_runner.checkpoint.whole_file import write_text
 from seg_runner.log.line_files import LineFile, take_out_rows
-from seg_runner.model.wrapping import inside
+from seg_runner.model.wrapping import unwrap
 
 __all__ = ["PlainVisualizer", "PlainWrapper"]
 
@@ -86,8 +86,7 @@ class _Untrained:
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        while (found := inside(model)) is not None:
-            model = found[1]
+        model = unwrap(model)
         self._model, self._optimizer = weakref.ref(model), optimizer
         own = {id(parameter) for parameter in model.parameters()}
         known = [id(p) in own for group in optimizer.param_groups for p in group["params"]]

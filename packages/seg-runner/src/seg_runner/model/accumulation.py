@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-__all__ = ["PixelWindow", "counted_pixels", "window_length"]
+__all__ = ["Accumulates", "PixelWindow", "counted_pixels", "window_length"]
+
+
+@runtime_checkable
+class Accumulates(Protocol):
+    """An optimizer wrapper that steps once for several micro-batches, and says where it is."""
+
+    @property
+    def inner_count(self) -> int:
+        """How many micro-batches there were."""
+
+    def scale_loss(self, loss: float) -> float:
+        """Divide by the number of micro-batches."""
 
 
 class PixelWindow:
@@ -23,9 +35,9 @@ class PixelWindow:
         self.seen: torch.Tensor | None = None
 
     def weighted(
-        self, loss: torch.Tensor, counted: torch.Tensor, wrapper: Any, parameters: Iterable[nn.Parameter]
+        self, loss: torch.Tensor, counted: torch.Tensor, wrapper: Accumulates, parameters: Iterable[nn.Parameter]
     ) -> torch.Tensor:
-        """The loss to hand to the wrapper, which divides it by the number of micro-batches."""
+        """Return the loss to hand to the wrapper, which divides it by the number of micro-batches."""
         undivided: torch.Tensor = loss / wrapper.scale_loss(1.0)
         if self.seen is None or wrapper.inner_count % window_length(wrapper) == 0:
             self.seen = counted
@@ -38,17 +50,17 @@ class PixelWindow:
         return undivided * (counted / share)
 
 
-def window_length(wrapper: Any) -> int:
-    """Micro-batches per optimizer step; 1 for a wrapper that does not say."""
-    if not hasattr(wrapper, "scale_loss") or not hasattr(wrapper, "inner_count"):
+def window_length(wrapper: object) -> int:
+    """Return the number of micro-batches in an optimizer step; 1 for a wrapper that does not say."""
+    if not isinstance(wrapper, Accumulates):
         return 1
     return int(getattr(wrapper, "accumulative_counts", getattr(wrapper, "_accumulative_counts", 1)))
 
 
-def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
-    """What a mean loss divides by: the number of pixels that count, or the sum of their class weights; None if unknown.
+def counted_pixels(criterion: object, masks: torch.Tensor) -> torch.Tensor | None:
+    """Return what a mean loss divides by: the pixels that count, or the sum of their class weights; None if unknown.
 
-    A loss of one's own tells it by a method `counted_pixels(masks)`. Of a list of losses, one for each output, it is
+    A loss of your own says it by a method `counted_pixels(masks)`. Of a list of losses, one for each output, it is
     known where all divide alike (their `divides_by` are equal).
 
     Example:
@@ -70,8 +82,8 @@ def counted_pixels(criterion: Any, masks: torch.Tensor) -> torch.Tensor | None:
     return torch.where(counted, criterion.weight[torch.where(counted, masks, 0)], 0.0).sum()
 
 
-def _rule(criterion: Any) -> Any:
-    """What tells apart losses that divide differently."""
+def _rule(criterion: object) -> Any:
+    """Return what differs between losses that divide by different numbers."""
     if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss):
         return criterion.reduction, criterion.ignore_index, id(criterion.weight)
     return getattr(criterion, "divides_by", criterion)

@@ -1,8 +1,8 @@
-"""What goes into and comes out of a model that knows nothing of this package: batches and outputs, by their shape."""
+"""Batches of any usual kind, and outputs of any usual kind: how images, masks, samples and logits are found in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,17 @@ import torch
 from seg_runner.model.samples import PixelData, SegDataSample
 
 __all__ = [
-    "Outputs",
     "check_images",
     "check_masks",
     "check_samples",
     "images_and_masks",
+    "label_maps_of",
     "logits_of",
-    "of_several_sizes",
+    "masks_on",
     "samples_for",
-    "stacked",
-    "target_of",
-    "truth_of",
+    "split_by_image",
+    "stack_images",
+    "stack_masks",
 ]
 
 IMAGES = ("inputs", "image", "images", "img", "imgs", "pixel_values", "x")
@@ -30,14 +30,12 @@ PIPELINE = "is the pipeline of the data set missing (LoadImageFromFile, LoadAnno
 MAIN = ("logits", "out", "main", "seg_logits", "pred")
 AUXILIARY = ("aux", "aux_out", "auxiliary", "aux_logits", "auxiliary_logits")
 
-Outputs = tuple[torch.Tensor, list[torch.Tensor]]
 
-
-def images_and_masks(batch: Any) -> tuple[Any, Any]:
-    """Images and masks (None where there are none) of a batch: a tensor, a tuple, or a dict with usual names.
+def images_and_masks(batch: object) -> tuple[Any, Any]:
+    """Return images and masks (None where there are none) of a batch: a tensor, a tuple, or a dict with usual names.
 
     Raises:
-        TypeError: if they cannot be told; says what was found.
+        TypeError: no images are found; says what was found.
     """
     if isinstance(batch, torch.Tensor):
         return batch, None
@@ -57,11 +55,11 @@ def images_and_masks(batch: Any) -> tuple[Any, Any]:
     )
 
 
-def of_several_sizes(batch: Any) -> list[Any] | None:
-    """A batch whose images differ in size as batches of one image each; None for any other.
+def split_by_image(batch: object) -> list[dict[str, Any] | tuple[Any, ...]] | None:
+    """Split a batch whose images differ in size into batches of one image each; return None for any other.
 
     >>> wide, high = torch.zeros(3, 2, 4), torch.zeros(3, 4, 2)
-    >>> [one["inputs"][0].shape[1:] for one in of_several_sizes(dict(inputs=[wide, high], data_samples=["a", "b"]))]
+    >>> [one["inputs"][0].shape[1:] for one in split_by_image(dict(inputs=[wide, high], data_samples=["a", "b"]))]
     [torch.Size([2, 4]), torch.Size([4, 2])]
     """
     images, masks = images_and_masks(batch)
@@ -75,8 +73,8 @@ def of_several_sizes(batch: Any) -> list[Any] | None:
     return [(images[i : i + 1], *([] if masks is None else [masks[i : i + 1]])) for i in range(count)]
 
 
-def stacked(images: Any) -> torch.Tensor:
-    """Images as one tensor.
+def stack_images(images: object) -> torch.Tensor:
+    """Return images as one tensor, N x C x H x W.
 
     Raises:
         TypeError: they are no tensors or arrays.
@@ -86,7 +84,7 @@ def stacked(images: Any) -> torch.Tensor:
         return images
     if isinstance(images, np.ndarray):
         return torch.as_tensor(images)
-    each = list(images)
+    each = list(images) if isinstance(images, Iterable) else [images]
     if not each:
         raise ValueError("this batch holds no image")
     if not all(isinstance(image, torch.Tensor | np.ndarray) for image in each):
@@ -118,15 +116,13 @@ def check_masks(images: torch.Tensor, masks: torch.Tensor) -> None:
     """Refuse masks that do not fit the images of a training batch.
 
     Raises:
-        ValueError: there are not as many, or they are not as large.
+        ValueError: there are not as many, or they are not as large, or no pixel at all.
     """
-    pixels = images.shape[:1] + images.shape[2:]
-    if masks.shape == pixels and masks.numel():
-        return
     check_images(images)
+    pixels = images.shape[:1] + images.shape[2:]
     if len(images) != len(masks):
         raise ValueError(f"a batch of {len(images)} images has {len(masks)} masks: each image needs one")
-    if masks.shape[:1] + masks.shape[2:] == pixels:  # one map for each class
+    if pixels in (masks.shape, masks.shape[:1] + masks.shape[2:]):  # one map, or one for each class
         return
     sizes, own = f"{images.shape[-2]} x {images.shape[-1]}", " x ".join(map(str, masks.shape[1:]))
     hint = " (colours instead of class indices?)" if masks.shape[:-1] == pixels else ""
@@ -135,8 +131,8 @@ def check_masks(images: torch.Tensor, masks: torch.Tensor) -> None:
     )
 
 
-def check_samples(samples: Sequence[Any], images: torch.Tensor) -> list[Any]:
-    """The data samples of a batch as a list.
+def check_samples(samples: Sequence[SegDataSample], images: torch.Tensor) -> list[SegDataSample]:
+    """Return the data samples of a batch as a list.
 
     Raises:
         TypeError: one is no data sample.
@@ -150,8 +146,8 @@ def check_samples(samples: Sequence[Any], images: torch.Tensor) -> list[Any]:
     return list(samples)
 
 
-def truth_of(samples: Sequence[Any], images: torch.Tensor) -> torch.Tensor:
-    """The label maps of samples, N x H x W.
+def label_maps_of(samples: Sequence[SegDataSample], images: torch.Tensor) -> torch.Tensor:
+    """Return the true label maps of samples, N x H x W.
 
     Raises:
         ValueError: one is not as large as its image; says which.
@@ -167,20 +163,28 @@ def truth_of(samples: Sequence[Any], images: torch.Tensor) -> torch.Tensor:
     return torch.cat(maps)
 
 
-def target_of(masks: Any, device: torch.device) -> torch.Tensor:
-    """Masks as one N x H x W tensor of class indices (float masks stay floats)."""
-    target: torch.Tensor = (
-        masks if isinstance(masks, torch.Tensor) else torch.stack([torch.as_tensor(m) for m in masks])
-    )
-    if target.dim() == 4 and target.shape[1] == 1:
-        target = target[:, 0]
-    if target.device != device:
-        target = target.to(device, non_blocking=True)
-    return target if target.dtype is torch.int64 or target.is_floating_point() else target.long()
+def stack_masks(masks: torch.Tensor | Sequence[object]) -> torch.Tensor:
+    """Return masks as one tensor, N x H x W; N x C x H x W where there is one map for each class."""
+    if not isinstance(masks, torch.Tensor):
+        masks = torch.stack([torch.as_tensor(mask) for mask in masks])
+    return masks[:, 0] if masks.dim() == 4 and masks.shape[1] == 1 else masks
+
+
+def masks_on(masks: torch.Tensor | Sequence[object], device: torch.device) -> torch.Tensor:
+    """Return masks as one tensor of class indices on a device, N x H x W; masks of floats stay floats."""
+    masks = stack_masks(masks)
+    if masks.device != device:  # first, since small integers are moved faster
+        masks = masks.to(device, non_blocking=True)
+    return masks if masks.dtype is torch.int64 or masks.is_floating_point() else masks.long()
 
 
 def samples_for(images: torch.Tensor, masks: torch.Tensor | None) -> list[SegDataSample]:
-    """Samples for a batch that came without: ground truth where there is one, and the size to return to."""
+    """Return samples for a batch that came without: their ground truth where there is one, and the size to return to.
+
+    Args:
+        images: N x C x H x W.
+        masks: N x H x W, of the size that predictions are brought to; None where there are none.
+    """
     size = tuple(images.shape[-2:]) if masks is None else tuple(masks.shape[-2:])
     facts = {"ori_shape": size, "img_shape": tuple(images.shape[-2:])}
     samples = [SegDataSample(metainfo=facts) for _ in range(len(images))]
@@ -192,26 +196,27 @@ def samples_for(images: torch.Tensor, masks: torch.Tensor | None) -> list[SegDat
     return samples
 
 
-def logits_of(output: Any) -> Outputs:
-    """The main logits and the auxiliary ones of whatever a model returns.
+def logits_of(output: object) -> list[torch.Tensor]:
+    """Return all logits in what a model returns, the main ones first, then the auxiliary ones.
 
-    A tensor; a tuple or list (main first); a dict, or Hugging Face output, with `logits` or `out` and maybe `aux`.
+    Args:
+        output: A tensor; a tuple or list (main first); a dict, or Hugging Face output, with `logits` or `out` and maybe
+            `aux`.
 
     Raises:
-        TypeError: if no logits can be told; says what was found.
+        TypeError: no logits are found; says what was found.
     """
     if isinstance(output, torch.Tensor):
-        return _checked(output), []
+        return [_checked(output)]
     if isinstance(output, Mapping) or hasattr(output, "logits"):
         named = output if isinstance(output, Mapping) else vars(output)
         main = next((named[name] for name in MAIN if named.get(name) is not None), None)
         if isinstance(main, torch.Tensor):
             found = [named[name] for name in AUXILIARY if named.get(name) is not None]
-            return _checked(main), [
-                part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)
-            ]
+            parts = [part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)]
+            return [_checked(main), *parts]
     elif isinstance(output, Sequence) and output and all(isinstance(part, torch.Tensor) for part in output):
-        return _checked(output[0]), list(output[1:])
+        return [_checked(output[0]), *output[1:]]
     held = list(output) if isinstance(output, Mapping) else type(output).__name__
     raise TypeError(
         f"the model returned {held}: logits are expected as a tensor N x C x H x W, as a tuple of them (main first), "
@@ -220,6 +225,7 @@ def logits_of(output: Any) -> Outputs:
 
 
 def _checked(logits: torch.Tensor) -> torch.Tensor:
+    """Return the main logits, if they have the right number of dimensions."""
     if logits.dim() != 4:
         raise TypeError(
             f"the model returned a tensor of shape {tuple(logits.shape)}: logits are expected as N x C x H x W, a "

@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from seg_runner.checks import flag, number, whole
 from seg_runner.errors import add_note
-from seg_runner.model.accumulation import PixelWindow, counted_pixels, window_length
+from seg_runner.model.accumulation import Accumulates, PixelWindow, counted_pixels
 from seg_runner.model.batches_and_outputs import (
     check_images,
     check_masks,
     check_samples,
     images_and_masks,
+    label_maps_of,
     logits_of,
-    of_several_sizes,
+    masks_on,
     samples_for,
-    stacked,
-    target_of,
-    truth_of,
+    split_by_image,
+    stack_images,
+    stack_masks,
 )
-from seg_runner.model.criteria import DefaultLoss, checked_loss, loss_of
+from seg_runner.model.criteria import DefaultLoss, add_up, checked_loss, loss_of
 from seg_runner.model.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model.preprocessor import preprocessor_from
 from seg_runner.model.samples import SegDataSample
-from seg_runner.model.wrapping import Around, FirstParameter
+from seg_runner.model.wrapping import TransparentWrapper
 
 __all__ = ["LogitsModel"]
 
 Losses = dict[str, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor | None, list[SegDataSample] | None]
 
 
-class LogitsModel(Around):
+class UpdatesParams(Protocol):
+    """The optimizer wrapper of a training step."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[object]:
+        """Return what stands round the forward pass, such as autocast."""
+
+    def update_params(self, loss: torch.Tensor) -> None:
+        """Compute gradients, and step."""
+
+
+class LogitsModel(TransparentWrapper):
     """Trains, validates and tests a model that maps images to logits.
 
     The model may return a tensor (N x C x H x W, of any height and width), a tuple with auxiliary logits after the
@@ -89,12 +102,12 @@ class LogitsModel(Around):
         self.threshold = number(threshold, "threshold", least=0, most=1)
         self.equal_pixels, self._window = flag(equal_pixels, "equal_pixels"), PixelWindow()
         self._masks: list[torch.Tensor] = []
-        self._first = FirstParameter()
+        self._first_path: list[str] = []
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    def train_step(self, data: Any, optim_wrapper: Any) -> Losses:
-        """Forward, loss and update of one batch; returns detached tensors, `loss` first."""
+    def train_step(self, data: object, optim_wrapper: UpdatesParams) -> Losses:
+        """Run forward pass, loss and update for one batch; return detached tensors, `loss` first."""
         with optim_wrapper.optim_context(self):
             losses = self.batch_losses(data)
         loss = losses["loss"]
@@ -103,150 +116,155 @@ class LogitsModel(Around):
                 "the loss does not depend on any parameter that is trained: are all of them frozen, or does the loss "
                 "detach what it is given?"
             )
-        if self.equal_pixels and window_length(optim_wrapper) > 1:
+        counts = getattr(optim_wrapper, "_accumulative_counts", 0)  # MMEngine's name for it, and quicker to read
+        if (counts or getattr(optim_wrapper, "accumulative_counts", 1)) > 1 and self.equal_pixels:
             loss = self._of_window(loss, optim_wrapper)
         self._masks.clear()
         optim_wrapper.update_params(loss)
         return {name: value.detach() for name, value in losses.items()}
 
     @torch.no_grad()
-    def test_step(self, data: Any) -> list[Any]:
-        """One sample per image with its prediction at the original size; images of several sizes go one by one."""
-        several = self._one_by_one(data)
+    def test_step(self, data: object) -> list[SegDataSample]:
+        """Return one sample per image with its prediction at the original size; images of several sizes go singly."""
+        several = self._split(data)
         if several:
             return [sample for one in several for sample in self.test_step(one)]
-        images, samples = self._read(data, training=False)
-        logits = infer(self._main_logits, images, self.test_cfg, self.align_corners)
+        images, masks, samples = self._read(data, training=False)
+        check_images(images)
+        if samples is None:
+            samples = samples_for(images, masks)
+        logits = infer(lambda part: self._outputs(part)[0], images, self.test_cfg, self.align_corners)
         return [self._finished(sample, part) for sample, part in zip(samples, logits, strict=True)]
 
-    def val_step(self, data: Any) -> list[Any]:
-        """The same as `test_step`."""
+    def val_step(self, data: object) -> list[SegDataSample]:
+        """Do the same as `test_step`."""
         return self.test_step(data)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own forward."""
+    def forward(self, *args: object, **kwargs: object) -> Any:
+        """Call the model's own forward."""
         return self.model(*args, **kwargs)
 
-    def batch_losses(self, data: Any) -> Losses:
-        """All losses of a batch, `loss` (their sum) first; in evaluation mode at the label maps' own sizes."""
-        several = None if self.training else self._one_by_one(data)
-        if several:
-            return _averaged([self.batch_losses(one) for one in several])
-        if self.data_preprocessor is None and not (isinstance(data, Mapping) and "data_samples" in data):
-            images, masks = images_and_masks(data)
-            if masks is None:
-                raise TypeError("this batch has no masks: training needs (images, masks), or dict(image=..., mask=...)")
-            images, masks = self._as_images(images), target_of(masks, self.device)
-            if self.training:
-                check_masks(images, masks)
-            return self._losses_of(self._outputs(images), masks)
-        images, samples = self._read(data, training=self.training)
-        if self.training:
-            truth = target_of(truth_of(samples, images), images.device)
-            return self._losses_of(self._outputs(images), truth)
-        logits = logits_of(self._outputs(images))[0]
-        return _averaged([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
+    def batch_losses(self, data: object) -> Losses:
+        """Return all losses of a batch, `loss` (their sum) first; in evaluation mode at the label maps' own sizes."""
+        if not self.training and (several := self._split(data)):
+            return _mean([self.batch_losses(one) for one in several])
+        images, masks, samples = self._read(data, self.training)
+        if samples is not None and not self.training:
+            logits = self._outputs(images)[0]
+            return _mean([self._sample_losses(*pair) for pair in zip(samples, logits, strict=True)])
+        if masks is None:
+            raise TypeError("this batch has no masks: training needs (images, masks), or dict(image=..., mask=...)")
+        if self.training and not (masks.shape == images.shape[:1] + images.shape[2:] and masks.numel()):
+            check_masks(images, masks)
+        return self._losses_of(self._outputs(images), masks)
 
     @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        anchor = self._first.of(self._model)
-        return anchor.device if anchor is not None else torch.device("cpu")
+        first = self._first_parameter()
+        return first.device if first is not None else torch.device("cpu")
 
-    @property
-    def _model(self) -> Any:
-        """The model, by the short way: `nn.Module` looks attributes up in several places."""
-        return self._modules["model"]
+    # -- batches -----------------------------------------------------------------------------------------------------
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    def _split(self, data: object) -> Sequence[object] | None:
+        """Return batches of one image each, where images differ in size and no preprocessor is told to pad them."""
+        return None if getattr(self.data_preprocessor, "test_cfg", None) else split_by_image(data)
 
-    def _one_by_one(self, data: Any) -> list[Any] | None:
-        """Batches of one image each, where images differ in size and the preprocessor is not told to pad them."""
-        return None if getattr(self.data_preprocessor, "test_cfg", None) else of_several_sizes(data)
+    def _read(self, data: object, training: bool) -> Batch:
+        """Read a batch: images as floats, and masks of class indices, both where the model is; and its samples.
 
-    def _read(self, data: Any, training: bool) -> tuple[torch.Tensor, list[SegDataSample]]:
-        """Images on the device, and samples, of any batch."""
+        Returns:
+            Images N x C x H x W; masks N x H x W, None where there are none; data samples, None where there are none.
+        """
+        samples: list[SegDataSample] | None = None
+        if self.data_preprocessor is not None or (isinstance(data, Mapping) and "data_samples" in data):
+            images, masks, samples = self._prepare(data, training)
+        else:
+            images, masks = data if isinstance(data, list | tuple) and len(data) == 2 else images_and_masks(data)
+        if not isinstance(images, torch.Tensor):
+            images = _stacked(images, stack_images)
+        if not isinstance(masks, torch.Tensor | None):
+            masks = _stacked(masks, stack_masks)
+        if masks is not None and masks.dim() == 4 and masks.shape[1] == 1:
+            masks = masks[:, 0]
+        first = self._first_parameter()
+        if first is not None and images.device != first.device:
+            images = images.to(first.device, non_blocking=True)
+        if first is not None and images.dtype is torch.float64:  # as numpy makes them
+            images = images.to(first.dtype)
+        elif not images.is_floating_point():
+            images = images.float()
+        if masks is not None and masks.device != images.device:  # before the next line: small integers move faster
+            masks = masks.to(images.device, non_blocking=True)
+        if masks is not None and masks.dtype is not torch.int64 and not masks.is_floating_point():
+            masks = masks.long()
+        return images, masks, samples
+
+    def _prepare(self, data: object, training: bool) -> Batch:
+        """Read a batch with data samples, by the preprocessor if there is one; masks are read for training only."""
         if not (isinstance(data, Mapping) and "inputs" in data):
             images, masks = images_and_masks(data)
-            if masks is not None:
-                masks = target_of(masks, self.device)
-            data = {"inputs": images, "data_samples": samples_for(stacked(images), masks)}
-        if self.data_preprocessor is not None:
-            data = self.data_preprocessor(data, training)
-        images = self._as_images(data["inputs"])
+            masks = None if masks is None else masks_on(masks, self.device)
+            data = {"inputs": images, "data_samples": samples_for(stack_images(images), masks)}
+        batch: Mapping[str, Any] = data if self.data_preprocessor is None else self.data_preprocessor(data, training)
+        images = stack_images(batch["inputs"])
         check_images(images)
-        samples = data.get("data_samples")
-        return images, samples_for(images, None) if samples is None else check_samples(samples, images)
+        found = batch.get("data_samples")
+        samples = samples_for(images, None) if found is None else check_samples(found, images)
+        return images, label_maps_of(samples, images) if training else None, samples
 
-    def _as_images(self, images: Any) -> torch.Tensor:
-        """Images as one batch of floats on the device."""
-        batch = stacked(images)
-        anchor = self._first.of(self._model)
-        if anchor is not None and batch.device != anchor.device:
-            batch = batch.to(anchor.device, non_blocking=True)
-        if batch.dtype is torch.float64 and anchor is not None:  # as numpy makes them
-            return batch.to(anchor.dtype)
-        return batch if batch.is_floating_point() else batch.float()
+    def _first_parameter(self) -> nn.Parameter | None:
+        """Return the model's first parameter as it is now, None where it has none.
 
-    def _outputs(self, images: torch.Tensor) -> Any:
-        """What the model returns; where it fails, the exception says what it was given."""
+        Its path is kept, since `parameters()` walks through all modules before it at each step. The tensor itself is
+        not: a layer may be replaced, and the old tensor then no longer moves with the model.
+        """
+        found: nn.Parameter | None = None
+        if self._first_path:
+            module = self._modules["model"]
+            for name in self._first_path[:-1]:
+                module = None if module is None else module._modules.get(name)
+            found = None if module is None else module._parameters.get(self._first_path[-1])
+        if found is None:
+            path, found = next(self.model.named_parameters(), ("", None))
+            self._first_path = path.split(".") if path else []
+        return found
+
+    # -- losses and predictions --------------------------------------------------------------------------------------
+
+    def _outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits that the model gives, the main ones first; an error says what the model was given."""
+        model: Any = self._modules["model"]  # not self.model: `nn.Module` looks in several places before this one
         try:
-            return self._model(images)
+            output = model(images)
         except RuntimeError as error:
             add_note(
                 error, f"the model was given images of shape {tuple(images.shape)} (N x C x H x W), {images.dtype}"
             )
             raise
+        return [output] if isinstance(output, torch.Tensor) and output.dim() == 4 else logits_of(output)
 
-    def _main_logits(self, images: torch.Tensor) -> torch.Tensor:
-        return logits_of(self._outputs(images))[0]
-
-    def open_window(self) -> dict[str, torch.Tensor]:
-        """What a checkpoint in the middle of an accumulation must keep beside the gradients."""
-        return {} if self._window.seen is None else {"(pixels)": self._window.seen}
-
-    def take_open_window(self, kept: Mapping[str, torch.Tensor]) -> None:
-        """Go on in the middle of an accumulation."""
-        seen = kept.get("(pixels)")
-        self._window.seen = None if seen is None else seen.to(self.device)
-
-    def _of_window(self, loss: torch.Tensor, wrapper: Any) -> torch.Tensor:
-        counted = counted_pixels(self.criterion, self._masks[0])
-        return loss if counted is None else self._window.weighted(loss, counted, wrapper, self.parameters())
-
-    def _losses_of(self, output: Any, masks: torch.Tensor) -> Losses:
+    def _losses_of(self, outputs: Sequence[torch.Tensor], masks: torch.Tensor) -> Losses:
+        """Return the losses of all outputs, resized to the masks; `loss` is their weighted sum."""
         self._masks[:] = [masks]
-        main, auxiliary = logits_of(output)
-        value = self._loss(main, masks, 0)
-        if not auxiliary and isinstance(value, torch.Tensor):
-            return {"loss": value}
-        losses = _named("decode.", value)
-        for index, (logits, weight) in enumerate(zip(auxiliary, self._weights(len(auxiliary)), strict=True)):
-            lead = "aux." if len(auxiliary) == 1 else f"aux_{index}."
-            named = _named(lead, self._loss(logits, masks, index + 1)).items()
-            losses |= {name: value * weight if "loss" in name else value for name, value in named}
-        return _with_total(losses)
-
-    def _loss(self, logits: torch.Tensor, masks: torch.Tensor, output: int) -> Any:
-        """What the loss of this output gives: a number, or several by name."""
-        criterion = self._criterion(output)
-        size = masks.shape[-2:]
-        if logits.shape[-2:] != size:
-            align = getattr(criterion, "align_corners", self.align_corners)
-            logits = resize(logits, (size[0], size[1]), align)
-        return loss_of(criterion, logits, masks, self._ignored)
-
-    def _criterion(self, output: int) -> Any:
-        """The loss of the main output (0), or of an auxiliary one."""
-        found: Any = self._modules.get("criterion")
-        found = self.criterion if found is None else found
-        if not isinstance(found, nn.ModuleList | list):
-            return found
-        if output >= len(found):
-            raise ValueError(f"loss is a list of {len(found)}, but the model returns {output + 1} outputs or more")
-        return found[output]
+        criteria: Any = self._modules.get("criterion")  # as above; a function is an attribute as any other
+        criteria = self.criterion if criteria is None else criteria
+        several = isinstance(criteria, nn.ModuleList | list)
+        if several and len(criteria) < len(outputs):
+            raise ValueError(f"loss is a list of {len(criteria)}, but the model returns {len(outputs)} outputs or more")
+        values = []
+        for index, logits in enumerate(outputs):
+            criterion = criteria[index] if several else criteria
+            if logits.shape[-2:] != masks.shape[-2:]:
+                align_corners = getattr(criterion, "align_corners", self.align_corners)
+                logits = resize(logits, (masks.shape[-2], masks.shape[-1]), align_corners)
+            values.append(loss_of(criterion, logits, masks, self._ignored))
+        if len(values) == 1 and isinstance(values[0], torch.Tensor):
+            return {"loss": values[0]}
+        return add_up(values, self._weights(len(values) - 1))
 
     def _weights(self, count: int) -> list[float]:
+        """Return the weights of so many auxiliary losses."""
         if isinstance(self.aux_weight, int | float):
             return [float(self.aux_weight)] * count
         if not count and not self.training:
@@ -257,37 +275,50 @@ class LogitsModel(Around):
             )
         return list(self.aux_weight)
 
-    def _sample_losses(self, sample: Any, logits: torch.Tensor) -> Losses:
-        truth = target_of(sample.gt_sem_seg.data, logits.device)
-        size = (int(truth.shape[-2]), int(truth.shape[-1]))
-        return self._losses_of(restore(logits, sample.metainfo, size, self.align_corners)[None], truth)
+    def _sample_losses(self, sample: SegDataSample, logits: torch.Tensor) -> Losses:
+        """Return the losses of one image, whose logits are brought back to the size of its label map."""
+        masks = masks_on(sample.gt_sem_seg.data, logits.device)
+        size = (int(masks.shape[-2]), int(masks.shape[-1]))
+        return self._losses_of([restore(logits, sample.metainfo, size, self.align_corners)[None]], masks)
 
-    def _finished(self, sample: Any, logits: torch.Tensor) -> Any:
+    def _finished(self, sample: SegDataSample, logits: torch.Tensor) -> SegDataSample:
+        """Write the prediction into a sample, at the size of the original image."""
         return write_prediction(sample, restore(logits, sample.metainfo, None, self.align_corners), self.threshold)
 
+    # -- accumulation ------------------------------------------------------------------------------------------------
 
-def _named(lead: str, value: torch.Tensor | Mapping[str, torch.Tensor]) -> Losses:
-    if isinstance(value, torch.Tensor):
-        return {f"{lead}loss": value}
-    return {f"{lead}{name}": part.mean() for name, part in value.items()}
+    def open_window(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint in the middle of an accumulation must keep beside the gradients."""
+        return {} if self._window.seen is None else {"(pixels)": self._window.seen}
+
+    def take_open_window(self, kept: Mapping[str, torch.Tensor]) -> None:
+        """Go on in the middle of an accumulation."""
+        seen = kept.get("(pixels)")
+        self._window.seen = None if seen is None else seen.to(self.device)
+
+    def _of_window(self, loss: torch.Tensor, optim_wrapper: UpdatesParams) -> torch.Tensor:
+        """Return the loss so weighted that all pixels of an accumulation count alike."""
+        if not isinstance(optim_wrapper, Accumulates):
+            return loss
+        counted = counted_pixels(self.criterion, self._masks[0])
+        return loss if counted is None else self._window.weighted(loss, counted, optim_wrapper, self.parameters())
 
 
-def _with_total(losses: Losses) -> Losses:
-    """`loss` first: the sum of everything whose name contains 'loss'."""
-    parts = [value for name, value in losses.items() if "loss" in name]
-    if not parts:
-        raise ValueError(f"no name of {list(losses)} contains 'loss': nothing can be minimised")
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return {"loss": total} | {name: value for name, value in losses.items() if name != "loss"}
+def _stacked(values: Any, stack: Callable[[Any], torch.Tensor]) -> torch.Tensor:
+    """Stack tensors of one size, as loaders list them; `stack` knows other kinds, and what is wrong with a batch."""
+    try:
+        return torch.stack(values)
+    except (TypeError, RuntimeError):
+        return stack(values)
 
 
-def _averaged(losses: Sequence[Losses]) -> Losses:
+def _mean(losses: Sequence[Losses]) -> Losses:
+    """Return the mean of each loss over several batches."""
     return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
 
-def _checked_weights(aux_weight: Any) -> float | list[float]:
+def _checked_weights(aux_weight: object) -> float | list[float]:
+    """Return the weight of auxiliary losses, or one for each, if they are numbers."""
     if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
         return [number(weight, "each of aux_weight", least=0) for weight in aux_weight]
     return number(aux_weight, "aux_weight", least=0)

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from seg_runner.checks import flag, number
-from seg_runner.model.batches_and_outputs import images_and_masks, samples_for, target_of
+from seg_runner.model.batches_and_outputs import images_and_masks, masks_on, samples_for
 from seg_runner.model.inference import labels_of, resize
-from seg_runner.model.wrapping import Around
+from seg_runner.model.wrapping import TransparentWrapper
 from seg_runner.protocols import find_builder
 
 __all__ = ["SegTTAModel"]
 
 
-class SegTTAModel(Around):
+class SegTTAModel(TransparentWrapper):
     """Averages a model's probabilities over versions of each image.
 
     The versions come from the pipeline (`tta_pipeline` of the reference: every value of a batch is a list with one
@@ -37,7 +37,7 @@ class SegTTAModel(Around):
         torch.Size([4, 8, 8])
     """
 
-    holds: ClassVar[str] = "module"
+    model_name: ClassVar[str] = "module"
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ def _images_and_samples(data: Any) -> tuple[list[torch.Tensor], list[Any]]:
     samples = data.get("data_samples") if isinstance(data, Mapping) else None
     if samples is None:
         stacked = images if isinstance(images, torch.Tensor) else torch.stack(list(images))
-        samples = samples_for(stacked, None if masks is None else target_of(masks, torch.device("cpu")))
+        samples = samples_for(stacked, None if masks is None else masks_on(masks, torch.device("cpu")))
     return list(images), list(samples)
 
 
