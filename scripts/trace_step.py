@@ -28,8 +28,9 @@ from torch.utils.data import TensorDataset
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [*ROOT.glob("packages/*/src"), ROOT / "src"]
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-STEP = 4
-"""The step that is traced, from its predecessor's update to its own: the first ones build what is built once."""
+STEP = 5
+"""The trace goes from this update to the next: the first steps build what is built once, and at the updates 1, 2, 4, 8,
+16, ... a wrapper looks through the model for parameters that it does not train."""
 
 LOSS = torch.nn.CrossEntropyLoss(ignore_index=255)
 CONFIG = {
