@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from seg_runner.errors import did_you_mean
 
@@ -29,7 +29,7 @@ DEFAULT_PRIORITIES: dict[str, str] = {
     "CheckpointHook": "VERY_LOW",
 }
 
-#: Keys of the reference that change nothing here, and why.
+#: Keys of MMEngine's configs that change nothing here, and why.
 WITHOUT_EFFECT: dict[str, str] = {
     "model_wrapper_cfg": "there is one process",
     "find_unused_parameters": "there is one process",
@@ -37,14 +37,22 @@ WITHOUT_EFFECT: dict[str, str] = {
 }
 
 
-def without_effect(cfg: Any) -> list[str]:
-    """Lines about keys of a config (or None) that change nothing here."""
-    given = {} if cfg is None else cfg
-    return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if given.get(key)]
+class HasKeys(Protocol):
+    """A dict or a config."""
+
+    def get(self, key: str, /) -> object:
+        """Return the value of a key, or None."""
 
 
-def merge_default_hooks(given: Mapping[str, Any] | None) -> dict[str, tuple[Any, bool]]:
-    """Slot -> (config or hook, was it named by the user) after removals and replacements; removed slots are absent.
+def without_effect(cfg: HasKeys | None) -> list[str]:
+    """Return lines about keys of a config that change nothing here."""
+    if cfg is None:
+        return []
+    return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if cfg.get(key)]
+
+
+def merge_default_hooks(default_hooks: Mapping[str, Any] | None) -> dict[str, tuple[Any, bool]]:
+    """Return slot -> (config or hook, was it named by the user), without the slots that were left out.
 
     A known slot with a config replaces the default whole; None removes it; unknown slots are added.
 
@@ -52,7 +60,7 @@ def merge_default_hooks(given: Mapping[str, Any] | None) -> dict[str, tuple[Any,
         ValueError: None for a slot that is no default.
     """
     slots: dict[str, tuple[Any, bool]] = {slot: (dict(cfg), False) for slot, cfg in DEFAULT_HOOKS.items()}
-    for slot, cfg in (given or {}).items():
+    for slot, cfg in (default_hooks or {}).items():
         if cfg is not None:
             slots[slot] = (cfg, True)
         elif slots.pop(slot, None) is None:

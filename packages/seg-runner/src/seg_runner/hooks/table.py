@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +55,8 @@ PRIORITIES: dict[str, int] = {
 }
 
 
-def priority_number(value: Any) -> int:
-    """The number of a priority given as a name in any case, an enum member, or a number from 0 to 100.
+def priority_number(value: object) -> int:
+    """Return the number of a priority: of a name in any case, an enum member, or a number from 0 to 100.
 
     Raises:
         ValueError: the number lies outside 0..100.
@@ -79,7 +80,7 @@ def priority_number(value: Any) -> int:
 
 
 def priority_name(number: int) -> str:
-    """The name of a priority, or its number where it has none."""
+    """Return the name of a priority, or its number where it has none."""
     return next((name for name, known in PRIORITIES.items() if known == number), str(number))
 
 
@@ -97,7 +98,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Name of the hook's class."""
+        """Return the name of the hook's class."""
         return type(self.hook).__name__
 
 
@@ -106,7 +107,7 @@ class Point:
 
     __slots__ = ("_calls", "_runner", "entries", "name")
 
-    def __init__(self, name: str, runner: Any, entries: list[Entry]) -> None:
+    def __init__(self, name: str, runner: object, entries: list[Entry]) -> None:
         self.name = name
         self.entries = tuple(entries)
         self._runner = runner
@@ -132,12 +133,12 @@ class Points:
 
     __slots__ = tuple(POINTS)
 
-    def __init__(self, runner: Any, entries: list[Entry]) -> None:
+    def __init__(self, runner: object, entries: list[Entry]) -> None:
         for name in POINTS:
             live = [entry for entry in entries if is_live(entry.hook, name)]
             object.__setattr__(self, name, Point(name, runner, live))
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"the hook table is frozen: register a hook before the run instead of setting {name!r}")
 
     def __getattr__(self, name: str) -> Point:
@@ -158,19 +159,19 @@ class Points:
 class HookTable:
     """The hooks of a runner while they are being registered; `freeze` checks them and gives the callable points."""
 
-    def __init__(self, runner: Any) -> None:
+    def __init__(self, runner: object) -> None:
         self._runner = runner
         self._entries: list[Entry] = []
         self._points: Points | None = None
         self.running = False
-        self.stand_ins: dict[str, Any] = {}
+        self.stand_ins: dict[str, object] = {}
 
     @property
     def hooks(self) -> list[Any]:
-        """The hooks in the order in which they run."""
+        """Return the hooks in the order in which they run."""
         return [entry.hook for entry in self._entries]
 
-    def add(self, hook: Any, priority: Any = None, where: str = "") -> None:
+    def add(self, hook: object, priority: object = None, where: str = "") -> None:
         """Register a hook: before those of a larger priority, after those of the same.
 
         Args:
@@ -195,7 +196,7 @@ class HookTable:
         self._entries.insert(place, Entry(hook, number, where))
         self._points = None
 
-    def stand_in(self, hooks: dict[str, Any]) -> None:
+    def stand_in(self, hooks: Mapping[str, object]) -> None:
         """Put these in for default hooks that are absent, in place of the earlier stand-ins."""
         if hooks == self.stand_ins:
             return
@@ -206,23 +207,23 @@ class HookTable:
             self.add(hook)
         self._points = None
 
-    def where_of(self, hook: Any) -> str:
-        """` (configs/train.py:12)`: the line of the config that names a hook; empty where none does."""
+    def where_of(self, hook: object) -> str:
+        """Return the line of the config that names a hook, as ` (configs/train.py:12)`; empty where none does."""
         return next((entry.where for entry in self._entries if entry.hook is hook), "")
 
     @property
     def registered(self) -> list[Any]:
-        """The hooks without the stand-ins."""
+        """Return the hooks without the stand-ins."""
         mine = list(map(id, self.stand_ins.values()))
         return [hook for hook in self.hooks if id(hook) not in mine]
 
     def freeze(self) -> Points:
-        """The table as it stands, built once and kept until the next registration."""
+        """Return the table as it stands, built once and kept until the next registration."""
         if self._points is None:
             self._points = Points(self._runner, self._entries)
         return self._points
 
-    def call(self, name: str, **keywords: Any) -> None:
+    def call(self, name: str, **keywords: object) -> None:
         """Run a point, or any other name that some hooks have as a method."""
         if name in POINTS:
             getattr(self.freeze(), name)(**keywords)
@@ -234,32 +235,30 @@ class HookTable:
             method(self._runner, **keywords)
 
 
-def _own_priority(hook: Any) -> Any:
+def _own_priority(hook: object) -> object:
     return getattr(hook, "priority", "NORMAL")
 
 
-def _keep_priority(hook: Any, priority: Any) -> None:
-    try:
-        hook.priority = priority
-    except AttributeError:  # slots, frozen dataclasses: the table knows it anyway
-        return
+def _keep_priority(hook: object, priority: object) -> None:
+    with suppress(AttributeError):  # slots, frozen dataclasses: the table knows it anyway
+        setattr(hook, "priority", priority)  # noqa: B010 (an `object` has no attribute of that name)
 
 
-def is_live(hook: Any, point: str) -> bool:
-    """Whether the hook does something at this point."""
+def is_live(hook: object, point: str) -> bool:
+    """Tell whether the hook does something at this point."""
     decide = getattr(hook, "get_triggered_stages", None)
     if callable(decide):
         return point in decide()
     return _does_something(hook, point) or _shared_method(hook, point) is not None
 
 
-def _does_something(hook: Any, name: str) -> bool:
+def _does_something(hook: object, name: str) -> bool:
     method = getattr(hook, name, None)
     return callable(method) and not getattr(method, "__noop_point__", False)
 
 
-def _shared_method(hook: Any, point: str) -> str | None:
-    """`_before_iter`, `_after_epoch`, ... if that is what stands behind a point which the hook has no method for."""
+def _shared_method(hook: object, point: str) -> str | None:
+    """Return `_before_iter`, `_after_epoch`, ... where that stands for a point that the hook has no method for."""
     words = point.split("_")
     if words[-1] not in ("iter", "epoch"):
         return None
@@ -292,7 +291,7 @@ def _taken(method: Callable[..., object], keywords: tuple[str, ...]) -> tuple[st
     return tuple(name for name in keywords if name in names)
 
 
-def check_hook(hook: Any) -> None:
+def check_hook(hook: object) -> None:
     """Refuse what cannot work: no point at all, a method named nearly like one, a signature that will not fit."""
     if isinstance(hook, type):
         raise TypeError(f"a hook must be an object, not the class {hook.__name__}: write {hook.__name__}()")
@@ -310,7 +309,7 @@ def check_hook(hook: Any) -> None:
         _check_signature(hook, point)
 
 
-def _check_signature(hook: Any, point: str) -> None:
+def _check_signature(hook: object, point: str) -> None:
     method = getattr(hook, point)
     where = f"{type(hook).__name__}.{point}"
     expected = ", ".join(("runner", *POINTS[point]))
@@ -329,7 +328,7 @@ def _check_signature(hook: Any, point: str) -> None:
 
 
 def _distance_within(one: str, other: str, limit: int) -> bool:
-    """Whether at most `limit` letters must be put in, taken out or changed to make one word the other."""
+    """Tell whether at most `limit` letters must be put in, taken out or changed to make one word the other."""
     if abs(len(one) - len(other)) > limit:
         return False
     row = list(range(len(other) + 1))
@@ -342,5 +341,5 @@ def _distance_within(one: str, other: str, limit: int) -> bool:
     return row[-1] <= limit
 
 
-def _progress(runner: Any) -> str:
+def _progress(runner: object) -> str:
     return f"iteration {getattr(runner, 'iter', 0)}"

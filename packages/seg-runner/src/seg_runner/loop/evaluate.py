@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any
+from logging import Logger
+from typing import Any, Protocol
 
 import torch
 
@@ -13,15 +14,42 @@ from seg_runner.checks import flag, whole
 from seg_runner.data.other_sources import NamedLoader
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.loop.out_of_memory import note_out_of_memory
-from seg_runner.loop.train import position
+from seg_runner.loop.train import Process, Steps, position
 from seg_runner.loop.validation_loss import LossMeter
 from seg_runner.process.randomness import seed_step
 from seg_runner.process.signals import StopNow, StopRequested
+from seg_runner.protocols import Metric
 
 __all__ = ["EvalLoop", "TestLoop", "ValLoop", "dataset_size", "set_dataset_meta"]
 
 
 NAMES = {"val": "validation", "test": "test"}
+
+Loader = Iterable[object]
+Loaders = Loader | dict[str, Loader]
+"""A loader, or several by the names of their sets."""
+Evaluators = Metric | dict[str, Metric | None] | None
+"""What measures: it has the shape of a metric. None to measure nothing but the loss."""
+
+
+class EvalRunner(Steps, Process, Protocol):
+    """The runner, as the loops of validation and test see it."""
+
+    @property
+    def iter(self) -> int:
+        """Finished training iterations."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop; None where nothing is trained."""
+
+    @property
+    def visualizer(self) -> Any:
+        """Where pictures and scalars go."""
+
+    @property
+    def logger(self) -> Logger:
+        """The log of the run."""
 
 
 class EvalLoop:
@@ -32,9 +60,9 @@ class EvalLoop:
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Any,
-        evaluator: Any,
+        runner: EvalRunner,
+        dataloader: Loaders,
+        evaluator: Evaluators,
         fp16: bool = False,
         *,
         mode: str,
@@ -53,16 +81,16 @@ class EvalLoop:
 
     @property
     def dataloader(self) -> Any:
-        """The loader of the set that is being run (of the first one before that)."""
+        """Return the loader of the set that is being run (of the first one before that)."""
         return self.sets[self.current][0]
 
     @property
     def evaluator(self) -> Any:
-        """The evaluator of the set that is being run."""
+        """Return the evaluator of the set that is being run."""
         return self.sets[self.current][1]
 
     def run(self) -> dict[str, Any]:
-        """Run every set that is due; the metrics, with the set's name before them where there are several."""
+        """Run every set that is due; return the metrics, with the set's name before them where there are several."""
         runner, mode = self.runner, self.mode
         on = runner.points
         getattr(on, f"before_{mode}")()
@@ -99,7 +127,7 @@ class EvalLoop:
         return {**self._metrics(evaluator, dataset_size(loader, seen)), **meter.values(self.mode)}
 
     def _batches(self) -> Generator[Any, None, None]:
-        """The batches of the current set; where one cannot be read, the exception says which, and which sample."""
+        """Yield the batches of the current set; an exception says which one it was, and which sample."""
         if self.current not in self._named:
             self._named[self.current] = NamedLoader(self.dataloader)
         loader = self._named[self.current]
@@ -119,8 +147,8 @@ class EvalLoop:
         finally:
             loader.finish(batches)
 
-    def _next(self, batches: Any) -> Any:
-        """The next batch; a signal that comes while one of our training loops waits for it is acted on at once."""
+    def _next(self, batches: Iterator[Any]) -> Any:
+        """Return the next batch; a signal that comes while one of our training loops waits for it acts at once."""
         signals = getattr(self.runner, "signals", None)
         if signals is None or not getattr(self.runner.train_loop, "validating", False):
             return next(batches)
@@ -138,7 +166,7 @@ class EvalLoop:
             loader.close()
 
     def _check_signals(self) -> None:
-        """A signal ends a validation of our training loops; with several processes, all of them see it through."""
+        """End a validation of our training loops where a signal came; several processes all see it through."""
         signals = getattr(self.runner, "signals", None)
         if signals is None or signals.requested is None or self.runner.world_size > 1:
             return
@@ -146,11 +174,11 @@ class EvalLoop:
             raise StopRequested
 
     def _where(self, part: str) -> str:
-        """` of 'city', val_dataloader (configs/train.py:12)`: the set, where they have names, and the config's line."""
+        """Return ` of 'city', val_dataloader (configs/train.py:12)`: the set's name, if any, and the config's line."""
         name = f" of {self.current!r}" if self.current else ""
         return f"{name}{part_of(self.runner, f'{self.mode}_{part}')}"
 
-    def _metrics(self, evaluator: Any, size: int) -> dict[str, Any]:
+    def _metrics(self, evaluator: Metric | None, size: int) -> dict[str, Any]:
         try:
             return dict(evaluator.evaluate(size)) if evaluator is not None else {}
         except Exception as error:
@@ -158,7 +186,14 @@ class EvalLoop:
             add_note(error, f"while computing the metrics of {size} {self.mode} samples{where}")
             raise
 
-    def _step(self, forward: Callable[[Any], Any], evaluator: Any, meter: LossMeter, batch_idx: int, batch: Any) -> int:
+    def _step(
+        self,
+        forward: Callable[[Any], Any],
+        evaluator: Metric | None,
+        meter: LossMeter,
+        batch_idx: int,
+        batch: object,
+    ) -> int:
         on, mode, part = self.runner.points, self.mode, ""
         try:
             getattr(on, f"before_{mode}_iter")(batch_idx=batch_idx, data_batch=batch)
@@ -192,9 +227,9 @@ class ValLoop(EvalLoop):
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Any,
-        evaluator: Any,
+        runner: EvalRunner,
+        dataloader: Loaders,
+        evaluator: Evaluators,
         fp16: bool = False,
         loss: bool = False,
         intervals: dict[str, int] | None = None,
@@ -207,27 +242,34 @@ class TestLoop(EvalLoop):
 
     __test__ = False  # no test class of pytest's
 
-    def __init__(self, runner: Any, dataloader: Any, evaluator: Any, fp16: bool = False, loss: bool = False) -> None:
+    def __init__(
+        self,
+        runner: EvalRunner,
+        dataloader: Loaders,
+        evaluator: Evaluators,
+        fp16: bool = False,
+        loss: bool = False,
+    ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16, mode="test", loss=loss)
 
 
-def dataset_size(loader: Any, seen: int) -> int:
-    """Number of samples of the loader's dataset, or of those seen where it does not say."""
+def dataset_size(loader: object, seen: int) -> int:
+    """Return the number of samples of the loader's data set, or of those seen where it does not say."""
     try:
-        return len(loader.dataset)
+        return len(getattr(loader, "dataset", None))  # type: ignore[arg-type]  # raises where there is none
     except (TypeError, AttributeError):
         return seen
 
 
-def set_dataset_meta(loader: Any, *takers: Any) -> None:
-    """Hand the dataset's `metainfo` (classes, palette) to whatever has a place for it."""
+def set_dataset_meta(loader: object, *takers: object) -> None:
+    """Hand the data set's `metainfo` (classes, palette) to whatever has a place for it."""
     meta = getattr(getattr(loader, "dataset", None), "metainfo", None)
     for taker in takers if meta is not None else ():
         if hasattr(taker, "dataset_meta"):
             taker.dataset_meta = meta
 
 
-def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
+def _named_sets(dataloader: Loaders, evaluator: Evaluators) -> dict[str, tuple[Loader, Metric | None]]:
     if not isinstance(dataloader, dict):
         if isinstance(evaluator, dict):
             raise ValueError(f"evaluators are named {sorted(evaluator)}, but there is one loader: name the loaders too")
@@ -241,7 +283,7 @@ def _named_sets(dataloader: Any, evaluator: Any) -> dict[str, tuple[Any, Any]]:
     return {name: (loader, evaluators[name]) for name, loader in dataloader.items()}
 
 
-def _refuse_endless(sets: dict[str, Any], mode: str, cfg: Any) -> None:
+def _refuse_endless(sets: Mapping[str, tuple[Loader, Metric | None]], mode: str, cfg: object) -> None:
     for name, (loader, _) in sets.items():
         own = getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)
         endless = next((sampler for sampler in own if getattr(sampler, "endless", False)), None)
@@ -254,7 +296,7 @@ def _refuse_endless(sets: dict[str, Any], mode: str, cfg: Any) -> None:
             )
 
 
-def _checked_intervals(intervals: Any, sets: dict[str, Any]) -> dict[str, int]:
+def _checked_intervals(intervals: Mapping[str, object] | None, sets: Mapping[str, object]) -> dict[str, int]:
     if not isinstance(intervals, Mapping | None):
         raise TypeError(f"val_cfg.intervals must be a dict from the name of a set to its interval, not {intervals!r}")
     for name in intervals or ():

@@ -19,7 +19,7 @@ _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "d
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that memory ran out, on a device or in the main memory.
+    """Tell whether the error says that memory ran out, on a device or in the main memory.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
     (True, False)
@@ -30,15 +30,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def note_out_of_memory(
-    error: BaseException, model: Any, batch: Any, optim_wrapper: Any = None, mode: str = "train"
+    error: BaseException, model: nn.Module, batch: object, optim_wrapper: object = None, mode: str = "train"
 ) -> None:
     """Add the report to an error that says that memory ran out; does nothing to other errors."""
     if is_out_of_memory(error):
         add_note(error, memory_report(model, batch, optim_wrapper, mode=mode))
 
 
-def memory_by_module(model: Any, optimizer: Any = None) -> dict[str, int]:
-    """Bytes of parameters, gradients, buffers and optimizer state by module (two levels of names), largest first.
+def memory_by_module(model: nn.Module, optimizer: object = None) -> dict[str, int]:
+    """Return bytes of parameters, gradients, buffers and optimizer state by module (two levels), largest first.
 
     >>> memory_by_module(nn.Sequential(nn.Linear(1000, 1)))
     {'0': 4004}
@@ -59,8 +59,10 @@ def _add(found: dict[str, int], name: str, size: int) -> None:
     found[module] = found.get(module, 0) + size
 
 
-def memory_report(model: Any, batch: Any, optim_wrapper: Any = None, limit: int = 5, mode: str = "train") -> str:
-    """What took the memory, and what to change in `train`, `val` or `test`, in words."""
+def memory_report(
+    model: nn.Module, batch: object, optim_wrapper: object = None, limit: int = 5, mode: str = "train"
+) -> str:
+    """Say what took the memory, and what to change in `train`, `val` or `test`."""
     optimizer = getattr(optim_wrapper, "optimizer", optim_wrapper)
     by_module = memory_by_module(model, optimizer)
     lines = ["out of memory:"]
@@ -77,13 +79,13 @@ def _mb(size: float) -> str:
     return f"{size / 2**20:.0f} MB"
 
 
-def _images(batch: Any) -> list[torch.Tensor]:
+def _images(batch: object) -> list[torch.Tensor]:
     if isinstance(batch, Mapping) and "inputs" in batch:
         batch = batch["inputs"]
     return tensors_of(batch)
 
 
-def _shapes(batch: Any) -> str:
+def _shapes(batch: object) -> str:
     tensors = _images(batch)
     if not tensors:
         return "no tensors in it"
@@ -104,7 +106,7 @@ def _peak(model: nn.Module) -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB of main memory"
 
 
-def _advice(batch: Any, mode: str) -> list[str]:
+def _advice(batch: object, mode: str) -> list[str]:
     images = [tensor for tensor in _images(batch) if tensor.ndim >= 3]
     size = f" (now {images[0].shape[-2]} x {images[0].shape[-1]})" if images else ""
     if mode != "train":

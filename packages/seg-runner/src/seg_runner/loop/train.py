@@ -1,13 +1,15 @@
 """The training loops: they drive batches through the model and fire the hook points. They know no config.
 
-Any class with `run()` is a loop; these two are the ones that configs name. Validation and test: `eval_loops.py`.
+Any class with `run()` is a loop; these two are the ones that configs name. Validation and test: `evaluate.py`.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
 
 from seg_runner.checks import whole
 from seg_runner.data.prefetch import prefetched
@@ -15,12 +17,63 @@ from seg_runner.data.stream import TrainBatches
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
 from seg_runner.loop.out_of_memory import note_out_of_memory
-from seg_runner.process.randomness import seed_step
-from seg_runner.process.signals import StopNow, StopRequested
+from seg_runner.process.randomness import Randomness, seed_step
+from seg_runner.process.signals import StopNow, StopRequested, StopSignals
 
-__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "TrainLoop", "position"]
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "Process", "Steps", "TrainLoop", "TrainRunner", "position"]
 
 Intervals = Sequence[tuple[int, int]]
+
+
+class Steps(Protocol):
+    """What a step asks of the runner."""
+
+    @property
+    def model(self) -> Any:
+        """The model, wrapped or not."""
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper; None where nothing is trained."""
+
+    @property
+    def points(self) -> Points:
+        """The hooks."""
+
+    @property
+    def signals(self) -> StopSignals | None:
+        """The signals that stop the run; None where none are heard."""
+
+    def check_signals(self) -> None:
+        """Save and stop if a signal has asked for it."""
+
+
+class Process(Protocol):
+    """Which process of the run this is, on which device, and where its random numbers come from."""
+
+    @property
+    def rank(self) -> int:
+        """Its number, from 0."""
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+
+    @property
+    def randomness(self) -> Randomness:
+        """The seed, and what is drawn from it."""
+
+
+class TrainRunner(Steps, Process, Protocol):
+    """The runner, as a training loop sees it."""
+
+    @property
+    def loops(self) -> Mapping[str, Any]:
+        """The loops by mode; None for those that there are none of."""
 
 
 class TrainLoop:
@@ -32,8 +85,8 @@ class TrainLoop:
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Any,
+        runner: TrainRunner,
+        dataloader: Iterable[object],
         val_begin: int,
         val_interval: int,
         dynamic_intervals: Intervals | None,
@@ -51,24 +104,24 @@ class TrainLoop:
         self.validated = 0
         self.validating = False
         batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
-        self.batches: Any = prefetched(batches, getattr(runner, "device", "cpu"), runner.randomness, runner.rank)
+        self.batches: Any = prefetched(batches, runner.device, runner.randomness, runner.rank)
 
     def seek(self, iteration: int, epoch: int) -> None:
-        """Stand where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""
+        """Go to where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""
         self.iter = self.finished_iters = self.validated = iteration
         self.epoch = self.finished_epochs = epoch
         self.batches.seek(iteration)
 
     def state_dict(self) -> dict[str, int]:
-        """What a checkpoint must know of the loop besides its counters."""
+        """Return what a checkpoint must know of the loop besides its counters."""
         return {"validated": self.validated}
 
-    def load_state_dict(self, state_dict: Any) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state, after `seek`: a validation that was due but not run yet is then run first."""
         self.validated = int(state_dict.get("validated", self.iter))
 
-    def step(self, batch: Any, on: Points, batch_idx: int) -> None:
-        """One iteration: hooks, forward, backward, update, hooks."""
+    def step(self, batch: object, on: Points, batch_idx: int) -> None:
+        """Do one iteration: hooks, forward, backward, update, hooks."""
         runner, part = self.runner, ""
         try:
             on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
@@ -88,7 +141,7 @@ class TrainLoop:
         self.iter += 1
 
     def next_batch(self) -> Any:
-        """The next batch of the endless stream; it also sets the main process's random numbers for this step.
+        """Return the next batch of the endless stream; that also sets the main process's random numbers for this step.
 
         The last step is done while the next batch is waited for, so a signal that comes meanwhile is acted on at once.
         """
@@ -100,7 +153,8 @@ class TrainLoop:
                     raise StopNow
             return next(self.batches)
         except StopNow:
-            signals.waiting = False
+            if signals is not None:
+                signals.waiting = False  # before it is looked at what came, which may take its time
             self.runner.check_signals()
             raise
         except Exception as error:
@@ -113,7 +167,7 @@ class TrainLoop:
                 signals.waiting = False
 
     def validation_is_due(self, count: int, last: int) -> bool:
-        """Whether validation follows the `count`-th step (or epoch) of `last`."""
+        """Tell whether validation follows the `count`-th step (or epoch) of `last`."""
         if self.runner.loops["val"] is None or count < self.val_begin:
             return False
         interval = self.val_interval
@@ -128,12 +182,12 @@ class TrainLoop:
         self.runner.model.train()
 
     def validate(self) -> None:
-        """Run the validation loop, set the model back to training; a signal that came meanwhile is acted on."""
+        """Run the validation loop, set the model back to training, and act on a signal that came meanwhile."""
         before, self.validated = self.validated, self.iter
         seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
         self.validating = True
         try:
-            self.runner.val_loop.run()
+            self.runner.loops["val"].run()
         except (StopRequested, StopNow):
             self.validated = before  # still owed
             self.runner.check_signals()  # here, where hooks see that validation broke off
@@ -157,8 +211,8 @@ class IterBasedTrainLoop(TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Any,
+        runner: TrainRunner,
+        dataloader: Iterable[object],
         max_iters: int,
         val_begin: int = 1,
         val_interval: int = 1000,
@@ -202,15 +256,15 @@ class EpochBasedTrainLoop(TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
-        dataloader: Any,
+        runner: TrainRunner,
+        dataloader: Iterable[object],
         max_epochs: int,
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: Intervals | None = None,
     ) -> None:
         try:
-            self.epoch_length = len(dataloader)
+            self.epoch_length = len(dataloader)  # type: ignore[arg-type]  # raises where there is no length
         except TypeError as error:
             add_note(
                 error, "train_cfg counts epochs, but train_dataloader has no length: use train_cfg=dict(max_iters=...)"
@@ -238,7 +292,7 @@ class EpochBasedTrainLoop(TrainLoop):
         return runner.model
 
     def _run_epoch(self, on: Points) -> None:
-        """One pass, or what is left of it after a resume."""
+        """Run through one pass, or what is left of it after a resume."""
         on.before_train_epoch()
         for batch_idx in range(self.iter - self.epoch * self.epoch_length, self.epoch_length):
             self.step(self.next_batch(), on, batch_idx)
@@ -250,8 +304,8 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epoch += 1
 
 
-def position(train_loop: Any) -> tuple[int, int]:
-    """Finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
+def position(train_loop: object) -> tuple[int, int]:
+    """Return finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
     if train_loop is None:
         return 0, 0
     if isinstance(train_loop, EpochBasedTrainLoop):
@@ -260,7 +314,7 @@ def position(train_loop: Any) -> tuple[int, int]:
 
 
 def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
-    """Milestones, and the interval before the first and from each of them on."""
+    """Return milestones, and the interval before the first and from each of them on."""
     pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
     for item in pairs:
         if not isinstance(item, list | tuple) or len(item) != 2:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 __all__ = ["LossMeter", "batch_losses"]
 
@@ -17,13 +18,13 @@ class LossMeter:
         model: The model whose loss is measured on every batch; None to take only what the model itself appends.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: nn.Module | None) -> None:
         self._model = model
         self._sums: dict[str, Any] = {}
         self._count = 0
 
-    def split(self, outputs: Sequence[Any], batch: Any) -> Sequence[Any]:
-        """The outputs without an appended loss; the loss goes into the average."""
+    def split(self, outputs: Sequence[Any], batch: object) -> Sequence[Any]:
+        """Return the outputs without an appended loss; the loss goes into the average."""
         if not hasattr(outputs, "__len__") or isinstance(outputs, Mapping | str):
             raise TypeError(
                 "a validation or test step must return a list with one sample for each image, not "
@@ -43,7 +44,7 @@ class LossMeter:
         self._count += count
 
     def values(self, mode: str) -> dict[str, float]:
-        """Each named loss, and their total as `val_loss` or `test_loss`; empty where no loss was met."""
+        """Return each named loss, and their total as `val_loss` or `test_loss`; empty where no loss was met."""
         if not self._count:
             return {}
         names = list(self._sums)
@@ -55,7 +56,7 @@ class LossMeter:
 
 
 def _appended_loss(outputs: Sequence[Any]) -> Mapping[str, Any] | None:
-    """The losses, if the last output is a record whose only field is `loss`."""
+    """Return the losses, if the last output is a record whose only field is `loss`."""
     if not len(outputs):
         return None
     keys = getattr(outputs[-1], "keys", None)
@@ -66,8 +67,8 @@ def _appended_loss(outputs: Sequence[Any]) -> Mapping[str, Any] | None:
     return loss if isinstance(loss, Mapping) else {"loss": loss}
 
 
-def batch_losses(model: Any, batch: Any) -> dict[str, Any]:
-    """The losses of one batch in evaluation mode, `loss` being their total.
+def batch_losses(model: nn.Module, batch: object) -> dict[str, Any]:
+    """Return the losses of one batch in evaluation mode, `loss` being their total.
 
     Raises:
         TypeError: the model has no way to give a loss outside `train_step`.
