@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from _measure import paired, print_table, ratios
 from seg_runner.checkpoint.content import payload_bytes
-from seg_runner.checkpoint.file import read_checkpoint, write_checkpoint
+from seg_runner.checkpoint.read import read_checkpoint
 from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checkpoint.write import write_checkpoint
 from seg_runner.trees import tensors_of
 
 

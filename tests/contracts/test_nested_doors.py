@@ -25,7 +25,7 @@ from helpers.doors import CASES, CONV, HERE, HOSTILE, NOT_READ, RAN, base, hosti
 from seg_optim.schedules.simulate import simulated
 from seg_registry import Config
 from seg_runner import Runner
-from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.write import write_checkpoint
 from seg_vis import Visualizer
 
 from seg_engine.launch import make_runner

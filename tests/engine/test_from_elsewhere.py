@@ -16,7 +16,7 @@ import pytest
 import torch
 from seg_registry import Config, ConfigError, NotAllowedError
 from seg_registry.registry.catalog import HOOKS, MODELS
-from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.write import write_checkpoint
 
 from seg_engine.cli import main
 from seg_engine.cli.messages import guard_terminal

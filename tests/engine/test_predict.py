@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.write import write_checkpoint
 from seg_vis import get_palette
 
 import seg_engine

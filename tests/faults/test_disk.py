@@ -16,7 +16,7 @@ import pytest
 import torch
 from helpers.drill import in_child, make_runner
 from seg_runner import find_resumable, read_checkpoint
-from seg_runner.checkpoint.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.write import CheckpointWriteError
 from seg_vis import Visualizer
 
 

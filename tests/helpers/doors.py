@@ -29,7 +29,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
         "numa_options": None,
     },
     "seg_registry.registry.builder.Builder": {"allow": ["*"]},
-    "seg_runner.checkpoint.file.write_checkpoint": {"path": RAN, "content": {}},
+    "seg_runner.checkpoint.write.write_checkpoint": {"path": RAN, "content": {}},
     "seg_hooks.own_loop.state.TrainState": {"work_dir": RAN},
     "numpy.memmap": {"filename": RAN, "mode": "w+", "shape": [1]},
     "evil_module.Part": {},

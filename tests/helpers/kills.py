@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from seg_runner import find_resumable, read_checkpoint
-from seg_runner.checkpoint.file import write_checkpoint
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.checkpoint.whole_file import clean_leftovers
+from seg_runner.checkpoint.write import write_checkpoint
+from seg_runner.files import clean_leftovers
 
 from helpers.drill import Child, checkpoint_differences, in_child, log_lines, train
 

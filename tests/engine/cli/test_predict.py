@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from seg_runner.checkpoint.file import write_checkpoint
+from seg_runner.checkpoint.write import write_checkpoint
 
 from seg_engine.cli import main
 from seg_engine.image_paths import find_images

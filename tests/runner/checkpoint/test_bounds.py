@@ -19,8 +19,8 @@ import xxhash
 from seg_runner import CheckpointError, read_checkpoint
 from seg_runner.checkpoint.bounds import ExcessiveError, check_pickle
 from seg_runner.checkpoint.content import own
-from seg_runner.checkpoint.file import MARK, TRAILER
 from seg_runner.checkpoint.find import find_resumable
+from seg_runner.checkpoint.write import MARK, TRAILER
 from seg_runner.checks import count_of
 from torch._utils import _rebuild_tensor_v2
 

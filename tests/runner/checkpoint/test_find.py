@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from seg_runner import find_resumable
-from seg_runner.checkpoint.file import write_checkpoint
 from seg_runner.checkpoint.find import next_generation
+from seg_runner.checkpoint.write import write_checkpoint
 
 
 def save(folder, name, iteration, run="a", optimizer=True, **meta):

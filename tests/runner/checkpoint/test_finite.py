@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from seg_runner import IoUMetric, MessageHub, find_resumable
-from seg_runner.checkpoint.file import read_checkpoint, read_place, write_checkpoint
 from seg_runner.checkpoint.finite import LossWatch, not_finite
+from seg_runner.checkpoint.read import read_checkpoint, read_place
+from seg_runner.checkpoint.write import write_checkpoint
 
 BAD = 4
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
-from seg_runner.checkpoint.file import _save, write_checkpoint
 from seg_runner.checkpoint.read_mapped import _Mapped, read_mapped
-from seg_runner.checkpoint.whole_file import write_whole
+from seg_runner.checkpoint.write import _save, write_checkpoint
+from seg_runner.files import write_whole
 from seg_runner.trees import tensors_of
 
 DTYPES = [

@@ -10,7 +10,7 @@ import pytest
 import torch
 from seg_runner import read_checkpoint
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.checkpoint.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.write import CheckpointWriteError
 
 
 def payload() -> dict:

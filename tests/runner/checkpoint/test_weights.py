@@ -8,8 +8,8 @@ from collections import OrderedDict
 import pytest
 import torch
 from seg_runner import export_safetensors, load_weights
-from seg_runner.checkpoint.file import write_checkpoint
 from seg_runner.checkpoint.weights import clean_state_dict, weights_of
+from seg_runner.checkpoint.write import write_checkpoint
 from seg_runner.model.wrapping import unwrap
 from torch import nn
 

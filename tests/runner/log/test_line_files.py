@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from seg_runner.assembly.fallback_parts import PlainVisualizer
-from seg_runner.checkpoint.whole_file import write_text, write_whole
+from seg_runner.files import write_text, write_whole
 from seg_runner.log import line_files as lines
 from seg_runner.log.line_files import LineFile, take_out_rows
 from seg_runner.log.setup import earlier_sessions

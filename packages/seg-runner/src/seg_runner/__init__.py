@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seg_runner.__about__ import __version__
-from seg_runner.checkpoint.file import read_checkpoint
 from seg_runner.checkpoint.find import find_resumable
+from seg_runner.checkpoint.read import read_checkpoint
 from seg_runner.checkpoint.weights import export_safetensors, load_weights
 from seg_runner.data.collate import default_collate, pseudo_collate
 from seg_runner.data.samplers import ClassBalancedSampler, DefaultSampler, InfiniteSampler

@@ -27,6 +27,7 @@ from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
 from seg_runner.checkpoint.finite import LossWatch
+from seg_runner.checkpoint.meta import Changes, Place
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
@@ -263,7 +264,7 @@ class Runner(Facade):
         """
         loop, optimizer = self.train_loop, saved.Optimizer(self.optim_wrapper)
         return [
-            saved.Place(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
+            Place(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
             saved.Weights(self.model, self.hooks, self.parts["load_options"]),
             State("message_hub", self.message_hub, expected=True),
             optimizer,
@@ -274,7 +275,7 @@ class Runner(Facade):
             State("loop", loop),
             saved.DataPosition(loop, self, resume_data=self.parts["resume_data"]),
             State("visualizer", self.visualizer),
-            saved.Changes(self),
+            Changes(self),
         ]
 
     def _take_seed(self, seed: int) -> None:

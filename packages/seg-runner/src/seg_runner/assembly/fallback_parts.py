@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from seg_runner.checkpoint.whole_file import write_text
+from seg_runner.files import write_text
 from seg_runner.log.line_files import LineFile, take_out_rows
 from seg_runner.model.wrapping import unwrap
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
-from seg_runner.checkpoint.file import read_checkpoint, read_place
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable, locate
 from seg_runner.checkpoint.finite import not_finite
-from seg_runner.checkpoint.parts import Identity
+from seg_runner.checkpoint.meta import Identity
+from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import NothingFitsError, load_weights
-from seg_runner.checkpoint.whole_file import clean_leftovers, write_whole
+from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.errors import add_note, did_you_mean
+from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
 from seg_runner.protocols import Resumes
@@ -141,13 +142,10 @@ class Checkpoints:
         at_epoch_end = at.counts_epochs and at.finished_epochs * length == at.finished_iters
         name = f"epoch_{at.finished_epochs}.pth" if at_epoch_end else f"iter_{at.finished_iters}.pth"
 
-        def write(file: IO[bytes]) -> None:
-            file.write(name.encode())
-
         def point() -> None:
             if not self.message_hub.get_info("checkpoint_finite") and pointer.exists():
                 return  # what it points to is the one to go on from
-            write_whole(pointer, write)
+            write_or_explain(pointer, name.encode())
 
         return self._save_extra(name, point)
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seg_runner.checkpoint.file import read_checkpoint, read_place, verify_checkpoint
 from seg_runner.checkpoint.finite import not_finite
+from seg_runner.checkpoint.read import read_checkpoint, read_place, verify_checkpoint
 from seg_runner.checks import count_of
 from seg_runner.errors import CheckpointError
 

@@ -1,174 +1,23 @@
-"""The parts of a run's state, one class each: where it stands, weights, optimizer, hooks, position in the data."""
+"""The parts of a run's state, one class each: weights, optimizer, gradients, hooks, position in the data."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, TypeGuard
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 
 from seg_runner.checkpoint.content import own
-from seg_runner.checkpoint.find import next_generation
-from seg_runner.checkpoint.report import (
-    ResumeReport,
-    class_changes,
-    config_changes,
-    config_text,
-    fill_version_changes,
-    versions,
-)
+from seg_runner.checkpoint.report import ResumeReport
 from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
-from seg_runner.checks import count_of
 from seg_runner.data.stream import TrainBatches
 from seg_runner.model.wrapping import unwrap
-from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Progress, Stateful
 
-__all__ = ["Averages", "Changes", "DataPosition", "Gradients", "Hooks", "Identity", "Optimizer", "Place", "Weights"]
+__all__ = ["Averages", "DataPosition", "Gradients", "Hooks", "Optimizer", "Weights"]
 
 Content = Mapping[str, object]
-
-
-class Described(Protocol):
-    """What a checkpoint says of its run, and a resumed run is compared with."""
-
-    @property
-    def cfg(self) -> object:
-        """The whole config; None where there is none."""
-
-    @property
-    def experiment_name(self) -> str:
-        """The name of the experiment."""
-
-    @property
-    def randomness(self) -> Randomness:
-        """Where random numbers come from."""
-
-    @property
-    def train_dataloader(self) -> object:
-        """The loader of training batches."""
-
-    @property
-    def world_size(self) -> int:
-        """How many processes train together."""
-
-
-@dataclass
-class Identity:
-    """A name for a run, kept over resumes, and a count that tells its files from older ones in the same folder."""
-
-    work_dir: Path
-    run_id: object = None
-    generation: int | None = None
-
-    def fill(self) -> None:
-        """Give a run that has none a name and a count."""
-        if self.run_id is None:
-            self.run_id, self.generation = secrets.token_hex(8), None
-        if self.generation is None:
-            self.generation = next_generation(self.work_dir)
-
-
-class Place:
-    """Where the run stands, and what it is: `meta`.
-
-    Args:
-        run: The run.
-        progress: Its counts.
-        loop: The training loop.
-        identity: The run's name; a resumed run takes over that of the checkpoint.
-        take_seed: Called with the checkpoint's seed where that is another one than the run's.
-    """
-
-    key = "meta"
-
-    def __init__(
-        self, run: Described, progress: Progress, loop: object, identity: Identity, take_seed: Callable[[int], None]
-    ) -> None:
-        self.run, self.progress, self.loop = run, progress, loop
-        self.identity, self.take_seed = identity, take_seed
-
-    def save(self) -> dict[str, object]:
-        """Return counts, config, seed, versions and the run's name."""
-        self.identity.fill()
-        return {
-            "epoch": int(self.progress.finished_epochs),
-            "iter": int(self.progress.finished_iters),
-            "cfg": config_text(self.run.cfg),
-            "seed": self.progress.seed,
-            "experiment_name": self.run.experiment_name,
-            "time": time.strftime("%Y%m%d_%H%M%S", time.localtime()),
-            "dataset_meta": dataset_meta(self.run),
-            "versions": versions(),
-            "world_size": self.run.world_size,
-            "run_id": self.identity.run_id,
-            "generation": self.identity.generation,
-        }
-
-    def restore(self, checkpoint: Content, report: ResumeReport) -> None:
-        """Put the loop's counters, the run's name and its seed where the checkpoint's stand.
-
-        Raises:
-            ValueError: The checkpoint does not say where its run stood.
-        """
-        meta = checkpoint.get("meta")
-        if not isinstance(meta, Mapping) or "iter" not in meta:
-            raise ValueError(
-                "this file has weights but no `meta.iter`, so no run can go on from it; use load_from for it"
-            )
-        iteration, epoch = _count(meta, "iter"), _count(meta, "epoch")
-        self.identity.run_id, self.identity.generation = meta.get("run_id"), _count(meta, "generation")
-        seed, mine = meta.get("seed"), self.run.randomness
-        if isinstance(seed, int) and seed != mine.seed:
-            if mine.chosen:
-                report.changed.append(f"randomness.seed: {seed} -> {mine.seed}; the checkpoint's is used")
-            self.take_seed(seed)
-        _seek(self.loop, iteration, epoch, report)
-
-
-def _count(meta: Content, key: str) -> int:
-    found = count_of(meta.get(key, 0))
-    if found is None:
-        raise ValueError(
-            f"meta.{key} of this checkpoint is {meta[key]!r:.60}, which no run counts: it was damaged, or made by "
-            "something else. Its weights can still be loaded with load_from"
-        )
-    return found
-
-
-class _MMEngineLoop(Protocol):
-    """A loop written for MMEngine, which has no method to put it anywhere."""
-
-    _iter: int
-    _epoch: int
-
-
-def _has_counters(loop: object) -> TypeGuard[_MMEngineLoop]:
-    return hasattr(loop, "_iter")
-
-
-def _seek(loop: object, iteration: int, epoch: int, report: ResumeReport) -> None:
-    """Put a loop where the run stood: ours by `seek`, one written for MMEngine by its two counters."""
-    place, seek = f"iteration {iteration}, epoch {epoch}", getattr(loop, "seek", None)
-    if callable(seek):
-        seek(iteration, epoch)
-    elif _has_counters(loop):
-        loop._iter, loop._epoch = iteration, epoch
-    else:
-        report.not_restored.append(f"{place}: {type(loop).__name__} has no seek(iteration, epoch)")
-        return
-    report.restored.append(place)
-
-
-def dataset_meta(run: Described) -> object:
-    """Return what the training data say of themselves: names of classes, colours."""
-    return getattr(getattr(run.train_dataloader, "dataset", None), "metainfo", None)
 
 
 class Weights:
@@ -372,34 +221,3 @@ class DataPosition:
             batches.seek(iteration)
             report.not_restored.append("position in the data: not in the checkpoint, counted from its iteration")
         report.not_restored += batches.notes
-
-
-class Changes:
-    """What is not restored, but compared: classes, config, versions.
-
-    The last part: a changed config key explains what the position in the data found changed.
-    """
-
-    key = "meta"
-
-    def __init__(self, run: Described) -> None:
-        self.run = run
-
-    def save(self) -> None:
-        """Return nothing: `Place` writes what is compared."""
-
-    def restore(self, checkpoint: Content, report: ResumeReport) -> None:
-        """Report what changed since the checkpoint."""
-        meta = checkpoint["meta"]
-        if not isinstance(meta, Mapping):
-            return
-        told = class_changes(meta.get("dataset_meta"), dataset_meta(self.run))
-        if told:
-            report.unexplained.append(told)
-            report.warnings.append(f"{told}: the weights go on with what they learned as the first")
-        report.changed += config_changes(str(meta.get("cfg", "")), config_text(self.run.cfg))
-        if any(line.split(":")[0].startswith("train_dataloader") for line in report.changed):
-            data = [line for line in report.unexplained if line.startswith("data:")]
-            report.unexplained = [line for line in report.unexplained if line not in data]
-            report.changed += data
-        fill_version_changes(report, meta.get("versions") or {})

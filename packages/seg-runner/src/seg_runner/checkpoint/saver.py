@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_runner.checkpoint.content import Staging, to_plain
-from seg_runner.checkpoint.file import write_checkpoint
-from seg_runner.checkpoint.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.write import CheckpointWriteError, write_checkpoint
 
 __all__ = ["CheckpointSaver"]
 

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from seg_runner.checkpoint.read import read_checkpoint
+from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.model.wrapping import unwrap
 
 __all__ = [
@@ -166,10 +168,6 @@ def _fitted(name: str, own: Mapping[str, Any]) -> str:
     return short if short in own or not name.startswith("module.") else name.removeprefix("module.")
 
 
-def _write(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
-
-
 def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
     """Write a checkpoint's weights (averaged ones, where it has them) as a safetensors file.
 
@@ -177,9 +175,6 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
         ModuleNotFoundError: safetensors is not installed.
         CheckpointError: The checkpoint is not whole.
     """
-    from seg_runner.checkpoint.file import read_checkpoint
-    from seg_runner.checkpoint.whole_file import write_whole
-
     try:
         from safetensors.torch import save
     except ModuleNotFoundError as error:
@@ -188,7 +183,7 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
     weights = content.get("state_dict", content)
     tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}
     data = save(tensors, metadata={"format": "pt"})
-    write_whole(Path(out), lambda file: _write(file, data), len(data))
+    write_or_explain(Path(out), data, len(data))
     return Path(out)
 
 

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from seg_runner.checkpoint.file import read_place
 from seg_runner.checkpoint.find import POINTER, find_resumable, pointed_by
+from seg_runner.checkpoint.read import read_place
 from seg_runner.errors import CheckpointError
 
 __all__ = ["check_folder", "clear_folder", "earlier_checkpoints"]

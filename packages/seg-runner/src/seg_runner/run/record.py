@@ -13,7 +13,7 @@ from typing import Any
 
 from seg_runner.assembly.arguments import DEFAULTS, Parts, misspelt
 from seg_runner.assembly.hooks import _plain_line
-from seg_runner.checkpoint.whole_file import write_text
+from seg_runner.files import write_text
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.log.setup import IN_FILE
 from seg_runner.process.environment import describe_environment

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seg_runner.checkpoint.file import read_place, verify_checkpoint
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
+from seg_runner.checkpoint.read import read_place, verify_checkpoint
 from seg_runner.errors import add_note
 from seg_runner.process.signals import StopNow, leaving
 

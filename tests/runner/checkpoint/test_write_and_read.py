@@ -18,9 +18,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
-from seg_runner.checkpoint import whole_file
-from seg_runner.checkpoint.file import read_place, verify_checkpoint, write_checkpoint
-from seg_runner.checkpoint.whole_file import AT_ONCE, Beside, CheckpointWriteError, _All, clean_leftovers, write_whole
+from seg_runner.checkpoint.read import read_place, verify_checkpoint
+from seg_runner.checkpoint.write import CheckpointWriteError, write_checkpoint, write_or_explain
 
 
 def small() -> dict:
@@ -190,32 +189,10 @@ def test_an_error_while_writing_leaves_the_old_file(file, tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(CheckpointWriteError, match=r"the disk is full.*untouched") as caught:
-        write_whole(file, full)
+        write_or_explain(file, full)
     assert caught.value.errno == errno.ENOSPC
     assert equal(read_checkpoint(file), small())
     assert [path.name for path in tmp_path.iterdir()] == ["iter_3.pth"]
-
-
-@pytest.mark.parametrize("system", ["with writev", "without"])
-def test_many_pieces_are_written_in_order(tmp_path, system, monkeypatch):
-    """More of them, and more bytes, than one call takes."""
-    if system == "without":
-        monkeypatch.delattr(os, "writev")
-    pieces = [bytes([number % 251]) * (number * 37 % 5000) for number in range(1500)]
-    pieces[700:700] = [b"z" * (3 * AT_ONCE + 5), b"", b"y" * AT_ONCE]
-    reader, writer = os.pipe()
-
-    def write() -> None:
-        with open(writer, "wb", buffering=0) as into, Beside("test") as beside:
-            _All(into, beside).writelines(pieces)
-
-    with open(reader, "rb") as out:
-        thread = threading.Thread(target=write)
-        thread.start()
-        assert out.read() == b"".join(pieces)
-        thread.join()
-    write_whole(tmp_path / "x", lambda file: file.writelines(pieces))
-    assert (tmp_path / "x").read_bytes() == b"".join(pieces)
 
 
 def test_no_call_writes_more_than_a_megabyte(tmp_path, monkeypatch):
@@ -226,19 +203,6 @@ def test_no_call_writes_more_than_a_megabyte(tmp_path, monkeypatch):
     assert sum(sizes) == (tmp_path / "a.pth").stat().st_size
     assert 2**19 < max(sizes) <= 2**20
     assert len(sizes) < 20
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="sync_file_range is Linux's")
-def test_the_disk_begins_while_a_file_is_written(tmp_path, monkeypatch):
-    begun, own = [], whole_file._libc
-
-    def watched(name: str):
-        function = own(name)
-        return lambda *args: begun.append((name, *(value.value for value in args[1:3]))) or function(*args)
-
-    monkeypatch.setattr(whole_file, "_libc", lambda name: watched(name) if name == "sync_file_range" else own(name))
-    write_whole(tmp_path / "x", lambda file: file.write(bytes(70 * 2**20)))
-    assert begun == [("sync_file_range", 0, 2**25), ("sync_file_range", 2**25, 2**25)]
 
 
 def test_a_file_is_whole_where_no_thread_can_be_had(tmp_path, monkeypatch):
@@ -259,8 +223,8 @@ def test_the_limit_of_file_sizes_is_met_inside_torch(tmp_path):
     """RLIMIT_FSIZE makes the write inside `torch.save` fail, as a quota does."""
     code = f"""
 import resource, signal, torch
-from seg_runner.checkpoint.file import write_checkpoint
-from seg_runner.checkpoint.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.write import write_checkpoint
+from seg_runner.checkpoint.write import CheckpointWriteError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -276,23 +240,8 @@ except CheckpointWriteError as error:
 def test_too_little_room_is_seen_before_anything_is_written(tmp_path):
     huge = torch.empty(1).expand(2**50).as_strided((1,), (1,))
     with pytest.raises(CheckpointWriteError, match="MB are needed"):
-        write_whole(tmp_path / "x", lambda file: None, expected=2**60)
+        write_or_explain(tmp_path / "x", lambda file: None, expected=2**60)
     assert huge.numel() == 1
-
-
-def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
-    dead = tmp_path / ".iter_5.pth.0123456789ab.tmp"
-    dead.write_bytes(b"half")
-    (tmp_path / ".mine.tmp").write_text("not ours")
-    seen = []
-
-    def write(stream):
-        stream.write(b"x")
-        seen.extend(clean_leftovers(tmp_path))
-
-    write_whole(tmp_path / "iter_6.pth", write)
-    assert seen == [dead.name]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.tmp", "iter_6.pth"]
 
 
 class Evil:
@@ -334,8 +283,8 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     folder.chmod(0o500)
     code = f"""
 import os, torch
-from seg_runner.checkpoint.file import write_checkpoint
-from seg_runner.checkpoint.whole_file import CheckpointWriteError
+from seg_runner.checkpoint.write import write_checkpoint
+from seg_runner.checkpoint.write import CheckpointWriteError
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 try:

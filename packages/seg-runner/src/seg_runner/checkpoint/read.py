@@ -1,9 +1,4 @@
-"""Checkpoint files: whole or absent, every byte checked, readable by plain `torch.load(weights_only=True)`.
-
-A file is what `torch.save` writes (without the zip's slow CRC32), ended by a zip comment that says where its run stood
-and holds the xxh3-128 of every byte before it. It is written under a temporary name, synced, renamed, and its folder
-synced.
-"""
+"""Reading checkpoint files: checking their bytes, finding where their run stood, and saying what else a file is."""
 
 from __future__ import annotations
 
@@ -11,161 +6,44 @@ import contextlib
 import json
 import os
 import pickle
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 import xxhash
 
 from seg_runner.checkpoint.bounds import ExcessiveError, check_tree, records_of
-from seg_runner.checkpoint.content import payload_bytes, to_cpu, to_plain
-from seg_runner.checkpoint.finite import mark
 from seg_runner.checkpoint.read_mapped import read_mapped
 from seg_runner.checkpoint.read_mmengine import UnknownNamesError, read_restricted
-from seg_runner.checkpoint.strange import kind_of_file
-from seg_runner.checkpoint.whole_file import AT_ONCE, Beside, Piece, write_whole
+from seg_runner.checkpoint.write import LONGEST_PLACE, MARK, TRAILER
 from seg_runner.errors import CheckpointError
-from seg_runner.trees import tensors_of
 
-__all__ = ["read_checkpoint", "read_place", "verify_checkpoint", "write_checkpoint"]
+__all__ = ["kind_of_file", "read_checkpoint", "read_place", "verify_checkpoint"]
 
-MARK = b"seg-runner xxh3-128 "
-TRAILER = len(MARK) + 32
-PLACE = ("generation", "run_id", "epoch", "iter")
-LONGEST = 1000
 CHUNK = 2**20
-SMALL = 2**12
-_CRC_LOCK = threading.Lock()
+HEAD = 4096
 
-
-# ---------------------------------------------------------------------------------------------------- writing
-
-
-def write_checkpoint(path: str | Path, payload: dict[str, Any]) -> None:
-    """Write `payload` to `path`, whole or not at all.
-
-    Args:
-        path: Final name; a file there is replaced in one step.
-        payload: Tensors and plain values; numpy numbers become plain ones.
-
-    Raises:
-        TypeError: A value that a safe file cannot hold, with the path to it.
-        CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
-    """
-    plain = to_cpu(to_plain(payload))
-    mark(plain)
-    write_whole(Path(path), lambda file: _save(plain, file), payload_bytes(plain))
-
-
-def _save(payload: Any, file: IO[bytes]) -> None:
-    with Beside("checksum") as beside:
-        body = _Body(file, payload, beside)
-        with _without_crc32():
-            torch.save(payload, body)  # type: ignore[arg-type]
-        body.finish(_place_of(payload))
-
-
-def _place_of(payload: Any) -> bytes:
-    """Where the run stood, as text: looking for the newest file unpickles none that is not known to be whole."""
-    meta = payload.get("meta")
-    if not isinstance(meta, dict) or not isinstance(meta.get("iter"), int):
-        return b""
-    place = {key: meta[key] for key in PLACE if isinstance(meta.get(key), int | str)}
-    finite = not meta.get("not_finite")
-    kept = meta.get("optimizer_not_finite", [])[:3]
-    said = {"optimizer_not_finite": kept} if kept and len(", ".join(kept)) < LONGEST // 4 else {}
-    text = json.dumps({**place, "complete": "optimizer" in payload, "finite": finite, **said}).encode()
-    return text if len(text) < LONGEST else b""
-
-
-@contextlib.contextmanager
-def _without_crc32() -> Iterator[None]:
-    """The zip's own CRC32 costs more than all the rest of a save; older versions of torch always write it."""
-    switch: Callable[[bool], None] | None = getattr(torch.serialization, "set_crc32_options", None)
-    if switch is None:
-        yield
-        return
-    with _CRC_LOCK:
-        before = torch.serialization.get_crc32_options()
-        switch(False)
-        try:
-            yield
-        finally:
-            switch(before)
-
-
-class _Body:
-    """What torch writes into: has hashed what passes, and keeps an error for later instead of raising inside C++.
-
-    Pieces are gathered, and the bytes of tensors not even copied for that: few large writes cost the disk's cache less
-    than many small ones. Each is hashed while the next ones are written; nothing waits for that before the end.
-    """
-
-    def __init__(self, file: IO[bytes], payload: Any, beside: Beside) -> None:
-        self.file, self.beside, self.hash = file, beside, xxhash.xxh3_128()
-        self.gathered: list[Piece] = []
-        self.size = 0
-        self.small = bytearray()
-        self.error: BaseException | None = None
-        storages = [tensor.untyped_storage() for tensor in tensors_of(payload) if tensor.layout == torch.strided]
-        self.lasting = {storage.data_ptr(): storage.nbytes() for storage in storages}
-
-    def write(self, data: Any) -> int:
-        """Take the bytes; the last small ones are held back: the end is still to be changed."""
-        view = memoryview(data).cast("B")
-        if self.error is None:
-            try:
-                self._take(view)
-            except BaseException as error:
-                self.error = error
-        return len(view)
-
-    def _take(self, view: memoryview) -> None:
-        if len(view) < SMALL:
-            self.small += view
-            return
-        self._gather(self.small)
-        self.small = bytearray()
-        self._gather(view if self._lasts(view) else bytes(view))
-
-    def _lasts(self, view: memoryview) -> bool:
-        """Whether these are the bytes of a tensor of the payload, not of a buffer of torch's that goes at once."""
-        return self.lasting.get(np.frombuffer(view, np.uint8).ctypes.data) == len(view)
-
-    def _gather(self, piece: Piece) -> None:
-        self.gathered.append(piece)
-        self.size += len(piece)
-        if self.size > AT_ONCE:
-            self._write_out()
-
-    def _write_out(self) -> None:
-        self.beside(self._hash_all, self.gathered)
-        self.file.writelines(self.gathered)
-        self.gathered, self.size = [], 0
-
-    def _hash_all(self, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            self.hash.update(piece)
-
-    def flush(self) -> None:
-        """Nothing: syncing comes at the end."""
-
-    def finish(self, place: bytes) -> None:
-        """End the zip with a comment that holds the place and the checksum."""
-        if self.error is not None:
-            raise self.error
-        assert self.small[-22:-18] == b"PK\x05\x06", "torch.save no longer ends with the zip's end record"
-        self._gather(self.small[:-2] + (len(place) + TRAILER).to_bytes(2, "little") + place + MARK)
-        self._write_out()
-        self.beside.wait()
-        self.file.write(self.hash.hexdigest().encode())
-
-
-# ---------------------------------------------------------------------------------------------------- reading
+PICTURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+OTHERS = {
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "an archive packed by gzip",
+    b"BZh": "an archive packed by bzip2",
+    b"\xfd7zXZ": "an archive packed by xz",
+    b"7z\xbc\xaf": "an archive of 7-Zip",
+    b"\x93NUMPY": "an array of numpy (.npy)",
+    b"\x89HDF": "an HDF5 file",
+    b"\x7fELF": "a program",
+}
 
 
 def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = False) -> dict[str, Any]:
@@ -261,7 +139,7 @@ def read_place(path: str | Path) -> dict[str, Any] | None:
     >>> read_place(__file__) is None
     True
     """
-    body, mark, _ = _tail(Path(path), LONGEST + TRAILER + 22).rpartition(MARK)
+    body, mark, _ = _tail(Path(path), LONGEST_PLACE + TRAILER + 22).rpartition(MARK)
     begin = body.rfind(b"PK\x05\x06")
     if not mark or begin < 0:
         return None
@@ -343,3 +221,57 @@ def _fits(archive: zipfile.ZipFile, name: str) -> bool:
     except zipfile.BadZipFile:
         return False
     return True
+
+
+def kind_of_file(path: str | Path) -> str:
+    """What a file is, in words; empty where it may be a checkpoint.
+
+    >>> kind_of_file(__file__)
+    'a text'
+    """
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    for start, name in PICTURES.items():
+        if head.startswith(start) and (name != "BMP" or head[6:10] == bytes(4)):
+            return f"a picture ({name})"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "a picture (WebP)"
+    if head[4:8] == b"ftyp":
+        return "a picture (HEIC, AVIF) or a video"
+    if head[8:10] == b'{"':
+        return "a file of safetensors, which holds weights only"
+    for start, name in OTHERS.items():
+        if head.startswith(start):
+            return name
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(path)
+    return _kind_of_text(head)
+
+
+def _kind_of_zip(path: str | Path) -> str:
+    """A zip in which torch.save's records are missing; one that is cut off may be a checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return ""
+    if any(name.endswith("/data.pkl") for name in names):
+        return ""
+    if any(name.endswith("constants.pkl") for name in names):
+        return ""
+    return "arrays of numpy (.npz)" if names and names[0].endswith(".npy") else "a zip archive of other files"
+
+
+def _kind_of_text(head: bytes) -> str:
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # a letter may be cut by the end of what was read
+            return ""
+        text = head[: error.start].decode("utf-8-sig")
+    if not text.strip() or not all(letter.isprintable() or letter in "\t\r\n\f" for letter in text):
+        return ""
+    start = text.lstrip().lower()
+    if start.startswith("version https://git-lfs"):
+        return "a pointer of Git LFS (fetch the file itself: git lfs pull)"
+    return "a web page (a failed download?)" if start.startswith(("<!doctype", "<html")) else "a text"

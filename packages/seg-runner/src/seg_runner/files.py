@@ -8,81 +8,76 @@ import errno
 import os
 import queue
 import secrets
-import shutil
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Protocol, Self
 
-__all__ = ["AT_ONCE", "Beside", "CheckpointWriteError", "Piece", "clean_leftovers", "write_text", "write_whole"]
+__all__ = ["AT_ONCE", "FULL", "Background", "Piece", "Writable", "clean_leftovers", "write_text", "write_whole"]
 
 Piece = bytes | bytearray | memoryview
-AT_ONCE, HANDED_ON = 2**20, 2**25
+AT_ONCE, HANDED_ON = 2**20, 2**25  # bytes that one call writes, and after which the disk is told to begin
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class CheckpointWriteError(OSError):
-    """A checkpoint that could not be written; nothing stands under its name that was not there before."""
+class Writable(Protocol):
+    """A file that is being written."""
+
+    def write(self, data: Piece, /) -> int:
+        """Write until nothing is left."""
+
+    def writelines(self, pieces: Iterable[Piece], /) -> None:
+        """Write all pieces."""
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None], expected: int = 0) -> None:
-    """Call `write` with a temporary file beside `path`, sync it, rename it to `path`, sync the folder.
+def write_whole(path: Path, content: Piece | Callable[[Writable], object], expected: int = 0) -> None:
+    """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder.
 
     Args:
-        path: Final name; a file there is replaced in one step.
-        write: Called with the open file.
+        path: Final name; a file there is replaced in one step. Its folder is made.
+        content: Bytes, or what is called with the open file.
         expected: Bytes that will come at least. The disk sets them aside first, where it can: a disk that is too full
             is known before anything is written, and writing is faster.
 
     Raises:
-        CheckpointWriteError: The disk is full, the folder cannot be written, ...: what is there stays as it is.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_beside(path, write, expected)
-    except OSError as error:
-        raise _explained(path, error, expected) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text in the same way, in UTF-8.
-
-    Raises:
         OSError: It cannot be written; what is there stays as it is.
     """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")  # known before it is there
     try:
-        _write_beside(path, lambda file: file.write(text.encode("utf-8")), 0)
-    except OSError as error:  # said of the file that is wanted, not of the temporary one
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def _write_beside(path: Path, write: Callable[[IO[bytes]], object], expected: int) -> None:
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(temporary, "xb", buffering=0) as file, Beside("write-back") as beside:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb", buffering=0) as file, Background("write-back") as background:
             _lock(file)
             _set_aside(file, expected)
-            write(_All(file, beside))  # type: ignore[arg-type]
-            file.truncate()
+            writer = _RawWriter(file, background)
+            content(writer) if callable(content) else writer.write(content)
+            file.truncate()  # what was set aside and not needed
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:  # said of the file that is wanted, not of the temporary one
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-class _All:
+def write_text(path: Path, text: str) -> None:
+    """Write a text in the same way, in UTF-8."""
+    write_whole(path, text.encode("utf-8"))
+
+
+class _RawWriter:
     """A raw file that takes everything it is given, and has the disk begin with what is there.
 
     Much at once is slow on disks whose cache looks for one large page for it.
     """
 
-    def __init__(self, file: IO[bytes], beside: Beside) -> None:
-        self.file, self.beside = file, beside
+    def __init__(self, file: IO[bytes], background: Background) -> None:
+        self.file, self.background = file, background
         self.size = self.handed_on = 0
 
     def write(self, data: Piece) -> int:
@@ -103,7 +98,7 @@ class _All:
             if done:
                 rest[0] = rest[0][done:]
             if self.size - self.handed_on >= HANDED_ON:
-                self.beside(_hand_on, self.file.fileno(), self.handed_on, self.size - self.handed_on)
+                self.background(_hand_on, self.file.fileno(), self.handed_on, self.size - self.handed_on)
                 self.handed_on = self.size
 
 
@@ -144,24 +139,6 @@ def _libc(name: str) -> Callable[..., int] | None:
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     return getattr(ctypes.CDLL(None, use_errno=True), name, None)
-
-
-def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
-    full = error.errno in FULL
-    cause = f"the disk is full{_room(path.parent, expected)}" if full else (error.strerror or str(error))
-    advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"
-    return CheckpointWriteError(
-        error.errno or errno.EIO,
-        f"checkpoint {path} was not written: {cause}. The files from before are untouched; {advice}",
-    )
-
-
-def _room(folder: Path, expected: int) -> str:
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError:
-        return ""
-    return f" ({free / 2**20:.1f} MB are free, {expected / 2**20:.1f} MB are needed)" if free < expected else ""
 
 
 def _lock(file: IO[bytes]) -> None:
@@ -208,37 +185,34 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-Call = tuple[Callable[..., object], tuple[Any, ...]]
-
-
-class Beside:
+class Background:
     """Calls functions one after the other in a thread of its own, which begins with the first of them.
 
     Leaving the block waits for all of them. Where no thread can be had (the interpreter is ending, the user's limit is
     reached), each call is made at once.
 
     >>> found = []
-    >>> with Beside("example") as beside:
-    ...     beside(found.append, 1)
-    ...     beside(found.append, 2)
+    >>> with Background("example") as background:
+    ...     background(found.append, 1)
+    ...     background(found.append, 2)
     >>> found
     [1, 2]
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._alone = False
 
-    def __call__(self, function: Callable[..., object], *args: Any) -> None:
+    def __call__(self, function: Callable[..., object], *args: object) -> None:
         """Have `function(*args)` called; it must not raise."""
         if self._thread is None and not self._alone:
             self._begin()
         if self._alone:
             function(*args)
         else:
-            self._calls.put((function, args))
+            self._calls.put(partial(function, *args))
 
     def _begin(self) -> None:
         self._thread = threading.Thread(target=self._work, name=self.name)
@@ -249,8 +223,7 @@ class Beside:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            function, args = call
-            function(*args)
+            call()
 
     def wait(self) -> None:
         """Until all calls so far were made."""
