@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from seg_registry.errors import LimitError, UnsafeConfigError
+from seg_registry.evaluator.operators import binary
 from seg_registry.values.budget import Budget, whole
 from seg_registry.values.config_dict import ConfigDict
 from seg_registry.values.draft import Draft
@@ -54,14 +56,10 @@ def check_spec(spec: str) -> None:
 
 
 def _sum(budget: Budget, values: Any, start: Any = 0) -> Any:
-    from ast import Add
-
-    from seg_registry.evaluator.operators import binary
-
     if isinstance(start, str | bytes):
         raise TypeError("sum() cannot add strings; use ''.join()")
     for each in items_of(values, budget):
-        start = binary(Add, start, each, budget)
+        start = binary(ast.Add, start, each, budget)
     return start
 
 

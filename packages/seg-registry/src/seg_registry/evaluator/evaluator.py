@@ -18,7 +18,6 @@ __all__ = [
     "CONTAINERS",
     "HANDLERS",
     "MODULE_NAME",
-    "STATEMENTS",
     "Evaluator",
     "Handler",
     "described",
@@ -30,7 +29,6 @@ __all__ = [
     "refuse",
 ]
 
-_ABSENT: Any = object()
 MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
 
 
@@ -110,7 +108,7 @@ class Evaluator:
         """Evaluate statements in order."""
         for statement in statements:
             self.line = statement.lineno
-            STATEMENTS.get(type(statement), _refused)(self, statement)
+            HANDLERS[statement.__class__](self, statement)
 
     def bind(self, name: str, value: Any, line: Any = None) -> None:
         """Bind a name."""
@@ -221,10 +219,6 @@ def _line_of(error: BaseException, default: int) -> int:
     return line
 
 
-def _refused(ev: Evaluator, node: ast.stmt) -> None:
-    raise refuse(described(type(node)))
-
-
 Handler = Callable[[Evaluator, Any], Any]
 
 
@@ -235,15 +229,14 @@ class _Handlers(dict[type[ast.AST], Handler]):
     """Node class -> handler; a class without one is a construct that is not evaluated."""
 
     def __missing__(self, kind: type[ast.AST]) -> Handler:
-        def refused(ev: Evaluator, node: Any) -> Any:
+        def refused(ev: Evaluator, node: ast.AST) -> None:
             raise refuse(described(kind))
 
         return refused
 
 
 HANDLERS = _Handlers()
-STATEMENTS: dict[type[ast.stmt], Callable[[Evaluator, Any], None]] = {}
-"""Filled by the modules beside this one, which the package imports: expressions into the first, statements here."""
+"""What evaluates each class of node: `expressions` and `statements` register theirs when the package is imported."""
 
 
 _WORDS = {

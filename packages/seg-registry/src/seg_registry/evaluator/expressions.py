@@ -11,7 +11,6 @@ from seg_registry.evaluator.evaluator import (
     CONTAINERS,
     HANDLERS,
     Evaluator,
-    Handler,
     kind_name,
     live,
     read_attribute,
@@ -22,7 +21,7 @@ from seg_registry.evaluator.operators import UNARY, binary, compare
 from seg_registry.evaluator.targets import dict_comprehension, list_of, set_comprehension
 from seg_registry.values.draft import Dotted, Draft
 
-__all__ = ["HANDLERS"]
+__all__: list[str] = []
 
 _ABSENT: Any = object()
 
@@ -244,26 +243,27 @@ def _formatted(ev: Evaluator, node: ast.FormattedValue) -> str:
     return format(value, spec)
 
 
-_KNOWN: dict[type[ast.AST], Handler] = {
-    ast.Constant: _constant,
-    ast.Name: _name,
-    ast.Tuple: lambda ev, node: tuple(_items(ev, node.elts)),
-    ast.List: lambda ev, node: _items(ev, node.elts),
-    ast.Set: _set_display,
-    ast.Dict: _dict_display,
-    ast.Call: _call,
-    ast.BinOp: _binary,
-    ast.UnaryOp: _unary,
-    ast.BoolOp: _bool,
-    ast.Compare: _compare,
-    ast.IfExp: _if,
-    ast.Attribute: _attribute,
-    ast.Subscript: _subscript,
-    ast.Slice: _slice,
-    ast.JoinedStr: _f_string,
-    ast.FormattedValue: _formatted,
-    ast.ListComp: list_of,
-    ast.SetComp: set_comprehension,
-    ast.DictComp: dict_comprehension,
-}
-HANDLERS.update(_KNOWN)
+HANDLERS.update(
+    {
+        ast.Constant: _constant,
+        ast.Name: _name,
+        ast.Tuple: lambda ev, node: tuple(_items(ev, node.elts)),
+        ast.List: lambda ev, node: _items(ev, node.elts),
+        ast.Set: _set_display,
+        ast.Dict: _dict_display,
+        ast.Call: _call,
+        ast.BinOp: _binary,
+        ast.UnaryOp: _unary,
+        ast.BoolOp: _bool,
+        ast.Compare: _compare,
+        ast.IfExp: _if,
+        ast.Attribute: _attribute,
+        ast.Subscript: _subscript,
+        ast.Slice: _slice,
+        ast.JoinedStr: _f_string,
+        ast.FormattedValue: _formatted,
+        ast.ListComp: list_of,
+        ast.SetComp: set_comprehension,
+        ast.DictComp: dict_comprehension,
+    }
+)

@@ -9,7 +9,6 @@ from typing import Any
 
 from seg_registry.errors import LimitError, UnsafeConfigError
 from seg_registry.values.budget import MAX_BITS, Budget, whole
-from seg_registry.values.config_dict import ConfigDict
 from seg_registry.values.draft import Draft
 
 __all__ = ["BINARY", "COMPARE", "UNARY", "binary", "compare"]
@@ -128,8 +127,3 @@ def compare(kind: type[ast.cmpop], left: Any, right: Any, budget: Budget) -> Any
     if kind in (ast.In, ast.NotIn) and isinstance(right, range) and type(left) not in (int, bool):
         budget.spend_on_range(right)  # Python computes it for whole numbers only, and walks for all else
     return COMPARE[kind](left, right)
-
-
-def is_config_dict(value: Any) -> bool:
-    """Whether attributes of this value are keys."""
-    return isinstance(value, Draft | ConfigDict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from seg_registry.evaluator.calls import METHODS, items_of
-from seg_registry.evaluator.evaluator import HANDLERS, STATEMENTS, Evaluator, live, read_attribute, read_item, refuse
+from seg_registry.evaluator.evaluator import HANDLERS, Evaluator, live, read_attribute, read_item, refuse
 from seg_registry.evaluator.imports import imports, read_base
 from seg_registry.evaluator.operators import binary
 from seg_registry.evaluator.targets import store
@@ -115,7 +115,7 @@ def _for(ev: Evaluator, node: ast.For) -> None:
     ev.block(node.orelse)
 
 
-STATEMENTS.update(
+HANDLERS.update(
     {
         ast.Assign: _assign,
         ast.AnnAssign: _annotated,
