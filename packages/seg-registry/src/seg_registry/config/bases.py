@@ -1,89 +1,44 @@
-"""Which files a config builds on: the value of `_base_`, the paths that it names, and what they say together."""
+"""The files that a config builds on: what `_base_` names, where that lies, and what several bases say together."""
 
 from __future__ import annotations
 
-import ast
 import os
-from typing import Any
+from typing import NamedTuple
 
-from seg_registry.errors import ConfigError, ConfigFileError, ConfigKeyError, ConfigTypeError
-from seg_registry.evaluator.evaluator import Evaluator
+from seg_registry.errors import ConfigError, ConfigFileError, ConfigKeyError, ConfigTypeError, LimitError
 from seg_registry.evaluator.imports import package_folder
 from seg_registry.values.budget import Budget
 from seg_registry.values.draft import Draft
-from seg_registry.values.origins import Mark, chain_of
+from seg_registry.values.origins import Chain, Mark, chain_of
 
-__all__ = ["base_of_module", "checked", "paths", "scope_of", "union"]
-
-
-def base_of_module(tree: ast.Module, file: str) -> tuple[list[str], int, list[tuple[int, str]]]:
-    """The `_base_` entries of a syntax tree, the line they stand on, and remarks on those that do not count."""
-    entries: list[str] | None = None
-    at, notes = 1, []
-    for place, statement in enumerate(tree.body):
-        if not _sets_base(statement):
-            continue
-        if entries is not None:
-            notes.append((statement.lineno, "a second _base_ is not taken; the first one counts"))
-            continue
-        at = statement.lineno
-        entries = checked(_value(statement, tree.body[:place], file), file, at)
-    unseen = "_base_ inside if or for, or as one of several targets, is not taken as a base"
-    notes += [(node.lineno, unseen) for node in _hidden(tree)]
-    return entries or [], at, notes
+__all__ = ["Base", "base_entries", "find_bases", "union"]
 
 
-def _sets_base(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assign) and any(
-        target.__class__ is ast.Name and target.id == "_base_" for target in statement.targets
-    )
+class Base(NamedTuple):
+    """A file that `_base_` names; `scope` is the package of a `package::path`, else ''."""
+
+    path: str
+    scope: str
 
 
-def _hidden(tree: ast.Module) -> list[Any]:
-    """Assignments to `_base_` that are not seen: inside a block, or as one of several targets."""
-    blocks = [each for each in tree.body if isinstance(each, ast.If | ast.For)]
-    inside = [each for block in blocks for each in ast.walk(block) if isinstance(each, ast.stmt) and _sets_base(each)]
-    several = [target for each in tree.body if isinstance(each, ast.Assign) for target in each.targets]
-    several = [target for target in several if isinstance(target, ast.Tuple | ast.List)]
-    return inside + [each for target in several for each in ast.walk(target) if getattr(each, "id", "") == "_base_"]
-
-
-def _value(statement: Any, before: list[ast.stmt], file: str) -> Any:
-    """`_base_` is read before anything else; where its value uses names, so are the statements above it."""
-    used = _names(statement.value, ast.Load) - _names(statement.value, ast.Store)
-    made = {name for each in before for name in _names(each, ast.Store)}
-    found = ast.copy_location(ast.Assign([ast.Name("base", ast.Store())], statement.value), statement)
-    module = ast.Module([*(before if used & made else ()), found], [])
-    try:
-        return Evaluator(file, origins=False).run(module)["base"]
-    except ConfigError as error:
-        if error.line != statement.lineno:
-            raise
-        raise type(error)(f"in _base_: {error.message}", file=file, line=error.line) from error
-
-
-def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
-
-
-def checked(value: Any, file: str, line: int) -> list[str]:
-    """The entries of a `_base_` value as a list."""
+def base_entries(value: object, file: str, line: int) -> list[str]:
+    """Return the value of `_base_` as a list."""
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list | tuple) or not all(isinstance(each, str) for each in entries):
         raise ConfigTypeError(f"_base_ must be a path or a list of paths, got {value!r}", file=file, line=line)
     return list(entries)
 
 
-def paths(entries: list[str], file: str, line: int) -> list[str]:
-    """Absolute paths of the entries: relative ones start at the folder of the file, `package::path` in a package."""
+def find_bases(entries: list[str], file: str, line: int) -> list[Base]:
+    """Return where the bases lie: paths start at the folder of the file, `package::path` lies in that package."""
     folder = os.path.dirname(file)
     return [
-        _in_package(entry, file, line) if "::" in entry else os.path.normpath(os.path.join(folder, entry))
+        _in_package(entry, file, line) if "::" in entry else Base(os.path.normpath(os.path.join(folder, entry)), "")
         for entry in entries
     ]
 
 
-def _in_package(entry: str, file: str, line: int) -> str:
+def _in_package(entry: str, file: str, line: int) -> Base:
     name, _, inside = entry.partition("::")
     if "::" in inside or not inside:
         raise ConfigError(f"{entry!r} is not of the form package::path/inside.py", file=file, line=line)
@@ -91,40 +46,40 @@ def _in_package(entry: str, file: str, line: int) -> str:
         folder = package_folder(name)
     except ConfigFileError as error:
         raise ConfigFileError(f"{entry!r}: {error.message}", file=file, line=line) from error
-    tried = [os.path.join(folder, *place, inside) for place in ((".mim", "configs"), ("configs",), ())]
-    for path in tried:
+    places = [os.path.join(folder, *place, inside) for place in ((".mim", "configs"), ("configs",), ())]
+    for path in places:
         if os.path.isfile(path):
-            return path
-    raise ConfigFileError(f"{entry!r} is none of: {', '.join(tried)}", file=file, line=line)
+            return Base(path, name)
+    raise ConfigFileError(f"there is no base {entry!r}; looked for {', '.join(places)}", file=file, line=line)
 
 
-def scope_of(entry: str) -> str:
-    """The package of a `package::path` entry, '' for a plain path."""
-    return entry.partition("::")[0] if "::" in entry else ""
+def union(parts: list[tuple[Base, Draft]], budget: Budget, file: str, line: int) -> Draft:
+    """Return the values of several bases together.
 
-
-def union(parts: list[Any], budget: Budget, file: str, line: int) -> Any:
-    """Several bases side by side; a top-level key in two of them is an error that shows both, unless they are equal.
-
-    Equal are the keys of a base that is reached by two ways.
+    A top-level key in two of them is an error that shows both places, unless the values are equal: those of a base
+    that is reached by two ways are.
     """
-    if len(parts) == 1:
-        return parts[0]
+    tables = [_scoped_values(table, base.scope) if base.scope else table for base, table in parts]
+    if len(tables) == 1:
+        return tables[0]
     result = Draft(file=file)
-    marks: dict[Any, Any] = {}
-    for part in parts:
-        doubled = [key for key in part if key in result and not _equal(part[key], result[key], budget)]
+    marks: dict[object, Chain] = {}
+    for table in tables:
+        try:
+            doubled = [key for key in table if key in result and not _equal(table[key], result[key], budget)]
+        except LimitError as error:
+            raise LimitError(error.message, file=file, line=line) from error
         if doubled:
-            _refuse_doubled(doubled, result, marks, part, file, line)
-        for key in part:
+            raise _doubled(doubled, marks, table, file, line)
+        for key in table:
             if key not in result:
-                result[key] = part[key]
-                marks[key] = chain_of(part, key)
+                result[key] = table[key]
+                marks[key] = chain_of(table, key)
     result._marks_ = marks
     return result
 
 
-def _equal(one: Any, other: Any, budget: Budget) -> bool:
+def _equal(one: object, other: object, budget: Budget) -> bool:
     if one is other:
         return True
     from seg_registry.config.diff import diff  # for the few configs that need it
@@ -133,14 +88,30 @@ def _equal(one: Any, other: Any, budget: Budget) -> bool:
     return not diff(one, other)
 
 
-def _refuse_doubled(keys: list[Any], so_far: Any, marks: dict[Any, Any], part: Any, file: str, line: int) -> None:
+def _doubled(keys: list[object], marks: dict[object, Chain], table: Draft, file: str, line: int) -> ConfigKeyError:
     key = keys[0]
-    places = [Mark(*chain[-1]) for chain in (marks.get(key, ()), chain_of(part, key)) if chain]
+    places = [Mark(*chain[-1]) for chain in (marks.get(key, ()), chain_of(table, key)) if chain]
     shown = " and ".join(str(place) for place in places)
     names = ", ".join(repr(each) for each in keys)
-    raise ConfigKeyError(
+    return ConfigKeyError(
         f"two bases set the same top-level key {names} to different values{f' ({shown})' if shown else ''}; "
         "keep it in one of them",
         file=file,
         line=line,
     )
+
+
+def _scoped_values(table: Draft, scope: str) -> Draft:
+    """Return the values of a base from another package: each outermost dict with a `type` gets `_scope_`."""
+    values = {key: _scoped(value, scope) for key, value in table.items()}
+    return Draft(values, file=table._file_, marks=table._marks_)
+
+
+def _scoped(value: object, scope: str) -> object:
+    if isinstance(value, Draft):
+        if "type" in value:
+            return Draft({"_scope_": scope, **value}, file=value._file_, marks=value._marks_)
+        return _scoped_values(value, scope)
+    if isinstance(value, list | tuple):
+        return type(value)([_scoped(each, scope) for each in value])
+    return value

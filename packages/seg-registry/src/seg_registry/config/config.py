@@ -94,7 +94,7 @@ class Config:
 
     @classmethod
     def _loaded(cls, loader: Loader, filename: str) -> Config:
-        values = loader.thawed(loader.load(os.path.abspath(filename)))
+        values = loader.load(os.path.abspath(filename))
         for file, line, note in loader.notes:
             warnings.warn(f"{file}:{line}: {note}", ConfigWarning, stacklevel=3)
         _tell_deprecated(values)
@@ -112,7 +112,7 @@ class Config:
         0.2
         """
         loader = Loader(trusted=trusted, keep=False, alone=alone, environment=not alone)
-        values = loader.thawed(loader.load_text(text, os.path.join(os.getcwd(), f"<string>{suffix}")))
+        values = loader.load_text(text, os.path.join(os.getcwd(), f"<string>{suffix}"))
         self = cls.__new__(cls)
         self._fill(values, loader.texts, None, loader.variables)
         return self

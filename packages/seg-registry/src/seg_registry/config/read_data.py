@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from seg_registry.config.bases import checked
+from seg_registry.config.bases import base_entries
 from seg_registry.errors import ConfigError, ConfigSyntaxError, ConfigTypeError, LimitError
 from seg_registry.values.budget import Budget, whole
 from seg_registry.values.draft import MAX_DEPTH, Draft
@@ -31,7 +31,7 @@ def load_data(text: str, path: str, suffix: str) -> tuple[Draft, list[str]]:
     if not isinstance(own, Draft):
         raise ConfigTypeError(f"a config must be a mapping at the top, got {type(own).__name__}", file=path, line=1)
     base = own.pop("_base_", [])
-    return own, checked(base, path, 1)
+    return own, base_entries(base, path, 1)
 
 
 def _read_json(text: str, path: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from seg_registry.errors import ConfigError
 from seg_registry.evaluator.calls import MUTATING
-from seg_registry.evaluator.evaluator import parse
+from seg_registry.evaluator.evaluator import parse_python
 
 __all__ = ["names_read"]
 
@@ -32,7 +32,7 @@ def names_read(texts: Iterable[tuple[str, bytes]]) -> set[str]:
 
 def _read_in_python(text: str, path: str) -> set[str]:
     try:
-        tree = parse(text, path)
+        tree = parse_python(text, path)
     except ConfigError:  # such as the text of a config that was given as a dict
         return set(re.findall(r"\w+", text))
     changed = {id(_begin(each)) for node in ast.walk(tree) for each in _changed(node)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError, UnsafeConfigError
 from seg_registry.evaluator.calls import BUILTINS, text
 from seg_registry.suggest import did_you_mean
 from seg_registry.values.budget import Budget
-from seg_registry.values.config_dict import ConfigDict, is_table, wrap
+from seg_registry.values.config_dict import ConfigDict, is_table, thaw, wrap
 from seg_registry.values.draft import Dotted, Draft, is_index
 from seg_registry.values.origins import Chain, chain_of
 
@@ -23,7 +23,7 @@ __all__ = [
     "described",
     "kind_name",
     "live",
-    "parse",
+    "parse_python",
     "read_attribute",
     "read_item",
     "refuse",
@@ -32,7 +32,7 @@ __all__ = [
 MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
 
 
-def parse(source: str, file: str) -> ast.Module:
+def parse_python(source: str, file: str) -> ast.Module:
     """The syntax tree of a config file; whatever the parser raises becomes an error of ours."""
     try:
         return ast.parse(source, file)
@@ -45,27 +45,34 @@ def parse(source: str, file: str) -> ast.Module:
 
 
 class Evaluator:
-    """Evaluates one file. `base` gives the value of `_base_`; `include` loads the file of a `read_base()` import."""
+    """Evaluates one file.
+
+    Args:
+        file: Its path, for origins and errors.
+        base: What `_base_` means; without it there is no such name.
+        included: What each import inside `with read_base():` may take from.
+        placeholders: Names that stand for `{{_base_.x}}` templates, with their paths in the base.
+        origins: Whether the values get to know where they come from.
+    """
 
     def __init__(
         self,
         file: str,
         *,
-        base: Callable[[], ConfigDict] | None = None,
-        include: Callable[[str, int], Draft] | None = None,
-        placeholders: dict[str, str] | None = None,
+        base: Draft | None = None,
+        included: Mapping[ast.ImportFrom, Draft] | None = None,
+        placeholders: Mapping[str, str] | None = None,
         origins: bool = True,
     ) -> None:
         self.file = file
         self.base = base
-        self.base_value: ConfigDict | None = None
-        self.include = include
+        self.base_copy: ConfigDict | None = None
+        self.included = included or {}
         self.placeholders = placeholders or {}
         self.origins = origins
         self.names: dict[str, Any] = {}
         self.lines: dict[str, Any] = {}
         self.imported: dict[str, Dotted] = {}
-        self.included: dict[str, Draft] = {}
         self.notes: list[tuple[int, str]] = []
         self.literal: Draft | None = None
         self.budget = Budget()
@@ -163,9 +170,9 @@ class Evaluator:
         if name in ("__file__", "__name__"):
             return self.file if name == "__file__" else MODULE_NAME
         if name == "_base_" and self.base is not None:
-            if self.base_value is None:
-                self.base_value = self.base()
-            return self.base_value
+            if self.base_copy is None:
+                self.base_copy = thaw(self.base)  # this file may change it, so it gets a copy of its own
+            return self.base_copy
         if name in BUILTINS or name.startswith("__"):
             raise refuse(f"the name {name} as a value")
         raise NameError(f"name {name!r} is not defined; {did_you_mean(name, [*self.names, *BUILTINS])}")

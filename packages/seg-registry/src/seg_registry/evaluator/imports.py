@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.evaluator.evaluator import Evaluator, refuse
-from seg_registry.values.config_dict import wrap
 from seg_registry.values.draft import Dotted, Draft
 from seg_registry.values.origins import chain_of
 
-__all__ = ["imports", "read_base"]
+__all__ = ["BaseImport", "base_imports", "imports", "package_folder", "read_base"]
 
 _PURE = frozenset({"copy"})  # of which the evaluator knows what a config needs
 _NEVER = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_distutils_hack"}) | sys.stdlib_module_names
@@ -52,10 +53,35 @@ def _bind(ev: Evaluator, name: str, dotted: str) -> None:
     ev.imported[name] = ev.names[name]
 
 
+class BaseImport(NamedTuple):
+    """An import inside `with read_base():`, and the file that it means."""
+
+    node: ast.ImportFrom
+    path: str
+
+
+def base_imports(tree: ast.Module, file: str) -> list[BaseImport]:
+    """Return what the `with read_base():` of a file import, so that those files can be loaded first."""
+    nodes = [each for block in _with_blocks(tree.body) if _is_read_base(block) for each in block.body]
+    return [BaseImport(each, _path_of(file, each)) for each in nodes if isinstance(each, ast.ImportFrom)]
+
+
+def _with_blocks(statements: list[ast.stmt]) -> Iterator[ast.With]:
+    for each in statements:
+        if isinstance(each, ast.With):
+            yield each
+        elif isinstance(each, ast.If | ast.For):
+            yield from _with_blocks([*each.body, *each.orelse])
+
+
+def _is_read_base(node: ast.With) -> bool:
+    only = node.items[0]
+    return len(node.items) == 1 and only.optional_vars is None and ast.unparse(only.context_expr) == "read_base()"
+
+
 def read_base(ev: Evaluator, node: ast.With) -> None:
-    """`with read_base(): from .x import *`: the names of other config files become names of this one."""
-    call = node.items[0].context_expr
-    if len(node.items) != 1 or ast.unparse(call) != "read_base()" or node.items[0].optional_vars is not None:
+    """Evaluate `with read_base(): from .x import *`: the names of other config files become names of this one."""
+    if not _is_read_base(node):
         raise refuse("a with statement other than 'with read_base():'")
     for statement in node.body:
         ev.line = statement.lineno
@@ -65,15 +91,10 @@ def read_base(ev: Evaluator, node: ast.With) -> None:
 
 
 def _take_names(ev: Evaluator, node: ast.ImportFrom) -> None:
-    if ev.include is None:
-        raise ConfigError("this text has no file, so it cannot have bases")
-    path = _path_of(ev.file, node)
-    found = ev.included.get(path)
-    if found is None:
-        found = ev.included[path] = _own(ev.include(path, node.lineno))
+    found = ev.included[node]
     for each in node.names:
         if each.name != "*" and each.name not in found:
-            raise ConfigError(f"the base {path} has no name {each.name!r}")
+            raise ConfigError(f"the base {_path_of(ev.file, node)} has no name {each.name!r}")
     wanted = {each.name: each.asname or each.name for each in node.names}
     for key in found if "*" in wanted else wanted:
         _take(ev, found, key, wanted.get(key, key), node.lineno)
@@ -86,12 +107,6 @@ def _take(ev: Evaluator, found: Draft, key: str, name: str, line: int) -> None:
         ev.imported[name] = value
 
 
-def _own(found: Draft) -> Draft:
-    """The values of a base as this file's own; imported twice, they are the same objects."""
-    values = {key: value if type(value) is Dotted else wrap(value) for key, value in found.items()}
-    return Draft(values, file=found._file_, marks=found._marks_)
-
-
 def _path_of(file: str, node: ast.ImportFrom) -> str:
     parts = node.module.split(".") if node.module else []
     if node.level:
@@ -99,7 +114,10 @@ def _path_of(file: str, node: ast.ImportFrom) -> str:
         for _ in range(node.level - 1):
             folder = os.path.dirname(folder)
         return os.path.join(folder, *parts) + ".py"
-    return os.path.join(package_folder(parts[0]), *parts[1:]) + ".py"
+    try:
+        return os.path.join(package_folder(parts[0]), *parts[1:]) + ".py"
+    except ConfigFileError as error:
+        raise ConfigFileError(error.message, file=file, line=node.lineno) from error
 
 
 def package_folder(name: str) -> str:

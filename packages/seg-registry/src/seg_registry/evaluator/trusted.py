@@ -21,8 +21,7 @@ def execute(tree: ast.Module, ev: Evaluator) -> Draft:
     if "_base_" in used and ev.base is not None:
         module = ast.Module([each for each in tree.body if not _is_base(each)], [])
         if any(isinstance(node, ast.Name) and node.id == "_base_" for node in ast.walk(module)):
-            ev.base_value = ev.base()
-            names["_base_"] = ev.base_value
+            names["_base_"] = ev.missing_name("_base_")
             tree = module
     for placeholder, path in ev.placeholders.items():
         names[placeholder] = ev.base_at(path)
