@@ -15,7 +15,7 @@ import torch
 from seg_hooks.files import pointed_at
 from seg_hooks.hooks.nan_replay import REPLAY, last_step
 from seg_hooks.hooks.publish import publish
-from seg_hooks.own_loop.snapshots import read_whole
+from seg_hooks.own_loop.find_checkpoint import read_whole
 from seg_hooks.read_checkpoint import load_bounded
 
 

@@ -148,7 +148,7 @@ def test_a_strange_row_of_an_earlier_session_costs_nothing(tmp_path: Path) -> No
     path = tmp_path / "scalars.json"
     strange = ['{"iter": []}', '{"iter": "x"}', '{"iter": NaN}', '{"iter": null}', "[1]", '{"iter": 2']
     path.write_text("\n".join([*strange, '{"iter": 3}', '{"iter": 7}']) + "\n")
-    RecordSink(None, None, logging.getLogger("test")).resume_from(3, [path])
+    RecordSink(tmp_path / "new.json", None, logging.getLogger("test")).resume_from(3, [path])
     assert path.read_text().splitlines() == [*strange[:4], '{"iter": 3}']
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_hooks.own_loop.records import train_record, train_text, val_record, val_text
+from seg_hooks.own_loop.log import train_record, train_text, val_record, val_text
 from seg_hooks.own_loop.scalars import ScalarStore
 from seg_hooks.plain_values import is_plain
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -62,6 +62,13 @@ def test_the_order_of_points(make_state: Make, train: Train) -> None:
     ]
 
 
+def test_each_object_of_a_run_is_small_enough_to_know(make_state: Make, train: Train) -> None:
+    state = make_state(max_iters=2)
+    train(state, every=2, metrics=lambda state: {"mIoU": 1.0})
+    for part in (state, state._checkpoints, state._log, state.passes, state.points):
+        assert len(vars(part)) <= 12, sorted(vars(part))
+
+
 def test_an_exception_still_reaches_after_run(make_state: Make, train: Train) -> None:
     recorder = Recorder()
     with pytest.raises(KeyboardInterrupt):

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sized
 
-__all__ = ["keeps_own_state", "length_of", "set_epoch"]
+__all__ = ["length_of", "set_epoch"]
 
 
-def length_of(loader: Any) -> int | None:
-    """Batches of a pass; None where nobody can tell, as over an iterable data set.
+def length_of(loader: object) -> int | None:
+    """Return the number of batches of a pass; None where nobody can tell, as over an iterable data set.
 
     Example:
         >>> length_of([1, 2, 3]), length_of(iter([1]))
         (3, None)
     """
     try:
-        return len(loader)
+        return len(loader) if isinstance(loader, Sized) else None
     except (TypeError, NotImplementedError):
         return None
 
 
-def set_epoch(loader: Any, epoch: int) -> None:
+def set_epoch(loader: object, epoch: int) -> None:
     """Set the epoch of the loader's sampler where it has one."""
     sampler = getattr(loader, "sampler", None)
     inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
     for candidate in (sampler, inner):
-        if callable(getattr(candidate, "set_epoch", None)):
-            candidate.set_epoch(epoch)  # type: ignore[union-attr]
+        tell = getattr(candidate, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)
             return
-
-
-def keeps_own_state(loader: Any) -> bool:
-    """Whether a loader knows its place itself, as torchdata's StatefulDataLoader does."""
-    return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))

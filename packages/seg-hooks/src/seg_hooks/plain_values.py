@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["is_plain", "is_readable", "one_number", "plain"]
+__all__ = ["as_float", "is_plain", "is_readable", "one_number", "plain"]
 
 
-def one_number(value: Any) -> int | float | None:
-    """A real number of Python, numpy, or a tensor or array with one element on any device; None from all else.
+def one_number(value: object) -> int | float | None:
+    """Return a real number of Python, numpy, or a tensor or array with one element on any device; None for all else.
 
     Example:
         >>> one_number(torch.tensor([2.5], requires_grad=True)), one_number("3"), one_number(1j)
@@ -24,32 +24,33 @@ def one_number(value: Any) -> int | float | None:
     if isinstance(value, int | float):
         return value
     if isinstance(value, Real | Decimal):
-        return _as_float(value)
+        return as_float(value)
     if isinstance(value, Tensor):
         return one_number(value.item()) if value.numel() == 1 and is_readable(value) else None
-    if hasattr(value, "item") and getattr(value, "size", None) == 1:
-        inside = value.item()
+    item = getattr(value, "item", None)
+    if item is not None and getattr(value, "size", None) == 1:
+        inside = item()
         return None if type(inside) is type(value) else one_number(inside)
     return None
 
 
-def _as_float(value: Any) -> float:
-    """A real number of any kind, infinite where a float cannot hold it."""
+def as_float(value: Real | Decimal | int | float) -> float:
+    """Return a real number of any kind, infinite where a float cannot hold it."""
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if abs(value) == value else -math.inf
     except ValueError:  # a Decimal's signalling NaN
         return math.nan
 
 
 def is_readable(tensor: Tensor) -> bool:
-    """Whether the elements of a tensor are there and real numbers."""
+    """Tell whether the elements of a tensor are there and real numbers."""
     return tensor.layout == torch.strided and not tensor.is_complex() and not tensor.is_meta
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value may stand in a checkpoint: numbers, text, None, and lists and dicts of these."""
+def is_plain(value: object) -> bool:
+    """Tell whether a value may stand in a checkpoint: numbers, text, None, and lists and dicts of these."""
     if isinstance(value, Mapping):
         return type(value) is dict and all(isinstance(key, str) and is_plain(one) for key, one in value.items())
     if isinstance(value, list | tuple):
@@ -57,8 +58,8 @@ def is_plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str)
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
+def plain(value: object) -> Any:
+    """Return `value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
 
     Example:
         >>> plain({"loss": float("nan"), "IoU": [0.5]})
@@ -70,8 +71,8 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if value is None or isinstance(value, bool | str | int):
         return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
+    if (tolist := getattr(value, "tolist", None)) is not None:
+        return plain(tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)

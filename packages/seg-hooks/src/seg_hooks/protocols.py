@@ -10,7 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["Data", "Describes", "HasModel", "Logs", "Progress", "Resumes", "Saves", "Stops", "Updates"]
+__all__ = [
+    "Data",
+    "Describes",
+    "HasModel",
+    "Logs",
+    "Progress",
+    "Resumes",
+    "Saves",
+    "Stateful",
+    "Stops",
+    "Updates",
+]
 
 
 class Progress(Protocol):
@@ -140,3 +151,13 @@ class Stops(Protocol):
     @property
     def train_loop(self) -> Any:
         """Has a boolean `stop_training`."""
+
+
+class Stateful(Protocol):
+    """A part whose state goes into checkpoints: a scheduler, a gradient scaler, a loader that keeps its place."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
+        """Take over a state."""

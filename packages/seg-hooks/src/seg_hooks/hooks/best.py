@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from seg_hooks.checks import near
+from seg_hooks.checks import did_you_mean
 
 __all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto", "read_score", "rule_doubt", "surplus"]
 
@@ -40,7 +40,7 @@ def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Seq
     if len(rules) == 1 and None not in rules:
         return str(rules.pop())
     raise ValueError(
-        f"{owner}: cannot tell from {key!r} whether greater or less is better.{near(key, (*greater, *less))} "
+        f"{owner}: cannot tell from {key!r} whether greater or less is better.{did_you_mean(key, (*greater, *less))} "
         "For a metric of your own say rule='greater' or rule='less'."
     )
 
@@ -188,7 +188,7 @@ def is_better(score: float, best: float | None, rule: str) -> bool:
 def missing_text(owner: str, key: str, metrics: Mapping[str, Any]) -> str:
     """What to say when a metric is not there."""
     known = sorted(_paths(metrics))
-    return f"{owner}: {key!r} cannot be read from the metrics {known}.{near(key, known)}"
+    return f"{owner}: {key!r} cannot be read from the metrics {known}.{did_you_mean(key, known)}"
 
 
 def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

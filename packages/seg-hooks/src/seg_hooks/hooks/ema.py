@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from seg_hooks.checks import allowed_options, flag, near, number, refuse_unknown, whole
+from seg_hooks.checks import allowed_options, did_you_mean, flag, number, refuse_unknown, whole
 from seg_hooks.hook import Hook
 from seg_hooks.model import averaging, following
 from seg_hooks.model.weights import clean_key, clean_keys, unwrap
@@ -285,4 +285,5 @@ def _average_class(ema_type: Any) -> Any:
     others = entry_points(group="seg_engine.models")
     if ema_type in others.names:
         return others[ema_type].load()
-    raise ValueError(f"EMAHook: ema_type={ema_type!r} is not known; choose from {known}.{near(ema_type, known)}")
+    hint = did_you_mean(ema_type, known)
+    raise ValueError(f"EMAHook: ema_type={ema_type!r} is not known; choose from {known}.{hint}")

@@ -7,9 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
+
+if TYPE_CHECKING:  # numpy is no dependency
+    import numpy
+
+    Generator = random.Random | torch.Generator | numpy.random.Generator | numpy.random.RandomState
 
 __all__ = ["find_generators", "load_states", "reseed", "seed_opencv", "states_of"]
 
@@ -20,8 +25,8 @@ LIBRARIES = {"builtins", "torch", "numpy", "collections", "PIL", "cv2"}
 """Their methods use no generators of the user's."""
 
 
-def find_generators(root: Any) -> dict[str, Any]:
-    """The generators of python, torch and numpy inside an object, by the path to each.
+def find_generators(root: object) -> dict[str, Generator]:
+    """Find the generators of python, torch and numpy inside an object, by the path to each.
 
     Attributes, lists and dicts are walked, and what functions hold in closures and use of their module.
 
@@ -32,9 +37,9 @@ def find_generators(root: Any) -> dict[str, Any]:
         >>> list(find_generators(Data()))
         ['steps[0]']
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Generator] = {}
     seen: set[int] = set()
-    waiting: list[tuple[str, Any]] = [("", root)]
+    waiting: list[tuple[str, object]] = [("", root)]
     while waiting and len(seen) < MOST:
         path, value = waiting.pop()
         if id(value) in seen:
@@ -43,22 +48,22 @@ def find_generators(root: Any) -> dict[str, Any]:
         if _is_generator(value):
             found[path.lstrip(".") or "itself"] = value
         else:
-            waiting.extend(reversed([(name, one) for name, one in _parts(path, value) if not _is_leaf(one)]))
+            waiting.extend(reversed([(name, one) for name, one in _members(path, value) if not _is_leaf(one)]))
     return found
 
 
-def states_of(root: Any) -> dict[str, Any]:
-    """Where each generator inside an object stands, as plain values and tensors; None for one that cannot say."""
+def states_of(root: object) -> dict[str, Any]:
+    """Return where each generator inside an object stands, as plain values and tensors; None where it cannot say."""
     return {path: _state(one) for path, one in find_generators(root).items()}
 
 
-def load_states(root: Any, saved: Mapping[str, Any]) -> list[str]:
-    """Put the generators inside an object back; the paths of those that could not be."""
+def load_states(root: object, saved: Mapping[str, Any]) -> list[str]:
+    """Put the generators inside an object back; return the paths of those that could not be."""
     generators = find_generators(root)
     return [path for path in {**generators, **saved} if not _load(generators.get(path), saved.get(path))]
 
 
-def reseed(root: Any, seed: int) -> None:
+def reseed(root: object, seed: int) -> None:
     """Give each generator inside an object a seed of its own."""
     for number, one in enumerate(find_generators(root).values()):
         own = (seed + 0x9E3779B97F4A7C15 * (number + 1)) % 2**63
@@ -79,22 +84,22 @@ def seed_opencv(seed: int) -> None:
         cv2.setRNGSeed(seed & 0x7FFFFFFF)
 
 
-def _is_generator(value: Any) -> bool:
+def _is_generator(value: object) -> TypeGuard[Generator]:
     if isinstance(value, random.Random | torch.Generator):
         return True
     numpy = sys.modules.get("numpy.random")
     return numpy is not None and isinstance(value, (numpy.Generator, numpy.RandomState))
 
 
-def _is_leaf(value: Any) -> bool:
+def _is_leaf(value: object) -> bool:
     return value is None or isinstance(value, str | bytes | int | float | torch.Tensor)
 
 
-def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _members(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, MethodType):
         yield from ((path, value.__self__), (path, value.__func__))
     elif isinstance(value, FunctionType):
-        yield from _parts_of_function(path, value)
+        yield from _members_of_function(path, value)
     elif isinstance(value, partial):
         yield from ((path, value.func), (f"{path}.args", value.args), (f"{path}.keywords", value.keywords))
     elif not isinstance(value, type | ModuleType):
@@ -106,14 +111,14 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{path}.{name}", one) for name, one in _attributes(value).items() if name != "_iterator")
 
 
-def _elements(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _elements(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict) and len(value) <= LONG:
         yield from ((f"{path}[{key!r}]", one) for key, one in value.items())
     elif isinstance(value, list | tuple) and len(value) <= LONG:
         yield from ((f"{path}[{index}]", one) for index, one in enumerate(value))
 
 
-def _attributes(value: Any) -> Mapping[str, Any]:
+def _attributes(value: object) -> Mapping[str, object]:
     found = getattr(value, "__dict__", None)
     own = dict(found) if isinstance(found, Mapping) else {}
     for kind in type(value).__mro__:
@@ -127,7 +132,7 @@ def _attributes(value: Any) -> Mapping[str, Any]:
     return own
 
 
-def _parts_of_function(path: str, function: FunctionType) -> Iterator[tuple[str, Any]]:
+def _members_of_function(path: str, function: FunctionType) -> Iterator[tuple[str, object]]:
     for name in function.__code__.co_names:
         one = function.__globals__.get(name)
         if _is_generator(one) or (isinstance(one, FunctionType) and one.__module__ == function.__module__):
@@ -140,7 +145,7 @@ def _parts_of_function(path: str, function: FunctionType) -> Iterator[tuple[str,
     yield f"{path}:defaults", function.__defaults__
 
 
-def _state(generator: Any) -> Any:
+def _state(generator: Generator) -> object:
     try:
         if isinstance(generator, random.Random):
             return generator.getstate()
@@ -149,18 +154,20 @@ def _state(generator: Any) -> Any:
         if hasattr(generator, "bit_generator"):
             return _plain(generator.bit_generator.state)
         kind, keys, *rest = generator.get_state(legacy=True)
-        return [str(kind), keys.tolist(), *rest]
+        return [str(kind), _plain(keys), *rest]
     except (AttributeError, NotImplementedError, TypeError, ValueError):
         return None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
-    return value.tolist() if hasattr(value, "tolist") else value
+    tolist = getattr(value, "tolist", None)
+    return value if tolist is None else tolist()
 
 
-def _load(generator: Any, state: Any) -> bool:
+def _load(generator: Generator | None, state: Any) -> bool:
+    """Put a generator back; whether it took the state."""
     if generator is None or state is None:
         return False
     try:
@@ -178,8 +185,8 @@ def _load(generator: Any, state: Any) -> bool:
     return True
 
 
-def _as_arrays(state: Any) -> Any:
-    """Numpy's states hold arrays, which a checkpoint does not."""
+def _as_arrays(state: object) -> object:
+    """Return a state of numpy, which holds arrays, from the lists of a checkpoint."""
     if isinstance(state, Mapping):
         return {name: _as_arrays(one) for name, one in state.items()}
     return sys.modules["numpy"].asarray(state, dtype="uint64") if isinstance(state, list) else state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import socket
@@ -11,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seg_hooks.files import pointed_at
 
@@ -22,16 +22,16 @@ OURS = re.compile(r"(?:(?:iter|epoch|interrupted_iter)_\d+|best_.+)\.pth")
 PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
 
 
-def check_folder(work_dir: Path, overwrite: bool, logger: Any) -> None:
-    """Before the first step of a run that goes on from nothing: no checkpoints of another run lie in its folder.
+def check_folder(work_dir: Path, overwrite: bool, logger: logging.Logger) -> None:
+    """Refuse to begin a new run in a folder with checkpoints of another one, or delete these.
 
     Args:
         work_dir: The folder of the run.
-        overwrite: Delete them.
+        overwrite: Delete the checkpoints that are there.
         logger: Is told what was deleted.
 
     Raises:
-        FileExistsError: there are some, and nobody said what is to become of them.
+        FileExistsError: there are some, and `overwrite` is False.
     """
     files = [path for path in work_dir.glob("*.pth") if OURS.fullmatch(path.name) and path.is_file()]
     found = sorted({*_pointed(work_dir), *(path for path in files if not PUBLISHED.fullmatch(path.name))})
@@ -50,7 +50,7 @@ def check_folder(work_dir: Path, overwrite: bool, logger: Any) -> None:
 
 
 def _pointed(work_dir: Path) -> list[Path]:
-    """The checkpoint of any name that `last_checkpoint` names, where it lies in this folder."""
+    """Find the checkpoint of any name that `last_checkpoint` names, where it lies in this folder."""
     try:
         path = pointed_at(work_dir / "last_checkpoint")
         return [path] if path is not None and path.is_file() and path.parent == work_dir else []
@@ -92,7 +92,7 @@ _HELD: list[_Held] = vars(sys).setdefault("_seg_engine_runs", [])
 
 
 def _take(work_dir: Path) -> _Held:
-    """The lock of a folder, shared with other runs of this process."""
+    """Take the lock of a folder, or share the one that another run of this process holds."""
     path = work_dir / LOCK
     mine = next((one for one in _HELD if one.process == os.getpid() and _is_at(path, one.file)), None)
     if mine is not None:
@@ -121,7 +121,7 @@ def _lock(path: Path) -> int:
         holder = os.pread(file, 1000, 0).decode("utf-8", "replace")
         os.close(file)
         if error.errno in (errno.EAGAIN, errno.EACCES):  # the second is what some network folders say
-            raise RuntimeError(_told(path.parent, holder)) from error
+            raise RuntimeError(_taken(path.parent, holder)) from error
         raise
     return file
 
@@ -138,14 +138,14 @@ def _leave(path: Path, held: _Held) -> None:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether an open file is still the one at this path."""
+    """Tell whether an open file is still the one at this path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except OSError:
         return False
 
 
-def _told(work_dir: Path, holder: str) -> str:
+def _taken(work_dir: Path, holder: str) -> str:
     return (
         f"TrainState: another run is training in {work_dir} ({holder or 'it does not say which'}): both would write "
         "iter_N.pth and last_checkpoint there, each over the other's. Stop that one, or give another work_dir."

@@ -6,16 +6,19 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from seg_hooks.loaders import keeps_own_state, length_of, set_epoch
+from seg_hooks.checks import has_state
+from seg_hooks.loaders import length_of, set_epoch
 from seg_hooks.own_loop.generators import load_states, seed_opencv, states_of
-from seg_hooks.own_loop.workers import PassSeeds, keeps_workers, pass_seed, starts_workers, teachable
+from seg_hooks.own_loop.workers import PassSeeds, can_seed_reading, keeps_workers, pass_seed, starts_workers
 from seg_hooks.randomness import load_random, random_state
 
 __all__ = ["Passes"]
+
+Batch = TypeVar("Batch")
 
 
 class Passes:
@@ -30,51 +33,57 @@ class Passes:
     def __init__(self) -> None:
         self.number: int | None = None
         self.done = 0
+        self.loader: Iterable[object] | None = None
+        self.batch: object = None
+        self.running = False  # whether `TrainState.batches` hands out batches, so that each step comes back to it
         self._begin: dict[str, Any] = {}
         self._skip = 0
         self._saved: dict[str, Any] = {}
-        self._loader: Any = None
         self._seeds = PassSeeds()
         self._seed = 0
 
-    def begin(self, loader: Iterable[Any], finished: int, logger: logging.Logger) -> Iterator[Any]:
-        """The rest of the pass that a resumed run stands in, or a new pass; `finished` steps are done."""
-        self._loader = loader
+    def begin(self, loader: Iterable[Batch], finished: int, logger: logging.Logger) -> Iterator[Batch]:
+        """Return the rest of the pass that a resumed run stands in, or a new pass; `finished` steps are done."""
+        self.loader = loader
         if self.number is None:
             self.number = finished // (length_of(loader) or finished + 1)
         saved, self._saved = self._saved, {}
         own = saved.get("own")
-        if own is not None and keeps_own_state(loader):
-            return self._by_itself(loader, own, logger)
+        itself: object = loader
+        if own is not None and has_state(itself):
+            itself.load_state_dict(dict(own))
+            return self._by_itself(loader, logger)
         skip = self._skip if self._skip < (length_of(loader) or 0) else 0
         if not skip and self._skip:
             self.number += 1
-        self._say(saved, loader, logger)
+        self._warn_of_changes(saved, loader, logger)
         self._skip = 0
         self.done = skip
         set_epoch(loader, self.number)
         if skip:
             return self._again(loader, skip, saved, logger)
         if saved:  # in workers lie copies of what there was at the beginning
-            _tell_lost(load_states(loader, saved.get("now", self._begin.get("inside", {}))), logger)
+            _warn_of_lost(load_states(loader, saved.get("now", self._begin.get("inside", {}))), logger)
         self._begin = random_state(accelerator=False)
         self._begin["inside"] = states_of(loader)
         self._begin["new_workers"] = starts_workers(loader)
         return self._iterator(loader)
 
-    def _iterator(self, loader: Iterable[Any]) -> Iterator[Any]:
+    def _iterator(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         self._seed = pass_seed(self.number or 0)
         seed_opencv(self._seed)  # workers take over what it gives here
         return self._seeds.begin(loader, self._seed) if keeps_workers(loader) else iter(loader)
 
-    def before_batch(self) -> None:
-        """Seed OpenCV's generator, the only one whose state cannot be kept."""
+    def next_batch(self, iterator: Iterator[Batch]) -> Batch:
+        """Take the next batch, after seeding OpenCV's generator, the only one whose state cannot be kept."""
         seed_opencv(self._seed + self.done)
+        self.batch = batch = next(iterator)
+        self.done += 1
+        return batch
 
-    def _by_itself(self, loader: Any, state: Mapping[str, Any], logger: logging.Logger) -> Iterator[Any]:
-        """The pass of a loader that keeps its place itself."""
+    def _by_itself(self, loader: Iterable[Batch], logger: logging.Logger) -> Iterator[Batch]:
+        """Go on with the pass of a loader that keeps its place itself."""
         self.done, self._skip = self._skip, 0
-        loader.load_state_dict(dict(state))
         if getattr(loader, "num_workers", 0):
             logger.warning("not restored: random numbers that the workers of the %s draw.", type(loader).__name__)
         iterator = iter(loader)
@@ -85,9 +94,9 @@ class Passes:
         return iter(loader)
 
     def _again(
-        self, loader: Iterable[Any], skip: int, saved: Mapping[str, Any], logger: logging.Logger
-    ) -> Iterator[Any]:
-        """The pass begun with the numbers that it was begun with, without its first batches."""
+        self, loader: Iterable[Batch], skip: int, saved: Mapping[str, Any], logger: logging.Logger
+    ) -> Iterator[Batch]:
+        """Begin the pass with the random numbers that it was begun with, and leave its first batches out."""
         logger.info("Reading %d batches of the data again, to go on where the run stopped.", skip)
         now = random_state(accelerator=False)
         load_random(self._begin)
@@ -99,10 +108,10 @@ class Passes:
         load_random(now)
         if saved.get("now"):
             lost = load_states(loader, saved["now"])
-        _tell_lost(lost, logger)
+        _warn_of_lost(lost, logger)
         return iterator
 
-    def _say(self, saved: Mapping[str, Any], loader: Any, logger: logging.Logger) -> None:
+    def _warn_of_changes(self, saved: Mapping[str, Any], loader: Iterable[object], logger: logging.Logger) -> None:
         """Say what cannot be as it was: the loader is another one, or does not allow it."""
         before, here, lost = saved.get("loader"), _description(loader), []
         if before is None:
@@ -113,49 +122,54 @@ class Passes:
             lost.append(f"the place in the data (a pass had {before['batches']} batches, and has {here['batches']})")
         if before["workers"] != here["workers"]:
             lost.append(f"random numbers that workers draw (there were {before['workers']}, and are {here['workers']})")
-        elif keeps_workers(loader) and not teachable(loader.dataset):
+        elif keeps_workers(loader) and not can_seed_reading(loader.dataset):
             lost.append("random numbers that persistent workers draw while they read a plain list")
         if lost:
             logger.warning("not restored: %s.", "; ".join(lost))
 
     def end(self) -> None:
-        """The pass is over."""
+        """Count a pass that is over."""
         self.number, self.done = (self.number or 0) + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The pass, the place in it, the random numbers at its start, and those of generators in the data set now."""
+        """Return the pass, the place in it, the random numbers at its start, and those in the data set now."""
         state: dict[str, Any] = {"pass": self.number or 0, "done": self.done, "begin": self._begin}
-        if self._loader is None:
+        if self.loader is None:
             return {**state, **self._saved}
-        state["loader"] = _description(self._loader)
-        if not getattr(self._loader, "num_workers", 0):  # in workers lie copies of them
-            state["now"] = states_of(self._loader)
-        if keeps_own_state(self._loader):
-            state["own"] = self._loader.state_dict()
+        state["loader"] = _description(self.loader)
+        if not getattr(self.loader, "num_workers", 0):  # in workers lie copies of them
+            state["now"] = states_of(self.loader)
+        if has_state(self.loader):
+            state["own"] = self.loader.state_dict()
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Stand in the pass of a checkpoint."""
+        """Go on in the pass of a checkpoint."""
         self.number, self._skip = int(state_dict["pass"]), int(state_dict["done"])
         self.done, self._begin = self._skip, dict(state_dict["begin"])
         self._saved = {name: state_dict[name] for name in ("loader", "now", "own") if name in state_dict}
-        self._loader = None
+        self.loader = None
 
 
-def _description(loader: Any) -> dict[str, Any]:
-    """What the batches of a pass and the numbers drawn in it depend on."""
+@runtime_checkable
+class _HasGenerator(Protocol):
+    generator: torch.Generator | None
+
+
+def _description(loader: object) -> dict[str, Any]:
+    """Describe what the batches of a pass and the numbers drawn in it depend on."""
     return {"batches": length_of(loader), "workers": getattr(loader, "num_workers", 0)}
 
 
-def _tell_lost(lost: list[str], logger: logging.Logger) -> None:
+def _warn_of_lost(lost: list[str], logger: logging.Logger) -> None:
     if lost:
         logger.warning("not restored: random generators in the data: %s.", ", ".join(lost))
 
 
 @contextlib.contextmanager
-def _seed_drawn_apart(loader: Any) -> Iterator[None]:
+def _seed_drawn_apart(loader: object) -> Iterator[None]:
     """Have torch draw the seed of new workers elsewhere: the pass that is begun again had its workers already."""
-    if not hasattr(loader, "generator"):
+    if not isinstance(loader, _HasGenerator):
         yield
         return
     own = loader.generator

@@ -1,14 +1,16 @@
-"""What TrainState calls, the points of a list of hooks, checked once; and what hooks see of a torch optimizer."""
+"""Points: what the hooks of a TrainState do at each moment, checked once; and what they see of its optimizer."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from seg_hooks.hook import Hook, priority_number
+from seg_hooks.protocols import Progress
 
 __all__ = ["OptimizerView", "Points", "in_order"]
 
@@ -22,16 +24,16 @@ KEYWORDS = {
 }
 
 
-def in_order(hooks: Iterable[Any]) -> list[Any]:
-    """The hooks by priority, in the given order where it is equal."""
+def in_order(hooks: Iterable[object]) -> list[object]:
+    """Sort the hooks by priority; those of the same one keep their order."""
     return sorted(hooks, key=lambda hook: priority_number(getattr(hook, "priority", "NORMAL")))
 
 
 class Points:
     """For each point the bound methods of the hooks that do something there, in order."""
 
-    def __init__(self, hooks: Iterable[Any]) -> None:
-        hooks = list(hooks)
+    def __init__(self, hooks: Sequence[object]) -> None:
+        self.hooks = hooks
         for hook in hooks:
             _check(hook)
         self.table = {
@@ -39,7 +41,7 @@ class Points:
             for point in Hook.stages
         }
 
-    def fire(self, point: str, runner: Any, **keywords: Any) -> None:
+    def fire(self, point: str, runner: Progress, **keywords: object) -> None:
         """Run one point; an exception keeps its type and gains the names of hook and point."""
         name = ""
         try:
@@ -49,8 +51,16 @@ class Points:
             error.add_note(f"in hook {name}, point {point}, after {runner.iter} finished iterations")
             raise
 
+    def tell(self, method: str, runner: Progress, path: Path) -> None:
+        """Call a method that is no point on the hooks that have it: they keep count of files that none asked for."""
+        for hook in self.hooks:
+            call = getattr(hook, method, None)
+            if callable(call):
+                call(runner, path)
 
-def _lives(hook: Any, point: str) -> bool:
+
+def _lives(hook: object, point: str) -> bool:
+    """Tell whether a hook does something at a point."""
     stages = getattr(hook, "get_triggered_stages", None)
     if callable(stages):
         return point in stages()
@@ -58,8 +68,8 @@ def _lives(hook: Any, point: str) -> bool:
     return callable(method) and not getattr(method, "__noop_point__", False)
 
 
-def _check(hook: Any) -> None:
-    """TypeError for what is no hook, or has a method named nearly like a point."""
+def _check(hook: object) -> None:
+    """Refuse what is no hook, or has a method named nearly like a point."""
     if isinstance(hook, type):
         raise TypeError(f"TrainState: hooks holds the class {hook.__name__}; give an object: {hook.__name__}(...).")
     if isinstance(hook, dict | str):
@@ -74,7 +84,7 @@ def _check(hook: Any) -> None:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters to change, put in or take out (Levenshtein), counted up to 3."""
+    """Count the letters to change, put in or take out (Levenshtein), up to 3."""
     if abs(len(one) - len(other)) > 2 or len(set(one) ^ set(other)) > 4:
         return 3
     row = list(range(len(other) + 1))
@@ -85,9 +95,9 @@ def _distance(one: str, other: str) -> int:
     return row[-1]
 
 
-def _fit(hook: Any, point: str) -> Callable[..., Any]:
-    """The hook's method; where it takes only some of the point's keywords, a function that leaves the others out."""
-    method: Callable[..., Any] = getattr(hook, point)
+def _fit(hook: object, point: str) -> Callable[..., object]:
+    """Return the hook's method; where it takes only some of the point's keywords, one that leaves the others out."""
+    method: Callable[..., object] = getattr(hook, point)
     keywords = KEYWORDS.get(point, ())
     parameters = list(inspect.signature(method).parameters.values())[1:]
     names = {parameter.name for parameter in parameters}
@@ -102,7 +112,7 @@ def _fit(hook: Any, point: str) -> Callable[..., Any]:
         ) from error
     if any(p.kind is p.VAR_KEYWORD for p in parameters) or len(taken) == len(keywords):
         return method
-    return lambda runner, **given: method(runner, **{name: given[name] for name in taken})
+    return lambda runner, **keywords: method(runner, **{name: keywords[name] for name in taken})
 
 
 class OptimizerView:
@@ -110,11 +120,11 @@ class OptimizerView:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        self.grad_norm: Any = None
+        self.grad_norm: object = None
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups."""
+        """The groups of the optimizer."""
         return self.optimizer.param_groups
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -122,5 +132,5 @@ class OptimizerView:
         self.optimizer.load_state_dict(state_dict)
 
     def get_lr(self) -> dict[str, list[float]]:
-        """`{'lr': [one per group]}`."""
+        """Return `{'lr': [one per group]}`."""
         return {"lr": [group["lr"] for group in self.optimizer.param_groups]}

@@ -7,8 +7,9 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from seg_hooks.files import append_line, write_whole
 from seg_hooks.plain_values import one_number, plain
@@ -21,11 +22,22 @@ BY_THE_CLOCK = re.compile(r"(^|[/_])(time|eta|memory|speed|throughput|[a-z_]*per
 """Names of what differs between two runs that are equal."""
 
 
+@runtime_checkable
+class _SummaryWriter(Protocol):
+    """What TensorBoard's own writer has, and its likes have not."""
+
+    purge_step: int | None
+    file_writer: object
+    all_writers: object
+
+    def close(self) -> object: ...
+
+
 class RecordSink:
     """Appends JSON lines and feeds a writer; one that fails is reported once and gets its records later.
 
     Args:
-        path: The file of JSON lines; None where another process writes them.
+        path: The file of JSON lines.
         writer: A function of one record, or None.
         logger: Gets the reports.
         purge: Makes the writer forget what it has from a step on; whether it can.
@@ -33,7 +45,7 @@ class RecordSink:
 
     def __init__(
         self,
-        path: Path | None,
+        path: Path,
         writer: Feed | None,
         logger: logging.Logger,
         purge: Callable[[int], bool] = lambda step: False,
@@ -42,10 +54,9 @@ class RecordSink:
         self._purge = purge
         self.writer = writer
         self.logger = logger
-        self.dataset_meta: Any = None
         self._waiting: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._failing = False
-        self._there: dict[tuple[Any, Any], str] = {}
+        self._there: dict[tuple[object, object], str] = {}
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Write one record.
@@ -55,8 +66,7 @@ class RecordSink:
         """
         record = {**scalar_dict, "step": _whole("step", step)}
         record["iter"] = _whole("iter", scalar_dict.get("iter", step))
-        if self.path is not None:
-            append_line(self.path, json.dumps(plain(record)))
+        append_line(self.path, json.dumps(plain(record)))
         known = self._there.pop(_place(record), None)
         if self.writer is not None and (known is None or known != _lasting(record)):
             self._waiting.append(record)
@@ -110,8 +120,8 @@ def _is_beyond(row: Mapping[str, Any], step: int) -> bool:
     return number is not None and number > step
 
 
-def _whole(name: str, value: Any) -> int:
-    """A place on the axis, from any kind of number that is whole."""
+def _whole(name: str, value: object) -> int:
+    """Return a place on the axis, from any kind of number that is whole."""
     number = one_number(value)
     if number is None:
         raise TypeError(f"add_scalars: {name}={value!r} is a {type(value).__name__}; give a whole number.")
@@ -121,12 +131,12 @@ def _whole(name: str, value: Any) -> int:
 
 
 def earlier_records(work_dir: Path, log_dir: Path) -> list[Path]:
-    """The files of JSON lines of a run's earlier sessions."""
+    """List the files of JSON lines of a run's earlier sessions."""
     return [one for one in sorted(work_dir.glob("*/vis_data/scalars.json")) if log_dir not in one.parents]
 
 
 def take_out(path: Path, repeats: Callable[[dict[str, Any]], bool], aside: Path) -> list[dict[str, Any]]:
-    """Move records from one file of JSON lines to another, and drop broken lines; those that were moved."""
+    """Move records from one file of JSON lines to another, drop broken lines, and return those that were moved."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -148,40 +158,41 @@ def _row(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _place(record: Mapping[str, Any]) -> tuple[Any, Any]:
+def _place(record: Mapping[str, Any]) -> tuple[object, object]:
     return record.get("mode"), record.get("iter")
 
 
 def _lasting(record: Mapping[str, Any]) -> str:
-    """A record as text, without what the clock decides."""
+    """Return a record as text, without what the clock decides."""
     kept = {name: value for name, value in record.items() if not BY_THE_CLOCK.search(name)}
     return json.dumps(plain(kept), sort_keys=True)
 
 
-def adapt(writer: Any) -> Feed | None:
-    """A function of one record for a SummaryWriter or a W&B run; train and val stand on one axis, the iteration."""
+def adapt(writer: object) -> Feed | None:
+    """Return a function of one record for a SummaryWriter or a W&B run; train and val share the axis of iterations."""
     if writer is None:
         return None
-    if callable(getattr(writer, "add_scalar", None)):
-        return lambda record: _to_summary(writer, record)
-    if callable(getattr(writer, "log", None)):
-        if callable(getattr(writer, "define_metric", None)):
-            writer.define_metric("iter")
-            writer.define_metric("*", step_metric="iter")
-        return lambda record: writer.log({**dict(_curves(record)), "iter": record["iter"]})
+    add_scalar, log, define_metric = (getattr(writer, name, None) for name in ("add_scalar", "log", "define_metric"))
+    if callable(add_scalar):
+        return partial(_to_summary, writer, add_scalar)
+    if callable(log):
+        if callable(define_metric):
+            define_metric("iter")
+            define_metric("*", step_metric="iter")
+        return lambda record: log({**dict(_curves(record)), "iter": record["iter"]})
     raise TypeError(
         f"TrainState: writer={writer!r} has neither add_scalar (a TensorBoard SummaryWriter) nor log (a W&B run)."
     )
 
 
-def purge(writer: Any, step: int) -> bool:
-    """Whether a writer holds nothing from `step` on: a SummaryWriter is made to begin another file that says so.
+def purge(writer: object, step: int) -> bool:
+    """Make a writer forget what it has from `step` on, where it can; whether it holds nothing of it.
 
-    A new W&B run holds nothing, one that goes on has what it got.
+    A SummaryWriter begins another file that says so. A new W&B run holds nothing, one that goes on has what it got.
     """
     if getattr(writer, "resumed", None) is False:
         return not _may_go_on(writer)
-    if not hasattr(writer, "purge_step") or not hasattr(writer, "all_writers"):
+    if not isinstance(writer, _SummaryWriter):
         return False
     try:
         writer.close()  # the next event opens another file, which begins with this step
@@ -191,13 +202,13 @@ def purge(writer: Any, step: int) -> bool:
     return True
 
 
-def _may_go_on(writer: Any) -> bool:
-    """Whether a W&B run was begun offline as one that may go on; W&B finds out when it is sent, not before."""
+def _may_go_on(writer: object) -> bool:
+    """Tell whether a W&B run was begun offline as one that may go on; W&B finds out when it is sent, not before."""
     return bool(getattr(writer, "offline", False) and getattr(getattr(writer, "settings", None), "resume", None))
 
 
-def _to_summary(writer: Any, record: dict[str, Any]) -> None:
-    """One record to a SummaryWriter; written when this returns.
+def _to_summary(writer: object, add_scalar: Callable[[str, float, int], object], record: dict[str, Any]) -> None:
+    """Write one record to a SummaryWriter; it is in the file when this returns.
 
     Its thread ends at the first full disk, so a writer that failed is made to begin another file the next time.
 
@@ -206,17 +217,18 @@ def _to_summary(writer: Any, record: dict[str, Any]) -> None:
     """
     try:
         for name, value in _curves(record):
-            writer.add_scalar(name, value, record["iter"])
-        if callable(getattr(writer, "flush", None)):
-            writer.flush()
+            add_scalar(name, value, record["iter"])
+        flush = getattr(writer, "flush", None)
+        if callable(flush):
+            flush()
     except OSError:
-        if hasattr(writer, "all_writers"):
+        if isinstance(writer, _SummaryWriter):
             writer.file_writer = writer.all_writers = None
         raise
 
 
 def _curves(record: dict[str, Any]) -> list[tuple[str, float]]:
-    """`<mode>/<name>` and value of everything in a record that is a number."""
+    """List `<mode>/<name>` and value of everything in a record that is a number."""
     mode = record.get("mode", "train")
     numbers = [(name, one_number(value)) for name, value in record.items() if name not in PLACE]
     return [(f"{mode}/{name}", value) for name, value in numbers if value is not None]

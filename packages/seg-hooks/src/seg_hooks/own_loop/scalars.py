@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seg_hooks.device import widest_float
-from seg_hooks.plain_values import _as_float, is_plain, is_readable, one_number
+from seg_hooks.plain_values import as_float, is_plain, is_readable, one_number
 
 __all__ = ["ScalarStore"]
 
@@ -24,7 +24,7 @@ class ScalarStore:
         self.runtime_info: dict[str, Any] = {}
         self._session: set[str] = set()
 
-    def update_scalar(self, name: str, value: Any, count: int = 1, resumed: bool = True) -> None:
+    def update_scalar(self, name: str, value: object, count: int = 1, resumed: bool = True) -> None:
         """Add a value: a number, or a tensor or array with one element."""
         if isinstance(value, Tensor):
             value = value.detach()
@@ -40,22 +40,22 @@ class ScalarStore:
         except KeyError:
             self.scalars[name] = deque([value], maxlen=self.window)
 
-    def update_scalars(self, values: Mapping[str, Any], resumed: bool = True) -> None:
+    def update_scalars(self, values: Mapping[str, object], resumed: bool = True) -> None:
         """Add several values."""
         for name, value in values.items():
             self.update_scalar(name, value)
 
     def get_scalar(self, name: str) -> list[float]:
-        """The last values of one scalar."""
+        """Return the last values of one scalar."""
         return self.read([name])[name]
 
     def read(self, names: Iterable[str], last: int | None = None) -> dict[str, list[float]]:
-        """The last values of these scalars as floats, brought over in one transfer per device."""
+        """Return the last values of these scalars as floats, brought over in one transfer per device."""
         chosen = {name: list(self.scalars[name])[-(last or self.window) :] for name in names}
         waiting = [value for values in chosen.values() for value in values if isinstance(value, Tensor)]
         numbers = iter(_transfer(waiting))
         return {
-            name: [next(numbers) if isinstance(value, Tensor) else _as_float(value) for value in values]
+            name: [next(numbers) if isinstance(value, Tensor) else as_float(value) for value in values]
             for name, values in chosen.items()
         }
 
@@ -64,27 +64,27 @@ class ScalarStore:
         for name in [name for name in self.scalars if name.startswith(prefix)]:
             del self.scalars[name]
 
-    def update_info(self, name: str, value: Any, resumed: bool = True) -> None:
+    def update_info(self, name: str, value: object, resumed: bool = True) -> None:
         """Set a fact; one that is not `resumed` stays out of checkpoints."""
         self.runtime_info[name] = value
         if not resumed:
             self._session.add(name)
 
-    def update_info_dict(self, values: Mapping[str, Any], resumed: bool = True) -> None:
+    def update_info_dict(self, values: Mapping[str, object], resumed: bool = True) -> None:
         """Set several facts."""
         for name, value in values.items():
             self.update_info(name, value, resumed)
 
-    def get_info(self, name: str, default: Any = None) -> Any:
-        """A fact, or the default."""
+    def get_info(self, name: str, default: object = None) -> Any:
+        """Return a fact, or the default."""
         return self.runtime_info.get(name, default)
 
-    def pop_info(self, name: str, default: Any = None) -> Any:
-        """Take a fact out."""
+    def pop_info(self, name: str, default: object = None) -> Any:
+        """Remove a fact and return it, or the default."""
         return self.runtime_info.pop(name, default)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain lists and values, in the layout of MMEngine's message hub."""
+        """Return plain lists and values, in the layout of MMEngine's message hub."""
         infos = {name: value for name, value in self.runtime_info.items() if name not in self._session}
         return {
             "log_scalars": self.read(self.scalars),
@@ -100,16 +100,16 @@ class ScalarStore:
         self.runtime_info.update(state_dict["runtime_info"])
 
 
-def _as_number(name: str, value: Any) -> float:
-    """A number of numpy or the like as a plain one."""
+def _as_number(name: str, value: object) -> float:
+    """Return a number of numpy or the like as a plain one."""
     number = one_number(value)
     if number is None:
         raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
-    return _as_float(number)
+    return as_float(number)
 
 
 def _transfer(tensors: list[Tensor]) -> list[float]:
-    """All values in order; one transfer for each device."""
+    """Bring all values over, in order; one transfer for each device."""
     by_device: dict[torch.device, list[int]] = {}
     for index, tensor in enumerate(tensors):
         by_device.setdefault(tensor.device, []).append(index)

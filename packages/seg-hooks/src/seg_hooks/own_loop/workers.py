@@ -9,33 +9,33 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawValue
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from seg_hooks.own_loop.generators import reseed, seed_opencv
 
-__all__ = ["PassSeeds", "keeps_workers", "pass_seed", "starts_workers", "teachable"]
+__all__ = ["PassSeeds", "can_seed_reading", "keeps_workers", "pass_seed", "starts_workers"]
 
 
-def keeps_workers(loader: Any) -> bool:
-    """Whether the workers of a loader go on from pass to pass, and their random numbers with them."""
+def keeps_workers(loader: object) -> TypeGuard[DataLoader[Any]]:
+    """Tell whether the workers of a loader go on from pass to pass, and their random numbers with them."""
     return isinstance(loader, DataLoader) and loader.persistent_workers and loader.num_workers > 0
 
 
-def starts_workers(loader: Any) -> bool:
-    """Whether the loader begins its next pass with new workers, for whose seed torch draws one number."""
+def starts_workers(loader: object) -> bool:
+    """Tell whether the loader begins its next pass with new workers, for whose seed torch draws one number."""
     return not keeps_workers(loader) or getattr(loader, "_iterator", None) is None
 
 
-def teachable(dataset: Any) -> bool:
-    """Whether the reading of a data set can be watched; that of a plain list or tuple cannot."""
+def can_seed_reading(dataset: object) -> bool:
+    """Tell whether the reading of a data set can be made to seed first; that of a plain list or tuple cannot."""
     return type(dataset).__module__ != "builtins"
 
 
 def pass_seed(number: int) -> int:
-    """A seed for a pass, from its number and torch's random numbers at its start; never 0."""
+    """Return a seed for a pass, from its number and torch's random numbers at its start; never 0."""
     state = bytes(torch.get_rng_state().tolist())
     return int.from_bytes(hashlib.blake2b(state, digest_size=7, person=b"%d" % number).digest(), "big") + 1
 
@@ -48,25 +48,26 @@ class PassSeeds:
     """
 
     def __init__(self) -> None:
-        self._shared: Any = RawValue(ctypes.c_longlong, 0)
+        # workers live on from pass to pass: only memory that they share with us tells them of the next one
+        self._shared: ctypes.c_longlong = RawValue(ctypes.c_longlong, 0)
 
-    def begin(self, loader: Any, seed: int) -> Iterator[Any]:
-        """The iterator of a pass with this seed."""
+    def begin(self, loader: DataLoader[Any], seed: int) -> Iterator[Any]:
+        """Return the iterator of a pass with this seed."""
         self._shared.value = seed
         if not starts_workers(loader):
             return iter(loader)
         own = loader.worker_init_fn
-        loader.worker_init_fn = _Begins(self._shared, own)
+        loader.worker_init_fn = _WorkerInit(self._shared, own)
         try:
             return iter(loader)
         finally:
             loader.worker_init_fn = own
 
 
-class _Begins:
-    """What a worker does first: the user's own function, then its data set learns of passes."""
+class _WorkerInit:
+    """What a worker does first: the user's own function, then its data set is made to seed in each pass."""
 
-    def __init__(self, shared: Any, own: Callable[[int], None] | None) -> None:
+    def __init__(self, shared: ctypes.c_longlong, own: Callable[[int], None] | None) -> None:
         self.shared, self.own = shared, own
 
     def __call__(self, worker: int) -> None:
@@ -74,10 +75,10 @@ class _Begins:
             self.own(worker)
         info = get_worker_info()
         if info is not None:
-            _teach(info.dataset, self.shared, worker)
+            _seed_while_reading(info.dataset, self.shared, worker)
 
 
-def _teach(dataset: Any, shared: Any, worker: int) -> None:
+def _seed_while_reading(dataset: object, shared: ctypes.c_longlong, worker: int) -> None:
     """Have this process's copy of a data set seed everything at the first sample of each pass."""
     seen = 0
 
@@ -94,17 +95,17 @@ def _teach(dataset: Any, shared: Any, worker: int) -> None:
             reseed(dataset, own)
 
     kind = type(dataset)
-    parts: dict[str, Any] = {name: _seeding(getattr(kind, name), seed) for name in _reading(kind)}
-    with contextlib.suppress(TypeError):  # see `teachable`
-        dataset.__class__ = type(kind.__name__, (kind,), {**parts, "__module__": kind.__module__, "__slots__": ()})
+    methods: dict[str, Any] = {name: _seeding(getattr(kind, name), seed) for name in _reading(kind)}
+    with contextlib.suppress(TypeError):  # see `can_seed_reading`
+        dataset.__class__ = type(kind.__name__, (kind,), {**methods, "__module__": kind.__module__, "__slots__": ()})
 
 
 def _reading(kind: type) -> list[str]:
     return [name for name in ("__getitem__", "__getitems__", "__iter__") if callable(getattr(kind, name, None))]
 
 
-def _seeding(method: Callable[..., Any], seed: Callable[[], None]) -> Callable[..., Any]:
-    def read(self: Any, *args: Any) -> Any:
+def _seeding(method: Callable[..., object], seed: Callable[[], None]) -> Callable[..., object]:
+    def read(self: object, *args: object) -> object:
         seed()
         return method(self, *args)
 

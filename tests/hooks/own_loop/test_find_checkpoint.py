@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_hooks import CheckpointHook, EMAHook, TrainState
 from seg_hooks.files import pointer_to, read_pointer, write_whole
-from seg_hooks.own_loop.snapshots import hook_names, newest_whole, read_whole
+from seg_hooks.own_loop.checkpoints import hook_names
+from seg_hooks.own_loop.find_checkpoint import newest_whole, read_whole
 
 LOGGER = logging.Logger("test")
 

@@ -1,0 +1,308 @@
+"""Checkpoints of a TrainState: what lies in them, where they are written, and from which one a run goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg_hooks.__about__ import __version__
+from seg_hooks.files import interrupted_at, interrupted_in, write_whole
+from seg_hooks.hooks.nan_replay import kept_checkpoint, last_step
+from seg_hooks.model import finite
+from seg_hooks.model.weights import load_weights, weights_of
+from seg_hooks.own_loop import find_checkpoint
+from seg_hooks.own_loop.arguments import Parts, existing_file
+from seg_hooks.own_loop.lock import check_folder
+from seg_hooks.own_loop.passes import Passes
+from seg_hooks.own_loop.scalars import ScalarStore
+from seg_hooks.randomness import load_random, random_state
+
+__all__ = ["Checkpoints", "hook_names"]
+
+COUNTED = re.compile(r"(?:iter|epoch|interrupted_iter)_\d+\.pth")
+QUIET = logging.Logger("seg_hooks.quiet", logging.CRITICAL + 1)
+
+
+class Checkpoints:
+    """Saves and resumes a run; says what is there and, where a file is not, what was lost and what a resume takes.
+
+    Args:
+        parts: Model, optimizer, schedulers, hooks and other parts whose state is saved.
+        hub: Scalars and facts, saved too.
+        passes: The place in the data, saved too.
+        work_dir: The folder of the run.
+        logger: Is told of everything.
+        overwrite: Delete what an earlier run left there, when a new one begins.
+    """
+
+    def __init__(
+        self, parts: Parts, hub: ScalarStore, passes: Passes, work_dir: Path, logger: logging.Logger, overwrite: bool
+    ) -> None:
+        self.parts, self.hub, self.passes = parts, hub, passes
+        self.work_dir, self.logger = work_dir, logger
+        self.overwrite = overwrite
+        self.postponed: list[Callable[[], None]] = []
+        self._may_resume = False
+        self._known: dict[Path, tuple[tuple[int, int], int, bool]] = {}
+
+    @property
+    def experiment_name(self) -> str:
+        """The name of the run's folder."""
+        return self.work_dir.resolve().name
+
+    def check_start(self, iteration: int) -> None:
+        """Refuse to begin anew over an earlier run, and hooks whose state cannot be saved."""
+        if iteration == 0 and not self._may_resume and last_step() is None:
+            check_folder(self.work_dir, self.overwrite, self.logger)
+        for name, hook in hook_names(self.parts.hooks):
+            if (state_dict := getattr(hook, "state_dict", None)) is not None:
+                checked_state(name, state_dict)
+
+    def find(self, path: str | Path | None) -> tuple[Path, dict[str, Any]] | None:
+        """Read this file, or the newest whole checkpoint of the folder; None where there is none."""
+        self._may_resume = True
+        file = kept_checkpoint() if path is None else existing_file(path, self.work_dir)
+        if file is None:
+            found = find_checkpoint.newest_whole(self.work_dir, self.logger, most=last_step())
+        else:
+            found = file, find_checkpoint.read_whole(file)
+        if found is None:
+            if last_step() is None:
+                find_checkpoint.refuse_not_finite(self.work_dir)
+            best = sorted(path.name for path in self.work_dir.glob("best_*.pth"))
+            if best:
+                self.logger.warning("No regular checkpoint: the run begins anew. resume(%r) would go on.", best[-1])
+        elif finite.is_marked(found[1]):
+            self.logger.warning("%s holds weights that are not finite.", found[0])
+        return found
+
+    def warn_of_newer_interrupted(self, iteration: int) -> None:
+        """Warn of each newer file that an exception left and a resume from `iteration` leaves out."""
+        for path in interrupted_in(self.work_dir, find_checkpoint.MOST_ITERS):
+            if interrupted_at(path) > iteration:
+                text = "%s is newer than iteration %d, from which this run goes on: resume(%r) takes it."
+                self.logger.warning(text, path.name, iteration, str(path))
+
+    def gather(self, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
+        """Collect a checkpoint after `finished` iterations, in MMEngine's layout with keys of our own."""
+        checkpoint: dict[str, Any] = {
+            "meta": {
+                "epoch": 0,
+                "iter": finished,
+                "experiment_name": self.experiment_name,
+                "seed": None,
+                "time": time.strftime("%Y%m%d_%H%M%S", time.localtime()),
+                "seg_hooks_version": __version__,
+            },
+            "state_dict": weights_of(self.parts.model),
+            "message_hub": self.hub.state_dict(),
+            "hooks": _states(hook_names(self.parts.hooks), self.logger),
+            "extra": _states(self.parts.extra.items(), self.logger),
+            "data": self.passes.state_dict(),
+            "random": random_state(),
+        }
+        if optimizer:
+            checkpoint["optimizer"] = self.parts.optimizer.state_dict()
+        if schedulers and self.parts.schedulers:
+            checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in self.parts.schedulers]
+        moved: dict[object, torch.Tensor] = {}
+        return {name: in_main_memory(value, moved) for name, value in checkpoint.items()}
+
+    def mark(self, checkpoint: dict[str, Any]) -> None:
+        """Note in a checkpoint which of its values are not finite; hooks keep, delete and point by it."""
+        bad = checkpoint["meta"]["not_finite"] = finite.not_finite(checkpoint)
+        checkpoint["meta"]["optimizer_not_finite"] = finite.optimizer_not_finite(checkpoint)
+        self.hub.update_info("checkpoint_finite", not bad, resumed=False)
+
+    def restore(self, checkpoint: Mapping[str, Any], data: bool) -> list[str]:
+        """Put a checkpoint back, random numbers last; what the file did not hold."""
+        parts, missing = self.parts, []
+        load_weights(parts.model, checkpoint["state_dict"])
+        if "optimizer" in checkpoint:
+            _load_optimizer(parts.optimizer, checkpoint["optimizer"])
+        else:
+            missing.append("optimizer")
+        saved = checkpoint.get("param_schedulers", [])
+        if len(saved) != len(parts.schedulers):
+            missing.append(f"schedulers (the file holds {len(saved)}, the run has {len(parts.schedulers)})")
+        else:
+            for scheduler, values in zip(parts.schedulers, saved, strict=True):
+                scheduler.load_state_dict(values)
+        self.hub.load_state_dict(checkpoint["message_hub"])
+        missing += _load_named("hook", hook_names(parts.hooks), checkpoint.get("hooks", {}))
+        missing += _load_named("extra", parts.extra.items(), checkpoint.get("extra", {}))
+        if data and "data" in checkpoint:
+            self.passes.load_state_dict(checkpoint["data"])
+        elif data:
+            missing.append("place in the data")
+        load_random(checkpoint.get("random", {}))
+        return missing
+
+    def write(self, path: Path, checkpoint: dict[str, Any], on_done: Callable[[], None] | None) -> None:
+        """Write a file and look at it; then `on_done`, which points to it and deletes old ones."""
+        meta = checkpoint["meta"]
+        done, bad = int(meta["iter"]), meta["not_finite"]
+        try:
+            write_whole(path, lambda file: torch.save(checkpoint, file))
+            self._known[path.resolve()] = (_stamp(path), done, bool(bad))
+        except OSError as error:
+            self.logger.error("%s could not be written (%s). %s.", path, error, self._resume_words(done))
+            return
+        try:
+            if on_done is not None:
+                on_done()
+        except OSError as error:  # it may meet the same full disk
+            text = "%s is written; then pointing to it, or deleting older files, failed (%s). %s."
+            self.logger.error(text, path, error, self._resume_words(done))
+        if bad and path.exists():
+            text = "%s is marked: its weights are not finite (%s). %s."
+            self.logger.warning(text, path.name, ", ".join(bad[:3]), self._resume_words(done))
+        elif (kept := meta.get("optimizer_not_finite")) and path.exists():
+            text = "%s: the optimizer's state is not finite (%s): such parameters may learn no more."
+            self.logger.warning(text, path.name, ", ".join(kept[:3]))
+
+    def write_postponed(self) -> None:
+        """Write what waited for the end of the step, and keep it out of the timing."""
+        began = time.perf_counter()
+        waiting, self.postponed = self.postponed, []
+        for write in waiting:
+            write()
+        self.hub.update_info("pause", time.perf_counter() - began, resumed=False)
+
+    def counts(self, path: Path) -> bool:
+        """Tell whether a file that no hook asked for counts like a regular one: by its name, in the run's folder."""
+        return bool(COUNTED.fullmatch(path.name)) and path.parent.resolve() == self.work_dir.resolve()
+
+    def point_to(self, path: Path) -> None:
+        """Make `last_checkpoint` name a file, unless its weights are not finite or an exception left it."""
+        if self.hub.get_info("checkpoint_finite") is not False and not interrupted_at(path):
+            write_whole(self.work_dir / "last_checkpoint", path.name.encode())
+
+    def _resume_words(self, done: int) -> str:
+        """Say which file `resume()` would take now, and how many iterations would have to be made again."""
+        try:
+            found = self._newest()
+        except Exception as error:  # whatever is wrong with the folder, these are only words
+            return f"Whether there is a checkpoint to resume from cannot be seen: {error}"
+        if found is None:
+            lost = f"; {done} iterations are lost then" if done else ""
+            return f"There is no checkpoint to resume from in {self.work_dir}: a run would begin anew{lost}"
+        path, count, bad = found
+        again = f"; {done - count} iterations are to be made again" if done > count else ""
+        alone = "; its weights are not finite, and there is no other" if bad else ""
+        return f"A resume goes on from {path} (iteration {count}{again}{alone})"
+
+    def _newest(self) -> tuple[Path, int, bool] | None:
+        """Find what a resume takes; files of this session are known and not read again."""
+        for path in find_checkpoint.candidates(self.work_dir):
+            stamp, count, bad = self._known.get(path.resolve(), ((0, 0), 0, True))
+            if stamp != _stamp(path):
+                break
+            if not bad:
+                return path, count, False
+        found = find_checkpoint.newest_whole(self.work_dir, QUIET)
+        if found is None:
+            return None
+        path, checkpoint = found
+        entry = (_stamp(path), int(checkpoint["meta"]["iter"]), finite.is_marked(checkpoint))
+        self._known[path.resolve()] = entry
+        return path, *entry[1:]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of a file that is there."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def in_main_memory(value: Any, moved: dict[object, torch.Tensor]) -> Any:
+    """Return the same tree with every tensor on the CPU, so that it loads anywhere; views of one memory move once."""
+    if isinstance(value, torch.Tensor):
+        if value.device.type == "cpu":
+            return value
+        key = (value.untyped_storage()._cdata, value.storage_offset(), value.shape, value.stride())
+        if key not in moved:
+            moved[key] = value.cpu()
+        return moved[key]
+    if isinstance(value, dict):
+        return {name: in_main_memory(each, moved) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(in_main_memory(each, moved) for each in value)
+    return value
+
+
+def _states(parts: Iterable[tuple[str, object]], logger: logging.Logger) -> dict[str, Any]:
+    """Return the state of each part that has one; one that cannot be saved is reported and costs no checkpoint."""
+    states = {}
+    for name, part in parts:
+        if (state_dict := getattr(part, "state_dict", None)) is not None:
+            try:
+                states[name] = checked_state(name, state_dict)
+            except TypeError as error:
+                logger.error("%s The checkpoint goes without it.", error)
+    return states
+
+
+def checked_state(name: str, state_dict: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a part's state; TypeError where it holds what a file that is safe to load cannot."""
+    state = state_dict()
+    unsafe = _unsafe(state)
+    if unsafe is not None:
+        raise TypeError(
+            f"TrainState: state_dict() of {name} holds {unsafe}; numbers, text, tensors, and lists and dicts of these "
+            "can be saved."
+        )
+    return state
+
+
+def _unsafe(value: object) -> str | None:
+    """Say what in a state cannot be loaded with `weights_only=True`; None where everything can."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set):
+        return next((found for one in value if (found := _unsafe(one)) is not None), None)
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | torch.Tensor):
+        return None if type(value).__module__ != "numpy" else f"a numpy.{type(value).__name__} (take float(...) of it)"
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load the state of an optimizer; ValueError where it is that of another kind."""
+    for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=False):
+        lacking = [name for name in optimizer.defaults if name in own and name not in group]
+        if lacking:
+            raise ValueError(
+                f"the checkpoint's optimizer has no {', '.join(lacking)}; is it another kind than the "
+                f"{type(optimizer).__name__} of this run?"
+            )
+    optimizer.load_state_dict(dict(saved))
+
+
+def _load_named(kind: str, parts: Iterable[tuple[str, object]], saved: Mapping[str, Any]) -> list[str]:
+    """Give each part its state; the names of those that the file holds none of."""
+    missing = []
+    for name, part in parts:
+        load_state_dict = getattr(part, "load_state_dict", None)
+        if load_state_dict is None:
+            continue
+        if name in saved:
+            load_state_dict(saved[name])
+        else:
+            missing.append(f"{kind} {name}")
+    return missing
+
+
+def hook_names(hooks: Iterable[object]) -> Iterator[tuple[str, object]]:
+    """Yield each hook under the name of its class; from the second of a class on with its number: `EMAHook#2`."""
+    seen: dict[str, int] = {}
+    for hook in hooks:
+        name = type(hook).__name__
+        seen[name] = seen.get(name, 0) + 1
+        yield (name if seen[name] == 1 else f"{name}#{seen[name]}"), hook
