@@ -33,11 +33,11 @@ def test_the_quick_start_and_a_second_run_of_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code = python_blocks(README)[0]
-    exec(code, names())
+    exec(code, {})  # as it is pasted
     found = sorted(path.name for path in Path("out").glob("iter_*.pth"))
     assert found == [f"iter_{count}.pth" for count in (1000, 200, 400, 600, 800)]
     assert len(list(Path("out").glob("best_mIoU_iter_*.pth"))) == 1
-    again = names()
+    again: dict[str, Any] = {}
     exec(code, again)
     assert again["state"].iter == 1000
 
