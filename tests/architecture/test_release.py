@@ -1,0 +1,86 @@
+"""`./run release`: what does not fit together is refused, in words; a build can be repeated."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import pytest
+from helpers.tree import ROOT
+
+RELEASE: dict[str, Any] = run_path(str(ROOT / "scripts/release.py"), run_name="release")
+ReleaseError = RELEASE["ReleaseError"]
+
+
+def package(folder: Path, version: str, changelog: str) -> Any:
+    """A package of a few files that is taken for seg-optim."""
+
+    class Here(RELEASE["Project"]):  # type: ignore[misc,name-defined]
+        about = folder / "__about__.py"
+        changelog = folder / "CHANGELOG.md"
+
+    Here.about.write_text(f'"""The version."""\n\n__version__ = "{version}"\n', encoding="utf-8")
+    Here.changelog.write_text(changelog, encoding="utf-8")
+    return Here("seg-optim")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for function in ("check_words", "prepare"):
+        monkeypatch.setitem(RELEASE[function].__globals__, "ROOT", tmp_path)
+
+
+def test_the_notes_are_the_sections_own(tmp_path: Path) -> None:
+    text = "# Changes\n\n## 1.2.0 (2026-12-01)\n\n- Frozen groups are named.\n\n## 1.1.0 (2026-11-01)\n\n- Older.\n"
+    notes = RELEASE["check_words"](package(tmp_path, "1.2.0", text), "seg-optim-v1.2.0")
+    assert notes == "- Frozen groups are named.\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "changelog", "tag", "words"),
+    [
+        ("1.1.0", "## 1.1.0 (2026-12-01)\n\n- New.\n", "seg-optim-v1.2.0", "the tag says 1.2.0, __about__.py says"),
+        ("1.2.0", "## 1.1.0 (2026-12-01)\n\n- New.\n", "seg-optim-v1.2.0", "has no section `## 1.2.0`"),
+        ("1.2.0", "## 1.2.0 (2026-12-01)\n\n## 1.1.0\n\n- Old.\n", "seg-optim-v1.2.0", "has no section `## 1.2.0`"),
+        ("1.2.0", "## 1.2.0 (not yet released)\n\n- New.\n", "seg-optim-v1.2.0", "date it, it is released now"),
+    ],
+)
+def test_what_disagrees_is_refused(tmp_path: Path, version: str, changelog: str, tag: str, words: str) -> None:
+    with pytest.raises(ReleaseError, match=words):
+        RELEASE["check_words"](package(tmp_path, version, changelog), tag)
+
+
+TAGS = ["seg-optim-1.2.0", "v1.2.0", "seg-opt-v1.2.0", "seg-optim-v1.2", "seg-optim-v1.2.0\nx"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_other_tags_start_no_release(tag: str) -> None:
+    with pytest.raises(ReleaseError):
+        RELEASE["of_tag"](tag)
+
+
+@pytest.mark.parametrize(
+    ("version", "old", "above"),
+    [("0.2.0", "0.1.0", True), ("0.1.10", "0.1.9", True), ("0.1.0", "0.1.0", False), ("0.9.0", "1.0.0", False)],
+)
+def test_which_version_is_above(version: str, old: str, above: bool) -> None:
+    assert RELEASE["newer"](version, old) is above
+
+
+def test_a_dry_run_builds_twice_and_uses_the_wheel() -> None:
+    """The registry needs nothing but Python, so this needs no network."""
+    command = [sys.executable, str(ROOT / "scripts/release.py"), "seg-registry", "--dry-run", "--no-tests"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "built twice, equal byte by byte: seg_registry-" in done.stdout
+    assert "the wheel runs the README's first example in an empty environment" in done.stdout
+
+
+def test_a_release_of_nothing_is_refused_in_words() -> None:
+    command = [sys.executable, str(ROOT / "scripts/release.py"), "seg-optm", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("release: there is no package 'seg-optm'; there are seg-registry,")
