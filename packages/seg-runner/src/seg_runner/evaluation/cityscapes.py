@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seg_runner.checks import flag, folder, label, one_of, text, warn_unused
+from seg_runner.checks import flag, folder, label, warn_unused
+from seg_runner.evaluation.base_metric import BaseMetric
 from seg_runner.evaluation.confusion import Confusion, Counts
-from seg_runner.evaluation.fields import label_maps, prediction_of, sample_field
-from seg_runner.evaluation.ranks import HeldBack, sum_over_ranks
-from seg_runner.evaluation.tables import SampleFiles, boxed_table
+from seg_runner.evaluation.fields import label_maps, map_of, sample_field
+from seg_runner.evaluation.ranks import sum_over_ranks
 
 __all__ = ["CityscapesMetric"]
 
@@ -46,7 +45,7 @@ MEAN_SIZES = {
 """Mean number of pixels of an instance in the training set, by class: weights of the instance-level scores."""
 
 
-class CityscapesMetric:
+class CityscapesMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor, str]]):
     """Mean IoU over the 19 classes and 7 categories of Cityscapes, as fractions.
 
     Samples hold train ids (0 ... 18, 255 to ignore). The instance-level scores, in which small objects count as much
@@ -71,70 +70,47 @@ class CityscapesMetric:
         keep_results: bool = False,
         collect_device: str = "cpu",
         prefix: str | None = None,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
-        self.format_only, self.keep_results = flag(format_only, "format_only"), flag(keep_results, "keep_results")
-        if format_only and not keep_results:
+        self.keep_results = flag(keep_results, "keep_results")
+        if flag(format_only, "format_only") and not keep_results:
             raise ValueError("format_only=True only writes files, so keep_results must be True as well")
-        where = folder(output_dir, "output_dir")
-        if where is None:
+        if folder(output_dir, "output_dir") is None:
             raise TypeError("output_dir must be the path of a folder: result files go there with keep_results=True")
-        self.output_dir, self._files = where, SampleFiles(where)
-        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
-        self.ignore_index, self.prefix = label(ignore_index, "ignore_index"), text(prefix, "prefix")
-        self.dataset_meta: dict[str, Any] | None = None
-        self.logger = logging.getLogger(__name__)
-        self._held = HeldBack(self._add)
+        super().__init__(output_dir, format_only, collect_device, prefix, keep_results=self.keep_results)
+        self.ignore_index = label(ignore_index, "ignore_index")
         self._reset()
         warn_unused(self.logger, CityscapesMetric, ignored)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Count one batch, and write its files."""
-        for sample in data_samples:
-            if self.keep_results:
-                self._write(sample)
-            if not self.format_only:
-                self._held.add((*label_maps(sample), str(sample_field(sample, "seg_map_path", ""))))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The scores over the data set; then forgets the counts.
-
-        Raises:
-            ValueError: if no image was processed.
-        """
-        self._files.end_pass()
-        if self.format_only:
-            return {}
-        if not self._held.finish(size):
-            raise ValueError("no sample was processed: is the data set, or its loader, empty?")
+    def _values(self) -> dict[str, float]:
         matrix = sum_over_ranks(self._counts.matrix())
-        instances, whole = sum_over_ranks(self._instances), not sum_over_ranks(np.array(self._missing))
+        instances, complete = sum_over_ranks(self._instances), not sum_over_ranks(np.array(self._missing))
         self._reset()
-        classes, categories = (
-            _scores(matrix, {name: [i] for i, name in enumerate(CLASSES)}),
-            _scores(matrix, CATEGORIES),
-        )
-        found = {
-            "averageScoreClasses": _mean(classes),
-            "averageScoreCategories": _mean(categories),
-        }
-        if whole:
+        classes = _scores(matrix, {name: [index] for index, name in enumerate(CLASSES)})
+        categories = _scores(matrix, CATEGORIES)
+        found = {"averageScoreClasses": _mean(classes), "averageScoreCategories": _mean(categories)}
+        if complete:
             found["averageScoreInstClasses"] = _mean(_instance_scores(matrix, instances[:, :2], single=True))
             found["averageScoreInstCategories"] = _mean(_instance_scores(matrix, instances[:, 2:], single=False))
         else:
             self.logger.info(
                 "no instance-level scores: they need *_gtFine_instanceIds.png files, and Pillow to read them"
             )
-        self._print({"Class": classes, "Category": categories})
-        return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in found.items()}
+        for title, scores in (("Class", classes), ("Category", categories)):
+            self._log_table({title: list(scores), "IoU": [f"{score * 100:.2f}" for score in scores.values()]})
+        return found
 
     def _reset(self) -> None:
+        """Begin a pass."""
         self._counts = Confusion(len(CLASSES), self.ignore_index)
         self._instances = np.zeros((len(CLASSES), 4))
         self._missing = 0
 
-    def _add(self, sample: tuple[torch.Tensor, torch.Tensor, str]) -> None:
-        predicted, true, path = sample
+    def _read(self, sample: object) -> tuple[torch.Tensor, torch.Tensor, str]:
+        return *label_maps(sample), str(sample_field(sample, "seg_map_path", ""))
+
+    def _count(self, counted: tuple[torch.Tensor, torch.Tensor, str]) -> None:
+        predicted, true, path = counted
         self._counts.add(predicted, true)
         instances = _read_instances(path)
         if instances is None:
@@ -142,18 +118,13 @@ class CityscapesMetric:
         else:
             self._instances += _instance_counts(predicted.cpu().numpy(), instances)
 
-    def _print(self, tables: dict[str, dict[str, float]]) -> None:
-        for title, scores in tables.items():
-            rows = {title: list(scores), "IoU": [f"{score * 100:.2f}" for score in scores.values()]}
-            self.logger.info("\n%s", boxed_table(rows))
-
-    def _write(self, sample: Any) -> None:
-        labels = prediction_of(sample).cpu().numpy()
-        self._files.write(sample_field(sample, "img_path", ""), LABEL_IDS[labels])
+    def _picture(self, sample: object) -> npt.NDArray[Any]:
+        written: npt.NDArray[np.uint8] = LABEL_IDS[map_of(sample, "pred_sem_seg").cpu().numpy()]
+        return written
 
 
-def _scores(matrix: Counts, groups: dict[str, Any]) -> dict[str, float]:
-    """IoU of groups of classes: pixels mixed up within a group are hits."""
+def _scores(matrix: Counts, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return the IoU of groups of classes; pixels mixed up within a group are hits."""
     scores = {}
     for name, group in groups.items():
         inside = list(group)
@@ -164,7 +135,7 @@ def _scores(matrix: Counts, groups: dict[str, Any]) -> dict[str, float]:
 
 
 def _instance_scores(matrix: Counts, weighted: npt.NDArray[np.float64], *, single: bool) -> dict[str, float]:
-    """IoU in which each labelled instance has the same weight; only pixels wrongly predicted count as they are."""
+    """Return IoU in which each labelled instance weighs the same; wrongly predicted pixels count as they are."""
     scores = {}
     names = (
         {CLASSES[index]: [index] for index in MEAN_SIZES}
@@ -180,7 +151,7 @@ def _instance_scores(matrix: Counts, weighted: npt.NDArray[np.float64], *, singl
 
 
 def _instance_counts(predicted: npt.NDArray[Any], instances: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """By class: weighted pixels hit and missed, exactly and within the category."""
+    """Return, by class, the weighted pixels hit and missed, exactly and within the category: classes x 4."""
     counts = np.zeros((len(CLASSES), 4))
     category_of = {index: group for group in CATEGORIES.values() for index in group}
     train_ids = {int(label): index for index, label in enumerate(LABEL_IDS)}
@@ -196,7 +167,7 @@ def _instance_counts(predicted: npt.NDArray[Any], instances: npt.NDArray[Any]) -
 
 
 def _read_instances(seg_map_path: str) -> npt.NDArray[Any] | None:
-    """The instance ids that lie beside a label map; None without the file, or without Pillow."""
+    """Return the instance ids that lie beside a label map; None without the file, or without Pillow."""
     path = Path(
         seg_map_path.replace("_labelTrainIds.png", "_instanceIds.png").replace("_labelIds.png", "_instanceIds.png")
     )
@@ -210,6 +181,7 @@ def _read_instances(seg_map_path: str) -> npt.NDArray[Any] | None:
         return np.asarray(image).astype(np.int64)
 
 
-def _mean(scores: dict[str, float]) -> float:
+def _mean(scores: Mapping[str, float]) -> float:
+    """Return the mean of the scores that are numbers; NaN if none is."""
     present = [score for score in scores.values() if score == score]
     return sum(present) / len(present) if present else float("nan")

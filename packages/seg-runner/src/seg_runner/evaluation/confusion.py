@@ -64,7 +64,7 @@ class Confusion:
             self._add_chunk(pred[start : start + CHUNK], true[start : start + CHUNK])
 
     def matrix(self) -> Counts:
-        """The counts so far, (classes + 1) x (classes + 1)."""
+        """Return the counts so far, (classes + 1) x (classes + 1)."""
         total = self._sum.copy()
         if self._pairs is not None:
             total += _fold(self._pairs.reshape(BYTE, BYTE), self.num_classes, self.ignore_index)
@@ -85,7 +85,7 @@ class Confusion:
         self._sum += confusion_of(pred, true, self.num_classes, self.ignore_index)
 
     def _add_on_device(self, prediction: torch.Tensor, label: torch.Tensor) -> None:
-        """The same without a wait: out-of-range labels go to slot `classes`, ignored ones to the slot after it."""
+        """Count without a wait: out-of-range labels go to slot `classes`, ignored ones to the slot after it."""
         other = self.num_classes
         pred, true = prediction.reshape(-1).long(), label.reshape(-1).long()
         slot = torch.where((true < 0) | (true >= other), other, true)
@@ -99,7 +99,7 @@ class Confusion:
 
 
 def confusion_of(pred: npt.NDArray[Any], true: npt.NDArray[Any], num_classes: int, ignore_index: int | None) -> Counts:
-    """The (classes + 1) x (classes + 1) counts of two flat arrays of any integers."""
+    """Return the (classes + 1) x (classes + 1) counts of two flat arrays of any integers."""
     if ignore_index is not None:
         counted = true != ignore_index
         pred, true = pred[counted], true[counted]
@@ -110,7 +110,7 @@ def confusion_of(pred: npt.NDArray[Any], true: npt.NDArray[Any], num_classes: in
 
 
 def _fits_a_byte(values: npt.NDArray[Any]) -> bool:
-    """Whether all values lie in 0 ... 255: with negative numbers the top bit of the union is set."""
+    """Tell whether all values lie in 0 ... 255: with negative numbers the top bit of the union is set."""
     return values.dtype == np.uint8 or not int(np.bitwise_or.reduce(values)) & ~0xFF
 
 
@@ -125,10 +125,12 @@ def _fold(pairs: Counts, num_classes: int, ignore_row: int | None) -> Counts:
 
 
 def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of integers, also of one that holds True and False."""
     return tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
 
 
 def _check(prediction: torch.Tensor, label: torch.Tensor) -> None:
+    """Refuse what cannot be counted."""
     for name, tensor in (("prediction", prediction), ("label", label)):
         if tensor.is_floating_point() or tensor.is_complex():
             raise TypeError(f"the {name} holds {tensor.dtype}: class indices (integers) are expected")

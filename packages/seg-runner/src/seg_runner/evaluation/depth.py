@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from seg_runner.checks import choices, flag, folder, number, one_of, text, warn_unused
-from seg_runner.evaluation.fields import compared, map_of, sample_field
-from seg_runner.evaluation.ranks import HeldBack, sum_over_ranks
-from seg_runner.evaluation.tables import SampleFiles, boxed_table
+from seg_runner.checks import choices, number, one_of, warn_unused
+from seg_runner.evaluation.base_metric import BaseMetric
+from seg_runner.evaluation.fields import compared, map_of
+from seg_runner.evaluation.ranks import sum_over_ranks
 
 __all__ = ["DepthMetric", "depth_errors"]
 
@@ -22,7 +22,7 @@ NYU_CROP = (slice(45, 471), slice(41, 601))
 """The part of a 480 x 640 image of NYU that Eigen et al. (2014) evaluate on."""
 
 
-class DepthMetric:
+class DepthMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
     """Accuracy within 1.25, 1.25^2 and 1.25^3, and errors of depth maps: means over images.
 
     An image without any depth that counts is left out; if all are, results are NaN. Samples carry `pred_depth_map` and
@@ -59,10 +59,9 @@ class DepthMetric:
         output_dir: str | None = None,
         format_only: bool = False,
         prefix: str | None = None,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         self.depth_metrics = list(NAMES) if depth_metrics is None else choices(depth_metrics, "depth_metrics", NAMES)
-        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
         self.crop_type = one_of(crop_type, "crop_type", (None, "nyu_crop"))
         number(min_depth_eval, "min_depth_eval")
         if max_depth_eval != float("inf"):
@@ -72,74 +71,49 @@ class DepthMetric:
                 f"min_depth_eval={min_depth_eval} must be less than max_depth_eval={max_depth_eval}: depths between "
                 "them are measured"
             )
-        self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
-        if self.format_only and self.output_dir is None:
-            raise TypeError("format_only=True writes predictions only, so output_dir must say where")
-        self._files = None if self.output_dir is None else SampleFiles(self.output_dir)
+        super().__init__(output_dir, format_only, collect_device, prefix)
         self.min_depth_eval, self.max_depth_eval = min_depth_eval, max_depth_eval
         self.depth_scale_factor = number(depth_scale_factor, "depth_scale_factor", above=0)
-        self.prefix = text(prefix, "prefix")
-        self.dataset_meta: dict[str, Any] | None = None
-        self.logger = logging.getLogger(__name__)
         self._sum: torch.Tensor | None = None
-        self._held = HeldBack(self._add)
         warn_unused(self.logger, DepthMetric, ignored)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Measure one batch."""
-        for sample in data_samples:
-            if self.output_dir is not None:
-                self._write(sample)
-            if not self.format_only:
-                self._held.add(compared(sample, "pred_depth_map", "gt_depth_map", "depth map"))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The means over the images; then forgets them.
-
-        Raises:
-            ValueError: if no image was processed.
-        """
-        if self._files is not None:
-            self._files.end_pass()
-        if self.format_only:
-            return {}
-        if not self._held.finish(size):
-            raise ValueError("no sample was processed: is the data set, or its loader, empty?")
+    def _values(self) -> dict[str, float]:
         own = np.zeros(len(NAMES) + 1) if self._sum is None else self._sum.cpu().numpy()
         total, self._sum = sum_over_ranks(own), None
         with np.errstate(invalid="ignore"):
             means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
         found = {name: means[name] for name in self.depth_metrics}
         self.logger.info("results:")
-        self.logger.info("\n%s", boxed_table({name: [round(value, 5)] for name, value in found.items()}))
-        return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in found.items()}
+        self._log_table({name: [round(value, 5)] for name, value in found.items()})
+        return found
 
-    def _add(self, maps: tuple[torch.Tensor, torch.Tensor]) -> None:
-        predicted, true = maps
+    def _read(self, sample: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return compared(sample, "pred_depth_map", "gt_depth_map", "depth map")
+
+    def _count(self, counted: tuple[torch.Tensor, torch.Tensor]) -> None:
+        predicted, true = counted
         true = true.to(predicted.device)
-        counted = (true > self.min_depth_eval) & (true < self.max_depth_eval)
+        valid = (true > self.min_depth_eval) & (true < self.max_depth_eval)
         if self.crop_type == "nyu_crop":
             if true.shape[-2] < NYU_CROP[0].stop or true.shape[-1] < NYU_CROP[1].stop:
                 raise ValueError(
                     f"crop_type='nyu_crop' is a part of 480 x 640 pixels; this map has {tuple(true.shape)}"
                 )
-            inside = torch.zeros_like(counted)
+            inside = torch.zeros_like(valid)
             inside[..., NYU_CROP[0], NYU_CROP[1]] = True
-            counted &= inside
-        there = counted.any()
-        errors = torch.where(there, depth_errors(predicted, true, counted), 0.0)
+            valid &= inside
+        there = valid.any()
+        errors = torch.where(there, depth_errors(predicted, true, valid), 0.0)
         row = torch.cat([errors, there.double()[None]])
         self._sum = row if self._sum is None else self._sum + row.to(self._sum.device)
 
-    def _write(self, sample: Any) -> None:
-        assert self._files is not None
+    def _picture(self, sample: object) -> npt.NDArray[Any]:
         depth = map_of(sample, "pred_depth_map").cpu().numpy() * self.depth_scale_factor
-        written = np.nan_to_num(depth).clip(0, 65535).astype(np.uint16)
-        self._files.write(sample_field(sample, "img_path", ""), written)
+        return np.nan_to_num(depth).clip(0, 65535).astype(np.uint16)
 
 
 def depth_errors(predicted: torch.Tensor, true: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """One image's nine numbers in the order of `NAMES`, in float64, without waiting for the device.
+    """Return one image's nine numbers in the order of `NAMES`, in float64, without waiting for the device.
 
     With p and t the two depths, r = max(p/t, t/p), d = ln p - ln t: d_i = share of r < 1.25^i; abs_rel = mean |p-t|/t;
     sq_rel = mean (p-t)^2/t; rmse, rmse_log: roots of mean (p-t)^2, d^2; log10 = mean |log10 p - log10 t|;

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+import torch
 
 from seg_runner.checks import whole
 from seg_runner.evaluation.fields import label_maps
 from seg_runner.evaluation.ranks import HeldBack
 
-__all__ = ["Evaluator", "TorchMetric", "as_evaluator"]
+__all__ = ["Evaluator", "TorchMetric"]
+
+
+@runtime_checkable
+class TorchmetricsMetric(Protocol):
+    """A metric as torchmetrics has them."""
+
+    def update(self, prediction: torch.Tensor, truth: torch.Tensor, /) -> object:
+        """Take in one batch, N x H x W each."""
+
+    def compute(self) -> Any:
+        """Return a number, or several by name."""
+
+    def reset(self) -> object:
+        """Forget the batches."""
 
 
 class Evaluator:
@@ -27,33 +43,34 @@ class Evaluator:
         ['mIoU']
     """
 
-    def __init__(self, metrics: Any) -> None:
-        given = list(metrics) if isinstance(metrics, Sequence) and not isinstance(metrics, str) else [metrics]
-        self.metrics = [_as_metric(metric) for metric in given]
-        self._dataset_meta: Any = None
+    def __init__(self, metrics: object) -> None:
+        listed = list(metrics) if isinstance(metrics, Sequence) and not isinstance(metrics, str) else [metrics]
+        self.metrics = [_as_metric(metric) for metric in listed]
+        self._dataset_meta: Mapping[str, Any] | None = None
 
     @property
-    def dataset_meta(self) -> Any:
+    def dataset_meta(self) -> Mapping[str, Any] | None:
         """What the data set says about itself: `classes`, `palette`, ..."""
         return self._dataset_meta
 
     @dataset_meta.setter
-    def dataset_meta(self, meta: Any) -> None:
+    def dataset_meta(self, meta: Mapping[str, Any] | None) -> None:
         self._dataset_meta = meta
         for metric in self.metrics:
             metric.dataset_meta = meta
 
-    def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
+    def process(self, data_samples: Sequence[Any], data_batch: object = None) -> None:
         """Hand one batch of samples to every metric; samples reach them as nested dicts."""
         plain = [sample.to_dict() if hasattr(sample, "to_dict") else sample for sample in data_samples]
         for metric in self.metrics:
             metric.process(data_batch, plain)
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """All results over a data set of this size, in the order of the metrics.
+        """Return all results over a data set of this size, in the order of the metrics.
 
         Raises:
-            ValueError: if two metrics return the same name.
+            TypeError: a metric returns no dict.
+            ValueError: two metrics return the same name.
         """
         results: dict[str, Any] = {}
         for metric in self.metrics:
@@ -88,25 +105,26 @@ class TorchMetric:
         name: the result's name, where `compute` returns no dict; default: the class's name.
     """
 
-    def __init__(self, metric: Any, name: str | None = None) -> None:
+    def __init__(self, metric: TorchmetricsMetric, name: str | None = None) -> None:
         self.metric = metric
         self.name = name or type(metric).__name__
-        self.dataset_meta: Any = None
+        self.dataset_meta: Mapping[str, Any] | None = None
         self._held = HeldBack(self._update)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+    def process(self, data_batch: object, data_samples: Sequence[object]) -> None:
         """Hand one batch over."""
         for sample in data_samples:
             self._held.add(label_maps(sample))
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """What `compute` returns, then reset."""
+        """Return what `compute` returns, then reset."""
         self._held.finish(size)
         found = self.metric.compute()
         self.metric.reset()
         return dict(found) if isinstance(found, Mapping) else {self.name: found}
 
-    def _update(self, maps: Any) -> None:
+    def _update(self, maps: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Hand one sample over, on the metric's device or else on the prediction's."""
         prediction, truth = maps
         device = getattr(self.metric, "device", prediction.device)
         if device != prediction.device and hasattr(self.metric, "to"):
@@ -114,13 +132,8 @@ class TorchMetric:
         self.metric.update(prediction[None], truth.to(prediction.device)[None])
 
 
-def as_evaluator(given: Any) -> Evaluator:
-    """An evaluator from one, a metric, or several metrics."""
-    return given if hasattr(given, "metrics") and hasattr(given, "evaluate") else Evaluator(given)
-
-
 def flattened(results: Mapping[str, Any], lead: str = "") -> dict[str, Any]:
-    """One level of names from nested ones, and plain numbers from tensors with one element."""
+    """Return one level of names from nested ones, and plain numbers from tensors with one element."""
     flat: dict[str, Any] = {}
     for key, value in results.items():
         if isinstance(value, Mapping):
@@ -130,20 +143,27 @@ def flattened(results: Mapping[str, Any], lead: str = "") -> dict[str, Any]:
     return flat
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "numel") and hasattr(value, "tolist"):
+def _plain(value: object) -> object:
+    """Return a number, or a list of them, out of a tensor; anything else as it is."""
+    if hasattr(value, "numel") and hasattr(value, "tolist") and hasattr(value, "item"):
         return value.item() if value.numel() == 1 else value.tolist()
-    if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "size", 0) == 1:
-        return value.item()
+    item = getattr(value, "item", None)
+    if callable(item) and hasattr(value, "dtype") and getattr(value, "size", 0) == 1:
+        return item()
     return value
 
 
-def _as_metric(metric: Any) -> Any:
+def _as_metric(metric: object) -> Any:
+    """Return a metric as it is called here.
+
+    Raises:
+        TypeError: it is none.
+    """
     if isinstance(metric, type):
         raise TypeError(f"{metric.__name__} is a class, and a metric is an object: write {metric.__name__}(...)")
     if hasattr(metric, "process") and hasattr(metric, "evaluate"):
         return metric
-    if all(hasattr(metric, name) for name in ("update", "compute", "reset")):
+    if isinstance(metric, TorchmetricsMetric):
         return TorchMetric(metric)
     raise TypeError(
         f"{type(metric).__name__} is no metric: it needs process(data_batch, data_samples) and evaluate(size), "

@@ -1,4 +1,4 @@
-"""What metrics read off samples: objects, or nested dicts of the same shape."""
+"""What metrics read off samples, which are objects or nested dicts with the same names."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["compared", "label_maps", "map_of", "prediction_of", "sample_field"]
+__all__ = ["compared", "label_maps", "map_of", "sample_field"]
 
 
-def label_maps(sample: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A sample's predicted and true label map.
+def label_maps(sample: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a sample's predicted and true label map, H x W each.
 
     Raises:
-        ValueError: if one is missing, or they do not have the same pixels.
+        ValueError: one is missing, or they do not have the same pixels.
     """
     return compared(sample, "pred_sem_seg", "gt_sem_seg", "label map")
 
 
-def compared(sample: Any, predicted: str, true: str, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two maps of a sample that have the same pixels.
+def compared(sample: object, predicted: str, true: str, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two maps of a sample that have the same pixels.
 
     Raises:
-        ValueError: if one is missing, or they do not.
+        ValueError: one is missing, or they do not.
     """
     pred, truth = map_of(sample, predicted), map_of(sample, true)
     if pred.shape != truth.shape:
@@ -35,16 +35,11 @@ def compared(sample: Any, predicted: str, true: str, kind: str) -> tuple[torch.T
     return pred, truth
 
 
-def prediction_of(sample: Any) -> torch.Tensor:
-    """A sample's predicted label map, height x width."""
-    return map_of(sample, "pred_sem_seg")
-
-
-def map_of(sample: Any, name: str) -> torch.Tensor:
-    """A sample's map of this name as a tensor, height x width where it has one channel.
+def map_of(sample: object, name: str) -> torch.Tensor:
+    """Return a sample's map of this name as a tensor, H x W where it has one channel.
 
     Raises:
-        ValueError: if the sample has none.
+        ValueError: the sample has none.
     """
     field = sample_field(sample, name, None)
     data = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
@@ -55,6 +50,6 @@ def map_of(sample: Any, name: str) -> torch.Tensor:
     return values[0] if values.dim() == 3 and len(values) == 1 else values
 
 
-def sample_field(sample: Any, name: str, default: Any) -> Any:
-    """What a sample, or a dict of that shape, has under a name."""
+def sample_field(sample: object, name: str, default: object) -> Any:
+    """Return what a sample, or a dict with the same names, has under a name."""
     return sample.get(name, default) if hasattr(sample, "get") else getattr(sample, name, default)

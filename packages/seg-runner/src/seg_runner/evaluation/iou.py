@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seg_runner.checks import choices, flag, folder, label, number, one_of, text, warn_unused, whole
+from seg_runner.checks import choices, flag, label, number, warn_unused, whole
+from seg_runner.evaluation.base_metric import BaseMetric
 from seg_runner.evaluation.confusion import Confusion, Counts
-from seg_runner.evaluation.fields import label_maps, prediction_of, sample_field
-from seg_runner.evaluation.ranks import HeldBack, sum_over_ranks
-from seg_runner.evaluation.tables import SampleFiles, boxed_table
+from seg_runner.evaluation.fields import label_maps, map_of, sample_field
+from seg_runner.evaluation.ranks import sum_over_ranks
 
 __all__ = ["IoUMetric", "class_scores"]
 
@@ -23,7 +22,7 @@ Scores = dict[str, npt.NDArray[np.float64]]
 KINDS = {"mIoU": ("IoU", "Acc"), "mDice": ("Dice", "Acc"), "mFscore": ("Fscore", "Precision", "Recall")}
 
 
-class IoUMetric:
+class IoUMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
     """Mean IoU, Dice or F-score over a data set.
 
     Counts are exact (int64, one matrix whatever the number of images), are kept where the tensors are, and are right
@@ -69,33 +68,25 @@ class IoUMetric:
         num_classes: int | None = None,
         per_class: bool = False,
         decimals: int | None = None,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         self.iou_metrics = choices(iou_metrics, "iou_metrics", list(KINDS))
-        self.collect_device = one_of(collect_device, "collect_device", ("cpu", "gpu"))
+        super().__init__(output_dir, format_only, collect_device, prefix)
         self.ignore_index, self.beta = label(ignore_index, "ignore_index"), number(beta, "beta", least=0)
         self.nan_to_num = None if nan_to_num is None else number(nan_to_num, "nan_to_num")
-        self.prefix = text(prefix, "prefix")
-        self.output_dir, self.format_only = folder(output_dir, "output_dir"), flag(format_only, "format_only")
-        if self.format_only and self.output_dir is None:
-            raise TypeError("format_only=True writes predictions only, so output_dir must say where")
-        self._files = None if self.output_dir is None else SampleFiles(self.output_dir)
         self.per_class = flag(per_class, "per_class")
         self.decimals = None if decimals is None else whole(decimals, "decimals")
-        self.dataset_meta: dict[str, Any] | None = None
-        self.logger = logging.getLogger(__name__)
         self._num_classes = None if num_classes is None else whole(num_classes, "num_classes", 1)
         self._counts: Confusion | None = None
-        self._held = HeldBack(self._count)
-        self._pixels, self._told = 0, False
+        self._pixels, self._described = 0, False
         warn_unused(self.logger, IoUMetric, ignored)
 
     @property
     def class_names(self) -> list[str]:
-        """The classes, from the data set or else as numbers.
+        """Return the classes, from the data set or else as numbers.
 
         Raises:
-            ValueError: if neither the data set nor `num_classes` tells them.
+            ValueError: neither the data set nor `num_classes` gives them.
         """
         names = (self.dataset_meta or {}).get("classes")
         if names is None and self._num_classes is None:
@@ -108,46 +99,29 @@ class IoUMetric:
             raise ValueError(f"num_classes={self._num_classes}, but the data set has {len(names)} classes")
         return list(names)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Count one batch; samples are `SegDataSample`s or dicts of that shape."""
-        for sample in data_samples:
-            if self.output_dir is not None:
-                self._write(sample)
-            if not self.format_only:
-                self._held.add(label_maps(sample))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The values over the data set of this size; then forgets the counts.
-
-        Raises:
-            ValueError: if nothing was counted.
-        """
-        if self._files is not None:
-            self._files.end_pass()
-        if self.format_only:
-            return {}
-        if not self._held.finish(size):
-            raise ValueError("no sample was processed: is the data set, or its loader, empty?")
-        matrix = self._counts.matrix() if self._counts is not None else self._confusion().matrix()
+    def _values(self) -> dict[str, float]:
+        matrix = self._confusion().matrix()
         self._counts = None
         left_out, self._pixels = 1 - matrix.sum() / max(self._pixels, 1), 0
         matrix = sum_over_ranks(matrix)
-        if strange := int(matrix[-1].sum()):
+        if unknown := int(matrix[-1].sum()):
             self.logger.warning(
                 "%d of %d labelled pixels (%.1f %%) hold no class, since labels are 0 ... %d or ignore_index=%s: is "
                 "the number of classes right, or reduce_zero_label missing?",
-                strange, matrix.sum(), 100 * strange / matrix.sum(), len(matrix) - 2, self.ignore_index,
+                unknown, matrix.sum(), 100 * unknown / matrix.sum(), len(matrix) - 2, self.ignore_index,
             )  # fmt: skip
-        if not self._told:
-            self._told = True
-            for text in oddities(matrix, self.class_names, 100 * left_out):
-                self.logger.warning(text)
+        if not self._described:
+            self._described = True
+            for line in oddities(matrix, self.class_names, 100 * left_out):
+                self.logger.warning(line)
         results, scores = self.compute(matrix)
-        self._print(scores)
-        return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in results.items()}
+        self.logger.info("per class results:")
+        columns = {name: [str(round(float(value), 2)) for value in values] for name, values in scores.items()}
+        self._log_table({"Class": self.class_names, **columns})
+        return results
 
     def compute(self, matrix: Counts) -> tuple[dict[str, float], Scores]:
-        """The results from a confusion matrix, and the percentages per class that they are means of."""
+        """Return the results from a confusion matrix, and the percentages per class that they are means of."""
         scores = class_scores(matrix, self.iou_metrics, self.beta)
         if self.nan_to_num is not None:
             scores = {name: np.nan_to_num(values, nan=self.nan_to_num) for name, values in scores.items()}
@@ -162,29 +136,27 @@ class IoUMetric:
         return results, percent
 
     def _confusion(self) -> Confusion:
+        """Return the counts of this pass."""
         if self._counts is None:
             self._counts = Confusion(len(self.class_names), self.ignore_index)
         return self._counts
 
-    def _count(self, maps: tuple[torch.Tensor, torch.Tensor]) -> None:
-        self._pixels += maps[1].numel()
-        self._confusion().add(*maps)
+    def _read(self, sample: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return label_maps(sample)
 
-    def _print(self, percent: Scores) -> None:
-        columns: dict[str, Sequence[Any]] = {"Class": self.class_names}
-        columns |= {name: [str(round(float(value), 2)) for value in values] for name, values in percent.items()}
-        self.logger.info("per class results:")
-        self.logger.info("\n%s", boxed_table(columns))
+    def _count(self, counted: tuple[torch.Tensor, torch.Tensor]) -> None:
+        predicted, true = counted
+        self._pixels += true.numel()
+        self._confusion().add(predicted, true)
 
-    def _write(self, sample: Any) -> None:
-        assert self._files is not None
-        labels = prediction_of(sample).cpu().numpy() + int(bool(sample_field(sample, "reduce_zero_label", False)))
-        kind = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
-        self._files.write(sample_field(sample, "img_path", ""), labels.astype(kind))
+    def _picture(self, sample: object) -> npt.NDArray[Any]:
+        labels = map_of(sample, "pred_sem_seg").cpu().numpy()
+        labels = labels + int(bool(sample_field(sample, "reduce_zero_label", False)))
+        return labels.astype(np.uint8 if labels.max(initial=0) <= 255 else np.uint16)
 
 
 def oddities(matrix: Counts, names: Sequence[str], left_out: float) -> list[str]:
-    """What the labels of a data set look like, where that may be a mistake: a line for each.
+    """Return a line for each thing about the labels of a data set that may be a mistake.
 
     Args:
         matrix: Their counts.
@@ -213,7 +185,7 @@ def oddities(matrix: Counts, names: Sequence[str], left_out: float) -> list[str]
 
 
 def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Scores:
-    """Fractions per class from a (classes + 1) x (classes + 1) matrix; NaN for classes without pixels.
+    """Return fractions per class from a (classes + 1) x (classes + 1) matrix; NaN for classes without pixels.
 
     IoU = intersection / union; Dice = 2 intersection / (predicted + labelled); Acc and Recall = intersection /
     labelled; Precision = intersection / predicted; Fscore = (1 + b^2) P R / (b^2 P + R).
@@ -235,6 +207,6 @@ def class_scores(matrix: Counts, kinds: Sequence[str], beta: float = 1) -> Score
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
-    """The mean without the classes that have no pixels; NaN if none has."""
+    """Return the mean without the classes that have no pixels; NaN if none has."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

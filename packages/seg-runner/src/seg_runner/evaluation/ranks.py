@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,18 @@ LAUNCHERS = (
 )
 """What launchers tell each process: its number, how many there are."""
 
+Sample = TypeVar("Sample")
+
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes; (0, 1) where nothing is distributed."""
+    """Return this process's rank and the number of processes; (0, 1) where nothing is distributed."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def started_as(environment: Mapping[str, str] | None = None) -> tuple[int, int, str]:
-    """This process's rank, the number of processes, and who says so: the process group, else the environment.
+    """Return this process's rank, the number of processes, and who says so: the process group, else the environment.
 
     In the shell of a Slurm job SLURM_NTASKS is what was asked for; only srun starts so many processes, as a step.
 
@@ -55,7 +57,7 @@ def started_as(environment: Mapping[str, str] | None = None) -> tuple[int, int, 
 
 
 def _in_step(given: Mapping[str, str]) -> bool:
-    """Whether srun started this process, and no job script or shell, whose steps have special numbers."""
+    """Tell whether srun started this process, and no job script or shell, whose steps have special numbers."""
     step = given.get("SLURM_STEP_ID", given.get("SLURM_STEPID"))
     alone = given.get("ENVIRONMENT") == "BATCH" if step is None else _whole(step) >= 2**32 - 16
     return _whole(given.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in given and not alone)
@@ -81,7 +83,7 @@ def refuse_several(what: str) -> None:
 
 
 def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The element-wise sum over all ranks, the same everywhere; the values themselves with one process."""
+    """Return the element-wise sum over all ranks, the same everywhere; the values themselves with one process."""
     if rank_and_world()[1] == 1:
         return values
     on_cpu = torch.distributed.get_backend() in ("gloo", "mpi")  # others send between accelerators only
@@ -90,7 +92,7 @@ def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return total.cpu().numpy()
 
 
-class HeldBack:
+class HeldBack(Generic[Sample]):
     """Keeps a rank's last sample back until it is known whether it is padding.
 
     Samplers give every rank the same number of samples and repeat some for that. Rank r's k-th sample is number
@@ -100,13 +102,13 @@ class HeldBack:
         take: is called with each sample that counts, in order.
     """
 
-    def __init__(self, take: Callable[[Any], None]) -> None:
+    def __init__(self, take: Callable[[Sample], None]) -> None:
         self._take = take
-        self._kept: list[Any] = []
+        self._kept: list[Sample] = []
         self.seen = 0
         self._rank, self._world = 0, 1
 
-    def add(self, sample: Any) -> None:
+    def add(self, sample: Sample) -> None:
         """Hand over a sample; with one process it counts at once."""
         if not self.seen:
             self._rank, self._world = rank_and_world()

@@ -21,8 +21,8 @@ __all__ = ["SampleFiles", "boxed_table", "missing_files", "write_png"]
 Log = logging.getLogger
 
 
-def boxed_table(columns: Mapping[str, Sequence[Any]]) -> str:
-    """A table with a box round it, every cell centred.
+def boxed_table(columns: Mapping[str, Sequence[object]]) -> str:
+    """Return a table with a box round it, every cell centred.
 
     Example:
         >>> print(boxed_table({"Class": ["road", "car"], "IoU": [97.5, 8.25]}))
@@ -44,7 +44,7 @@ def boxed_table(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _centred(text: str, width: int) -> str:
-    """Centred; an odd blank goes to the right of texts of odd length, to the left of even ones."""
+    """Centre a text; an odd blank goes to the right of texts of odd length, to the left of even ones."""
     blank = width - len(text)
     left = blank // 2 if len(text) % 2 else (blank + 1) // 2
     return " " * left + text + " " * (blank - left)
@@ -125,7 +125,7 @@ class SampleFiles:
         self._without, self._written, self._failed = 0, [], []
 
 
-def missing_files(evaluators: Iterable[Any]) -> int:
-    """How many files the metrics of evaluators lacked at the end of their last pass."""
+def missing_files(evaluators: Iterable[object]) -> int:
+    """Return how many files the metrics of evaluators lacked at the end of their last pass."""
     metrics = [metric for evaluator in evaluators for metric in getattr(evaluator, "metrics", ())]
     return sum(getattr(getattr(metric, "_files", None), "missing", 0) for metric in metrics)
