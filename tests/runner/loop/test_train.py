@@ -53,7 +53,7 @@ def test_inside_a_step_the_step_is_not_yet_counted_but_its_update_is_done(make_r
 def due(cfg: dict[str, Any], last: int) -> list[int]:
     """Counts at which validation runs, as a training loop decides."""
     loop = TrainLoop.__new__(TrainLoop)
-    loop.runner = type("R", (), {"loops": {"val": object()}})()
+    loop.runner = type("R", (), {"val_loop": object()})()
     loop.val_begin, loop.val_interval = cfg.get("val_begin", 1), cfg.get("val_interval", 1)
     from seg_runner.loop.train import _schedule
 

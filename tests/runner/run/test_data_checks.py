@@ -40,7 +40,7 @@ def run_of(loss: Any = None, seg_pad_val: float = 255, **more: Any) -> Any:
     prepare = SegDataPreProcessor(size=(4, 4), seg_pad_val=seg_pad_val)
     model = LogitsModel(nn.Conv2d(3, 2, 1), loss=loss, data_preprocessor=prepare)
     loaders = {"train": SimpleNamespace(dataset=Told()), "val": None}
-    facts = {"model": model, "loaders": loaders, "cfg": None, "loops": {"val": None}}
+    facts = {"model": model, "loaders": loaders, "cfg": None, "val_loop": None}
     facts["logger"] = logging.getLogger("data_checks")
     return SimpleNamespace(**facts | more)
 
@@ -92,7 +92,7 @@ def test_data_of_a_validation_leaves_out_what_its_metric_leaves_out() -> None:
     alike, unlike = SimpleNamespace(metrics=[IoUMetric(9)] * 2), SimpleNamespace(metrics=[IoUMetric(9), IoUMetric(8)])
     one, two = SimpleNamespace(dataset=data), SimpleNamespace(dataset=several)
     sets = {"a": (one, alike), "b": (two, unlike), "c": ([], None)}
-    unite_left_out(run_of(loops={"val": SimpleNamespace(sets=sets)}))
+    unite_left_out(run_of(val_loop=SimpleNamespace(sets=sets)))
     assert (data.label, several.label) == (9, 255)
 
 

@@ -9,7 +9,6 @@ import shutil
 
 import pytest
 from seg_runner import find_resumable
-from seg_runner.run import record
 from seg_runner.run.earlier_run import earlier_checkpoints
 
 
@@ -79,7 +78,7 @@ def test_overwrite_deletes_nothing_where_the_disk_takes_no_record(make_runner, t
     def full(*given, **named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record, "write_record", full)
+    monkeypatch.setattr("seg_runner.runner.write_record", full)
     with pytest.raises(OSError, match="No space left"):
         make_runner(overwrite=True).train()
     assert names(tmp_path / "out") == before

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard, TypeVar
 
 from seg_runner.errors import did_you_mean, near_key
 
@@ -28,13 +28,15 @@ __all__ = [
 ]
 
 
+Value = TypeVar("Value")
+
 MOST_PIXELS = 10**6  # a side of a picture
 MOST = 10**12
 """No run counts so far: a larger number is a slip of the keyboard, and would be believed for ever."""
 
 
-def whole(value: Any, name: str, least: int | None = 0, most: int = MOST) -> int:
-    """A whole number; 3.0 is one, True is not.
+def whole(value: object, name: str, least: int | None = 0, most: int = MOST) -> int:
+    """Return a whole number; 3.0 is one, True is not.
 
     Raises:
         TypeError: It is no number.
@@ -64,8 +66,10 @@ def count_of(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MOST else None
 
 
-def number(value: Any, name: str, least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> float:
-    """A finite number in a range.
+def number(
+    value: object, name: str, least: float = -math.inf, most: float = math.inf, above: float = -math.inf
+) -> float:
+    """Return a finite number in a range.
 
     Raises:
         TypeError: It is no number.
@@ -84,12 +88,12 @@ def number(value: Any, name: str, least: float = -math.inf, most: float = math.i
     return value if isinstance(value, int) else float(value)
 
 
-def _is_number(value: Any, kind: type = Real) -> bool:
+def _is_number(value: object, kind: type = Real) -> TypeGuard[float]:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def flag(value: Any, name: str) -> bool:
-    """True or False; 1 and 0 stand for them, a text never does ('False' would be true).
+def flag(value: object, name: str) -> bool:
+    """Return True or False; 1 and 0 stand for them, a text never does ('False' would be true).
 
     Raises:
         TypeError: It is neither.
@@ -99,8 +103,8 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def pair(value: Any, name: str) -> tuple[int, int]:
-    """Two positive whole numbers (height, width); one number stands for both.
+def pair(value: object, name: str) -> tuple[int, int]:
+    """Return two positive whole numbers (height, width); one number stands for both.
 
     Raises:
         ValueError: It is something else.
@@ -114,8 +118,8 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     return int(both[0]), int(both[1])
 
 
-def label(value: Any, name: str) -> int | None:
-    """A label, such as the one of pixels that do not count; None for none.
+def label(value: object, name: str) -> int | None:
+    """Return a label, such as the one of pixels that do not count; None for none.
 
     Raises:
         TypeError: It is no whole number.
@@ -125,8 +129,8 @@ def label(value: Any, name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def text(value: Any, name: str) -> str | None:
-    """A text, or None.
+def text(value: object, name: str) -> str | None:
+    """Return a text, or None.
 
     Raises:
         TypeError: It is something else.
@@ -136,8 +140,8 @@ def text(value: Any, name: str) -> str | None:
     return value
 
 
-def folder(value: Any, name: str) -> Path | None:
-    """The path of a folder, or None.
+def folder(value: object, name: str) -> Path | None:
+    """Return the path of a folder, or None.
 
     Raises:
         TypeError: It is no path.
@@ -147,8 +151,8 @@ def folder(value: Any, name: str) -> Path | None:
     return None if value is None else Path(value)
 
 
-def choices(value: Any, name: str, known: Sequence[str]) -> list[str]:
-    """One of the known names or several, as a list.
+def choices(value: object, name: str, known: Sequence[str]) -> list[str]:
+    """Return one of the known names or several, as a list.
 
     Raises:
         TypeError: It is no name and no list of names.
@@ -166,8 +170,8 @@ def choices(value: Any, name: str, known: Sequence[str]) -> list[str]:
     return list(listed)
 
 
-def one_of(value: Any, name: str, known: Sequence[Any]) -> Any:
-    """A value that is one of a few.
+def one_of(value: Value, name: str, known: Sequence[Value]) -> Value:
+    """Return a value that is one of a few.
 
     Raises:
         ValueError: It is another one.
@@ -181,7 +185,7 @@ def one_of(value: Any, name: str, known: Sequence[Any]) -> Any:
 
 
 def unused(options: Iterable[str], takes: Iterable[str]) -> str:
-    """Options that a class takes and does not use, each with the near name of one that it does use.
+    """List options that a class takes and does not use, each with the near name of one that it does use.
 
     >>> unused(["num_clases", "file_client_args"], ["num_classes", "beta"])
     "file_client_args, num_clases (did you mean 'num_classes'?)"
@@ -191,7 +195,7 @@ def unused(options: Iterable[str], takes: Iterable[str]) -> str:
     return ", ".join(f"{option} ({words[0].lower()}{words[1:]})" if words else option for option, words in near.items())
 
 
-def warn_unused(logger: logging.Logger, kind: type[Any], options: Iterable[str]) -> None:
+def warn_unused(logger: logging.Logger, kind: type, options: Iterable[str]) -> None:
     """Name options that a class was given and does not use in a warning, if there are any.
 
     Raises:

@@ -5,13 +5,14 @@ The package that *calls* owns the Protocol; nothing that satisfies one imports i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 __all__ = [
     "Builder",
+    "Config",
     "Loop",
     "Metric",
     "Pictures",
@@ -184,7 +185,26 @@ class Batches(Protocol):
         """Stop the workers."""
 
 
-def find_builder(cfg: Any = None) -> Builder | None:
+class Config(Protocol):
+    """A whole config as it is read: a dict, or what is read like one and knows where its values were written."""
+
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """The value of a key, or the default."""
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Keys and values."""
+
+    def __getitem__(self, key: str, /) -> Any:
+        """The value of a key."""
+
+    def __contains__(self, key: object, /) -> bool:
+        """Whether there is this key."""
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+
+
+def find_builder(cfg: object = None) -> Builder | None:
     """The builder behind the entry point `seg_engine.build`, set up for this config; None where none is installed."""
     from importlib.metadata import entry_points
 

@@ -1,56 +1,42 @@
-"""The Runner: holds the parts of a run, owns its progress and its hook table, and starts the loops."""
+"""The Runner: what a run does and in which order, where it stands, and its checkpoints; its parts: `BaseRunner`."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner.assembly.arguments import (
-    Parts,
-    arguments_of,
-    check_launcher,
-    expects_epochs,
-    experiment_name,
-    fill_parts,
-    folder_of,
-    runner_class,
-)
-from seg_runner.assembly.assembler import Assembler
-from seg_runner.assembly.hooks import fill_stand_ins, register_default_hook, register_hooks
-from seg_runner.assembly.loops import build_training
-from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
+from seg_runner.assembly.arguments import Parts, arguments_of, runner_class
+from seg_runner.assembly.base_runner import BaseRunner
+from seg_runner.assembly.hooks import fill_stand_ins
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
-from seg_runner.checkpoint.finite import LossWatch
 from seg_runner.checkpoint.meta import Changes, Place
-from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
-from seg_runner.errors import check_options, origin_of, written_at
 from seg_runner.evaluation.ranks import refuse_several
-from seg_runner.facade import Facade
-from seg_runner.hooks.defaults import merge_default_hooks
-from seg_runner.hooks.table import HookTable
-from seg_runner.log.message_hub import MessageHub
-from seg_runner.log.setup import REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
-from seg_runner.model import changes as wrap
-from seg_runner.process.device import pick_device
-from seg_runner.process.environment import set_up_process
-from seg_runner.process.randomness import resolve_randomness, seed_everything
-from seg_runner.run import start as lifecycle
-from seg_runner.run import stopping
-from seg_runner.run.record import announce, places_outside
-from seg_runner.run.session import session
+from seg_runner.log.setup import library_log, remove_start
+from seg_runner.model.changes import compile_model, init_weights
+from seg_runner.model.wrapping import unwrap
+from seg_runner.process.signals import StopSignals
+from seg_runner.protocols import Builder, Config
+from seg_runner.run.data_checks import check_lengths, check_sizes, report_data, unite_evaluation, unite_left_out
+from seg_runner.run.earlier_run import clear_folder
+from seg_runner.run.preflight import check_disk, check_monitored, check_optimizer, check_writable, try_validation
+from seg_runner.run.record import write_record
+from seg_runner.run.session import alone_in_folder, close_data, hooks_told, signals_heard, state_kept, told_at_the_end
+from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
+from seg_runner.run.stopping import leave_finished, lost_words, stop_for_signal
 
 __all__ = ["Runner"]
 
 
-class Runner(Facade):
+class Runner(BaseRunner):
     """Trains, validates and tests a model; every part is an object, or a dict where a builder is installed.
 
     Args:
@@ -71,55 +57,11 @@ class Runner(Facade):
     """
 
     def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
-        refuse_several("Runner")
-        self.parts = fill_parts(parts)
-        self.cfg = copy.deepcopy(self.parts["cfg"])
-        with written_at(self.cfg, "launcher"):
-            check_launcher(self.parts["launcher"])
-        with written_at(self.cfg, "env_cfg"):
-            set_up_process(self.parts["env_cfg"])
-        with written_at(self.cfg, "randomness"):
-            self.randomness = resolve_randomness(self.parts["randomness"])
-        with written_at(self.cfg, "device"):
-            self.device = pick_device(self.parts["device"])
-        self.work_dir = folder_of(work_dir)
-        self.outside = places_outside(self)
         self.started = self.underway = False
         self.began_at: int | None = None
         self.lost = ""  # what the end of a training could not save
-        self.signals: Any = None
-        self.made_folders = missing_folders(self.work_dir)
-        self.log_dir, self.timestamp = make_log_dir(self.work_dir)
-        try:
-            self._set_up(model)
-        except BaseException:
-            remove_start(self.log_dir, self.made_folders)
-            raise
-
-    def _set_up(self, model: nn.Module | Mapping[str, Any]) -> None:
-        """Everything of the constructor that comes after the log folder."""
-        self.experiment_name = experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
-        name = "seg_runner" if self.cfg is None else REFERENCE_NAME
-        log_file = self.log_dir / f"{self.timestamp}.log"
-        with written_at(self.cfg, "log_level"):
-            self.logger = make_logger(log_file, self.parts["log_level"], name=name, rank=self.rank)
-        seed_everything(self.randomness, self.rank)
-        self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
-        self.assembler.exact = not self.randomness.by_sample
-        self.loaders: dict[str, Any] = ready_loaders(self.parts)
-        self.loops: dict[str, Any] = {"train": None, "val": None, "test": None}
-        self.log_processor = self.assembler.log_processor(
-            self.parts["log_processor"], by_epoch=expects_epochs(self.parts)
-        )
-        self.message_hub = MessageHub()
-        self._losses = LossWatch()
-        self.visualizer = make_visualizer(self, self.parts["visualizer"])
-        self.model: Any = make_model(self, model)
-        self.optim_wrapper: Any = ready_wrapper(self.parts["optim_wrapper"])
-        self.param_schedulers: Any = ready_schedulers(self.parts["param_scheduler"])
-        options = self.parts["checkpoint"] or {}
-        check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
-        self.saver: Any = CheckpointSaver(**options)
+        self.signals: StopSignals | None = None
+        super().__init__(model, work_dir, parts)
         self.checkpoints = Checkpoints(
             run=self,
             training=self,
@@ -129,14 +71,10 @@ class Runner(Facade):
             message_hub=self.message_hub,
             visualizer=self.visualizer,
         )
-        self.table = HookTable(self)
-        register_hooks(self)
-        fill_stand_ins(self)
-        announce(self)
 
     @classmethod
-    def from_cfg(cls, cfg: Any, build: Any = None, *, overwrite: bool = False) -> Runner:
-        """A runner from a whole config, with the six default hooks.
+    def from_cfg(cls, cfg: Config, build: Builder | None = None, *, overwrite: bool = False) -> Runner:
+        """Return a runner from a whole config, with the six default hooks.
 
         Args:
             cfg: A config or dict with the names of the arguments as keys; other keys are left alone.
@@ -156,7 +94,7 @@ class Runner(Facade):
         return runner
 
     def __repr__(self) -> str:
-        kind, done = type(wrap.unwrap(self.model)).__name__, f"iteration {self.finished_iters} of {self.max_iters}"
+        kind, done = type(unwrap(self.model)).__name__, f"iteration {self.finished_iters} of {self.max_iters}"
         return f"{type(self).__name__}({kind}, {done}, work_dir={str(self.work_dir)!r})"
 
     # -- running ----------------------------------------------------------------------------------------------------
@@ -167,61 +105,185 @@ class Runner(Facade):
         Raises:
             RuntimeError: the runner was made without a training part.
         """
-        lifecycle.need(self, "train")
-        with session(self, "train"):
-            build_training(self)
-            lifecycle.start_training(self)
+        need(self.parts, "train")
+        with self._session("train"):
+            self.build_training()
+            check_steps(self.model, "train", "val" if self.val_loop is not None else "train")
+            self.call_hook("before_run")
+            self._prepare_training()
             model = self.train_loop.run()
             self.call_hook("after_run")
         return model
 
+    def _prepare_training(self) -> None:
+        """Go from built parts to the first step: weights, resume, counts, compilation, checks."""
+        first = not self.started
+        if first:
+            init_weights(self.model)
+            change_modules(self)
+        self.load_or_resume()
+        counts = getattr(self.optim_wrapper, "initialize_count_status", None)
+        if callable(counts):
+            counts(self.model, getattr(self.train_loop, "iter", 0), getattr(self.train_loop, "max_iters", -1))
+        if first and self.parts["compile"]:
+            compile_model(self.model, self.parts["compile"])
+        self.started = True
+        unite_left_out(self)
+        if first and not self.parts["skip_checks"]:
+            self._check_before_training()
+        if not self.underway:
+            self._record("train")
+            clear_folder(self)  # last, so that a start that fails deletes nothing
+        tell_where_it_begins(self)
+        self.began_at = self.finished_iters
+        if self.signals is not None:
+            self.signals.waiting = False
+
+    def _check_before_training(self) -> None:
+        """Look at the disk, the data, one validation batch, and the metrics that hooks wait for; changes nothing."""
+        check_writable(self.work_dir)
+        check_disk(self)
+        check_optimizer(self)
+        check_lengths(self)
+        check_sizes(self)
+        report_data(self, "train", "val")
+        if not hasattr(self.val_loop, "sets") or not self.randomness.by_sample:
+            return
+        known = try_validation(self)
+        if known is not None:
+            check_monitored(self, known)
+        if known == set():
+            self.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
+
     def val(self) -> dict[str, Any]:
         """Validate the model as it is now (loading `load_from` or `resume` if nothing ran yet); returns the metrics."""
-        return lifecycle.evaluate(self, "val")
+        return self._evaluate("val")
 
     def test(self) -> dict[str, Any]:
         """Test the model as it is now (loading `load_from` or `resume` if nothing ran yet); returns the metrics."""
-        return lifecycle.evaluate(self, "test")
+        return self._evaluate("test")
 
-    # -- hooks ------------------------------------------------------------------------------------------------------
+    def _evaluate(self, mode: str) -> dict[str, Any]:
+        need(self.parts, mode)
+        with self._session(mode):
+            first = getattr(self, f"{mode}_loop") is None
+            loop = self.build_evaluation(mode)
+            check_steps(self.model, mode)
+            self.call_hook("before_run")
+            self.checkpoints.load_for_evaluation()
+            unite_evaluation(loop, mode, self.logger)
+            if first and not self.parts["skip_checks"]:
+                report_data(self, mode)
+            if not self.underway:
+                self._record(mode)
+            metrics: dict[str, Any] = loop.run()
+            self.call_hook("after_run")
+        return metrics
 
-    def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """Add a hook, or the dict of one.
+    @contextmanager
+    def _session(self, mode: str) -> Iterator[None]:
+        """Stand round one `train`, `val` or `test`: hooks are frozen, signals heard, and files closed at the end.
 
-        Args:
-            hook: Any object with a method named after a point.
-            priority: Name, or number from 0 (first) to 100; None: the dict's, else the hook's own, else NORMAL.
-
-        Raises:
-            RuntimeError: a run is under way.
+        What fails before its first step leaves no folder behind.
         """
-        made, from_cfg = self.assembler.hook(hook, "hook")
-        self.table.add(made, from_cfg if priority is None else priority)
+        refuse_several("Runner")  # a process group may have been set up since the runner was made
+        self.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
+        fill_stand_ins(self.table, self.parts["default_hooks"])
+        self.table.running, self.began_at = True, None
+        try:
+            with library_log(self.logger):
+                with ExitStack() as around:
+                    if mode == "train":
+                        self.signals = around.enter_context(signals_heard(self, self.parts["signals"]))
+                    around.callback(self._close)
+                    around.enter_context(hooks_told(self.call_hook))
+                    if self.signals is not None:
+                        around.enter_context(state_kept(self, self.signals))
+                        around.enter_context(alone_in_folder(self))
+                    around.enter_context(told_at_the_end(self))
+                    yield
+                self._finish()
+        except BaseException:
+            if not self.underway:
+                remove_start(self.log_dir, self.made_folders)
+            raise
+        finally:
+            self.signals = None
 
-    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
-        """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
-        if not isinstance(hooks, Mapping | None):
-            raise TypeError(f"default hooks must be a dict from a slot to its config, or None, not {hooks!r}")
-        for slot, (cfg, named) in merge_default_hooks(hooks).items():
-            register_default_hook(self, slot, cfg, named)
+    def _close(self) -> None:
+        """End workers and writers, however the run ends."""
+        self.table.running = False
+        close_data(self)
+        self.saver.wait()
 
-    def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
-        """Add hooks or their dicts, in order; `key` is where the config lists them."""
-        if not isinstance(hooks, Iterable) or isinstance(hooks, str):
-            raise TypeError(f"{key} must be a list of hooks, or of their configs, not {hooks!r}")
-        for index, hook in enumerate(hooks):
-            made, priority = self.assembler.hook(hook, f"{key}.{index}")
-            with written_at(self.cfg, f"{key}.{index}"):
-                self.table.add(made, priority, origin_of(self.cfg, f"{key}.{index}.type"))
+    def _finish(self) -> None:
+        """Say what a training that came to its end has lost, and leave if a signal came meanwhile."""
+        if self.signals is None:
+            return
+        self.lost = lost_words(self)
+        if self.lost:
+            self.logger.error("%s", self.lost)
+        if self.signals.requested is not None:
+            leave_finished(self, self.signals.requested)
 
-    def register_hooks(
-        self, default_hooks: Mapping[str, Any] | None = None, custom_hooks: Iterable[Any] | None = None
-    ) -> None:
-        """Add the default hooks, then the custom ones."""
-        self.register_default_hooks(default_hooks)
-        self.register_custom_hooks(custom_hooks or ())
+    def _record(self, mode: str) -> None:
+        """Leave the files that repeat the run, right before its first step; a start that failed leaves none."""
+        kept = {"seed": self.seed, "stream": self.randomness.stream, "experiment_name": self.experiment_name}
+        write_record(self.log_dir, cfg=self.cfg, work_dir=self.work_dir, facts=kept, keep=mode != "train")
+        if self.cfg is not None and callable(getattr(self.visualizer, "add_config", None)):
+            self.visualizer.add_config(self.cfg)
+        self.underway = True
 
-    def call_hook(self, fn_name: str, **keywords: Any) -> None:
+    # -- where it stands --------------------------------------------------------------------------------------------
+
+    @property
+    def iter(self) -> int:
+        """Return the finished training iterations; inside `after_train_iter` the step is not yet counted."""
+        return getattr(self.train_loop, "iter", 0)
+
+    @property
+    def epoch(self) -> int:
+        """Return the finished epochs; stays 0 in iteration loops."""
+        return getattr(self.train_loop, "epoch", 0)
+
+    @property
+    def max_iters(self) -> int:
+        """Return the iterations of the whole run; 0 where nothing is trained or the loop is not built yet."""
+        return getattr(self.train_loop, "max_iters", 0)
+
+    @property
+    def max_epochs(self) -> int:
+        """Return the epochs of the whole run; 1 in iteration loops, 0 where nothing is trained."""
+        return getattr(self.train_loop, "max_epochs", 0)
+
+    @property
+    def finished_iters(self) -> int:
+        """Return the iterations whose update is done, the one counted in which an `after_train_iter` hook asks."""
+        return getattr(self.train_loop, "finished_iters", self.iter)
+
+    @property
+    def finished_epochs(self) -> int:
+        """Return the epochs whose last step is done, the one counted in which an `after_train_epoch` hook asks."""
+        return getattr(self.train_loop, "finished_epochs", self.epoch)
+
+    @property
+    def resuming(self) -> bool:
+        """Tell whether the run is being put where a checkpoint stands right now."""
+        return self.checkpoints.resuming
+
+    @property
+    def resumed(self) -> bool:
+        """Tell whether the run goes on from a checkpoint."""
+        return self.checkpoints.resumed
+
+    @property
+    def run_id(self) -> object:
+        """Return the name of the run in its checkpoints, kept over resumes; None before the first."""
+        return self.checkpoints.identity.run_id
+
+    # -- between two steps ------------------------------------------------------------------------------------------
+
+    def call_hook(self, fn_name: str, **keywords: object) -> None:
         """Run a point of the table, or any other method that some hooks have.
 
         Loops that are not ours name their points here and know of no signals, so these are looked at before each step.
@@ -229,6 +291,21 @@ class Runner(Facade):
         if fn_name == "before_train_iter":
             self.check_signals()
         self.table.call(fn_name, **keywords)
+
+    def check_signals(self) -> None:
+        """Between two steps: finish a save that is through; save and stop if a signal asked for it."""
+        if self.saver.ready:
+            self.saver.wait()
+        if self.signals is not None and self.signals.requested is not None:
+            stop_for_signal(self, self.signals.requested)
+
+    def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
+        """Return the record and the line of one log point (`finished`: the summary of a validation or test)."""
+        make = self.log_processor.get_log_after_epoch if finished else self.log_processor.get_log_after_iter
+        record, text = make(self, batch_idx, mode)
+        if mode == "train":
+            self.loss_watch.warn(self.message_hub.log_scalars, self.finished_iters, self.logger)
+        return record, text
 
     # -- files ------------------------------------------------------------------------------------------------------
 
@@ -311,34 +388,3 @@ class Runner(Facade):
     def load_or_resume(self) -> None:
         """Load `load_from`, or resume, as the arguments say; once in the life of a runner."""
         self.checkpoints.load_or_resume()
-
-    # -- what loops and hooks ask for -------------------------------------------------------------------------------
-
-    def build_dataloader(self, dataloader: Any, **ignored: Any) -> Any:
-        """The loader of a config; a ready one passes through."""
-        return self.assembler.dataloader(dataloader, "dataloader", self.randomness)
-
-    def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
-        """The record and the line of one log point (`finished`: the summary of a validation or test)."""
-        make = self.log_processor.get_log_after_epoch if finished else self.log_processor.get_log_after_iter
-        record, text = make(self, batch_idx, mode)
-        if mode == "train":
-            self._look_at_losses()
-        return record, text
-
-    def _look_at_losses(self) -> None:
-        """One warning for the first loss that is not finite; the log point has just brought the values over."""
-        found = self._losses.first(self.message_hub.log_scalars, self.finished_iters)
-        if found is not None:
-            self.logger.warning(
-                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
-                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
-                found[0],
-                ", ".join(found[1]),
-            )
-
-    def check_signals(self) -> None:
-        """Called between two steps: finish a save that is through; save and stop if a signal asked for it."""
-        self.saver.check()
-        if self.signals is not None and self.signals.requested is not None:
-            stopping.stop_for_signal(self, self.signals.requested)

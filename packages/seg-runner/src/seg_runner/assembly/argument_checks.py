@@ -1,10 +1,10 @@
-"""What the value of each key of a runner must be: a wrong one is told at once, not in the middle of a run."""
+"""The checks of a run's arguments, one at a time and together: a wrong value is told before anything is built."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, IterableDataset
 
@@ -12,139 +12,253 @@ from seg_runner.checks import MOST, flag, number, text, whole
 from seg_runner.errors import did_you_mean, origin_of
 from seg_runner.process.randomness import Randomness
 
-__all__ = ["LOAD_OPTIONS", "check_values"]
+__all__ = [
+    "LOAD_OPTIONS",
+    "Argument",
+    "check_evaluation",
+    "check_launcher",
+    "check_load_options",
+    "check_log_interval",
+    "check_saving",
+    "check_scaling",
+    "check_training",
+    "has",
+    "is_config_or_has",
+    "is_dict",
+    "is_flag",
+    "is_listed",
+    "is_loader",
+    "is_loss",
+    "is_path",
+    "is_randomness",
+    "is_schedule",
+    "is_text",
+    "is_words",
+    "refuse_data_set",
+]
 
-Check = Callable[[Any], bool]
 LOAD_OPTIONS = ("key", "revise_keys", "strict", "unsafe")
 
 
-def check_values(parts: Mapping[str, Any]) -> None:
-    """Refuse values that cannot be meant; which objects fit is left to whoever uses them.
+class Argument(NamedTuple):
+    """One row of the table of arguments; None fits wherever it is the default.
+
+    Attributes:
+        expected: What a value must be, in words.
+        fits: Tells whether a value is that; which objects do their work is left to whoever uses them.
+        default: The value where none is given.
+        check: Called with a value that fits, its key, and the line of the config; raises in its own words.
+        in_config: Whether the argument is also a key of a config.
+    """
+
+    expected: str = ""
+    fits: Callable[[object], bool] = lambda value: True
+    default: object = None
+    check: Callable[[Any, str, str], object] = lambda value, key, origin: None
+    in_config: bool = True
+
+    def check_value(self, key: str, value: object, cfg: object) -> None:
+        """Refuse a value that cannot be meant.
+
+        Raises:
+            TypeError: A value of the wrong kind.
+            ValueError: A number out of range.
+        """
+        origin = origin_of(cfg, key)
+        if value is not None and not self.fits(value):
+            raise TypeError(f"{key}{origin} must be {self.expected}, not {_shown(value)}")
+        if value is not None or self.default is not None:
+            self.check(value, key, origin)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def is_dict(value: object) -> bool:
+    """Tell whether a value is a dict, or a config."""
+    return isinstance(value, Mapping)
+
+
+def is_flag(value: object) -> bool:
+    """Tell whether a value is True or False; numbers are not taken for them."""
+    return isinstance(value, bool)
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is a text."""
+    return isinstance(value, str)
+
+
+def is_path(value: object) -> bool:
+    """Tell whether a value is the path of a file or folder."""
+    return isinstance(value, str | Path)
+
+
+def is_listed(value: object) -> bool:
+    """Tell whether a value has elements, and is no text."""
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def is_words(value: object) -> bool:
+    """Tell whether a value is a text, or a list of texts."""
+    if isinstance(value, str):
+        return True
+    return isinstance(value, Iterable) and all(isinstance(item, str) for item in value)
+
+
+def is_loader(value: object) -> bool:
+    """Tell whether a value gives batches, or is the config of what does."""
+    return not isinstance(value, str) and any(hasattr(value, name) for name in ("__iter__", "__getitem__"))
+
+
+def is_schedule(value: object) -> bool:
+    """Tell whether a value is a scheduler, a list of them, or their configs."""
+    if isinstance(value, list | tuple):
+        return all(map(is_schedule, value))
+    return is_dict(value) or callable(getattr(value, "step", None))
+
+
+def is_loss(value: object) -> bool:
+    """Tell whether a value computes a loss, or is the config of what does; a class does not."""
+    return is_dict(value) or (callable(value) and not isinstance(value, type))
+
+
+def has(*methods: str) -> Callable[[object], bool]:
+    """Return the check whether a value has these methods."""
+    return lambda value: all(callable(getattr(value, name, None)) for name in methods)
+
+
+def is_config_or_has(*methods: str) -> Callable[[object], bool]:
+    """Return the check whether a value is a config, or has these methods."""
+    return lambda value: is_dict(value) or has(*methods)(value)
+
+
+def is_randomness(value: object) -> bool:
+    """Tell whether a value says where random numbers come from."""
+    return is_dict(value) or isinstance(value, Randomness)
+
+
+def refuse_data_set(loader: object, key: str, origin: str) -> None:
+    """Refuse a data set where a loader belongs.
 
     Raises:
-        TypeError: A value of the wrong kind.
-        ValueError: A number out of range.
+        TypeError: It is one.
     """
-    for key, (fits, expected) in EXPECTED.items():
-        value = parts[key]
-        if isinstance(value, Dataset) and not isinstance(value, IterableDataset) and key.endswith("dataloader"):
-            raise TypeError(
-                f"{key} is a data set, {type(value).__name__}, which gives samples and not batches: give "
-                f"torch.utils.data.DataLoader(..., batch_size=...) of it, or dict(dataset=..., batch_size=...)"
-            )
-        if value is not None and not fits(value):
-            raise TypeError(f"{key}{origin_of(parts['cfg'], key)} must be {expected}, not {_shown(value)}")
-    whole(parts["log_interval"], f"log_interval{origin_of(parts['cfg'], 'log_interval')}", 1)
-    _check_load_options(parts["load_options"] or {})
-    origin = origin_of(parts["cfg"], "auto_scale_lr")
-    _check_names(parts["auto_scale_lr"] or {}, ("enable", "base_batch_size"), f"auto_scale_lr{origin}")
-    for key, name in (("auto_scale_lr", "enable"), ("checkpoint", "async_save")):
-        if name in (parts[key] or {}):
-            flag(parts[key][name], f"{key}.{name}")
-    scaling = parts["auto_scale_lr"] or {}
-    if scaling.get("enable") and scaling.get("base_batch_size") is not None:
-        number(scaling["base_batch_size"], f"auto_scale_lr.base_batch_size{origin}", most=MOST, above=0)
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+        raise TypeError(
+            f"{key}{origin} is a data set, {type(loader).__name__}, which gives samples and not batches: give "
+            f"torch.utils.data.DataLoader(..., batch_size=...) of it, or dict(dataset=..., batch_size=...)"
+        )
 
 
-def _check_names(options: Mapping[str, Any], takes: Iterable[str], key: str) -> None:
+def check_log_interval(interval: object, key: str, origin: str) -> None:
+    """Refuse what is no number of iterations."""
+    whole(interval, f"{key}{origin}", 1)
+
+
+def check_launcher(launcher: object, key: str, origin: str) -> None:
+    """Refuse to start as one of several processes.
+
+    Raises:
+        ValueError: a launcher other than 'none'.
+    """
+    if launcher != "none":
+        raise ValueError(
+            f"launcher={launcher!r}{origin}: this version trains in one process; leave launcher out, or write 'none'"
+        )
+
+
+def check_scaling(scaling: Mapping[str, object], key: str, origin: str) -> None:
+    """Check `auto_scale_lr`; its batch size counts only where it is switched on."""
+    _check_names(scaling, ("enable", "base_batch_size"), f"{key}{origin}")
+    enabled = flag(scaling.get("enable", False), f"{key}.enable")
+    if enabled and scaling.get("base_batch_size") is not None:
+        number(scaling["base_batch_size"], f"{key}.base_batch_size{origin}", most=MOST, above=0)
+
+
+def check_saving(options: Mapping[str, object], key: str, origin: str) -> None:
+    """Check the one option of `checkpoint` that its class takes as it is."""
+    flag(options.get("async_save", False), f"{key}.async_save")
+
+
+def check_load_options(options: Mapping[str, object], key: str, origin: str) -> None:
+    """Check how the weights of `load_from` are to be loaded.
+
+    Raises:
+        TypeError: an option that there is none of, or a value of the wrong kind.
+    """
+    _check_names(options, LOAD_OPTIONS, f"{key}{origin}")
+    for name in ("strict", "unsafe"):
+        flag(options.get(name, False), f"{key}.{name}")
+    text(options.get("key"), f"{key}.key")
+    pairs = options.get("revise_keys") or []
+    if not _are_pairs(pairs):
+        raise TypeError(
+            f"{key}.revise_keys must be a list of pairs (pattern, replacement), such as [('^module', '')], not "
+            f"{_shown(pairs)}"
+        )
+
+
+def _are_pairs(value: object) -> bool:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return False
+    return all(isinstance(one, list | tuple) and len(one) == 2 for one in value)
+
+
+def _check_names(options: Mapping[str, object], takes: Iterable[str], key: str) -> None:
     for name in options:
         if name not in takes:
             raise TypeError(f"{key} takes no {name!r}.{did_you_mean(str(name), takes)} It takes {', '.join(takes)}")
 
 
-def _check_load_options(options: Mapping[str, Any]) -> None:
-    _check_names(options, LOAD_OPTIONS, "load_options")
-    for name in ("strict", "unsafe"):
-        flag(options.get(name, False), f"load_options.{name}")
-    text(options.get("key"), "load_options.key")
-    pairs = options.get("revise_keys") or []
-    if not _is_listed(pairs) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in pairs):
-        raise TypeError(
-            f"load_options.revise_keys must be a list of pairs (pattern, replacement), such as [('^module', '')], not "
-            f"{_shown(pairs)}"
+def check_training(parts: Mapping[str, Any]) -> None:
+    """Refuse a part of a training without the others that it needs.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if _is_loop(parts["train_cfg"]):
+        return
+    group = ("train_dataloader", "train_cfg", "optim_wrapper")
+    missing = [key for key in group if parts[key] is None]
+    if 0 < len(missing) < len(group):
+        given = [key for key in group if key not in missing]
+        raise ValueError(
+            f"training needs {', '.join(group)} together: {' and '.join(given)} given, {' and '.join(missing)} missing"
+            f"{origin_of(parts['cfg'], given[0])}. Give all three, or none where nothing is trained."
+        )
+    if parts["param_scheduler"] is not None and parts["optim_wrapper"] is None:
+        raise ValueError(
+            "param_scheduler needs optim_wrapper: there is no optimizer whose values it could change"
+            f"{origin_of(parts['cfg'], 'param_scheduler')}. Give optim_wrapper, or leave param_scheduler out."
         )
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__}"
+def check_evaluation(parts: Mapping[str, Any], mode: str) -> None:
+    """Refuse a part of a validation or test without the others that it needs.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    loader, cfg, evaluator = (parts[f"{mode}_{key}"] for key in ("dataloader", "cfg", "evaluator"))
+    if _is_loop(cfg):
+        return
+    wants_loss = isinstance(cfg, Mapping) and bool(cfg.get("loss"))
+    where = origin_of(parts["cfg"], f"{mode}_{'dataloader' if loader is not None else 'cfg'}")
+    if loader is None and (cfg is not None or evaluator is not None):
+        given = f"{mode}_cfg" if cfg is not None else f"{mode}_evaluator"
+        raise ValueError(
+            f"{given} is given but {mode}_dataloader is not{where}. Give {mode}_dataloader too, "
+            f"or leave out {mode}_cfg and {mode}_evaluator."
+        )
+    if loader is not None and evaluator is None and not wants_loss:
+        raise ValueError(
+            f"{mode}_dataloader is given but {mode}_evaluator is not{where}. Give {mode}_evaluator (for example "
+            f"IoUMetric(num_classes=...)), or {mode}_cfg=dict(loss=True) to measure the loss only."
+        )
 
 
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_listed(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str)
-
-
-def _is_words(value: Any) -> bool:
-    return isinstance(value, str) or (_is_listed(value) and all(isinstance(item, str) for item in value))
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str | Path)
-
-
-def _is_loader(value: Any) -> bool:
-    return not isinstance(value, str) and any(hasattr(value, name) for name in ("__iter__", "__getitem__"))
-
-
-def _is_schedule(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_schedule, value))
-    return _is_dict(value) or callable(getattr(value, "step", None))
-
-
-def _can(*methods: str) -> Check:
-    return lambda value: _is_dict(value) or all(callable(getattr(value, name, None)) for name in methods)
-
-
-LOADER: tuple[Check, str] = (_is_loader, "an iterable of batches, or a dict such as dict(dataset=..., batch_size=...)")
-FLAG: tuple[Check, str] = (_is_flag, "True or False")
-NAMES: tuple[Check, str] = (_is_words, "the name of a module, or a list of names")
-BUILDER = "an object with get(kind, name) and build(kind, cfg)"
-EXPECTED: dict[str, tuple[Check, str]] = {
-    "train_dataloader": LOADER,
-    "val_dataloader": LOADER,
-    "test_dataloader": LOADER,
-    "param_scheduler": (_is_schedule, "a scheduler, a list of them, or their configs such as dict(type='PolyLR')"),
-    "loss": (
-        lambda value: _is_dict(value) or (callable(value) and not isinstance(value, type)),
-        "a function loss(logits, labels), an object such as torch.nn.CrossEntropyLoss(), or its config",
-    ),
-    "sync_bn": (lambda value: value in ("torch", "mmcv"), "'torch', 'mmcv' or None"),
-    "default_scope": (lambda value: isinstance(value, str), "the name of a package, such as 'mmseg'"),
-    "cfg": (lambda value: callable(getattr(value, "get", None)), "the whole config, a dict"),
-    "build": (lambda value: all(callable(getattr(value, name, None)) for name in ("get", "build")), BUILDER),
-    "auto_scale_lr": (_is_dict, "a dict such as dict(enable=True, base_batch_size=16)"),
-    "default_hooks": (_is_dict, "a dict from the name of a default hook to its config, or None to leave it out"),
-    "custom_hooks": (_is_listed, "a list of hooks, or of their configs"),
-    "hooks": (_is_listed, "a list of hooks, or of their configs"),
-    "load_from": (_is_path, "the path of a checkpoint"),
-    "load_options": (_is_dict, f"a dict with some of {', '.join(LOAD_OPTIONS)}"),
-    "compile": (lambda value: _is_flag(value) or _is_dict(value), "True, or a dict of torch.compile's arguments"),
-    "activation_checkpointing": NAMES,
-    "efficient_conv_bn_eval": NAMES,
-    "channels_last": FLAG,
-    "resume": (lambda value: _is_flag(value) or _is_path(value), "True, False, or the path of a checkpoint"),
-    "strict_keys": FLAG,
-    "strict_paths": FLAG,
-    "overwrite": FLAG,
-    "strict_resume": FLAG,
-    "resume_data": FLAG,
-    "skip_checks": FLAG,
-    "checkpoint": (_is_dict, "a dict such as dict(async_save=True)"),
-    "signals": (_is_listed, "a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)"),
-    "launcher": (lambda value: isinstance(value, str), "the name of a launcher, such as 'none'"),
-    "env_cfg": (_is_dict, "a dict such as dict(cudnn_benchmark=True)"),
-    "randomness": (lambda value: _is_dict(value) or isinstance(value, Randomness), "a dict such as dict(seed=0)"),
-    "log_processor": (_can("get_log_after_iter", "get_log_after_epoch"), "a LogProcessor, or its config"),
-    "log_level": (lambda value: isinstance(value, str), "the name of a level, such as 'INFO'"),
-    "visualizer": (_can("add_scalars"), "an object with add_scalars, or its config"),
-    "experiment_name": (lambda value: isinstance(value, str), "a name"),
-}
+def _is_loop(cfg: object) -> bool:
+    return not isinstance(cfg, Mapping) and callable(getattr(cfg, "run", None))

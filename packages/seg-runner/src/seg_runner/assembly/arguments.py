@@ -2,143 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints
 
-from seg_runner.assembly.argument_checks import check_values
+from seg_runner.assembly.argument_checks import (
+    LOAD_OPTIONS,
+    Argument,
+    check_evaluation,
+    check_launcher,
+    check_load_options,
+    check_log_interval,
+    check_saving,
+    check_scaling,
+    check_training,
+    has,
+    is_config_or_has,
+    is_dict,
+    is_flag,
+    is_listed,
+    is_loader,
+    is_loss,
+    is_path,
+    is_randomness,
+    is_schedule,
+    is_text,
+    is_words,
+    refuse_data_set,
+)
 from seg_runner.assembly.assembler import Assembler
-from seg_runner.errors import did_you_mean, near_key, nearest, origin_of
+from seg_runner.errors import did_you_mean, near_key, nearest, origin_of, written_at
 from seg_runner.hooks.defaults import WITHOUT_EFFECT
+from seg_runner.process.places import check_places
+from seg_runner.protocols import Builder, Config
 
 __all__ = [
+    "ARGUMENTS",
+    "CONFIG_KEYS",
     "DEFAULTS",
     "Parts",
     "arguments_of",
-    "check_launcher",
     "expects_epochs",
     "experiment_name",
     "fill_parts",
     "folder_of",
     "misspelt",
+    "places_outside",
     "runner_class",
+    "use_argument",
 ]
+
+Used = TypeVar("Used")
+
+
+LOADER = Argument(
+    "an iterable of batches, or a dict such as dict(dataset=..., batch_size=...)", is_loader, check=refuse_data_set
+)
+HOOKS = Argument("a list of hooks, or of their configs", is_listed)
+MODULES = Argument("the name of a module, or a list of names", is_words)
+OFF = Argument("True or False", is_flag, False)
+ON = Argument("True or False", is_flag, True)
+OPEN = Argument()
+"""Looked at by whoever uses it."""
 
 
 class Parts(TypedDict, total=False):
-    """The keys of `Runner(...)` and of a config besides `model` and `work_dir`; each takes an object or a dict."""
+    """The table of the arguments of `Runner(...)`, which are keys of a config too, besides `model` and `work_dir`.
+
+    One row each: name, type, and what it must be, which values fit, its default, what else is checked.
+    """
 
     # What is trained on, and how long: all three, or none.
-    train_dataloader: Any  # any iterable of batches, or dict(dataset=..., sampler=..., batch_size=...)
-    train_cfg: Any  # dict(max_iters=...) | dict(max_epochs=...) | dict(by_epoch=..., ...) | dict(type=...) | a loop
-    optim_wrapper: Any  # torch optimizer, OptimWrapper, or dict(optimizer=dict(type=...), ...)
-    param_scheduler: Any  # a scheduler, a list of them, their dicts, or a dict of lists (several optimizers)
-    loss: Any  # loss(logits, labels), or its config, where the model gives logits and has no train_step
-    auto_scale_lr: Any  # dict(enable=True, base_batch_size=16)
+    train_dataloader: Annotated[Any, LOADER]
+    train_cfg: Annotated[Any, OPEN]  # dict(max_iters=...) | dict(max_epochs=...) | dict(type=...) | a loop
+    optim_wrapper: Annotated[Any, OPEN]  # torch optimizer, OptimWrapper, or dict(optimizer=dict(type=...), ...)
+    param_scheduler: Annotated[  # for several optimizers a dict of lists
+        Any, Argument("a scheduler, a list of them, or their configs such as dict(type='PolyLR')", is_schedule)
+    ]
+    loss: Annotated[  # where the model gives logits and has no train_step
+        Any,
+        Argument(
+            "a function loss(logits, labels), an object such as torch.nn.CrossEntropyLoss(), or its config", is_loss
+        ),
+    ]
+    auto_scale_lr: Annotated[
+        Any, Argument("a dict such as dict(enable=True, base_batch_size=16)", is_dict, check=check_scaling)
+    ]
     # Validation and test: a loader and an evaluator, or dicts of them (several named sets).
-    val_dataloader: Any
-    val_cfg: Any
-    val_evaluator: Any
-    test_dataloader: Any
-    test_cfg: Any
-    test_evaluator: Any
+    val_dataloader: Annotated[Any, LOADER]
+    val_cfg: Annotated[Any, OPEN]
+    val_evaluator: Annotated[Any, OPEN]
+    test_dataloader: Annotated[Any, LOADER]
+    test_cfg: Annotated[Any, OPEN]
+    test_evaluator: Annotated[Any, OPEN]
     # Hooks.
-    default_hooks: Any  # dict slot -> hook, its dict, or None to leave a default out
-    custom_hooks: Any  # list of hooks or their dicts
-    hooks: Any  # the same list, by its short name
+    default_hooks: Annotated[
+        Any, Argument("a dict from the name of a default hook to its config, or None to leave it out", is_dict)
+    ]
+    custom_hooks: Annotated[Any, HOOKS]
+    hooks: Annotated[Any, HOOKS]  # the same list, by its short name
     # The model.
-    data_preprocessor: Any
-    load_from: str | Path | None  # weights to start from
-    load_options: Any  # dict(key='model', revise_keys=[(r'^backbone\.', '')], strict=True, unsafe=True): how
-    compile: Any  # True, or keywords of torch.compile
-    activation_checkpointing: Any  # names of modules whose activations are computed again
-    efficient_conv_bn_eval: Any  # names of modules in which a convolution and a frozen norm are computed as one
-    channels_last: bool
-    sync_bn: str | None  # 'torch': BatchNorm becomes SyncBatchNorm where there are several processes
+    data_preprocessor: Annotated[Any, OPEN]
+    load_from: Annotated[str | Path | None, Argument("the path of a checkpoint", is_path)]  # weights to start from
+    load_options: Annotated[  # dict(key='model', revise_keys=[(r'^backbone\.', '')], strict=True, unsafe=True)
+        Any, Argument(f"a dict with some of {', '.join(LOAD_OPTIONS)}", is_dict, check=check_load_options)
+    ]
+    compile: Annotated[
+        Any, Argument("True, or a dict of torch.compile's arguments", lambda value: is_flag(value) or is_dict(value))
+    ]
+    activation_checkpointing: Annotated[Any, MODULES]  # their activations are computed again
+    efficient_conv_bn_eval: Annotated[Any, MODULES]  # in them a convolution and a frozen norm are computed as one
+    channels_last: Annotated[bool, OFF]
+    sync_bn: Annotated[  # BatchNorm becomes SyncBatchNorm where there are several processes
+        str | None, Argument("'torch', 'mmcv' or None", lambda value: value in ("torch", "mmcv"))
+    ]
     # The run.
-    resume: bool | str
-    overwrite: bool  # delete the checkpoints of an earlier run in work_dir; not from a config
-    strict_keys: bool  # False: a top-level key of a config that looks like a misspelt one is only reported
-    strict_paths: bool  # a part that writes outside of work_dir is an error, and not only told
-    strict_resume: bool  # anything that is not restored is an error
-    resume_data: bool  # False: a fresh pass over the data
-    skip_checks: bool
-    log_interval: int  # of the plain lines, where no LoggerHook is registered
-    checkpoint: Any  # dict(async_save=True, on_full='stop'): how files are written
-    signals: Any  # names of the signals that save and stop, or dict(names=[...], grace=30)
-    launcher: str
-    env_cfg: Any
-    randomness: Any
-    device: str | None
+    resume: Annotated[
+        bool | str,
+        Argument(
+            "True, False, or the path of a checkpoint", lambda value: is_flag(value) or is_path(value), default=False
+        ),
+    ]
+    overwrite: Annotated[bool, OFF]  # delete the checkpoints of an earlier run in work_dir; not from a config
+    strict_keys: Annotated[bool, ON]  # False: a top-level key that looks like a misspelt one is only reported
+    strict_paths: Annotated[bool, OFF]  # a part that writes outside of work_dir is an error, and not only told
+    strict_resume: Annotated[bool, OFF]  # anything that is not restored is an error
+    resume_data: Annotated[bool, ON]  # False: a fresh pass over the data
+    skip_checks: Annotated[bool, OFF]
+    log_interval: Annotated[int, Argument(default=50, check=check_log_interval)]  # where there is no LoggerHook
+    checkpoint: Annotated[Any, Argument("a dict such as dict(async_save=True)", is_dict, check=check_saving)]
+    signals: Annotated[  # those that save and stop the run
+        Any, Argument("a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)", is_listed)
+    ]
+    launcher: Annotated[
+        str, Argument("the name of a launcher, such as 'none'", is_text, default="none", check=check_launcher)
+    ]
+    env_cfg: Annotated[Any, Argument("a dict such as dict(cudnn_benchmark=True)", is_dict)]
+    randomness: Annotated[Any, Argument("a dict such as dict(seed=0)", is_randomness)]
+    device: Annotated[str | None, OPEN]
     # Words and numbers.
-    log_processor: Any
-    log_level: str
-    visualizer: Any
-    experiment_name: str | None
-    default_scope: str | None
-    cfg: Any  # the whole config
-    build: Any  # the builder of parts given as dicts; None: the entry point `seg_engine.build`
+    log_processor: Annotated[
+        Any,
+        Argument("a LogProcessor, or its config", is_config_or_has("get_log_after_iter", "get_log_after_epoch")),
+    ]
+    log_level: Annotated[str, Argument("the name of a level, such as 'INFO'", is_text, default="INFO")]
+    visualizer: Annotated[Any, Argument("an object with add_scalars, or its config", is_config_or_has("add_scalars"))]
+    experiment_name: Annotated[str | None, Argument("a name", is_text)]
+    default_scope: Annotated[str | None, Argument("the name of a package, such as 'mmseg'", is_text)]
+    cfg: Annotated[Any, Argument("the whole config, a dict", has("get"), in_config=False)]
+    build: Annotated[  # None: what an installed package offers under the entry point `seg_engine.build`
+        Any, Argument("an object with get(kind, name) and build(kind, cfg)", has("get", "build"), in_config=False)
+    ]
 
 
-DEFAULTS: Parts = {
-    "train_dataloader": None,
-    "train_cfg": None,
-    "optim_wrapper": None,
-    "param_scheduler": None,
-    "loss": None,
-    "auto_scale_lr": None,
-    "val_dataloader": None,
-    "val_cfg": None,
-    "val_evaluator": None,
-    "test_dataloader": None,
-    "test_cfg": None,
-    "test_evaluator": None,
-    "default_hooks": None,
-    "custom_hooks": None,
-    "hooks": None,
-    "data_preprocessor": None,
-    "load_from": None,
-    "load_options": None,
-    "compile": None,
-    "activation_checkpointing": None,
-    "efficient_conv_bn_eval": None,
-    "channels_last": False,
-    "sync_bn": None,
-    "resume": False,
-    "overwrite": False,
-    "strict_keys": True,
-    "strict_paths": False,
-    "strict_resume": False,
-    "resume_data": True,
-    "skip_checks": False,
-    "log_interval": 50,
-    "checkpoint": None,
-    "signals": None,
-    "launcher": "none",
-    "env_cfg": None,
-    "randomness": None,
-    "device": None,
-    "log_processor": None,
-    "log_level": "INFO",
-    "visualizer": None,
-    "experiment_name": None,
-    "default_scope": None,
-    "cfg": None,
-    "build": None,
+ARGUMENTS: dict[str, Argument] = {
+    name: next(one for one in hint.__metadata__ if isinstance(one, Argument))
+    for name, hint in get_type_hints(Parts, include_extras=True).items()
 }
-
+DEFAULTS = cast(Parts, {name: argument.default for name, argument in ARGUMENTS.items()})
+CONFIG_KEYS = [name for name, argument in ARGUMENTS.items() if argument.in_config]
 
 ALSO = ("model", "work_dir", "runner_type", "custom_imports", "tta_model", "tta_pipeline", "vis_backends")
 """Keys of a config that are read beside those of `Runner`."""
 
 
-def misspelt(cfg: Any) -> list[str]:
-    """A line for each top-level key that looks like one of a run, is none, and is read by nothing in the config.
+def misspelt(cfg: Config) -> list[str]:
+    """Write a line for each top-level key that looks like one of a run, is none, and is read by nothing in the config.
 
     >>> misspelt({"modle": {}, "crop_size": 4})
     ["'modle' is no key of a run. Did you mean 'model'?"]
     """
-    known = [name for name in (*ALSO, *DEFAULTS, *WITHOUT_EFFECT) if name not in ("cfg", "build")]
+    known = [*ALSO, *CONFIG_KEYS, *WITHOUT_EFFECT]
     reads = getattr(cfg, "reads", None)
     lines = []
     for key in cfg:
@@ -148,8 +182,8 @@ def misspelt(cfg: Any) -> list[str]:
     return lines
 
 
-def fill_parts(given: Mapping[str, Any]) -> Parts:
-    """The given keys over the defaults, once their names and combinations are checked.
+def fill_parts(given: Mapping[str, object]) -> Parts:
+    """Return the given keys over the defaults, once their names and combinations are checked.
 
     Raises:
         TypeError: a key that Runner does not know.
@@ -158,59 +192,35 @@ def fill_parts(given: Mapping[str, Any]) -> Parts:
     for name in given:
         if name not in DEFAULTS:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
-    parts: Parts = {**DEFAULTS, **given}  # type: ignore[typeddict-item]
-    check_values(parts)
+    parts = cast(Parts, {**DEFAULTS, **given})
+    for name, value in parts.items():
+        ARGUMENTS[name].check_value(name, value, parts["cfg"])
     if parts["overwrite"] and parts["resume"]:
         raise ValueError("overwrite=True deletes the checkpoints that resume goes on from: give one of the two")
-    _check_train(parts)
+    check_training(parts)
     for mode in ("val", "test"):
-        _check_evaluation(parts, mode)
+        check_evaluation(parts, mode)
     return parts
 
 
-def _check_train(parts: Parts) -> None:
-    if _is_loop(parts["train_cfg"]):
-        return
-    group = ("train_dataloader", "train_cfg", "optim_wrapper")
-    missing = [key for key in group if parts[key] is None]  # type: ignore[literal-required]
-    if 0 < len(missing) < len(group):
-        given = [key for key in group if key not in missing]
-        raise ValueError(
-            f"training needs {', '.join(group)} together: {' and '.join(given)} given, {' and '.join(missing)} missing"
-            f"{origin_of(parts['cfg'], given[0])}. Give all three, or none where nothing is trained."
-        )
-    if parts["param_scheduler"] is not None and parts["optim_wrapper"] is None:
-        raise ValueError(
-            "param_scheduler needs optim_wrapper: there is no optimizer whose values it could change"
-            f"{origin_of(parts['cfg'], 'param_scheduler')}. Give optim_wrapper, or leave param_scheduler out."
-        )
+def use_argument(use: Callable[[Any], Used], parts: Parts, key: str) -> Used:
+    """Return what a function makes of an argument; where it raises, a note names the line of the config."""
+    with written_at(parts["cfg"], key):
+        return use(parts[key])  # type: ignore[literal-required]  # one of the names of Parts
 
 
-def _check_evaluation(parts: Parts, mode: str) -> None:
-    loader, cfg, evaluator = (parts[f"{mode}_{key}"] for key in ("dataloader", "cfg", "evaluator"))  # type: ignore[literal-required]
-    if _is_loop(cfg):
-        return
-    wants_loss = isinstance(cfg, Mapping) and bool(cfg.get("loss"))
-    where = origin_of(parts["cfg"], f"{mode}_{'dataloader' if loader is not None else 'cfg'}")
-    if loader is None and (cfg is not None or evaluator is not None):
-        given = f"{mode}_cfg" if cfg is not None else f"{mode}_evaluator"
-        raise ValueError(
-            f"{given} is given but {mode}_dataloader is not{where}. Give {mode}_dataloader too, "
-            f"or leave out {mode}_cfg and {mode}_evaluator."
-        )
-    if loader is not None and evaluator is None and not wants_loss:
-        raise ValueError(
-            f"{mode}_dataloader is given but {mode}_evaluator is not{where}. Give {mode}_evaluator (for example "
-            f"IoUMetric(num_classes=...)), or {mode}_cfg=dict(loss=True) to measure the loss only."
-        )
+def places_outside(parts: Parts, work_dir: Path) -> list[str]:
+    """Write a line for each place outside of the working folder that the parts of a run would write to.
+
+    Raises:
+        ValueError: a place where a config may not write.
+    """
+    named = parts if parts["cfg"] is None else parts["cfg"]
+    return check_places(named, ["model", *CONFIG_KEYS], work_dir, strict=parts["strict_paths"])
 
 
-def _is_loop(cfg: Any) -> bool:
-    return not isinstance(cfg, Mapping) and callable(getattr(cfg, "run", None))
-
-
-def arguments_of(cfg: Any) -> dict[str, Any]:
-    """The runner's arguments in a config; all other keys are left to whoever knows them.
+def arguments_of(cfg: Config) -> dict[str, Any]:
+    """Return the runner's arguments in a config; all other keys are left to whoever knows them.
 
     Raises:
         KeyError: `model` or `work_dir` is missing.
@@ -240,12 +250,11 @@ def arguments_of(cfg: Any) -> dict[str, Any]:
             f"overwrite{origin_of(cfg, 'overwrite')} is no key of a config, since it deletes files: say it where the "
             "run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
         )
-    names = [name for name in DEFAULTS if name not in ("cfg", "build", "overwrite")]
-    return {name: cfg[name] for name in ("model", "work_dir", *names) if name in cfg}
+    return {name: cfg[name] for name in ("model", "work_dir", *CONFIG_KEYS) if name in cfg and name != "overwrite"}
 
 
-def runner_class(default: type[Any], cfg: Any, build: Any) -> type[Any]:
-    """The class that `runner_type` names, else the default."""
+def runner_class(default: type[Any], cfg: Config, build: Builder | None) -> type[Any]:
+    """Return the class that `runner_type` names, else the default."""
     name = cfg.get("runner_type")
     if name is None:
         return default
@@ -253,20 +262,8 @@ def runner_class(default: type[Any], cfg: Any, build: Any) -> type[Any]:
     return found
 
 
-def check_launcher(launcher: str) -> None:
-    """Refuse to start as one of several processes.
-
-    Raises:
-        ValueError: a launcher other than 'none'.
-    """
-    if launcher != "none":
-        raise ValueError(
-            f"launcher={launcher!r}: this version trains in one process; leave launcher out, or write 'none'"
-        )
-
-
-def folder_of(work_dir: Any) -> Path:
-    """The working folder, whole.
+def folder_of(work_dir: object) -> Path:
+    """Return the whole path of the working folder.
 
     Raises:
         TypeError: it is no path.
@@ -276,15 +273,15 @@ def folder_of(work_dir: Any) -> Path:
     return Path(work_dir).expanduser().resolve()
 
 
-def experiment_name(given: str | None, cfg: Any, timestamp: str) -> str:
-    """The given name, else the config file's, with the timestamp behind it; without either, the timestamp."""
+def experiment_name(given: str | None, cfg: object, timestamp: str) -> str:
+    """Return the given name, else the config file's, with the timestamp behind it; without either, the timestamp."""
     filename = getattr(cfg, "filename", None)
     stem = given or (Path(filename).stem if filename else None)
     return f"{stem}_{timestamp}" if stem else timestamp
 
 
 def expects_epochs(parts: Parts) -> bool:
-    """Whether lines count epochs where no log processor was configured: as the reference does for configs."""
+    """Tell whether lines count epochs where no log processor was configured: as MMEngine does for configs."""
     cfg = parts["train_cfg"]
     if parts["cfg"] is not None or not isinstance(cfg, Mapping):
         return True

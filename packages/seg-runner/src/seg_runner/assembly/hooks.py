@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 from seg_runner.assembly.arguments import Parts
+from seg_runner.assembly.assembler import Assembler
 from seg_runner.errors import did_you_mean, near_key, origin_of, written_at
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
 from seg_runner.hooks.fallback import stand_ins
-from seg_runner.hooks.table import priority_number
+from seg_runner.hooks.table import HookTable, priority_number
 
-__all__ = ["fill_stand_ins", "register_default_hook", "register_hooks"]
+__all__ = ["add_custom_hooks", "add_default_hooks", "check_slots", "fill_stand_ins", "stand_in_words"]
 
 
 INSTALL_HOOKS = "pip install seg-hooks"
 
 
-def register_hooks(runner: Any) -> None:
-    """The hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
-    parts: Parts = runner.parts
+class TakesHooks(Protocol):
+    """A runner to which hooks are added."""
+
+    @property
+    def cfg(self) -> object:
+        """The config, or None."""
+
+    @property
+    def assembler(self) -> Assembler:
+        """Makes hooks of their configs."""
+
+    @property
+    def table(self) -> HookTable:
+        """Where they go."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def check_slots(parts: Parts, logger: logging.Logger) -> None:
+    """Look at the names in `default_hooks`: an unusual one adds a hook, one that is nearly a usual one is a slip.
+
+    Raises:
+        ValueError: such a slip, unless `strict_keys` is False.
+    """
     for slot, hook in (parts["default_hooks"] or {}).items():
-        if hook is not None:
-            _check_slot(runner, str(slot), parts["strict_keys"])
-    if parts["cfg"] is not None:
-        runner.register_default_hooks(parts["default_hooks"])
-    else:
-        for slot, (hook, named) in merge_default_hooks(parts["default_hooks"]).items():
-            if named:
-                register_default_hook(runner, slot, hook, named)
-    for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
-        if listed:
-            runner.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
+        if hook is None:
+            continue
+        near = near_key(str(slot), (*DEFAULT_HOOKS, "visualization"))
+        where = origin_of(parts["cfg"], f"default_hooks.{slot}")
+        if near is not None and parts["strict_keys"]:
+            raise ValueError(
+                f"default_hooks.{slot}{where} would be added beside the default hooks. Did you mean {near!r}? If not: "
+                "give it another name, put the hook into custom_hooks, or set strict_keys=False"
+            )
+        if slot not in DEFAULT_HOOKS and (words := did_you_mean(str(slot), DEFAULT_HOOKS)):
+            logger.warning("default_hooks.%s%s is added beside the default hooks.%s", slot, where, words)
 
 
-def _check_slot(runner: Any, slot: str, strict: bool) -> None:
-    """A name in `default_hooks` that is none of the usual ones adds a hook; one that is nearly theirs is a slip."""
-    near = near_key(slot, (*DEFAULT_HOOKS, "visualization"))
-    where = origin_of(runner.cfg, f"default_hooks.{slot}")
-    if near is not None and strict:
-        raise ValueError(
-            f"default_hooks.{slot}{where} would be added beside the default hooks. Did you mean {near!r}? If not: give "
-            "it another name, put the hook into custom_hooks, or set strict_keys=False"
-        )
-    if slot not in DEFAULT_HOOKS and (words := did_you_mean(slot, DEFAULT_HOOKS)):
-        runner.logger.warning("default_hooks.%s%s is added beside the default hooks.%s", slot, where, words)
+def add_default_hooks(runner: TakesHooks, hooks: Mapping[str, object] | None, *, named_only: bool = False) -> None:
+    """Add the default hooks, with the given slots replaced, added, or (None) left out; `named_only`: the given alone.
+
+    Raises:
+        TypeError: it is no dict.
+    """
+    if not isinstance(hooks, Mapping | None):
+        raise TypeError(f"default hooks must be a dict from a slot to its config, or None, not {hooks!r}")
+    for slot, (cfg, named) in merge_default_hooks(hooks).items():
+        if named or not named_only:
+            _add_default_hook(runner, slot, cfg, named)
 
 
-def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None:
-    """One default hook; one that was not named and is not installed is left out, with a line that says so."""
+def add_custom_hooks(runner: TakesHooks, hooks: Iterable[object], key: str) -> None:
+    """Add hooks or their configs, in order; `key` is where the config lists them.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if not isinstance(hooks, Iterable) or isinstance(hooks, str):
+        raise TypeError(f"{key} must be a list of hooks, or of their configs, not {hooks!r}")
+    for index, hook in enumerate(hooks):
+        made, priority = runner.assembler.hook(hook, f"{key}.{index}")
+        with written_at(runner.cfg, f"{key}.{index}"):
+            runner.table.add(made, priority, origin_of(runner.cfg, f"{key}.{index}.type"))
+
+
+def _add_default_hook(runner: TakesHooks, slot: str, cfg: Any, named: bool) -> None:
+    """Add one default hook; one that was not named and is not installed is left out, with a line that says so."""
     try:
         hook, priority = runner.assembler.hook(cfg, f"default_hooks.{slot}")
     except (KeyError, LookupError, ImportError, TypeError) as error:
-        if named or not _is_absent(runner, cfg):
+        if named or not _is_absent(runner.assembler, cfg["type"]):
             raise
         runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
         return
@@ -67,25 +106,25 @@ def register_default_hook(runner: Any, slot: str, cfg: Any, named: bool) -> None
         runner.logger.warning(text, slot, priority, usual)
 
 
-def _is_absent(runner: Any, cfg: Any) -> bool:
-    """Whether the hook's name cannot be found at all."""
-    if runner.assembler.builder is None:
+def _is_absent(assembler: Assembler, name: str) -> bool:
+    """Tell whether a hook's name cannot be found at all."""
+    if assembler.builder is None:
         return True
     try:
-        runner.assembler.resolve("hook", cfg["type"], "default_hooks")
+        assembler.resolve("hook", name, "default_hooks")
     except Exception:
         return True
     return False
 
 
-def _plain_line(slots: Mapping[str, Any]) -> str:
+def fill_stand_ins(table: HookTable, default_hooks: Mapping[str, object] | None) -> None:
+    """Let plain hooks stand in for the default hooks that are absent and not left out on purpose."""
+    removed = [slot for slot, hook in (default_hooks or {}).items() if hook is None]
+    table.stand_in(stand_ins(table.registered, removed, table.stand_ins))
+
+
+def stand_in_words(slots: Iterable[str]) -> str:
+    """Say for which default hooks plain ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
         return f"seg-hooks is not installed ({INSTALL_HOOKS}): plain {', '.join(slots)} instead of its hooks"
     return f"No hooks were given for {', '.join(slots)}: plain ones stand in (hooks=[...] from seg-hooks replaces them)"
-
-
-def fill_stand_ins(runner: Any) -> None:
-    """Let plain hooks stand in for the default hooks that are absent."""
-    table = runner.table
-    removed = [slot for slot, hook in (runner.parts["default_hooks"] or {}).items() if hook is None]
-    table.stand_in(stand_ins(table.registered, removed, table.stand_ins))

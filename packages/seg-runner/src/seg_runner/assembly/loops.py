@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from seg_runner.assembly.assembler import Assembler
 from seg_runner.checks import flag
 from seg_runner.errors import check_options, did_you_mean, origin_of, written_at
 from seg_runner.loop.evaluate import TestLoop, ValLoop
 from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
-from seg_runner.model import changes as wrap
 
-__all__ = ["OWN_LOOPS", "build_training", "eval_loop", "is_loop", "train_loop"]
+__all__ = ["OWN_LOOPS", "eval_loop", "is_loop", "loop_class", "train_loop"]
 
 OWN_LOOPS: dict[str, type[Any]] = {
     "EpochBasedTrainLoop": EpochBasedTrainLoop,
@@ -23,13 +23,21 @@ OWN_LOOPS: dict[str, type[Any]] = {
 Resolve = Callable[[str], Any]
 
 
-def is_loop(cfg: Any) -> bool:
-    """Whether this is a ready loop: any object with `run()`."""
+class HasConfig(Protocol):
+    """A runner, of which a loop's builder needs the config; the loop gets the runner itself."""
+
+    @property
+    def cfg(self) -> object:
+        """The config, or None."""
+
+
+def is_loop(cfg: object) -> bool:
+    """Tell whether this is a ready loop: any object with `run()`."""
     return not isinstance(cfg, (Mapping, type)) and callable(getattr(cfg, "run", None))
 
 
-def train_loop(cfg: Any, runner: Any, dataloader: Any, resolve: Resolve) -> Any:
-    """The training loop that `train_cfg` describes.
+def train_loop(cfg: object, runner: HasConfig, dataloader: object, resolve: Resolve) -> Any:
+    """Return the training loop that `train_cfg` describes.
 
     Args:
         cfg: A loop, or a dict with `type`, with `by_epoch`, or with just `max_iters` or `max_epochs`.
@@ -71,8 +79,8 @@ def _unit(own: Mapping[str, Any], where: str) -> bool:
     return given[0] == "max_epochs"
 
 
-def eval_loop(mode: str, cfg: Any, runner: Any, parts: Mapping[str, Any], resolve: Resolve) -> Any:
-    """The validation or test loop; `parts` are its `dataloader` and `evaluator`."""
+def eval_loop(mode: str, cfg: object, runner: HasConfig, parts: Mapping[str, object], resolve: Resolve) -> Any:
+    """Return the validation or test loop; `parts` are its `dataloader` and `evaluator`."""
     if is_loop(cfg):
         return cfg
     key = f"{mode}_cfg"
@@ -81,7 +89,7 @@ def eval_loop(mode: str, cfg: Any, runner: Any, parts: Mapping[str, Any], resolv
     return _make(name, key, origin_of(runner.cfg, key), resolve, {"runner": runner, **parts, **own})
 
 
-def _options(cfg: Any, key: str) -> dict[str, Any]:
+def _options(cfg: object, key: str) -> dict[str, Any]:
     if isinstance(cfg, type):
         return {"type": cfg}
     if not isinstance(cfg, Mapping):
@@ -89,60 +97,26 @@ def _options(cfg: Any, key: str) -> dict[str, Any]:
     return dict(cfg)
 
 
-def _make(name: Any, key: str, where: str, resolve: Resolve, options: dict[str, Any]) -> Any:
+def _make(name: str | type[Any], key: str, where: str, resolve: Resolve, options: dict[str, Any]) -> Any:
     kind = OWN_LOOPS[name] if name in OWN_LOOPS else resolve(name) if isinstance(name, str) else name
     check_options(kind, options, f"{key}{where}", hidden=("runner", "dataloader", "evaluator"))
     with written_at(options["runner"].cfg, key):
         return kind(**options)
 
 
-def _word(name: Any) -> str:
-    return name if isinstance(name, str) else getattr(name, "__name__", str(name))
+def _word(name: str | type) -> str:
+    return name if isinstance(name, str) else name.__name__
 
 
-def build_training(runner: Any) -> None:
-    """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
-    if runner.loops["train"] is not None:
-        return
-    parts, assembler = runner.parts, runner.assembler
-    loader = assembler.dataloader(parts["train_dataloader"], "train_dataloader", runner.randomness)
-    runner.loaders["train"] = loader
-    loop = runner.loops["train"] = train_loop(parts["train_cfg"], runner, loader, _resolve_loop(runner, "train"))
-    if runner.optim_wrapper is None and parts["optim_wrapper"] is not None:
-        runner.optim_wrapper = assembler.optim_wrapper(parts["optim_wrapper"], wrap.unwrap(runner.model))
-    with written_at(runner.cfg, "auto_scale_lr"):
-        wrap.scale_lr(runner.optim_wrapper, parts["auto_scale_lr"], wrap.batch_size_of(parts, loader), runner)
-    if runner.param_schedulers is None:
-        ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
-        length = len(loader) if hasattr(loader, "__len__") else None
-        runner.param_schedulers = assembler.param_schedulers(
-            parts["param_scheduler"], runner.optim_wrapper, ends, length
-        )
-    if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
-        build_evaluation(runner, "val")
+def loop_class(assembler: Assembler, key: str) -> Callable[[str], Any]:
+    """Return what finds the class of a loop that is not ours, for `train_loop` and `eval_loop`."""
 
-
-def build_evaluation(runner: Any, mode: str) -> Any:
-    """Build the validation or test loop, once."""
-    if runner.loops[mode] is not None:
-        return runner.loops[mode]
-    parts, assembler = runner.parts, runner.assembler
-    loader = assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", runner.randomness)
-    runner.loaders[mode] = loader
-    given = parts[f"{mode}_evaluator"]
-    evaluator = None if given is None else assembler.evaluator(given, f"{mode}_evaluator")
-    made = {"dataloader": loader, "evaluator": evaluator}
-    runner.loops[mode] = eval_loop(mode, parts[f"{mode}_cfg"], runner, made, _resolve_loop(runner, mode))
-    return runner.loops[mode]
-
-
-def _resolve_loop(runner: Any, mode: str) -> Any:
     def find(name: str) -> Any:
-        if runner.assembler.builder is None:
+        if assembler.builder is None:
             raise KeyError(
-                f"{mode}_cfg: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "
+                f"{key}: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "
                 f"{', '.join(OWN_LOOPS)}; a class of your own is given as it is"
             )
-        return runner.assembler.resolve("loop", name, f"{mode}_cfg")
+        return assembler.resolve("loop", name, key)
 
     return find

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
-from seg_runner.assembly import fallback_parts as plain
 from seg_runner.assembly.arguments import Parts
+from seg_runner.assembly.assembler import Assembler
+from seg_runner.assembly.fallback_parts import PlainVisualizer, PlainWrapper
 from seg_runner.errors import origin_of
-from seg_runner.model import changes as wrap
+from seg_runner.model.changes import check_compile, revert_sync_batch_norms, use_channels_last
 from seg_runner.model.logits_model import LogitsModel
+from seg_runner.model.wrapping import unwrap
 
 __all__ = ["make_model", "make_visualizer", "ready_loaders", "ready_schedulers", "ready_wrapper"]
 
 
 def ready_loaders(parts: Parts) -> dict[str, Any]:
-    """The loaders that are objects already; those given as dicts are built when they are needed."""
+    """Return the loaders that are objects already; those given as dicts are built when they are needed."""
     given = {mode: parts[f"{mode}_dataloader"] for mode in ("train", "val", "test")}  # type: ignore[literal-required]
     return {mode: None if isinstance(loader, Mapping) else loader for mode, loader in given.items()}
 
 
-def ready_wrapper(given: Any) -> Any:
-    """The optimizer wrapper, if it is an object already: a plain torch optimizer gets the shape of one."""
+def ready_wrapper(given: object) -> Any:
+    """Return the optimizer wrapper, if it is an object already: a plain torch optimizer gets the shape of one."""
     if isinstance(given, Mapping):
         return None
     if isinstance(given, torch.optim.Optimizer):
-        return plain.PlainWrapper(given)
+        return PlainWrapper(given)
     if given is not None and not hasattr(given, "update_params"):
         raise TypeError(
             f"optim_wrapper must be a torch optimizer, an optimizer wrapper, or a dict, not {type(given).__name__}"
@@ -35,8 +39,8 @@ def ready_wrapper(given: Any) -> Any:
     return given
 
 
-def ready_schedulers(given: Any) -> Any:
-    """The schedulers, if all of them are objects already; else None, until they are built."""
+def ready_schedulers(given: object) -> Any:
+    """Return the schedulers, if all of them are objects already; else None, until they are built."""
     if given is None:
         return []
     if isinstance(given, Mapping):
@@ -45,41 +49,56 @@ def ready_schedulers(given: Any) -> Any:
     return None if any(isinstance(one, Mapping) for one in listed) else listed
 
 
-def make_visualizer(runner: Any, given: Any) -> Any:
-    """The visualizer: the given one, or one that keeps scalars in a file and draws nothing."""
-    if given is None:
-        made: Any = plain.PlainVisualizer(runner.log_dir)
-    else:
-        made = runner.assembler.visualizer(given, runner.experiment_name, runner.log_dir)
-    return made
+def make_visualizer(given: object, assembler: Assembler, name: str, log_dir: Path) -> Any:
+    """Return the given visualizer, or one that keeps scalars in a file and draws nothing."""
+    return PlainVisualizer(log_dir) if given is None else assembler.visualizer(given, name, log_dir)
 
 
-def make_model(runner: Any, given: Any) -> Any:
-    """The model: built, given steps if it has none, its batch norms fit for one process, on its device."""
-    parts: Parts = runner.parts
-    wrap.check_compile(parts["compile"], origin_of(parts["cfg"], "compile"), parts["cfg"] is not None)
+class HoldsModel(Protocol):
+    """A runner that is about to get its model."""
+
+    @property
+    def parts(self) -> Parts:
+        """The arguments."""
+
+    @property
+    def assembler(self) -> Assembler:
+        """Makes parts of their configs."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model goes."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def make_model(runner: HoldsModel, given: object) -> torch.nn.Module:
+    """Return the model: built, given steps if it has none, its batch norms fit for one process, on its device."""
+    parts = runner.parts
+    check_compile(parts["compile"], origin_of(parts["cfg"], "compile"), parts["cfg"] is not None)
     model = runner.assembler.model(given, parts["data_preprocessor"])
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
-    if not any(hasattr(wrap.unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
-        model = _with_steps(runner, model)
+    if not any(hasattr(unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
+        model = _with_steps(runner.assembler, parts, model)
     elif parts["loss"] is not None:
         raise ValueError(
             f"loss is given, but {type(model).__name__} has a train_step, which has its own loss: leave loss out"
         )
     model = model.to(runner.device)
-    model, count = wrap.revert_sync_batch_norms(model)
+    model, count = revert_sync_batch_norms(model)
     if count:
         runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
-    return wrap.use_channels_last(model) if parts["channels_last"] else model
+    return use_channels_last(model) if parts["channels_last"] else model
 
 
-def _with_steps(runner: Any, model: Any) -> Any:
-    parts: Parts = runner.parts
+def _with_steps(assembler: Assembler, parts: Parts, model: torch.nn.Module) -> torch.nn.Module:
     if parts["train_cfg"] is not None and parts["loss"] is None:
         raise ValueError(
             f"{type(model).__name__} has no train_step, so training needs a loss: give loss=..., for example "
             "loss=torch.nn.CrossEntropyLoss(ignore_index=255)"
         )
-    loss = runner.assembler.loss(parts["loss"])
+    loss = assembler.loss(parts["loss"])
     return LogitsModel(model, loss=loss, data_preprocessor=parts["data_preprocessor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -51,6 +52,17 @@ class LossWatch:
                         found.setdefault(step - back, []).append(name.removeprefix("train/"))
         self._told = bool(found)
         return min(found.items()) if found else None
+
+    def warn(self, histories: Mapping[str, HistoryBuffer], step: int, logger: logging.Logger) -> None:
+        """Warn once, of the first loss that is not finite; the log point has just brought the values over."""
+        found = self.first(histories, step)
+        if found is not None:
+            logger.warning(
+                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
+                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
+                found[0],
+                ", ".join(found[1]),
+            )
 
 
 class LogitsWatch:

@@ -72,8 +72,8 @@ class TrainRunner(Steps, Process, Protocol):
     """The runner, as a training loop sees it."""
 
     @property
-    def loops(self) -> Mapping[str, Any]:
-        """The loops by mode; None for those that there are none of."""
+    def val_loop(self) -> Any:
+        """The validation loop; None where there is none."""
 
 
 class TrainLoop:
@@ -168,7 +168,7 @@ class TrainLoop:
 
     def validation_is_due(self, count: int, last: int) -> bool:
         """Tell whether validation follows the `count`-th step (or epoch) of `last`."""
-        if self.runner.loops["val"] is None or count < self.val_begin:
+        if self.runner.val_loop is None or count < self.val_begin:
             return False
         interval = self.val_interval
         if self._milestones:
@@ -187,7 +187,7 @@ class TrainLoop:
         seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
         self.validating = True
         try:
-            self.runner.loops["val"].run()
+            self.runner.val_loop.run()
         except (StopRequested, StopNow):
             self.validated = before  # still owed
             self.runner.check_signals()  # here, where hooks see that validation broke off

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
+
+from torch import nn
 
 from seg_runner.errors import add_note, origin_of, written_at
 from seg_runner.hooks.fallback import each_scheduler
@@ -22,8 +25,80 @@ ENDLESS = 10**9
 """From here on a schedule's end means that it has none."""
 
 
-def label_left_out(model: Any) -> int | None:
-    """The label that the model's loss leaves out: `ignore_index` of its decode head or loss; None where none is known.
+class HasData(Protocol):
+    """A run with data."""
+
+    @property
+    def loaders(self) -> Mapping[str, Any]:
+        """The loader of each mode, or a dict of named ones."""
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop, or None."""
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop, or None."""
+
+    @property
+    def cfg(self) -> Any:
+        """The config, or None."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+class LearnsLabels(Protocol):
+    """A run whose model and data must leave out the same label."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def loaders(self) -> Mapping[str, Any]:
+        """The loader of each mode."""
+
+    @property
+    def val_loop(self) -> object:
+        """The validation loop, or None."""
+
+    @property
+    def cfg(self) -> object:
+        """The config, or None."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+class HasLengths(Protocol):
+    """A run whose schedules and validations must fit into its training."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop."""
+
+    @property
+    def val_loop(self) -> object:
+        """The validation loop, or None."""
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The schedulers."""
+
+    @property
+    def cfg(self) -> object:
+        """The config, or None."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def label_left_out(model: object) -> int | None:
+    """Return the label that the model's loss leaves out: `ignore_index` of its decode head or loss, or None.
 
     Example:
         >>> from torch import nn
@@ -38,20 +113,20 @@ def label_left_out(model: Any) -> int | None:
     return None
 
 
-def _several(part: Any) -> list[Any]:
-    """A part, or the parts of a list of them (cascaded heads, one loss for each output)."""
+def _several(part: object) -> list[Any]:
+    """Return a part, or the parts of a list of them (cascaded heads, one loss for each output)."""
     if part is None:
         return []
-    return list(part) if isinstance(part, Sequence) or type(part).__name__ == "ModuleList" else [part]
+    return list(part) if isinstance(part, Sequence | nn.ModuleList) else [part]
 
 
-def unite_left_out(runner: Any) -> None:
+def unite_left_out(runner: LearnsLabels) -> None:
     """Let the data preprocessor and the training data give pixels that do not count the label that the loss leaves out.
 
     The preprocessor's `seg_pad_val` stays where it is the number of a class (but 255 always means "does not count").
     A data set is told by `leave_out(label)`, where it has that.
     """
-    unite_evaluation(runner, "val")
+    unite_evaluation(runner.val_loop, "val", runner.logger)
     model = unwrap(runner.model)
     label = label_left_out(model)
     if label is None:
@@ -59,7 +134,7 @@ def unite_left_out(runner: Any) -> None:
     dataset = getattr(runner.loaders.get("train"), "dataset", None)
     classes = _classes(dataset)
     _unite_preprocessor(runner, getattr(model, "data_preprocessor", None), label, classes)
-    _tell(runner, "train_dataloader", dataset, label, "the model")
+    _tell(runner.logger, "train_dataloader", dataset, label, "the model")
     if 0 <= label < len(classes):
         more = " Choose an ignore_index that is no class, for the head and the metric." if len(classes) > 255 else ""
         runner.logger.warning(
@@ -67,24 +142,25 @@ def unite_left_out(runner: Any) -> None:
         )
 
 
-def unite_evaluation(runner: Any, mode: str) -> None:
+def unite_evaluation(loop: object, mode: str, logger: logging.Logger) -> None:
     """Let data of validation or test give pixels that do not count the label that their metrics leave out."""
-    for name, (loader, evaluator) in getattr(runner.loops[mode], "sets", {}).items():
+    for name, (loader, evaluator) in getattr(loop, "sets", {}).items():
         metrics = getattr(evaluator, "metrics", None) or [evaluator]
         labels = {getattr(metric, "ignore_index", None) for metric in metrics}
         label = labels.pop() if len(labels) == 1 else None
         if isinstance(label, int):
             dataset = getattr(loader, "dataset", None)
-            _tell(runner, f"{mode}_dataloader{f' of {name!r}' if name else ''}", dataset, label, "the metric")
+            _tell(logger, f"{mode}_dataloader{f' of {name!r}' if name else ''}", dataset, label, "the metric")
 
 
-def _tell(runner: Any, key: str, dataset: Any, label: int, who: str) -> None:
-    told = dataset.leave_out(label) if callable(getattr(dataset, "leave_out", None)) else None
+def _tell(logger: logging.Logger, key: str, dataset: object, label: int, who: str) -> None:
+    leave_out = getattr(dataset, "leave_out", None)
+    told = leave_out(label) if callable(leave_out) else None
     if told:
-        runner.logger.info("%s: %s, as %s does", key, told, who)
+        logger.info("%s: %s, as %s does", key, told, who)
 
 
-def _unite_preprocessor(runner: Any, preprocessor: Any, label: int, classes: Sequence[str]) -> None:
+def _unite_preprocessor(runner: LearnsLabels, preprocessor: object, label: int, classes: Sequence[str]) -> None:
     value = getattr(preprocessor, "seg_pad_val", None)
     if value is None or value == label:
         return
@@ -93,15 +169,15 @@ def _unite_preprocessor(runner: Any, preprocessor: Any, label: int, classes: Seq
         where = origin_of(runner.cfg, "model.data_preprocessor.seg_pad_val")
         runner.logger.warning(text, classes[int(value)], value, where, label)
         return
-    preprocessor.seg_pad_val = label
+    setattr(preprocessor, "seg_pad_val", label)  # noqa: B010 (whatever has that attribute)
     runner.logger.info("added pixels get label %d, which the model leaves out, not seg_pad_val=%g", label, value)
 
 
-def _classes(dataset: Any) -> Sequence[str]:
+def _classes(dataset: object) -> Sequence[str]:
     return (getattr(dataset, "metainfo", None) or {}).get("classes") or ()
 
 
-def report_data(runner: Any, *modes: str) -> None:
+def report_data(runner: HasData, *modes: str) -> None:
     """Log what the data sets of these modes (such as 'train') have to say: `data_report()`, where they have that.
 
     Raises:
@@ -109,7 +185,7 @@ def report_data(runner: Any, *modes: str) -> None:
     """
     for mode in modes:
         if mode != "train":
-            tell_dropped(runner, mode)
+            tell_dropped(runner.val_loop if mode == "val" else runner.test_loop, mode, runner.logger)
     for key, dataset in (found for mode in modes for found in _datasets(runner, mode)):
         report = getattr(dataset, "data_report", None)
         if not callable(report):
@@ -124,14 +200,14 @@ def report_data(runner: Any, *modes: str) -> None:
             runner.logger.log(level, "%s: %s", key, text)
 
 
-def _datasets(runner: Any, mode: str) -> Iterator[tuple[str, Any]]:
-    """The data sets of a mode, each with its key in a config."""
+def _datasets(runner: HasData, mode: str) -> Iterator[tuple[str, Any]]:
+    """Yield the data sets of a mode, each with its key in a config."""
     loaders = runner.loaders.get(mode)
     for name, loader in loaders.items() if isinstance(loaders, Mapping) else [("", loaders)]:
         yield f"{mode}_dataloader{f' of {name!r}' if name else ''}", getattr(loader, "dataset", None)
 
 
-def check_lengths(runner: Any) -> None:
+def check_lengths(runner: HasLengths) -> None:
     """Warn of a schedule that the training is too short for, and of validation that never comes."""
     _check_begin(runner)
     last: tuple[int, str, Any] = (0, "", None)
@@ -151,27 +227,28 @@ def check_lengths(runner: Any) -> None:
         )  # fmt: skip
 
 
-def _counts_what_never_comes(runner: Any, scheduler: Any) -> bool:
+def _counts_what_never_comes(runner: HasLengths, scheduler: object) -> bool:
     """Warn of a schedule in epochs where training counts iterations: the loop has one epoch, which ends with it."""
     waits = getattr(scheduler, "need_val_args", False)  # for the metrics of a validation, not for an epoch
     if not isinstance(runner.train_loop, IterBasedTrainLoop) or not getattr(scheduler, "by_epoch", False) or waits:
         return False
+    name = getattr(scheduler, "param_name", "lr")
     runner.logger.warning(
         "%s counts epochs (by_epoch=True), and this training counts iterations (train_cfg.max_iters=%d), so that the "
         "%s stays at its first value: give it by_epoch=False, and its begin and end in iterations",
         type(scheduler).__name__,
         runner.train_loop.max_iters,
-        "learning rate" if getattr(scheduler, "param_name", "lr") == "lr" else scheduler.param_name,
+        "learning rate" if name == "lr" else name,
     )
     return True
 
 
-def _check_begin(runner: Any) -> None:
+def _check_begin(runner: HasLengths) -> None:
     """Warn of a `val_begin` that training does not reach."""
     loop, epochs = runner.train_loop, isinstance(runner.train_loop, EpochBasedTrainLoop)
     unit = "max_epochs" if epochs else "max_iters"
     begin, total = getattr(loop, "val_begin", None), getattr(loop, unit, None)
-    if runner.loops["val"] is None or not isinstance(begin, int) or not isinstance(total, int) or not 0 < total < begin:
+    if runner.val_loop is None or not isinstance(begin, int) or not isinstance(total, int) or not 0 < total < begin:
         return
     runner.logger.warning(
         "train_cfg.val_begin=%d%s comes after the end of training (%s=%d), so that no validation is ever run: give a "
@@ -180,23 +257,23 @@ def _check_begin(runner: Any) -> None:
     )  # fmt: skip
 
 
-def tell_dropped(runner: Any, mode: str) -> None:
+def tell_dropped(loop: object, mode: str, logger: logging.Logger) -> None:
     """Warn of images that a validation or test leaves out because they fill no batch (`drop_last=True`)."""
-    for name, (loader, _) in getattr(runner.loops[mode], "sets", {}).items():
+    for name, (loader, _) in getattr(loop, "sets", {}).items():
         batches = getattr(loader, "batch_sampler", None)
         size: Any = getattr(batches, "batch_size", None)
         sampler: Any = getattr(batches, "sampler", None)
         if not getattr(batches, "drop_last", False) or not isinstance(size, int) or not hasattr(sampler, "__len__"):
             continue
         if left := len(sampler) % size:
-            runner.logger.warning(
+            logger.warning(
                 "%s_dataloader%s: drop_last=True leaves out %d of %d images, which do not fill a batch of %d and so "
                 "count in no metric: drop_last=False measures them all",
                 mode, f" of {name!r}" if name else "", left, len(sampler), size,
             )  # fmt: skip
 
 
-def check_sizes(runner: Any) -> None:
+def check_sizes(runner: HasData) -> None:
     """Warn of a `crop_size` in the config that nothing uses: what a base file made of its own value stays."""
     given = None if runner.cfg is None else _pair(runner.cfg.get("crop_size"))
     if given is None:
@@ -211,8 +288,8 @@ def check_sizes(runner: Any) -> None:
         )  # fmt: skip
 
 
-def _sizes(part: Any, key: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """All `crop_size`, and `size` of preprocessors, inside a part."""
+def _sizes(part: object, key: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield all `crop_size`, and `size` of preprocessors, inside a part."""
     if isinstance(part, Mapping):
         for name, value in part.items():
             found = _pair(value)
@@ -224,7 +301,7 @@ def _sizes(part: Any, key: str) -> Iterator[tuple[str, tuple[int, int]]]:
             yield from _sizes(value, f"{key}.{index}")
 
 
-def _pair(value: Any) -> tuple[int, int] | None:
+def _pair(value: object) -> tuple[int, int] | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value, value
     if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(side, int) for side in value):

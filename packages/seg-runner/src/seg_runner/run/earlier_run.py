@@ -6,16 +6,18 @@ checkpoints, as it may be all that there is of a run; validation and test write 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+from seg_runner.assembly.arguments import Parts
 from seg_runner.checkpoint.find import POINTER, find_resumable, pointed_by
 from seg_runner.checkpoint.read import read_place
 from seg_runner.errors import CheckpointError
 
-__all__ = ["check_folder", "clear_folder", "earlier_checkpoints"]
+__all__ = ["EntersFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
 
 REPLAY = "SEG_NAN_REPLAY"
 """Set where NanGuardHook shows one step of the run in this folder again: it mixes nothing and ends there."""
@@ -24,7 +26,7 @@ PUBLISHED = re.compile(r".*-[0-9a-f]{8}\.pth")
 
 
 def earlier_checkpoints(work_dir: Path) -> list[Path]:
-    """What runs have left by the names that they use: the usual ones, or one like that which `last_checkpoint` has."""
+    """List what runs have left by the names that they use: the usual ones, or those like that in `last_checkpoint`."""
     pointed = pointed_by(work_dir)
     known, found = [OURS], set[Path]()
     if pointed is not None:
@@ -34,8 +36,32 @@ def earlier_checkpoints(work_dir: Path) -> list[Path]:
     return sorted({*found, *(path for path in files if not PUBLISHED.fullmatch(path.name))})
 
 
-def check_folder(runner: Any) -> None:
-    """Before a run builds anything: whether it may train in its folder.
+class EntersFolder(Protocol):
+    """A run that is about to train in its folder."""
+
+    @property
+    def parts(self) -> Parts:
+        """The arguments."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of the run."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it has gone on from a checkpoint."""
+
+    @property
+    def underway(self) -> bool:
+        """Whether it has left its record in the folder."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def check_folder(runner: EntersFolder) -> None:
+    """Refuse, before a run builds anything, to train in the folder of another one.
 
     Raises:
         FileExistsError: checkpoints of another run lie there, and nobody said what is to become of them.
@@ -71,7 +97,7 @@ def _newest(work_dir: Path) -> str:
 
 
 def _is_of_this_folder(chosen: str | Path, work_dir: Path, found: list[Path]) -> bool:
-    """Whether a file that a run goes on from lies in its folder, or is of the run that lies there."""
+    """Tell whether a file that a run goes on from lies in its folder, or is of the run that lies there."""
     path = Path(chosen).expanduser()
     if path.resolve().is_relative_to(work_dir) or not path.is_file():
         return True
@@ -79,15 +105,15 @@ def _is_of_this_folder(chosen: str | Path, work_dir: Path, found: list[Path]) ->
     return run is not None and run in map(_run_of, found)
 
 
-def _run_of(path: Path) -> Any:
+def _run_of(path: Path) -> object:
     try:
         return (read_place(path) or {}).get("run_id")
     except (OSError, CheckpointError):
         return None
 
 
-def clear_folder(runner: Any) -> None:
-    """Right before the first step: with `overwrite`, checkpoints of earlier runs go, so that no resume takes them."""
+def clear_folder(runner: EntersFolder) -> None:
+    """Delete, with `overwrite`, checkpoints of earlier runs right before the first step: no resume takes them then."""
     found = earlier_checkpoints(runner.work_dir) if runner.parts["overwrite"] else []
     if not found:
         return

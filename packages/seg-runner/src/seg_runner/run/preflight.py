@@ -7,50 +7,100 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from seg_runner.data.named_samples import NamedDataset
 from seg_runner.errors import add_note, nearest, written_at
 from seg_runner.hooks.fallback import each_scheduler, monitored_metric
+from seg_runner.hooks.table import HookTable
 from seg_runner.loop.evaluate import set_dataset_meta
 from seg_runner.loop.validation_loss import LossMeter
 from seg_runner.process.device import random_states, restore_random_states
 from seg_runner.process.randomness import global_state, set_global_state
-from seg_runner.run.data_checks import check_lengths, check_sizes, report_data
 
-__all__ = ["check_before_training", "disk_needed", "monitored_keys"]
+__all__ = [
+    "check_disk",
+    "check_monitored",
+    "check_optimizer",
+    "check_writable",
+    "disk_needed",
+    "monitored_keys",
+    "try_validation",
+]
 
 
-def check_before_training(runner: Any) -> None:
-    """Write permission, disk, data, one validation batch, the metrics that hooks wait for; `skip_checks=True` omits it.
+class Trains(Protocol):
+    """A run about to train, as far as its disk and its optimizer are checked."""
 
-    Raises:
-        PermissionError: the working folder cannot be written to.
-        OSError: too little disk for two checkpoints.
-        ValueError: the optimizer steps nothing of this model.
-        KeyError: a hook waits for a metric that validation does not give.
-        Exception: whatever the data sets or the validation batch raise, with a note.
-    """
-    check_writable(runner.work_dir)
-    check_disk(runner)
-    check_optimizer(runner)
-    check_lengths(runner)
-    check_sizes(runner)
-    report_data(runner, "train", "val")
-    if runner.val_loop is None or not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
-        return
-    known = try_validation(runner)
-    if known is not None:
-        check_monitored(runner, known)
-    if known == set():
-        runner.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper, or several by name."""
+
+    @property
+    def hooks(self) -> list[Any]:
+        """The hooks."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Where checkpoints go."""
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+
+
+class Validates(Protocol):
+    """A run whose validation is tried."""
+
+    @property
+    def cfg(self) -> object:
+        """The config, or None."""
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+class Evaluates(Protocol):
+    """An evaluator."""
+
+    def process(self, data_samples: Sequence[Any], data_batch: Any) -> None:
+        """Take in one batch."""
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        """Return the metrics over so many samples."""
+
+
+class Waits(Protocol):
+    """A run whose hooks and schedulers may wait for metrics."""
+
+    @property
+    def table(self) -> HookTable:
+        """The hooks."""
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The schedulers."""
 
 
 def check_writable(folder: Path) -> None:
@@ -68,8 +118,8 @@ def check_writable(folder: Path) -> None:
         raise
 
 
-def disk_needed(runner: Any) -> int:
-    """Bytes of a checkpoint at most: weights, what the optimizer keeps for them, averaged weights."""
+def disk_needed(runner: Trains) -> int:
+    """Return the bytes of a checkpoint at most: weights, what the optimizer keeps for them, averaged weights."""
     weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in runner.model.parameters() if p.requires_grad)
     kept = {"SGD": 1, "Adam": 2, "AdamW": 2}
@@ -79,7 +129,7 @@ def disk_needed(runner: Any) -> int:
     return int(weights * (2 if averaged else 1) + trained * states)
 
 
-def check_disk(runner: Any) -> None:
+def check_disk(runner: Trains) -> None:
     """Raise where two checkpoints would not fit: the last one, and the one that is being written."""
     needed, free = 2 * disk_needed(runner), shutil.disk_usage(runner.work_dir).free
     if needed > free:
@@ -89,7 +139,7 @@ def check_disk(runner: Any) -> None:
         )
 
 
-def check_optimizer(runner: Any) -> None:
+def check_optimizer(runner: Trains) -> None:
     """Raise where no tensor of the optimizer belongs to the model: training would change nothing, and say nothing."""
     groups = getattr(getattr(runner.optim_wrapper, "optimizer", None), "param_groups", None)
     if not isinstance(groups, list) or runner.world_size > 1:  # several optimizers; sharding makes new parameters
@@ -102,8 +152,8 @@ def check_optimizer(runner: Any) -> None:
         )
 
 
-def try_validation(runner: Any) -> set[str] | None:
-    """Run one batch of each validation set without hooks; the names of the metrics, or None where not known."""
+def try_validation(runner: Validates) -> set[str] | None:
+    """Run one batch of each validation set without hooks; return the names of the metrics, or None where not known."""
     known: set[str] = set()
     complete = True
     model = runner.model
@@ -127,8 +177,8 @@ def try_validation(runner: Any) -> set[str] | None:
     return known if complete else None
 
 
-def _first_batch(loader: Any, where: str) -> Any:
-    """The first batch of a loader; None where it cannot be read without changing anything."""
+def _first_batch(loader: object, where: str) -> Any:
+    """Return the first batch of a loader; None where it cannot be read without changing anything."""
     if isinstance(loader, Iterator):
         raise ValueError(
             f"{where} is an iterator, {type(loader).__name__}, which gives its batches only once, and validation runs "
@@ -150,8 +200,8 @@ def _first_batch(loader: Any, where: str) -> Any:
 
 
 @torch.no_grad()
-def _measured(runner: Any, batch: Any, loader: Any, evaluator: Any) -> set[str] | None:
-    """The names of what validation measures on a batch; None where a metric cannot be tried."""
+def _measured(runner: Validates, batch: object, loader: object, evaluator: Evaluates | None) -> set[str] | None:
+    """Return the names of what validation measures on a batch; None where a metric cannot be tried."""
     model = runner.model
     trial = _copied(evaluator)
     set_dataset_meta(loader, trial)
@@ -169,7 +219,7 @@ def _measured(runner: Any, batch: Any, loader: Any, evaluator: Any) -> set[str] 
         return names | set(trial.evaluate(len(outputs)))
 
 
-def _compare_classes(logger: Any, outputs: Any, loader: Any) -> None:
+def _compare_classes(logger: logging.Logger, outputs: Sequence[object], loader: object) -> None:
     """Warn of a model that gives other classes than the data set has."""
     logits = getattr(getattr(outputs[0], "seg_logits", None), "data", None) if len(outputs) else None
     classes = (getattr(getattr(loader, "dataset", None), "metainfo", None) or {}).get("classes")
@@ -180,15 +230,15 @@ def _compare_classes(logger: Any, outputs: Any, loader: Any) -> None:
 
 
 def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """The first batch of a loader's data, read in this process, with the loader's own samplers untouched."""
+    """Return a loader of the same data, read in this process, with the loader's own samplers untouched."""
     sampler = copy.deepcopy(loader.batch_sampler, {id(loader.dataset): loader.dataset})  # the data is not copied
     if sampler is None:
         return DataLoader(NamedDataset(loader.dataset), batch_size=None, collate_fn=loader.collate_fn)
     return DataLoader(NamedDataset(loader.dataset), batch_sampler=sampler, collate_fn=loader.collate_fn)
 
 
-def _copied(evaluator: Any) -> Any:
-    """A copy that writes nothing; None where that cannot be promised."""
+def _copied(evaluator: Evaluates | None) -> Evaluates | None:
+    """Return a copy that writes nothing; None where that cannot be promised."""
     if evaluator is None:
         return None
     metrics = getattr(evaluator, "metrics", [])
@@ -222,9 +272,9 @@ def _random_state_kept() -> Iterator[None]:
         restore_random_states(on_device)
 
 
-def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:
-    """What hooks wait for (a metric, or a sum of some) -> the hook, and its option (`save_best`, `monitor`)."""
-    found: dict[str, tuple[Any, str]] = {}
+def monitored_keys(hooks: Iterable[object]) -> dict[str, tuple[object, str]]:
+    """Return what hooks wait for (a metric, or a sum of some) -> the hook, and its option (`save_best`, `monitor`)."""
+    found: dict[str, tuple[object, str]] = {}
     for hook in hooks:
         for option in ("save_best", "monitor"):
             wanted = getattr(hook, option, None)
@@ -234,13 +284,13 @@ def monitored_keys(hooks: list[Any]) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def check_monitored(runner: Any, known: set[str]) -> None:
+def check_monitored(runner: Waits, known: set[str]) -> None:
     """Raise where a hook or a scheduler waits for a metric that validation does not give."""
     schedulers = each_scheduler(runner.param_schedulers)
     for scheduler in schedulers:
         if isinstance(scheduler, ReduceLROnPlateau):
             monitored_metric(scheduler, dict.fromkeys(sorted(known), 0.0))
-    waiting = [*runner.hooks, *(one for one in schedulers if getattr(one, "need_val_args", False))]
+    waiting = [*runner.table.hooks, *(one for one in schedulers if getattr(one, "need_val_args", False))]
     for wanted, (hook, option) in monitored_keys(waiting).items():
         missing = _missing(wanted, known)
         if missing is not None:
@@ -251,7 +301,7 @@ def check_monitored(runner: Any, known: set[str]) -> None:
 
 
 def _missing(wanted: str, known: set[str]) -> str | None:
-    """The metric that is not there; of a formula such as `0.5*mIoU + 0.5*mDice` the first one."""
+    """Return the metric that is not there; of a formula such as `0.5*mIoU + 0.5*mDice` the first one."""
     if wanted in known:
         return None
     terms = [term.strip() for term in re.split(r"[-+*/()]", wanted)]
@@ -263,7 +313,7 @@ def _missing(wanted: str, known: set[str]) -> str | None:
 
 
 def _instead(name: str, option: str, known: set[str]) -> str:
-    """What to write instead of a metric that there is none of."""
+    """Say what to write instead of a metric that there is none of."""
     if not known:
         return f" It gives none at all: leave {option} out, or give val_evaluator a metric"
     near = nearest(name, known)

@@ -11,21 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seg_runner.assembly.arguments import DEFAULTS, Parts, misspelt
-from seg_runner.assembly.hooks import _plain_line
 from seg_runner.files import write_text
-from seg_runner.hooks.defaults import without_effect
-from seg_runner.log.setup import IN_FILE
-from seg_runner.process.environment import describe_environment
-from seg_runner.process.places import check_places
+from seg_runner.protocols import Config
 
-__all__ = ["announce", "git_state", "installed_versions", "origins_of", "record", "write_record"]
+__all__ = ["git_state", "installed_versions", "origins_of", "write_record"]
 
 _PACKAGES = ("seg-engine", "seg-registry", "seg-hooks", "seg-optim", "seg-runner", "seg-vis", "torch", "numpy")
 RECORD = "run.json"
 
 
-def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[str, Any], keep: bool = False) -> Path:
+def write_record(
+    log_dir: Path, *, cfg: Config | None = None, work_dir: Path, facts: Mapping[str, object], keep: bool = False
+) -> Path:
     """Write `run.json`, the config as it was resolved with the origin of each value, and uncommitted changes.
 
     Args:
@@ -64,8 +61,8 @@ def write_record(log_dir: Path, *, cfg: Any = None, work_dir: Path, facts: dict[
     return path
 
 
-def _config_files(cfg: Any, log_dir: Path) -> dict[str, str]:
-    """File name -> text of the resolved config; empty without one that can be written out."""
+def _config_files(cfg: Config | None, log_dir: Path) -> dict[str, str]:
+    """Return file name -> text of the resolved config; empty without one that can be written out."""
     text = getattr(cfg, "pretty_text", None)
     if not isinstance(text, str):
         return {}
@@ -73,10 +70,10 @@ def _config_files(cfg: Any, log_dir: Path) -> dict[str, str]:
     return {Path(filename).with_suffix(".py").name if filename else f"{log_dir.name}.py": text}
 
 
-def origins_of(cfg: Any) -> dict[str, str]:
-    """Dotted path of each value in a config -> where it was written; empty for a config that does not know."""
+def origins_of(cfg: Config | None) -> dict[str, str]:
+    """Return the dotted path of each value in a config -> where it was written; empty where nobody knows."""
     find = getattr(cfg, "origin", None)
-    if not callable(find):
+    if not callable(find) or cfg is None:
         return {}
     found: dict[str, str] = {}
     for path in _paths("", dict(cfg.items())):
@@ -85,8 +82,8 @@ def origins_of(cfg: Any) -> dict[str, str]:
     return found
 
 
-def _paths(path: str, value: Any) -> Iterator[str]:
-    """Paths of everything in a config that is no dict and no list of dicts."""
+def _paths(path: str, value: object) -> Iterator[str]:
+    """Yield the paths of everything in a config that is no dict and no list of dicts."""
     lead = f"{path}." if path else ""
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -99,7 +96,7 @@ def _paths(path: str, value: Any) -> Iterator[str]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Version of each package of ours and of torch and numpy that is installed."""
+    """Return the version of each package of ours and of torch and numpy that is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str] = {}
@@ -112,7 +109,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """Commit and changed files of the folder's repository, and the changes themselves; (None, '') outside one."""
+    """Return commit and changed files of the folder's repository, and the changes; (None, '') outside one."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None, ""
@@ -127,59 +124,3 @@ def _git(folder: Path, *words: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-NOT_EXACT = (
-    "randomness.stream='mmengine': random numbers come from the global generators in the reference's order, so a "
-    "resumed run is not the same run bit for bit; stream='sample' (the default) makes it so"
-)
-
-
-def places_outside(runner: Any) -> list[str]:
-    """A line for each place outside of the working folder that the parts of a run would write to.
-
-    Raises:
-        ValueError: a place where a config may not write.
-    """
-    parts: Parts = runner.parts
-    names = ["model", *(name for name in DEFAULTS if name not in ("cfg", "build"))]
-    named = parts if runner.cfg is None else runner.cfg
-    return check_places(named, names, runner.work_dir, strict=parts["strict_paths"])
-
-
-def shortened(path: Path) -> str:
-    """A path as a person here would type it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def announce(runner: Any) -> None:
-    """The first lines of the log."""
-    facts = describe_environment(runner.device, runner.seed)
-    runner.logger.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
-    if not runner.randomness.by_sample:
-        runner.logger.info("%s", NOT_EXACT)
-    for line in without_effect(runner.cfg):
-        runner.logger.info("%s", line)
-    if runner.outside:
-        text = "Written outside of work_dir: %s (strict_paths=True refuses it)"
-        runner.logger.warning(text, "; ".join(runner.outside))
-    for line in misspelt(runner.cfg or {}):
-        runner.logger.warning("%s", line)
-    if runner.cfg is not None and isinstance(getattr(runner.cfg, "pretty_text", None), str):
-        runner.logger.info("Config:\n%s", runner.cfg.pretty_text, extra=IN_FILE)
-    runner.logger.info("Hooks:\n%s", runner.points, extra=IN_FILE)
-    told = "config and timetable" if runner.cfg is not None else "timetable"
-    runner.logger.info("The %s of the hooks: %s", told, shortened(runner.log_dir / f"{runner.timestamp}.log"))
-    if runner.table.stand_ins:
-        runner.logger.info("%s", _plain_line(runner.table.stand_ins))
-
-
-def record(runner: Any, mode: str) -> None:
-    """Right before the first step of a runner: the files that repeat the run; a start that failed leaves none."""
-    if runner.underway or runner.rank != 0:
-        return
-    kept = {"seed": runner.seed, "stream": runner.randomness.stream, "experiment_name": runner.experiment_name}
-    write_record(runner.log_dir, cfg=runner.cfg, work_dir=runner.work_dir, facts=kept, keep=mode != "train")
-    if runner.cfg is not None and callable(getattr(runner.visualizer, "add_config", None)):
-        runner.visualizer.add_config(runner.cfg)
-    runner.underway = True

@@ -1,149 +1,142 @@
-"""What stands round a loop: signals, logging, files, determinism; and what is put back after it."""
+"""What stands round a loop: signals, the folder's lock, what is kept and closed however it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from seg_runner.assembly.hooks import fill_stand_ins
 from seg_runner.errors import add_note
-from seg_runner.evaluation.ranks import refuse_several
-from seg_runner.log.setup import library_log, remove_start
 from seg_runner.loop.evaluate import EvalLoop
-from seg_runner.model import changes as wrap
+from seg_runner.model.changes import graph_breaks
 from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.process.lock import only_run
 from seg_runner.process.signals import StopNow, StopSignals, read_signals
-from seg_runner.run import stopping
-from seg_runner.run.earlier_run import check_folder
+from seg_runner.run.earlier_run import EntersFolder, check_folder
+from seg_runner.run.stopping import Stopped, break_off, keep_interrupted, last_words, stop_for_signal
 
-__all__ = ["session"]
+__all__ = ["alone_in_folder", "close_data", "hooks_told", "signals_heard", "state_kept", "told_at_the_end"]
 
 
 @contextmanager
-def session(runner: Any, mode: str) -> Iterator[None]:
-    """Round one `train`, `val` or `test`: the hook table is frozen, signals are heard, files are closed at the end.
+def signals_heard(runner: Stopped, signals: object) -> Iterator[StopSignals]:
+    """Hear signals during a training; `signals` is the argument of that name."""
+    with StopSignals(**read_signals(signals), last_words=partial(last_words, runner)) as heard:
+        heard.waiting = True  # until the first step there is nothing to save
+        yield heard
 
-    What fails before its first step leaves no folder behind.
-    """
-    refuse_several("Runner")  # a process group may have been set up since the runner was made
-    runner.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
-    fill_stand_ins(runner)
-    runner.table.running, runner.began_at = True, None
+
+@contextmanager
+def state_kept(runner: Stopped, signals: StopSignals) -> Iterator[None]:
+    """Keep what can be kept where a training ends before its time; a signal leaves by its own exception."""
     try:
-        with (
-            library_log(runner.logger),
-            _signals(runner, mode),
-            _closing(runner, mode),
-            _training_alone(runner, mode),
-            _told(runner),
-        ):
-            yield
-    except BaseException:
-        if not runner.underway:
-            remove_start(runner.log_dir, runner.made_folders)
+        yield
+    except StopNow as stop:
+        if signals.requested is None:
+            raise
+        if signals.overdue and runner.began_at is not None:
+            break_off(runner, signals.requested, stop)
+        stop_for_signal(runner, signals.requested)
+    except Exception as error:
+        keep_interrupted(runner, error)
         raise
 
 
 @contextmanager
-def _closing(runner: Any, mode: str) -> Iterator[None]:
-    """However it ends, what can be kept is kept, hooks hear of it, and workers and writers end."""
+def hooks_told(call_hook: Callable[[str], None]) -> Iterator[None]:
+    """Let hooks put back what they changed for a while: `on_exception(runner)`, where a hook has it."""
     try:
         yield
     except BaseException as error:
         try:
-            _stopped_by(runner, mode, error)
-        finally:
-            _break_off(runner, error)
+            call_hook("on_exception")
+        except Exception as second:  # the first error is the one to report
+            add_note(error, f"(a hook's on_exception failed too: {second!r})")
         raise
-    finally:
-        runner.table.running = False
-        _close_data(runner)
-        runner.saver.wait()
 
 
-def _stopped_by(runner: Any, mode: str, error: BaseException) -> None:
-    """Keep what can be kept; a signal leaves by its own exception."""
-    if isinstance(error, StopNow):
-        if runner.signals.overdue and runner.began_at is not None:
-            stopping.break_off(runner, runner.signals.requested, error)
-        stopping.stop_for_signal(runner, runner.signals.requested)
-    if isinstance(error, Exception):
-        if NO_DETERMINISTIC_FORM in str(error):
-            add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
-        stopping.keep_interrupted(runner, mode, error)
+class HasLoops(Protocol):
+    """A runner whose loops may have workers."""
+
+    @property
+    def resuming(self) -> bool:
+        """Whether a checkpoint is being read."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop, or None."""
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop, or None."""
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop, or None."""
 
 
-def _break_off(runner: Any, error: BaseException) -> None:
-    """Let hooks put back what they changed for a while: `on_exception(runner)`, where a hook has it."""
-    try:
-        runner.call_hook("on_exception")
-    except Exception as second:  # the first error is the one to report
-        add_note(error, f"(a hook's on_exception failed too: {second!r})")
-
-
-def _close_data(runner: Any) -> None:
+def close_data(runner: HasLoops) -> None:
     """Stop the workers of all loaders; a later `train()` or `val()` starts them where the run stands."""
     batches = getattr(runner.train_loop, "batches", None)
     if batches is not None and not runner.resuming:
         batches.close()
-    for mode in ("val", "test"):
-        if isinstance(runner.loops[mode], EvalLoop):
-            runner.loops[mode].close()
+    for loop in (runner.val_loop, runner.test_loop):
+        if isinstance(loop, EvalLoop):
+            loop.close()
 
 
 @contextmanager
-def _training_alone(runner: Any, mode: str) -> Iterator[None]:
-    """One run trains in a folder, and does not mix with an earlier one."""
-    if mode != "train" or runner.rank != 0:
-        yield
-        return
+def alone_in_folder(runner: EntersFolder) -> Iterator[None]:
+    """Let one run train in a folder, and not mix with an earlier one."""
     with only_run(runner.work_dir):
         if not runner.underway:
             check_folder(runner)
         yield
 
 
+class TellsAtTheEnd(Protocol):
+    """A runner with something to tell at the end of a run."""
+
+    @property
+    def parts(self) -> Any:
+        """The arguments."""
+
+    @property
+    def randomness(self) -> Any:
+        """Where random numbers come from."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
 @contextmanager
-def _signals(runner: Any, mode: str) -> Iterator[None]:
-    if mode != "train":
-        yield
-        return
-    told = partial(stopping.last_words, runner)
-    with StopSignals(**read_signals(runner.parts["signals"]), last_words=told) as signals:
-        runner.signals = signals
-        signals.waiting = True  # until the first step there is nothing to save
+def told_at_the_end(runner: TellsAtTheEnd) -> Iterator[None]:
+    """Log what is only known at the end: where compiling broke off, and which operations are not deterministic."""
+    with _determinism(runner), _compilation(runner):
         try:
             yield
-        finally:
-            runner.signals = None
-        stopping.tell_lost(runner)
-        if signals.requested is not None:
-            stopping.leave_finished(runner, signals.requested)
+        except Exception as error:
+            if NO_DETERMINISTIC_FORM in str(error):
+                add_note(error, "randomness=dict(deterministic='warn') uses such operations and lists them")
+            raise
 
 
 @contextmanager
-def _told(runner: Any) -> Iterator[None]:
-    """What is only known at the end, into the log."""
-    with _determinism(runner), _compilation(runner):
-        yield
-
-
-@contextmanager
-def _compilation(runner: Any) -> Iterator[None]:
+def _compilation(runner: TellsAtTheEnd) -> Iterator[None]:
     if not runner.parts["compile"]:
         yield
         return
-    with wrap.graph_breaks() as found:
+    with graph_breaks() as found:
         yield
     reasons = "; ".join(f"{count} x {reason}" for reason, count in found.items()) or "none"
     runner.logger.info("compile: graph breaks in this run: %s", reasons)
 
 
 @contextmanager
-def _determinism(runner: Any) -> Iterator[None]:
+def _determinism(runner: TellsAtTheEnd) -> Iterator[None]:
     if runner.randomness.deterministic != "warn":
         yield
         return

@@ -1,88 +1,58 @@
-"""The life of a run: what happens, in which order, before, round and after a loop."""
+"""Before a loop: what a model and a run must have, and what is changed in the model and told first."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from pathlib import Path
+from typing import Any, Protocol
 
-from seg_runner.assembly.loops import build_evaluation
-from seg_runner.errors import written_at
-from seg_runner.model import changes as wrap
-from seg_runner.model.changes import join_frozen_norms
-from seg_runner.run.data_checks import report_data, unite_evaluation, unite_left_out
-from seg_runner.run.earlier_run import clear_folder
-from seg_runner.run.preflight import check_before_training
-from seg_runner.run.record import record
-from seg_runner.run.session import session
+from torch import nn
 
-__all__ = ["evaluate", "need", "start_training"]
+from seg_runner.assembly.arguments import Parts, use_argument
+from seg_runner.model.changes import checkpoint_activations, join_frozen_norms
+from seg_runner.model.wrapping import unwrap
+
+__all__ = ["change_modules", "check_steps", "need", "tell_where_it_begins"]
 
 
-def need(runner: Any, mode: str) -> None:
+def need(parts: Parts, mode: str) -> None:
     """Refuse to run a part that the runner was made without.
 
     Raises:
         RuntimeError: its arguments were not given.
     """
-    if runner.parts[f"{mode}_cfg"] is None and runner.parts[f"{mode}_dataloader"] is None:
+    if parts[f"{mode}_cfg"] is None and parts[f"{mode}_dataloader"] is None:  # type: ignore[literal-required]  # a mode
         keys = [f"{mode}_dataloader", f"{mode}_cfg", "optim_wrapper" if mode == "train" else f"{mode}_evaluator"]
         raise RuntimeError(f"{mode}() needs {', '.join(keys)}, and the runner was made without them")
 
 
-def start_training(runner: Any) -> None:
-    """From built parts to the first step: weights, resume, counts, compilation, checks."""
-    parts, loop = runner.parts, runner.loops["train"]
-    check_steps(runner.model, "train", "val" if runner.loops["val"] is not None else "train")
-    runner.call_hook("before_run")
-    first = not runner.started
-    if first:
-        wrap.init_weights(runner.model)
-        _change_modules(runner)
-    runner.load_or_resume()
-    if runner.optim_wrapper is not None:
-        counts = getattr(runner.optim_wrapper, "initialize_count_status", None)
-        if callable(counts):
-            counts(runner.model, getattr(loop, "iter", 0), getattr(loop, "max_iters", -1))
-    if first and parts["compile"]:
-        wrap.compile_model(runner.model, parts["compile"])
-    runner.started = True
-    unite_left_out(runner)
-    if first and not parts["skip_checks"]:
-        check_before_training(runner)
-    before = runner.underway
-    record(runner, "train")
-    if not before:
-        clear_folder(runner)  # last, so that a start that fails deletes nothing
-    _tell_where_it_begins(runner, loop)
-    runner.began_at = runner.finished_iters
-    if runner.signals is not None:
-        runner.signals.waiting = False
+class ChangesModel(Protocol):
+    """A runner that may change its model before it trains."""
+
+    @property
+    def parts(self) -> Parts:
+        """The arguments."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
 
 
-def _tell_where_it_begins(runner: Any, loop: Any) -> None:
-    """One line where training does not begin at the first step: a resume, or a second `train()`."""
-    done, end = runner.finished_iters, getattr(loop, "max_iters", 0)
-    again = done > 0 and not runner.resumed
-    if 0 < end <= done:
-        more = "make a new Runner with a larger" if again else "raise"
-        text = "the run in %s is finished: %d of %d iterations; for more, %s max_iters or max_epochs in train_cfg"
-        runner.logger.warning(text, runner.work_dir, done, end, more)
-    elif again:
-        stopped = getattr(loop, "stop_training", False)
-        does = "stays stopped (train_loop.stop_training is set)" if stopped else "goes on; a new Runner starts anew"
-        runner.logger.warning("after iteration %d of %d training %s", done, end, does)
-
-
-def _change_modules(runner: Any) -> None:
-    """Activation checkpointing, and convolutions joined with frozen norms, in the modules that the config names."""
-    with written_at(runner.cfg, "activation_checkpointing"):
-        wrap.checkpoint_activations(runner.model, runner.parts["activation_checkpointing"] or ())
-    if runner.parts["efficient_conv_bn_eval"]:
-        with written_at(runner.cfg, "efficient_conv_bn_eval"):
-            joined = join_frozen_norms(wrap.unwrap(runner.model), runner.parts["efficient_conv_bn_eval"])
+def change_modules(runner: ChangesModel) -> None:
+    """Apply activation checkpointing, and join convolutions with frozen norms, in the modules that the config names."""
+    parts = runner.parts
+    use_argument(lambda names: checkpoint_activations(runner.model, names or ()), parts, "activation_checkpointing")
+    if parts["efficient_conv_bn_eval"]:
+        net = unwrap(runner.model)
+        joined = use_argument(lambda names: join_frozen_norms(net, names), parts, "efficient_conv_bn_eval")
         runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
 
 
-def check_steps(model: Any, *modes: str) -> None:
+def check_steps(model: object, *modes: str) -> None:
     """Refuse a model without the steps that will be called.
 
     Raises:
@@ -96,19 +66,39 @@ def check_steps(model: Any, *modes: str) -> None:
             )
 
 
-def evaluate(runner: Any, mode: str) -> dict[str, Any]:
-    """`val()` or `test()`: the model as it is now; loads weights only if nothing was loaded or trained before."""
-    need(runner, mode)
-    with session(runner, mode):
-        first = runner.loops[mode] is None
-        loop = build_evaluation(runner, mode)
-        check_steps(runner.model, mode)
-        runner.call_hook("before_run")
-        runner.checkpoints.load_for_evaluation()
-        unite_evaluation(runner, mode)
-        if first and not runner.parts["skip_checks"]:
-            report_data(runner, mode)
-        record(runner, mode)
-        metrics: dict[str, Any] = loop.run()
-        runner.call_hook("after_run")
-    return metrics
+class Begins(Protocol):
+    """A training about to begin."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Where it stands."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on from a checkpoint."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of the run."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def tell_where_it_begins(runner: Begins) -> None:
+    """Log one line where training does not begin at the first step: a resume, or a second `train()`."""
+    loop, done = runner.train_loop, runner.finished_iters
+    end, again = getattr(loop, "max_iters", 0), done > 0 and not runner.resumed
+    if 0 < end <= done:
+        more = "make a new Runner with a larger" if again else "raise"
+        text = "the run in %s is finished: %d of %d iterations; for more, %s max_iters or max_epochs in train_cfg"
+        runner.logger.warning(text, runner.work_dir, done, end, more)
+    elif again:
+        stopped = getattr(loop, "stop_training", False)
+        does = "stays stopped (train_loop.stop_training is set)" if stopped else "goes on; a new Runner starts anew"
+        runner.logger.warning("after iteration %d of %d training %s", done, end, does)

@@ -6,20 +6,56 @@ what is lost, and which file a resume goes on from.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
 from seg_runner.checkpoint.read import read_place, verify_checkpoint
+from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.errors import add_note
 from seg_runner.process.signals import StopNow, leaving
 
-__all__ = ["break_off", "keep_interrupted", "last_words", "leave_finished", "stop_for_signal", "tell_lost"]
+__all__ = [
+    "Stopped",
+    "break_off",
+    "keep_interrupted",
+    "last_words",
+    "leave_finished",
+    "lost_words",
+    "resume_words",
+    "stop_for_signal",
+]
 
 
-def stop_for_signal(runner: Any, name: str) -> None:
-    """Between two steps: save once, and leave with the code that shells use for this signal.
+class Stopped(Protocol):
+    """A run that ends before its time."""
+
+    @property
+    def began_at(self) -> int | None:
+        """The iteration at which this training began; None before its first step."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Iterations whose update is done."""
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """What writes checkpoints."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of the run."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+def stop_for_signal(runner: Stopped, name: str) -> None:
+    """Save once, between two steps, and leave with the code that shells use for this signal.
 
     Raises:
         SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
@@ -29,7 +65,7 @@ def stop_for_signal(runner: Any, name: str) -> None:
         runner.logger.warning("%s: %s. %s", name, told, resume_words(runner))
         raise leaving(name)
     done = runner.finished_iters
-    path, trouble = _attempt(runner, runner.checkpoints.save_last)
+    path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_last)
     if path is None:
         told = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_words(runner)}"
     else:
@@ -38,22 +74,21 @@ def stop_for_signal(runner: Any, name: str) -> None:
     raise leaving(name)
 
 
-def tell_lost(runner: Any) -> None:
-    """Say at the end of training what a resume lacks, since the disk did not take it; `runner.lost` holds the words."""
-    runner.lost = ""
-    failure, done = runner.saver.failure, runner.finished_iters
-    if failure is None or runner.rank != 0:
-        return
+def lost_words(runner: Stopped) -> str:
+    """Say at the end of training what a resume lacks, since the disk did not take it; empty where nothing is lost."""
+    failure, done = runner.checkpoints.saver.failure, runner.finished_iters
+    if failure is None:
+        return ""
     found = find_resumable(runner.work_dir)
     count = None if found is None else (read_place(found) or {}).get("iter")
-    if not isinstance(count, int) or count < done:
-        cause = failure.strerror or failure
-        runner.lost = f"training is finished, and its last state is not saved: {cause}. {resume_words(runner)}"
-        runner.logger.error("%s", runner.lost)
+    if isinstance(count, int) and count >= done:
+        return ""
+    cause = failure.strerror or failure
+    return f"training is finished, and its last state is not saved: {cause}. {resume_words(runner)}"
 
 
-def leave_finished(runner: Any, name: str) -> None:
-    """A signal came when the last step was done: nothing is to be saved, and what comes after the run is left out.
+def leave_finished(runner: Stopped, name: str) -> None:
+    """Leave, since a signal came when the last step was done: what comes after the run is left out.
 
     Raises:
         SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
@@ -62,14 +97,14 @@ def leave_finished(runner: Any, name: str) -> None:
     raise leaving(name)
 
 
-def last_words(runner: Any, text: str) -> None:
-    """The log of a process that is left at once: why, and then, if there is time, which file a resume goes on from."""
+def last_words(runner: Stopped, text: str) -> None:
+    """Close the log of a process that is left at once: why, and, if there is time, which file a resume goes on from."""
     runner.logger.warning("%s", text)
     runner.logger.warning("%s", resume_words(runner))
 
 
-def break_off(runner: Any, name: str, stop: StopNow) -> None:
-    """The time that a signal leaves is over, and the run hung in a hook, a metric, or the user's code.
+def break_off(runner: Stopped, name: str, stop: StopNow) -> None:
+    """Leave a run that hung in a hook, a metric, or the user's code until the time that a signal leaves was over.
 
     Between two steps the state is kept, as after an exception. In the middle of one nobody knows what of the update is
     done, so nothing is written.
@@ -82,45 +117,44 @@ def break_off(runner: Any, name: str, stop: StopNow) -> None:
     if not stop.between_steps or not _made_steps(runner):
         runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_words(runner))
         raise leaving(name)
-    path, trouble = _attempt(runner, runner.checkpoints.save_interrupted)
+    path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
     kept = f"not saved: {trouble}. {resume_words(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
     runner.logger.warning("%s: %s; the state is %s", name, told, kept)
     raise leaving(name)
 
 
-def keep_interrupted(runner: Any, mode: str, error: Exception) -> None:
-    """After an exception in training: save what is there as `interrupted_iter_N.pth`, the last choice of a resume.
+def keep_interrupted(runner: Stopped, error: Exception) -> None:
+    """Save what is there after an exception in training as `interrupted_iter_N.pth`, the last choice of a resume.
 
     Nothing where no step was made since training began: a resume that was refused leaves no file to get round it.
     """
-    if mode != "train" or not _made_steps(runner):
+    if not _made_steps(runner):
         return
-    path, trouble = _attempt(runner, runner.checkpoints.save_interrupted)
+    path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
     if path is None:
         add_note(error, f"the state could not be saved: {trouble}. {resume_words(runner)}")
     else:
         add_note(error, f"the state is in {path} ({_again(runner, path)})")
 
 
-def _made_steps(runner: Any) -> bool:
+def _made_steps(runner: Stopped) -> bool:
     return runner.began_at is not None and runner.finished_iters > runner.began_at
 
 
-def _again(runner: Any, path: Path) -> str:
+def _again(runner: Stopped, path: Path) -> str:
     if (read_place(path) or {}).get("finite") is False:
         return f"its weights are not finite. {resume_words(runner)}"
     return f"resume={str(path)!r} goes on from there"
 
 
-def _attempt(runner: Any, save: Callable[[], Path]) -> tuple[Path | None, str]:
-    """Save; the file, once it was read back whole, or None and what came in the way."""
-    saver = runner.saver
+def _attempt(saver: CheckpointSaver, save: Callable[[], Path]) -> tuple[Path | None, str]:
+    """Save; return the file, once it was read back whole, or None and what came in the way."""
     saver.ending = True
     try:
         path = save()
         saver.wait()
         if saver.wrote != path:
-            return None, saver.failure.strerror if saver.failure is not None else f"{path} was not written"
+            return None, f"{path} was not written" if saver.failure is None else str(saver.failure.strerror)
         verify_checkpoint(path)
     except Exception as error:  # whatever a hook or a disk does: the run ends all the same
         return None, f"{type(error).__name__}: {error}"
@@ -129,8 +163,8 @@ def _attempt(runner: Any, save: Callable[[], Path]) -> tuple[Path | None, str]:
     return path, ""
 
 
-def _pointer_words(runner: Any, path: Path) -> str:
-    """Nothing where `last_checkpoint` names the file, as it should."""
+def _pointer_words(runner: Stopped, path: Path) -> str:
+    """Say what `last_checkpoint` names where that is another file; nothing where it is this one, as it should."""
     try:
         named = (runner.work_dir / POINTER).read_text(encoding="utf-8").strip()
     except OSError:
@@ -138,8 +172,8 @@ def _pointer_words(runner: Any, path: Path) -> str:
     return "" if named == path.name else f", but {POINTER} names {named}. {resume_words(runner)}"
 
 
-def resume_words(runner: Any) -> str:
-    """Which file `resume=True` would take now, and how many iterations have to be made again."""
+def resume_words(runner: Stopped) -> str:
+    """Say which file `resume=True` would take now, and how many iterations have to be made again."""
     try:
         found = find_resumable(runner.work_dir)
     except Exception as error:

@@ -1,0 +1,277 @@
+"""What a run is made of: every part from the arguments, at once or when it is first needed; and the hooks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from seg_runner.assembly.arguments import (
+    Parts,
+    expects_epochs,
+    experiment_name,
+    fill_parts,
+    folder_of,
+    misspelt,
+    places_outside,
+    use_argument,
+)
+from seg_runner.assembly.assembler import Assembler
+from seg_runner.assembly.hooks import (
+    add_custom_hooks,
+    add_default_hooks,
+    check_slots,
+    fill_stand_ins,
+    stand_in_words,
+)
+from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
+from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
+from seg_runner.checkpoint.finite import LossWatch
+from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.errors import check_options, origin_of
+from seg_runner.evaluation.ranks import refuse_several, started_as
+from seg_runner.hooks.defaults import without_effect
+from seg_runner.hooks.table import HookTable, Points
+from seg_runner.log.message_hub import MessageHub
+from seg_runner.log.setup import IN_FILE, REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
+from seg_runner.loop.train import EpochBasedTrainLoop
+from seg_runner.model.changes import batch_size_of, scale_lr
+from seg_runner.model.wrapping import unwrap
+from seg_runner.process.device import pick_device
+from seg_runner.process.environment import describe_environment, set_up_process
+from seg_runner.process.randomness import resolve_randomness, seed_everything
+
+__all__ = ["BaseRunner"]
+
+NOT_EXACT = (
+    "randomness.stream='mmengine': random numbers come from the global generators in MMEngine's order, so a "
+    "resumed run is not the same run bit for bit; stream='sample' (the default) makes it so"
+)
+
+
+class BaseRunner:
+    """Holds the parts of a run. Reading one builds nothing: what is not there yet is None.
+
+    Args:
+        model: The model, or its config.
+        work_dir: Folder of the run.
+        arguments: Everything else.
+
+    Attributes:
+        counts_epochs: Whether the training loop counts epochs rather than iterations.
+        log_interval: Iterations between two plain lines.
+        train_loop, val_loop, test_loop: The loops, each once it is built.
+    """
+
+    def __init__(self, model: object, work_dir: str | Path, arguments: Mapping[str, object]) -> None:
+        refuse_several("Runner")
+        self.parts: Parts = fill_parts(arguments)
+        self.cfg = copy.deepcopy(self.parts["cfg"])
+        use_argument(set_up_process, self.parts, "env_cfg")
+        self.randomness = use_argument(resolve_randomness, self.parts, "randomness")
+        self.device = use_argument(pick_device, self.parts, "device")
+        self.work_dir = folder_of(work_dir)
+        self.outside = places_outside(self.parts, self.work_dir)
+        self.log_interval = self.parts["log_interval"]
+        self.made_folders = missing_folders(self.work_dir)
+        self.log_dir, self.timestamp = make_log_dir(self.work_dir)
+        try:
+            self._make_parts(model)
+            self._add_hooks()
+            self._announce()
+        except BaseException:
+            remove_start(self.log_dir, self.made_folders)
+            raise
+
+    def _make_parts(self, model: object) -> None:
+        """Make what is needed from the start; loops, and what only training needs, are built later."""
+        self.experiment_name = experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
+        name = "seg_runner" if self.cfg is None else REFERENCE_NAME
+        log_file = self.log_dir / f"{self.timestamp}.log"
+        self.logger = use_argument(
+            lambda level: make_logger(log_file, level, name=name, rank=self.rank), self.parts, "log_level"
+        )
+        seed_everything(self.randomness, self.rank)
+        self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
+        self.assembler.exact = not self.randomness.by_sample
+        self.loaders: dict[str, Any] = ready_loaders(self.parts)
+        self.train_loop: Any = None
+        self.val_loop: Any = None
+        self.test_loop: Any = None
+        self.counts_epochs = False
+        self.log_processor = self.assembler.log_processor(
+            self.parts["log_processor"], by_epoch=expects_epochs(self.parts)
+        )
+        self.message_hub = MessageHub()
+        self.loss_watch = LossWatch()
+        self.visualizer = make_visualizer(self.parts["visualizer"], self.assembler, self.experiment_name, self.log_dir)
+        self.model: Any = make_model(self, model)
+        self.optim_wrapper: Any = ready_wrapper(self.parts["optim_wrapper"])
+        self.param_schedulers: Any = ready_schedulers(self.parts["param_scheduler"])
+        options = self.parts["checkpoint"] or {}
+        check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
+        self.saver = CheckpointSaver(**options)
+
+    def _announce(self) -> None:
+        """Write the first lines of the log."""
+        info, warning = self.logger.info, self.logger.warning
+        facts = describe_environment(self.device, self.seed)
+        info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+        if not self.randomness.by_sample:
+            info("%s", NOT_EXACT)
+        for line in without_effect(self.cfg):
+            info("%s", line)
+        if self.outside:
+            warning("Written outside of work_dir: %s (strict_paths=True refuses it)", "; ".join(self.outside))
+        for line in misspelt(self.cfg or {}):
+            warning("%s", line)
+        if self.cfg is not None and isinstance(getattr(self.cfg, "pretty_text", None), str):
+            info("Config:\n%s", self.cfg.pretty_text, extra=IN_FILE)
+        info("Hooks:\n%s", self.points, extra=IN_FILE)
+        told = "config and timetable" if self.cfg is not None else "timetable"
+        info("The %s of the hooks: %s", told, _shortened(self.log_dir / f"{self.timestamp}.log"))
+        if self.table.stand_ins:
+            info("%s", stand_in_words(self.table.stand_ins))
+
+    # -- built when first needed ------------------------------------------------------------------------------------
+
+    def build_training(self) -> None:
+        """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
+        if self.train_loop is not None:
+            return
+        parts, key = self.parts, "train_dataloader"
+        loader = self.loaders["train"] = self.assembler.dataloader(parts["train_dataloader"], key, self.randomness)
+        loop = train_loop(parts["train_cfg"], self, loader, loop_class(self.assembler, "train_cfg"))
+        self.train_loop, self.counts_epochs = loop, isinstance(loop, EpochBasedTrainLoop)
+        if self.optim_wrapper is None and parts["optim_wrapper"] is not None:
+            self.optim_wrapper = self.assembler.optim_wrapper(parts["optim_wrapper"], unwrap(self.model))
+        size = batch_size_of(parts, loader)
+        use_argument(lambda scaling: scale_lr(self.optim_wrapper, scaling, size, self), parts, "auto_scale_lr")
+        if self.param_schedulers is None:
+            ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
+            length = len(loader) if hasattr(loader, "__len__") else None
+            self.param_schedulers = self.assembler.param_schedulers(
+                parts["param_scheduler"], self.optim_wrapper, ends, length
+            )
+        if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
+            self.build_evaluation("val")
+
+    def build_evaluation(self, mode: str) -> Any:
+        """Build the validation or test loop, once."""
+        if (built := getattr(self, f"{mode}_loop")) is not None:
+            return built
+        parts: Mapping[str, Any] = self.parts
+        loader = self.assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", self.randomness)
+        self.loaders[mode] = loader
+        given = parts[f"{mode}_evaluator"]
+        evaluator = None if given is None else self.assembler.evaluator(given, f"{mode}_evaluator")
+        made = {"dataloader": loader, "evaluator": evaluator}
+        loop = eval_loop(mode, parts[f"{mode}_cfg"], self, made, loop_class(self.assembler, f"{mode}_cfg"))
+        setattr(self, f"{mode}_loop", loop)
+        return loop
+
+    def build_dataloader(self, dataloader: object, **ignored: object) -> Any:
+        """Return the loader of a config; a ready one passes through."""
+        return self.assembler.dataloader(dataloader, "dataloader", self.randomness)
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def _add_hooks(self) -> None:
+        """Add the hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
+        self.table = HookTable(self)
+        parts = self.parts
+        check_slots(parts, self.logger)
+        if parts["cfg"] is not None:
+            self.register_default_hooks(parts["default_hooks"])
+        else:
+            add_default_hooks(self, parts["default_hooks"], named_only=True)
+        for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
+            if listed:
+                self.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
+        fill_stand_ins(self.table, parts["default_hooks"])
+
+    def register_hook(self, hook: object, priority: int | str | None = None) -> None:
+        """Add a hook, or the dict of one.
+
+        Args:
+            hook: Any object with a method named after a point.
+            priority: Name, or number from 0 (first) to 100; None: the dict's, else the hook's own, else NORMAL.
+
+        Raises:
+            RuntimeError: a run is under way.
+        """
+        made, from_cfg = self.assembler.hook(hook, "hook")
+        self.table.add(made, from_cfg if priority is None else priority)
+
+    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+        """Add the six default hooks, with the given slots replaced, added, or (None) left out."""
+        add_default_hooks(self, hooks)
+
+    def register_custom_hooks(self, hooks: Iterable[Any], key: str = "custom_hooks") -> None:
+        """Add hooks or their dicts, in order; `key` is where the config lists them."""
+        add_custom_hooks(self, hooks, key)
+
+    def register_hooks(
+        self, default_hooks: Mapping[str, Any] | None = None, custom_hooks: Iterable[Any] | None = None
+    ) -> None:
+        """Add the default hooks, then the custom ones."""
+        self.register_default_hooks(default_hooks)
+        self.register_custom_hooks(custom_hooks or ())
+
+    @property
+    def points(self) -> Points:
+        """Return the hook table; `print(runner.points)` shows which hooks run at which point, in order."""
+        return self.table.freeze()
+
+    @property
+    def hooks(self) -> list[Any]:
+        """Return the hooks in the order in which they run."""
+        return self.table.hooks
+
+    # -- what hooks and loops read ----------------------------------------------------------------------------------
+
+    @property
+    def train_dataloader(self) -> Any:
+        """Return the loader of training batches: the user's own object where one was given."""
+        return self.loaders["train"]
+
+    @property
+    def val_dataloader(self) -> Any:
+        """Return the loader of validation batches; with several named sets, of the one being run."""
+        return getattr(self.val_loop, "dataloader", self.loaders["val"])
+
+    @property
+    def test_dataloader(self) -> Any:
+        """Return the loader of test batches."""
+        return getattr(self.test_loop, "dataloader", self.loaders["test"])
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the run."""
+        return self.randomness.seed
+
+    @property
+    def deterministic(self) -> bool:
+        """Tell whether only deterministic operations may be used."""
+        return bool(self.randomness.deterministic)
+
+    @property
+    def rank(self) -> int:
+        """Return the number of this process, from 0."""
+        return started_as()[0]
+
+    @property
+    def world_size(self) -> int:
+        """Return how many processes train together."""
+        return started_as()[1]
+
+    @property
+    def distributed(self) -> bool:
+        """Tell whether there are several processes."""
+        return self.world_size > 1
+
+
+def _shortened(path: Path) -> str:
+    """Write a path as a person here would type it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
