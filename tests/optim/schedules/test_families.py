@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
+import pickle
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from seg_optim import (
     ReduceOnPlateauLR,
     StepLR,
 )
+from seg_optim.schedules.arguments import POSITIONS, CommonArguments
 
 Parameter = torch.nn.Parameter
 
@@ -378,3 +381,65 @@ def test_a_thrown_away_scheduler_does_not_come_back() -> None:
     kept = PolyLR(optimizer, end=20, by_epoch=False)
     kept.seek(5)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1 - 5 / 19)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------
+
+
+def names_of(kind: type) -> list[str]:
+    return list(inspect.signature(kind).parameters)
+
+
+def test_signatures_show_all_arguments_in_the_order_of_mmengine() -> None:
+    common = ["begin", "end", "last_step", "by_epoch", "verbose"]
+    assert tuple(names_of(ParamScheduler)[2:]) == POSITIONS == tuple(CommonArguments.__annotations__)
+    assert names_of(LinearLR) == ["optimizer", "start_factor", "end_factor", *POSITIONS]
+    assert names_of(MultiStepLR)[1:6] == ["milestones", "gamma", "last_step", "begin", "end"]
+    assert names_of(CosineAnnealingLR)[1:9] == ["T_max", "eta_min", *common, "eta_min_ratio"]
+    assert names_of(PolyLRRatio)[1:9] == ["eta_min_ratio", "eta_min", "power", *common]
+    assert names_of(PolyParamScheduler)[:5] == ["optimizer", "param_name", "eta_min", "power", "begin"]
+    assert "unit" not in names_of(ReduceOnPlateauLR)
+    assert inspect.signature(PolyLR).parameters["power"].default == 1.0
+
+
+def test_a_class_of_ones_own_shows_its_own_arguments() -> None:
+    class Own(PolyLR):
+        def __init__(self, optimizer: Any, mine: int = 1, **kwargs: Any) -> None:
+            super().__init__(optimizer, **kwargs)
+
+    class Renamed(PolyLR):
+        pass
+
+    assert names_of(Own) == ["optimizer", "mine", "kwargs"]
+    assert names_of(Renamed) == names_of(PolyLR)
+
+
+def test_common_arguments_may_follow_by_position() -> None:
+    poly = PolyLR(sgd(), 0.1, 0.9, 3, 30, -1, False)
+    assert (poly.eta_min, poly.power, poly.begin, poly.end, poly.by_epoch) == (0.1, 0.9, 3, 30, False)
+    steps = MultiStepLR(sgd(), [2, 4], 0.5, -1, 3, 30)
+    assert (steps.last_step, steps.begin, steps.end) == (-1, 3, 30)
+    cosine = CosineAnnealingLR(sgd(), 10, None, 0, 30, -1, False, False, 0.1)
+    assert (cosine.T_max, cosine.eta_min_ratio) == (10, 0.1)
+    with pytest.raises(TypeError, match="'begin' twice"):
+        PolyLR(sgd(), 0.1, 0.9, 3, begin=3)
+    with pytest.raises(TypeError, match="at most"):
+        StepLR(sgd(), 3, 0.1, 0, 30, -1, True, False, "call", "config", 1)
+    with pytest.raises(TypeError, match=r"PolyParamScheduler has no argument 'begn'\. Did you mean 'begin'"):
+        PolyParamScheduler(sgd(), "lr", begn=3)  # type: ignore[call-arg]
+
+
+def test_a_formula_makes_a_schedule() -> None:
+    class Halving(ParamScheduler, formula=lambda t, rate: rate if t else None):
+        def __init__(self, optimizer: Any, rate: float) -> None:
+            self.rate = rate
+            super().__init__(optimizer, "lr", by_epoch=False)
+
+    optimizer = sgd()
+    assert run(optimizer, Halving(optimizer, 0.5), 4) == [1, 0.5, 0.25, 0.125]
+
+
+def test_schedulers_can_be_copied_and_their_classes_pickled() -> None:
+    scheduler = PolyLR(sgd(), end=10)
+    assert pickle.loads(pickle.dumps(type(scheduler))) is PolyLR
+    assert copy.deepcopy(scheduler).state_dict() == scheduler.state_dict()

@@ -21,6 +21,7 @@ __all__ = [
     "check_number",
     "check_whole",
     "near",
+    "unknown_argument",
     "unknown_key",
 ]
 
@@ -142,7 +143,12 @@ def check_arguments(where: str, function: Callable[..., Any], given: Iterable[st
     known = _taken(function)
     for name in given:
         if known is not None and name not in known:
-            raise TypeError(f"{where} has no argument {name!r}.{near(name, known)} Known: {', '.join(known)}")
+            raise TypeError(unknown_argument(where, name, known))
+
+
+def unknown_argument(where: str, name: str, known: Sequence[str]) -> str:
+    """Return the words for a name that is none of the arguments."""
+    return f"{where} has no argument {name!r}.{near(name, known)} Known: {', '.join(known)}"
 
 
 def _taken(function: Callable[..., Any]) -> list[str] | None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["KnowsDepth", "NoSync"]
+__all__ = ["HasGroups", "KnowsDepth", "NoSync"]
+
+
+class HasGroups(Protocol):
+    """A torch optimizer, or a wrapper of one."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The parameter groups with their options."""
 
 
 @runtime_checkable

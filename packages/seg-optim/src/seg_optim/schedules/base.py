@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
-from seg_optim.checks import check_choice, check_flag, check_given, check_list, check_number, check_whole, unknown_key
+from seg_optim.checks import check_choice, check_flag, check_list, check_number, unknown_argument, unknown_key
+from seg_optim.protocols import HasGroups
+from seg_optim.schedules.arguments import (
+    INF,
+    POSITIONS,
+    Checks,
+    ClassSignature,
+    CommonArguments,
+    check_last_step,
+    window_length,
+)
 from seg_optim.schedules.chain import Chain, chain_of
-from seg_optim.schedules.formulae import approach
 
-__all__ = ["INF", "ParamScheduler", "window_length"]
-
-INF = int(1e9)
-"""`end` of a schedule that never ends."""
+__all__ = ["ParamScheduler"]
 
 logger = logging.getLogger("seg_optim")
 
@@ -29,39 +35,64 @@ class ParamScheduler:
     from then on: it begins at its own value and goes the way of the others from there.
 
     Args:
-        optimizer: a torch optimizer, or a wrapper with `param_groups`.
-        param_name: the option that is scheduled.
-        begin: first step of the window.
-        end: first step after the window.
-        last_step: position inside the window; -1 for a new run.
-        by_epoch: whether `step()` is called per epoch. Only noted here, for whoever calls.
-        verbose: log every new value.
+        optimizer: A torch optimizer, or a wrapper with `param_groups`.
+        param_name: The option that is scheduled.
+        begin: First step of the window.
+        end: First step after the window.
+        last_step: Position inside the window; -1 for a new run.
+        by_epoch: Whether `step()` is called per epoch. Only noted here, for whoever calls.
+        verbose: Log every new value.
         unit: `'call'` counts calls of `step()`; `'step'` counts the optimizer's steps instead, so that gradient
             accumulation does not shorten a warm-up. `begin` and `end` are then in optimizer steps.
-        resume_schedule: what holds when a loaded state differs from the arguments: `'config'` (the arguments for
+        resume_schedule: What holds when a loaded state differs from the arguments: `'config'` (the arguments for
             what lies ahead, the position from the state) or `'checkpoint'` (everything from the state).
 
-    Subclass it and override `_get_value()` to write your own schedule; it returns one value per group.
+    To write your own schedule, subclass this and name its formula (see `formulae.py`), or override `_get_value()`,
+    which returns one value per group.
 
     Raises:
         TypeError: `optimizer` has no parameter groups, or a count is not a number.
         ValueError: `end <= begin`, or an unknown `unit`.
-        KeyError: a group lacks `param_name`, or `last_step` is given and a group has no `initial_<param_name>`.
+        KeyError: A group lacks `param_name`, or `last_step` is given and a group has no `initial_<param_name>`.
+
+    Example:
+        >>> import torch
+        >>> class Halving(ParamScheduler, formula=lambda t: 0.5 if t else None):
+        ...     pass
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        >>> scheduler = Halving(optimizer, "lr", by_epoch=False)
+        >>> scheduler.step()
+        >>> optimizer.param_groups[0]["lr"]
+        0.05
     """
 
+    __signature__ = ClassSignature()
     need_val_args: ClassVar[bool] = False
-    _not_negative: ClassVar[tuple[str, ...]] = ()
-    _positive: ClassVar[tuple[str, ...]] = ()
-    _whole: ClassVar[tuple[str, ...]] = ()
-    _lists: ClassVar[tuple[str, ...]] = ()
-    _optional: ClassVar[tuple[str, ...]] = ("eta_min", "eta_min_ratio")
+    _formula: ClassVar[Callable[..., float | None] | None] = None
+    _inputs: ClassVar[tuple[str, ...]] = ()
+    """Attributes that the formula is called with, after the position."""
     _shape: ClassVar[tuple[str, ...]] = ()
-    _epoch_keys: ClassVar[tuple[str, ...]] = ()
+    """Attributes that say which way the values go, the formula's by default: where they differ, so do the values."""
+    _checks: ClassVar[Checks] = {}
+    """What the class's own arguments must be."""
+    _epoch_keys: ClassVar[Mapping[str, bool]] = {}
+    """Arguments that count epochs where `by_epoch` is True, and whether only whole steps are ever met."""
+    _positions: ClassVar[tuple[str, ...]] = POSITIONS
+    """Arguments that may follow the class's own by position."""
+    _filled_in: ClassVar[tuple[str, ...]] = ()
+    """Arguments that the class gives itself."""
     _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
+
+    def __init_subclass__(cls, formula: Callable[..., float | None] | None = None, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if formula is not None:
+            cls._formula, cls._inputs = staticmethod(formula), tuple(inspect.signature(formula).parameters)[1:]
+            if "_shape" not in vars(cls):
+                cls._shape = (*cls._inputs, *cls._shape)
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         begin: int = 0,
         end: int = INF,
@@ -71,15 +102,23 @@ class ParamScheduler:
         unit: str = "call",
         resume_schedule: str = "config",
     ) -> None:
-        self.verbose = verbose
-        self._check(optimizer, begin, end, last_step)
-        check_choice(f"{type(self).__name__}: unit", unit, ("call", "step"))
-        check_choice(f"{type(self).__name__}: resume_schedule", resume_schedule, ("config", "checkpoint"))
+        name = type(self).__name__
+        if not isinstance(getattr(optimizer, "param_groups", None), list):
+            raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
+        length = window_length(name, begin, end)
+        if "total_iters" in self._inputs:  # the last step of the window, as the formulae count them
+            self.total_iters = length - 1
+        for key, check in self._checks.items():
+            check(f"{name}: {key}", getattr(self, key))
+        check_flag(f"{name}: verbose", verbose)
+        check_last_step(f"{name}: last_step", last_step)
+        check_choice(f"{name}: unit", unit, ("call", "step"))
+        check_choice(f"{name}: resume_schedule", resume_schedule, ("config", "checkpoint"))
         if by_epoch not in (True, False):
-            raise TypeError(f"{type(self).__name__}: by_epoch={by_epoch!r}: True or False is needed")
+            raise TypeError(f"{name}: by_epoch={by_epoch!r}: True or False is needed")
         self.optimizer = optimizer
         self.param_name, self.begin, self.end = param_name, begin, end
-        self.by_epoch = by_epoch
+        self.by_epoch, self.verbose = by_epoch, verbose
         self.unit, self.resume_schedule = unit, resume_schedule
         self.last_step = last_step
         self._global_step = -1
@@ -93,19 +132,34 @@ class ParamScheduler:
         self._seen = 0
         self._start()
 
+    def _named(self, args: tuple[object, ...], common: CommonArguments) -> dict[str, Any]:
+        """Return the arguments that a class hands on, those that came by position with their names."""
+        name, known = type(self).__name__, list(inspect.signature(type(self)).parameters)
+        if len(args) > len(self._positions):
+            raise TypeError(f"{name} takes {len(known)} arguments at most, and was given more. It takes {known}")
+        named: dict[str, Any] = dict(zip(self._positions, args, strict=False))
+        for key, value in common.items():
+            if key in named:
+                raise TypeError(f"{name} was given {key!r} twice: by position and by name")
+            if key not in self._positions:
+                raise TypeError(unknown_argument(name, key, known))
+            named[key] = value
+        return named
+
     # -- what subclasses say -------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Work out what depends on the base values (called once, before step 0)."""
-
-    def _factor(self) -> float | None:
-        """Factor of this step on `value - floor`; None leaves the values as they are."""
-        raise NotImplementedError(f"{type(self).__name__} overrides neither _factor() nor _get_value()")
+        """Work out what depends on the base values (called once, before step 0, and when groups are added)."""
 
     def _get_value(self) -> list[float]:
-        """Value of each group at `last_step`."""
-        factor = self._factor()
-        return self.values if factor is None else approach(self.values, factor, self._floors)
+        """Return the value of each group at `last_step`."""
+        if self._formula is None:
+            raise NotImplementedError(f"{type(self).__name__} has no formula, and does not override _get_value()")
+        factor = self._formula(self.last_step, *[getattr(self, key) for key in self._inputs])
+        if factor is None:
+            return self.values
+        name, pairs = self.param_name, zip(self.optimizer.param_groups, self._floors, strict=True)
+        return [(group[name] - floor) * factor + floor for group, floor in pairs]
 
     # -- stepping ------------------------------------------------------------------------------------------------
 
@@ -126,12 +180,14 @@ class ParamScheduler:
 
     def _advance(self) -> None:
         self._global_step += 1
-        if self.begin <= self._global_step < self.end:
+        if not self.begin <= self._global_step < self.end:
+            return
+        if len(self.optimizer.param_groups) != len(self.base_values):
             self._take_in()
-            self.last_step += 1
-            self._write(self._get_value())
-            if self.verbose:
-                logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
+        self.last_step += 1
+        self._write(self._get_value())
+        if self.verbose:
+            logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
 
     def _take_in(self) -> None:
         """Let groups that were added since the last step take part; they stand behind the others, before a phantom."""
@@ -282,39 +338,12 @@ class ParamScheduler:
         kwargs.update(
             by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
         )
-        for key in cls._epoch_keys:
+        for key, whole in cls._epoch_keys.items():
             value = kwargs.get(key)
             (check_list if isinstance(value, list | tuple) else check_number)(f"{cls.__name__}: {key}", value)
             if value is not None:
-                kwargs[key] = _times(value, epoch_length, whole=key in (*cls._whole, "milestones"))
+                kwargs[key] = _times(value, epoch_length, whole)
         return cls(*args, **kwargs)
-
-    def _check(self, optimizer: Any, begin: int, end: int, last_step: int) -> None:
-        name = type(self).__name__
-        if not isinstance(getattr(optimizer, "param_groups", None), list):
-            raise TypeError(f"{name}: optimizer is a {type(optimizer).__name__}, not an optimizer or a wrapper of one")
-        window_length(name, begin, end)
-        for keys, limits in ((self._not_negative, {}), (self._positive, {"above": 0.0})):
-            for key in keys:
-                value = getattr(self, key)
-                many = isinstance(value, list | tuple) and key in self._lists
-                check = check_list if many else check_number if key in self._optional else check_given
-                check(f"{name}: {key}", value, **limits)
-        for key in self._whole:
-            check_whole(f"{name}: {key}", getattr(self, key))
-        check_flag(f"{name}: verbose", self.verbose)
-        for key in ("gamma", "factor"):
-            if key in self._not_negative and getattr(self, key, 1) == 0:
-                logger.warning("%s: %s=0 brings the value to its lowest at once, for good", name, key)
-        gamma = getattr(self, "gamma", 1) if "gamma" in self._not_negative else 1
-        if gamma > 1:
-            logger.warning("%s: gamma=%s is above 1, so the value grows each time", name, gamma)
-        if isinstance(last_step, bool) or not isinstance(last_step, int):
-            raise TypeError(
-                f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed"
-            )
-        if last_step < -1:
-            raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
 
     def _base(self, group: dict[str, Any], index: int, new: bool) -> float:
         name, initial = self.param_name, f"initial_{self.param_name}"
@@ -333,23 +362,6 @@ class ParamScheduler:
                 f"{type(self).__name__}: {name!r} of parameter group {index} is {group[initial]!r}, not one number"
             )
         return float(group[initial])
-
-
-def window_length(name: str, begin: int, end: int) -> int:
-    """Steps in `[begin, end)`.
-
-    Raises:
-        TypeError: one of them is not a number.
-        ValueError: the window is empty.
-    """
-    for key, value in (("begin", begin), ("end", end)):
-        if value is None or value is True or value is False:
-            raise TypeError(f"{name}: {key}={value!r} is a {type(value).__name__}, a whole number is needed")
-        if value != math.inf:
-            check_number(f"{name}: {key}", value)
-    if end <= begin:
-        raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
-    return end - begin
 
 
 def _times(value: Any, length: int, whole: bool) -> Any:

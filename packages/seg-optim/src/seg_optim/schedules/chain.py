@@ -61,10 +61,13 @@ class Chain:
         """Add a scheduler that has taken its step 0."""
         self._members = [reference for reference in self._members if reference() is not None]
         self._members.append(weakref.ref(scheduler))
-        for text in (_flattens(scheduler), self._exceeds(scheduler)):
-            if text and text not in self._told:
-                self._told.add(text)
-                logger.warning("%s", text)
+        self.tell(self._exceeds(scheduler))
+
+    def tell(self, text: str) -> None:
+        """Log a line, if there is one, once."""
+        if text and text not in self._told:
+            self._told.add(text)
+            logger.warning("%s", text)
 
     def follow(self, scheduler: Any) -> None:
         """Add one that is not stepped, but lowers the values now and then; its `reapply` runs after each replay."""
@@ -140,25 +143,6 @@ def chain_of(optimizer: Any, param_name: str) -> Chain:
     """The chain of an optimizer's option; it lives on the optimizer, where wrapper and optimizer find the same."""
     chains: dict[str, Chain] = vars(base_optimizer(optimizer)).setdefault(_ATTRIBUTE, {})
     return chains.setdefault(param_name, Chain(param_name))
-
-
-def _flattens(scheduler: Any) -> str:
-    """A line if an absolute floor is one for groups of different base values."""
-    floors = scheduler._floors
-    real = len(scheduler.base_values) - len(getattr(scheduler.optimizer, "base_groups", ()))
-    bases, floor = scheduler.base_values[:real], floors[0] if floors else 0
-    low, high = min(bases, default=0), max(bases, default=0)
-    ratio = getattr(scheduler, "eta_min_ratio", None)
-    if (ratio or 0) > 1 or (ratio is None and 0 < low == high < floor):
-        option = f"eta_min={floor:.4g}" if ratio is None else f"eta_min_ratio={ratio:.4g}"
-        return f"{type(scheduler).__name__}: {option} is above the base value {high:.4g}, so that the value rises to it"
-    if not floor or ratio is not None or low == high:
-        return ""
-    rising = f"; those below {floor:.4g} will rise to it" if 0 < low < floor else ""
-    return (
-        f"{type(scheduler).__name__}: eta_min={floor:.4g} is the same for groups whose base values run from "
-        f"{low:.4g} to {high:.4g}, so their ratio is lost{rising}. Use eta_min_ratio={floor / max(high, floor):.4g}"
-    )
 
 
 class _Stand:

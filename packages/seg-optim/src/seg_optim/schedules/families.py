@@ -1,15 +1,36 @@
-"""The families of schedules, each for any option of the groups (`XxxParamScheduler`)."""
+"""The families of schedules, each for any option of the groups (`XxxParamScheduler`): a row for each formula.
+
+To add one: write its formula in `formulae.py`, name it in a class here, and give it a row in `learning_rate.py` and
+`momentum.py`.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar, Unpack
 
 from seg_optim.checks import check_given, check_list, check_number, check_whole
-from seg_optim.schedules import formulae as schedules
-from seg_optim.schedules.base import INF, ParamScheduler, window_length
+from seg_optim.protocols import HasGroups
+from seg_optim.schedules.arguments import (
+    POSITIONS,
+    Checks,
+    CommonArguments,
+    check_factor,
+    check_start_factor,
+    check_step_size,
+)
+from seg_optim.schedules.base import ParamScheduler
+from seg_optim.schedules.formulae import (
+    constant_factor,
+    exponential_factor,
+    linear_factor,
+    multi_step_factor,
+    poly_factor,
+    step_factor,
+)
 
 __all__ = [
     "ConstantParamScheduler",
@@ -18,226 +39,181 @@ __all__ = [
     "MultiStepParamScheduler",
     "PolyParamScheduler",
     "StepParamScheduler",
-    "floors_of",
 ]
 
 logger = logging.getLogger("seg_optim")
 
 
-def floors_of(name: str, bases: Sequence[float], eta_min: float | None, ratio: float | None) -> list[float]:
-    """The floor of each group: one absolute value, or a share of each group's own base value.
+class ConstantParamScheduler(ParamScheduler, formula=constant_factor):
+    """Multiplies by `factor`, and undoes it one step before the window's end."""
 
-    Raises:
-        ValueError: both are given.
-    """
-    if eta_min is not None and ratio is not None:
-        raise ValueError(f"{name}: eta_min={eta_min} and eta_min_ratio={ratio} exclude each other; keep the ratio")
-    return [eta_min or 0.0] * len(bases) if ratio is None else [base * ratio for base in bases]
-
-
-class ConstantParamScheduler(ParamScheduler):
-    """Times `factor` until one step before the window's end, then back."""
-
-    _shape = ("factor", "total_iters")
+    _checks: ClassVar[Checks] = {"factor": check_start_factor}
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         factor: float = 1.0 / 3,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        *args: object,
+        **common: Unpack[CommonArguments],
     ) -> None:
-        self.factor = _factor_in_range(type(self).__name__, "factor", factor)
-        self.total_iters = window_length(type(self).__name__, begin, end) - 1
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
+        self.factor = factor
+        super().__init__(optimizer, param_name, **self._named(args, common))
         _tell_one_step(self, "factor", factor)
 
-    def _factor(self) -> float | None:
-        return schedules.constant_factor(self.last_step, self.total_iters, self.factor)
 
+class LinearParamScheduler(ParamScheduler, formula=linear_factor):
+    """Goes from `start_factor` to `end_factor` times the base in a straight line; the usual warm-up."""
 
-class LinearParamScheduler(ParamScheduler):
-    """From `start_factor` to `end_factor` times the base in a straight line; the usual warm-up."""
-
-    _shape = ("start_factor", "end_factor", "total_iters")
+    _checks: ClassVar[Checks] = {"start_factor": check_start_factor, "end_factor": partial(check_given, most=1)}
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         start_factor: float = 1.0 / 3,
         end_factor: float = 1.0,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        *args: object,
+        **common: Unpack[CommonArguments],
     ) -> None:
-        name = type(self).__name__
-        self.start_factor = _factor_in_range(name, "start_factor", start_factor)
-        self.end_factor = _factor_in_range(name, "end_factor", end_factor, zero=True)
-        self.total_iters = window_length(type(self).__name__, begin, end) - 1
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
+        self.start_factor, self.end_factor = start_factor, end_factor
+        super().__init__(optimizer, param_name, **self._named(args, common))
         _tell_one_step(self, "start_factor", start_factor)
 
-    def _factor(self) -> float | None:
-        return schedules.linear_factor(self.last_step, self.total_iters, self.start_factor, self.end_factor)
 
+class FloorParamScheduler(ParamScheduler):
+    """What goes down to a floor: `eta_min`, the same for all groups, or `eta_min_ratio` times each group's own base.
 
-class PolyParamScheduler(ParamScheduler):
-    """Down to `eta_min` along `(1 - t / (length - 1)) ** power`; segmentation's usual schedule.
-
-    `eta_min` is absolute, the same for all groups; `eta_min_ratio` is a share of each group's own base value and so
-    keeps the groups' ratio.
+    The ratio keeps the groups apart: with `eta_min` they all end at one value.
     """
 
-    _shape = ("eta_min", "eta_min_ratio", "power", "total_iters")
-    _not_negative = ("eta_min", "eta_min_ratio")
+    eta_min: float | None
+    eta_min_ratio: float | None
+    _shape: ClassVar[tuple[str, ...]] = ("eta_min", "eta_min_ratio")
+    _positions = (*POSITIONS[:5], "eta_min_ratio", *POSITIONS[5:])
+
+    def _take_floor(self, eta_min: float | None, ratio: float | None) -> None:
+        name = type(self).__name__
+        check_number(f"{name}: eta_min", eta_min)
+        check_number(f"{name}: eta_min_ratio", ratio)
+        if eta_min is not None and ratio is not None:
+            raise ValueError(f"{name}: eta_min={eta_min} and eta_min_ratio={ratio} exclude each other; keep the ratio")
+        self.eta_min, self.eta_min_ratio = eta_min, ratio
+
+    def _prepare(self) -> None:
+        eta_min, ratio = self.eta_min or 0.0, self.eta_min_ratio
+        self._floors = [eta_min if ratio is None else base * ratio for base in self.base_values]
+
+    def _start(self) -> None:
+        super()._start()
+        self._chain.tell(self._flattening())
+
+    def _flattening(self) -> str:
+        """Return a line if the floor is above the base, or one for groups of different base values."""
+        kind, ratio, floor = type(self).__name__, self.eta_min_ratio, self._floors[0] if self._floors else 0.0
+        bases = self.base_values[: len(self.base_values) - len(getattr(self.optimizer, "base_groups", ()))]
+        low, high = min(bases, default=0.0), max(bases, default=0.0)
+        if (ratio or 0) > 1 or (ratio is None and 0 < low == high < floor):
+            option = f"eta_min={floor:.4g}" if ratio is None else f"eta_min_ratio={ratio:.4g}"
+            return f"{kind}: {option} is above the base value {high:.4g}, so that the value rises to it"
+        if not floor or ratio is not None or low == high:
+            return ""
+        rising = f"; those below {floor:.4g} will rise to it" if 0 < low < floor else ""
+        return (
+            f"{kind}: eta_min={floor:.4g} is the same for groups whose base values run from {low:.4g} to {high:.4g}, "
+            f"so their ratio is lost{rising}. Use eta_min_ratio={floor / max(high, floor):.4g}"
+        )
+
+
+class PolyParamScheduler(FloorParamScheduler, formula=poly_factor):
+    """Goes down to a floor along `(1 - t / (length - 1)) ** power`; segmentation's usual schedule.
+
+    The floor is `eta_min`, the same for all groups, or `eta_min_ratio` times each group's own base value, which keeps
+    the groups' ratio.
+    """
+
+    _checks: ClassVar[Checks] = {"power": check_given}
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         eta_min: float | None = None,
         power: float = 1.0,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
+        *args: object,
         eta_min_ratio: float | None = None,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        **common: Unpack[CommonArguments],
     ) -> None:
-        check_number(f"{type(self).__name__}: eta_min", eta_min)
-        self.eta_min, self.eta_min_ratio = eta_min or 0, eta_min_ratio
-        self._given_eta_min = eta_min
-        check_given(f"{type(self).__name__}: power", power)
-        self.power = power
-        self.total_iters = window_length(type(self).__name__, begin, end) - 1
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
-
-    def _prepare(self) -> None:
-        given = self._given_eta_min if self.eta_min_ratio is not None else self.eta_min
-        self._floors = floors_of(type(self).__name__, self.base_values, given, self.eta_min_ratio)
-
-    def _factor(self) -> float | None:
-        return schedules.poly_factor(self.last_step, self.total_iters, self.power)
+        named = self._named(args, common)
+        self._take_floor(eta_min, named.pop("eta_min_ratio", eta_min_ratio))
+        self.eta_min, self.power = self.eta_min or 0, power
+        super().__init__(optimizer, param_name, **named)
 
 
-class ExponentialParamScheduler(ParamScheduler):
-    """Times `gamma` at every step."""
+class ExponentialParamScheduler(ParamScheduler, formula=exponential_factor):
+    """Multiplies by `gamma` at every step."""
 
-    _shape = ("gamma",)
-    _not_negative = ("gamma",)
+    _checks: ClassVar[Checks] = {"gamma": check_factor}
 
     def __init__(
-        self,
-        optimizer: Any,
-        param_name: str,
-        gamma: float,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        self, optimizer: HasGroups, param_name: str, gamma: float, *args: object, **common: Unpack[CommonArguments]
     ) -> None:
         self.gamma = gamma
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
-
-    def _factor(self) -> float | None:
-        return schedules.exponential_factor(self.last_step, self.gamma)
+        super().__init__(optimizer, param_name, **self._named(args, common))
 
 
-class StepParamScheduler(ParamScheduler):
-    """Times `gamma` every `step_size` steps."""
+class StepParamScheduler(ParamScheduler, formula=step_factor):
+    """Multiplies by `gamma` every `step_size` steps."""
 
-    _shape = ("step_size", "gamma")
-    _not_negative = ("gamma",)
-    _positive = ("step_size",)
-    _whole = ("step_size",)
-    _epoch_keys = ("step_size",)
+    _checks: ClassVar[Checks] = {"step_size": check_step_size, "gamma": check_factor}
+    _epoch_keys: ClassVar[Mapping[str, bool]] = {"step_size": True}
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         step_size: int,
         gamma: float = 0.1,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        *args: object,
+        **common: Unpack[CommonArguments],
     ) -> None:
         self.step_size, self.gamma = step_size, gamma
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
-
-    def _factor(self) -> float | None:
-        return schedules.step_factor(self.last_step, self.step_size, self.gamma)
+        super().__init__(optimizer, param_name, **self._named(args, common))
 
 
-class MultiStepParamScheduler(ParamScheduler):
-    """Times `gamma` at each of `milestones`, which count from `begin`. One listed twice acts twice."""
+class MultiStepParamScheduler(ParamScheduler, formula=multi_step_factor):
+    """Multiplies by `gamma` at each of `milestones`, which count from `begin`. One listed twice acts twice."""
 
-    _shape = ("milestones", "gamma")
-    _not_negative = ("gamma",)
-    _epoch_keys = ("milestones",)
+    _checks: ClassVar[Checks] = {"gamma": check_factor}
+    _epoch_keys: ClassVar[Mapping[str, bool]] = {"milestones": True}
+    _positions = ("last_step", "begin", "end", *POSITIONS[3:])
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         milestones: Sequence[float],
         gamma: float = 0.1,
-        last_step: int = -1,
-        begin: int = 0,
-        end: int = INF,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        unit: str = "call",
-        resume_schedule: str = "config",
+        *args: object,
+        **common: Unpack[CommonArguments],
     ) -> None:
-        check_list(f"{type(self).__name__}: milestones", milestones)
+        where = f"{type(self).__name__}: milestones"
+        check_list(where, milestones)
         steps = list(milestones)
         for step in steps:
-            check_whole(f"{type(self).__name__}: milestones", step)
+            check_whole(where, step)
         if steps != sorted(steps):
-            raise ValueError(f"{type(self).__name__}: milestones={steps} are out of order; write {sorted(steps)}")
+            raise ValueError(f"{where}={steps} are out of order; write {sorted(steps)}")
         self.milestones: dict[float, int] = dict(Counter(steps))
         self.gamma = gamma
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, unit, resume_schedule)
-
-    def _factor(self) -> float | None:
-        return schedules.multi_step_factor(self.last_step, self.milestones, self.gamma)
+        super().__init__(optimizer, param_name, **self._named(args, common))
 
 
-def _tell_one_step(scheduler: Any, key: str, factor: float) -> None:
-    """A line on a warm-up that begins and never gets further."""
+def _tell_one_step(scheduler: ParamScheduler, key: str, factor: float) -> None:
+    """Log a line on a warm-up that begins and never gets further."""
     if scheduler.end - scheduler.begin <= 1 and factor != 1:
         kind, name, unit = type(scheduler).__name__, scheduler.param_name, "epoch" if scheduler.by_epoch else "step"
         logger.warning(
             "%s: its window is one %s (begin=%s, end=%s), so that %s stays at %s=%.4g times its base for good: give a "
             "later end, or convert_to_iter_based=True", kind, unit, scheduler.begin, scheduler.end, name, key, factor,
         )  # fmt: skip
-
-
-def _factor_in_range(name: str, key: str, value: float, zero: bool = False) -> float:
-    if value is None:
-        raise TypeError(f"{name}: {key} is None, a number between 0 and 1 is needed")
-    check_number(f"{name}: {key}", value, most=1)
-    if value == 0 and not zero:
-        raise ValueError(f"{name}: {key}=0 cannot be multiplied up again; write a small number such as 1e-6")
-    return value

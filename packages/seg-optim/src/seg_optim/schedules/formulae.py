@@ -1,9 +1,12 @@
-"""The formulae of all schedules: pure functions of a position, in the recursive form that the reference uses.
+"""The formulae of all schedules: pure functions of a position, in the recursive form that MMEngine uses.
 
 A schedule moves a value on from step `t - 1` to step `t` (0 is the first step of its window). Nearly all of them do
 so by `(value - floor) * factor + floor` with a factor that depends on `t` alone, so the factor is worked out once per
 step however many groups there are. The recursive form, not the closed one, is what equals MMEngine bit for bit: both
 agree to 1e-13, but in only 0.4 % of 160,000 polynomial steps to the last bit.
+
+`x_factor(t, ...)` returns that factor, or None where step `t` leaves the value as it is. Its parameters after `t` have
+the names of the scheduler's attributes from which `ParamScheduler` fills them in.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "approach",
     "constant_factor",
     "cosine_bounce",
     "cosine_factor",
+    "cosine_restart_factor",
     "exponential_factor",
     "linear_factor",
     "multi_step_factor",
@@ -30,62 +33,81 @@ Phase = tuple[float, str, str]
 """End of the phase in steps, name of the value it starts from, name of the value it ends at."""
 
 
-def approach(values: Sequence[float], factor: float, floors: Sequence[float]) -> list[float]:
-    """Each value moved on by `factor` as seen from its floor."""
-    return [(value - floor) * factor + floor for value, floor in zip(values, floors, strict=True)]
-
-
-def constant_factor(t: int, total: float, factor: float) -> float | None:
-    """Times `factor` at the start, undone one step before the window's end (`total` = length - 1)."""
+def constant_factor(t: int, total_iters: float, factor: float) -> float | None:
+    """Multiply by `factor` at the start, and undo it at `total_iters`, one step before the window's end."""
     if t == 0:
         return factor
-    return 1.0 / factor if t == total else None
+    return 1.0 / factor if t == total_iters else None
 
 
-def linear_factor(t: int, total: float, start: float, end: float) -> float:
-    """From `start` times the base to `end` times the base in `total` steps."""
+def linear_factor(t: int, total_iters: float, start_factor: float, end_factor: float) -> float:
+    """Go from `start_factor` to `end_factor` times the base in `total_iters` steps of equal size.
+
+    Source: the warm-up of Goyal et al. 2017, Accurate, Large Minibatch SGD.
+    """
     if t == 0:
-        return start
-    return 1.0 + (end - start) / (total * start + (t - 1) * (end - start))
+        return start_factor
+    rise = end_factor - start_factor
+    return 1.0 + rise / (total_iters * start_factor + (t - 1) * rise)
 
 
-def poly_factor(t: int, total: float, power: float) -> float | None:
-    """`(1 - t / total) ** power` as a factor on the step before; the floor is reached at `t = total`."""
-    return None if t == 0 else (1 - 1 / (total - t + 1)) ** power
+def poly_factor(t: int, total_iters: float, power: float) -> float | None:
+    """Go down along `(1 - t / total_iters) ** power`; the floor is reached at `total_iters`.
+
+    Source: the policy "poly" of Caffe, in segmentation since DeepLab, Chen et al. 2016.
+    """
+    return None if t == 0 else (1 - 1 / (total_iters - t + 1)) ** power
 
 
 def exponential_factor(t: int, gamma: float) -> float | None:
-    """Times `gamma` at every step but the first."""
+    """Multiply by `gamma` at every step but the first."""
     return None if t == 0 else gamma
 
 
 def step_factor(t: int, step_size: float, gamma: float) -> float | None:
-    """Times `gamma` at every `step_size`-th step."""
+    """Multiply by `gamma` at every `step_size`-th step."""
     return gamma if t > 0 and t % step_size == 0 else None
 
 
 def multi_step_factor(t: int, milestones: Mapping[float, int], gamma: float) -> float | None:
-    """Times `gamma` at each milestone, as often as it is listed."""
+    """Multiply by `gamma` at each milestone, as often as it is listed."""
     return gamma ** milestones[t] if t in milestones else None
 
 
-def cosine_factor(t: float, period: float) -> float:
-    """Half a cosine wave over `period` steps, as a factor on the step before."""
-    return (1 + math.cos(math.pi * t / period)) / (1 + math.cos(math.pi * (t - 1) / period))
+def cosine_factor(t: float, T_max: float) -> float | None:
+    """Go down half a cosine wave in `T_max` steps.
+
+    Source: SGDR, Loshchilov and Hutter 2017.
+    """
+    return None if t == 0 else (1 + math.cos(math.pi * t / T_max)) / (1 + math.cos(math.pi * (t - 1) / T_max))
 
 
-def cosine_bounce(t: int, period: float) -> bool:
-    """Whether the step before stood on the floor, so that no factor leads away from it."""
-    return (t - 1 - period) % (2 * period) == 0
+def cosine_bounce(t: int, T_max: float) -> bool:
+    """Tell whether the step before stood on the floor, so that no factor leads away from it."""
+    return (t - 1 - T_max) % (2 * T_max) == 0
+
+
+def cosine_restart_factor(t: int, periods: Sequence[float], cumulative_periods: Sequence[float]) -> float | None:
+    """Go down half a cosine wave in each period; None where one begins, and after the last.
+
+    Source: SGDR, Loshchilov and Hutter 2017.
+    """
+    index = period_of(t, cumulative_periods)
+    if index is None:
+        return None
+    return cosine_factor(t - (cumulative_periods[index - 1] if index else 0), periods[index])
 
 
 def period_of(t: int, ends: Sequence[float]) -> int | None:
-    """Index of the cosine period that step `t` lies in; None after the last."""
+    """Return the index of the cosine period that step `t` lies in; None after the last."""
     return next((index for index, end in enumerate(ends) if t < end), None)
 
 
 def one_cycle_phases(total: float, pct_start: float, three_phase: bool) -> list[Phase]:
-    """Where a one-cycle schedule turns."""
+    """Return where a one-cycle schedule turns.
+
+    Source: Super-Convergence, Smith and Topin 2018; the phases are those of `torch.optim.lr_scheduler.OneCycleLR`.
+    """
     peak = float(pct_start * total) - 1
     if not three_phase:
         return [(peak, "initial", "max"), (total - 1, "max", "min")]
@@ -93,7 +115,7 @@ def one_cycle_phases(total: float, pct_start: float, three_phase: bool) -> list[
 
 
 def one_cycle_value(t: int, phases: Sequence[Phase], levels: Mapping[str, float], linear: bool) -> float:
-    """Value of a one-cycle schedule at step `t`; `levels` says what initial, max and min are.
+    """Return the value of a one-cycle schedule at step `t`; `levels` says what initial, max and min are.
 
     A phase of no step at all is over at once: with `pct_start * total == 1` the first step stands on the peak.
     """

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn, Unpack
 
 from torch import Tensor
 
 from seg_optim.checks import check_choice, check_given, check_list
-from seg_optim.schedules.base import INF, ParamScheduler
+from seg_optim.protocols import HasGroups
+from seg_optim.schedules.arguments import INF, POSITIONS, Checks, CommonArguments, check_factor, check_step_count
+from seg_optim.schedules.base import ParamScheduler
 
 __all__ = ["ReduceOnPlateauParamScheduler"]
 
 
 class ReduceOnPlateauParamScheduler(ParamScheduler):
-    """Times `factor` after `patience` epochs in which `monitor` was no better than the best by `threshold`.
+    """Multiplies by `factor` after `patience` epochs in which `monitor` was no better than the best by `threshold`.
 
     `step()` without metrics counts an epoch; `step(metrics)` compares. The value does not fall below `min_value`, and
     changes smaller than `eps` are not made. A metric that is not a number counts as bad.
@@ -28,14 +30,20 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     """
 
     need_val_args: ClassVar[bool] = True
-    _not_negative = ("factor", "patience", "threshold", "cooldown", "eps")
-    _whole = ("patience", "cooldown")
+    _checks: ClassVar[Checks] = {
+        "factor": check_factor,
+        "patience": check_step_count,
+        "threshold": check_given,
+        "cooldown": check_step_count,
+        "eps": check_given,
+    }
+    _positions = tuple(name for name in POSITIONS if name != "unit")
     _shape = ("monitor", "rule", "factor", "patience", "threshold", "threshold_rule", "cooldown", "eps")
     _hidden = ParamScheduler._hidden | {"base_values"}
 
     def __init__(
         self,
-        optimizer: Any,
+        optimizer: HasGroups,
         param_name: str,
         monitor: str = "loss",
         rule: str = "less",
@@ -46,15 +54,11 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         cooldown: int = 0,
         min_value: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
-        begin: int = 0,
-        end: int = INF,
-        last_step: int = -1,
-        by_epoch: bool = True,
-        verbose: bool = False,
-        resume_schedule: str = "config",
+        *args: object,
+        **common: Unpack[CommonArguments],
     ) -> None:
-        name = type(self).__name__
-        if not by_epoch:
+        name, named = type(self).__name__, self._named(args, common)
+        if not named.get("by_epoch", True):
             raise ValueError(f"{name} needs by_epoch=True: it looks at the metrics of each validation")
         check_given(f"{name}: factor", factor)
         if factor >= 1:
@@ -71,7 +75,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         many = isinstance(min_value, list | tuple)
         (check_list if many else check_given)(f"{name}: min_value", min_value, least=-math.inf)
         self._given_min = min_value
-        super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose, "call", resume_schedule)
+        super().__init__(optimizer, param_name, **named)
 
     def _prepare(self) -> None:
         given, groups = self._given_min, self._groups
@@ -154,6 +158,6 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         return {}
 
     @classmethod
-    def build_iter_from_epoch(cls, *args: Any, **kwargs: Any) -> ParamScheduler:
-        """Refused: a plateau is judged once per validation."""
+    def build_iter_from_epoch(cls, *args: object, **kwargs: object) -> NoReturn:
+        """Refuse: a plateau is judged once per validation."""
         raise ValueError(f"{cls.__name__} cannot count iterations: leave out convert_to_iter_based")
