@@ -5,6 +5,10 @@ from __future__ import annotations
 from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
 from seg_registry import builder
 from seg_runner import Evaluator, IoUMetric, Runner, protocols
+from seg_runner.hooks.fallback import PlainInfo, PlainLines, PlainSaves, PlainSchedules, PlainTimer
+from seg_runner.log.processor import LogProcessor
+from seg_runner.loop.evaluate import EvalRunner
+from seg_runner.loop.train import TrainRunner
 from seg_vis import SegLocalVisualizer
 from seg_vis.protocols import Position
 
@@ -47,3 +51,23 @@ def metric_fits(metric: IoUMetric) -> protocols.Metric:
 def evaluator_is_there(evaluator: Evaluator) -> Evaluator:
     """Evaluator drives metrics of that shape."""
     return evaluator
+
+
+def runner_fits_its_loops(runner: Runner) -> tuple[TrainRunner, EvalRunner]:
+    """What the loops ask of the runner."""
+    return runner, runner
+
+
+def runner_fits_the_fallback_hooks(runner: Runner) -> None:
+    """What the hooks ask of it that stand in for the default ones."""
+    PlainInfo().before_train_iter(runner)
+    PlainTimer()._after_iter(runner, "train")
+    PlainLines().after_train_iter(runner, 0)
+    PlainLines().after_val_epoch(runner)
+    PlainSchedules().after_train_iter(runner)
+    PlainSaves().after_train(runner)
+
+
+def runner_fits_the_log_processor(runner: Runner, processor: LogProcessor) -> None:
+    """What the log processor asks of it."""
+    processor.get_log_after_iter(runner, 0, "train")

@@ -5,11 +5,81 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from logging import Logger
+from typing import Any, Protocol, SupportsFloat
 
 import torch
 
+from seg_runner.protocols import Pictures, Rates
+
 __all__ = ["PLAIN_HOOKS", "each_scheduler", "monitored_metric", "stand_ins"]
+
+
+class _Hub(Protocol):
+    def update_scalar(self, key: str, value: SupportsFloat) -> None: ...
+
+    def update_scalars(self, log_dict: Mapping[str, object]) -> None: ...
+
+    def update_info(self, key: str, value: object) -> None: ...
+
+
+class _HasHub(Protocol):
+    @property
+    def message_hub(self) -> _Hub: ...
+
+
+class _Updates(_HasHub, Protocol):
+    @property
+    def optim_wrapper(self) -> Rates: ...
+
+
+class _Counts(_HasHub, Protocol):
+    @property
+    def iter(self) -> int: ...
+
+    @property
+    def max_iters(self) -> int: ...
+
+
+class _Logs(Protocol):
+    @property
+    def iter(self) -> int: ...
+
+    @property
+    def logger(self) -> Logger: ...
+
+    @property
+    def visualizer(self) -> Pictures: ...
+
+    def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]: ...
+
+
+class _LogsSteps(_Logs, Protocol):
+    @property
+    def max_iters(self) -> int: ...
+
+    @property
+    def log_interval(self) -> int: ...
+
+
+class _LogsPasses(_Logs, Protocol):
+    @property
+    def val_dataloader(self) -> object: ...
+
+    @property
+    def test_dataloader(self) -> object: ...
+
+
+class _Schedules(Protocol):
+    @property
+    def param_schedulers(self) -> Any: ...
+
+    @property
+    def counts_epochs(self) -> bool: ...
+
+
+class _Saves(Protocol):
+    def save_last(self) -> object: ...
 
 
 class PlainInfo:
@@ -17,30 +87,30 @@ class PlainInfo:
 
     priority = "VERY_HIGH"
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: _Updates) -> None:
         """Note the learning rate that this step uses."""
         for name, values in runner.optim_wrapper.get_lr().items():
             runner.message_hub.update_scalar(f"train/{name}", values[0])
 
-    def after_train_iter(self, runner: Any, outputs: Any) -> None:
+    def after_train_iter(self, runner: _HasHub, outputs: Mapping[str, object] | None) -> None:
         """Note the losses, still on the device."""
         runner.message_hub.update_scalars({f"train/{name}": value for name, value in (outputs or {}).items()})
 
-    def after_val_epoch(self, runner: Any, metrics: Any) -> None:
+    def after_val_epoch(self, runner: _HasHub, metrics: Mapping[str, object]) -> None:
         """Note the metrics."""
-        _note_metrics(runner, "val", metrics)
+        _note_metrics(runner.message_hub, "val", metrics)
 
-    def after_test_epoch(self, runner: Any, metrics: Any) -> None:
+    def after_test_epoch(self, runner: _HasHub, metrics: Mapping[str, object]) -> None:
         """Note the metrics."""
-        _note_metrics(runner, "test", metrics)
+        _note_metrics(runner.message_hub, "test", metrics)
 
 
-def _note_metrics(runner: Any, mode: str, metrics: Mapping[str, Any]) -> None:
+def _note_metrics(hub: _Hub, mode: str, metrics: Mapping[str, object]) -> None:
     for name, value in metrics.items():
-        if isinstance(value, (int, float)) or getattr(value, "size", 0) == 1:
-            runner.message_hub.update_scalar(f"{mode}/{name}", value)
+        if isinstance(value, SupportsFloat) and (isinstance(value, (int, float)) or getattr(value, "size", 0) == 1):
+            hub.update_scalar(f"{mode}/{name}", value)
         else:
-            runner.message_hub.update_info(f"{mode}/{name}", value)
+            hub.update_info(f"{mode}/{name}", value)
 
 
 class PlainTimer:
@@ -51,13 +121,13 @@ class PlainTimer:
         self._spent = 0.0
         self._steps = 0
 
-    def _before_epoch(self, runner: Any) -> None:
+    def _before_epoch(self, runner: object) -> None:
         self._last = time.perf_counter()
 
-    def _before_iter(self, runner: Any, mode: str) -> None:
+    def _before_iter(self, runner: _HasHub, mode: str) -> None:
         runner.message_hub.update_scalar(f"{mode}/data_time", time.perf_counter() - self._last)
 
-    def _after_iter(self, runner: Any, mode: str) -> None:
+    def _after_iter(self, runner: _Counts, mode: str) -> None:
         now = time.perf_counter()
         spent, self._last = now - self._last, now
         runner.message_hub.update_scalar(f"{mode}/time", spent)
@@ -73,7 +143,7 @@ class PlainLines:
 
     priority = "BELOW_NORMAL"
 
-    def after_train_iter(self, runner: Any, batch_idx: int) -> None:
+    def after_train_iter(self, runner: _LogsSteps, batch_idx: int) -> None:
         """Write a line and a record every `log_interval` steps, and at the last."""
         done = runner.iter + 1
         if done % runner.log_interval == 0 or done == runner.max_iters:
@@ -81,30 +151,27 @@ class PlainLines:
             runner.logger.info(text)
             runner.visualizer.add_scalars({**record, "mode": "train"}, step=done)
 
-    def after_val_epoch(self, runner: Any) -> None:
-        """The metrics."""
-        self._summary(runner, "val")
+    def after_val_epoch(self, runner: _LogsPasses) -> None:
+        """Write the metrics."""
+        _write_summary(runner, "val", runner.val_dataloader)
 
-    def after_test_epoch(self, runner: Any) -> None:
-        """The metrics."""
-        self._summary(runner, "test")
+    def after_test_epoch(self, runner: _LogsPasses) -> None:
+        """Write the metrics."""
+        _write_summary(runner, "test", runner.test_dataloader)
 
-    def after_run(self, runner: Any) -> None:
-        """Nothing stays unwritten."""
+    def after_run(self, runner: _Logs) -> None:
+        """Leave nothing unwritten."""
         runner.visualizer.close()
 
-    def _summary(self, runner: Any, mode: str) -> None:
-        loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
-        record, text = runner.log_record(mode, _length(loader), finished=True)
-        runner.logger.info(text)
-        runner.visualizer.add_scalars({**record, "mode": mode}, step=runner.iter)
 
-
-def _length(loader: Any) -> int:
+def _write_summary(runner: _Logs, mode: str, loader: object) -> None:
     try:
-        return len(loader)
+        length = len(loader)  # type: ignore[arg-type]  # raises where the loader has no length
     except TypeError:
-        return 0
+        length = 0
+    record, text = runner.log_record(mode, length, finished=True)
+    runner.logger.info(text)
+    runner.visualizer.add_scalars({**record, "mode": mode}, step=runner.iter)
 
 
 class PlainSchedules:
@@ -119,26 +186,26 @@ class PlainSchedules:
         self._sorted: object = None
         self._by_iter: list[Any] = []
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: _Schedules) -> None:
         """Step the schedulers that count iterations."""
         if runner.param_schedulers != self._sorted:
             self._sort(runner)
         for scheduler in self._by_iter:
             scheduler.step()
 
-    def _sort(self, runner: Any) -> None:
+    def _sort(self, runner: _Schedules) -> None:
         """Note which schedulers count iterations; again where the runner has got others."""
         own = runner.param_schedulers
         self._sorted = {name: list(each) for name, each in own.items()} if isinstance(own, dict) else copy.copy(own)
         self._by_iter = [one for one in each_scheduler(own) if not _by_epoch(one, runner) and not _wants_metrics(one)]
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: _Schedules) -> None:
         """Step the schedulers that count epochs."""
         for scheduler in each_scheduler(runner.param_schedulers):
             if _by_epoch(scheduler, runner) and not _wants_metrics(scheduler):
                 scheduler.step()
 
-    def after_val_epoch(self, runner: Any, metrics: Any) -> None:
+    def after_val_epoch(self, runner: _Schedules, metrics: Mapping[str, Any]) -> None:
         """Step the schedulers that look at a metric."""
         for scheduler in each_scheduler(runner.param_schedulers):
             if getattr(scheduler, "need_val_args", False):
@@ -147,24 +214,24 @@ class PlainSchedules:
                 scheduler.step(monitored_metric(scheduler, metrics))
 
 
-def each_scheduler(schedulers: Any) -> list[Any]:
-    """The schedulers of a list, or of a dict of lists."""
+def each_scheduler(schedulers: Mapping[str, Iterable[Any]] | Iterable[Any] | None) -> list[Any]:
+    """Return the schedulers of a list, or of a dict of lists."""
     if isinstance(schedulers, dict):
         return [one for listed in schedulers.values() for one in listed]
     return list(schedulers or ())
 
 
-def _by_epoch(scheduler: Any, runner: Any) -> bool:
+def _by_epoch(scheduler: object, runner: _Schedules) -> bool:
     return bool(getattr(scheduler, "by_epoch", runner.counts_epochs))
 
 
-def _wants_metrics(scheduler: Any) -> bool:
+def _wants_metrics(scheduler: object) -> bool:
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
     return bool(getattr(scheduler, "need_val_args", False)) or isinstance(scheduler, plateau)
 
 
-def monitored_metric(scheduler: Any, metrics: Mapping[str, Any]) -> float:
-    """What torch's ReduceLROnPlateau looks at: the metric that its attribute `monitor` names, or the only one.
+def monitored_metric(scheduler: object, metrics: Mapping[str, Any]) -> float:
+    """Return what torch's ReduceLROnPlateau looks at: the metric that its attribute `monitor` names, or the only one.
 
     Raises:
         KeyError: it names none, and there are several; or one that is not among them.
@@ -185,7 +252,7 @@ class PlainSaves:
 
     priority = "VERY_LOW"
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: _Saves) -> None:
         """Write the last checkpoint and point `last_checkpoint` at it."""
         runner.save_last()
 
@@ -200,8 +267,8 @@ PLAIN_HOOKS: dict[str, tuple[type[Any], str]] = {
 }
 
 
-def stand_ins(hooks: Iterable[Any], removed: Iterable[str], kept: dict[str, Any]) -> dict[str, Any]:
-    """Slot -> plain hook, for each default hook that is neither registered nor left out on purpose.
+def stand_ins(hooks: Iterable[object], removed: Iterable[str], kept: Mapping[str, object]) -> dict[str, object]:
+    """Return slot -> plain hook, for each default hook that is neither registered nor left out on purpose.
 
     Args:
         hooks: The registered hooks.

@@ -87,7 +87,7 @@ class HistoryBuffer:
 
     @property
     def updates(self) -> int:
-        """How many values were ever added."""
+        """Return how many values were ever added."""
         return self._updates + len(self.added)
 
     def reserve(self, length: int) -> None:
@@ -96,7 +96,7 @@ class HistoryBuffer:
 
     @property
     def totals(self) -> list[float]:
-        """What is known of everything that was ever added: how many, sum, sum of counts, smallest, largest."""
+        """Return what is known of everything that was ever added: how many, sum, sum of counts, smallest, largest."""
         self._gather()
         return [self._updates, self._sum, self._count, self._min, self._max]
 
@@ -108,29 +108,29 @@ class HistoryBuffer:
 
     @property
     def data(self) -> tuple[Floats, Ints]:
-        """The kept values and their counts, as two arrays of their own."""
+        """Return the kept values and their counts, as two arrays of their own."""
         self._gather()
         kept = slice(-self.max_length, None)
         return np.array(self._values[kept], np.float64), np.array(self._counts[kept], np.int64)
 
     def mean(self, window_size: int | None = None) -> float:
-        """The sum of the last `window_size` values over the sum of their counts; of all where it is None or 0."""
+        """Return the sum of the last `window_size` values over that of their counts; of all where it is None or 0."""
         last = self._last(window_size)
         total, count = (self._sum, self._count) if last is None else (float(last[0].sum()), int(last[1].sum()))
         return total / count if count else float("nan")
 
     def max(self, window_size: int | None = None) -> float:
-        """The largest of the last `window_size` values, or of all."""
+        """Return the largest of the last `window_size` values, or of all."""
         last = self._last(window_size)
         return self._max if last is None else float(last[0].max())
 
     def min(self, window_size: int | None = None) -> float:
-        """The smallest of the last `window_size` values, or of all."""
+        """Return the smallest of the last `window_size` values, or of all."""
         last = self._last(window_size)
         return self._min if last is None else float(last[0].min())
 
     def current(self) -> float:
-        """The latest value.
+        """Return the latest value.
 
         Raises:
             ValueError: if nothing was added yet.
@@ -139,8 +139,8 @@ class HistoryBuffer:
             raise ValueError("the history is empty: update() it before current() is read")
         return float(self.added[-1]) if self.added else self._values[-1]
 
-    def statistics(self, method_name: str, *args: Any, **kwargs: Any) -> Any:
-        """The statistic of this name: mean, max, min, current, or one that was registered."""
+    def statistics(self, method_name: str, *args: object, **kwargs: object) -> Any:
+        """Return the statistic of this name: mean, max, min, current, or one that was registered."""
         if method_name in OWN_STATISTICS:
             return getattr(self, method_name)(*args, **kwargs)
         if method_name not in self._registered:
@@ -152,7 +152,7 @@ class HistoryBuffer:
 
     @classmethod
     def statistics_names(cls) -> list[str]:
-        """What `statistics` can be asked for."""
+        """Return what `statistics` can be asked for."""
         return [*OWN_STATISTICS, *cls._registered]
 
     @classmethod
@@ -162,7 +162,7 @@ class HistoryBuffer:
         return method
 
     def _last(self, window_size: int | None) -> tuple[Floats, Ints] | None:
-        """The last values and their counts; None where these are all that were ever added."""
+        """Return the last values and their counts; None where these are all that were ever added."""
         self._gather()
         window = window_size or 0
         self.asked = max(self.asked, window)

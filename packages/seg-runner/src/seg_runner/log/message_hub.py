@@ -7,7 +7,7 @@ import itertools
 import logging
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 
@@ -16,7 +16,8 @@ from seg_runner.log.history import GATHER, HistoryBuffer
 
 __all__ = ["HistoryBuffer", "MessageHub"]
 
-Number = float | int | torch.Tensor
+Number = SupportsFloat
+"""A number, or a tensor or array with one element."""
 
 PENDING = 1024
 """So many updates may wait; then they are brought over although nobody asked, so that memory stays bounded."""
@@ -120,7 +121,7 @@ class MessageHub:
             self._flush()
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """The history of one scalar; brings over what waits.
+        """Return the history of one scalar; brings over what waits.
 
         Raises:
             KeyError: if there is no such scalar; says which there are.
@@ -132,13 +133,13 @@ class MessageHub:
 
     @property
     def log_scalars(self) -> dict[str, HistoryBuffer]:
-        """All histories by name, in the order in which they were first seen; brings over what waits."""
+        """Return all histories by name, in the order in which they were first seen; brings over what waits."""
         self._flush()
         return self._scalars
 
     # -- notes -------------------------------------------------------------------------------------------------------
 
-    def update_info(self, key: str, value: Any, resumed: bool = True) -> None:
+    def update_info(self, key: str, value: object, resumed: bool = True) -> None:
         """Set a note: any value; where `resumed`, it should be plain, since it goes into checkpoints."""
         if self._kept_info.setdefault(key, resumed) is not resumed:
             self._refuse_resumed(key, resumed)
@@ -151,23 +152,23 @@ class MessageHub:
         for key, value in info_dict.items():
             self.update_info(key, value, resumed)
 
-    def get_info(self, key: str, default: Any = None) -> Any:
-        """A note, or the default."""
+    def get_info(self, key: str, default: object = None) -> Any:
+        """Return a note, or the default."""
         return self._info.get(key, default)
 
-    def pop_info(self, key: str, default: Any = None) -> Any:
-        """A note, which is then gone, or the default."""
+    def pop_info(self, key: str, default: object = None) -> Any:
+        """Return a note, which is then gone, or the default."""
         return self._info.pop(key, default)
 
     @property
     def runtime_info(self) -> dict[str, Any]:
-        """All notes by name."""
+        """Return all notes by name."""
         return self._info
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The latest values and the notes, as plain numbers, strings, lists and dicts."""
+        """Return the latest values and the notes, as plain numbers, strings, lists and dicts."""
         self._flush()
         scalars = {key: history.data for key, history in self._scalars.items() if self._kept.get(key, True)}
         notes = {key: _plain(value) for key, value in self._info.items() if self._kept_info.get(key, True)}
@@ -185,7 +186,7 @@ class MessageHub:
             "resumed_keys": {},
         }
 
-    def load_state_dict(self, state_dict: Any) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any] | MessageHub) -> None:
         """Take over a state: ours, or that of an MMEngine checkpoint; what cannot be read is left out.
 
         Args:
@@ -252,7 +253,7 @@ class MessageHub:
 
 
 def _brought_over(rows: list[torch.Tensor]) -> list[float]:
-    """The numbers of all rows, one after the other: one transfer for each device and dtype."""
+    """Return the numbers of all rows, one after the other: one transfer for each device and dtype."""
     if len({row.dtype for row in rows}) == 1:
         with contextlib.suppress(RuntimeError):  # they lie on several devices
             return list(map(float, torch.cat(rows).tolist()))
@@ -267,15 +268,16 @@ def _brought_over(rows: list[torch.Tensor]) -> list[float]:
     return [number for row in found for number in row]
 
 
-def _number(key: str, value: Any) -> float:
-    """A number, or an array with one element, as a float."""
+def _number(key: str, value: object) -> float:
+    """Return a number, or an array with one element, as a float."""
     if isinstance(value, str | bytes) or value is None:
         raise TypeError(f"scalar {key!r}: a number is expected, not {value!r}")
     size = getattr(value, "size", 1)
     if isinstance(size, int) and size != 1:
-        raise ValueError(f"scalar {key!r}: one element is expected, not an array of shape {value.shape}")
+        shape = getattr(value, "shape", None)
+        raise ValueError(f"scalar {key!r}: one element is expected, not an array of shape {shape}")
     try:
-        return float(value.item() if hasattr(value, "item") else value)
+        return float(value.item() if hasattr(value, "item") else value)  # type: ignore[arg-type]  # raises where it is none
     except (TypeError, ValueError) as error:
         raise TypeError(f"scalar {key!r}: a number is expected, not {type(value).__name__}") from error
 
@@ -283,8 +285,8 @@ def _number(key: str, value: Any) -> float:
 _NOT_PLAIN: Any = object()
 
 
-def _plain(value: Any) -> Any:
-    """Plain data equal to the value, or the mark for what cannot be plain."""
+def _plain(value: object) -> Any:
+    """Return plain data equal to the value, or the mark for what cannot be plain."""
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     if isinstance(value, torch.Tensor):
@@ -305,8 +307,8 @@ def _plain(value: Any) -> Any:
     return _NOT_PLAIN
 
 
-def _history_values(history: Any) -> tuple[list[float], list[int]] | None:
-    """Values and counts of a saved history: a list, a mapping, or an object as MMEngine saves it."""
+def _history_values(history: object) -> tuple[list[float], list[int]] | None:
+    """Return values and counts of a saved history: a list, a mapping, or an object as MMEngine saves it."""
     if isinstance(history, list | tuple):
         return [float(value) for value in history], []
     parts = history if isinstance(history, Mapping) else getattr(history, "__dict__", {})

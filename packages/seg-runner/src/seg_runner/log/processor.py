@@ -5,17 +5,55 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from seg_runner.checks import flag, whole
-from seg_runner.errors import did_you_mean
 from seg_runner.log.history import HistoryBuffer
+from seg_runner.log.windows import read_windows
 from seg_runner.process.device import peak_memory
 
-__all__ = ["LogProcessor", "LogWindow", "read_windows"]
+__all__ = ["LogProcessor", "LogRunner"]
 
 DEFAULT_MEAN = r".*(loss|time|data_time|grad_norm).*"
+
+
+class Hub(Protocol):
+    """The message hub, as it is read for a log point."""
+
+    @property
+    def log_scalars(self) -> dict[str, HistoryBuffer]:
+        """Histories by name."""
+
+    @property
+    def runtime_info(self) -> dict[str, Any]:
+        """Notes by name."""
+
+    def get_info(self, key: str, default: object = None) -> Any:
+        """Return one note."""
+
+
+class LogRunner(Protocol):
+    """Where a run stands, and what it has measured; loaders and the optimizer wrapper are looked at if they exist."""
+
+    @property
+    def message_hub(self) -> Hub:
+        """What was measured."""
+
+    @property
+    def iter(self) -> int:
+        """Finished iterations."""
+
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
 
 
 class LogProcessor:
@@ -58,14 +96,14 @@ class LogProcessor:
         self._printed: dict[str, tuple[int | None, int, int]] = {}
 
     def __repr__(self) -> str:
-        """The settings that one looks for."""
+        """Show the settings that one looks for."""
         custom = [window.log_name for window in self.custom_cfg]
         return f"LogProcessor(window_size={self.window_size}, by_epoch={self.by_epoch}, custom={custom})"
 
     # -- what hooks call ---------------------------------------------------------------------------------------------
 
-    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
-        """The record and the line after a batch.
+    def get_log_after_iter(self, runner: LogRunner, batch_idx: int, mode: str) -> tuple[dict[str, Any], str]:
+        """Return the record and the line after a batch.
 
         Args:
             runner: whatever has `message_hub`, `iter`, `epoch`, `max_iters`, `max_epochs` and the loaders.
@@ -88,9 +126,9 @@ class LogProcessor:
         return record, lead + "  ".join(times + rest)
 
     def get_log_after_epoch(
-        self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
+        self, runner: LogRunner, batch_idx: int, mode: str, with_non_scalar: bool = False
     ) -> tuple[dict[str, Any], str]:
-        """The record and the line after a validation or a test.
+        """Return the record and the line after a validation or a test.
 
         Args:
             runner: see above.
@@ -114,13 +152,13 @@ class LogProcessor:
 
     # -- values ------------------------------------------------------------------------------------------------------
 
-    def _values(self, runner: Any, batch_idx: int, mode: str, window: int | None) -> dict[str, float]:
-        """The values of this mode's scalars by full name, in first-seen order, then those of `custom_cfg`.
+    def _values(self, runner: LogRunner, batch_idx: int, mode: str, window: int | None) -> dict[str, float]:
+        """Return this mode's scalars by full name, in first-seen order, then those of `custom_cfg`.
 
         Without a window, what was added since the last validation counts: means are taken over that, and scalars
         that were not renewed are left out.
         """
-        scalars: dict[str, HistoryBuffer] = runner.message_hub.log_scalars
+        scalars = runner.message_hub.log_scalars
         values: dict[str, float] = {}
         for key, history in scalars.items():
             if not key.startswith(f"{mode}/") or not history.updates:
@@ -137,7 +175,7 @@ class LogProcessor:
         return values
 
     def _renewed(self, key: str, history: HistoryBuffer, now: int) -> int:
-        """How many values this validation has added; the same when it is asked for again."""
+        """Return how many values this validation has added; the same when it is asked for again."""
         at, before, seen = self._printed.get(key, (None, 0, history.loaded))
         if history.updates != seen:
             at, before, seen = now, seen, history.updates
@@ -149,15 +187,15 @@ class LogProcessor:
     def _name(self, key: str) -> str:
         return key if self.log_with_hierarchy else _bare(key)
 
-    def _show(self, key: str, value: Any) -> str:
+    def _show(self, key: str, value: object) -> str:
         return f"{key}: {value:.{self.num_digits}f}" if isinstance(value, float) else f"{key}: {value}"
 
     def _rates(self, values: Mapping[str, float]) -> str:
         rates = [f"{key}: {value:.{self.num_digits}e}" for key, value in values.items() if _is_rate(key)]
         return " ".join(rates) + "  "
 
-    def _times(self, runner: Any, values: Mapping[str, float], record: dict[str, Any], mode: str) -> list[str]:
-        """Time left, time, time spent on data, and the memory where there is an accelerator."""
+    def _times(self, runner: LogRunner, values: Mapping[str, float], record: dict[str, Any], mode: str) -> list[str]:
+        """Show time left, time, time spent on data, and the memory where there is an accelerator."""
         parts = []
         eta = runner.message_hub.get_info("eta")
         if "time" in values and isinstance(eta, int | float):
@@ -170,14 +208,14 @@ class LogProcessor:
                 record["memory"] = memory
         return parts
 
-    def _progress(self, runner: Any, batch_idx: int, mode: str) -> dict[str, int]:
+    def _progress(self, runner: LogRunner, batch_idx: int, mode: str) -> dict[str, int]:
         if mode == "test":
             return {"iter": runner.iter}
         step = _under_way(runner, mode)
         epoch = {"epoch": runner.epoch + step} if self.by_epoch else {}
         return epoch | {"iter": runner.iter + step} | _optimizer_step(runner, mode)
 
-    def _lead_iter(self, runner: Any, batch_idx: int, mode: str) -> str:
+    def _lead_iter(self, runner: LogRunner, batch_idx: int, mode: str) -> str:
         if self.by_epoch:
             total = loader_length(runner, mode)
             bracket = f"[{batch_idx + 1:>{len(str(total))}}/{total}]"
@@ -190,7 +228,7 @@ class LogProcessor:
         done = runner.iter + _under_way(runner, mode) if mode == "train" else batch_idx + 1
         return f"Iter({mode}) [{done:>{len(str(total))}}/{total}]  "
 
-    def _lead_epoch(self, runner: Any, batch_idx: int, mode: str) -> str:
+    def _lead_epoch(self, runner: LogRunner, batch_idx: int, mode: str) -> str:
         total = loader_length(runner, mode)
         if not self.by_epoch:
             return f"Iter({mode}) [{total}/{total}]    "
@@ -198,8 +236,8 @@ class LogProcessor:
         return f"Epoch({mode}) {epoch}[{total}/{total}]    "
 
 
-def _optimizer_step(runner: Any, mode: str) -> dict[str, int]:
-    """How often the weights were changed, where that is not once for each iteration (accumulated gradients)."""
+def _optimizer_step(runner: LogRunner, mode: str) -> dict[str, int]:
+    """Return how often the weights were changed, where that is not once for each iteration (accumulated gradients)."""
     wrapper: Any = getattr(runner, "optim_wrapper", None)
     counts = getattr(wrapper, "accumulative_counts", 1)
     if mode != "train" or counts == 1:
@@ -208,13 +246,13 @@ def _optimizer_step(runner: Any, mode: str) -> dict[str, int]:
     return {"optim_step": done + bool(rest and wrapper.should_update())}
 
 
-def _under_way(runner: Any, mode: str) -> int:
-    """1 inside a training step, which is not yet counted; 0 in validation, and after the last step of training."""
+def _under_way(runner: LogRunner, mode: str) -> int:
+    """Return 1 inside a training step, which is not yet counted; 0 in validation and after the last training step."""
     return int(mode == "train" and getattr(runner, "finished_iters", runner.iter + 1) > runner.iter)
 
 
-def loader_length(runner: Any, mode: str) -> int | str:
-    """How many batches the loader of this mode has; '?' where it does not know."""
+def loader_length(runner: LogRunner, mode: str) -> int | str:
+    """Return how many batches the loader of this mode has; '?' where it does not know."""
     loader = getattr(runner, f"{mode}_dataloader", None)
     try:
         return len(loader)  # type: ignore[arg-type]
@@ -230,80 +268,16 @@ def _is_rate(key: str) -> bool:
     return key.endswith("lr")
 
 
-def _notes(hub: Any, mode: str, hierarchy: bool) -> dict[str, Any]:
-    """Metrics that are no numbers: they lie among the hub's notes."""
+def _notes(hub: Hub, mode: str, hierarchy: bool) -> dict[str, Any]:
+    """Return metrics that are no numbers: they lie among the hub's notes."""
     lead = f"{mode}/"
     return {(k if hierarchy else k[len(lead) :]): v for k, v in hub.runtime_info.items() if k.startswith(lead)}
 
 
-def _compiled(pattern: Any) -> re.Pattern[str]:
+def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except (re.error, TypeError) as error:
         raise ValueError(
             f"log_processor.mean_pattern must be a regular expression, not {pattern!r}: {error}"
         ) from error
-
-
-@dataclass(frozen=True)
-class LogWindow:
-    """One further record: which statistic of which scalar over which window, under which name."""
-
-    data_src: str
-    method_name: str = "mean"
-    window_size: int | str | None = None
-    log_name: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def value(self, history: HistoryBuffer, batch_idx: int) -> Any:
-        """The statistic now; `batch_idx` is the index of the batch within its epoch."""
-        options = dict(self.options)
-        if self.method_name != "current" and self.window_size not in (None, "global"):
-            options["window_size"] = batch_idx + 1 if self.window_size == "epoch" else self.window_size
-        return history.statistics(self.method_name, **options)
-
-
-def read_windows(custom_cfg: Sequence[Mapping[str, Any]] | None, by_epoch: bool) -> list[LogWindow]:
-    """Check `custom_cfg` and read it.
-
-    Raises:
-        TypeError: if it is no list of dicts, or a value has the wrong type.
-        ValueError: if a key is missing, a name comes twice, there is no such statistic, or 'epoch' is asked for in
-            an iteration run.
-    """
-    if custom_cfg is None:
-        return []
-    if isinstance(custom_cfg, Mapping | str) or not isinstance(custom_cfg, Sequence):
-        raise TypeError(f"log_processor.custom_cfg: a list of dicts is expected, not {type(custom_cfg).__name__}")
-    windows = [_read(index, cfg, by_epoch) for index, cfg in enumerate(custom_cfg)]
-    seen: dict[str, int] = {}
-    for index, window in enumerate(windows):
-        if window.log_name in seen:
-            raise ValueError(
-                f"log_processor.custom_cfg[{index}]: {window.log_name!r} is already the name of item "
-                f"{seen[window.log_name]}; give each its own log_name"
-            )
-        seen[window.log_name] = index
-    return windows
-
-
-def _read(index: int, cfg: Mapping[str, Any], by_epoch: bool) -> LogWindow:
-    where = f"log_processor.custom_cfg[{index}]"
-    if not isinstance(cfg, Mapping):
-        raise TypeError(f"{where}: a dict is expected, not {type(cfg).__name__}")
-    given = dict(cfg)
-    if not isinstance(given.get("data_src"), str):
-        raise ValueError(f"{where}: data_src is missing: the name of the scalar, such as 'loss'")
-    source, method = given.pop("data_src"), given.pop("method_name", "mean")
-    window, name = given.pop("window_size", None), given.pop("log_name", source)
-    if window == "epoch" and not by_epoch:
-        raise ValueError(f"{where}: window_size='epoch' needs by_epoch=True; write a number or 'global'")
-    if not (window is None or window in ("epoch", "global") or (type(window) is int and window > 0)):
-        raise TypeError(f"{where}: window_size is a positive number, 'epoch' or 'global', not {window!r}")
-    known = HistoryBuffer.statistics_names()
-    if method not in known:
-        raise ValueError(
-            f"{where}: no statistic is called {method!r}.{did_you_mean(str(method), known)} There are "
-            f"{', '.join(known)}; add one with HistoryBuffer.register_statistics"
-        )
-    return LogWindow(source, method, window, name, given)
