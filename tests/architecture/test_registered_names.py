@@ -46,11 +46,15 @@ MODULES = {
 NOT_NAMED = {
     "BaseVisBackend": "what the backends share",
     "Decay": "a protocol",
+    "EvalRunner": "a protocol",
     "EvalLoop": "what ValLoop and TestLoop share",
     "Frozen": "what freeze() returns",
     "HeadedNetwork": "made by Segmentor from its parts",
     "Hook": "documentation of the points",
     "Ordered": "a protocol",
+    "Process": "a protocol",
+    "Steps": "a protocol",
+    "TrainRunner": "a protocol",
     "TrainLoop": "what IterBasedTrainLoop and EpochBasedTrainLoop share",
     "SegmentationLoss": "made by Segmentor from loss_decode",
 }
