@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from seg_registry import builder
 from seg_runner import ClassBalancedSampler
-from seg_runner.data.named_samples import describe_sample
+from seg_runner.data.named_dataset import describe_sample
 
 from seg_engine.data.joined_datasets import ClassBalancedDataset, ConcatDataset, RepeatDataset
 

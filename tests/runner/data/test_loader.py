@@ -10,7 +10,8 @@ import pytest
 import torch
 from seg_runner import DefaultSampler, default_collate, pseudo_collate
 from seg_runner.data.loader import build_dataloader, choose_num_workers
-from seg_runner.data.named_samples import SeededDataset, describe_sample
+from seg_runner.data.named_dataset import describe_sample
+from seg_runner.data.samples import SeededDataset
 from seg_runner.data.workers import WorkerInit
 from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader

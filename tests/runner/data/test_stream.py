@@ -396,4 +396,4 @@ def test_the_users_worker_init_and_attributes_stay():
     loader = DataLoader(Named(), 4)
     batches = TrainBatches(loader, RUN)
     assert batches.loader is loader
-    assert batches.source._private.dataset.metainfo == {"classes": ("a",)}
+    assert batches.source._dataset.metainfo == {"classes": ("a",)}

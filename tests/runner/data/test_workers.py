@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner, TrainBatches
-from seg_runner.data.named_samples import NamedDataset, read
-from seg_runner.data.other_sources import NamedLoader
+from seg_runner.data.named_dataset import NamedDataset
+from seg_runner.data.private_loader import NamedLoader
 from seg_runner.data.workers import shut_down
 from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader, Dataset
@@ -171,7 +171,7 @@ def test_attributes_show_through_and_errors_gain_one_note() -> None:
     with pytest.raises(AttributeError):
         NamedDataset(Broken()).colour
     with pytest.raises(OSError, match="broken data stream") as caught:
-        read(NamedDataset(Broken()), 5, None)
+        NamedDataset(NamedDataset(Broken()))[5]
     (note,) = caught.value.__notes__
     assert note.splitlines()[0] == "while reading sample 5 of Broken (photo_5.png)"
 

@@ -7,16 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from seg_runner.data.samples import derive_seed, seed_generators, seed_step
 from seg_runner.process.randomness import (
     Randomness,
-    derive_seed,
     find_generators,
     global_state,
     reseed,
     resolve_randomness,
     seed_everything,
-    seed_generators,
-    seed_step,
     set_global_state,
 )
 

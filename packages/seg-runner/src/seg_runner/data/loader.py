@@ -1,4 +1,4 @@
-"""Loaders: building one from a config, and the wrapper that gives every sample its own random numbers."""
+"""A loader from a config."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from seg_runner.checks import flag, number, whole
 from seg_runner.data.collate import pseudo_collate
-from seg_runner.data.named_samples import _Slice
-from seg_runner.data.workers import WorkerInit, quiet
+from seg_runner.data.named_dataset import DatasetProxy, Samples
+from seg_runner.data.workers import WorkerInit
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder
 
-__all__ = ["build_dataloader", "choose_num_workers", "copy_loader", "is_plain", "is_streaming"]
+__all__ = ["build_dataloader", "choose_num_workers"]
 
 LOG = logging.getLogger("seg_runner")
 OWN_KEYS = ("num_batch_per_epoch", "disable_subprocess_warning")
-LONGEST_WAIT = 7 * 86_400  # seconds; a clock of C holds no much longer time
 """Keys of a loader's config beside the arguments of torch's loader."""
+LONGEST_WAIT = 7 * 86_400
+"""Seconds; a clock of C holds no much longer time."""
 
 
 def choose_num_workers(cores: int, processes: int = 1) -> int:
-    """Workers for one loader where the config names no number: a share of the cores, at most 8.
+    """Return how many workers one loader gets where the config names no number: a share of the cores, at most 8.
 
     >>> choose_num_workers(32, processes=8), choose_num_workers(1)
     (4, 0)
@@ -37,19 +38,19 @@ def choose_num_workers(cores: int, processes: int = 1) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on (a container's or a scheduler's limit counts)."""
+    """Count the cores that this process may run on (a container's or a scheduler's limit counts)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_dataloader(
-    cfg: Any,
+    cfg: object,
     builder: Builder | None,
     randomness: Randomness,
     *,
     rank: int = 0,
     world_size: int = 1,
 ) -> Any:
-    """A loader from the reference's `*_dataloader` dict; anything else is taken for a loader and returned as it is.
+    """Build a loader from MMEngine's `*_dataloader` dict; anything else is taken for a loader and returned as it is.
 
     Args:
         cfg: `dataset`, `sampler`, `batch_sampler`, `collate_fn`, `worker_init_fn`, `num_batch_per_epoch`, and any
@@ -96,11 +97,25 @@ def _dataset(options: dict[str, Any], builder: Builder | None, batch_size: int, 
     count = options.pop("num_batch_per_epoch", None)
     if count is None:
         return dataset
-    return _Slice(dataset, whole(count, "num_batch_per_epoch", 1) * batch_size * world_size)
+    return FirstSamples(dataset, whole(count, "num_batch_per_epoch", 1) * batch_size * world_size)
 
 
-def _is_dataset(sample: Any) -> bool:
-    """Whether this is a data set, or the config of one, and no sample."""
+class FirstSamples(DatasetProxy):
+    """The first `size` samples of a data set (`num_batch_per_epoch`)."""
+
+    def __init__(self, dataset: Samples, size: int) -> None:
+        super().__init__(dataset)
+        self.size = min(size, super().__len__())
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> object:
+        return self.dataset[index]
+
+
+def _is_dataset(sample: object) -> bool:
+    """Tell whether this is a data set, or the config of one, and no sample."""
     return hasattr(sample, "full_init") or (isinstance(sample, Mapping) and isinstance(sample.get("type"), str | type))
 
 
@@ -126,7 +141,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _order_options(
-    options: dict[str, Any], builder: Builder | None, dataset: Any, batch_size: int, randomness: Randomness
+    options: dict[str, Any], builder: Builder | None, dataset: object, batch_size: int, randomness: Randomness
 ) -> dict[str, Any]:
     sampler = options.pop("sampler", None)
     batch_sampler = options.pop("batch_sampler", None)
@@ -139,7 +154,7 @@ def _order_options(
     return {"sampler": sampler, "batch_size": batch_size}
 
 
-def _part(given: Any, builder: Builder | None, kind: str, **defaults: Any) -> Any:
+def _part(given: object, builder: Builder | None, kind: str, **defaults: object) -> Any:
     if not isinstance(given, Mapping):
         return given
     if isinstance(given.get("type"), type) and builder is None:
@@ -152,9 +167,9 @@ def _part(given: Any, builder: Builder | None, kind: str, **defaults: Any) -> An
     return builder.build(kind, given, **defaults)
 
 
-def _function(given: Any, builder: Builder | None, key: str) -> Callable[..., Any] | None:
+def _function(given: object, builder: Builder | None, key: str) -> Callable[..., Any] | None:
     if given is None or callable(given):
-        return given  # type: ignore[no-any-return]
+        return given
     options = dict(given) if isinstance(given, Mapping) else {"type": given}
     function = options.pop("type", None)
     if isinstance(function, str):
@@ -167,16 +182,16 @@ def _function(given: Any, builder: Builder | None, key: str) -> Callable[..., An
             raise
     if not callable(function):
         raise TypeError(f"{key} must be a function, its name, or dict(type=..., ...); got {given!r}")
-    return _Bound(function, options) if options else function
+    return _WithOptions(function, options) if options else function
 
 
-class _Bound:
+class _WithOptions:
     """A function with some keywords given; unlike a lambda it can be sent to a spawned worker."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function, self.options = function, options
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> object:
         return self.function(*args, **self.options)
 
 
@@ -191,30 +206,3 @@ def _choose_workers(options: dict[str, Any], randomness: Randomness, world_size:
     if options["num_workers"] == 0:
         options["persistent_workers"] = False
         options.pop("prefetch_factor", None)
-
-
-def is_plain(loader: Any) -> bool:
-    """Whether this is a torch loader that reads a map-style data set in torch's own way."""
-    own = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
-    return own and not is_streaming(loader.dataset)
-
-
-def is_streaming(dataset: Any) -> bool:
-    """Whether the data set has no indices (torch's IterableDataset)."""
-    return isinstance(dataset, IterableDataset)
-
-
-def copy_loader(loader: Any, dataset: Any, order: Any, **changes: Any) -> DataLoader[Any]:
-    """A torch DataLoader with another data set and order, otherwise like the given one.
-
-    Args:
-        loader: The given one.
-        dataset: The other data set.
-        order: Gives batches of keys, or single keys where the given loader makes no batches.
-        **changes: Other arguments of DataLoader that differ.
-    """
-    names = ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context")
-    options = {name: getattr(loader, name) for name in (*names, "prefetch_factor", "persistent_workers")}
-    ordered = {"batch_sampler": order} if loader.batch_sampler is not None else {"batch_size": None, "sampler": order}
-    with quiet():
-        return DataLoader(dataset, **{**options, **ordered, **changes})

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from seg_runner.data.samplers import Ordered, padded, permutation
-from seg_runner.process.randomness import (
-    derive_seed,
-    find_generators,
-    global_state,
-    reseed,
-    seed_generators,
-    set_global_state,
-)
+from seg_runner.data.samples import SampleKey, seed_generators
+from seg_runner.process.randomness import find_generators, global_state, set_global_state
 
-__all__ = ["BatchOrder", "Order", "Position", "SampleOrder", "order_of"]
+__all__ = ["BatchOrder", "KeyBatch", "Order", "Position", "SampleOrder", "order_of"]
 
-Key = tuple[int, int, int]
+Index = TypeVar("Index")
+AT_ONCE = 64
+"""So many batches are cut from a pass at once: cheaper than cutting each, and small beside a pass of millions."""
 
 
 class Position(NamedTuple):
@@ -28,6 +25,14 @@ class Position(NamedTuple):
 
     epoch: int = 0
     offset: int = 0
+
+    def state(self) -> dict[str, int]:
+        """Return it as checkpoints hold it: `offset` counts samples over all ranks, so these may change."""
+        return {"pass": self.epoch, "offset": self.offset}
+
+
+KeyBatch = tuple[list[SampleKey], Position]
+"""The keys of one batch, and the position after it."""
 
 
 class SampleOrder:
@@ -43,7 +48,13 @@ class SampleOrder:
     """
 
     def __init__(
-        self, sampler: Any, seed: int, batch_size: int, drop_last: bool = False, rank: int = 0, world_size: int = 1
+        self,
+        sampler: Iterable[int],
+        seed: int,
+        batch_size: int,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.sampler, self.seed = sampler, seed
         self.batch_size, self.drop_last = batch_size, drop_last
@@ -54,11 +65,11 @@ class SampleOrder:
 
     @property
     def step(self) -> int:
-        """Samples of one batch over all ranks."""
+        """Tell how many samples one batch has over all ranks."""
         return self.batch_size * self.world_size
 
     def pass_indices(self, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """The indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
+        """Return the indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
         if epoch not in self._kept:
             indices = np.asarray(_pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
             if not self.endless and getattr(self.sampler, "round_up", True):
@@ -66,33 +77,41 @@ class SampleOrder:
             self._kept = {epoch: (indices, repeats(indices))}
         return self._kept[epoch]
 
-    def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
-        """This rank's batches as keys, each with the position after it: to the end of the pass, or for ever."""
+    def batches(self, start: Position) -> Iterator[KeyBatch]:
+        """Return this rank's batches as keys, each with the position after it: to the end of the pass, or for ever."""
+        return chain.from_iterable(self._some_batches(start))
+
+    def _some_batches(self, start: Position) -> Iterator[list[KeyBatch]]:
         while True:
             size = len(self.pass_indices(start.epoch)[0])
             while size - start.offset >= self.step:
-                for keys, start in self._whole_batches(start, size):  # noqa: B020 (the position after each batch)
-                    yield keys, start
+                batches = self._whole_batches(start, size)
+                yield batches
+                start = batches[-1][1]
             if self.endless:
-                keys, start = self._across(start)
-                yield keys, start
+                batch = self._across(start)
+                yield [batch]
+                start = batch[1]
                 continue
             rest = size - start.offset
             if rest > 0 and not self.drop_last:
-                yield self._slice(start, rest, self.rank, self.world_size), Position(start.epoch, size)
+                yield [(self._slice(start, rest, self.rank, self.world_size), Position(start.epoch, size))]
             return
 
-    def _whole_batches(self, start: Position, size: int, at_once: int = 64) -> Iterator[tuple[list[Key], Position]]:
-        """Some of the full batches to come; cutting many at once is cheaper than cutting each."""
-        epoch, offset = start
-        count = min((size - offset) // self.step, at_once)
+    def _whole_batches(self, start: Position, size: int) -> list[KeyBatch]:
+        """Return some of the full batches to come."""
+        count = min((size - start.offset) // self.step, AT_ONCE)
         keys = self._slice(start, count * self.step, self.rank, self.world_size)
-        for begin in range(0, len(keys), self.batch_size):
-            offset += self.step
-            yield keys[begin : begin + self.batch_size], Position(epoch, offset)
+        ends = range(start.offset + self.step, start.offset + count * self.step + 1, self.step)
+        begins = range(0, len(keys), self.batch_size)
+        return [
+            (keys[begin : begin + self.batch_size], Position(start.epoch, end))
+            for begin, end in zip(begins, ends, strict=True)
+        ]
 
-    def _across(self, start: Position) -> tuple[list[Key], Position]:
-        chunk: list[Key] = []
+    def _across(self, start: Position) -> KeyBatch:
+        """Return the batch that begins in one pass and ends in another."""
+        chunk: list[SampleKey] = []
         while len(chunk) < self.step:
             size = len(self.pass_indices(start.epoch)[0])
             if not size:
@@ -103,7 +122,7 @@ class SampleOrder:
             start = Position(start.epoch + 1) if end >= size else Position(start.epoch, end)
         return chunk[self.rank :: self.world_size], start
 
-    def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[Key]:
+    def _slice(self, start: Position, count: int, first: int = 0, every: int = 1) -> list[SampleKey]:
         epoch, offset = start
         indices, seen = self.pass_indices(epoch)
         chosen = indices[offset + first : offset + count : every].tolist()
@@ -113,7 +132,7 @@ class SampleOrder:
         return [(epoch, index, n) for index, n in zip(chosen, again, strict=True)]
 
     def position(self, iteration: int) -> Position:
-        """Where the stream stands after `iteration` batches from the beginning."""
+        """Return where the stream stands after `iteration` batches from the beginning."""
         size = _length(self.sampler, self.world_size)
         if self.endless and isinstance(self.sampler, Ordered):
             return Position(*divmod(iteration * self.step, max(size, 1)))
@@ -137,17 +156,17 @@ class BatchOrder:
 
     endless = False
 
-    def __init__(self, sampler: Any, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, sampler: Iterable[Sequence[int]], seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.sampler, self.seed = sampler, seed
         self.rank, self.world_size = (0, 1) if is_dealt(sampler) else (rank, world_size)
 
     @property
     def step(self) -> int:
-        """Batches of one step over all ranks."""
+        """Tell how many batches one step has over all ranks."""
         return self.world_size
 
-    def batches(self, start: Position) -> Iterator[tuple[list[Key], Position]]:
-        """This rank's batches of the pass, each with the position after it."""
+    def batches(self, start: Position) -> Iterator[KeyBatch]:
+        """Yield this rank's batches of the pass, each with the position after it."""
         batches = [[int(i) for i in batch] for batch in seeded_iteration(self.sampler, self.seed, start.epoch)]
         for offset in range(start.offset, len(batches) - self.rank, self.step):
             batch = batches[offset + self.rank]
@@ -157,8 +176,8 @@ class BatchOrder:
             yield keys, Position(start.epoch, offset + self.step)
 
     def position(self, iteration: int) -> Position:
-        """Where the stream stands after `iteration` batches from the beginning."""
-        count = max(-(-len(self.sampler) // self.step), 1)
+        """Return where the stream stands after `iteration` batches from the beginning."""
+        count = max(-(-_count(self.sampler) // self.step), 1)
         epoch, batch = divmod(iteration, count)
         return Position(epoch, batch * self.step)
 
@@ -166,8 +185,8 @@ class BatchOrder:
 Order = SampleOrder | BatchOrder
 
 
-def order_of(loader: Any, seed: int, rank: int = 0, world_size: int = 1) -> Order:
-    """The order that a torch DataLoader with a map-style data set would follow, made seekable."""
+def order_of(loader: DataLoader[object], seed: int, rank: int = 0, world_size: int = 1) -> Order:
+    """Return the order that a torch DataLoader with a map-style data set would follow, made seekable."""
     batch_sampler = loader.batch_sampler
     if type(batch_sampler) is BatchSampler:
         size, drop_last = batch_sampler.batch_size, batch_sampler.drop_last
@@ -177,19 +196,19 @@ def order_of(loader: Any, seed: int, rank: int = 0, world_size: int = 1) -> Orde
     return BatchOrder(batch_sampler, seed, rank, world_size)
 
 
-def is_dealt(sampler: Any) -> bool:
-    """Whether the sampler gives one rank's share only, so that it must not be shared out again."""
+def is_dealt(sampler: object) -> bool:
+    """Tell whether the sampler gives one rank's share only, so that it must not be shared out again."""
     known = isinstance(sampler, Ordered | DistributedSampler)
     return not known and any(hasattr(sampler, name) for name in ("num_replicas", "world_size"))
 
 
-def is_endless(sampler: Any) -> bool:
-    """Whether `iter(sampler)` never stops: it says so, or has the name of the reference's endless sampler."""
+def is_endless(sampler: object) -> bool:
+    """Tell whether `iter(sampler)` never stops: it says so, or has the name of MMEngine's endless sampler."""
     return bool(getattr(sampler, "endless", type(sampler).__name__ == "InfiniteSampler"))
 
 
 def repeats(indices: np.ndarray) -> np.ndarray | None:
-    """For each element how often it occurred before; None where all differ.
+    """Return for each element how often it occurred before; None where all differ.
 
     >>> repeats(np.array([4, 7, 4, 4])).tolist()
     [0, 0, 1, 2]
@@ -208,64 +227,62 @@ def repeats(indices: np.ndarray) -> np.ndarray | None:
     return result
 
 
-def seeded_iteration(sampler: Any, seed: int, epoch: int) -> list[Any]:
-    """One pass of any sampler, with all generators seeded from (seed, pass) while it runs and put back afterwards."""
+def seeded_iteration(sampler: Iterable[Index], seed: int, epoch: int) -> list[Index]:
+    """List one pass of any sampler, with all generators seeded from (seed, pass) meanwhile and put back afterwards."""
     inner = getattr(sampler, "sampler", None)
     for part in (sampler, inner):
-        if callable(getattr(part, "set_epoch", None)):
-            part.set_epoch(epoch)  # type: ignore[union-attr]
+        if callable(set_epoch := getattr(part, "set_epoch", None)):
+            set_epoch(epoch)
     before = global_state()
-    seed = derive_seed("order", seed, epoch)
     try:
-        seed_generators(seed)
-        for number, generator in enumerate(find_generators([sampler, inner]).values()):
-            reseed(generator, derive_seed(seed, number))
-        return _listed(sampler)
+        seed_generators("order", seed, epoch, kept=list(find_generators([sampler, inner]).values()))
+        return list(islice(sampler, _count(sampler)))
     finally:
         set_global_state(before)
 
 
-def _listed(sampler: Any) -> list[Any]:
-    from itertools import islice
-
+def _count(sampler: Iterable[object]) -> int:
+    """Return how many items a pass over a sampler has."""
     try:
-        limit = len(sampler)
+        return len(sampler)  # type: ignore[arg-type]  # a sampler without a length raises the TypeError
     except TypeError:
         raise TypeError(
             f"{type(sampler).__name__} has no length, so a pass over it never ends: give it `__len__`, "
             f"or use randomness=dict(stream='mmengine'), which asks it for one index after the other"
         ) from None
-    return list(islice(iter(sampler), limit))
 
 
-def _pass_of(sampler: Any, seed: int, epoch: int) -> Any:
+def _pass_of(sampler: Iterable[int], seed: int, epoch: int) -> Sequence[int] | np.ndarray:
     if isinstance(sampler, Ordered):
         return sampler.order(seed, epoch)
     if isinstance(sampler, SequentialSampler):
         return np.arange(len(sampler))
     if type(sampler) is RandomSampler and not sampler.replacement and len(sampler) == len(sampler.data_source):
         return permutation(len(sampler), seed + epoch)
-    size = _shape_of_known(sampler)
-    if size is not None:
-        return permutation(size, seed + epoch) if sampler.shuffle else np.arange(size)
+    if (known := _known_order(sampler)) is not None:
+        size, shuffle = known
+        return permutation(size, seed + epoch) if shuffle else np.arange(size)
     return seeded_iteration(sampler, seed, epoch)
 
 
-def _shape_of_known(sampler: Any) -> int | None:
-    """Size of the data behind torch's DistributedSampler and MMEngine's two; their order is ours."""
+def _known_order(sampler: object) -> tuple[int, bool] | None:
+    """Return data size and shuffling of torch's DistributedSampler and MMEngine's two samplers, whose order is ours."""
     if isinstance(sampler, DistributedSampler) or type(sampler).__name__ in ("DefaultSampler", "InfiniteSampler"):
         dataset = getattr(sampler, "dataset", None)
-        return len(dataset) if dataset is not None and hasattr(sampler, "shuffle") else None
+        if dataset is not None and hasattr(sampler, "shuffle"):
+            return len(dataset), bool(sampler.shuffle)
     return None
 
 
-def _length(sampler: Any, world_size: int) -> int:
-    size = _shape_of_known(sampler)
-    if size is None and isinstance(sampler, Ordered):
-        data: Any = getattr(sampler, "dataset", sampler)
-        size = getattr(sampler, "size", None) or len(data)  # over all ranks
-    if size is None:
-        size = len(sampler)
+def _length(sampler: Iterable[int], world_size: int) -> int:
+    """Return the length of a pass over all ranks."""
+    known = _known_order(sampler)
+    if known is not None:
+        size = known[0]
+    elif isinstance(sampler, Ordered):
+        size = getattr(sampler, "size", None) or _count(getattr(sampler, "dataset", sampler))
+    else:
+        size = _count(sampler)
     if is_endless(sampler) or not getattr(sampler, "round_up", True):
         return size
     return -(-size // world_size) * world_size

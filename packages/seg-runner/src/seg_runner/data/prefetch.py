@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from seg_runner.data.samples import seed_step
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
-from seg_runner.process.randomness import seed_step
 from seg_runner.trees import tensors_of, to_device
 
 __all__ = ["Prefetch", "prefetched"]

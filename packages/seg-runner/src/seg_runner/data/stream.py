@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import tee
 from typing import Any
 
-from seg_runner.data.indexed_source import IndexedSource, position_state, source_of
-from seg_runner.data.named_samples import describe_sample
-from seg_runner.data.order import Position
-from seg_runner.data.other_sources import PlainSource
-from seg_runner.process.randomness import Randomness, seed_step
+from torch.utils.data import DataLoader
 
-__all__ = ["TrainBatches", "dataset_fingerprint"]
+from seg_runner.checks import count_of
+from seg_runner.data.named_dataset import WorkerProgress, dataset_fingerprint, describe_sample
+from seg_runner.data.order import KeyBatch, Position, order_of
+from seg_runner.data.other_sources import IterableSource, StatefulSource, is_stateful
+from seg_runner.data.private_loader import KeyedLoader, is_map_style
+from seg_runner.data.samples import SampleKey, SeededDataset, seed_step
+from seg_runner.errors import add_note
+from seg_runner.process.randomness import Randomness
+
+__all__ = ["TrainBatches"]
+
+MOST_NAMED = 8
+"""So many samples of a batch are named in an error."""
+REMEMBERED = 4
+"""So many positions are kept: a checkpoint stands behind a step, and the batch after it may be read already."""
 
 
 class TrainBatches:
     """Batch after batch, pass after pass, for ever. After each, the main process is seeded for the step to come.
 
-    The user's loader is left as it is: a torch DataLoader over a map-style data set is copied privately, so that each
+    The user's loader is left as it is: a torch DataLoader over a map-style data set is read privately, so that each
     sample gets its own random numbers and the stream can begin anywhere. A pass begins at the first `next()` that
     needs it, that is, after the hooks of `before_train_epoch` have run.
 
@@ -35,30 +46,34 @@ class TrainBatches:
     (20, 30, 6)
     """
 
-    def __init__(self, loader: Any, randomness: Randomness, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, loader: Iterable[object], randomness: Randomness, rank: int = 0, world_size: int = 1) -> None:
         self.loader, self.randomness, self.rank, self.world_size = loader, randomness, rank, world_size
         self.iteration = 0
-        self.source: Any = source_of(loader, randomness, rank, world_size)
-        self._indexed = isinstance(self.source, IndexedSource)
-        self._counted = isinstance(self.source, PlainSource)
-        self._recent: deque[tuple[int, Any]] = deque(maxlen=4)
+        self.source: IndexedSource | StatefulSource | IterableSource
+        if is_stateful(loader):
+            self.source = StatefulSource(loader)
+        elif is_map_style(loader) and randomness.by_sample:
+            self.source = IndexedSource(loader, randomness, rank, world_size)
+        else:
+            self.source = IterableSource(loader, randomness)
+        self._recent: deque[tuple[int, Position | dict[str, Any] | None]] = deque(maxlen=REMEMBERED)
 
     @property
     def batches_per_pass(self) -> int | None:
-        """`len(loader)`, or None where it has no length."""
+        """Return `len(loader)`, or None where it has no length."""
         try:
-            return len(self.loader)
+            return len(self.loader)  # type: ignore[arg-type]  # a loader without a length raises the TypeError
         except TypeError:
             return None
 
     @property
     def may_read_ahead(self) -> bool:
-        """Whether the position of a step is still known when the batch after it has been read."""
-        return self._indexed or self._counted
+        """Tell whether the position of a step is still known when the batch after it has been read."""
+        return not isinstance(self.source, StatefulSource)
 
     @property
     def notes(self) -> list[str]:
-        """What a resumed run will not get back, in words."""
+        """Say what a resumed run will not get back."""
         return list(self.source.notes)
 
     def __iter__(self) -> Iterator[Any]:
@@ -66,40 +81,37 @@ class TrainBatches:
 
     def __next__(self) -> Any:
         batch = self.source.fetch()
-        if self._indexed:
-            self._recent.append((self.iteration + 1, self.source.position))
-        elif self._counted:
-            self._recent.append((self.iteration + 1, self.source.state()))
+        self._recent.append((self.iteration + 1, self.source.position))
         seed_step(self.randomness, self.iteration, self.rank)
         self.iteration += 1
         return batch
 
     def open(self) -> None:
         """Start the workers of `stream='mmengine'` now: there, even starting a loader draws a random number."""
-        source: Any = self.source
-        if not self.randomness.by_sample and getattr(source, "_iterator", 0) is None:
-            source._iterator = source.restart()
+        if not self.randomness.by_sample and not isinstance(self.source, IndexedSource):
+            self.source.open()
 
     def seek(self, iteration: int) -> None:
         """Go to where a run from the beginning stands after `iteration` batches; reads no sample of a torch loader."""
         self.source.seek(iteration)
-        self._moved(iteration)
+        self._count_from(iteration)
 
-    def _moved(self, iteration: int) -> None:
+    def _count_from(self, iteration: int) -> None:
         self.iteration = iteration
         self._recent.clear()
 
-    def last_samples(self, limit: int = 8) -> list[str]:
-        """The samples of the batch delivered last, in words; empty where the loader does not say."""
+    def last_samples(self, limit: int = MOST_NAMED) -> list[str]:
+        """Name the samples of the batch delivered last; none where the loader does not say."""
         if not isinstance(self.source, IndexedSource) or not self.iteration:
             return []
-        return [describe_sample(self.source.dataset, key[1]) for key in self.source.last[:limit]]
+        return [describe_sample(self.source.dataset, index) for _, index, _ in self.source.last[:limit]]
 
     def state_dict(self, iteration: int | None = None) -> dict[str, Any]:
-        """The position after `iteration` batches (None: all that were delivered), seed, and what the data look like."""
+        """Return the position after `iteration` batches (None: all so far), the seed, and what the data look like."""
         wanted = self.iteration if iteration is None else iteration
-        recent = dict(self._recent).get(wanted)
-        position = self.source.state() if recent is None else recent
+        position = dict(self._recent).get(wanted)
+        if position is None:
+            position = self.source.state()
         return {
             "iteration": wanted,
             "seed": self.randomness.seed,
@@ -107,37 +119,33 @@ class TrainBatches:
             "world_size": self.world_size,
             "batch_size": getattr(self.loader, "batch_size", None),
             "dataset": dataset_fingerprint(getattr(self.loader, "dataset", None)),
-            "position": position_state(position) if isinstance(position, Position) else position,
+            "position": position.state() if isinstance(position, Position) else position,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> list[str]:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> list[str]:
         """Go to a saved position and follow its seed. Returns what else changed, in words."""
         changes = self.changes(state_dict)
         if state_dict.get("seed") is not None:
             self.follow(int(state_dict["seed"]))
         self.source.load(dict(state_dict.get("position", {})), int(state_dict["iteration"]))
-        self._moved(int(state_dict["iteration"]))
+        self._count_from(int(state_dict["iteration"]))
         return changes
 
-    def restart(self, state_dict: dict[str, Any]) -> None:
+    def restart(self, state_dict: Mapping[str, Any]) -> None:
         """Go on counting from a saved position, but with a fresh pass over the data (`resume_data=False`)."""
         if isinstance(self.source, IndexedSource):
             epoch = int(dict(state_dict.get("position", {})).get("pass", 0)) + 1
             self.source.load({"pass": epoch, "offset": 0}, 0)
-        self._moved(int(state_dict.get("iteration", 0)))
+        self._count_from(int(state_dict.get("iteration", 0)))
 
     def follow(self, seed: int) -> None:
         """Take another seed."""
-        if seed == self.randomness.seed:
-            return
-        self.randomness = replace(self.randomness, seed=seed)
-        if isinstance(self.source, IndexedSource):
+        if seed != self.randomness.seed:
+            self.randomness = replace(self.randomness, seed=seed)
             self.source.reseed(self.randomness)
-        elif hasattr(self.source, "randomness"):
-            self.source.randomness = self.randomness
 
-    def changes(self, state_dict: dict[str, Any]) -> list[str]:
-        """What differs from the saved run: stream, ranks, batch size, data set."""
+    def changes(self, state_dict: Mapping[str, Any]) -> list[str]:
+        """Say what differs from the saved run: stream, ranks, batch size, data set."""
         now = self.state_dict()
         keys = ["stream", "world_size", "batch_size", "dataset"]
         return [
@@ -151,22 +159,116 @@ class TrainBatches:
         self.source.close()
 
 
-def dataset_fingerprint(dataset: Any) -> dict[str, Any]:
-    """What says whether a data set is still the same: class, length, first and last sample; or its own `fingerprint()`.
+class IndexedSource:
+    """A torch loader over a map-style data set, read so that it can begin anywhere without reading a sample.
 
-    >>> dataset_fingerprint([5, 6])["length"]
-    2
+    Without workers the samples are read here, since torch's own iterator takes 15 us more for each batch. With workers,
+    torch's loader reads them: a private copy of the user's, whose batch sampler is the order from where it stands.
     """
-    if dataset is None:
-        return {}
-    found: dict[str, Any] = {"class": f"{type(dataset).__module__}.{type(dataset).__qualname__}"}
-    if callable(getattr(dataset, "fingerprint", None)):
-        return {**found, "fingerprint": str(dataset.fingerprint())}
-    try:
-        found["length"] = len(dataset)
-    except TypeError:
-        return found
-    if found["length"]:
-        ends = (0, found["length"] - 1)
-        found["ends"] = [describe_sample(dataset, index).partition(" of ")[2] for index in ends]
-    return found
+
+    def __init__(self, loader: DataLoader[object], randomness: Randomness, rank: int, world_size: int) -> None:
+        self.notes: list[str] = []
+        self.loader, self.rank, self.world_size = loader, rank, world_size
+        self.dataset = loader.dataset
+        self.position = Position()
+        self.last: list[SampleKey] = []
+        self._collate: Callable[[Any], Any] = loader.collate_fn
+        self._one_sample = loader.batch_sampler is None
+        self._first_seed = randomness.seed
+        self._batches: Iterator[KeyBatch] | None = None
+        self._reader: KeyedLoader | None = None
+        self.reseed(randomness)
+
+    def reseed(self, randomness: Randomness) -> None:
+        """Follow another seed (a resumed run keeps that of its checkpoint)."""
+        self.close()
+        self._order = order_of(self.loader, self._order_seed(randomness), self.rank, self.world_size)
+        workers = self.loader.num_workers
+        self._dataset = SeededDataset(self.dataset, randomness.seed, WorkerProgress(workers) if workers else None)
+        if workers or self.loader.pin_memory:
+            self._reader = KeyedLoader(self.loader, self._dataset, randomness.seed)
+
+    def _order_seed(self, randomness: Randomness) -> int:
+        """Return the seed that the user gave the sampler itself, if any; the runner's own follows the run."""
+        sampler = getattr(self.loader.batch_sampler, "sampler", self.loader.sampler)
+        own = getattr(sampler, "seed", None)
+        return own if isinstance(own, int) and own not in (0, self._first_seed) else randomness.seed
+
+    def fetch(self) -> Any:
+        """Return the next batch; where a pass ends, the next one begins."""
+        batches = self._batches or self._begin(self.position)
+        keys, position = next(batches, None) or self._next_pass()
+        try:
+            if self._reader is not None:
+                batch = next(self._reader.batches)
+            elif self._one_sample:
+                batch = self._collate(self._dataset[keys[0]])
+            else:
+                batch = self._collate([self._dataset[key] for key in keys])
+        except Exception as error:
+            self._explain(error, keys)
+            raise
+        self.last, self.position = keys, position
+        return batch
+
+    def _begin(self, position: Position) -> Iterator[KeyBatch]:
+        self.position = position
+        batches = self._order.batches(position)
+        if self._reader is not None:
+            batches, ahead = tee(batches)  # the workers are ahead by what is on its way
+            self._reader.start(ahead)
+        self._batches = batches
+        return batches
+
+    def _next_pass(self) -> KeyBatch:
+        """Begin the next pass, with new workers unless they are persistent, and return its first batch."""
+        if self._reader is not None:
+            next(self._reader.batches, None)  # where there is nothing left, torch ends its workers
+        first = next(self._begin(Position(self.position.epoch + 1)), None)
+        if first is None:
+            raise ValueError(
+                f"the training loader gives no batch: {len(self._dataset)} samples, "
+                f"{self._order.step} wanted per step. Is the data set empty, or smaller than one batch with drop_last?"
+            )
+        return first
+
+    def _explain(self, error: Exception, keys: Sequence[SampleKey]) -> None:
+        """Name the worker that died, or the samples that could be read, but not put together."""
+        if self._reader is not None and (death := self._reader.death(error)) is not None:
+            self.close()
+            raise RuntimeError(death) from error
+        told = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        if "while reading" not in told:
+            names = [describe_sample(self.dataset, index) for _, index, _ in keys[:MOST_NAMED]]
+            more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+            add_note(
+                error, f"while putting together {', '.join(names)}{more}: do all of them have the same size and parts?"
+            )
+        if isinstance(error, StopIteration):  # left as it is, it would end the stream without a word
+            raise RuntimeError("the data set or the collate_fn raised StopIteration") from error
+
+    def seek(self, iteration: int) -> None:
+        """Go anywhere; reads nothing."""
+        self.close()
+        self.position = self._order.position(iteration)
+
+    def state(self) -> dict[str, Any]:
+        """Return pass and offset of the batch fetched last."""
+        return self.position.state()
+
+    def load(self, state: Mapping[str, Any], iteration: int) -> None:
+        """Go to a saved position; reads nothing."""
+        self.close()
+        if "pass" not in state:
+            self.seek(iteration)
+            return
+        epoch, offset = count_of(state["pass"]), count_of(state.get("offset"))
+        if epoch is None or offset is None:
+            raise ValueError(f"the checkpoint stands at a place in the data that there is none of: {state!r:.200}")
+        self.position = Position(epoch, offset)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._batches = None
+        if self._reader is not None:
+            self._reader.close()

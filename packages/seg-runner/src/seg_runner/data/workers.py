@@ -1,4 +1,4 @@
-"""Which sample is being read: data sets whose errors name it, and what a worker was at when it died."""
+"""The workers of torch's loaders: how they start, whose signals they obey, and how they end."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-__all__ = ["WorkerInit", "quiet", "sheltered", "shut_down", "shut_down_loader", "starting"]
+__all__ = ["WorkerInit", "quiet", "shield_workers", "shut_down", "shut_down_loader", "starting"]
 
 PATIENCE = 2.0
 """Seconds that workers have to end, all together."""
 
 
-def shut_down(iterator: Any) -> None:
+def shut_down(iterator: object) -> None:
     """Stop the workers of a torch loader's iterator now, not when it is collected.
 
     One that does not end (it waits for a disk, was forked while a lock was held) is killed: torch waits five seconds
@@ -52,7 +54,7 @@ def _kill(workers: Sequence[Any]) -> None:
             worker.kill()
 
 
-def shut_down_loader(loader: Any) -> None:
+def shut_down_loader(loader: object) -> None:
     """Stop the persistent workers of a torch loader; its next pass starts new ones."""
     iterator = getattr(loader, "_iterator", None)
     if isinstance(loader, DataLoader) and iterator is not None:
@@ -75,19 +77,17 @@ def starting() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
             handler = signal.getsignal(signal.SIGCHLD)
             if callable(handler) and str(getattr(handler, "__module__", "")).startswith("torch."):
-                signal.signal(signal.SIGCHLD, partial(_told_later, handler))
+                signal.signal(signal.SIGCHLD, partial(_tell_later, handler))
 
 
-def _told_later(handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+def _tell_later(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
     with suppress(RuntimeError):
         handler(number, frame)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What torch has to say about the number of workers, it said to the user's loader."""
-    import warnings
-
+    """Drop what torch has to say about the number of workers: it said so to the user's loader."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
@@ -116,8 +116,6 @@ class WorkerInit:
             np.random.seed(seed & 0xFFFFFFFF)
             torch.manual_seed(seed)
         if not self.warns and worker_id:
-            import warnings
-
             warnings.simplefilter("ignore")
         if self.user is not None:
             self.user(worker_id)
@@ -147,8 +145,8 @@ def _obey_only(parent: int) -> None:
 
 
 @contextmanager
-def sheltered(loader: Any) -> Iterator[None]:
-    """Workers that a torch loader starts meanwhile leave signals to the main process."""
+def shield_workers(loader: object) -> Iterator[None]:
+    """Let workers that a torch loader starts meanwhile leave signals to the main process."""
     if not isinstance(loader, DataLoader) or isinstance(loader.worker_init_fn, WorkerInit):
         with starting():
             yield

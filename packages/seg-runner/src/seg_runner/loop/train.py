@@ -13,11 +13,12 @@ import torch
 
 from seg_runner.checks import whole
 from seg_runner.data.prefetch import prefetched
+from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
 from seg_runner.loop.out_of_memory import note_out_of_memory
-from seg_runner.process.randomness import Randomness, seed_step
+from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopRequested, StopSignals
 
 __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "Process", "Steps", "TrainLoop", "TrainRunner", "position"]

@@ -1,24 +1,37 @@
-"""Random numbers: one seed per run, and from it one seed per sample and one per step, without any history."""
+"""Random numbers: the settings and the one seed of a run, and the generators that there are.
+
+The seeds of samples and steps: `data/samples.py`.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from seg_runner.checks import flag
 from seg_runner.errors import did_you_mean
-from seg_runner.process.device import accelerator, seed_accelerator
+
+__all__ = [
+    "Randomness",
+    "find_generators",
+    "global_state",
+    "reseed",
+    "resolve_randomness",
+    "seed_everything",
+    "set_global_state",
+]
 
 STREAMS = ("sample", "mmengine")
+
+if TYPE_CHECKING:  # numpy.random is imported where it is first used
+    Generator = random.Random | np.random.Generator | np.random.RandomState | torch.Generator
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class Randomness:
 
 
 def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Randomness:
-    """The config's `randomness` with every gap filled; without a seed, one is drawn from the system.
+    """Return the config's `randomness` with every gap filled; without a seed, one is drawn from the system.
 
     Args:
         cfg: `dict(seed=None, diff_rank_seed=False, deterministic=False, stream='sample')`, any part of it, or None.
@@ -82,45 +95,12 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     return Randomness(_checked_seed(seed), **given)
 
 
-def _checked_seed(seed: Any) -> int:
+def _checked_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"randomness.seed is {seed!r}, a {type(seed).__name__}; it must be an integer or None")
     if not 0 <= int(seed) < 2**32:
         raise ValueError(f"randomness.seed is {seed}; it must lie in 0 ... 2**32 - 1 (numpy's range)")
     return int(seed)
-
-
-def derive_seed(*parts: int | str) -> int:
-    """64 bits that depend on every part and on nothing else: blake2b of the parts.
-
-    >>> derive_seed(0, 1, 2) == derive_seed(0, 1, 2), derive_seed(0, 1, 2) == derive_seed(0, 12)
-    (True, False)
-    """
-    text = (("%s," * len(parts)) % parts).encode()
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
-
-
-def seed_generators(seed: int) -> None:
-    """Seed python's, numpy's and torch's CPU generator (and OpenCV's, if it is loaded); about 8 microseconds."""
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    torch.default_generator.manual_seed(seed)
-    cv2 = sys.modules.get("cv2")
-    if cv2 is not None:
-        cv2.setRNGSeed(seed & 0x7FFFFFFF)
-
-
-def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
-    """Seed the main process for one training step from (seed, iteration, rank), so that dropout knows no history.
-
-    Does nothing with `stream='mmengine'`.
-    """
-    if not randomness.by_sample:
-        return
-    seed = derive_seed("step", randomness.seed, iteration, rank)
-    seed_generators(seed)
-    if accelerator() is not None:  # asked of torch once per process
-        seed_accelerator(seed)
 
 
 def seed_everything(randomness: Randomness, rank: int = 0) -> None:
@@ -137,7 +117,7 @@ def seed_everything(randomness: Randomness, rank: int = 0) -> None:
 
 
 def global_state() -> tuple[Any, Any, torch.Tensor]:
-    """The state of the three global CPU generators, for `set_global_state`."""
+    """Return the state of the three global CPU generators, for `set_global_state`."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
 
@@ -148,14 +128,14 @@ def set_global_state(state: tuple[Any, Any, torch.Tensor]) -> None:
     torch.set_rng_state(state[2])
 
 
-def find_generators(root: Any, limit: int = 10_000) -> dict[str, Any]:
-    """The random generators kept inside an object, by the path to each: attributes, lists, dicts; long lists skipped.
+def find_generators(root: object, limit: int = 10_000) -> dict[str, Generator]:
+    """Return the random generators kept inside an object, by the path to each: attributes, lists, dicts.
 
     A list longer than 100 elements is taken for data and not walked.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Generator] = {}
     seen: set[int] = set()
-    stack: list[tuple[str, Any]] = [("", root)]
+    stack: list[tuple[str, object]] = [("", root)]
     while stack and len(seen) < limit:
         path, value = stack.pop()
         if id(value) in seen:
@@ -168,7 +148,7 @@ def find_generators(root: Any, limit: int = 10_000) -> dict[str, Any]:
     return found
 
 
-def _children(path: str, value: Any) -> list[tuple[str, Any]]:
+def _children(path: str, value: object) -> list[tuple[str, object]]:
     if isinstance(value, Mapping):
         items = [(f"{path}[{key!r}]", item) for key, item in list(value.items())[:100]]
     elif isinstance(value, list | tuple | set):
@@ -180,7 +160,7 @@ def _children(path: str, value: Any) -> list[tuple[str, Any]]:
     return [(name, item) for name, item in items if not isinstance(item, str | bytes | int | float | bool | None)]
 
 
-def reseed(generator: Any, seed: int) -> None:
+def reseed(generator: Generator, seed: int) -> None:
     """Seed one generator object in place, whatever its kind."""
     if isinstance(generator, torch.Generator):
         generator.manual_seed(seed)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
-from seg_runner.data.named_samples import NamedDataset
+from seg_runner.data.named_dataset import NamedDataset
 from seg_runner.errors import add_note, nearest, written_at
 from seg_runner.hooks.fallback import each_scheduler, monitored_metric
 from seg_runner.hooks.table import HookTable
