@@ -10,7 +10,7 @@ import pytest
 from seg_registry import LimitError, UnsafeConfigError
 from seg_registry.evaluator.operators import binary, compare
 from seg_registry.values.budget import Budget
-from seg_registry.values.draft import Draft
+from seg_registry.values.marked_dict import MarkedDict
 
 LONG = 1 << 5000  # paid for by every 256 bits
 RANGES = (range(1000), range(10**15))
@@ -145,11 +145,11 @@ def test_percent_takes_one_value_or_a_tuple() -> None:
 
 
 def test_a_union_of_dicts_keeps_where_the_left_one_came_from() -> None:
-    left, right = Draft({"a": 1, "b": 2}, file="c.py", marks={"a": 3}), {"b": 5}
+    left, right = MarkedDict({"a": 1, "b": 2}, file="c.py", marks={"a": 3}), {"b": 5}
     both = binary(ast.BitOr, left, right, Budget())
     assert (both, both._file_, both._marks_) == ({"a": 1, "b": 5}, "c.py", {"a": 3})
     assert type(binary(ast.BitOr, right, left, Budget())) is dict
     assert binary(ast.BitOr, {1}, {2}, Budget()) == {1, 2}
-    assert binary(ast.BitAnd, Draft({"a": 1}).keys(), {"a"}, Budget()) == {"a"}
+    assert binary(ast.BitAnd, MarkedDict({"a": 1}).keys(), {"a"}, Budget()) == {"a"}
     with pytest.raises(TypeError):
         binary(ast.BitOr, left, 5, Budget())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_registry import Config, ConfigError, DictAction, OverrideError, Registry, parse_options
-from seg_registry.overrides.option_text import DELETE, parse_value
+from seg_registry.overrides.parse_options import DELETE, parse_value
 from seg_registry.registry.catalog import MODELS
 
 

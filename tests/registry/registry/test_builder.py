@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from seg_registry import Config, NotAllowedError, RegistryError, builder
 from seg_registry.registry.catalog import FUNCTIONS, HOOKS, MODELS
-from seg_registry.registry.entry_points import entries, installed_as
+from seg_registry.registry.entry_points import entries, is_installed
 
 Package = Callable[..., Path]
 
@@ -369,7 +369,7 @@ def test_the_name_of_a_module_is_not_asked_for(zoo: Any) -> None:
 
 def test_a_folder_that_is_not_installed_is_no_scope(package: Package) -> None:
     package("stray_scope", {"registry.py": "raise RuntimeError('imported')\n"}, installed=False)
-    assert not installed_as("stray_scope")
+    assert not is_installed("stray_scope")
     with pytest.raises(RegistryError):
         builder({"default_scope": "stray_scope"}).get("model", "Net")
 

@@ -12,11 +12,11 @@ from seg_registry import NotAllowedError
 from seg_registry.registry.dotted_names import (
     are_plain_names,
     is_at,
-    is_never,
+    is_forbidden,
     is_ours,
     may_import,
     resolve,
-    why_never,
+    why_forbidden,
     within,
 )
 
@@ -131,9 +131,9 @@ def test_names_are_such_as_people_write(parts: list[str], plain: bool) -> None:
 
 
 def test_whose_a_module_is() -> None:
-    assert is_never("os.path")
-    assert is_never("pip")
-    assert not is_never("torch.os")
+    assert is_forbidden("os.path")
+    assert is_forbidden("pip")
+    assert not is_forbidden("torch.os")
     assert is_ours("seg_registry.registry.builder")
     assert not is_ours("my.seg_registry")
 
@@ -228,13 +228,13 @@ def test_where_an_object_lies(judged: Any) -> None:
 def test_why_an_object_is_nothing_for_a_config(judged: Any) -> None:
     nets = sys.modules[resolve("judged.nets.Net", ["judged"]).__module__]
     for fine in (nets.Net, nets.Table, nets.create, nets.ready):
-        assert why_never(fine) is None
-    assert why_never(nets.Starter) == ", a Popen of 'subprocess'"
+        assert why_forbidden(fine) is None
+    assert why_forbidden(nets.Starter) == ", a Popen of 'subprocess'"
     for each in (nets.Popen, nets.run, nets.told):
-        assert why_never(each) == " of 'subprocess'"
-    assert why_never(nets.partial) == " of 'functools'"
+        assert why_forbidden(each) == " of 'subprocess'"
+    assert why_forbidden(nets.partial) == " of 'functools'"
     for each in (nets.number, nets.nowhere, nets):
-        assert why_never(each) == " of no module"
+        assert why_forbidden(each) == " of no module"
 
 
 def test_a_part_of_torch_is_where_it_says_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

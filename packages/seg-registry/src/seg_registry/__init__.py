@@ -25,7 +25,7 @@ from seg_registry.values.origins import Mark, Origin
 
 if TYPE_CHECKING:
     from seg_registry.overrides.argparse_action import DictAction
-    from seg_registry.overrides.option_text import parse_options
+    from seg_registry.overrides.parse_options import parse_options
     from seg_registry.registry.builder import Builder, builder
     from seg_registry.registry.catalog import (
         DATA_SAMPLERS,
@@ -109,7 +109,7 @@ _LATER = {
     "Location": "seg_registry.registry.registry",
     "Registry": "seg_registry.registry.registry",
     "builder": "seg_registry.registry.builder",
-    "parse_options": "seg_registry.overrides.option_text",
+    "parse_options": "seg_registry.overrides.parse_options",
 }
 _LATER |= dict.fromkeys((name for name in __all__ if name.isupper()), "seg_registry.registry.catalog")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from seg_registry.errors import ConfigError, ConfigFileError, ConfigKeyError, ConfigTypeError, LimitError
 from seg_registry.evaluator.imports import package_folder
 from seg_registry.values.budget import Budget
-from seg_registry.values.draft import Draft
+from seg_registry.values.marked_dict import MarkedDict
 from seg_registry.values.origins import Chain, Mark, chain_of
 
 __all__ = ["Base", "base_entries", "find_bases", "union"]
@@ -53,7 +53,7 @@ def _in_package(entry: str, file: str, line: int) -> Base:
     raise ConfigFileError(f"there is no base {entry!r}; looked for {', '.join(places)}", file=file, line=line)
 
 
-def union(parts: list[tuple[Base, Draft]], budget: Budget, file: str, line: int) -> Draft:
+def union(parts: list[tuple[Base, MarkedDict]], budget: Budget, file: str, line: int) -> MarkedDict:
     """Return the values of several bases together.
 
     A top-level key in two of them is an error that shows both places, unless the values are equal: those of a base
@@ -62,7 +62,7 @@ def union(parts: list[tuple[Base, Draft]], budget: Budget, file: str, line: int)
     tables = [_scoped_values(table, base.scope) if base.scope else table for base, table in parts]
     if len(tables) == 1:
         return tables[0]
-    result = Draft(file=file)
+    result = MarkedDict(file=file)
     marks: dict[object, Chain] = {}
     for table in tables:
         try:
@@ -88,7 +88,7 @@ def _equal(one: object, other: object, budget: Budget) -> bool:
     return not diff(one, other)
 
 
-def _doubled(keys: list[object], marks: dict[object, Chain], table: Draft, file: str, line: int) -> ConfigKeyError:
+def _doubled(keys: list[object], marks: dict[object, Chain], table: MarkedDict, file: str, line: int) -> ConfigKeyError:
     key = keys[0]
     places = [Mark(*chain[-1]) for chain in (marks.get(key, ()), chain_of(table, key)) if chain]
     shown = " and ".join(str(place) for place in places)
@@ -101,16 +101,15 @@ def _doubled(keys: list[object], marks: dict[object, Chain], table: Draft, file:
     )
 
 
-def _scoped_values(table: Draft, scope: str) -> Draft:
+def _scoped_values(table: MarkedDict, scope: str) -> MarkedDict:
     """Return the values of a base from another package: each outermost dict with a `type` gets `_scope_`."""
-    values = {key: _scoped(value, scope) for key, value in table.items()}
-    return Draft(values, file=table._file_, marks=table._marks_)
+    return table.with_values({key: _scoped(value, scope) for key, value in table.items()})
 
 
 def _scoped(value: object, scope: str) -> object:
-    if isinstance(value, Draft):
+    if isinstance(value, MarkedDict):
         if "type" in value:
-            return Draft({"_scope_": scope, **value}, file=value._file_, marks=value._marks_)
+            return value.with_values({"_scope_": scope, **value})
         return _scoped_values(value, scope)
     if isinstance(value, list | tuple):
         return type(value)([_scoped(each, scope) for each in value])

@@ -9,10 +9,10 @@ from typing import Any
 
 from seg_registry.config.load import Loader
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, ConfigWarning
-from seg_registry.overrides.option_text import steps_of
+from seg_registry.overrides.parse_options import split_key
 from seg_registry.suggest import did_you_mean
 from seg_registry.values.config_dict import ConfigDict
-from seg_registry.values.draft import is_index
+from seg_registry.values.marked_dict import is_index
 from seg_registry.values.origins import Origin, origin_of
 
 __all__ = ["Config"]
@@ -136,9 +136,9 @@ class Config:
     @property
     def pretty_text(self) -> str:
         """The config as readable Python that loads back equal."""
-        from seg_registry.config.write_python import python_text
+        from seg_registry.config.write_python import to_python
 
-        return python_text(self._cfg_dict)
+        return to_python(self._cfg_dict)
 
     def origin(self, path: str) -> Origin:
         """The chain of `file:line` that set and overrode the value at a dotted path, overrides included.
@@ -159,9 +159,9 @@ class Config:
         >>> cfg.reads("size"), cfg.reads("model")
         (True, False)
         """
-        from seg_registry.config.reads import names_read
+        from seg_registry.config.used_names import used_names
 
-        return name in names_read(self._texts)
+        return name in used_names(self._texts)
 
     def merge_from_dict(
         self, options: Mapping[str, Any], allow_list_keys: bool = True, *, strict: bool = False, source: str = ""
@@ -184,10 +184,10 @@ class Config:
 
         A file that is there is replaced in one step: a writer that fails or is killed leaves it as it was.
         """
-        from seg_registry.config.write import write_text, write_whole
+        from seg_registry.config.write import to_text, write_whole
 
         suffix = os.path.splitext(str(file or self._filename or ".py"))[1].lower()
-        text = write_text(self._cfg_dict, suffix)
+        text = to_text(self._cfg_dict, suffix)
         if file is None:
             return text
         write_whole(os.fspath(file), text)
@@ -210,7 +210,7 @@ class Config:
             raise AttributeError(name)
         return getattr(self._cfg_dict, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _RESERVED:
             raise _reserved(name, self._filename)
         setattr(self._cfg_dict, name, value)
@@ -221,7 +221,7 @@ class Config:
     def __getitem__(self, key: str) -> Any:
         return self._cfg_dict[key]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         if key in _RESERVED:
             raise _reserved(key, self._filename)
         self._cfg_dict[key] = value
@@ -285,11 +285,11 @@ def _reserved(key: str, file: str | None) -> ConfigKeyError:
     return ConfigKeyError(f"{key!r} is an attribute of Config and cannot be a top-level key", file=file)
 
 
-def split_path(path: str, root: Any) -> list[Any]:
+def split_path(path: str, root: object) -> list[Any]:
     """The steps of a dotted path; a number is an index where the value there is a list or tuple."""
     steps: list[Any] = []
     here: Any = root
-    for word in steps_of(path):
+    for word in split_key(path):
         step: Any = word
         if isinstance(here, list | tuple):
             if not is_index(word) or not -len(here) <= int(word) < len(here):

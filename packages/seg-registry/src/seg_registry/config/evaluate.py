@@ -10,7 +10,7 @@ from seg_registry.config.parse import Parsed
 from seg_registry.errors import ConfigError
 from seg_registry.evaluator.evaluator import Evaluator
 from seg_registry.values.config_dict import ConfigDict, wrap
-from seg_registry.values.draft import Dotted, Draft
+from seg_registry.values.marked_dict import DottedName, MarkedDict
 
 __all__ = ["Evaluated", "evaluate"]
 
@@ -18,10 +18,10 @@ __all__ = ["Evaluated", "evaluate"]
 class Evaluated(NamedTuple):
     """What one file says: its own values, not merged yet. Shared between configs, never changed."""
 
-    values: Draft
-    base: Draft | ConfigDict | None
+    values: MarkedDict
+    base: MarkedDict | ConfigDict | None
     """What they are merged over: the file's own copy where it read `_base_`, for it may have changed that."""
-    imported: dict[str, Dotted]
+    imported: dict[str, DottedName]
     """The names that imports of the file bound."""
     notes: list[tuple[int, str]]
     """Remarks on the file, with their lines."""
@@ -30,7 +30,7 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    parsed: Parsed, base: Draft | None, imports: Mapping[str, Draft], *, trusted: bool, origins: bool
+    parsed: Parsed, base: MarkedDict | None, imports: Mapping[str, MarkedDict], *, trusted: bool, origins: bool
 ) -> Evaluated:
     """Evaluate a file.
 
@@ -42,17 +42,17 @@ def evaluate(
         origins: Whether the values get to know where they come from.
     """
     content = parsed.content
-    if isinstance(content, Draft) and not parsed.filled.placeholders:
+    if isinstance(content, MarkedDict) and not parsed.filled.placeholders:
         return Evaluated(content, base, parsed.imported, parsed.notes, not parsed.filled.has_templates)
     copies = {path: _copied(names) for path, names in imports.items()}
     ev = Evaluator(
         parsed.source.path,
-        base=Draft() if base is None else base,
+        base=MarkedDict() if base is None else base,
         included={node: copies[path] for node, path in parsed.imports},
         placeholders=parsed.filled.placeholders,
         origins=origins,
     )
-    if isinstance(content, Draft):
+    if isinstance(content, MarkedDict):
         values = _fill_in_base_values(content, ev)
     elif trusted:
         values = _execute(content, ev)
@@ -65,19 +65,18 @@ def evaluate(
     return Evaluated(values, base, ev.imported, notes, reusable)
 
 
-def _copied(names: Draft) -> Draft:
+def _copied(names: MarkedDict) -> MarkedDict:
     """Return the names of a base as this file's own; imported twice, they are the same objects."""
-    values = {key: value if type(value) is Dotted else wrap(value) for key, value in names.items()}
-    return Draft(values, file=names._file_, marks=names._marks_)
+    return names.with_values({key: value if type(value) is DottedName else wrap(value) for key, value in names.items()})
 
 
-def _execute(tree: ast.Module, ev: Evaluator) -> Draft:
+def _execute(tree: ast.Module, ev: Evaluator) -> MarkedDict:
     from seg_registry.evaluator.trusted import execute
 
     return execute(tree, ev)
 
 
-def _fill_in_base_values(values: Draft, ev: Evaluator) -> Draft:
+def _fill_in_base_values(values: MarkedDict, ev: Evaluator) -> MarkedDict:
     """Put the values of the base where a JSON, YAML or TOML file has `{{_base_.x}}`."""
     try:
         return _filled_table(values, ev)
@@ -87,13 +86,12 @@ def _fill_in_base_values(values: Draft, ev: Evaluator) -> Draft:
         raise ConfigError(f"{type(error).__name__}: {error}", file=ev.file, line=1) from error
 
 
-def _filled_table(table: Draft, ev: Evaluator) -> Draft:
-    values = {key: _filled(value, ev) for key, value in table.items()}
-    return Draft(values, file=table._file_, marks=table._marks_)
+def _filled_table(table: MarkedDict, ev: Evaluator) -> MarkedDict:
+    return table.with_values({key: _filled(value, ev) for key, value in table.items()})
 
 
 def _filled(value: object, ev: Evaluator) -> object:
-    if isinstance(value, Draft):
+    if isinstance(value, MarkedDict):
         return _filled_table(value, ev)
     if isinstance(value, list | tuple):
         return type(value)([_filled(each, ev) for each in value])

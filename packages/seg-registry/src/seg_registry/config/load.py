@@ -7,13 +7,13 @@ from typing import NamedTuple
 from seg_registry.config.bases import union
 from seg_registry.config.evaluate import Evaluated, evaluate
 from seg_registry.config.parse import Parsed, parse
-from seg_registry.config.source_files import Cache, Source, read
+from seg_registry.config.read import Cache, Source, read
 from seg_registry.config.templates import fill_in
 from seg_registry.errors import ConfigError, LimitError
 from seg_registry.values.budget import MAX_BYTES, Budget
-from seg_registry.values.config_dict import ConfigDict, thaw
-from seg_registry.values.draft import Dotted, Draft
-from seg_registry.values.merge import merged
+from seg_registry.values.config_dict import ConfigDict, to_config_dict
+from seg_registry.values.marked_dict import DottedName, MarkedDict
+from seg_registry.values.merge import merge_over
 
 __all__ = ["Loader"]
 
@@ -25,8 +25,8 @@ _CACHE: Cache[Parsed] = Cache()
 class Loaded(NamedTuple):
     """A file merged over its bases. Its parts may be shared with the cache: never changed."""
 
-    values: Draft
-    imported: dict[str, Dotted]
+    values: MarkedDict
+    imported: dict[str, DottedName]
     """The names that its imports bound, which go on to a file that has it as a new-style base."""
 
 
@@ -98,10 +98,10 @@ class Loader:
         base, imports = self._load_bases(parsed), self._load_imports(parsed)
         evaluated = evaluate(parsed, base, imports, trusted=self._trusted, origins=self._origins)
         self._remember(parsed, evaluated)
-        values = evaluated.values if evaluated.base is None else merged(evaluated.values, evaluated.base)
+        values = evaluated.values if evaluated.base is None else merge_over(evaluated.values, evaluated.base)
         return Loaded(values, evaluated.imported)
 
-    def _load_bases(self, parsed: Parsed) -> Draft | None:
+    def _load_bases(self, parsed: Parsed) -> MarkedDict | None:
         """Return what the files that `_base_` names say together."""
         if not parsed.bases:
             return None
@@ -111,13 +111,13 @@ class Loader:
             parts.append((base, self._load_file(base.path, asked_by).values))
         return union(parts, self._budget, *asked_by)
 
-    def _load_imports(self, parsed: Parsed) -> dict[str, Draft]:
+    def _load_imports(self, parsed: Parsed) -> dict[str, MarkedDict]:
         """Return what the files say that are imported inside `with read_base():`, by path."""
-        imports: dict[str, Draft] = {}
+        imports: dict[str, MarkedDict] = {}
         for node, path in parsed.imports:
             if path not in imports:
                 values, imported = self._load_file(path, (parsed.source.path, node.lineno))
-                imports[path] = Draft({**imported, **values}, file=values._file_, marks=values._marks_)
+                imports[path] = values.with_values({**imported, **values})
         return imports
 
     def _count(self, source: Source) -> None:
@@ -140,9 +140,9 @@ class Loader:
             _CACHE.put((path, self._origins), data, done)
 
 
-def _thawed(table: Draft) -> ConfigDict:
+def _thawed(table: MarkedDict) -> ConfigDict:
     """Return what was loaded as a ConfigDict that is the caller's own."""
     try:
-        return thaw(table)
+        return to_config_dict(table)
     except LimitError as error:
         raise LimitError(error.message, file=table._file_, line=1) from error

@@ -7,12 +7,12 @@ import os
 from typing import NamedTuple, TypeGuard
 
 from seg_registry.config.bases import Base, base_entries, find_bases
-from seg_registry.config.source_files import Source
+from seg_registry.config.read import Source
 from seg_registry.config.templates import Filled
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.evaluator.evaluator import Evaluator, parse_python
 from seg_registry.evaluator.imports import BaseImport, base_imports
-from seg_registry.values.draft import Dotted, Draft
+from seg_registry.values.marked_dict import DottedName, MarkedDict
 
 __all__ = ["Parsed", "parse"]
 
@@ -21,7 +21,7 @@ class Parsed(NamedTuple):
     """A parsed file: what is to be evaluated, and the files that it builds on, which are to be loaded first."""
 
     filled: Filled
-    content: ast.Module | Draft
+    content: ast.Module | MarkedDict
     """The syntax tree of a Python file; the values of a data file, or of a file that was evaluated and kept."""
     bases: list[Base]
     line: int
@@ -30,7 +30,7 @@ class Parsed(NamedTuple):
     """The imports inside `with read_base():`."""
     notes: list[tuple[int, str]]
     """Remarks on the file, with their lines."""
-    imported: dict[str, Dotted]
+    imported: dict[str, DottedName]
     """The names that the imports of a file bound that was evaluated and kept."""
 
     @property
@@ -46,9 +46,9 @@ def parse(filled: Filled, *, trusted: bool) -> Parsed:
     if suffix == ".py":
         return _parse_python(filled, path, trusted)
     if suffix in (".json", ".yaml", ".yml", ".toml"):
-        from seg_registry.config.read_data import load_data
+        from seg_registry.config.parse_data import parse_data
 
-        values, entries = load_data(filled.text, path, suffix)
+        values, entries = parse_data(filled.text, path, suffix)
         return Parsed(filled, values, find_bases(entries, path, 1), 1, [], [], {})
     kind = f"not {suffix}" if suffix else "and this file has no suffix"
     raise ConfigFileError(f"a config is a .py, .json, .yaml, .yml or .toml file, {kind}", file=path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from seg_registry.config.source_files import Source
+from seg_registry.config.read import Source
 from seg_registry.errors import ConfigKeyError, LimitError
 
 if TYPE_CHECKING:

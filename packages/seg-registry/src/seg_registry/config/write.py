@@ -8,31 +8,31 @@ import secrets
 import shutil
 from typing import Any
 
-from seg_registry.config.write_python import dotted_name, python_text
+from seg_registry.config.write_python import dotted_name, to_python
 from seg_registry.errors import ConfigError, ConfigTypeError
-from seg_registry.values.config_dict import plain
+from seg_registry.values.config_dict import to_builtins
 
-__all__ = ["write_text", "write_whole"]
+__all__ = ["to_text", "write_whole"]
 
 
-def write_text(table: dict[Any, Any], suffix: str) -> str:
+def to_text(table: dict[Any, Any], suffix: str) -> str:
     """A config in the format of a suffix; JSON and TOML have no tuples and no sets, they become lists."""
     if suffix == ".json":
         import json
 
         try:
-            return json.dumps(plain(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
+            return json.dumps(to_builtins(table), indent=2, ensure_ascii=False, default=_fallback) + "\n"
         except (TypeError, ValueError) as error:  # such as a tuple as a key
             raise ConfigTypeError(f"cannot be written as JSON: {error}") from error
     if suffix in (".yaml", ".yml"):
         return _yaml_text(table)
     if suffix == ".toml":
-        from seg_registry.config.write_toml import toml_text
+        from seg_registry.config.write_toml import to_toml
 
-        return toml_text(plain(table))
+        return to_toml(to_builtins(table))
     if suffix not in (".py", ""):
         raise ConfigError(f"a config is written as .py, .json, .yaml, .yml or .toml, not {suffix}")
-    return python_text(table)
+    return to_python(table)
 
 
 def write_whole(file: str, text: str) -> None:
@@ -64,21 +64,21 @@ def write_whole(file: str, text: str) -> None:
         raise
 
 
-def _fallback(value: Any) -> Any:
+def _fallback(value: object) -> Any:
     return sorted(value, key=repr) if isinstance(value, set | frozenset) else dotted_name(value)
 
 
 def _yaml_text(table: dict[Any, Any]) -> str:
-    from seg_registry.config.read_data import yaml_module
+    from seg_registry.config.parse_data import yaml_module
 
     yaml = yaml_module()
 
     class Dumper(yaml.SafeDumper):  # type: ignore[misc,name-defined]
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, data: object) -> bool:
             return True
 
     Dumper.add_representer(
         tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:python/tuple", list(value))
     )
     Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(dotted_name(value)))
-    return str(yaml.dump(plain(table), Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(to_builtins(table), Dumper=Dumper, sort_keys=False, allow_unicode=True))

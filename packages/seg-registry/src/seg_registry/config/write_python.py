@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import keyword
 import math
+from collections.abc import Collection
 from typing import Any
 
 from seg_registry.errors import ConfigTypeError
-from seg_registry.values.draft import Dotted
+from seg_registry.values.marked_dict import DottedName
 
-__all__ = ["dotted_name", "python_text"]
+__all__ = ["dotted_name", "to_python"]
 
 _WIDTH = 100
 _USED = frozenset({"dict", "float", "set", "range", "globals", "frozenset", "_base_", "_deprecation_"})
 
 
-def python_text(table: dict[Any, Any]) -> str:
+def to_python(table: dict[Any, Any]) -> str:
     """A config as Python: one assignment per top-level key, in the order of the config.
 
     Keys that cannot be a name of an assignment go into one `globals().update(...)` at the end.
 
-    >>> print(python_text({"lr": 0.1, "model": {"type": "UNet", "size": (64, 64)}}))
+    >>> print(to_python({"lr": 0.1, "model": {"type": "UNet", "size": (64, 64)}}))
     lr = 0.1
     model = dict(type='UNet', size=(64, 64))
     <BLANKLINE>
@@ -36,11 +37,11 @@ def python_text(table: dict[Any, Any]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _is_name(key: Any) -> bool:
+def _is_name(key: object) -> bool:
     return type(key) is str and key.isidentifier() and key.isascii() and not keyword.iskeyword(key)
 
 
-def _text(value: Any, path: str, indent: str, column: int) -> str:
+def _text(value: object, path: str, indent: str, column: int) -> str:
     if isinstance(value, dict):
         return _table(value, path, indent, column)
     if isinstance(value, list | tuple | set | frozenset):
@@ -65,7 +66,7 @@ def _display(value: dict[Any, Any], path: str, indent: str, column: int) -> str:
     return _fit("{", parts, "}", indent, column)
 
 
-def _sequence(value: Any, path: str, indent: str, column: int) -> str:
+def _sequence(value: Collection[object], path: str, indent: str, column: int) -> str:
     inner = indent + "    "
     items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
     parts = [_text(each, f"{path}.{i}", inner, len(inner) + 1) for i, each in enumerate(items)]
@@ -87,7 +88,7 @@ def _fit(start: str, parts: list[str], end: str, indent: str, column: int) -> st
     return f"{start}\n" + "".join(f"{inner}{part},\n" for part in parts) + indent + end
 
 
-def _scalar(value: Any, path: str) -> str:
+def _scalar(value: object, path: str) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
     if isinstance(value, str):
@@ -122,10 +123,10 @@ def _string(value: str) -> str:
     return shown
 
 
-def dotted_name(value: Any, path: str = "") -> str:
+def dotted_name(value: object, path: str = "") -> str:
     """A class or function as the dotted name that a config can give as `type`."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if isinstance(value, Dotted):
+    if isinstance(value, DottedName):
         return str(value)
     if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
         raise ConfigTypeError(f"{type(value).__name__} {value!r} at '{path}' cannot be written into a config")

@@ -10,13 +10,13 @@ from typing import Any
 from seg_registry.config.write_python import dotted_name
 from seg_registry.errors import ConfigTypeError
 
-__all__ = ["toml_text"]
+__all__ = ["to_toml"]
 
 
-def toml_text(table: dict[Any, Any]) -> str:
+def to_toml(table: dict[Any, Any]) -> str:
     """Plain values as TOML.
 
-    >>> print(toml_text({"lr": 0.1, "model": {"type": "UNet"}}), end="")
+    >>> print(to_toml({"lr": 0.1, "model": {"type": "UNet"}}), end="")
     lr = 0.1
     [model]
     type = "UNet"
@@ -33,16 +33,16 @@ def _lines(table: dict[Any, Any], path: str) -> list[str]:
     return lines
 
 
-def _nested(value: Any) -> bool:
+def _nested(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     text = str(key)
     return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else json.dumps(text)
 
 
-def _value(value: Any, path: str) -> str:
+def _value(value: object, path: str) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(key)} = {_value(each, path)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):

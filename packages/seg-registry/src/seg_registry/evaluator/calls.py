@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
 from seg_registry.errors import LimitError, UnsafeConfigError
 from seg_registry.evaluator.operators import binary
-from seg_registry.values.budget import Budget, whole
+from seg_registry.values.budget import Budget, check_size
 from seg_registry.values.config_dict import ConfigDict
-from seg_registry.values.draft import Draft
+from seg_registry.values.marked_dict import MarkedDict
 
-__all__ = ["BUILTINS", "FUNCTIONS", "METHODS", "MUTATING", "check_spec", "items_of", "text"]
+__all__ = ["BUILTINS", "FUNCTIONS", "METHODS", "MUTATING", "check_spec", "to_list", "to_str"]
 
 
-def items_of(values: Any, budget: Budget) -> list[Any]:
+def to_list(values: object, budget: Budget) -> list[Any]:
     """The elements of an iterable value as a list, paid for before it is made."""
     if not isinstance(values, str | bytes | list | tuple | dict | set | frozenset | range):
         raise TypeError(f"{type(values).__name__} cannot be iterated over")
@@ -26,19 +26,19 @@ def items_of(values: Any, budget: Budget) -> list[Any]:
     return list(values)
 
 
-def _length(values: Any) -> int:
+def _length(values: Sized) -> int:
     try:
         return len(values)
     except OverflowError:
         raise LimitError("a range of more than 2**63 numbers") from None
 
 
-def text(value: Any, budget: Budget) -> str:
+def to_str(value: object, budget: Budget) -> str:
     """`str(value)`, its length bounded before it is made."""
     if isinstance(value, str):
         return value
     if type(value) is int:
-        return str(whole(value))
+        return str(check_size(value))
     budget.spend_on_text(32 * budget.spend_on(value))
     result = str(value)
     budget.spend_on_text(len(result))
@@ -55,20 +55,20 @@ def check_spec(spec: str) -> None:
         raise LimitError(f"the format specification {spec!r} asks for more than 999 characters")
 
 
-def _sum(budget: Budget, values: Any, start: Any = 0) -> Any:
+def _sum(budget: Budget, values: object, start: object = 0) -> Any:
     if isinstance(start, str | bytes):
         raise TypeError("sum() cannot add strings; use ''.join()")
-    for each in items_of(values, budget):
+    for each in to_list(values, budget):
         start = binary(ast.Add, start, each, budget)
     return start
 
 
 def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(budget: Budget, /, *values: Any, **options: Any) -> Any:
+    def call(budget: Budget, /, *values: object, **options: object) -> Any:
         _only(options, "default")
         for each in values:
             budget.spend_on(each)
-        return function(*(items_of(values[0], budget),) if len(values) == 1 else values, **options)
+        return function(*(to_list(values[0], budget),) if len(values) == 1 else values, **options)
 
     return call
 
@@ -79,31 +79,31 @@ def _only(options: dict[str, Any], *names: str) -> None:
             raise UnsafeConfigError(f"the argument {name}= of this call is not evaluated")
 
 
-def _sorted(budget: Budget, values: Any, **options: Any) -> list[Any]:
+def _sorted(budget: Budget, values: Sized, **options: Any) -> list[Any]:
     _only(options, "reverse")
     for _ in range(len(bin(_length(values)))):  # each of the log2(n) rounds compares about n values
         budget.spend_on(values)
-    return sorted(items_of(values, budget), **options)
+    return sorted(to_list(values, budget), **options)
 
 
-def _set(budget: Budget, values: Any = ()) -> set[Any]:
-    items = items_of(values, budget)
+def _set(budget: Budget, values: object = ()) -> set[Any]:
+    items = to_list(values, budget)
     budget.spend_on_keys(len(items))
     return set(items)
 
 
-def _round(budget: Budget, number: Any, ndigits: Any = None) -> Any:
+def _round(budget: Budget, number: object, ndigits: Any = None) -> Any:
     if isinstance(ndigits, int) and abs(ndigits) > 400:
         raise LimitError("rounding to more than 400 digits")
     if not isinstance(number, int | float):
         raise TypeError(f"cannot round {type(number).__name__}")
-    return round(whole(number) if isinstance(number, int) else number, ndigits)
+    return round(check_size(number) if isinstance(number, int) else number, ndigits)
 
 
 def _int(budget: Budget, value: Any = 0, base: Any = None) -> int:
     if isinstance(value, str | bytes) and len(value) > 4000:
         raise LimitError("int() of more than 4,000 characters")
-    return whole(int(value) if base is None else int(value, base))
+    return check_size(int(value) if base is None else int(value, base))
 
 
 def _float(budget: Budget, value: Any = 0.0) -> float:
@@ -113,59 +113,59 @@ def _float(budget: Budget, value: Any = 0.0) -> float:
 
 
 def _range(budget: Budget, *bounds: Any) -> range:
-    return range(*[whole(bound) if isinstance(bound, int) else bound for bound in bounds])
+    return range(*[check_size(bound) if isinstance(bound, int) else bound for bound in bounds])
 
 
-def _enumerate(budget: Budget, values: Any, start: Any = 0) -> list[Any]:
+def _enumerate(budget: Budget, values: object, start: object = 0) -> list[Any]:
     if not isinstance(start, int):
         raise TypeError(f"enumerate() starts at a whole number, not at {type(start).__name__}")
-    return list(enumerate(items_of(values, budget), whole(start)))
+    return list(enumerate(to_list(values, budget), check_size(start)))
 
 
-def _zip(budget: Budget, *values: Any, **options: Any) -> list[Any]:
+def _zip(budget: Budget, *values: object, **options: object) -> list[Any]:
     _only(options, "strict")
-    return list(zip(*[items_of(each, budget) for each in values], strict=bool(options.get("strict"))))
+    return list(zip(*[to_list(each, budget) for each in values], strict=bool(options.get("strict"))))
 
 
-def _reversed(budget: Budget, values: Any) -> list[Any]:
+def _reversed(budget: Budget, values: object) -> list[Any]:
     if isinstance(values, set | frozenset):
         raise TypeError("a set has no order to reverse")
-    return items_of(values, budget)[::-1]
+    return to_list(values, budget)[::-1]
 
 
-def _dict(budget: Budget, /, *args: Any, **kwargs: Any) -> Draft:
+def _dict(budget: Budget, /, *args: object, **kwargs: object) -> MarkedDict:
     if len(args) > 1:
         raise TypeError(f"dict expected at most 1 argument, got {len(args)}")
-    result = Draft()
+    result = MarkedDict()
     for each in args:
         _merge_in(budget, result, each)
     _merge_in(budget, result, kwargs)
     return result
 
 
-def _merge_in(budget: Budget, table: Any, other: Any) -> None:
+def _merge_in(budget: Budget, table: dict[Any, Any], other: object) -> None:
     """Plain `dict.update`, with the marks of the other dict where it has any."""
-    other = _table(other, budget)
-    budget.spend_on_keys(len(other))
-    dict.update(table, other)
+    pairs = _table(other, budget)
+    budget.spend_on_keys(len(pairs))
+    dict.update(table, pairs)
 
 
-def _table(value: Any, budget: Budget) -> dict[Any, Any]:
+def _table(value: object, budget: Budget) -> dict[Any, Any]:
     """A dict, or pairs as one; each pair is looked at first, for Python would make a list of whatever it is."""
     if isinstance(value, dict):
         return value
     budget.spend_on(value)
-    pairs = items_of(value, budget)
+    pairs = to_list(value, budget)
     for place, pair in enumerate(pairs):
         if not isinstance(pair, str | bytes | list | tuple | set | frozenset | range | dict) or _length(pair) != 2:
             raise TypeError(f"a dict is made of pairs (key, value); element {place} is none: {type(pair).__name__}")
-    return Draft(pairs)
+    return MarkedDict(pairs)
 
 
 BUILTINS: dict[str, Callable[..., Any]] = {
     "dict": _dict,
-    "list": lambda budget, values=(): items_of(values, budget),
-    "tuple": lambda budget, values=(): tuple(items_of(values, budget)),
+    "list": lambda budget, values=(): to_list(values, budget),
+    "tuple": lambda budget, values=(): tuple(to_list(values, budget)),
     "set": _set,
     "sum": _sum,
     "range": _range,
@@ -173,7 +173,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "enumerate": _enumerate,
     "int": _int,
     "float": _float,
-    "str": lambda budget, value="": text(value, budget),
+    "str": lambda budget, value="": to_str(value, budget),
     "bool": lambda budget, value=False: bool(value),
     "min": _extreme(min),
     "max": _extreme(max),
@@ -185,7 +185,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _update(budget: Budget, table: Any, /, *args: Any, **kwargs: Any) -> None:
+def _update(budget: Budget, table: dict[Any, Any], /, *args: object, **kwargs: object) -> None:
     """Values of a base are updated key by key, as a ConfigDict is; dicts made in the file as plain dicts are."""
     if isinstance(table, ConfigDict):
         for each in (*args, kwargs):
@@ -196,35 +196,33 @@ def _update(budget: Budget, table: Any, /, *args: Any, **kwargs: Any) -> None:
             _merge_in(budget, table, each)
 
 
-def _merge(budget: Budget, table: Any, other: Any) -> None:
+def _merge(budget: Budget, table: object, other: Any) -> None:
     if not isinstance(table, ConfigDict):
         raise UnsafeConfigError("merge() is a method of values that come from a base only")
     budget.spend_on(other)
     table.merge(other)
 
 
-def _copy(budget: Budget, value: Any) -> Any:
+def _copy(budget: Budget, value: dict[Any, Any] | list[Any] | set[Any]) -> object:
     budget.spend(len(value))
-    if isinstance(value, Draft):
-        return Draft(value, file=value._file_, marks=value._marks_)
-    return value.copy()
+    return value.with_values(value) if isinstance(value, MarkedDict) else value.copy()
 
 
-def _pop(budget: Budget, value: Any, *args: Any) -> Any:
+def _pop(budget: Budget, value: dict[Any, Any] | list[Any], *args: Any) -> Any:
     return value.pop(*args)
 
 
 def _join(budget: Budget, glue: str, values: Iterable[Any]) -> str:
-    parts = items_of(values, budget)
+    parts = to_list(values, budget)
     budget.spend_on_text(sum(len(glue) + len(each) for each in parts if isinstance(each, str)))
     return glue.join(parts)
 
 
-def _format(budget: Budget, pattern: str, /, *args: Any, **kwargs: Any) -> str:
+def _format(budget: Budget, pattern: str, /, *args: object, **kwargs: object) -> str:
     from string import Formatter
 
     size = len(pattern)
-    values = [text(each, budget) for each in (*args, *kwargs.values())]
+    values = [to_str(each, budget) for each in (*args, *kwargs.values())]
     longest = max((len(each) for each in values), default=0)
     for _, field, spec, _ in Formatter().parse(pattern):
         if field is None:
@@ -239,8 +237,8 @@ def _format(budget: Budget, pattern: str, /, *args: Any, **kwargs: Any) -> str:
     return pattern.format(*args, **kwargs)
 
 
-def _extend(budget: Budget, value: list[Any], more: Any) -> None:
-    value.extend(items_of(more, budget))
+def _extend(budget: Budget, value: list[Any], more: object) -> None:
+    value.extend(to_list(more, budget))
 
 
 _TABLE_METHODS: dict[str, Callable[..., Any]] = {
@@ -249,11 +247,11 @@ _TABLE_METHODS: dict[str, Callable[..., Any]] = {
     "pop": _pop,
     "copy": _copy,
     "items": lambda budget, value: [pair for pair in value.items() if budget.spend(1) is None],
-    "keys": lambda budget, value: items_of(value, budget),
+    "keys": lambda budget, value: to_list(value, budget),
     "values": lambda budget, value: [each for each in value.values() if budget.spend(1) is None],
 }
 METHODS: dict[type, dict[str, Callable[..., Any]]] = {
-    Draft: _TABLE_METHODS,
+    MarkedDict: _TABLE_METHODS,
     ConfigDict: _TABLE_METHODS,
     list: {
         "append": lambda budget, value, each: value.append(each),
@@ -267,24 +265,24 @@ METHODS: dict[type, dict[str, Callable[..., Any]]] = {
 MUTATING = frozenset({"update", "merge", "append", "extend", "pop"})
 
 
-def _copied(budget: Budget, value: Any) -> Any:
+def _copied(budget: Budget, value: object) -> Any:
     """`copy.copy`."""
     return _copy(budget, value) if isinstance(value, dict | list | set) else value
 
 
-def _deeply_copied(budget: Budget, value: Any) -> Any:
+def _deeply_copied(budget: Budget, value: object) -> Any:
     """`copy.deepcopy`: what is one object inside stays one."""
     budget.spend_on(value)
     return _deep(value, {})
 
 
-def _deep(value: Any, memo: dict[int, Any]) -> Any:
+def _deep(value: object, memo: dict[int, Any]) -> Any:
     if not isinstance(value, dict | list | tuple | set):
         return value
     if id(value) not in memo:
         if isinstance(value, dict):
-            memo[id(value)] = made = value.copy() if isinstance(value, ConfigDict) else Draft(value)
-            if isinstance(value, Draft):
+            memo[id(value)] = made = value.copy() if isinstance(value, ConfigDict) else MarkedDict(value)
+            if isinstance(value, MarkedDict):
                 made._file_, made._marks_ = value._file_, value._marks_
             dict.update(made, {key: _deep(each, memo) for key, each in value.items()})
         else:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seg_registry.errors import ConfigError, ConfigSyntaxError, LimitError, UnsafeConfigError
-from seg_registry.evaluator.calls import BUILTINS, text
+from seg_registry.evaluator.calls import BUILTINS, to_str
 from seg_registry.suggest import did_you_mean
 from seg_registry.values.budget import Budget
-from seg_registry.values.config_dict import ConfigDict, is_table, thaw, wrap
-from seg_registry.values.draft import Dotted, Draft, is_index
+from seg_registry.values.config_dict import ConfigDict, to_config_dict, wrap
+from seg_registry.values.marked_dict import DottedName, Marked, MarkedDict, is_index
 from seg_registry.values.origins import Chain, chain_of
 
 __all__ = [
@@ -20,9 +20,9 @@ __all__ = [
     "MODULE_NAME",
     "Evaluator",
     "Handler",
-    "described",
+    "describe",
+    "eval_holder",
     "kind_name",
-    "live",
     "parse_python",
     "read_attribute",
     "read_item",
@@ -59,8 +59,8 @@ class Evaluator:
         self,
         file: str,
         *,
-        base: Draft | None = None,
-        included: Mapping[ast.ImportFrom, Draft] | None = None,
+        base: MarkedDict | None = None,
+        included: Mapping[ast.ImportFrom, MarkedDict] | None = None,
         placeholders: Mapping[str, str] | None = None,
         origins: bool = True,
     ) -> None:
@@ -72,14 +72,14 @@ class Evaluator:
         self.origins = origins
         self.names: dict[str, Any] = {}
         self.lines: dict[str, Any] = {}
-        self.imported: dict[str, Dotted] = {}
+        self.imported: dict[str, DottedName] = {}
         self.notes: list[tuple[int, str]] = []
-        self.literal: Draft | None = None
+        self.literal: MarkedDict | None = None
         self.budget = Budget()
         self.line = 1
         self._costs: dict[int, int] = {}
 
-    def run(self, tree: ast.Module) -> Draft:
+    def run(self, tree: ast.Module) -> MarkedDict:
         """Evaluate every statement; the result holds the names that the file leaves behind, with their marks."""
         try:
             self.block(tree.body)
@@ -94,11 +94,11 @@ class Evaluator:
             raise ConfigError(message, file=self.file, line=_line_of(error, self.line)) from error
         return self.result()
 
-    def result(self) -> Draft:
+    def result(self) -> MarkedDict:
         """The names bound so far as a dict; private double underscores, imports and `_base_` are left out."""
         names = {name: value for name, value in self.names.items() if self._kept(name)}
         marks = {name: self.lines[name] for name in names} if self.origins else {}
-        result = Draft(names, file=self.file, marks=marks)
+        result = MarkedDict(names, file=self.file, marks=marks)
         if self.literal is not None:
             result.update(self.literal)
             marks.update(self.literal._marks_)
@@ -117,7 +117,7 @@ class Evaluator:
             self.line = statement.lineno
             HANDLERS[statement.__class__](self, statement)
 
-    def bind(self, name: str, value: Any, line: Any = None) -> None:
+    def bind(self, name: str, value: object, line: object = None) -> None:
         """Bind a name."""
         if name.startswith("__"):
             raise refuse(f"assignment to {name}")
@@ -133,12 +133,12 @@ class Evaluator:
             return (*chain, (self.file, node.lineno, node.id))
         if isinstance(node, ast.Attribute | ast.Subscript) and self.origins and _is_path(node):
             key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
-            holder = live(self, node.value)
-            if is_table(holder):
+            holder = eval_holder(self, node.value)
+            if isinstance(holder, Marked):
                 return self.carried(holder, key, node)
         return node.lineno
 
-    def carried(self, table: Any, key: Any, node: ast.expr) -> Any:
+    def carried(self, table: object, key: object, node: ast.expr) -> Any:
         """The mark of a value taken out of a dict."""
         before = chain_of(table, key)
         return (*before, (self.file, node.lineno, _shown(node))) if before else node.lineno
@@ -149,10 +149,10 @@ class Evaluator:
             self._costs[id(node)] = sum(1 for _ in ast.walk(node))
         return self._costs[id(node)]
 
-    def changed(self, target: Any, node: ast.expr, args: list[Any], kwargs: dict[str, Any]) -> None:
+    def changed(self, target: object, node: ast.expr, args: list[Any], kwargs: Mapping[Any, object]) -> None:
         """After a change in place: the new size is paid for (a value that contains itself never ends), marks follow."""
         self.budget.spend_on(target)
-        if not self.origins or not isinstance(target, Draft):
+        if not self.origins or not isinstance(target, MarkedDict):
             return
         marks = dict(target._marks_)
         for each in (*args, kwargs):
@@ -171,7 +171,7 @@ class Evaluator:
             return self.file if name == "__file__" else MODULE_NAME
         if name == "_base_" and self.base is not None:
             if self.base_copy is None:
-                self.base_copy = thaw(self.base)  # this file may change it, so it gets a copy of its own
+                self.base_copy = to_config_dict(self.base)  # this file may change it, so it gets a copy of its own
             return self.base_copy
         if name in BUILTINS or name.startswith("__"):
             raise refuse(f"the name {name} as a value")
@@ -191,7 +191,7 @@ class Evaluator:
             if value in (name, f"'{name}'", f'"{name}"'):
                 return self.base_at(path)
             if name in value:
-                shown = text(self.base_at(path), self.budget)
+                shown = to_str(self.base_at(path), self.budget)
                 self.budget.spend_on_text(len(value) + value.count(name) * len(shown))
                 value = value.replace(name, shown)
         return value
@@ -229,7 +229,7 @@ def _line_of(error: BaseException, default: int) -> int:
 Handler = Callable[[Evaluator, Any], Any]
 
 
-CONTAINERS = frozenset({list, tuple, dict, Draft, ConfigDict, set})
+CONTAINERS = frozenset({list, tuple, dict, MarkedDict, ConfigDict, set})
 
 
 class _Handlers(dict[type[ast.AST], Handler]):
@@ -237,7 +237,7 @@ class _Handlers(dict[type[ast.AST], Handler]):
 
     def __missing__(self, kind: type[ast.AST]) -> Handler:
         def refused(ev: Evaluator, node: ast.AST) -> None:
-            raise refuse(described(kind))
+            raise refuse(describe(kind))
 
         return refused
 
@@ -256,13 +256,13 @@ _WORDS = {
 }
 
 
-def described(kind: type[ast.AST]) -> str:
+def describe(kind: type[ast.AST]) -> str:
     """A node class in the words of somebody who writes Python."""
     word = _WORDS.get(kind.__name__, kind.__name__.lower())
     return f"the {'statement' if issubclass(kind, ast.stmt) else 'expression'} '{word}'"
 
 
-def kind_name(value: Any) -> str:
+def kind_name(value: object) -> str:
     """The type of a value as users know it."""
     return "dict" if isinstance(value, dict) else type(value).__name__
 
@@ -275,34 +275,34 @@ def refuse(what: str) -> UnsafeConfigError:
     )
 
 
-def live(ev: Evaluator, node: ast.expr) -> Any:
+def eval_holder(ev: Evaluator, node: ast.expr) -> Any:
     """The object itself that an expression means, so that a change of it is a change of the base it lies in."""
     if isinstance(node, ast.Attribute):
-        return read_attribute(live(ev, node.value), node.attr)
+        return read_attribute(eval_holder(ev, node.value), node.attr)
     if isinstance(node, ast.Subscript):
-        return read_item(live(ev, node.value), ev.eval(node.slice))
+        return read_item(eval_holder(ev, node.value), ev.eval(node.slice))
     if isinstance(node, ast.Name) and node.id == "_base_":
         return ev.missing_name(node.id)  # a part of it is paid for, not the whole
     return ev.eval(node)
 
 
-def read_attribute(value: Any, name: str) -> Any:
+def read_attribute(value: object, name: str) -> Any:
     """`value.name`, where the value is a dict or the dotted name of an import."""
     if name.startswith("__"):
         raise refuse(f"the attribute {name}")
-    if isinstance(value, ConfigDict | Draft):
+    if isinstance(value, Marked):
         if name not in value:
             ConfigDict.__missing__(ConfigDict(dict.fromkeys(value)), name)
         return value[name]
-    if type(value) is Dotted:
-        return Dotted(f"{value}.{name}")
+    if type(value) is DottedName:
+        return DottedName(f"{value}.{name}")
     raise refuse(f"the attribute {name!r} of {type(value).__name__}")
 
 
-def read_item(value: Any, key: Any) -> Any:
+def read_item(value: object, key: Any) -> Any:
     """`value[key]`, where the value is a plain container."""
-    if not isinstance(value, str | bytes | list | tuple | dict | range) or type(value) is Dotted:
+    if not isinstance(value, str | bytes | list | tuple | dict | range) or type(value) is DottedName:
         raise TypeError(f"{type(value).__name__} has no items")
-    if type(value) is Draft and key not in value:
+    if type(value) is MarkedDict and key not in value:
         ConfigDict.__missing__(ConfigDict(dict.fromkeys(value)), key)
     return value[key]

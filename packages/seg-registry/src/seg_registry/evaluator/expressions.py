@@ -6,20 +6,20 @@ import ast
 from typing import Any
 
 from seg_registry.errors import ConfigSyntaxError
-from seg_registry.evaluator.calls import BUILTINS, FUNCTIONS, METHODS, MUTATING, check_spec, items_of, text
+from seg_registry.evaluator.calls import BUILTINS, FUNCTIONS, METHODS, MUTATING, check_spec, to_list, to_str
 from seg_registry.evaluator.evaluator import (
     CONTAINERS,
     HANDLERS,
     Evaluator,
+    eval_holder,
     kind_name,
-    live,
     read_attribute,
     read_item,
     refuse,
 )
 from seg_registry.evaluator.operators import UNARY, binary, compare
-from seg_registry.evaluator.targets import dict_comprehension, list_of, set_comprehension
-from seg_registry.values.draft import Dotted, Draft
+from seg_registry.evaluator.targets import dict_comprehension, list_comprehension, set_comprehension
+from seg_registry.values.marked_dict import DottedName, MarkedDict
 
 __all__: list[str] = []
 
@@ -44,7 +44,7 @@ def _items(ev: Evaluator, nodes: list[ast.expr]) -> list[Any]:
         if node.__class__ is ast.Constant and not ev.placeholders:
             values.append(node.value)
         elif node.__class__ is ast.Starred:
-            values.extend(items_of(ev.eval(node.value), ev.budget))
+            values.extend(to_list(ev.eval(node.value), ev.budget))
         else:
             values.append(HANDLERS[node.__class__](ev, node))
     return values
@@ -55,8 +55,8 @@ def _set_display(ev: Evaluator, node: ast.Set) -> set[Any]:
     return set(_items(ev, node.elts))
 
 
-def _dict_display(ev: Evaluator, node: ast.Dict) -> Draft:
-    result = Draft(file=ev.file)
+def _dict_display(ev: Evaluator, node: ast.Dict) -> MarkedDict:
+    result = MarkedDict(file=ev.file)
     marks: dict[Any, Any] = {}
     ev.budget.spend_on_keys(len(node.keys))
     for key_node, value_node in zip(node.keys, node.values, strict=True):
@@ -71,7 +71,7 @@ def _dict_display(ev: Evaluator, node: ast.Dict) -> Draft:
     return result
 
 
-def _unpack(ev: Evaluator, result: Draft, marks: dict[Any, Any], node: ast.expr) -> None:
+def _unpack(ev: Evaluator, result: MarkedDict, marks: dict[Any, Any], node: ast.expr) -> None:
     other = ev.eval(node)
     if not isinstance(other, dict):
         raise TypeError(f"** needs a dict, got {type(other).__name__}")
@@ -96,9 +96,9 @@ def _call(ev: Evaluator, node: ast.Call) -> Any:
     raise refuse("a call of anything but a known builtin or method")
 
 
-def _dict_call(ev: Evaluator, node: ast.Call) -> Draft:
+def _dict_call(ev: Evaluator, node: ast.Call) -> MarkedDict:
     """`dict(key=value, ...)`: what configs are made of, hence the shortest way."""
-    result = Draft(file=ev.file)
+    result = MarkedDict(file=ev.file)
     marks: dict[Any, Any] = {}
     plain_strings = not ev.placeholders
     for keyword in node.keywords:
@@ -124,7 +124,7 @@ def _dict_call(ev: Evaluator, node: ast.Call) -> Draft:
 def _arguments(ev: Evaluator, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
     nodes = node.args
     if len(nodes) == 1 and isinstance(nodes[0], ast.GeneratorExp):
-        return [list_of(ev, nodes[0])], _keywords(ev, node)
+        return [list_comprehension(ev, nodes[0])], _keywords(ev, node)
     return _items(ev, nodes), _keywords(ev, node)
 
 
@@ -137,7 +137,7 @@ def _keywords(ev: Evaluator, node: ast.Call) -> dict[str, Any]:
 def _builtin(ev: Evaluator, node: ast.Call, name: str) -> Any:
     args, kwargs = _arguments(ev, node)
     value = BUILTINS[name](ev.budget, *args, **kwargs)
-    if type(value) is Draft:
+    if type(value) is MarkedDict:
         value._file_ = ev.file
         value._marks_ = dict.fromkeys(value, node.lineno)
         source = args[0] if args and isinstance(args[0], dict) else {}
@@ -155,8 +155,8 @@ def _imported(ev: Evaluator, node: ast.Call, name: str) -> Any:
 
 def _method(ev: Evaluator, node: ast.Call, function: ast.Attribute) -> Any:
     name = function.attr
-    target = live(ev, function.value) if name in MUTATING else ev.eval(function.value)
-    if isinstance(target, Dotted):
+    target = eval_holder(ev, function.value) if name in MUTATING else ev.eval(function.value)
+    if isinstance(target, DottedName):
         return _imported(ev, node, f"{target}.{name}")
     method = METHODS.get(type(target), {}).get(name)
     if method is None:
@@ -206,14 +206,14 @@ def _if(ev: Evaluator, node: ast.IfExp) -> Any:
 
 
 def _attribute(ev: Evaluator, node: ast.Attribute) -> Any:
-    return _paid(ev, read_attribute(live(ev, node.value), node.attr))
+    return _paid(ev, read_attribute(eval_holder(ev, node.value), node.attr))
 
 
 def _subscript(ev: Evaluator, node: ast.Subscript) -> Any:
-    return _paid(ev, read_item(live(ev, node.value), ev.eval(node.slice)))
+    return _paid(ev, read_item(eval_holder(ev, node.value), ev.eval(node.slice)))
 
 
-def _paid(ev: Evaluator, value: Any) -> Any:
+def _paid(ev: Evaluator, value: object) -> Any:
     """What was read, itself and no copy: as in Python, a change through one name is seen through the others."""
     if type(value) in CONTAINERS or type(value) in (str, bytes):
         ev.budget.spend_on(value)
@@ -235,7 +235,7 @@ def _formatted(ev: Evaluator, node: ast.FormattedValue) -> str:
     value = ev.eval(node.value)
     spec = ev.eval(node.format_spec) if node.format_spec is not None else ""
     check_spec(spec)
-    shown = text(value, ev.budget)
+    shown = to_str(value, ev.budget)
     if node.conversion in (ord("r"), ord("a")):
         value = repr(value) if node.conversion == ord("r") else ascii(value)
     elif node.conversion == ord("s"):
@@ -262,7 +262,7 @@ HANDLERS.update(
         ast.Slice: _slice,
         ast.JoinedStr: _f_string,
         ast.FormattedValue: _formatted,
-        ast.ListComp: list_of,
+        ast.ListComp: list_comprehension,
         ast.SetComp: set_comprehension,
         ast.DictComp: dict_comprehension,
     }

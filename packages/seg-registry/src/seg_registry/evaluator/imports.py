@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.evaluator.evaluator import Evaluator, refuse
-from seg_registry.values.draft import Dotted, Draft
+from seg_registry.values.marked_dict import DottedName, MarkedDict
 from seg_registry.values.origins import chain_of
 
 __all__ = ["BaseImport", "base_imports", "imports", "package_folder", "read_base"]
 
 _PURE = frozenset({"copy"})  # of which the evaluator knows what a config needs
-_NEVER = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_distutils_hack"}) | sys.stdlib_module_names
+_FORBIDDEN = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_distutils_hack"}) | sys.stdlib_module_names
 
 
 def imports(ev: Evaluator, node: ast.Import | ast.ImportFrom) -> None:
@@ -44,12 +44,12 @@ def _import_from(ev: Evaluator, node: ast.ImportFrom) -> None:
 
 
 def _check(module: str) -> None:
-    if module.split(".")[0] in _NEVER - _PURE:
+    if module.split(".")[0] in _FORBIDDEN - _PURE:
         raise refuse(f"the import of {module}, which a config never needs,")
 
 
 def _bind(ev: Evaluator, name: str, dotted: str) -> None:
-    ev.bind(name, Dotted(dotted))
+    ev.bind(name, DottedName(dotted))
     ev.imported[name] = ev.names[name]
 
 
@@ -100,10 +100,10 @@ def _take_names(ev: Evaluator, node: ast.ImportFrom) -> None:
         _take(ev, found, key, wanted.get(key, key), node.lineno)
 
 
-def _take(ev: Evaluator, found: Draft, key: str, name: str, line: int) -> None:
+def _take(ev: Evaluator, found: MarkedDict, key: str, name: str, line: int) -> None:
     value = found[key]
     ev.bind(name, value, chain_of(found, key) or line)
-    if type(value) is Dotted:
+    if type(value) is DottedName:
         ev.imported[name] = value
 
 
@@ -124,7 +124,7 @@ def package_folder(name: str) -> str:
     """Where an installed package lies, found without importing it."""
     from importlib.util import find_spec
 
-    spec = find_spec(name) if name.isidentifier() and name not in _NEVER else None
+    spec = find_spec(name) if name.isidentifier() and name not in _FORBIDDEN else None
     if spec is None or not spec.submodule_search_locations:
         raise ConfigFileError(f"a base lies in the package {name!r}, which is not installed")
     return next(iter(spec.submodule_search_locations))

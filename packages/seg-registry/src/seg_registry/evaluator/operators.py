@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from seg_registry.errors import LimitError, UnsafeConfigError
-from seg_registry.values.budget import MAX_BITS, Budget, whole
-from seg_registry.values.draft import Draft
+from seg_registry.values.budget import MAX_BITS, Budget, check_size
+from seg_registry.values.marked_dict import MarkedDict
 
 __all__ = ["BINARY", "COMPARE", "UNARY", "binary", "compare"]
 
@@ -51,7 +51,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-def binary(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> Any:
+def binary(kind: type[ast.operator], left: object, right: object, budget: Budget) -> Any:
     """`left kind right`, if both are plain values and the result is not too large."""
     if kind not in BINARY:
         raise UnsafeConfigError(f"the operator {kind.__name__} is not evaluated")
@@ -65,12 +65,12 @@ def binary(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> A
         _check_percent(left, right, budget)
     else:
         budget.spend(budget.spend_on(left) + budget.spend_on(right))
-    if kind is ast.BitOr and isinstance(left, Draft) and isinstance(right, dict):
-        return Draft({**left, **right}, file=left._file_, marks=left._marks_)
+    if kind is ast.BitOr and isinstance(left, MarkedDict) and isinstance(right, dict):
+        return left.with_values({**left, **right})
     return BINARY[kind](left, right)
 
 
-def _check_numbers(kind: type[ast.operator], left: Any, right: Any, budget: Budget) -> None:
+def _check_numbers(kind: type[ast.operator], left: object, right: object, budget: Budget) -> None:
     if not (isinstance(left, int) and isinstance(right, int)):
         return
     if kind is ast.Pow and left.bit_length() * right > MAX_BITS and left not in (-1, 0, 1):
@@ -79,7 +79,7 @@ def _check_numbers(kind: type[ast.operator], left: Any, right: Any, budget: Budg
         raise LimitError(f"a shift to more than {MAX_BITS} bits")
     if kind is ast.Mult:
         _check_product(left, right)
-    budget.spend((whole(left).bit_length() + whole(right).bit_length()) >> 8)
+    budget.spend((check_size(left).bit_length() + check_size(right).bit_length()) >> 8)
     if kind in (ast.Pow, ast.LShift):
         budget.spend(MAX_BITS >> 8 if right > 64 else 0)
 
@@ -89,7 +89,7 @@ def _check_product(left: int, right: int) -> None:
         raise LimitError(f"a product of more than {MAX_BITS} bits")
 
 
-def _check_repeat(left: Any, right: Any, budget: Budget) -> None:
+def _check_repeat(left: object, right: object, budget: Budget) -> None:
     sequence, count = (right, left) if isinstance(left, int) else (left, right)
     if not isinstance(sequence, _SEQUENCES) or not isinstance(count, int):
         raise TypeError(f"cannot multiply {type(left).__name__} by {type(right).__name__}")
@@ -101,14 +101,14 @@ def _check_repeat(left: Any, right: Any, budget: Budget) -> None:
     budget.spend(size * max(count, 0))
 
 
-def _check_join(left: Any, right: Any, budget: Budget) -> None:
+def _check_join(left: object, right: object, budget: Budget) -> None:
     if isinstance(left, str | bytes) and isinstance(right, str | bytes):
         budget.spend_on_text(len(left) + len(right))
     budget.spend_on(left)
     budget.spend_on(right)
 
 
-def _check_percent(left: Any, right: Any, budget: Budget) -> None:
+def _check_percent(left: object, right: object, budget: Budget) -> None:
     import re
 
     if not isinstance(left, str) or "%" in re.sub(_PERCENT, "", left):
@@ -118,7 +118,7 @@ def _check_percent(left: Any, right: Any, budget: Budget) -> None:
     budget.spend_on_text(len(left) + widths + sum(budget.spend_on_shown(each) for each in values))
 
 
-def compare(kind: type[ast.cmpop], left: Any, right: Any, budget: Budget) -> Any:
+def compare(kind: type[ast.cmpop], left: object, right: object, budget: Budget) -> Any:
     """`left kind right`; containers cost what walking through both costs."""
     if not isinstance(left, _NUMBERS):
         budget.spend_on(left)

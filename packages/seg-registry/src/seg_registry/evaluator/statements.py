@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from seg_registry.evaluator.calls import METHODS, items_of
-from seg_registry.evaluator.evaluator import HANDLERS, Evaluator, live, read_attribute, read_item, refuse
+from seg_registry.evaluator.calls import METHODS, to_list
+from seg_registry.evaluator.evaluator import HANDLERS, Evaluator, eval_holder, read_attribute, read_item, refuse
 from seg_registry.evaluator.imports import imports, read_base
 from seg_registry.evaluator.operators import binary
 from seg_registry.evaluator.targets import store
-from seg_registry.values.draft import Draft
+from seg_registry.values.marked_dict import MarkedDict
 
 __all__: list[str] = []
 
@@ -48,10 +48,10 @@ def _annotated(ev: Evaluator, node: ast.AnnAssign) -> None:
 def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
     """Lists, dicts and sets are changed in place, as in Python: other names of the same object see it."""
     target = node.target
-    old = ev.eval(target) if isinstance(target, ast.Name) else live(ev, target)
+    old = ev.eval(target) if isinstance(target, ast.Name) else eval_holder(ev, target)
     value = ev.eval(node.value)
     if isinstance(old, list) and isinstance(node.op, ast.Add):
-        old.extend(items_of(value, ev.budget))
+        old.extend(to_list(value, ev.budget))
         ev.budget.spend_on(old)
         return
     if isinstance(old, dict) and isinstance(node.op, ast.BitOr):
@@ -73,7 +73,7 @@ def _expression(ev: Evaluator, node: ast.Expr) -> None:
     if _updates_globals(node.value):
         args = node.value.args  # type: ignore[attr-defined]
         table = ev.eval(args[0]) if len(args) == 1 else None
-        if not isinstance(table, Draft):
+        if not isinstance(table, MarkedDict):
             raise refuse("globals().update() of anything but a dict")
         ev.literal = table
     elif not isinstance(node.value, ast.Constant):
@@ -94,7 +94,7 @@ def _delete(ev: Evaluator, node: ast.Delete) -> None:
                 ev.missing_name(target.id)
             ev.names.pop(target.id, None)
         elif isinstance(target, ast.Attribute | ast.Subscript):
-            holder = live(ev, target.value)
+            holder = eval_holder(ev, target.value)
             key = target.attr if isinstance(target, ast.Attribute) else ev.eval(target.slice)
             read_attribute(holder, key) if isinstance(target, ast.Attribute) else read_item(holder, key)
             del holder[key]
@@ -108,7 +108,7 @@ def _if(ev: Evaluator, node: ast.If) -> None:
 
 def _for(ev: Evaluator, node: ast.For) -> None:
     cost = ev.cost(node)
-    for value in items_of(ev.eval(node.iter), ev.budget):
+    for value in to_list(ev.eval(node.iter), ev.budget):
         ev.budget.spend(cost)
         store(ev, node.target, value)
         ev.block(node.body)

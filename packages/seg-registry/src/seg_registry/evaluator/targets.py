@@ -7,46 +7,50 @@ from collections.abc import Iterator
 from typing import Any
 
 from seg_registry.errors import ConfigSyntaxError
-from seg_registry.evaluator.calls import items_of
-from seg_registry.evaluator.evaluator import Evaluator, live, refuse
-from seg_registry.values.config_dict import ConfigDict, adopted, mark
-from seg_registry.values.draft import Draft
+from seg_registry.evaluator.calls import to_list
+from seg_registry.evaluator.evaluator import Evaluator, eval_holder, refuse
+from seg_registry.values.config_dict import ConfigDict, adopt, mark
+from seg_registry.values.marked_dict import Marked, MarkedDict
 from seg_registry.values.origins import chain_of
 
-__all__ = ["dict_comprehension", "list_of", "set_comprehension", "store"]
+__all__ = ["dict_comprehension", "list_comprehension", "set_comprehension", "store"]
 
 _ABSENT: Any = object()
+_Comprehension = ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp
 
 
-def store(ev: Evaluator, target: ast.expr, value: Any) -> None:
+def store(ev: Evaluator, target: ast.expr, value: object) -> None:
     """Bind a value to a target: a name, an item or attribute of a config value, or several of these."""
     if isinstance(target, ast.Name):
         ev.bind(target.id, value)
     elif isinstance(target, ast.Tuple | ast.List):
-        _store_several(ev, target.elts, items_of(value, ev.budget))
+        _store_several(ev, target.elts, to_list(value, ev.budget))
     elif isinstance(target, ast.Attribute | ast.Subscript):
-        holder = live(ev, target.value)
+        holder = eval_holder(ev, target.value)
         key = target.attr if isinstance(target, ast.Attribute) else ev.eval(target.slice)
         _store_item(ev, holder, key, value, target)
     else:
         raise refuse(f"assignment to {type(target).__name__}")
 
 
-def _store_item(ev: Evaluator, holder: Any, key: Any, value: Any, target: ast.expr) -> None:
-    table = isinstance(holder, Draft | ConfigDict)
-    if not table and not (isinstance(target, ast.Subscript) and isinstance(holder, list)):
+def _store_item(ev: Evaluator, holder: object, key: Any, value: object, target: ast.Attribute | ast.Subscript) -> None:
+    if isinstance(holder, Marked):
+        if isinstance(target, ast.Attribute) and target.attr.startswith("__"):
+            raise refuse(f"the attribute {target.attr}")
+    elif not (isinstance(target, ast.Subscript) and isinstance(holder, list)):
         raise TypeError(f"cannot assign into {type(holder).__name__}")
-    if table and isinstance(target, ast.Attribute) and key.startswith("__"):
-        raise refuse(f"the attribute {key}")
     ev.budget.spend(1 + len(holder) // 25)
     if isinstance(key, slice):
-        value = items_of(value, ev.budget)
+        value = to_list(value, ev.budget)
     if isinstance(holder, ConfigDict):
-        value = adopted(value)
-    (dict if table else list).__setitem__(holder, key, value)
+        value = adopt(value)
+    if isinstance(holder, Marked):
+        dict.__setitem__(holder, key, value)
+    else:
+        list.__setitem__(holder, key, value)
     if isinstance(holder, ConfigDict) and ev.origins:
         mark(holder, key, (*chain_of(holder, key), (ev.file, target.lineno)))
-    ev.changed(holder, target, [], {key: value} if table else {})
+    ev.changed(holder, target, [], {key: value} if isinstance(holder, Marked) else {})
 
 
 def _store_several(ev: Evaluator, targets: list[ast.expr], values: list[Any]) -> None:
@@ -70,7 +74,7 @@ def _rounds(ev: Evaluator, generators: list[ast.comprehension], cost: int) -> It
     first, rest = generators[0], generators[1:]
     if first.is_async:
         raise refuse("an async comprehension")
-    for value in items_of(ev.eval(first.iter), ev.budget):
+    for value in to_list(ev.eval(first.iter), ev.budget):
         ev.budget.spend(cost)
         store(ev, first.target, value)
         if all(ev.eval(test) for test in first.ifs):
@@ -80,7 +84,7 @@ def _rounds(ev: Evaluator, generators: list[ast.comprehension], cost: int) -> It
                 yield None
 
 
-def _comprehension(ev: Evaluator, node: Any, *parts: ast.expr) -> Iterator[Any]:
+def _comprehension(ev: Evaluator, node: _Comprehension, *parts: ast.expr) -> Iterator[Any]:
     """The values of `parts` in each round; loop variables do not leak."""
     targets = [each for part in node.generators for each in ast.walk(part.target) if isinstance(each, ast.Name)]
     hidden = {each.id: (ev.names.get(each.id, _ABSENT), ev.lines.get(each.id)) for each in targets}
@@ -95,7 +99,7 @@ def _comprehension(ev: Evaluator, node: Any, *parts: ast.expr) -> Iterator[Any]:
                 ev.names[name], ev.lines[name] = value, line
 
 
-def list_of(ev: Evaluator, node: ast.ListComp | ast.GeneratorExp) -> list[Any]:
+def list_comprehension(ev: Evaluator, node: ast.ListComp | ast.GeneratorExp) -> list[Any]:
     """The elements of a list comprehension, or of a generator that is the only argument of a call."""
     return [values[0] for values in _comprehension(ev, node, node.elt)]
 
@@ -109,9 +113,9 @@ def set_comprehension(ev: Evaluator, node: ast.SetComp) -> set[Any]:
     return result
 
 
-def dict_comprehension(ev: Evaluator, node: ast.DictComp) -> Draft:
+def dict_comprehension(ev: Evaluator, node: ast.DictComp) -> MarkedDict:
     """The dict that a dict comprehension makes."""
-    result = Draft(file=ev.file)
+    result = MarkedDict(file=ev.file)
     for key, value in _comprehension(ev, node, node.key, node.value):
         ev.budget.spend(len(result) // 25)
         result[key] = value

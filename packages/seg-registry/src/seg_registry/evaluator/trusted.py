@@ -8,13 +8,13 @@ from typing import Any
 
 from seg_registry.errors import ConfigError
 from seg_registry.evaluator.evaluator import MODULE_NAME, Evaluator
-from seg_registry.values.config_dict import plain
-from seg_registry.values.draft import Draft
+from seg_registry.values.config_dict import to_builtins
+from seg_registry.values.marked_dict import MarkedDict
 
 __all__ = ["execute"]
 
 
-def execute(tree: ast.Module, ev: Evaluator) -> Draft:
+def execute(tree: ast.Module, ev: Evaluator) -> MarkedDict:
     """Run the module; functions, modules and names with two leading underscores are left out of the result."""
     names: dict[str, Any] = {"__file__": ev.file, "__name__": MODULE_NAME}
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -34,14 +34,14 @@ def execute(tree: ast.Module, ev: Evaluator) -> Draft:
         raise
     lines = _assigned(tree)
     kept = {name: _drafted(value, ev) for name, value in names.items() if _is_value(name, value, ev)}
-    return Draft(kept, file=ev.file, marks={name: lines.get(name, 1) for name in kept})
+    return MarkedDict(kept, file=ev.file, marks={name: lines.get(name, 1) for name in kept})
 
 
 def _is_base(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "_base_"
 
 
-def _is_value(name: str, value: Any, ev: Evaluator) -> bool:
+def _is_value(name: str, value: object, ev: Evaluator) -> bool:
     private = name.startswith("__") or name == "_base_" or name in ev.placeholders
     return not private and not isinstance(value, FunctionType | ModuleType)
 
@@ -52,10 +52,10 @@ def _assigned(tree: ast.Module) -> dict[str, int]:
     return {node.id: node.lineno for node in sorted(stored, key=lambda node: node.lineno)}
 
 
-def _drafted(value: Any, ev: Evaluator) -> Any:
-    value = plain(value)
+def _drafted(value: object, ev: Evaluator) -> Any:
+    value = to_builtins(value)
     if isinstance(value, dict):
-        return Draft({key: _drafted(each, ev) for key, each in value.items()}, file=ev.file)
+        return MarkedDict({key: _drafted(each, ev) for key, each in value.items()}, file=ev.file)
     if type(value) is list or type(value) is tuple:
         return type(value)([_drafted(each, ev) for each in value])
     return ev.filled(value) if type(value) is str and ev.placeholders else value

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from seg_registry.errors import ConfigKeyError, ConfigTypeError, OverrideError
-from seg_registry.overrides.known_keys import knows
-from seg_registry.overrides.option_text import DELETE, steps_of
-from seg_registry.overrides.where_used import places_that_keep
+from seg_registry.overrides.known_keys import is_known_key
+from seg_registry.overrides.parse_options import DELETE, split_key
+from seg_registry.overrides.where_used import find_uses
 from seg_registry.suggest import did_you_mean, edit_distance
 from seg_registry.values.config_dict import ConfigDict, mark, wrap
-from seg_registry.values.draft import MISSING, is_index
+from seg_registry.values.marked_dict import MISSING, is_index
 from seg_registry.values.origins import OVERRIDE, Chain, chain_of
 
 __all__ = ["apply"]
@@ -19,194 +19,202 @@ __all__ = ["apply"]
 
 def apply(table: ConfigDict, options: Mapping[str, Any], *, allow_list_keys: bool, strict: bool, source: str) -> None:
     """Put every option into the config: first composed into one tree of changes, then merged like a child config."""
-    changes: dict[Any, Any] = {}
+    changes: Changes = {}
     for key, value in options.items():
         if not str(key).startswith("+"):
-            _compose(changes, str(key), value, source)
-    _Change(allow_list_keys, strict, insists=False).into_table(table, changes, "")
+            _add_option(changes, str(key), value, source)
+    _Applier(allow_list_keys, strict, plus=False).change_table(table, changes, "")
     for key, value in options.items():
         if str(key).startswith("+"):
-            change: dict[Any, Any] = {}
-            _compose(change, str(key), value, source)
-            _Change(allow_list_keys, strict, insists=True).into_table(table, change, "")
-    _report_late({steps_of(str(key).removeprefix("+"))[0] for key in options}, table, options)
+            change: Changes = {}
+            _add_option(change, str(key), value, source)
+            _Applier(allow_list_keys, strict, plus=True).change_table(table, change, "")
+    _warn_of_late_overrides({split_key(str(key).removeprefix("+"))[0] for key in options}, table, options)
 
 
-class _Leaf:
-    """One value that an option sets, and the chain that tells of it."""
+class _NewValue:
+    """A value that an option sets, and the chain that tells of it."""
 
     __slots__ = ("chain", "key", "value")
 
-    def __init__(self, value: Any, key: str, source: str) -> None:
+    def __init__(self, value: object, key: str, source: str) -> None:
         self.value = value
         self.key = key
         shown = "" if value is DELETE else repr(value)
-        self.chain = ((OVERRIDE, 0, f"{key}={shown}" + (f" ({source})" if source else "")),)
+        self.chain: Chain = ((OVERRIDE, 0, f"{key}={shown}" + (f" ({source})" if source else "")),)
 
 
-def _compose(tree: dict[Any, Any], key: str, value: Any, source: str) -> None:
+Changes: TypeAlias = "dict[Any, _NewValue | Changes]"
+"""The tree of what is to be changed, keys as in the config."""
+
+
+def _add_option(tree: Changes, key: str, value: object, source: str) -> None:
     """Put one option into the tree of changes; a later one replaces an earlier one."""
-    steps = steps_of(key.removeprefix("+"))
+    steps = split_key(key.removeprefix("+"))
     for step in steps[:-1]:
-        tree = tree.setdefault(step, {})
-        if isinstance(tree, _Leaf):
-            raise OverrideError(f"{key!r} goes below {tree.key!r}, which another option sets to {tree.value!r}")
-    tree[steps[-1]] = _leaves(value, key, source)
+        below = tree.setdefault(step, {})
+        if isinstance(below, _NewValue):
+            raise OverrideError(f"{key!r} goes below {below.key!r}, which another option sets to {below.value!r}")
+        tree = below
+    tree[steps[-1]] = _as_change(value, key, source)
 
 
-def _leaves(value: Any, key: str, source: str) -> Any:
+def _as_change(value: object, key: str, source: str) -> _NewValue | Changes:
     if isinstance(value, Mapping):
-        return {each: _leaves(inner, f"{key}.{each}", source) for each, inner in value.items()}
-    return _Leaf(value, key, source)
+        return {each: _as_change(inner, f"{key}.{each}", source) for each, inner in value.items()}
+    return _NewValue(value, key, source)
 
 
-def _made(change: Any, path: str) -> Any:
-    """The value that a change sets where there was none."""
-    if isinstance(change, _Leaf):
+def _create(change: _NewValue | Changes, path: str) -> object:
+    """Return the value that a change sets where there was none."""
+    if isinstance(change, _NewValue):
         return wrap(change.value, path)
     result = ConfigDict()
     for key, each in change.items():
-        if isinstance(each, _Leaf) and each.value is DELETE:
+        if isinstance(each, _NewValue) and each.value is DELETE:
             continue
-        dict.__setitem__(result, key, _made(each, f"{path}.{key}"))
+        dict.__setitem__(result, key, _create(each, f"{path}.{key}"))
         mark(result, key, _chain(each))
     return result
 
 
-def _first(change: Any) -> _Leaf | None:
-    """The first value that a tree of changes sets; None in an empty one."""
+def _first(change: _NewValue | Changes | None) -> _NewValue | None:
+    """Return the first value that a tree of changes sets; None for an empty one."""
     while isinstance(change, dict):
         change = next(iter(change.values()), None)
-    leaf: _Leaf | None = change
-    return leaf
+    return change
 
 
-def _chain(change: Any) -> Chain:
-    leaf = _first(change)
-    return leaf.chain if leaf else ()
+def _chain(change: _NewValue | Changes) -> Chain:
+    first = _first(change)
+    return first.chain if first else ()
 
 
-def _deletes(change: dict[Any, Any]) -> bool:
-    leaf = change.get("_delete_")
-    return isinstance(leaf, _Leaf) and bool(leaf.value)
+def _deletes(change: Changes) -> bool:
+    delete = change.get("_delete_")
+    return isinstance(delete, _NewValue) and bool(delete.value)
 
 
-class _Change:
-    """Walks a tree of changes into a config."""
+class _Applier:
+    """Walks a tree of changes into a config; `plus` says that the options begin with `+`: append, or add a new key."""
 
-    def __init__(self, allow_list_keys: bool, strict: bool, *, insists: bool) -> None:
+    def __init__(self, allow_list_keys: bool, strict: bool, *, plus: bool) -> None:
         self.allow_list_keys = allow_list_keys
         self.strict = strict
-        self.insists = insists
+        self.plus = plus
 
-    def into_table(self, holder: Any, changes: dict[Any, Any], path: str) -> None:
+    def change_table(self, table: dict[Any, Any], changes: Changes, path: str) -> None:
         """Merge changes into a dict, in place."""
         for key, change in changes.items():
             if key == "_delete_" and path:
                 continue
-            step = _key_in(holder, key)
+            step = _key_in(table, key)
             here = f"{path}.{step}" if path else str(step)
-            if isinstance(change, _Leaf) and change.value is DELETE:
-                self._delete(holder, step, here)
+            if isinstance(change, _NewValue) and change.value is DELETE:
+                _delete(table, step, here)
                 continue
-            old = holder.get(step, MISSING)
+            old = table.get(step, MISSING)
             if old is MISSING:
-                self._check_new(holder, step, path, change)
+                self._check_new_key(table, step, path, change)
             new = self._new_value(old, change, here)
-            dict.__setitem__(holder, step, new)
-            if isinstance(holder, ConfigDict) and (new is not old or not isinstance(new, dict)):
-                mark(holder, step, chain_of(holder, step) + _chain(change))
+            dict.__setitem__(table, step, new)
+            if isinstance(table, ConfigDict) and (new is not old or not isinstance(new, dict)):
+                mark(table, step, chain_of(table, step) + _chain(change))
 
-    def _new_value(self, old: Any, change: Any, path: str) -> Any:
-        """What comes into the place of `old`: itself, changed, where a dict of changes meets a dict or list."""
-        if isinstance(change, _Leaf):
-            if self.insists and isinstance(old, list | tuple):
+    def _new_value(self, old: object, change: _NewValue | Changes, path: str) -> object:
+        """Return what comes into the place of `old`: itself, changed, where changes meet a dict or a list."""
+        if isinstance(change, _NewValue):
+            if self.plus and isinstance(old, list | tuple):
                 more = change.value if isinstance(change.value, list) else [change.value]
                 return type(old)([*old, *wrap(more, path)])
             return wrap(change.value, path)
         if old is MISSING:
-            return _made(change, path)
+            return _create(change, path)
         if _deletes(change):
-            return _made({key: each for key, each in change.items() if key != "_delete_"}, path)
+            return _create({key: each for key, each in change.items() if key != "_delete_"}, path)
         if isinstance(old, dict):
-            self.into_table(old, change, path)
+            self.change_table(old, change, path)
             return old
         if isinstance(old, list | tuple):
-            return self._into_list(old, change, path)
+            return self._change_list(old, change, path)
         raise ConfigTypeError(f"cannot set keys of {path!r}: it is {old!r} ({type(old).__name__}), not a dict or list")
 
-    def _into_list(self, holder: Any, changes: dict[Any, Any], path: str) -> Any:
+    def _change_list(self, old: list[Any] | tuple[Any, ...], changes: Changes, path: str) -> object:
         if not self.allow_list_keys:
-            raise ConfigTypeError(f"cannot set elements of {path!r}: it is a list, and allow_list_keys is off")
-        items, gone = list(holder), []
+            raise ConfigTypeError(f"cannot set elements of {path!r}: it is a list, and allow_list_keys is False")
+        items, gone = list(old), []
         for key, change in changes.items():
-            index = self._index(holder, key, path)
-            if isinstance(change, _Leaf) and change.value is DELETE:
-                gone.append(index % len(holder))
+            index = _index_in(old, key, path)
+            if isinstance(change, _NewValue) and change.value is DELETE:
+                gone.append(index % len(old))
             else:
                 items[index] = self._new_value(items[index], change, f"{path}.{key}")
         kept = [each for index, each in enumerate(items) if index not in gone]
-        if isinstance(holder, tuple):
+        if isinstance(old, tuple):
             return tuple(kept)
-        holder[:] = kept
-        return holder
+        old[:] = kept
+        return old
 
-    def _index(self, holder: Any, step: Any, path: str) -> int:
-        if not is_index(str(step)):
-            raise ConfigTypeError(f"cannot set '{path}.{step}': {path!r} is a list, {step!r} is not an index")
-        if not -len(holder) <= int(step) < len(holder):
-            raise ConfigKeyError(
-                f"cannot set '{path}.{step}': {path!r} has {len(holder)} elements; +{path}=... appends to it"
-            )
-        return int(step)
-
-    def _delete(self, holder: Any, step: Any, path: str) -> None:
-        if step not in holder:
-            raise ConfigKeyError(f"no key {path!r} to delete; {did_you_mean(step, holder)}")
-        dict.__delitem__(holder, step)
-
-    def _check_new(self, holder: Any, step: Any, path: str, change: Any) -> None:
-        """A new key that looks like an existing one is an error on the command line; any other is reported."""
-        if self.insists:
+    def _check_new_key(self, table: dict[Any, Any], key: object, path: str, change: _NewValue | Changes) -> None:
+        """Refuse, on the command line, a new key that looks like an existing one; report any other."""
+        if self.plus:
             return
-        at = f" in {path!r}" if path else ""
-        leaf = _first(change)
-        full = leaf.key if leaf else step
-        near = [key for key in holder if _looks_like(step, key)]
-        nothing = isinstance(change, _Leaf) and change.value is None
-        if near and not nothing and not knows(holder, step, top=not path):
-            message = f"no key {step!r}{at}; did you mean {near[0]!r}? To add it all the same: +{full}=..."
+        where = f" in {path!r}" if path else ""
+        first = _first(change)
+        full = first.key if first else key
+        near = [each for each in table if _looks_like(key, each)]
+        nothing = isinstance(change, _NewValue) and change.value is None
+        if near and not nothing and not is_known_key(table, key, top=not path):
+            message = f"no key {key!r}{where}; did you mean {near[0]!r}? If you want to add the new key: +{full}=..."
             if self.strict:
                 raise OverrideError(message)
-            _report(message)
+            _warn(message)
         else:
-            _report(f"new key {step!r}{at}, set by {full!r}")
+            _warn(f"new key {key!r}{where}, set by {full!r}")
 
 
-def _report_late(names: set[str], table: ConfigDict, options: Mapping[str, Any]) -> None:
-    """Say where an overridden variable had been used already, so that nobody waits for an effect that cannot come."""
-    for name in sorted(names):
-        kept = [path for path in places_that_keep(table, name) if not any(path in str(key) for key in options)]
-        if kept:
-            more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
-            _report(f"{name!r} was read before the override; unchanged: {', '.join(map(repr, kept[:3]))}{more}")
+def _delete(table: dict[Any, Any], key: object, path: str) -> None:
+    if key not in table:
+        raise ConfigKeyError(f"there is no key {path!r} to delete; {did_you_mean(key, table)}")
+    dict.__delitem__(table, key)
 
 
-def _key_in(holder: Any, step: Any) -> Any:
-    """The key that a step means: an integer key where there is one and no such string."""
-    if step not in holder and is_index(step) and int(step) in holder:
+def _index_in(values: list[Any] | tuple[Any, ...], step: object, path: str) -> int:
+    text = str(step)
+    if not is_index(text):
+        raise ConfigTypeError(f"cannot set '{path}.{text}': {path!r} is a list, and {step!r} is not an index")
+    if not -len(values) <= int(text) < len(values):
+        raise ConfigKeyError(
+            f"cannot set '{path}.{text}': {path!r} has {len(values)} elements; +{path}=... appends to it"
+        )
+    return int(text)
+
+
+def _key_in(table: dict[Any, Any], step: Any) -> object:
+    """Return the key that a step means: a whole number where the dict has that and no such string."""
+    if step not in table and is_index(step) and int(step) in table:
         return int(step)
     return step
 
 
-def _looks_like(step: Any, key: Any) -> bool:
-    if not isinstance(step, str) or not isinstance(key, str):
+def _looks_like(key: object, other: object) -> bool:
+    if not isinstance(key, str) or not isinstance(other, str):
         return False
-    distance = edit_distance(step, key)
-    return 0 < distance <= 2 and distance < min(len(step), len(key))
+    distance = edit_distance(key, other)
+    return 0 < distance <= 2 and distance < min(len(key), len(other))
 
 
-def _report(message: str) -> None:
+def _warn_of_late_overrides(names: set[str], table: ConfigDict, options: Mapping[str, Any]) -> None:
+    """Say where an overridden variable had been used already, so that nobody waits for an effect that cannot come."""
+    for name in sorted(names):
+        kept = [path for path in find_uses(table, name) if not any(path in str(key) for key in options)]
+        if kept:
+            more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+            shown = ", ".join(map(repr, kept[:3])) + more
+            _warn(f"{name!r} was used before this override, which leaves these values unchanged: {shown}")
+
+
+def _warn(message: str) -> None:
     import logging
 
     logging.getLogger("seg_registry").warning(message)

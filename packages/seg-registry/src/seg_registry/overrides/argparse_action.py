@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seg_registry.errors import OverrideError
-from seg_registry.overrides.option_text import parse_options
+from seg_registry.overrides.parse_options import parse_options
 
 __all__ = ["DictAction"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RUNNER_KEYS", "knows"]
+__all__ = ["RUNNER_KEYS", "is_known_key"]
 
 _RUNNER_KEYS = """
     model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr
@@ -16,7 +17,7 @@ _RUNNER_KEYS = """
 RUNNER_KEYS = frozenset(_RUNNER_KEYS.split())
 
 
-def knows(table: Any, key: Any, *, top: bool) -> bool:
+def is_known_key(table: Mapping[Any, Any], key: object, *, top: bool) -> bool:
     """Whether the Runner (at the top level) or the class that this dict names takes this key."""
     if top:
         return key in RUNNER_KEYS

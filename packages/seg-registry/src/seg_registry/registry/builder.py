@@ -9,15 +9,15 @@ from typing import Any
 from seg_registry.errors import NotAllowedError, RegistryError
 from seg_registry.registry import scope as scopes
 from seg_registry.registry.catalog import KINDS, Kind, kind_of
-from seg_registry.registry.construct import annotate, arguments, construct, table_of
-from seg_registry.registry.custom_imports import Imported, carry_out, vouched_for
+from seg_registry.registry.construct import add_note, arguments, as_mapping, construct
+from seg_registry.registry.custom_imports import Imported, allowed_packages, import_custom_modules
 from seg_registry.registry.dotted_names import resolve
 from seg_registry.values.origins import place_of
 
 __all__ = ["Builder", "builder"]
 
 
-def builder(cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> Builder:
+def builder(cfg: object = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> Builder:
     """A builder for one config: its `default_scope` and `custom_imports` count.
 
     Args:
@@ -41,25 +41,27 @@ class Builder:
     True
     """
 
-    def __init__(self, cfg: Any = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> None:
-        values = {} if cfg is None else table_of(cfg)
+    def __init__(self, cfg: object = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> None:
+        values = {} if cfg is None else as_mapping(cfg)
         self.default_scope: str = values.get("default_scope") or ""
         self._scopes: dict[str, scopes.Scope | None] = {}
         filename, entry = getattr(cfg, "filename", None), values.get("custom_imports")
-        self.allow = vouched_for(allow, filename)
-        self.imported = carry_out(entry, filename, self.allow, all_of_them=allow_imports) if entry else Imported()
+        self.allow = allowed_packages(allow, filename)
+        self.imported = Imported()
+        if entry:
+            self.imported = import_custom_modules(entry, filename, self.allow, all_of_them=allow_imports)
         self.failures: list[BaseException] = list(self.imported.failures)
 
-    def get(self, kind: str, name: Any) -> Any:
+    def get(self, kind: str, name: object) -> Any:
         """The class or function of this name in the registry of this kind; an object is returned as it is."""
         return self._find(kind_of(kind), name)[0] if isinstance(name, str) else name
 
-    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: object) -> Any:
         """An object from a config with a `type`; `defaults` fill in keys that the config lacks.
 
         An exception of the constructor passes through with one note: config path, `file:line`, class, signature.
         """
-        table = table_of(cfg)
+        table = as_mapping(cfg)
         name, kwargs = arguments(table, defaults)
         if not isinstance(name, str):
             return construct(name, kwargs, table)
@@ -70,13 +72,13 @@ class Builder:
         if scope is None or not hasattr(scope.registry(kind_of(kind)), "build"):
             return construct(target, kwargs, table)
         try:
-            self._judge_inside(table)
+            self._check_nested(table)
         except RegistryError as error:
             raise self._at(error, table) from error.__cause__
         try:
             return scope.build(kind_of(kind), table, short, defaults)
         except Exception as error:
-            annotate(error, target, kwargs, table)
+            add_note(error, target, kwargs, table)
             raise
 
     @staticmethod
@@ -121,7 +123,7 @@ class Builder:
         found = scope.find_by_path(kind, name) if scope is not None else None
         return (found, scope, name.rpartition(".")[2]) if scope is not None and found is not None else None
 
-    def _judge_inside(self, table: Mapping[str, Any]) -> None:
+    def _check_nested(self, table: Mapping[str, Any]) -> None:
         """What a scope's registry will look up inside a part: it would import any dotted path that a `type` holds."""
         for key, name in scopes.names_inside({key: value for key, value in table.items() if key != "type"}):
             prefix, _, rest = name.replace(":", ".").partition(".")
@@ -132,7 +134,7 @@ class Builder:
                 if self._would_import(key, name):
                     raise NotAllowedError(f"{key}={name!r} is the name of a module, not of a registered part")
             elif scopes.is_module(prefix) and prefix.isidentifier():
-                self._judge_path(name, prefix, rest)
+                self._check_path(name, prefix, rest)
 
     def _would_import(self, key: str, name: str) -> bool:
         """Whether a scope's look-up of an undotted name would import a module of that name.
@@ -144,7 +146,7 @@ class Builder:
             return False
         return not self._is_known(name)
 
-    def _judge_path(self, name: str, prefix: str, rest: str) -> None:
+    def _check_path(self, name: str, prefix: str, rest: str) -> None:
         scope = self._scope(prefix)
         if scope is not None and rest.isidentifier() and scope.offers(rest):
             return
@@ -192,7 +194,7 @@ class Builder:
                 raise
             return self._ours_instead(name, ours)
 
-    def _ours_instead(self, name: str, ours: Any) -> Any:
+    def _ours_instead(self, name: str, ours: object) -> Any:
         _log(f"{name!r}: the package {name.partition('.')[0]!r} is not a scope here; {ours.__module__} has that name")
         return ours
 

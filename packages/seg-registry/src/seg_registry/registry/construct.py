@@ -9,20 +9,20 @@ from seg_registry.errors import ConfigKeyError, ConfigTypeError
 from seg_registry.suggest import nearest
 from seg_registry.values.origins import place_of
 
-__all__ = ["arguments", "build_from_cfg", "construct", "table_of"]
+__all__ = ["arguments", "as_mapping", "build_from_cfg", "construct"]
 
 _NOT_ARGUMENTS = ("type", "_scope_", "_delete_")
 _NOTE = "while building "
 
 
-def build_from_cfg(cfg: Any, look_up: Callable[[Any], Any], defaults: Mapping[str, Any]) -> Any:
+def build_from_cfg(cfg: object, look_up: Callable[[Any], Any], defaults: Mapping[str, Any]) -> Any:
     """What `Registry.build` does: look up `type`, call it with the other keys; nested configs are not built."""
-    table = table_of(cfg)
+    table = as_mapping(cfg)
     kind, kwargs = arguments(table, defaults)
     return construct(look_up(kind), kwargs, table)
 
 
-def table_of(cfg: Any) -> Mapping[str, Any]:
+def as_mapping(cfg: object) -> Mapping[str, Any]:
     """The dict of a config that is to be built."""
     cfg = getattr(cfg, "_cfg_dict", cfg)  # a Config holds its values there
     if not isinstance(cfg, Mapping):
@@ -49,11 +49,13 @@ def construct(target: Callable[..., Any], kwargs: dict[str, Any], cfg: Mapping[s
     try:
         return target(**kwargs)
     except Exception as error:
-        annotate(error, target, kwargs, cfg)
+        add_note(error, target, kwargs, cfg)
         raise
 
 
-def annotate(error: BaseException, target: Any, kwargs: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
+def add_note(
+    error: BaseException, target: Callable[..., object], kwargs: Mapping[str, Any], cfg: Mapping[str, Any]
+) -> None:
     """Add the note: config path, file:line, class and signature, near parameters; the innermost part's note counts."""
     if any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
         return
@@ -65,7 +67,7 @@ def annotate(error: BaseException, target: Any, kwargs: Mapping[str, Any], cfg: 
     error.add_note(f"{_NOTE}{at + ': ' if at else ''}{unknown}{module}.{name}{_signature(target)}")
 
 
-def _signature(target: Any) -> str:
+def _signature(target: Callable[..., object]) -> str:
     import inspect
 
     try:
@@ -74,7 +76,7 @@ def _signature(target: Any) -> str:
         return "(...)"
 
 
-def _unknown(target: Any, kwargs: Mapping[str, Any], error: BaseException) -> str:
+def _unknown(target: Callable[..., object], kwargs: Mapping[str, Any], error: BaseException) -> str:
     """A sentence for each argument that neither the signature nor those of the classes above have."""
     try:
         known, passes_on = _parameters(target)
@@ -88,7 +90,7 @@ def _unknown(target: Any, kwargs: Mapping[str, Any], error: BaseException) -> st
     return "".join(hints)
 
 
-def _parameters(target: Any) -> tuple[list[str], bool]:
+def _parameters(target: Callable[..., object]) -> tuple[list[str], bool]:
     """Names of the parameters; whether there is a `**` that hands others on, whose names are then of those above."""
     import inspect
 

@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seg_registry.errors import ConfigTypeError, NotAllowedError
-from seg_registry.registry.dotted_names import are_plain_names, is_never, is_ours, within
+from seg_registry.registry.dotted_names import are_plain_names, is_forbidden, is_ours, within
 from seg_registry.values.origins import place_of
 
-__all__ = ["Imported", "carry_out", "vouched_for"]
+__all__ = ["Imported", "allowed_packages", "import_custom_modules"]
 
 # They register nothing, and what they hold is judged without an import.
 _NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
@@ -32,7 +32,7 @@ class Imported(NamedTuple):
     failures: tuple[BaseException, ...] = ()
 
 
-def modules_of(entry: Any) -> tuple[list[str], bool]:
+def modules_of(entry: object) -> tuple[list[str], bool]:
     """The modules of a `custom_imports` entry, and whether failures are allowed."""
     imports = entry.get("imports", []) if isinstance(entry, Mapping) else entry
     modules = [imports] if isinstance(imports, str) else imports
@@ -41,7 +41,9 @@ def modules_of(entry: Any) -> tuple[list[str], bool]:
     return list(modules), isinstance(entry, Mapping) and bool(entry.get("allow_failed_imports"))
 
 
-def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, all_of_them: bool = False) -> Imported:
+def import_custom_modules(
+    entry: object, filename: str | None, allow: Iterable[str] = (), *, all_of_them: bool = False
+) -> Imported:
     """Import the modules of an entry, each told to the log first.
 
     Args:
@@ -74,7 +76,7 @@ def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, al
     opened = []
     for module in wanted:
         log.info("importing %s (custom_imports%s)", module, _at(entry))
-        make_findable(module, filename)
+        make_importable(module, filename)
         try:
             import_module(module)
         except ImportError as error:
@@ -88,15 +90,15 @@ def carry_out(entry: Any, filename: str | None, allow: Iterable[str] = (), *, al
     return Imported(tuple(opened), tuple(left_out), tuple(failures))
 
 
-def _check(module: str, entry: Any) -> None:
-    if is_never(module):
+def _check(module: str, entry: object) -> None:
+    if is_forbidden(module):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
     parts = module.split(".")
     if not are_plain_names(parts) or _NO_PARTS.intersection(parts[1:]):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which is a program or a test, not parts")
 
 
-def _left_out(modules: list[str], entry: Any) -> str:
+def _left_out(modules: list[str], entry: object) -> str:
     shown = [each if each.isprintable() else repr(each) for each in modules]  # a terminal would carry the rest out
     words = " ".join(f"--allow {each}" for each in shown)
     return (
@@ -105,12 +107,12 @@ def _left_out(modules: list[str], entry: Any) -> str:
     )
 
 
-def _at(entry: Any) -> str:
+def _at(entry: object) -> str:
     where = place_of(entry, "imports")
     return f" of {where}" if where else ""
 
 
-def make_findable(module: str, filename: str | None) -> None:
+def make_importable(module: str, filename: str | None) -> None:
     """A module beside the config becomes importable: its folder goes to the end of the path."""
     from importlib.util import find_spec
 
@@ -122,12 +124,12 @@ def make_findable(module: str, filename: str | None) -> None:
         sys.path.append(folder)
 
 
-def vouched_for(allow: Iterable[str] | str, filename: str | None = None) -> tuple[str, ...]:
+def allowed_packages(allow: Iterable[str] | str, filename: str | None = None) -> tuple[str, ...]:
     """What `--allow NAME` opens: the name, and where it is that of a distribution, the packages that this installs.
 
     A name that is neither is told, as nothing follows from it.
 
-    >>> vouched_for(["my_parts.blocks", "json"])
+    >>> allowed_packages(["my_parts.blocks", "json"])
     ('my_parts.blocks', 'json')
     """
     import logging
@@ -139,7 +141,7 @@ def vouched_for(allow: Iterable[str] | str, filename: str | None = None) -> tupl
         opened.append(name)
         top = name.partition(".")[0]
         if top.isidentifier():
-            make_findable(name, filename)
+            make_importable(name, filename)
         if name == "*" or "." in name or (top.isidentifier() and find_spec(top) is not None):
             continue
         asked = _plain(name)

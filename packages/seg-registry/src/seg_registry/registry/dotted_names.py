@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from seg_registry.errors import NotAllowedError
 
 __all__ = [
-    "NEVER",
+    "FORBIDDEN",
     "OURS",
     "are_plain_names",
     "is_at",
     "is_class",
-    "is_never",
+    "is_forbidden",
     "is_ours",
     "resolve",
-    "why_never",
+    "why_forbidden",
     "within",
 ]
 
 OURS = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
-NEVER = (
+FORBIDDEN = (
     frozenset({"builtins", "distutils", "pip", "setuptools", "pkg_resources", "_distutils_hack", "wheel"})
     | sys.stdlib_module_names
 )
@@ -47,9 +47,9 @@ _HARMLESS = frozenset(
 )
 
 
-def is_never(module: str) -> bool:
+def is_forbidden(module: str) -> bool:
     """Whether a module belongs to what a config can never reach: the standard library, pip, setuptools."""
-    return module.partition(".")[0] in NEVER
+    return module.partition(".")[0] in FORBIDDEN
 
 
 def is_ours(module: str) -> bool:
@@ -68,7 +68,7 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) ->
     allow, opened = tuple(allow), tuple(opened)
     dotted = path.replace(":", ".")
     top = dotted.partition(".")[0]
-    if is_never(top):
+    if is_forbidden(top):
         raise NotAllowedError(f"{path!r}: a config can never use {top!r} (standard library, pip or setuptools)")
     if is_ours(top):
         raise NotAllowedError(f"{path!r} is neither registered nor an entry point, so no config can name it")
@@ -87,35 +87,35 @@ def may_import(module: str, known: tuple[str, ...]) -> bool:
     return "*" in known or within(module, known) or any(within(each, [module]) for each in known)
 
 
-def _home(path: str, found: Any) -> str:
+def _home(path: str, found: object) -> str:
     """The module where an object is defined; an error where that is never a config's."""
-    why = why_never(found)
+    why = why_forbidden(found)
     if why is not None or is_ours(found.__module__):
         raise NotAllowedError(f"{path!r} is {found!r}{why or ''}, which a config can never use")
     return str(found.__module__)
 
 
-def why_never(found: Any) -> str | None:
+def why_forbidden(found: object) -> str | None:
     """Why an object is nothing for a config, by where it is defined, what it wraps and derives from; else None."""
     wrapped = [found.__wrapped__] if type(found) is FunctionType and hasattr(found, "__wrapped__") else []
     for each in (found, *wrapped):
         module = getattr(each, "__module__", None)
         if not isinstance(module, str):
             return " of no module"
-        if is_never(module):
+        if is_forbidden(module):
             return f" of {module!r}"
     for base in found.__mro__[1:] if is_class(found) else ():
-        if is_never(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
+        if is_forbidden(base.__module__) and base.__module__.partition(".")[0] not in _HARMLESS:
             return f", a {base.__qualname__} of {base.__module__!r}"
     return None
 
 
-def is_class(found: Any) -> bool:
+def is_class(found: object) -> TypeGuard[type]:
     """Whether an object is a class, and does not only say so: `isinstance` believes its `__class__`."""
     return issubclass(type(found), type)
 
 
-def is_at(path: str, item: Any) -> bool:
+def is_at(path: str, item: object) -> bool:
     """Whether a dotted path means an object: its own path, or one in a module of its package; imports nothing."""
     dotted = path.replace(":", ".", 1)
     own = str(getattr(item, "__module__", ""))
@@ -126,7 +126,7 @@ def is_at(path: str, item: Any) -> bool:
     return same and module in sys.modules and getattr(sys.modules[module], name, None) is item
 
 
-def _allowed(found: Any, dotted: str, module: str, allow: Any, opened: Any) -> bool:
+def _allowed(found: object, dotted: str, module: str, allow: tuple[str, ...], opened: tuple[str, ...]) -> bool:
     if "*" in allow or within(module, allow) or dotted in allow:
         return is_class(found) or type(found) is FunctionType
     return is_class(found) and (within(module, opened) or _is_part_of_torch(found, module))
@@ -193,7 +193,7 @@ def are_plain_names(parts: Iterable[str]) -> bool:
     return all(part.isidentifier() and not (part.startswith("__") or part.endswith("__")) for part in parts)
 
 
-def _how_to_allow(path: str, package: str, found: Any = None) -> str:
+def _how_to_allow(path: str, package: str, found: object = None) -> str:
     what = f"{path!r} is not allowed"
     if found is not None:
         what = f"{path!r} is {found!r}, which is not allowed"

@@ -6,7 +6,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["entries", "installed_as"]
+__all__ = ["entries", "is_installed"]
 
 
 @lru_cache(maxsize=4)
@@ -27,7 +27,7 @@ def entries(group: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def installed_as(package: str) -> bool:
+def is_installed(package: str) -> bool:
     """Whether an import package belongs to an installed distribution (a folder that merely lies about does not)."""
     from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 

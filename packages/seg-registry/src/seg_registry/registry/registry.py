@@ -82,7 +82,9 @@ class Registry:
         """Name -> object of what was registered in this process."""
         return dict(self._items)
 
-    def register_module(self, name: str | Sequence[str] | None = None, force: bool = False, module: Any = None) -> Any:
+    def register_module(
+        self, name: str | Sequence[str] | None = None, force: bool = False, module: object = None
+    ) -> Any:
         """Register a class or function: as a decorator, or at once with `module=`.
 
         `name` gives it another name, or several. A second object under a known name is reported when that name is
@@ -99,7 +101,7 @@ class Registry:
 
         return decorate
 
-    def _register(self, item: Any, names: list[str] | None, force: bool) -> None:
+    def _register(self, item: object, names: list[str] | None, force: bool) -> None:
         if not callable(item):
             raise TypeError(f"only classes and functions can be registered, got {type(item).__name__}: {item!r}")
         if names is None:
@@ -269,7 +271,7 @@ class Registry:
         return "\n".join(lines + [f"  {name}: {locate(item)}" for name, item in sorted(self._items.items())])
 
 
-def _checked_names(name: Any, force: Any) -> list[str] | None:
+def _checked_names(name: object, force: object) -> list[str] | None:
     if callable(name):
         raise TypeError("write @registry.register_module() with parentheses")
     if not isinstance(force, bool):
@@ -282,14 +284,14 @@ def _checked_names(name: Any, force: Any) -> list[str] | None:
     return list(names)
 
 
-def _own_name(item: Any) -> str:
+def _own_name(item: object) -> str:
     name = getattr(item, "__name__", None)
     if name is None:
         raise TypeError(f"{item!r} has no name of its own; give name='...'")
     return str(name)
 
 
-def locate(item: Any) -> Location:
+def locate(item: Callable[..., object]) -> Location:
     """Module, file and line of a class or function; empty where Python does not know."""
     import inspect
 

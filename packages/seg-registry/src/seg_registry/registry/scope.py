@@ -10,8 +10,8 @@ from types import FunctionType
 from typing import Any
 
 from seg_registry.registry.catalog import KINDS, Kind
-from seg_registry.registry.dotted_names import is_at, is_class, is_never, is_ours, why_never
-from seg_registry.registry.entry_points import installed_as
+from seg_registry.registry.dotted_names import is_at, is_class, is_forbidden, is_ours, why_forbidden
+from seg_registry.registry.entry_points import is_installed
 from seg_registry.values.config_dict import ConfigDict
 
 __all__ = ["Scope", "exists", "is_module", "names_inside"]
@@ -21,7 +21,7 @@ _LOCK = threading.RLock()
 
 def exists(name: str) -> bool:
     """Whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
-    if not name.isidentifier() or is_never(name) or is_ours(name) or not installed_as(name):
+    if not name.isidentifier() or is_forbidden(name) or is_ours(name) or not is_installed(name):
         return False
     return any(
         (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()
@@ -37,7 +37,7 @@ def folders_of(package: str) -> list[str]:
     return list(spec.submodule_search_locations or ()) if spec is not None else []
 
 
-def names_inside(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def names_inside(value: object, key: str = "") -> Iterator[tuple[str, str]]:
     """Every key of a config that says what to build (`type`, `resize_type`, `_scope_`), with its string."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
@@ -83,7 +83,7 @@ class Scope:
             error.add_note(f"while {self.name}.registry looked up {name!r}")
             self.failures.append(error)
             return None
-        return found if (is_class(found) or type(found) is FunctionType) and why_never(found) is None else None
+        return found if (is_class(found) or type(found) is FunctionType) and why_forbidden(found) is None else None
 
     def find_by_path(self, kind: Kind, path: str) -> Any:
         """What the scope's registry has, under its dotted path instead of its name."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from seg_registry.errors import LimitError
-from seg_registry.values.draft import MAX_DEPTH
+from seg_registry.values.marked_dict import MAX_DEPTH
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Budget"]
 
@@ -31,7 +30,7 @@ class Budget:
         if self.left < 0:
             raise LimitError("this asks for more work than a config may need (nested loops or growing values)")
 
-    def spend_on(self, value: Any) -> int:
+    def spend_on(self, value: object) -> int:
         """Take away what walking through a value costs, shared parts counted as often as they occur."""
         before = self.left
         if isinstance(value, _CONTAINERS):
@@ -39,10 +38,10 @@ class Budget:
         elif isinstance(value, str | bytes) and len(value) > 1000:
             self.spend(len(value) >> 4)
         elif type(value) is int:
-            self.spend(whole(value).bit_length() >> 8)
+            self.spend(check_size(value).bit_length() >> 8)
         return before - self.left
 
-    def _walk(self, value: Any, depth: int) -> None:
+    def _walk(self, value: Collection[object], depth: int) -> None:
         if depth > MAX_DEPTH:
             raise LimitError(f"values are nested more than {MAX_DEPTH} deep")
         self.spend(1 + len(value))
@@ -51,7 +50,7 @@ class Budget:
             value = value.values()
         self._walk_items(value, depth)
 
-    def _walk_items(self, values: Iterable[Any], depth: int) -> None:
+    def _walk_items(self, values: Iterable[object], depth: int) -> None:
         for each in values:
             if isinstance(each, _CONTAINERS):
                 self._walk(each, depth + 1)
@@ -67,7 +66,7 @@ class Budget:
         except OverflowError:
             raise LimitError("a range of more than 2**63 numbers") from None
 
-    def spend_on_shown(self, value: Any) -> int:
+    def spend_on_shown(self, value: object) -> int:
         """How many characters a value has at most when it is shown; walking through it is paid for."""
         spent = self.spend_on(value)
         if isinstance(value, str | bytes):
@@ -85,7 +84,7 @@ class Budget:
         self.spend(count + count * count // 50 if count > 64 else count)
 
 
-def whole(value: int) -> int:
+def check_size(value: int) -> int:
     """The integer, if it is not too large to be printed."""
     if value.bit_length() > MAX_BITS:
         raise LimitError(f"an integer of more than {MAX_BITS} bits")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from seg_registry.errors import ConfigKeyError, LimitError
 from seg_registry.suggest import did_you_mean
-from seg_registry.values.draft import MAX_DEPTH, Dotted, Draft
-from seg_registry.values.merge import merged
+from seg_registry.values.marked_dict import MAX_DEPTH, DottedName, Marked, MarkedDict
+from seg_registry.values.merge import merge_over
 from seg_registry.values.origins import NO_MARKS, Chain, chain_of
 
-__all__ = ["BOXES", "ConfigDict", "adopted", "is_table", "mark", "plain", "thaw", "wrap"]
+__all__ = ["WRAPPED_TYPES", "ConfigDict", "adopt", "mark", "to_builtins", "to_config_dict", "wrap"]
 
 
-class ConfigDict(dict[Any, Any]):
+class ConfigDict(Marked):
     """A config, or a part of one: a dict with attribute access, deep wrapping, and origins.
 
     A miss names the nearest keys. A key named like a method (`items`) is reached by item only.
@@ -28,22 +28,20 @@ class ConfigDict(dict[Any, Any]):
     {'model': {'type': 'UNet', 'depth': 5}}
     """
 
-    __slots__ = ("_file_", "_marks_", "_path_")
-    _file_: str
-    _marks_: dict[Any, Any]
+    __slots__ = ("_path_",)
     _path_: str
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        source = args[0] if args and is_table(args[0]) else None
+        source = args[0] if args and isinstance(args[0], Marked) else None
         _set_marks(self, NO_MARKS if source is None else source._marks_)
         _set_file(self, "" if source is None else source._file_)
         _set_path(self, getattr(source, "_path_", ""))
         for key, value in self.items():
-            if type(value) in BOXES:
+            if type(value) in WRAPPED_TYPES:
                 dict.__setitem__(self, key, wrap(value, key))
 
-    def __missing__(self, key: Any) -> Any:
+    def __missing__(self, key: object) -> Any:
         raise ConfigKeyError(self._miss(key))
 
     def __getattr__(self, name: str) -> Any:
@@ -53,16 +51,16 @@ class ConfigDict(dict[Any, Any]):
             raise AttributeError(name)
         raise AttributeError(self._miss(name))
 
-    def _miss(self, key: Any) -> str:
+    def _miss(self, key: object) -> str:
         where = f"in '{self._path_}' of this config" if getattr(self, "_path_", "") else "in this config"
         return f"no key {key!r} {where}; {did_you_mean(key, self)}".rstrip("; ")
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if hasattr(type(self), name):
             raise AttributeError(f"{name!r} is a method of ConfigDict; write cfg[{name!r}] = ... for the key")
         _assign(self, name, value)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         _assign(self, key, value)
 
     def __delattr__(self, name: str) -> None:
@@ -74,13 +72,13 @@ class ConfigDict(dict[Any, Any]):
         yield from super().__dir__()
         yield from (key for key in self if isinstance(key, str))
 
-    def pop(self, key: Any, *default: Any) -> Any:
+    def pop(self, key: object, *default: object) -> Any:
         """Remove a key and return its value; a missing key is an error unless a default is given."""
         if key not in self and not default:
             self.__missing__(key)
         return dict.pop(self, key, *default)
 
-    def setdefault(self, key: Any, default: Any = None) -> Any:
+    def setdefault(self, key: object, default: object = None) -> Any:
         """The value of a key, which is first set to `default` (wrapped) where it is missing."""
         if key not in self:
             _assign(self, key, default)
@@ -88,7 +86,7 @@ class ConfigDict(dict[Any, Any]):
 
     def update(self, /, *args: Any, **kwargs: Any) -> None:
         """Take over keys; a dict over a dict is updated key by key, everything else is replaced."""
-        other = args[0] if args and is_table(args[0]) and not kwargs else dict(*args, **kwargs)
+        other = args[0] if args and isinstance(args[0], Marked) and not kwargs else dict(*args, **kwargs)
         for key, value in other.items():
             old = self.get(key)
             if isinstance(old, ConfigDict) and isinstance(value, dict):
@@ -98,22 +96,22 @@ class ConfigDict(dict[Any, Any]):
 
     def merge(self, other: Mapping[Any, Any]) -> None:
         """Merge as a child config is merged over its base: `_delete_` is honoured, lists are replaced."""
-        result = thaw(merged(ConfigDict(other), self), self._path_)
+        result = to_config_dict(merge_over(ConfigDict(other), self), self._path_)
         dict.clear(self)
         dict.update(self, result)
         _set_marks(self, result._marks_)
 
-    def __or__(self, other: Any) -> ConfigDict:
+    def __or__(self, other: object) -> ConfigDict:
         if not isinstance(other, Mapping):
             return NotImplemented
         result = self.__deepcopy__({})
         result.update(other)
         return result
 
-    def __ror__(self, other: Any) -> ConfigDict:
+    def __ror__(self, other: object) -> ConfigDict:
         return ConfigDict(other) | self if isinstance(other, Mapping) else NotImplemented
 
-    def __ior__(self, other: Any) -> ConfigDict:
+    def __ior__(self, other: object) -> ConfigDict:
         self.update(other)
         return self
 
@@ -129,35 +127,28 @@ class ConfigDict(dict[Any, Any]):
         items = {key: deepcopy(value, memo) for key, value in self.items()}
         return _rebuild(items, self._marks_, self._file_, self._path_)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return _rebuild, (dict(self), self._marks_, self._file_, self._path_)
 
     def to_dict(self) -> dict[Any, Any]:
         """The same as plain dicts, lists and tuples, for anything that knows no ConfigDict."""
-        return {key: plain(value) for key, value in self.items()}
+        return {key: to_builtins(value) for key, value in self.items()}
 
 
-def _slot_setters() -> tuple[Any, Any, Any]:
-    slots = ConfigDict.__dict__
-    return slots["_marks_"].__set__, slots["_file_"].__set__, slots["_path_"].__set__
+# A ConfigDict turns `table.name = value` into a key, so its own slots are set past it.
+_set_marks: Callable[[Marked, dict[Any, Any]], None] = vars(Marked)["_marks_"].__set__
+_set_file: Callable[[Marked, str], None] = vars(Marked)["_file_"].__set__
+_set_path: Callable[[ConfigDict, str], None] = vars(ConfigDict)["_path_"].__set__
+WRAPPED_TYPES = frozenset({dict, OrderedDict, MarkedDict, ConfigDict, list, tuple, set, bytearray, DottedName})
 
 
-_set_marks, _set_file, _set_path = _slot_setters()
-BOXES = frozenset({dict, OrderedDict, Draft, ConfigDict, list, tuple, set, bytearray, Dotted})
-
-
-def is_table(value: Any) -> bool:
-    """Whether a value is a dict of ours, with marks."""
-    return isinstance(value, ConfigDict | Draft)
-
-
-def mark(table: ConfigDict, key: Any, chain: Chain) -> None:
+def mark(table: ConfigDict, key: object, chain: Chain) -> None:
     """Set the chain of one key, leaving shared marks alone."""
     _set_marks(table, {**table._marks_, key: chain})
 
 
-def _assign(table: ConfigDict, key: Any, value: Any, chain: Chain = ()) -> None:
-    if type(value) in BOXES:
+def _assign(table: ConfigDict, key: object, value: object, chain: Chain = ()) -> None:
+    if type(value) in WRAPPED_TYPES:
         value = wrap(value, key if not table._path_ else f"{table._path_}.{key}")
     dict.__setitem__(table, key, value)
     if not chain:
@@ -166,7 +157,7 @@ def _assign(table: ConfigDict, key: Any, value: Any, chain: Chain = ()) -> None:
     mark(table, key, (*chain_of(table, key), *chain))
 
 
-def _rebuild(items: Any, marks: dict[Any, Any], file: str, path: str) -> ConfigDict:
+def _rebuild(items: dict[Any, Any], marks: dict[Any, Any], file: str, path: str) -> ConfigDict:
     result = ConfigDict.__new__(ConfigDict)
     dict.update(result, items)
     _set_marks(result, marks)
@@ -175,52 +166,53 @@ def _rebuild(items: Any, marks: dict[Any, Any], file: str, path: str) -> ConfigD
     return result
 
 
-def thaw(table: Any, path: str = "", depth: int = 0) -> ConfigDict:
+def to_config_dict(table: dict[Any, Any], path: str = "", depth: int = 0) -> ConfigDict:
     """A dict with marks as a ConfigDict of its own: all in it that can be changed is copied, marks are shared."""
     result = _rebuild(table, getattr(table, "_marks_", NO_MARKS), getattr(table, "_file_", ""), path)
     prefix = path and path + "."
     for key, value in table.items():
-        if type(value) in BOXES:
+        if type(value) in WRAPPED_TYPES:
             dict.__setitem__(result, key, wrap(value, f"{prefix}{key}", depth + 1))
     return result
 
 
-def wrap(value: Any, path: Any = "", depth: int = 0) -> Any:
+def wrap(value: object, path: object = "", depth: int = 0) -> Any:
     """A value with plain dicts turned into ConfigDicts and all else that can be changed copied, all the way down."""
-    kind = type(value)
     if depth > MAX_DEPTH:
         raise LimitError(f"values are nested more than {MAX_DEPTH} deep at '{str(path)[:60]}...'")
     depth += 1
-    if kind is list:
-        return [wrap(each, f"{path}.{i}", depth) if type(each) in BOXES else each for i, each in enumerate(value)]
-    if kind is tuple:
-        items = [wrap(each, f"{path}.{i}", depth) if type(each) in BOXES else each for i, each in enumerate(value)]
-        return tuple(items)
-    if kind is Dotted:
+    if type(value) is list or type(value) is tuple:
+        items = [
+            wrap(each, f"{path}.{i}", depth) if type(each) in WRAPPED_TYPES else each for i, each in enumerate(value)
+        ]
+        return items if type(value) is list else tuple(items)
+    if type(value) is DottedName:
         return str(value)
-    if kind is set or kind is bytearray:
+    if type(value) is set or type(value) is bytearray:
         return value.copy()
-    return thaw(value, str(path), depth - 1) if kind in BOXES else value
+    if isinstance(value, dict) and type(value) in WRAPPED_TYPES:
+        return to_config_dict(value, str(path), depth - 1)
+    return value
 
 
-def adopted(value: Any) -> Any:
+def adopt(value: object) -> Any:
     """A value as a ConfigDict takes it in: plain dicts, lists and tuples are copied, a ConfigDict stays itself."""
     if isinstance(value, ConfigDict):
         return value
-    if type(value) in (list, tuple):
-        return type(value)([adopted(each) for each in value])
-    if type(value) in BOXES and isinstance(value, dict):
-        items = {key: adopted(each) for key, each in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return type(value)([adopt(each) for each in value])
+    if type(value) in WRAPPED_TYPES and isinstance(value, dict):
+        items = {key: adopt(each) for key, each in value.items()}
         return _rebuild(items, getattr(value, "_marks_", NO_MARKS), getattr(value, "_file_", ""), "")
     return value
 
 
-def plain(value: Any) -> Any:
+def to_builtins(value: object) -> Any:
     """A value with every ConfigDict turned into a plain dict."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: to_builtins(each) for key, each in value.items()}
     if type(value) is list or type(value) is tuple:
-        return type(value)([plain(each) for each in value])
+        return type(value)([to_builtins(each) for each in value])
     if type(value) is set or type(value) is bytearray:
         return value.copy()
-    return str(value) if type(value) is Dotted else value
+    return str(value) if type(value) is DottedName else value

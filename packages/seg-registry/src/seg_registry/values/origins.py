@@ -64,17 +64,15 @@ def _short(path: str) -> str:
     return path[len(here) :] if path.startswith(here) else path
 
 
-def chain_of(table: Any, key: Any) -> Chain:
+def chain_of(table: object, key: object) -> Chain:
     """The chain of one key of one dict; empty for plain dicts and unmarked keys."""
-    mark = getattr(table, "_marks_", NO_MARKS).get(key)
+    mark: Chain | int | None = getattr(table, "_marks_", NO_MARKS).get(key)
     if mark is None:
         return ()
-    if type(mark) is int:
-        return ((table._file_, mark),)
-    return mark  # type: ignore[no-any-return]
+    return ((getattr(table, "_file_", ""), mark),) if isinstance(mark, int) else mark
 
 
-def place_of(table: Any, key: Any = "type") -> str:
+def place_of(table: object, key: object = "type") -> str:
     """`file:line` of the last mark of a key, or of any key of this dict; '' where nothing is known."""
     marks: Mapping[Any, Any] = getattr(table, "_marks_", NO_MARKS)
     for each in (key, *marks):
@@ -84,11 +82,11 @@ def place_of(table: Any, key: Any = "type") -> str:
     return ""
 
 
-def origin_of(root: Any, steps: Iterable[Any], files: list[str]) -> Origin:
+def origin_of(root: object, steps: Iterable[Any], files: list[str]) -> Origin:
     """The chain of the value at the end of `steps`, with the assignments that carried it there, bases first."""
     chain: Chain = ()
     carried: list[Chain] = []
-    here = root
+    here: Any = root
     for depth, step in enumerate(steps):
         found = chain_of(here, step)
         if not isinstance(here, dict):

@@ -10,13 +10,13 @@ from seg_registry.errors import ConfigError
 from seg_registry.evaluator.calls import MUTATING
 from seg_registry.evaluator.evaluator import parse_python
 
-__all__ = ["names_read"]
+__all__ = ["used_names"]
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 _OF_BASE = re.compile(r"\{\{\s*_base_\.(\w+)")
 
 
-def names_read(texts: Iterable[tuple[str, bytes]]) -> set[str]:
+def used_names(texts: Iterable[tuple[str, bytes]]) -> set[str]:
     """The names whose values go into something: read by name, as `_base_.name`, or in a template.
 
     What is only changed, such as `x` in `x.update(y=1)` or `x.y = 1`, is not read.

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from seg_registry.config.bases import base_entries
 from seg_registry.errors import ConfigError, ConfigSyntaxError, ConfigTypeError, LimitError
-from seg_registry.values.budget import Budget, whole
-from seg_registry.values.draft import MAX_DEPTH, Draft
+from seg_registry.values.budget import Budget, check_size
+from seg_registry.values.marked_dict import MAX_DEPTH, MarkedDict
 
-__all__ = ["load_data", "yaml_module"]
+__all__ = ["parse_data", "yaml_module"]
 
 _MAX_YAML = 64 * 1024  # PyYAML takes about a second for 100 KiB
 _UNITS = 100_000  # values in a data file, aliases counted as what they stand for
 
 
-def load_data(text: str, path: str, suffix: str) -> tuple[Draft, list[str]]:
+def parse_data(text: str, path: str, suffix: str) -> tuple[MarkedDict, list[str]]:
     """The values of a data file, and its `_base_` entries."""
     reader = {".json": _read_json, ".toml": _read_toml}.get(suffix, _read_yaml)
     try:
@@ -28,7 +28,7 @@ def load_data(text: str, path: str, suffix: str) -> tuple[Draft, list[str]]:
         raise LimitError("nested too deeply", file=path, line=1) from error
     except ValueError as error:
         raise ConfigSyntaxError(str(error), file=path, line=getattr(error, "lineno", 1)) from error
-    if not isinstance(own, Draft):
+    if not isinstance(own, MarkedDict):
         raise ConfigTypeError(f"a config must be a mapping at the top, got {type(own).__name__}", file=path, line=1)
     base = own.pop("_base_", [])
     return own, base_entries(base, path, 1)
@@ -67,14 +67,33 @@ class _KeyLines:
         return int(next(self._lines, 1))
 
 
-def _marked(value: Any, path: str, lines: _KeyLines) -> Any:
+def _marked(value: object, path: str, lines: _KeyLines) -> Any:
     if isinstance(value, _Pairs):
         pairs, marks = {}, {}
         for key, each in value:
             marks[key] = lines.next()
             pairs[key] = _marked(each, path, lines)
-        return Draft(pairs, file=path, marks=marks)
+        return MarkedDict(pairs, file=path, marks=marks)
     return [_marked(each, path, lines) for each in value] if isinstance(value, list) else value
+
+
+class _YamlMark(Protocol):
+    line: int
+
+
+class _YamlNode(Protocol):
+    """What is read of a node of PyYAML, which ships no types."""
+
+    id: str
+    tag: str
+    value: Any
+    start_mark: _YamlMark
+
+
+class _YamlLoader(Protocol):
+    def construct_object(self, node: _YamlNode, /) -> object: ...
+
+    def flatten_mapping(self, node: _YamlNode, /) -> None: ...
 
 
 def yaml_module() -> Any:
@@ -96,7 +115,7 @@ def _read_yaml(text: str, path: str) -> Any:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        return Draft(file=path) if node is None else _from_yaml(loader, node, path, Budget(_UNITS), 0)
+        return MarkedDict(file=path) if node is None else _from_yaml(loader, node, path, Budget(_UNITS), 0)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
@@ -114,7 +133,7 @@ def _check_brackets(text: str) -> None:
             raise LimitError(f"more than {2 * MAX_DEPTH} open brackets", line=text.count("\n", 0, match.start()) + 1)
 
 
-def _from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: int) -> Any:
+def _from_yaml(loader: _YamlLoader, node: _YamlNode, path: str, budget: Budget, depth: int) -> Any:
     """A YAML node as a value; an alias costs as much as what it stands for, so that bombs end early."""
     budget.spend(1)
     if depth > MAX_DEPTH:
@@ -132,23 +151,23 @@ def _from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: int) ->
     return _table_from_yaml(loader, node, path, budget, depth, tag)
 
 
-def _scalar(loader: Any, node: Any, tag: str) -> Any:
+def _scalar(loader: _YamlLoader, node: _YamlNode, tag: str) -> Any:
     if not node.tag.startswith("tag:yaml.org,2002:") or tag not in ("null", "bool", "int", "float", "str", "binary"):
         raise ConfigSyntaxError(f"the tag {node.tag} is not read", line=node.start_mark.line + 1)
     try:
         value = loader.construct_object(node)
-        return whole(value) if type(value) is int else value
+        return check_size(value) if type(value) is int else value
     except LimitError as error:
         raise LimitError(error.message, line=node.start_mark.line + 1) from error
     except (ValueError, ArithmeticError) as error:
         raise ConfigSyntaxError(str(error), line=node.start_mark.line + 1) from error
 
 
-def _table_from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: int, tag: str) -> Any:
+def _table_from_yaml(loader: _YamlLoader, node: _YamlNode, path: str, budget: Budget, depth: int, tag: str) -> Any:
     budget.spend(len(node.value) + _merged_size(node, {}))
     loader.flatten_mapping(node)
     budget.spend_on_keys(len(node.value))
-    result, marks = Draft(file=path), {}
+    result, marks = MarkedDict(file=path), {}
     for key_node, value_node in node.value:
         key = _from_yaml(loader, key_node, path, budget, depth + 1)
         if isinstance(key, list | dict | set):
@@ -159,7 +178,7 @@ def _table_from_yaml(loader: Any, node: Any, path: str, budget: Budget, depth: i
     return set(result) if tag == "set" else result
 
 
-def _merged_size(node: Any, known: dict[int, int]) -> int:
+def _merged_size(node: _YamlNode, known: dict[int, int]) -> int:
     """How many pairs a mapping comes to once its merge keys (`<<`) are unfolded, which is done for all at once.
 
     What is merged twice into one mapping is taken once.
@@ -196,15 +215,15 @@ def _check_dots(text: str) -> None:
             raise LimitError(f"a key of more than {MAX_DEPTH} parts")
 
 
-def _placed(value: Any, path: str, lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> Any:
+def _placed(value: object, path: str, lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> Any:
     if isinstance(value, dict):
         pairs = {key: _placed(each, path, lines, (*at, key)) for key, each in value.items()}
         marks = {key: _nearest_line(lines, (*at, key)) for key in value}
-        return Draft(pairs, file=path, marks=marks)
+        return MarkedDict(pairs, file=path, marks=marks)
     if isinstance(value, list):
         return [_placed(each, path, lines, (*at, index)) for index, each in enumerate(value)]
     if type(value) is int:
-        return whole(value)
+        return check_size(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 

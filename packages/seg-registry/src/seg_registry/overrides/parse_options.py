@@ -8,7 +8,7 @@ from typing import Any
 
 from seg_registry.errors import OverrideError
 
-__all__ = ["DELETE", "key_of", "parse_options", "parse_value", "steps_of"]
+__all__ = ["DELETE", "join_key", "parse_options", "parse_value", "split_key"]
 
 _MAX_DEPTH = 50
 _QUOTED = r"""(?:"[^"]*"|'[^']*')"""
@@ -44,19 +44,19 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
         found = re.fullmatch(rf"\s*(\+?)((?:{_QUOTED}|[^=\"'])*?)\s*=(.*)", option, re.DOTALL)
         if found is None or not found[2] or re.search(r"[\s,()+]", re.sub(_QUOTED, "", found[2])):
             raise OverrideError(f"{option!r} is not of the form KEY=VALUE")
-        key, value = found[1] + key_of(steps_of(found[2])), found[3]
+        key, value = found[1] + join_key(split_key(found[2])), found[3]
         parsed.pop(key, None)
         parsed[key] = parse_value(value) if value.strip() else DELETE
     return parsed
 
 
-def steps_of(key: str) -> list[str]:
+def split_key(key: str) -> list[str]:
     """The parts of a dotted key; quoted ones may hold dots, and brackets stand for a dot.
 
     Raises:
         OverrideError: A part is empty, or quotes and brackets are not closed.
 
-    >>> steps_of("a.b[0]"), steps_of('a."b.c".d'), steps_of("a['b.c']")
+    >>> split_key("a.b[0]"), split_key('a."b.c".d'), split_key("a['b.c']")
     (['a', 'b', '0'], ['a', 'b.c', 'd'], ['a', 'b.c'])
     """
     steps: list[str] = []
@@ -73,7 +73,7 @@ def steps_of(key: str) -> list[str]:
     return steps
 
 
-def key_of(steps: Iterable[str]) -> str:
+def join_key(steps: Iterable[str]) -> str:
     """A dotted key of its parts, those quoted that need it."""
     return ".".join(step if re.fullmatch(_BARE, step) else _quoted(step) for step in steps)
 
