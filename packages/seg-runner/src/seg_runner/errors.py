@@ -6,7 +6,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -24,7 +23,7 @@ __all__ = [
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A sentence that names the nearest known name, capitals not counted, or the empty string.
+    """Return a sentence that names the nearest known name, capitals not counted, or the empty string.
 
     >>> did_you_mean("max_iter", ["max_iters", "val_interval"])
     " Did you mean 'max_iters'?"
@@ -36,7 +35,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is most like this one, capitals not counted; None where none is like it.
+    """Return the known name that is most like this one, capitals not counted; None where none is like it.
 
     >>> nearest("mIuO", ["aAcc", "mIoU"])
     'mIoU'
@@ -47,7 +46,7 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def near_key(key: str, known: Iterable[str]) -> str | None:
-    """The known key that this one is most probably a slip of the keyboard for; None if it is known, or like none.
+    """Return the known key that this one is most probably a slip of the keyboard for, or None.
 
     One letter in three may be wrong, two at most; swapped letters count as one. Words that both keys begin or end with
     do not count, so that `bn_cfg` is not taken for `env_cfg`.
@@ -72,7 +71,7 @@ def _is_slip(one: str, other: str) -> bool:
 
 
 def _distance(one: str, other: str) -> int:
-    """How many letters are missing, added, changed, or swapped with their neighbour."""
+    """Count the letters that are missing, added, changed, or swapped with their neighbour."""
     above: list[int] = []
     row = list(range(len(other) + 1))
     for i, left in enumerate(one, 1):
@@ -85,7 +84,7 @@ def _distance(one: str, other: str) -> int:
     return row[-1]
 
 
-def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:
+def check_options(kind: Callable[..., object], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:
     """Refuse options that a class does not take, with the nearest one that it does.
 
     Args:
@@ -114,15 +113,15 @@ def check_options(kind: Callable[..., Any], options: Iterable[str], key: str, hi
             )
 
 
-def part_of(runner: Any, key: str) -> str:
-    """`, model (configs/train.py:12)`: the part of a run at work, if the run's config knows its line; else nothing."""
+def part_of(runner: object, key: str) -> str:
+    """Return `, model (configs/train.py:12)`: the part of a run at work, if the config knows its line."""
     cfg = getattr(runner, "cfg", None)
     line = key and (origin_of(cfg, f"{key}.type") or origin_of(cfg, key))
     return f", {key}{line}" if line else ""
 
 
-def origin_of(cfg: Any, key: str) -> str:
-    """` (configs/train.py:12)` where the config knows where `key` was written, else the empty string."""
+def origin_of(cfg: object, key: str) -> str:
+    """Return ` (configs/train.py:12)` where the config knows where `key` was written, else the empty string."""
     find = getattr(cfg, "origin", None)
     if not callable(find):
         return ""
@@ -134,8 +133,8 @@ def origin_of(cfg: Any, key: str) -> str:
 
 
 @contextmanager
-def written_at(cfg: Any, key: str) -> Iterator[None]:
-    """Errors in here gain `in randomness (configs/train.py:12)`, if the config knows the line of the key."""
+def written_at(cfg: object, key: str) -> Iterator[None]:
+    """Give errors in here the note `in randomness (configs/train.py:12)`, if the config knows the line of the key."""
     try:
         yield
     except Exception as error:
@@ -144,7 +143,7 @@ def written_at(cfg: Any, key: str) -> Iterator[None]:
         raise
 
 
-def _first_line(origin: Any) -> str:
+def _first_line(origin: object) -> str:
     if isinstance(origin, (list, tuple)) and origin:
         origin = origin[-1]
     return str(origin).strip().partition("\n")[0]
@@ -175,8 +174,8 @@ def add_note(error: BaseException, text: str) -> None:
     error.add_note(Note(text))
 
 
-def sample_paths(batch: Any, limit: int = 8) -> list[str]:
-    """Paths of the images in a batch, wherever its style keeps them; empty where it does not.
+def sample_paths(batch: object, limit: int = 8) -> list[str]:
+    """Return the paths of the images in a batch, wherever its style keeps them; empty where it does not.
 
     >>> sample_paths({"inputs": [0], "img_path": ["a.png", "b.png"]})
     ['a.png', 'b.png']
@@ -192,7 +191,7 @@ def sample_paths(batch: Any, limit: int = 8) -> list[str]:
     return found[:limit]
 
 
-def _strings(value: Any) -> list[str]:
+def _strings(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, (list, tuple)):

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+from torch import nn
+
 __all__ = [
     "Builder",
     "Config",
@@ -36,7 +39,7 @@ class Builder(Protocol):
     def get(self, kind: str, name: str) -> Any:
         """The class or function called `name` in the registry of this kind (`hook`, `optimizer`, ...)."""
 
-    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: object) -> Any:
         """An object from a config with a `type`; `defaults` fill in keys that the config lacks."""
 
 
@@ -47,20 +50,20 @@ class Stateful(Protocol):
     def state_dict(self) -> Mapping[str, Any]:
         """Tensors and plain values only, so that the file loads with `weights_only=True`."""
 
-    def load_state_dict(self, state_dict: Any) -> Any:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
         """Take over a state; the class says what it does with keys that it does not know."""
 
 
 class Updates(Protocol):
     """An optimizer wrapper, as a training step uses it."""
 
-    def optim_context(self, model: Any) -> AbstractContextManager[Any]:
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Autocast and `no_sync` round preprocessing and forward pass."""
 
-    def update_params(self, loss: Any) -> None:
+    def update_params(self, loss: torch.Tensor) -> None:
         """Scale, backward; on the last micro-step of a window also clip, step and clear the gradients."""
 
-    def initialize_count_status(self, model: Any, init_counts: int, max_counts: int) -> None:
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Tell the wrapper where the run stands, so that the last, shorter window gets the right divisor."""
 
 
@@ -127,7 +130,7 @@ class Pictures(Protocol):
 
     dataset_meta: Any
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: Config) -> None:
         """Keep the resolved config."""
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:

@@ -317,7 +317,7 @@ class Runner(BaseRunner):
         optimizer: bool = True,
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
-        **mmengine: Any,
+        **mmengine: object,
     ) -> None:
         """Write the whole state to `path`: whole or absent, never half.
 

@@ -215,7 +215,7 @@ def places_outside(parts: Parts, work_dir: Path) -> list[str]:
     Raises:
         ValueError: a place where a config may not write.
     """
-    named = parts if parts["cfg"] is None else parts["cfg"]
+    named: Config = dict(parts) if parts["cfg"] is None else parts["cfg"]
     return check_places(named, ["model", *CONFIG_KEYS], work_dir, strict=parts["strict_paths"])
 
 

@@ -7,7 +7,7 @@ it that belong to other packages, is looked up; everything deeper reaches the pa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from seg_runner.errors import add_note, check_options, did_you_mean, origin_of, 
 from seg_runner.evaluation.evaluator import Evaluator
 from seg_runner.log.processor import LogProcessor
 from seg_runner.model.logits_model import LogitsModel
+from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder, find_builder
 
 __all__ = ["Assembler"]
@@ -34,22 +35,22 @@ class Assembler:
         scope: `default_scope` where there is no config to say so.
     """
 
-    def __init__(self, builder: Builder | None, cfg: Any = None, scope: str | None = None) -> None:
+    def __init__(self, builder: Builder | None, cfg: object = None, scope: str | None = None) -> None:
         self._given = builder
         self.cfg = cfg
         self._scope = scope
-        self.exact = False  # whether sums must round as the reference's do: no fused optimizer step
+        self.exact = False  # whether sums must round as MMEngine's do: no fused optimizer step
 
     @cached_property
     def builder(self) -> Builder | None:
-        """The builder given, else the installed one."""
+        """Return the builder given, else the installed one."""
         if self._given is not None:
             return self._given
         cfg = {"default_scope": self._scope} if self.cfg is None and self._scope else self.cfg
         return find_builder(cfg)
 
-    def part(self, kind: str, cfg: Any, key: str, **defaults: Any) -> Any:
-        """The object for `cfg`: itself if it is no dict, else built.
+    def part(self, kind: str, cfg: object, key: str, **defaults: object) -> Any:
+        """Return the object for `cfg`: itself if it is no dict, else built.
 
         Raises:
             TypeError: a dict without `type`, or a dict and no builder.
@@ -62,8 +63,8 @@ class Assembler:
             return self._builder(key).build(kind, cfg, **defaults)
         return cfg["type"](**{**defaults, **{name: value for name, value in cfg.items() if name != "type"}})
 
-    def resolve(self, kind: str, name: Any, key: str) -> Any:
-        """The class that `name` stands for; a class stands for itself."""
+    def resolve(self, kind: str, name: object, key: str) -> Any:
+        """Return the class that `name` stands for; a class stands for itself."""
         if not isinstance(name, str):
             return name
         try:
@@ -80,8 +81,8 @@ class Assembler:
             )
         return self.builder
 
-    def model(self, cfg: Any, data_preprocessor: Any = None) -> Any:
-        """The model; `data_preprocessor` is used where the model's config has none of its own.
+    def model(self, cfg: object, data_preprocessor: object = None) -> Any:
+        """Return the model; `data_preprocessor` is used where the model's config has none of its own.
 
         Of a `LogitsModel`, the model inside and its loss may be configs too.
         """
@@ -92,12 +93,12 @@ class Assembler:
             cfg = _changed(cfg, **{name: self.part("model", own, f"model.{name}") for name, own in inside.items()})
         return self.part("model", cfg, "model")
 
-    def loss(self, cfg: Any) -> Any:
-        """The loss of a model that gives logits; a config is built like a model's part."""
+    def loss(self, cfg: object) -> Any:
+        """Return the loss of a model that gives logits; a config is built like a model's part."""
         return self.part("model", cfg, "loss")
 
-    def optim_wrapper(self, cfg: Any, model: Any) -> Any:
-        """The optimizer wrapper of a config: its constructor decides which parameter gets which settings."""
+    def optim_wrapper(self, cfg: object, model: object) -> Any:
+        """Return the optimizer wrapper of a config: its constructor decides which parameter gets which settings."""
         if not isinstance(cfg, Mapping):
             return cfg
         if "constructor" not in cfg and "optimizer" not in cfg:
@@ -136,8 +137,8 @@ class Assembler:
             )
         return self.resolve("optim_wrapper", "OptimWrapperDict", "optim_wrapper")(**cfg)
 
-    def param_schedulers(self, cfg: Any, wrapper: Any, ends: dict[bool, int], epoch_length: int | None) -> Any:
-        """The schedulers: a list, or for several optimizers a dict of lists.
+    def param_schedulers(self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None) -> Any:
+        """Return the schedulers: a list, or for several optimizers a dict of lists.
 
         Args:
             cfg: Scheduler, config, list of them, or dict name -> list.
@@ -160,7 +161,7 @@ class Assembler:
         listed = cfg if isinstance(cfg, Sequence) else [cfg]
         return [self._scheduler(one, wrapper, ends, epoch_length) for one in listed]
 
-    def _scheduler(self, cfg: Any, wrapper: Any, ends: dict[bool, int], epoch_length: int | None) -> Any:
+    def _scheduler(self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None) -> Any:
         if not isinstance(cfg, Mapping):
             return cfg
         if "type" not in cfg:
@@ -182,16 +183,16 @@ class Assembler:
         given = {"end": ends[True], **own}
         return found.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **given)
 
-    def hook(self, cfg: Any, key: str) -> tuple[Any, Any]:
-        """The hook of a config, and the priority that the config gives it (None: the hook's own)."""
+    def hook(self, cfg: object, key: str) -> tuple[Any, Any]:
+        """Return the hook of a config, and the priority that the config gives it (None: the hook's own)."""
         if not isinstance(cfg, Mapping):
             return cfg, None
         own = _changed(cfg)
         priority = own.pop("priority", None)
         return self.part("hook", own, key), priority
 
-    def dataloader(self, cfg: Any, key: str, randomness: Any) -> Any:
-        """The loader of a config; a dict of named loaders or configs becomes a dict of loaders."""
+    def dataloader(self, cfg: object, key: str, randomness: Randomness) -> Any:
+        """Return the loader of a config; a dict of named loaders or configs becomes a dict of loaders."""
         if not isinstance(cfg, Mapping):
             return cfg
         if is_named(cfg):
@@ -202,8 +203,8 @@ class Assembler:
             add_note(error, f"while building {key}{origin_of(self.cfg, key)}")
             raise
 
-    def evaluator(self, cfg: Any, key: str) -> Any:
-        """The evaluator of a metric, a list of metrics, or their configs; of each set where they are named."""
+    def evaluator(self, cfg: object, key: str) -> Any:
+        """Return the evaluator of a metric, a list of metrics, or their configs; of each set where they are named."""
         if isinstance(cfg, Mapping) and "type" not in cfg and "metrics" not in cfg:
             plain = [name for name, one in cfg.items() if isinstance(one, int | float | str | None)]
             if plain:
@@ -220,12 +221,12 @@ class Assembler:
             return cfg
         return Evaluator(self._metrics(cfg, key))
 
-    def _metrics(self, cfg: Any, key: str) -> list[Any]:
+    def _metrics(self, cfg: object, key: str) -> list[Any]:
         listed = cfg if isinstance(cfg, (list, tuple)) else [cfg]
         return [self.part("metric", one, key) for one in listed]
 
-    def visualizer(self, cfg: Any, name: str, log_dir: Path) -> Any:
-        """The visualizer of a config; its backends write under `<log_dir>/vis_data` unless they say otherwise."""
+    def visualizer(self, cfg: object, name: str, log_dir: Path) -> Any:
+        """Return the visualizer of a config; its backends write under `<log_dir>/vis_data` by default."""
         if not isinstance(cfg, Mapping):
             return cfg
         own = _changed(cfg)
@@ -238,8 +239,8 @@ class Assembler:
             own["vis_backends"] = [self._vis_backend(one, log_dir) for one in backends]
         return self.part("visualizer", own, "visualizer", name=name, save_dir=str(log_dir))
 
-    def _vis_backend(self, cfg: Any, log_dir: Path) -> Any:
-        """One backend; a `name` in its config is what the visualizer calls it, and no argument of its class."""
+    def _vis_backend(self, cfg: object, log_dir: Path) -> Any:
+        """Return one backend; a `name` in its config is what the visualizer calls it, and no argument of its class."""
         own = _changed(cfg) if isinstance(cfg, Mapping) else cfg
         name = own.pop("name", None) if isinstance(own, dict) else None
         made = self.part("vis_backend", own, "visualizer.vis_backends", save_dir=str(log_dir / "vis_data"))
@@ -247,8 +248,8 @@ class Assembler:
             made.name = name
         return made
 
-    def log_processor(self, cfg: Any, by_epoch: bool = True) -> Any:
-        """The log processor; a dict without `type` is one of ours. `by_epoch` is used where there is no config."""
+    def log_processor(self, cfg: object, by_epoch: bool = True) -> Any:
+        """Return the log processor; a dict without `type` is one of ours. `by_epoch` counts where nothing is given."""
         if cfg is None:
             return LogProcessor(by_epoch=by_epoch)
         if isinstance(cfg, Mapping) and cfg.get("type", "LogProcessor") in ("LogProcessor", LogProcessor):
@@ -259,22 +260,22 @@ class Assembler:
         return self.part("log_processor", cfg, "log_processor")
 
 
-def _changed(cfg: Mapping[str, Any], **new: Any) -> Any:
-    """A copy that may be changed; a ConfigDict stays one, so that it keeps knowing where its values came from."""
+def _changed(cfg: Mapping[str, object], **new: object) -> Any:
+    """Return a copy that may be changed; a ConfigDict stays one, and keeps knowing where its values came from."""
     copy = getattr(cfg, "copy", None)
     own: Any = copy() if callable(copy) else dict(cfg)
     own.update(new)
     return own
 
 
-def _may_be_fused(optimizer: Any, options: Mapping[str, Any]) -> bool:
+def _may_be_fused(optimizer: Callable[..., object], options: Mapping[str, object]) -> bool:
     if {"fused", "foreach"} & set(options) or not str(getattr(optimizer, "__module__", "")).startswith("torch.optim"):
         return False
     return "fused" in inspect.signature(optimizer).parameters
 
 
-def is_named(cfg: Any) -> bool:
-    """Whether this is a dict of named loaders rather than the dict of one."""
+def is_named(cfg: object) -> bool:
+    """Tell whether this is a dict of named loaders rather than the dict of one."""
     if not isinstance(cfg, Mapping) or not cfg or "dataset" in cfg:
         return False
     return all(not isinstance(one, (str, int, float, bool, type(None))) for one in cfg.values())

@@ -32,15 +32,15 @@ class PlainWrapper:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups."""
+        """Return the optimizer's groups."""
         return self.optimizer.param_groups
 
-    def optim_context(self, model: Any) -> AbstractContextManager[Any]:
-        """Nothing round the forward pass."""
+    def optim_context(self, model: object) -> AbstractContextManager[Any]:
+        """Put nothing round the forward pass."""
         return nullcontext()
 
     def update_params(self, loss: torch.Tensor) -> None:
-        """Backward, step, clear."""
+        """Compute gradients, step, clear them."""
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -50,7 +50,7 @@ class PlainWrapper:
             self._look_after *= 2
             self._untrained.look()
 
-    def initialize_count_status(self, model: Any, init_counts: int, max_counts: int) -> None:
+    def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
         """Take over where the run stands; from here on parameters that are not trained are told."""
         self.inner_count = init_counts
         if self._untrained is None:
@@ -58,17 +58,17 @@ class PlainWrapper:
         self._untrained.look()
 
     def get_lr(self) -> dict[str, list[float]]:
-        """The learning rate of each group."""
+        """Return the learning rate of each group."""
         return {"lr": [float(group["lr"]) for group in self.optimizer.param_groups]}
 
     def get_momentum(self) -> dict[str, list[float]]:
-        """The momentum of each group (the first beta of Adam's)."""
+        """Return the momentum of each group (the first beta of Adam's)."""
         return {
             "momentum": [float(group.get("momentum", group.get("betas", (0.0,))[0])) for group in self.param_groups]
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's."""
+        """Return the optimizer's state."""
         if self._untrained is not None:
             self._untrained.look()
         return self.optimizer.state_dict()
@@ -116,10 +116,10 @@ class _Untrained:
         return {name: parameter for name, parameter in named if id(parameter) not in held}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        """A copy of a wrapper watches nothing: its model is another one."""
+        """Copy nothing: a copy of a wrapper watches nothing: its model is another one."""
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Nor does a pickled one."""
+        """Pickle nothing, for the same reason."""
         return type(None), ()
 
 
@@ -131,7 +131,7 @@ class PlainVisualizer:
         self._folder = log_dir / "vis_data"
         self._files: dict[str, LineFile] = {}
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """Keep the resolved config beside the scalars."""
         text = getattr(config, "pretty_text", None)
         if text is not None:
@@ -167,7 +167,7 @@ class PlainVisualizer:
             file.close()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 from seg_runner.assembly.arguments import Parts
 from seg_runner.assembly.assembler import Assembler
@@ -87,12 +87,12 @@ def add_custom_hooks(runner: TakesHooks, hooks: Iterable[object], key: str) -> N
             runner.table.add(made, priority, origin_of(runner.cfg, f"{key}.{index}.type"))
 
 
-def _add_default_hook(runner: TakesHooks, slot: str, cfg: Any, named: bool) -> None:
+def _add_default_hook(runner: TakesHooks, slot: str, cfg: object, named: bool) -> None:
     """Add one default hook; one that was not named and is not installed is left out, with a line that says so."""
     try:
         hook, priority = runner.assembler.hook(cfg, f"default_hooks.{slot}")
     except (KeyError, LookupError, ImportError, TypeError) as error:
-        if named or not _is_absent(runner.assembler, cfg["type"]):
+        if named or not isinstance(cfg, Mapping) or not _is_absent(runner.assembler, cfg["type"]):
             raise
         runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
         return

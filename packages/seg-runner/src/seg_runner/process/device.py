@@ -31,7 +31,7 @@ OLDER = ("cuda", "xpu", "mps")  # asked in this order where torch has no `torch.
 
 @cache  # asked at every step; what a process sees does not change
 def accelerator() -> str | None:
-    """The type of the accelerator that torch sees here, such as 'cuda' or 'mps'; None where there is only the CPU.
+    """Return the type of the accelerator that torch sees here, such as 'cuda' or 'mps'; None without one.
 
     >>> accelerator() is None or isinstance(accelerator(), str)
     True
@@ -43,7 +43,7 @@ def accelerator() -> str | None:
 
 
 def is_accelerator(device: torch.device | str) -> bool:
-    """Whether tensors on this device lie apart from main memory, so that copies and waits count.
+    """Tell whether tensors on this device lie apart from main memory, so that copies and waits count.
 
     >>> is_accelerator("cpu"), is_accelerator("cuda:1")
     (False, True)
@@ -52,12 +52,12 @@ def is_accelerator(device: torch.device | str) -> bool:
 
 
 def module_of(device: torch.device | str) -> Any:
-    """What torch offers for a kind of accelerator (`torch.cuda`, `torch.mps`, ...); None for the CPU."""
+    """Return what torch offers for a kind of accelerator (`torch.cuda`, `torch.mps`, ...); None for the CPU."""
     return getattr(torch, torch.device(device).type, None) if is_accelerator(device) else None
 
 
 def _in_use() -> Any:
-    """The accelerator's module where something ran on it already; asking starts nothing."""
+    """Return the accelerator's module where something ran on it already; asking starts nothing."""
     kind = accelerator()
     module = None if kind is None else module_of(kind)
     started = getattr(module, "is_initialized", None)  # MPS has no such state: it is always ready
@@ -65,7 +65,7 @@ def _in_use() -> Any:
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The named device, else the accelerator that torch reports, else the CPU.
+    """Return the named device, else the accelerator that torch reports, else the CPU.
 
     Raises:
         ValueError: torch knows no such device, or sees none.
@@ -97,7 +97,7 @@ def _found_device(name: str) -> torch.device:
 
 
 def _count(device: torch.device) -> int:
-    """How many devices of this kind torch sees."""
+    """Count the devices of this kind that torch sees."""
     module = module_of(device)
     if module is None or not module.is_available():
         return 0
@@ -113,7 +113,7 @@ def seed_accelerator(seed: int) -> None:
 
 
 def random_states() -> list[torch.Tensor]:
-    """Where the generators of the accelerators in use stand, for `restore_random_states`."""
+    """Return where the generators of the accelerators in use stand, for `restore_random_states`."""
     module = _in_use()
     if module is None:
         return []
@@ -141,7 +141,7 @@ def synchronize() -> None:
 
 
 def peak_memory() -> int | None:
-    """The most memory, in MB, that tensors took on the accelerator since the last call; None where nobody counts."""
+    """Return the most memory, in MB, that tensors took on the accelerator since the last call, or None."""
     module = _in_use()
     if not hasattr(module, "max_memory_allocated"):
         return None
@@ -151,7 +151,7 @@ def peak_memory() -> int | None:
 
 
 def memory_figures(device: torch.device) -> tuple[int, int, int] | None:
-    """Bytes in tensors at the most, bytes reserved at the most, bytes of the device; None where torch cannot tell."""
+    """Return bytes in tensors at the most, bytes reserved at the most, bytes of the device, or None."""
     module = module_of(device)
     if not hasattr(module, "max_memory_reserved"):
         return None
@@ -161,7 +161,7 @@ def memory_figures(device: torch.device) -> tuple[int, int, int] | None:
 
 @cache
 def can_pin(kind: str) -> bool:
-    """Whether main memory can be pinned for copies beside computation to this kind of device."""
+    """Tell whether main memory can be pinned for copies beside computation to this kind of device."""
     if not is_accelerator(kind):
         return False
     try:
@@ -171,23 +171,23 @@ def can_pin(kind: str) -> bool:
 
 
 def stream_of(device: torch.device) -> Any:
-    """A stream of its own for copies to a device; None where the device has no streams (CPU, MPS)."""
+    """Return a stream of its own for copies to a device; None where the device has no streams (CPU, MPS)."""
     made = getattr(module_of(device), "Stream", None)
     return None if made is None else made(device)
 
 
-def on_stream(device: torch.device, stream: Any) -> AbstractContextManager[Any]:
-    """Within this context, the device's work goes to this stream (None: where it goes anyway)."""
+def on_stream(device: torch.device, stream: object) -> AbstractContextManager[Any]:
+    """Send the device's work to this stream, within this context (None: where it goes anyway)."""
     return nullcontext() if stream is None else module_of(device).stream(stream)
 
 
 def current_stream(device: torch.device) -> Any:
-    """The stream that computes on a device."""
+    """Return the stream that computes on a device."""
     return module_of(device).current_stream(device)
 
 
 def device_facts(device: torch.device) -> dict[str, str]:
-    """Name and driver versions of a device, as the first lines of a log show them."""
+    """Return name and driver versions of a device, as the first lines of a log show them."""
     facts = {}
     name = getattr(module_of(device), "get_device_name", None)
     if name is not None:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -78,7 +78,7 @@ def _raise_file_limit(wanted: int) -> None:
 
 
 def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:
-    """Versions and hardware, as the first lines of a log show them."""
+    """Return versions and hardware, as the first lines of a log show them."""
     facts = {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -95,13 +95,20 @@ NO_DETERMINISTIC_FORM = "does not have a deterministic implementation"
 
 @contextmanager
 def nondeterministic_operations() -> Iterator[list[str]]:
-    """Within this context, collects the names of operations that torch warns of as not deterministic."""
+    """Collect, within this context, the names of operations that torch warns of as not deterministic."""
     found: list[str] = []
     with warnings.catch_warnings():
         warnings.filterwarnings("always", message=f".*{NO_DETERMINISTIC_FORM}")
         others = warnings.showwarning
 
-        def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             text = str(message)
             if NO_DETERMINISTIC_FORM not in text:
                 others(message, category, filename, lineno, file, line)

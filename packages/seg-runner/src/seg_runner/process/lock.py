@@ -50,7 +50,7 @@ _HELD: list[_Held] = vars(sys).setdefault("_seg_engine_runs", [])
 
 
 def _take(work_dir: Path) -> _Held:
-    """The lock of a folder, shared with other runs of this process."""
+    """Return the lock of a folder, shared with other runs of this process."""
     path = work_dir / LOCK
     mine = next((one for one in _HELD if one.process == os.getpid() and _is_at(path, one.file)), None)
     if mine is not None:
@@ -96,7 +96,7 @@ def _leave(path: Path, held: _Held) -> None:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether an open file is still the one at this path."""
+    """Tell whether an open file is still the one at this path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except OSError:

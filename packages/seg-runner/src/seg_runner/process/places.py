@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Protocol
 from urllib.parse import unquote
 
 from seg_runner.errors import origin_of
 from seg_runner.names import printable
+from seg_runner.protocols import Config
 
 __all__ = ["NAMES", "PLACES", "check_places", "is_written"]
 
@@ -36,7 +37,7 @@ HOW = "A config writes below work_dir: leave the key out, or name a folder in th
 SERVER = re.compile(r"(?i)(?!file:|sqlite)[a-z][a-z0-9+.-]+://|databricks")
 
 
-def check_places(cfg: Any, keys: Iterable[str], work_dir: Path, strict: bool = False) -> list[str]:
+def check_places(cfg: Config, keys: Iterable[str], work_dir: Path, strict: bool = False) -> list[str]:
     """Refuse a config that writes where it should not; a line for each place outside of the work directory.
 
     A name with folders in it, and `..` out of the work directory, are always refused. Whole paths, and folders beside
@@ -78,12 +79,14 @@ def check_places(cfg: Any, keys: Iterable[str], work_dir: Path, strict: bool = F
 
 
 def is_written(name: str, above: Iterable[str] = ()) -> bool:
-    """Whether a key of this name, below keys of those names, says where to write."""
+    """Tell whether a key of this name, below keys of those names, says where to write."""
     return name in PLACES or name in NAMES or ("init_kwargs" in above and INIT.search(name) is not None)
 
 
-def written(values: Any, key: str = "", seen: set[tuple[int, bool]] | None = None) -> Iterator[tuple[str, str]]:
-    """The dotted key and the value of each place or name in dicts and lists, once where several keys share a dict.
+def written(
+    values: Mapping[str, object] | Sequence[object], key: str = "", seen: set[tuple[int, bool]] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the value of each place or name in dicts and lists, once for shared dicts.
 
     Objects are the matter of whoever made them.
     """
@@ -92,7 +95,7 @@ def written(values: Any, key: str = "", seen: set[tuple[int, bool]] | None = Non
     if (id(values), "init_kwargs" in above) in seen:
         return
     seen.add((id(values), "init_kwargs" in above))
-    pairs: Iterable[tuple[Any, Any]] = values.items() if isinstance(values, Mapping) else enumerate(values)
+    pairs: Iterable[tuple[object, object]] = values.items() if isinstance(values, Mapping) else enumerate(values)
     for name, value in pairs:
         step = f'"{name}"' if "." in str(name) else str(name)
         here = f"{key}.{step}" if key else step
@@ -102,12 +105,24 @@ def written(values: Any, key: str = "", seen: set[tuple[int, bool]] | None = Non
             yield here, str(value)
 
 
-def _is_callers(cfg: Any, key: str) -> bool:
-    """Whether the caller's command line set this value, or the whole of what it lies in.
+class Mark(Protocol):
+    """Where a config says that a value was written."""
+
+    @property
+    def file(self) -> object:
+        """The file, or `<override>` for the command line."""
+
+    @property
+    def note(self) -> object:
+        """What was written there."""
+
+
+def _is_callers(cfg: object, key: str) -> bool:
+    """Tell whether the caller's command line set this value, or the whole of what it lies in.
 
     A list counts as overridden where one of its elements is; the option itself says which one.
     """
-    find: Callable[[str], Any] | None = getattr(cfg, "origin", None)
+    find: Callable[[str], Iterable[Mark]] | None = getattr(cfg, "origin", None)
     try:
         marks = find(key) if callable(find) else ()
         options = [str(mark.note).partition("=")[0] for mark in marks if mark.file == "<override>"]
@@ -117,7 +132,7 @@ def _is_callers(cfg: Any, key: str) -> bool:
 
 
 def _place(key: str, shown: str, value: str) -> Path | None:
-    """The path that a key means; None where that is no place outside of the folder it lies in.
+    """Return the path that a key means; None where that is no place outside of the folder it lies in.
 
     Raises:
         ValueError: It is no path, or a name with folders in it.
@@ -135,7 +150,7 @@ def _place(key: str, shown: str, value: str) -> Path | None:
 
 
 def local(value: str) -> Path:
-    """The path of a text that may be the address of a file, or of a database in one.
+    """Return the path of a text that may be the address of a file, or of a database in one.
 
     >>> [str(local(text)) for text in ("a/b", "file:///a%20b", "file:a", "sqlite:////a/b.db", "sqlite:///b.db")]
     ['a/b', '/a b', 'a', '/a/b.db', 'b.db']

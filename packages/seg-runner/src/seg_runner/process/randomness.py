@@ -44,7 +44,7 @@ class Randomness:
         deterministic: True: torch may use only deterministic operations, others are errors. 'warn': others are used,
             and listed at the end of the run.
         stream: `sample`: the numbers of a sample depend on (seed, pass, sample index) alone, so a resumed run
-            continues exactly. `mmengine`: the shared global generators, in the reference's order of use;
+            continues exactly. `mmengine`: the shared global generators, in MMEngine's order of use;
             not exact on resume.
         chosen: Whether the seed was given (a resumed run keeps its checkpoint's seed if not).
 
@@ -141,7 +141,7 @@ def find_generators(root: object, limit: int = 10_000) -> dict[str, Generator]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, random.Random | np.random.Generator | np.random.RandomState | torch.Generator):
+        if isinstance(value, Generator):
             found[path.lstrip(".")] = value
         else:
             stack.extend(_children(path, value))

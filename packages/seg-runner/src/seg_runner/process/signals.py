@@ -23,7 +23,7 @@ LONGEST = 7 * 86_400.0  # seconds; the clock of a waiting thread holds no much l
 
 
 def exit_code(name: str) -> int:
-    """The exit code of a run that saved and stopped on a signal: 128 + its number, as shells count.
+    """Return the exit code of a run that saved and stopped on a signal: 128 + its number, as shells count.
 
     >>> exit_code("SIGTERM"), exit_code("SIGINT")
     (143, 130)
@@ -32,7 +32,7 @@ def exit_code(name: str) -> int:
 
 
 def leaving(name: str) -> BaseException:
-    """What a run raises that has saved and stops on this signal.
+    """Return what a run raises that has saved and stops on this signal.
 
     An interrupt at a prompt or in a notebook is KeyboardInterrupt, which ends the cell and leaves the interpreter;
     everywhere else the process leaves with an exit code.
@@ -43,7 +43,7 @@ def leaving(name: str) -> BaseException:
 
 
 def is_interactive() -> bool:
-    """Whether somebody types at this interpreter: a notebook, IPython, `python -i`, a console in a program."""
+    """Tell whether somebody types at this interpreter: a notebook, IPython, `python -i`, a console in a program."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
     return hasattr(sys, "ps1") or bool(sys.flags.interactive) or shell() is not None
 
@@ -151,8 +151,8 @@ class StopSignals:
                 os.write(2, f"\n{name}: finishing the step, then saving; a second one leaves at once\n".encode())
 
 
-def read_signals(given: Any) -> dict[str, Any]:
-    """The argument `signals` of a runner as arguments of StopSignals: a list of names, or a dict.
+def read_signals(given: object) -> dict[str, Any]:
+    """Return the argument `signals` of a runner as arguments of StopSignals: a list of names, or a dict.
 
     Raises:
         TypeError: it is neither, or the dict holds another key.

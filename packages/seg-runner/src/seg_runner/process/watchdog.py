@@ -53,7 +53,7 @@ class Arrivals:
         self._since: dict[int, float] = {}
 
     def again(self, number: int) -> bool:
-        """Whether this is a second signal of its kind, or an interrupt after any signal."""
+        """Tell whether this is a second signal of its kind, or an interrupt after any signal."""
         known, now = bool(self._since), time.monotonic()
         since = self._since.setdefault(number, now)
         return known and (number == signal.SIGINT or now - since > TWICE)
@@ -74,7 +74,7 @@ class Watchdog:
         self._thread.start()
 
     def close(self) -> None:
-        """The run has ended: end the thread, and give the place back to whoever had it."""
+        """End the thread once the run has ended, and give the place back to whoever had it."""
         signal.set_wakeup_fd(self._before)
         OPEN.discard(self._write.fileno())
         self._write.close()
@@ -92,7 +92,7 @@ class Watchdog:
         leave(first, f"and no end within {self.run.grace:g} seconds (signals=dict(grace=...))", self.run)
 
     def _ends_within(self, seconds: float | None, first: int) -> bool:
-        """Whether the run ends in this time; a second signal ends the process."""
+        """Tell whether the run ends in this time; a second signal ends the process."""
         until = None if seconds is None else time.monotonic() + seconds
         while (number := self._next(until)) is not None:
             if self._own and number == first:  # sent from here
@@ -102,7 +102,7 @@ class Watchdog:
         return self._closed
 
     def _next(self, until: float | None) -> int | None:
-        """The next signal that counts; None when the time is over, or the run."""
+        """Return the next signal that counts; None when the time is over, or the run."""
         while True:
             left = None if until is None else max(until - time.monotonic(), 0.0)
             if not select.select([self._read], [], [], left)[0]:

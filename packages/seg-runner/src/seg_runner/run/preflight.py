@@ -25,6 +25,7 @@ from seg_runner.loop.evaluate import set_dataset_meta
 from seg_runner.loop.validation_loss import LossMeter
 from seg_runner.process.device import random_states, restore_random_states
 from seg_runner.process.randomness import global_state, set_global_state
+from seg_runner.protocols import Metric
 
 __all__ = [
     "check_disk",
@@ -79,16 +80,6 @@ class Validates(Protocol):
     @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
-
-
-class Evaluates(Protocol):
-    """An evaluator."""
-
-    def process(self, data_samples: Sequence[Any], data_batch: Any) -> None:
-        """Take in one batch."""
-
-    def evaluate(self, size: int) -> dict[str, Any]:
-        """Return the metrics over so many samples."""
 
 
 class Waits(Protocol):
@@ -200,7 +191,7 @@ def _first_batch(loader: object, where: str) -> Any:
 
 
 @torch.no_grad()
-def _measured(runner: Validates, batch: object, loader: object, evaluator: Evaluates | None) -> set[str] | None:
+def _measured(runner: Validates, batch: object, loader: object, evaluator: Metric | None) -> set[str] | None:
     """Return the names of what validation measures on a batch; None where a metric cannot be tried."""
     model = runner.model
     trial = _copied(evaluator)
@@ -237,7 +228,7 @@ def _single_process(loader: DataLoader[Any]) -> DataLoader[Any]:
     return DataLoader(NamedDataset(loader.dataset), batch_sampler=sampler, collate_fn=loader.collate_fn)
 
 
-def _copied(evaluator: Evaluates | None) -> Evaluates | None:
+def _copied(evaluator: Metric | None) -> Metric | None:
     """Return a copy that writes nothing; None where that cannot be promised."""
     if evaluator is None:
         return None
