@@ -21,7 +21,8 @@ from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.log.setup import library_log, remove_start
-from seg_runner.model.changes import compile_model, init_weights
+from seg_runner.model.compilation import compile_model
+from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
 from seg_runner.protocols import Builder, Config

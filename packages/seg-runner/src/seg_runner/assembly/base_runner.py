@@ -18,6 +18,7 @@ from seg_runner.assembly.arguments import (
     use_argument,
 )
 from seg_runner.assembly.assembler import Assembler
+from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
 from seg_runner.assembly.hooks import (
     add_custom_hooks,
     add_default_hooks,
@@ -36,7 +37,6 @@ from seg_runner.hooks.table import HookTable, Points
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import IN_FILE, REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop
-from seg_runner.model.changes import batch_size_of, scale_lr
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.device import pick_device
 from seg_runner.process.environment import describe_environment, set_up_process

@@ -13,8 +13,10 @@ from seg_runner.assembly.arguments import Parts
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.fallback_parts import PlainVisualizer, PlainWrapper
 from seg_runner.errors import origin_of
-from seg_runner.model.changes import check_compile, revert_sync_batch_norms, use_channels_last
+from seg_runner.model.batch_norm import revert_sync_batch_norms
+from seg_runner.model.compilation import check_compile
 from seg_runner.model.logits_model import LogitsModel
+from seg_runner.model.prepare import use_channels_last
 from seg_runner.model.wrapping import unwrap
 
 __all__ = ["make_model", "make_visualizer", "ready_loaders", "ready_schedulers", "ready_wrapper"]

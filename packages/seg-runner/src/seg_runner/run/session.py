@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from seg_runner.errors import add_note
 from seg_runner.loop.evaluate import EvalLoop
-from seg_runner.model.changes import graph_breaks
+from seg_runner.model.compilation import graph_breaks
 from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.process.lock import only_run
 from seg_runner.process.signals import StopNow, StopSignals, read_signals

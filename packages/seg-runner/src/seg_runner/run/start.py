@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from seg_runner.assembly.arguments import Parts, use_argument
-from seg_runner.model.changes import checkpoint_activations, join_frozen_norms
+from seg_runner.model.batch_norm import join_frozen_norms
+from seg_runner.model.prepare import checkpoint_activations
 from seg_runner.model.wrapping import unwrap
 
 __all__ = ["change_modules", "check_steps", "need", "tell_where_it_begins"]

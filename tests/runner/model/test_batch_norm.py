@@ -1,4 +1,4 @@
-"""Convolutions joined with frozen norms: the same values and gradients, less kept, names untouched."""
+"""Batch norms: SyncBatchNorm turned into plain ones; frozen ones joined with convolutions: values and names stay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from seg_runner.model.changes import join_frozen_norms
+from seg_runner.model.batch_norm import join_frozen_norms, revert_sync_batch_norms
 from torch import nn
 
 
@@ -101,3 +101,28 @@ def test_the_config_key(make_runner: Any, capsys: pytest.CaptureFixture[str]) ->
     assert runner.val()["mIoU"] >= 0
     with pytest.raises(ValueError, match="efficient_conv_bn_eval: no module is called 'bone'"):
         make_runner(model=nn.Sequential(net), efficient_conv_bn_eval=["bone"], overwrite=True).train()
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4), nn.Sequential(nn.ReLU(), nn.SyncBatchNorm(4)))
+
+
+def test_sync_batch_norm_to_plain_keeps_weights_and_names() -> None:
+    model = net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    parameters = list(model.parameters())
+    plain, count = revert_sync_batch_norms(model)
+    assert count == 2
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in plain.modules())
+    assert plain(torch.randn(2, 3, 5, 5)).shape == (2, 4, 5, 5)
+    assert list(plain.state_dict()) == list(before)
+    assert all(one is two for one, two in zip(plain.parameters(), parameters, strict=True))
+
+
+def test_a_lone_norm_is_converted_too() -> None:
+    model, count = revert_sync_batch_norms(nn.SyncBatchNorm(3))
+    assert count == 1
+    assert model(torch.randn(4, 3)).shape == (4, 3)
+    with pytest.raises(ValueError, match="at least 2 dimensions"):
+        model(torch.randn(4))

@@ -1,0 +1,84 @@
+"""`torch.compile`: its options checked before a run, the model compiled in place, and where compiling broke off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from seg_runner.checks import flag
+from seg_runner.errors import check_options, did_you_mean
+from seg_runner.model.wrapping import unwrap
+
+__all__ = ["check_compile", "compile_model", "graph_breaks"]
+
+
+def check_compile(options: object, where: str = "", from_config: bool = False) -> None:
+    """Refuse options that torch.compile does not know.
+
+    Args:
+        options: True, False, or keywords of `torch.compile`.
+        where: Where they stand, for messages.
+        from_config: They are words of a config, which may run nothing.
+
+    Raises:
+        TypeError: a keyword that it does not take.
+        ValueError: a value that it does not know, such as the name of a backend, or that no config may give.
+    """
+    if not isinstance(options, Mapping):
+        return
+    check_options(torch.compile, options, f"compile{where}", hidden=("model",))
+    if from_config:
+        _refuse_programs(options.get("options"), where)
+    for name in ("fullgraph", "disable"):
+        flag(options.get(name, False), f"compile.{name}")
+    backend = options.get("backend", "inductor")
+    known = torch.compiler.list_backends(exclude_tags=())
+    if not callable(backend) and backend not in known:
+        near = did_you_mean(str(backend), known)
+        raise ValueError(f"compile.backend{where} must be one of {', '.join(known)}, not {backend!r}.{near}")
+    try:
+        torch.compile(torch.nn.Identity(), **options)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"compile{where}={dict(options)!r} is nothing that torch.compile takes: {error}") from error
+
+
+def _refuse_programs(options: object, where: str) -> None:
+    """Refuse texts among a backend's settings: some name programs that it starts, or folders it imports from."""
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"compile.options{where} must be a dict of the backend's settings, not {options!r}")
+    for name, value in (options or {}).items():
+        if not (value is None or isinstance(value, bool | int | float) or callable(value)):
+            raise ValueError(
+                f"compile.options[{name!r}]{where} is {value!r}: a config may set switches and numbers here, since "
+                "a text can name a program that the compiler starts. Set it in code: torch._inductor.config"
+            )
+
+
+def compile_model(model: nn.Module, options: object) -> None:
+    """Compile the forward pass in place, for training and inference; names in checkpoints stay as they are.
+
+    Args:
+        model: The model. One that says what to compile (`compile_target`) has that compiled.
+        options: True, or keywords of `torch.compile`.
+    """
+    bare = unwrap(model)
+    target = getattr(bare, "compile_target", bare)
+    target.compile(**(dict(options) if isinstance(options, Mapping) else {}))
+
+
+@contextmanager
+def graph_breaks() -> Iterator[dict[str, int]]:
+    """Count meanwhile where compiling broke off: the first line of each reason, and how often; filled at the end."""
+    from torch._dynamo.utils import counters
+
+    before, found = Counter(counters["graph_break"]), dict[str, int]()
+    try:
+        yield found
+    finally:
+        for reason, count in (Counter(counters["graph_break"]) - before).items():
+            line = reason.strip().partition("\n")[0]
+            found[line] = found.get(line, 0) + count
