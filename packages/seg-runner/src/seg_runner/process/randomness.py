@@ -141,7 +141,7 @@ def find_generators(root: object, limit: int = 10_000) -> dict[str, Generator]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, Generator):
+        if isinstance(value, random.Random | np.random.Generator | np.random.RandomState | torch.Generator):
             found[path.lstrip(".")] = value
         else:
             stack.extend(_children(path, value))
