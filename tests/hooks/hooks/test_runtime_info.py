@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 from seg_hooks import ParamSchedulerHook, RuntimeInfoHook, TrainState
-from seg_hooks.hooks.runtime_info import flatten, is_scalar, store_metrics
+from seg_hooks.hooks.runtime_info import as_scalar, flatten, store_metrics
 from seg_hooks.own_loop.scalars import ScalarStore
 
 Make = Callable[..., TrainState]
@@ -103,8 +103,11 @@ def test_metrics_nested_scalar_and_other() -> None:
 
 
 def test_what_counts_as_one_number() -> None:
-    assert all(map(is_scalar, (1, 0.5, torch.tensor(1), torch.ones(1, 1), Fraction(1, 2), Decimal(1))))
-    assert not any(map(is_scalar, (None, True, "1", torch.ones(2), [1], {}, 1j, torch.tensor(1j))))
+    numbers = (1, 0.5, torch.tensor(1), torch.ones(1, 1), Fraction(1, 2), Decimal(1))
+    assert all(as_scalar(number) is not None for number in numbers)
+    assert not any(
+        as_scalar(value) is not None for value in (None, True, "1", torch.ones(2), [1], {}, 1j, torch.tensor(1j))
+    )
 
 
 def test_an_empty_dict_is_no_nest() -> None:

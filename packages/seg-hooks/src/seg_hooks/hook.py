@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sized
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from seg_hooks.checks import allowed_options, refuse_unknown
+from seg_hooks.protocols import Progress
 
 __all__ = ["PRIORITIES", "Hook", "priority_number"]
 
 Point = TypeVar("Point", bound=Callable[..., None])
+if TYPE_CHECKING:
+    import typing_extensions
+
+    # `class Mine(Hook)` may say of `runner` what it likes; `class Mine(Hook[MyRunner])` is held to what it says
+    RunnerT = typing_extensions.TypeVar("RunnerT", default=Any)
+else:
+    RunnerT = TypeVar("RunnerT")
 
 PRIORITIES = {
     "HIGHEST": 0,
@@ -48,7 +56,7 @@ def _noop(point: Point) -> Point:
     return point
 
 
-class Hook:
+class Hook(Generic[RunnerT]):
     """Something that acts at named moments of a run; write the points that you need, leave the others out.
 
     A hook need not inherit from this class: any object with a method named after a point is one. Inheriting gives
@@ -69,6 +77,7 @@ class Hook:
         ['after_train_iter']
     """
 
+    # A batch and what validation gives are `Any` below: a hook may say what they are, which `object` would forbid.
     priority: int | str = "NORMAL"
     stages = (
         "before_run",
@@ -95,7 +104,7 @@ class Hook:
         "after_run",
     )
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Hook:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         """Refuse options that the class does not have, naming the nearest that it has."""
         if kwargs:
             has_init = cls.__init__ is not object.__init__
@@ -103,130 +112,130 @@ class Hook:
         return super().__new__(cls)
 
     @_noop
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerT) -> None:
         """Once per `train()`, `val()` or `test()`, before weights are loaded."""
 
     @_noop
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: RunnerT) -> None:
         """Once per `train()`, `val()` or `test()`, at its end."""
 
     @_noop
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerT) -> None:
         """Before the first training step, after weights were loaded or a run was resumed."""
 
     @_noop
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerT) -> None:
         """After the last training step."""
 
     @_noop
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: RunnerT) -> None:
         """Before each validation."""
 
     @_noop
-    def after_val(self, runner: Any) -> None:
+    def after_val(self, runner: RunnerT) -> None:
         """After each validation."""
 
     @_noop
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: RunnerT) -> None:
         """Before the test."""
 
     @_noop
-    def after_test(self, runner: Any) -> None:
+    def after_test(self, runner: RunnerT) -> None:
         """After the test."""
 
     @_noop
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: RunnerT, checkpoint: dict[str, Any]) -> None:
         """Before a checkpoint is written; changing `checkpoint` changes the file."""
 
     @_noop
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: RunnerT, checkpoint: dict[str, Any]) -> None:
         """After a checkpoint was read and before its weights enter the model; `checkpoint` may be changed."""
 
     @_noop
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerT) -> None:
         """Before each epoch; once in an iteration loop."""
         self._before_epoch(runner, mode="train")
 
     @_noop
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: RunnerT) -> None:
         """Before the batches of a validation."""
         self._before_epoch(runner, mode="val")
 
     @_noop
-    def before_test_epoch(self, runner: Any) -> None:
+    def before_test_epoch(self, runner: RunnerT) -> None:
         """Before the batches of a test."""
         self._before_epoch(runner, mode="test")
 
     @_noop
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerT) -> None:
         """After each epoch; once in an iteration loop."""
         self._after_epoch(runner, mode="train")
 
     @_noop
-    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerT, metrics: dict[str, Any] | None = None) -> None:
         """After the batches of a validation, with its metrics."""
         self._after_epoch(runner, mode="val")
 
     @_noop
-    def after_test_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+    def after_test_epoch(self, runner: RunnerT, metrics: dict[str, Any] | None = None) -> None:
         """After the batches of a test, with its metrics."""
         self._after_epoch(runner, mode="test")
 
     @_noop
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
         """Before each training step, with its batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="train")
 
     @_noop
-    def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_val_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
         """Before each validation batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="val")
 
     @_noop
-    def before_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_test_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
         """Before each test batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="test")
 
     @_noop
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """After each training step; `outputs` are its log variables, detached tensors."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="train")
 
     @_noop
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """After each validation batch; `outputs` are its data samples."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="val")
 
     @_noop
-    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """After each test batch; `outputs` are its data samples."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="test")
 
     @_noop
-    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _before_epoch(self, runner: RunnerT, mode: str = "train") -> None:
         """Before an epoch of any `mode`: train, val or test."""
 
     @_noop
-    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _after_epoch(self, runner: RunnerT, mode: str = "train") -> None:
         """After an epoch of any `mode`."""
 
     @_noop
-    def _before_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, mode: str = "train") -> None:
+    def _before_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, mode: str = "train") -> None:
         """Before a batch of any `mode`."""
 
     @_noop
     def _after_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
+        self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
     ) -> None:
         """After a batch of any `mode`."""
 
-    def every_n_epochs(self, runner: Any, n: int, start: int = 0) -> bool:
+    def every_n_epochs(self, runner: Progress, n: int, start: int = 0) -> bool:
         """Whether the epoch being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
         return _due(runner.epoch + 1 - start, n)
 
-    def every_n_train_iters(self, runner: Any, n: int, start: int = 0) -> bool:
+    def every_n_train_iters(self, runner: Progress, n: int, start: int = 0) -> bool:
         """Whether the iteration being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
         return _due(runner.iter + 1 - start, n)
 
@@ -234,15 +243,15 @@ class Hook:
         """Whether `batch_idx + 1` is a multiple of `n`; False for n <= 0."""
         return _due(batch_idx + 1, n)
 
-    def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
+    def end_of_epoch(self, dataloader: Sized, batch_idx: int) -> bool:
         """Whether this is the loader's last batch."""
         return batch_idx + 1 == len(dataloader)
 
-    def is_last_train_epoch(self, runner: Any) -> bool:
+    def is_last_train_epoch(self, runner: Progress) -> bool:
         """Whether the epoch being finished is the run's last."""
         return bool(runner.epoch + 1 == runner.max_epochs)
 
-    def is_last_train_iter(self, runner: Any) -> bool:
+    def is_last_train_iter(self, runner: Progress) -> bool:
         """Whether the iteration being finished is the run's last."""
         return bool(runner.iter + 1 == runner.max_iters)
 
@@ -258,7 +267,7 @@ class Hook:
         return kind in ("iter", "epoch") and not _is_noop(self, f"_{moment}_{kind}")
 
 
-def _is_noop(hook: Hook, name: str) -> bool:
+def _is_noop(hook: object, name: str) -> bool:
     return bool(getattr(getattr(hook, name), "__noop_point__", False))
 
 

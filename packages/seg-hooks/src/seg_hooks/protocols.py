@@ -6,14 +6,18 @@ satisfy all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from torch import Tensor, nn
 
 __all__ = [
     "Data",
     "Describes",
     "HasModel",
+    "Hub",
     "Logs",
     "Progress",
     "Resumes",
@@ -64,8 +68,8 @@ class HasModel(Protocol):
     """The model being trained, wrapped or not."""
 
     @property
-    def model(self) -> Any:
-        """A `torch.nn.Module`, maybe inside DDP or torch.compile."""
+    def model(self) -> nn.Module:
+        """The module, maybe inside DDP or torch.compile."""
 
 
 class Updates(Protocol):
@@ -80,16 +84,35 @@ class Updates(Protocol):
         """List of schedulers, dict of such lists, or None."""
 
 
+class Hub(Protocol):
+    """A message hub: the last values of each scalar, and facts about the run."""
+
+    def update_scalar(self, name: str, value: float | Tensor, /) -> None:
+        """Add a value; a tensor may stay on its device."""
+
+    def update_scalars(self, values: Mapping[str, Any], /) -> None:
+        """Add several values."""
+
+    def update_info(self, name: str, value: object, /, resumed: bool = True) -> None:
+        """Set a fact; one that is not `resumed` stays out of checkpoints."""
+
+    def get_info(self, name: str, default: object = None, /) -> Any:
+        """Return a fact, or the default."""
+
+    def pop_info(self, name: str, default: object = None, /) -> Any:
+        """Remove a fact and return it, or the default."""
+
+
 class Logs(Protocol):
     """Where numbers and words go."""
 
     @property
-    def message_hub(self) -> Any:
-        """Has `update_scalar(s)`, `get_scalar`, `update_info`, `get_info`, `pop_info`."""
+    def message_hub(self) -> Hub:
+        """The last values of each scalar, and facts about the run."""
 
     @property
-    def logger(self) -> Any:
-        """A `logging.Logger`."""
+    def logger(self) -> logging.Logger:
+        """The run's logger."""
 
     @property
     def visualizer(self) -> Any:

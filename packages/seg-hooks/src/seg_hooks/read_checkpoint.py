@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ def check_sizes(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(f"its {size:,} bytes unpack to {stored + unpacked:,}; checkpoints are not compressed")
 
 
-def check_values(content: Any, size: int) -> None:
+def check_values(content: object, size: int) -> None:
     """Refuse what cannot be walked in the time that a file of `size` bytes is worth."""
     seen: dict[int, int] = {}
     tensors = 0
 
-    def count(value: Any, depth: int) -> int:
+    def count(value: Collection[object] | torch.Tensor, depth: int) -> int:
         nonlocal tensors
         if isinstance(value, torch.Tensor):
             tensors += value.nbytes if value.layout is torch.strided else 0  # of a sparse one most is not there
@@ -69,33 +70,36 @@ def check_values(content: Any, size: int) -> None:
         raise ValueError(f"its {size:,} bytes declare tensors of {tensors:,} bytes")
 
 
-def copied(value: Any, done: dict[Any, Any]) -> Any:
-    """The same tree with tensors of its own; what occurs twice is copied once."""
+def copied(value: object, done: dict[object, object]) -> object:
+    """Return the same tree with tensors of its own; what occurs twice is copied once."""
     if isinstance(value, torch.Tensor):
         key = place_of(value)
         if key not in done:
             done[key] = value.detach().clone()
         return done[key]
-    if type(value) not in (dict, list, tuple):
+    if id(value) in done:
+        return done[id(value)]
+    if type(value) is dict:
+        done[id(value)] = {key: copied(each, done) for key, each in value.items()}
+    elif type(value) is list:
+        done[id(value)] = [copied(each, done) for each in value]
+    elif type(value) is tuple:
+        done[id(value)] = tuple(copied(each, done) for each in value)
+    else:
         return _copied_ordered(value, done) if isinstance(value, dict) and not hasattr(value, "elements") else value
-    if id(value) not in done:
-        if isinstance(value, dict):
-            done[id(value)] = {key: copied(each, done) for key, each in value.items()}
-        else:
-            done[id(value)] = type(value)(copied(each, done) for each in value)
     return done[id(value)]
 
 
-def place_of(value: torch.Tensor) -> Any:
-    """What two tensors have in common that are one and the same part of one storage, such as tied weights."""
+def place_of(value: torch.Tensor) -> object:
+    """Return what two tensors have in common that are one and the same part of one storage, such as tied weights."""
     if value.layout is not torch.strided or value.is_quantized or not value.numel():
         return id(value)
     view = (value.data_ptr(), tuple(value.shape), value.stride(), value.dtype)
     return (*view, value.is_conj(), value.is_neg())
 
 
-def _copied_ordered(value: Any, done: dict[Any, Any]) -> Any:
-    """An OrderedDict, changed in place: torch keeps the versions of modules in an attribute of it."""
+def _copied_ordered(value: dict[object, object], done: dict[object, object]) -> object:
+    """Copy the values of an OrderedDict in place: torch keeps the versions of modules in an attribute of it."""
     for key in value:
         value[key] = copied(value[key], done)
     return value

@@ -8,7 +8,7 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 from seg_hooks.checks import did_you_mean
 
@@ -122,7 +122,7 @@ def read_score(metrics: Mapping[str, Any], key: str) -> float | None:
     return None if tree is None else _compute(tree, metrics)
 
 
-def _find(metrics: Any, path: str) -> Any:
+def _find(metrics: Mapping[str, Any], path: str) -> Any:
     if path in metrics:
         return metrics[path]
     for cut in (position for position, sign in enumerate(path) if sign == "."):
@@ -152,7 +152,7 @@ def _compute(node: ast.expr, metrics: Mapping[str, Any]) -> float | None:
     return None if found is None else _as_float(found, name)
 
 
-def _as_float(value: Any, key: str) -> float:
+def _as_float(value: SupportsFloat | str, key: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -168,12 +168,14 @@ def pick_auto(metrics: Mapping[str, Any]) -> str:
     return next((name for name, value in metrics.items() if _is_number(value)), next(iter(metrics)))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        return False
     try:
         float(value)
     except (TypeError, ValueError, RuntimeError):
         return False
-    return not isinstance(value, str | bool)
+    return True
 
 
 def is_better(score: float, best: float | None, rule: str) -> bool:

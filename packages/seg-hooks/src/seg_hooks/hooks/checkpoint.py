@@ -28,7 +28,7 @@ class _Runner(Progress, Saves, Logs, Protocol):
     pass
 
 
-class CheckpointHook(Hook):
+class CheckpointHook(Hook[_Runner]):
     """Saves regular checkpoints, the best ones, and the last; old files go only after the new one is complete.
 
     Scores are compared as the metric gives them. A new best does not write the regular checkpoint again. Pointers
@@ -129,7 +129,7 @@ class CheckpointHook(Hook):
         self._resumed, self._publish, self._saved_at = False, False, -1
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Save when it is due by iterations."""
         if self.by_epoch:

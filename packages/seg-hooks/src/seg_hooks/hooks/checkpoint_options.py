@@ -86,8 +86,8 @@ class BestOf:
         self.key, self.rule = key, rule or judge.infer_rule(f"{OWN}: save_best", key, greater, less)
 
 
-def read_best(owner: str, save_best: Any, rule: Any, greater_keys: Any, less_keys: Any) -> list[BestOf]:
-    """The options `save_best`, `rule`, `greater_keys` and `less_keys`, checked."""
+def read_best(owner: str, save_best: object, rule: object, greater_keys: object, less_keys: object) -> list[BestOf]:
+    """Check the options `save_best`, `rule`, `greater_keys` and `less_keys`."""
     if save_best is None:
         if rule is not None and not isinstance(rule, str):
             raise ValueError(f"{owner}: rule={rule!r} is for save_best, which is None; name the metrics there.")
@@ -96,11 +96,10 @@ def read_best(owner: str, save_best: Any, rule: Any, greater_keys: Any, less_key
     keys = names(owner, "save_best", save_best)
     if "auto" in keys and len(keys) > 1:
         raise ValueError(f"{owner}: save_best={save_best!r}: 'auto' stands alone, not among other metrics.")
-    rules = list(rule) if isinstance(rule, list | tuple) else [rule]
-    if len(rules) not in (1, len(keys)):
-        raise ValueError(f"{owner}: rule={rule!r} has {len(rules)} entries for {len(keys)} metrics in save_best.")
-    for one in rules:
-        one_of(owner, "rule", one, (None, "greater", "less"))
+    each = list(rule) if isinstance(rule, list | tuple) else [rule]
+    if len(each) not in (1, len(keys)):
+        raise ValueError(f"{owner}: rule={rule!r} has {len(each)} entries for {len(keys)} metrics in save_best.")
+    rules: list[str | None] = [one_of(owner, "rule", one, (None, "greater", "less")) for one in each]
     greater = judge.GREATER if greater_keys is None else tuple(names(owner, "greater_keys", greater_keys))
     less = judge.LESS if less_keys is None else tuple(names(owner, "less_keys", less_keys))
     rules = rules * len(keys) if len(rules) == 1 else rules
@@ -137,13 +136,13 @@ def _try_name(owner: str, given: str, spec: str) -> None:
         raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
 
 
-def refuse_remote(owner: str, file_client_args: Any, backend_args: Any) -> None:
-    """Only the local disk is written to."""
+def refuse_remote(owner: str, file_client_args: object, backend_args: object) -> None:
+    """Refuse all but the local disk, the only one that is written to."""
     if file_client_args is not None and backend_args is not None:
         raise ValueError(f"{owner}: file_client_args is the old name of backend_args; give only backend_args.")
-    given = file_client_args if backend_args is None else backend_args
-    if given is None:
+    args = file_client_args if backend_args is None else backend_args
+    if args is None:
         return
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{owner}: backend_args={given!r} is a {type(given).__name__}; give a dict or None.")
-    one_of(owner, "backend_args['backend']", given.get("backend", "local"), ("local", "disk"))
+    if not isinstance(args, Mapping):
+        raise TypeError(f"{owner}: backend_args={args!r} is a {type(args).__name__}; give a dict or None.")
+    one_of(owner, "backend_args['backend']", args.get("backend", "local"), ("local", "disk"))

@@ -17,7 +17,7 @@ class _Runner(Stops, Progress, Logs, Protocol):
     pass
 
 
-class EarlyStoppingHook(Hook):
+class EarlyStoppingHook(Hook[_Runner]):
     """Asks the loop to stop when `monitor` has not got better by `min_delta` for `patience` validations in a row.
 
     The count and the best score are saved in checkpoints; a run that is resumed after its stop stops at once, unless

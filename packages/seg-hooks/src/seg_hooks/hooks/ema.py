@@ -23,7 +23,19 @@ class _Runner(HasModel, Progress, Logs, Resumes, Protocol):
     pass
 
 
-class EMAHook(Hook):
+class Average(Protocol):
+    """A class that follows a model, one of this package or the user's own."""
+
+    module: nn.Module
+    steps: Tensor
+
+    def __init__(self, model: nn.Module, **options: object) -> None: ...
+
+    def update_parameters(self, model: nn.Module) -> object:
+        """Take in the present weights of `model`."""
+
+
+class EMAHook(Hook[_Runner]):
     """Keeps a running average of the weights; it is what gets validated, tested and saved as `state_dict`.
 
     In checkpoints `state_dict` is the average and `ema_state_dict` the raw weights, as MMEngine lays them out;
@@ -55,7 +67,7 @@ class EMAHook(Hook):
         begin_epoch: int = 0,
         start_iters: int | None = None,
         decay: float | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         self.strict_load = flag("EMAHook", "strict_load", strict_load)
         self.begin_iter = _begin_iter(begin_iter, start_iters)
@@ -88,7 +100,7 @@ class EMAHook(Hook):
             self._tell_of_interval(runner, average.interval)
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Take the new weights into the average, once it has begun."""
         if not self._begun:
@@ -185,12 +197,13 @@ class EMAHook(Hook):
             swap(self.ema_model, self.src_model)
             self._swapped = True
 
-    def _average(self, runner: _Runner) -> Any:
+    def _average(self, runner: _Runner) -> Average:
         source = unwrap(runner.model)
         if self.ema_model is None or source is not self.src_model:
             self.src_model = source
             self.ema_model = self.ema_cls(source, **self.ema_cfg)
-        return self.ema_model
+        average: Average = self.ema_model
+        return average
 
     def _steps(self) -> int:
         return 0 if self.ema_model is None else int(getattr(self.ema_model, "count", self.ema_model.steps))
@@ -213,7 +226,7 @@ class EMAHook(Hook):
             model.count = steps
 
 
-def swap(average: Any, model: nn.Module) -> None:
+def swap(average: Average, model: nn.Module) -> None:
     """Exchange the values of two models, whoever wrote the average."""
     if isinstance(average, averaging.BaseAveragedModel):
         average.swap(model)
@@ -221,7 +234,7 @@ def swap(average: Any, model: nn.Module) -> None:
         following.exchange(following.matching(average.module, model))
 
 
-def _fits(own: tuple[str, Any], value: Any) -> bool:
+def _fits(own: tuple[str, object], value: object) -> bool:
     """Whether a saved value can be loaded in place of a state dict's own; extra state may be anything."""
     return own[0].endswith("_extra_state") or getattr(own[1], "shape", None) == getattr(value, "shape", None)
 
@@ -253,24 +266,25 @@ def _check_begin(name: str, begin: int, unit: str, most: int) -> None:
         raise ValueError(f"EMAHook: {name}={begin}, but the run has only {most} {unit}; the average would never begin.")
 
 
-def _average_options(ema_cls: Any, options: dict[str, Any], decay: float | None) -> dict[str, Any]:
+def _average_options(ema_cls: type[Average], options: dict[str, object], decay: float | None) -> dict[str, Any]:
     if decay is not None:
         if "momentum" in options:
             raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
         decay = number("EMAHook", "decay", decay, above=0, below=1)
-        if "momentum" not in (allowed_options(ema_cls.__init__) or ["momentum"]):
+        if "momentum" not in (allowed_options(ema_cls) or ["momentum"]):
             raise TypeError(f"EMAHook: decay={decay} says nothing to {ema_cls.__name__}, which has no momentum.")
         options["momentum"] = round(1 - decay, 12)  # 0.9998 is 0.0002 and no more digits
-    allowed = allowed_options(ema_cls.__init__)
+    allowed = allowed_options(ema_cls)
     if allowed is not None:
         own = ["strict_load", "begin_iter", "begin_epoch", "start_iters", "decay"]
         refuse_unknown(f"EMAHook({ema_cls.__name__})", options, [*own, *(n for n in allowed if n != "model")])
-    if issubclass(ema_cls, averaging.BaseAveragedModel):
-        ema_cls(nn.Identity(), **options)
+    make: type[Average] = ema_cls
+    if issubclass(ema_cls, averaging.BaseAveragedModel):  # a wrong value is said now, not when the average begins
+        make(nn.Identity(), **options)
     return options
 
 
-def _average_class(ema_type: Any) -> Any:
+def _average_class(ema_type: object) -> type[Average]:
     if isinstance(ema_type, type):
         if not callable(getattr(ema_type, "update_parameters", None)):
             raise TypeError(f"EMAHook: ema_type={ema_type.__name__} has no method update_parameters; name an average.")
@@ -279,11 +293,13 @@ def _average_class(ema_type: Any) -> Any:
         raise TypeError(f"EMAHook: ema_type={ema_type!r} is a {type(ema_type).__name__}; give a class or its name.")
     known = [name for name in averaging.__all__ if name != "BaseAveragedModel"]
     if ema_type in known:
-        return getattr(averaging, ema_type)
+        own: type[Average] = getattr(averaging, ema_type)
+        return own
     from importlib.metadata import entry_points
 
     others = entry_points(group="seg_engine.models")
     if ema_type in others.names:
-        return others[ema_type].load()
+        found: type[Average] = others[ema_type].load()
+        return found
     hint = did_you_mean(ema_type, known)
     raise ValueError(f"EMAHook: ema_type={ema_type!r} is not known; choose from {known}.{hint}")

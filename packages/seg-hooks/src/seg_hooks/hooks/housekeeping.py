@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from torch import distributed
+from torch import distributed, nn
 
 from seg_hooks.checks import flag
 from seg_hooks.device import empty_cache
@@ -19,7 +19,7 @@ class _Runner(HasModel, Protocol):
     pass
 
 
-class EmptyCacheHook(Hook):
+class EmptyCacheHook(Hook[object]):
     """Gives the accelerator's unused cached memory back, in training, validation and test.
 
     Args:
@@ -33,22 +33,22 @@ class EmptyCacheHook(Hook):
         self.do_after_epoch = flag("EmptyCacheHook", "after_epoch", after_epoch)
         self.do_after_iter = flag("EmptyCacheHook", "after_iter", after_iter)
 
-    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _before_epoch(self, runner: object, mode: str = "train") -> None:
         if self.do_before_epoch:
             empty_cache()
 
-    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _after_epoch(self, runner: object, mode: str = "train") -> None:
         if self.do_after_epoch:
             empty_cache()
 
     def _after_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
+        self, runner: object, batch_idx: int, data_batch: object = None, outputs: object = None, mode: str = "train"
     ) -> None:
         if self.do_after_iter:
             empty_cache()
 
 
-class SyncBuffersHook(Hook):
+class SyncBuffersHook(Hook[_Runner]):
     """Averages the model's floating-point buffers over all processes after each epoch and before validation.
 
     Whole-number buffers are taken from rank 0. Without distributed training nothing is done.
@@ -73,7 +73,7 @@ class SyncBuffersHook(Hook):
         self._fresh = False
 
 
-def sync_buffers(model: Any) -> None:
+def sync_buffers(model: nn.Module) -> None:
     """Mean of every floating-point buffer over the processes, rank 0's value of the others."""
     if not is_distributed():
         return

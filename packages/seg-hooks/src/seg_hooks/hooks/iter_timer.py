@@ -16,7 +16,7 @@ class _Runner(Progress, Logs, Data, Protocol):
     pass
 
 
-class IterTimerHook(Hook):
+class IterTimerHook(Hook[_Runner]):
     """Records `{mode}/data_time`, `{mode}/time` (seconds, without waiting for the device) and `eta` (seconds).
 
     Validation is not charged to training, nor is the writing of checkpoints by CheckpointHook, which reports its
@@ -37,7 +37,7 @@ class IterTimerHook(Hook):
         """Start timing."""
         self._last = time.perf_counter()
 
-    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """The wait for data."""
         if self._saved:
             self._saved = False
@@ -45,7 +45,7 @@ class IterTimerHook(Hook):
         runner.message_hub.update_scalar("train/data_time", time.perf_counter() - self._last)
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """The step's time and the ETA."""
         now = time.perf_counter()
@@ -68,19 +68,23 @@ class IterTimerHook(Hook):
         """Start timing."""
         self._begin_pass(runner.test_dataloader)
 
-    def before_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_val_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """The wait for data."""
         runner.message_hub.update_scalar("val/data_time", time.perf_counter() - self._pass_last)
 
-    def before_test_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_test_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """The wait for data."""
         runner.message_hub.update_scalar("test/data_time", time.perf_counter() - self._pass_last)
 
-    def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+    ) -> None:
         """The batch's time and the ETA of the pass."""
         self._tick(runner, batch_idx, "val")
 
-    def after_test_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+    ) -> None:
         """The batch's time and the ETA of the pass."""
         self._tick(runner, batch_idx, "test")
 
@@ -90,7 +94,7 @@ class IterTimerHook(Hook):
         runner.message_hub.pop_info("pause", 0.0)
         self._last = time.perf_counter()
 
-    def _begin_pass(self, loader: Any) -> None:
+    def _begin_pass(self, loader: object) -> None:
         self._pass_began = self._pass_last = time.perf_counter()
         self._pass_length = length_of(loader) or 0
 

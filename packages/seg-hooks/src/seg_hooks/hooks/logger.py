@@ -29,7 +29,7 @@ class _Runner(Logs, Progress, Saves, Data, Protocol):
     pass
 
 
-class LoggerHook(Hook):
+class LoggerHook(Hook[_Runner]):
     """Logs at intervals: a line of text, and a record for every backend of the visualizer.
 
     Every record carries `step`, `iter`, `epoch` and `mode` (train, val or test). The run's last iterations are
@@ -96,7 +96,7 @@ class LoggerHook(Hook):
         self._epoch = runner.epoch + 1 if runner.max_epochs > 1 else runner.epoch
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Log when it is due."""
         done, step = batch_idx + 1, runner.iter + 1
@@ -118,12 +118,16 @@ class LoggerHook(Hook):
         runner.logger.info(text)
         self._send(runner, _complete(tags, "train", step, self._epoch), step)
 
-    def after_val_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+    ) -> None:
         """A line of progress."""
         if (batch_idx + 1) % self.interval == 0:
             runner.logger.info(runner.log_record("val", batch_idx)[1])
 
-    def after_test_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
+    ) -> None:
         """A line of progress."""
         if (batch_idx + 1) % self.interval == 0:
             runner.logger.info(runner.log_record("test", batch_idx)[1])
@@ -228,11 +232,11 @@ def _json_name(runner: _Runner) -> str:
     return f"{Path(runner.log_dir).name}.json"
 
 
-def _last_batch(loader: Any) -> int:
+def _last_batch(loader: object) -> int:
     return (length_of(loader) or 1) - 1
 
 
-def _suffixes(owner: str, value: Any) -> tuple[str, ...]:
+def _suffixes(owner: str, value: object) -> tuple[str, ...]:
     found = (value,) if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
         raise TypeError(f"{owner}: out_suffix={value!r}: give an ending of file names, or a list of these.")

@@ -22,7 +22,7 @@ __all__ = ["command", "keep", "loss_is_finite", "optimizers_of", "sample_names",
 NAMES = ("img_path", "path", "file", "file_name", "filename", "id", "sample_idx", "image_id", "index", "seg_map_path")
 
 
-def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: Any, replay: str, keep_batch: bool) -> str:
+def write(folder: Path, index: int, facts: Mapping[str, Any], wrapper: object, replay: str, keep_batch: bool) -> str:
     """Write `bundle.pt` and `report.json`; what to tell the user. A disk that fails is told too."""
     report = {
         "iter": index,
@@ -96,18 +96,19 @@ def loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
     return all(map(_is_finite, (outputs or {}).values()))
 
 
-def optimizers_of(wrapper: Any) -> list[Any]:
-    """The torch optimizers behind an optimizer wrapper, a dict of wrappers, or an optimizer."""
+def optimizers_of(wrapper: object) -> list[torch.optim.Optimizer]:
+    """List the torch optimizers behind an optimizer wrapper, a dict of wrappers, or an optimizer."""
     if wrapper is None:
         return []
     if isinstance(wrapper, torch.optim.Optimizer):
         return [wrapper]
-    if isinstance(wrapper, Mapping) or hasattr(wrapper, "values"):
-        return [one for part in wrapper.values() for one in optimizers_of(part)]
+    values = getattr(wrapper, "values", None)
+    if callable(values):
+        return [one for part in values() for one in optimizers_of(part)]
     return optimizers_of(getattr(wrapper, "optimizer", None))
 
 
-def sample_names(batch: Any, depth: int = 4) -> Iterator[str]:
+def sample_names(batch: object, depth: int = 4) -> Iterator[str]:
     """Paths and ids of the samples in a batch, found by usual names in dicts and in `metainfo`."""
     if depth == 0 or batch is None or isinstance(batch, Tensor | str):
         return
@@ -124,7 +125,7 @@ def sample_names(batch: Any, depth: int = 4) -> Iterator[str]:
             yield from sample_names(value, depth - 1)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str | int | Path):
         yield str(value)
     elif isinstance(value, Tensor) and not value.is_floating_point() and value.dim() < 2:
@@ -134,19 +135,19 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     if isinstance(value, Tensor):
         return value.detach().float().tolist()
     return value if value is None or isinstance(value, int | float) else str(value)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     if not isinstance(value, Tensor | int | float):
         return True
     return bool(torch.isfinite(torch.as_tensor(value)).all())
 
 
-def _tensors(value: Any) -> Any:
+def _tensors(value: object) -> object:
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):

@@ -39,7 +39,7 @@ class _Step:
     facts: dict[str, Any]
 
 
-class NanGuardHook(Hook):
+class NanGuardHook(Hook[_Runner]):
     """Stops a run whose loss or gradient is no longer finite, before a checkpoint is spoilt, and keeps the evidence.
 
     What is kept lies in `<work_dir>/nan/iter_<n>`: sample names, random state at the start of the step, every loss
@@ -102,7 +102,7 @@ class NanGuardHook(Hook):
         if replaying():
             self._replay = Replay(runner.iter)
 
-    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """Remember the random state, and the buffers where they may have to be put back."""
         self._random = random_state(numpy=False)
         if self.policy == "skip":
@@ -111,7 +111,7 @@ class NanGuardHook(Hook):
             self._replay.before_step(runner)
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Judge this step, or an earlier one whose verdict has arrived."""
         if self._replay is not None:
@@ -150,7 +150,7 @@ class NanGuardHook(Hook):
         """Take over the count."""
         self.bad_steps = int(state_dict["bad_steps"])
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         """Before an update: the norm of its gradients; with 'skip' an update that is not finite is emptied."""
         if getattr(optimizer, "found_inf", None) is not None:
             return
@@ -257,7 +257,7 @@ def _stamp(runner: _Runner) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def verdict(outputs: dict[str, Any], norm: Any) -> Tensor | None:
+def verdict(outputs: dict[str, Any], norm: object) -> Tensor | None:
     """One boolean on the device: the total loss (else every loss term) and the norm are finite; None without either."""
     values = [outputs["loss"]] if "loss" in outputs else [v for name, v in outputs.items() if "loss" in name]
     values = [*values, *([] if norm is None else [norm])]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from seg_hooks.protocols import HasModel, Logs, Progress
 from seg_hooks.read_checkpoint import load_bounded
 
 __all__ = ["BEFORE", "REPLAY", "Replay", "kept_checkpoint", "last_step", "replaying"]
@@ -45,6 +46,10 @@ def _read() -> dict[str, Any]:
     return bundle
 
 
+class _Runner(Progress, HasModel, Logs, Protocol):
+    pass
+
+
 class Replay:
     """Trains up to the bundle's step, watches it closely, says what was found, and ends the run."""
 
@@ -60,7 +65,7 @@ class Replay:
         self.same = False
         self._handles: list[Any] = []
 
-    def before_step(self, runner: Any) -> None:
+    def before_step(self, runner: _Runner) -> None:
         """At the bundle's step: watch every module, and let autograd name the operation."""
         if runner.iter != self.index:
             return
@@ -70,7 +75,7 @@ class Replay:
         for name, module in runner.model.named_modules():
             self._handles.append(module.register_forward_hook(self._watcher(name or "the model itself")))
 
-    def after_step(self, runner: Any) -> None:
+    def after_step(self, runner: _Runner) -> None:
         """Say what was found, and end."""
         if runner.iter != self.index:
             return
@@ -93,7 +98,7 @@ class Replay:
         torch.autograd.set_detect_anomaly(False)
 
     def _watcher(self, name: str) -> Any:
-        def watch(module: nn.Module, inputs: Any, output: Any) -> None:
+        def watch(module: nn.Module, inputs: object, output: object) -> None:
             bad = any(not bool(torch.isfinite(tensor).all()) for tensor in _tensors(output))
             if bad and self.first is None:
                 self.first = f"{name} ({type(module).__name__})"
@@ -102,7 +107,7 @@ class Replay:
         return watch
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def _tensors(value: object) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value] if value.is_floating_point() else []
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ class _Runner(Updates, Protocol):
     pass
 
 
-class ParamSchedulerHook(Hook):
+class ParamSchedulerHook(Hook[_Runner]):
     """Steps schedulers with `by_epoch=False` after each iteration, others after each epoch (plateau ones: validation).
 
     A scheduler without `by_epoch` (torch's own) is stepped once per epoch, as torch's documentation does. Order is
@@ -37,7 +37,7 @@ class ParamSchedulerHook(Hook):
         self._per_epoch = [s for s in schedulers if getattr(s, "by_epoch", True)]
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Step those that count iterations."""
         for step in self._per_iter:
@@ -55,7 +55,7 @@ class ParamSchedulerHook(Hook):
                 scheduler.step(metrics)
 
 
-def as_list(schedulers: Any) -> list[Any]:
+def as_list(schedulers: object) -> list[Any]:
     """The schedulers of a list, or of a dict of lists, in order."""
     if schedulers is None:
         return []
@@ -71,7 +71,7 @@ def as_list(schedulers: Any) -> list[Any]:
     )
 
 
-def _refuse_plateau_of_torch(scheduler: Any) -> None:
+def _refuse_plateau_of_torch(scheduler: object) -> None:
     if type(scheduler).__name__ == "ReduceLROnPlateau":
         raise TypeError(
             "ParamSchedulerHook: torch's ReduceLROnPlateau does not say which metric it waits for; use "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import shutil
 import socket
@@ -10,12 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from seg_hooks.checks import flag, folder, one_of, refuse_unknown, whole
 from seg_hooks.files import write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.protocols import Logs, Progress
+
+if TYPE_CHECKING:  # a profiler is imported when one is wanted
+    from torch.profiler import profile
 
 __all__ = ["ProfilerHook"]
 
@@ -34,7 +38,7 @@ class _Runner(Progress, Logs, Protocol):
     pass
 
 
-class ProfilerHook(Hook):
+class ProfilerHook(Hook[_Runner]):
     """Profiles the first `profile_times` epochs or iterations of a session.
 
     Args:
@@ -110,7 +114,7 @@ class ProfilerHook(Hook):
         self.profiler.start()
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Tell the profiler, and stop it after enough iterations."""
         if self.profiler is None:
@@ -154,7 +158,7 @@ class ProfilerHook(Hook):
         return lambda profile: _export(profile, folder / f"{worker}.{time.time_ns()}.pt.trace.json", runner.logger)
 
 
-def _export(profiler: Any, path: Path, logger: Any) -> None:
+def _export(profiler: profile, path: Path, logger: logging.Logger) -> None:
     """Write a Chrome trace, whole or not at all, and say so; torch's own writer says nothing of a full disk."""
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -180,7 +184,7 @@ def _check_ending(path: Path) -> None:
         raise ValueError(f"the trace is cut short; is there room in {tempfile.gettempdir()}?")
 
 
-def _read_schedule(owner: str, schedule: Any) -> dict[str, int] | None:
+def _read_schedule(owner: str, schedule: object) -> dict[str, int] | None:
     if schedule is None:
         return None
     if not isinstance(schedule, Mapping):
@@ -192,18 +196,18 @@ def _read_schedule(owner: str, schedule: Any) -> dict[str, int] | None:
     return {name: whole(f"{owner}: schedule", name, value, least=SCHEDULE[name]) for name, value in schedule.items()}
 
 
-def _read_trace(owner: str, given: Any) -> Any:
-    if given is None or (callable(given) and not isinstance(given, Mapping)):
-        return given
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{owner}: on_trace_ready={given!r} is a {type(given).__name__}; give a function or a dict.")
-    kind = one_of(owner, "on_trace_ready['type']", given.get("type"), ("log_trace", "tb_trace"))
+def _read_trace(owner: str, value: object) -> Any:
+    if value is None or (callable(value) and not isinstance(value, Mapping)):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{owner}: on_trace_ready={value!r} is a {type(value).__name__}; give a function or a dict.")
+    kind = one_of(owner, "on_trace_ready['type']", value.get("type"), ("log_trace", "tb_trace"))
     allowed = TABLE if kind == "log_trace" else ["dir_name"]
-    refuse_unknown(f"{owner}: on_trace_ready", given, ["type", *allowed])
+    refuse_unknown(f"{owner}: on_trace_ready", value, ["type", *allowed])
     own = f"{owner}: on_trace_ready"
-    folder(own, "dir_name", given.get("dir_name"))
-    one_of(own, "sort_by", given.get("sort_by"), (None, *SORT))
+    folder(own, "dir_name", value.get("dir_name"))
+    one_of(own, "sort_by", value.get("sort_by"), (None, *SORT))
     for name in ("row_limit", "max_src_column_width", "max_name_column_width", "max_shapes_column_width"):
-        if name in given:
-            whole(own, name, given[name], least=-1)
-    return dict(given)
+        if name in value:
+            whole(own, name, value[name], least=-1)
+    return dict(value)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 __all__ = ["NPUProfilerHook", "NaiveVisualizationHook"]
 
 
 class NaiveVisualizationHook:
     """Not there any more: use `SegVisualizationHook` of seg-vis."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             "NaiveVisualizationHook drew an old layout of batches. Use dict(type='SegVisualizationHook', draw=True, "
             "interval=...) of seg-vis (pip install seg-vis)."
@@ -20,7 +18,7 @@ class NaiveVisualizationHook:
 class NPUProfilerHook:
     """Not there: use `ProfilerHook`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             "NPUProfilerHook needs torch_npu and ends the process. Use dict(type='ProfilerHook', by_epoch=False, "
             "profile_times=...), which profiles with torch.profiler."

@@ -10,16 +10,21 @@ from torch import Tensor
 from seg_hooks.checks import flag
 from seg_hooks.hook import Hook
 from seg_hooks.plain_values import is_readable, one_number
-from seg_hooks.protocols import Data, Describes, Logs, Progress, Updates
+from seg_hooks.protocols import Data, Describes, Hub, Logs, Progress, Updates
 
 __all__ = ["RuntimeInfoHook"]
+
+
+class _HasGroups(Protocol):
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
 
 
 class _Runner(Progress, Updates, Logs, Data, Describes, Protocol):
     pass
 
 
-class RuntimeInfoHook(Hook):
+class RuntimeInfoHook(Hook[_Runner]):
     """Collects what the log shows: learning rates, losses, gradient norm, metrics, and where the run stands.
 
     Losses go in as the detached tensors that they are; nothing waits for the device. Nested metrics
@@ -57,7 +62,7 @@ class RuntimeInfoHook(Hook):
         """The epoch."""
         runner.message_hub.update_info("epoch", runner.epoch)
 
-    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """The iteration, and the learning rates of this step."""
         hub, wrapper, names = runner.message_hub, runner.optim_wrapper, self._names
         hub.update_info("iter", runner.iter)
@@ -70,7 +75,7 @@ class RuntimeInfoHook(Hook):
                 hub.update_scalar(names.get(name) or self._train_name(name), rate)
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Gradient norm and the values that the step returned."""
         names = self._names
@@ -128,19 +133,20 @@ class RuntimeInfoHook(Hook):
             runner.message_hub.update_info("loop_stage", self._earlier)
 
 
-def named_rates(wrapper: Any) -> Iterator[tuple[str, float]]:
+def named_rates(wrapper: _HasGroups) -> Iterator[tuple[str, float]]:
     """`(<group>.lr, rate)` of each parameter group; a group without a name gets its number."""
     for number, group in enumerate(wrapper.param_groups):
         yield f"{group.get('name', f'group_{number}')}.lr", group["lr"]
 
 
-def store_metrics(hub: Any, mode: str, metrics: Mapping[str, Any] | None) -> None:
+def store_metrics(hub: Hub, mode: str, metrics: Mapping[str, Any] | None) -> None:
     """Scalars as `{mode}/{name}`, nested ones flattened by dots, everything else as info."""
     for name, value in flatten(metrics or {}):
-        if is_scalar(value):
-            hub.update_scalar(f"{mode}/{name}", value if isinstance(value, Tensor) else one_number(value))
-        else:
+        scalar = as_scalar(value)
+        if scalar is None:
             hub.update_info(f"{mode}/{name}", value)
+        else:
+            hub.update_scalar(f"{mode}/{name}", scalar)
 
 
 def flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -157,8 +163,8 @@ def flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", value
 
 
-def is_scalar(value: Any) -> bool:
-    """Whether a value is one real number of any kind, a tensor or array of one element included."""
+def as_scalar(value: object) -> Tensor | float | None:
+    """Return a real number of any kind, a tensor or array of one element included; None for all else."""
     if isinstance(value, Tensor):  # what is on a device stays there, and nothing waits for it
-        return value.numel() == 1 and is_readable(value)
-    return not isinstance(value, bool) and one_number(value) is not None
+        return value if value.numel() == 1 and is_readable(value) else None
+    return None if isinstance(value, bool) else one_number(value)

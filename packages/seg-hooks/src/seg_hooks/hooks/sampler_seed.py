@@ -15,7 +15,7 @@ class _Runner(Data, Progress, Protocol):
     pass
 
 
-class DistSamplerSeedHook(Hook):
+class DistSamplerSeedHook(Hook[_Runner]):
     """Calls `set_epoch` of the training loader's sampler, or of its batch sampler's sampler, where there is one.
 
     Only the epoch is set; the position within the order of data belongs to the runner. Works without distributed

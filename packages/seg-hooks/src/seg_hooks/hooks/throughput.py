@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +20,7 @@ class _Runner(Logs, Protocol):
     pass
 
 
-class ThroughputHook(Hook):
+class ThroughputHook(Hook[_Runner]):
     """Logs `images_per_s`, `data_share` (0 to 1) and, on a GPU, `memory_mb` (peak), over windows of `interval` steps.
 
     Validation and saving fall between windows. Nothing waits for the device: over a window the host goes as fast as
@@ -42,7 +42,7 @@ class ThroughputHook(Hook):
         """Begin anew."""
         self._restart()
 
-    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """The data are there."""
         now = time.perf_counter()
         if self._ended is None:
@@ -50,7 +50,7 @@ class ThroughputHook(Hook):
         self._waited += now - self._ended
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Count the images; at the end of a window store its figures."""
         self._images += count_images(data_batch)
@@ -81,7 +81,7 @@ class ThroughputHook(Hook):
         self._images = self._steps = 0
 
 
-def count_images(batch: Any) -> int:
+def count_images(batch: object) -> int:
     """How many images a batch holds, from its shape; 0 where it cannot be told.
 
     Example:
@@ -90,7 +90,7 @@ def count_images(batch: Any) -> int:
     """
     if isinstance(batch, Mapping):
         first = batch.get("inputs", next(iter(batch.values()), None))
-        return len(first) if hasattr(first, "__len__") else 0
+        return len(first) if isinstance(first, Sized) else 0
     if isinstance(batch, tuple | list) and batch:
         inner = batch[0]
         if isinstance(inner, torch.Tensor) and inner.dim() > 3:

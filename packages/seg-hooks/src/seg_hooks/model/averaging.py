@@ -29,6 +29,9 @@ from seg_hooks.model.following import (
 __all__ = ["BaseAveragedModel", "ExponentialMovingAverage", "MomentumAnnealingEMA", "StochasticWeightAverage"]
 
 
+Device = str | int | torch.device | None
+
+
 class BaseAveragedModel(nn.Module):
     """A copy of a model that follows it as a running average; subclass it and write `average` for a rule of your own.
 
@@ -47,7 +50,9 @@ class BaseAveragedModel(nn.Module):
 
     steps: Tensor
 
-    def __init__(self, model: nn.Module, interval: int = 1, device: Any = None, update_buffers: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, interval: int = 1, device: Device = None, update_buffers: bool = False
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.module = copied(model)
@@ -67,7 +72,7 @@ class BaseAveragedModel(nn.Module):
         self._quiet: Any = torch.no_grad
         self.follow(model)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> Any:
         """Run the averaged model."""
         return self.module(*args, **kwargs)
 
@@ -168,12 +173,12 @@ class BaseAveragedModel(nn.Module):
         self.follow(model)
         exchange(self._groups)
 
-    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _save_to_state_dict(self, *args: object, **kwargs: object) -> None:
         """Write the count, kept as a plain number so that no step waits for a device, into its buffer."""
         self.steps.fill_(self.count)
         super()._save_to_state_dict(*args, **kwargs)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.count = int(self.steps)
 
@@ -208,7 +213,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         model: nn.Module,
         momentum: float = 0.0002,
         interval: int = 1,
-        device: Any = None,
+        device: Device = None,
         update_buffers: bool = False,
     ) -> None:
         super().__init__(model, interval, device, update_buffers)
@@ -237,7 +242,7 @@ class MomentumAnnealingEMA(BaseAveragedModel):
         momentum: float = 0.0002,
         gamma: int = 100,
         interval: int = 1,
-        device: Any = None,
+        device: Device = None,
         update_buffers: bool = False,
     ) -> None:
         super().__init__(model, interval, device, update_buffers)
@@ -269,8 +274,8 @@ class StochasticWeightAverage(BaseAveragedModel):
         torch._foreach_add_(averaged, change, alpha=1 / (steps // self.interval + 1))
 
 
-def _usable(owner: str, device: Any) -> Any:
-    """`device` if tensors can be made on it here."""
+def _usable(owner: str, device: Device) -> Device:
+    """Return `device` if tensors can be made on it here."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
                 yield str(name), tensor.detach()
 
 
-def _kept(optimizer: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+def _kept(optimizer: object, place: str) -> Iterator[tuple[str, Tensor]]:
     """Float tensors in the state of an optimizer, or of several by name."""
     if not isinstance(optimizer, Mapping):
         return
@@ -95,7 +95,7 @@ def _kept(optimizer: Any, place: str) -> Iterator[tuple[str, Tensor]]:
                 yield f"{name} of parameter {index}{place}", tensor.detach()
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: object) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
 
 

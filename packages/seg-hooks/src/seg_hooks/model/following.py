@@ -105,7 +105,12 @@ def _held(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, 
 
 
 def _aligned(
-    ours: nn.Module | None, theirs: nn.Module, name: str, before: dict[str, nn.Module], fits: Fits, place: Any
+    ours: nn.Module | None,
+    theirs: nn.Module,
+    name: str,
+    before: dict[str, nn.Module],
+    fits: Fits,
+    place: torch.device | None,
 ) -> nn.Module:
     if ours is None or before.get(name, theirs) is not theirs or not _same_kind(ours, theirs):
         return _with_values_of(ours, copied(theirs, place), fits)
@@ -129,13 +134,13 @@ def _same_kind(ours: nn.Module, theirs: nn.Module) -> bool:
     )
 
 
-def _align_tensors(ours: Tensors, theirs: Tensors, fits: Fits, place: Any) -> None:
+def _align_tensors(ours: Tensors, theirs: Tensors, fits: Fits, place: torch.device | None) -> None:
     for name, source in theirs.items():
         if source is None or not fits(ours[name], source):
             ours[name] = None if source is None else _own(source, place)
 
 
-def _fits_averaged(mine: Any, source: Tensor) -> bool:
+def _fits_averaged(mine: Tensor | None, source: Tensor) -> bool:
     """An average goes on in its own data type, as long as both are numbers with a mean, and real or complex both."""
     if mine is None or is_lazy(mine) or is_lazy(source):
         return False
@@ -143,8 +148,8 @@ def _fits_averaged(mine: Any, source: Tensor) -> bool:
     return mine.shape == source.shape and (kind or mine.dtype == source.dtype)
 
 
-def _fits_copied(mine: Any, source: Tensor) -> bool:
-    return _fits_averaged(mine, source) and mine.dtype == source.dtype
+def _fits_copied(mine: Tensor | None, source: Tensor) -> bool:
+    return mine is not None and _fits_averaged(mine, source) and mine.dtype == source.dtype
 
 
 def _with_values_of(old: nn.Module | None, new: nn.Module, fits: Fits) -> nn.Module:
@@ -161,7 +166,7 @@ def _keep(old: Tensors, new: Tensors, fits: Fits) -> None:
     new.update({name: old[name] for name, one in new.items() if one is not None and fits(old.get(name), one)})
 
 
-def copied(module: nn.Module, place: Any = None) -> nn.Module:
+def copied(module: nn.Module, place: torch.device | None = None) -> nn.Module:
     """A copy of a module at any moment of its training: without gradients, lazy tensors and graphs no hindrance."""
     memo: dict[int, Any] = {id(one): _own(one, place) for one in chain(module.parameters(), module.buffers())}
     for part in module.modules():
@@ -174,7 +179,7 @@ def copied(module: nn.Module, place: Any = None) -> nn.Module:
     return made
 
 
-def _own(source: Any, place: Any) -> Any:
+def _own(source: Tensor, place: torch.device | None) -> Any:
     """A tensor like `source` with its values, in the average's place."""
     if is_lazy(source):
         kind: Any = type(source)

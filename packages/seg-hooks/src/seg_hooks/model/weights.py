@@ -15,8 +15,8 @@ __all__ = ["KeptBuffers", "clean_key", "clean_keys", "load_weights", "raw_weight
 PARALLEL = (DataParallel, DistributedDataParallel)
 
 
-def unwrap(model: Any) -> Any:
-    """The module inside torch.compile, DDP and the like."""
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile, DDP and the like."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and (isinstance(model, PARALLEL) or type(model).__name__.endswith("DataParallel")):
@@ -36,7 +36,7 @@ def clean_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {clean_key(name): value for name, value in state.items()}
 
 
-def weights_of(model: Any) -> dict[str, Any]:
+def weights_of(model: nn.Module) -> dict[str, Any]:
     """The state dict of a model without the names that DDP and torch.compile add."""
     weights: dict[str, Any] = unwrap(model).state_dict()
     if not any("_orig_mod." in name for name in weights):
@@ -47,7 +47,7 @@ def weights_of(model: Any) -> dict[str, Any]:
     return renamed
 
 
-def load_weights(model: Any, weights: Mapping[str, Any]) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     """Load a state dict with clean names into a model, wrapped or not."""
     inner = unwrap(model)
     own = {clean_key(name): name for name in inner.state_dict()}
