@@ -35,7 +35,7 @@ from seg_runner.evaluation.ranks import refuse_several, started_as
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
 from seg_runner.log.message_hub import MessageHub
-from seg_runner.log.setup import IN_FILE, REFERENCE_NAME, make_log_dir, make_logger, missing_folders, remove_start
+from seg_runner.log.setup import IN_FILE, MMENGINE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.device import pick_device
@@ -87,7 +87,7 @@ class BaseRunner:
     def _make_parts(self, model: object) -> None:
         """Make what is needed from the start; loops, and what only training needs, are built later."""
         self.experiment_name = experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
-        name = "seg_runner" if self.cfg is None else REFERENCE_NAME
+        name = "seg_runner" if self.cfg is None else MMENGINE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
         self.logger = use_argument(
             lambda level: make_logger(log_file, level, name=name, rank=self.rank), self.parts, "log_level"

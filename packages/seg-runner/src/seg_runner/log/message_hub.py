@@ -140,7 +140,7 @@ class MessageHub:
     # -- notes -------------------------------------------------------------------------------------------------------
 
     def update_info(self, key: str, value: object, resumed: bool = True) -> None:
-        """Set a note: any value; where `resumed`, it should be plain, since it goes into checkpoints."""
+        """Set a note: any value; where `resumed`, of plain data, since it goes into checkpoints."""
         if self._kept_info.setdefault(key, resumed) is not resumed:
             self._refuse_resumed(key, resumed)
         self._info[key] = value

@@ -22,11 +22,11 @@ class Hub(Protocol):
 
     @property
     def log_scalars(self) -> dict[str, HistoryBuffer]:
-        """Histories by name."""
+        """Return the histories by name."""
 
     @property
     def runtime_info(self) -> dict[str, Any]:
-        """Notes by name."""
+        """Return the notes by name."""
 
     def get_info(self, key: str, default: object = None) -> Any:
         """Return one note."""
@@ -37,23 +37,23 @@ class LogRunner(Protocol):
 
     @property
     def message_hub(self) -> Hub:
-        """What was measured."""
+        """Return what was measured."""
 
     @property
     def iter(self) -> int:
-        """Finished iterations."""
+        """Return how many iterations are finished."""
 
     @property
     def epoch(self) -> int:
-        """Finished epochs."""
+        """Return how many epochs are finished."""
 
     @property
     def max_iters(self) -> int:
-        """Iterations of the whole run."""
+        """Return how many iterations the whole run has."""
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of the whole run."""
+        """Return how many epochs the whole run has."""
 
 
 class LogProcessor:

@@ -17,7 +17,7 @@ from seg_runner.names import printable
 
 __all__ = [
     "IN_FILE",
-    "REFERENCE_NAME",
+    "MMENGINE_NAME",
     "earlier_sessions",
     "library_log",
     "make_log_dir",
@@ -29,7 +29,7 @@ __all__ = [
 IN_FILE = {"in_file": True}
 """`extra=` of a message that is long: the log file has it, a terminal only at log level DEBUG."""
 
-REFERENCE_NAME = "mmengine"
+MMENGINE_NAME = "mmengine"
 """The name in each line of a run from a config: what reads MMSegmentation's logs looks for it."""
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "INFO": "\x1b[32m", "CRITICAL": "\x1b[31m"}
@@ -49,7 +49,7 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
 
     @property
     def stream(self) -> object:
-        """The current standard output."""
+        """Return the current standard output."""
         return sys.stdout
 
 
@@ -79,7 +79,7 @@ class _Lines(logging.Formatter):
         self._colour = colour
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         level = record.levelname
         if self._colour and sys.stdout.isatty():
             level = f"\x1b[4m{_COLOURS.get(level, '')}{level}\x1b[0m"
@@ -87,7 +87,7 @@ class _Lines(logging.Formatter):
         return f"{record.asctime} - {record.name} - {level} - {where}{printable(record.message)}"
 
     def formatException(self, ei: ExceptionInfo) -> str:
-        """A traceback."""
+        """Return a traceback."""
         return printable(super().formatException(ei))
 
 
@@ -95,7 +95,7 @@ class _Short(logging.Filter):
     """Keeps what is long off the terminal."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the terminal shows the record."""
+        """Tell whether the terminal shows the record."""
         return not getattr(record, "in_file", False)
 
 
@@ -107,7 +107,7 @@ class _OncePerWarning(logging.Filter):
         self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is news."""
+        """Tell whether the record is new."""
         if record.levelno != logging.WARNING:
             return True
         text = record.getMessage()
@@ -117,7 +117,7 @@ class _OncePerWarning(logging.Filter):
 
 
 def make_log_dir(work_dir: Path) -> tuple[Path, str]:
-    """`<work_dir>/<timestamp>`, and the timestamp; two runs started in the same second get two folders.
+    """Make `<work_dir>/<timestamp>`, and return it and the timestamp; two runs of the same second get two folders.
 
     Raises:
         PermissionError, OSError: the folder cannot be made; the message names it.
@@ -142,12 +142,12 @@ def make_log_dir(work_dir: Path) -> tuple[Path, str]:
 
 
 def missing_folders(folder: Path) -> list[Path]:
-    """The folder and those above it that are not there yet, innermost first."""
+    """Return the folder and those above it that are not there yet, innermost first."""
     return [one for one in (folder, *folder.parents) if not one.exists()]
 
 
 def remove_start(log_dir: Path, made: Iterable[Path]) -> None:
-    """A start that failed leaves nothing: its log folder goes, and the folders made for it that are empty."""
+    """Leave nothing of a start that failed: remove its log folder, and the folders made for it that are empty."""
     shutil.rmtree(log_dir, ignore_errors=True)
     for folder in made:
         with suppress(OSError):
@@ -155,7 +155,7 @@ def remove_start(log_dir: Path, made: Iterable[Path]) -> None:
 
 
 def earlier_sessions(work_dir: Path, log_dir: Path) -> list[Path]:
-    """Log folders of the sessions of this work directory before the given one, the oldest first."""
+    """Return the log folders of the earlier sessions in this work directory, the oldest first."""
     named = [folder for folder in work_dir.glob("*_*") if SESSION.fullmatch(folder.name) and folder.is_dir()]
     return sorted((folder for folder in named if folder != log_dir), key=_by_time)
 
@@ -167,7 +167,7 @@ def _by_time(folder: Path) -> tuple[str, int]:
 def make_logger(
     log_file: Path | None, level: str = "INFO", *, name: str = "seg_runner", rank: int = 0
 ) -> logging.Logger:
-    """A logger that belongs to one run: not in logging's global table, so that two runs never mix.
+    """Return a logger that belongs to one run: it is not in logging's global table, so that two runs never mix.
 
     Raises:
         ValueError: no level is called so.
@@ -209,7 +209,7 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def library_log(target: logging.Logger) -> Iterator[None]:
-    """Within this context, what the modules of the family's packages log goes to the log of one run."""
+    """Send what the family's packages log to the log of one run while this context lasts."""
     handler = _Forward(target)
     libraries = [logging.getLogger(name) for name in FAMILY]
     before = [(library.level, library.propagate) for library in libraries]

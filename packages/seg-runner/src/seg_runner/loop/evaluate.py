@@ -37,19 +37,19 @@ class EvalRunner(Steps, Process, Protocol):
 
     @property
     def iter(self) -> int:
-        """Finished training iterations."""
+        """Return how many training iterations are finished."""
 
     @property
     def train_loop(self) -> Any:
-        """The training loop; None where nothing is trained."""
+        """Return the training loop; None where nothing is trained."""
 
     @property
     def visualizer(self) -> Any:
-        """Where pictures and scalars go."""
+        """Return where pictures and scalars go."""
 
     @property
     def logger(self) -> Logger:
-        """The log of the run."""
+        """Return the log of the run."""
 
 
 class EvalLoop:

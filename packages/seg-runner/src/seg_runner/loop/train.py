@@ -31,19 +31,19 @@ class Steps(Protocol):
 
     @property
     def model(self) -> Any:
-        """The model, wrapped or not."""
+        """Return the model, wrapped or not."""
 
     @property
     def optim_wrapper(self) -> Any:
-        """The optimizer wrapper; None where nothing is trained."""
+        """Return the optimizer wrapper; None where nothing is trained."""
 
     @property
     def points(self) -> Points:
-        """The hooks."""
+        """Return the hooks."""
 
     @property
     def signals(self) -> StopSignals | None:
-        """The signals that stop the run; None where none are heard."""
+        """Return the signals that stop the run; None where none are heard."""
 
     def check_signals(self) -> None:
         """Save and stop if a signal has asked for it."""
@@ -54,19 +54,19 @@ class Process(Protocol):
 
     @property
     def rank(self) -> int:
-        """Its number, from 0."""
+        """Return its number, from 0."""
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Return how many processes train together."""
 
     @property
     def device(self) -> torch.device:
-        """Where batches go."""
+        """Return where batches go."""
 
     @property
     def randomness(self) -> Randomness:
-        """The seed, and what is drawn from it."""
+        """Return the seed, and what is drawn from it."""
 
 
 class TrainRunner(Steps, Process, Protocol):
@@ -74,7 +74,7 @@ class TrainRunner(Steps, Process, Protocol):
 
     @property
     def val_loop(self) -> Any:
-        """The validation loop; None where there is none."""
+        """Return the validation loop; None where there is none."""
 
 
 class TrainLoop:
