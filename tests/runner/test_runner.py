@@ -170,8 +170,8 @@ def test_a_hook_may_be_given_by_either_name_and_a_slot_may_be_left_out(make_runn
     runner = make_runner(hooks=[trace], custom_hooks=[type(trace)()], default_hooks={"logger": None})
     names = [type(hook).__name__ for hook in runner.hooks]
     assert names.count("Trace") == 2
-    assert "PlainLines" not in names
-    assert "PlainSaves" in names
+    assert "FallbackLoggerHook" not in names
+    assert "FallbackCheckpointHook" in names
 
 
 def test_a_hook_named_like_a_default_replaces_the_plain_one(make_runner: MakeRunner) -> None:
@@ -179,7 +179,7 @@ def test_a_hook_named_like_a_default_replaces_the_plain_one(make_runner: MakeRun
         def after_train_iter(self, runner: Any) -> None: ...
 
     runner = make_runner(hooks=[LoggerHook()])
-    assert "PlainLines" not in [type(hook).__name__ for hook in runner.hooks]
+    assert "FallbackLoggerHook" not in [type(hook).__name__ for hook in runner.hooks]
 
 
 def test_no_hook_may_be_registered_while_a_run_is_under_way(make_runner: MakeRunner, trace: Any) -> None:

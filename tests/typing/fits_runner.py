@@ -5,7 +5,13 @@ from __future__ import annotations
 from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
 from seg_registry import builder
 from seg_runner import Evaluator, IoUMetric, Runner, protocols
-from seg_runner.hooks.fallback import PlainInfo, PlainLines, PlainSaves, PlainSchedules, PlainTimer
+from seg_runner.hooks.fallback import (
+    FallbackCheckpointHook,
+    FallbackIterTimerHook,
+    FallbackLoggerHook,
+    FallbackParamSchedulerHook,
+    FallbackRuntimeInfoHook,
+)
 from seg_runner.log.processor import LogProcessor
 from seg_runner.loop.evaluate import EvalRunner
 from seg_runner.loop.train import TrainRunner
@@ -60,12 +66,12 @@ def runner_fits_its_loops(runner: Runner) -> tuple[TrainRunner, EvalRunner]:
 
 def runner_fits_the_fallback_hooks(runner: Runner) -> None:
     """What the hooks ask of it that stand in for the default ones."""
-    PlainInfo().before_train_iter(runner)
-    PlainTimer()._after_iter(runner, "train")
-    PlainLines().after_train_iter(runner, 0)
-    PlainLines().after_val_epoch(runner)
-    PlainSchedules().after_train_iter(runner)
-    PlainSaves().after_train(runner)
+    FallbackRuntimeInfoHook().before_train_iter(runner)
+    FallbackIterTimerHook()._after_iter(runner, "train")
+    FallbackLoggerHook().after_train_iter(runner, 0)
+    FallbackLoggerHook().after_val_epoch(runner)
+    FallbackParamSchedulerHook().after_train_iter(runner)
+    FallbackCheckpointHook().after_train(runner)
 
 
 def runner_fits_the_log_processor(runner: Runner, processor: LogProcessor) -> None:

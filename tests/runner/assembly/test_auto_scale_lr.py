@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
-from seg_runner.assembly.fallback_parts import PlainWrapper
+from seg_runner.assembly.fallback_parts import FallbackOptimWrapper
 from torch import nn
 
 
 def test_rates_follow_the_batch_size() -> None:
-    wrapper = PlainWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
     runner = SimpleNamespace(world_size=1, logger=logging.getLogger("quiet"), param_schedulers=[])
     scale_lr(wrapper, {"enable": True, "base_batch_size": 16}, 4, runner)
     assert wrapper.get_lr() == {"lr": [0.025]}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import LogitsModel, Runner
-from seg_runner.assembly.fallback_parts import PlainVisualizer, PlainWrapper
-from seg_runner.hooks.fallback import PLAIN_HOOKS, stand_ins
+from seg_runner.assembly.fallback_parts import FallbackOptimWrapper, FallbackVisualizer
+from seg_runner.hooks.fallback import FALLBACK_HOOKS, fallback_hooks
 
 MakeRunner = Callable[..., Runner]
 
@@ -22,7 +22,7 @@ MakeRunner = Callable[..., Runner]
 def test_a_plain_optimizer_steps_like_by_hand() -> None:
     one, two = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
     two.load_state_dict(one.state_dict())
-    wrapper = PlainWrapper(torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9))
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9))
     optimizer = torch.optim.SGD(two.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):
         data = torch.randn(4, 2)
@@ -39,10 +39,10 @@ def test_a_plain_optimizer_steps_like_by_hand() -> None:
 
 def test_rates_momenta_and_state() -> None:
     net = torch.nn.Linear(2, 1)
-    wrapper = PlainWrapper(torch.optim.Adam(net.parameters(), lr=0.5, betas=(0.8, 0.9)))
+    wrapper = FallbackOptimWrapper(torch.optim.Adam(net.parameters(), lr=0.5, betas=(0.8, 0.9)))
     assert wrapper.get_lr() == {"lr": [0.5]}
     assert wrapper.get_momentum() == {"momentum": [0.8]}
-    other = PlainWrapper(torch.optim.Adam(net.parameters(), lr=0.1))
+    other = FallbackOptimWrapper(torch.optim.Adam(net.parameters(), lr=0.1))
     other.load_state_dict(wrapper.state_dict())
     assert other.get_lr() == {"lr": [0.5]}
     wrapper.initialize_count_status(net, 7, 10)
@@ -50,7 +50,7 @@ def test_rates_momenta_and_state() -> None:
 
 
 def test_scalars_go_to_a_file_whole_line_by_whole_line(tmp_path: Path) -> None:
-    visualizer = PlainVisualizer(tmp_path)
+    visualizer = FallbackVisualizer(tmp_path)
     visualizer.add_scalars({"loss": 1.5, "iou": np.float32(0.5)}, step=3)
     visualizer.add_scalars({"loss": torch.tensor(2.0)}, step=4, file_path="other.json")
     lines = (tmp_path / "vis_data" / "scalars.json").read_text().splitlines()
@@ -63,18 +63,18 @@ def test_the_config_is_kept_beside_the_scalars(tmp_path: Path) -> None:
     class Config:
         pretty_text = "a = 1\n"
 
-    PlainVisualizer(tmp_path).add_config(Config())
+    FallbackVisualizer(tmp_path).add_config(Config())
     assert (tmp_path / "vis_data" / "config.py").read_text() == "a = 1\n"
 
 
-@pytest.mark.parametrize("slot", PLAIN_HOOKS)
+@pytest.mark.parametrize("slot", FALLBACK_HOOKS)
 def test_each_plain_hook_steps_aside_for_its_namesake_and_its_subclasses(slot: str) -> None:
-    real = type(PLAIN_HOOKS[slot][1], (), {})
+    real = type(FALLBACK_HOOKS[slot][1], (), {})
     mine = type("Mine", (real,), {})
-    assert slot not in stand_ins([mine()], [], {})
-    assert slot not in stand_ins([], [slot], {})
-    kept = stand_ins([], [], {})
-    assert stand_ins([], [], kept)[slot] is kept[slot]
+    assert slot not in fallback_hooks([mine()], [], {})
+    assert slot not in fallback_hooks([], [slot], {})
+    kept = fallback_hooks([], [], {})
+    assert fallback_hooks([], [], kept)[slot] is kept[slot]
 
 
 def test_the_time_left_is_never_negative_and_counts_this_session(make_runner: MakeRunner) -> None:
@@ -144,13 +144,13 @@ def untrained(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [text.removeprefix("not trained: ").partition(". The model")[0] for text in lines]
 
 
-def started(net: torch.nn.Module, parameters: Any = None) -> PlainWrapper:
-    wrapper = PlainWrapper(torch.optim.SGD(parameters or net.parameters(), lr=0.1))
+def started(net: torch.nn.Module, parameters: Any = None) -> FallbackOptimWrapper:
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(parameters or net.parameters(), lr=0.1))
     wrapper.initialize_count_status(net, 0, 100)
     return wrapper
 
 
-def steps(wrapper: PlainWrapper, net: torch.nn.Module, count: int) -> None:
+def steps(wrapper: FallbackOptimWrapper, net: torch.nn.Module, count: int) -> None:
     for _ in range(count):
         wrapper.update_params(net(torch.ones(1, 2)).sum())
 
@@ -191,7 +191,7 @@ def test_parameters_set_anew_are_told_once(
 ) -> None:
     net = Two()
     model = wrap(net)
-    wrapper = PlainWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
     wrapper.initialize_count_status(model, 0, 100)
     steps(wrapper, net, 5)
     assert untrained(caplog) == []
@@ -205,7 +205,7 @@ def test_parameters_set_anew_are_told_once(
 
 def test_a_change_before_training_and_one_before_saving_are_told(caplog: pytest.LogCaptureFixture) -> None:
     net = Two()
-    wrapper = PlainWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
     other_tensor(net)
     wrapper.initialize_count_status(net, 0, 100)
     assert untrained(caplog) == ["last.bias"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from seg_runner import IoUMetric, Runner
 from seg_runner.assembly.arguments import arguments_of, experiment_name
-from seg_runner.assembly.fallback_parts import PlainWrapper
+from seg_runner.assembly.fallback_parts import FallbackOptimWrapper
 from seg_runner.assembly.parts import ready_schedulers, ready_wrapper
 from seg_runner.data.samplers import DefaultSampler, InfiniteSampler
 from torch import nn
@@ -65,9 +65,9 @@ class Constructor:
     def __init__(self, optim_wrapper_cfg: Any, paramwise_cfg: Any) -> None:
         self.cfg = dict(optim_wrapper_cfg["optimizer"])
 
-    def __call__(self, model: nn.Module) -> PlainWrapper:
+    def __call__(self, model: nn.Module) -> FallbackOptimWrapper:
         kind = self.cfg.pop("type")
-        return PlainWrapper(kind(model.parameters(), **self.cfg))
+        return FallbackOptimWrapper(kind(model.parameters(), **self.cfg))
 
 
 class Hooked:
@@ -98,7 +98,7 @@ class Builder:
             "DefaultSampler": DefaultSampler,
             "InfiniteSampler": InfiniteSampler,
             "DefaultOptimWrapperConstructor": Constructor,
-            "OptimWrapper": PlainWrapper,
+            "OptimWrapper": FallbackOptimWrapper,
             "SGD": torch.optim.SGD,
             "LoggerHook": LoggerHook,
             **more,
@@ -153,7 +153,8 @@ def test_default_hooks_that_are_not_installed_are_named_once_and_stood_in_for(tm
     text = log_of(runner)
     for hook in ("RuntimeInfoHook", "IterTimerHook", "ParamSchedulerHook", "CheckpointHook", "DistSamplerSeedHook"):
         assert text.count(f"{hook} is not installed") == 1
-    assert {"PlainInfo", "PlainTimer", "PlainSchedules", "PlainSaves", "LoggerHook"} == set(names(runner))
+    fallbacks = {f"Fallback{name}Hook" for name in ("RuntimeInfo", "IterTimer", "ParamScheduler", "Checkpoint")}
+    assert set(names(runner)) == {*fallbacks, "LoggerHook"}
 
 
 def test_a_default_hook_that_the_config_names_must_be_there(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_default_hooks_are_replaced_added_and_left_out(tmp_path: Path) -> None:
     hooks = {"logger": None, "checkpoint": None, "visualization": {"type": Hooked, "draw": True}}
     runner = Runner.from_cfg(config(tmp_path, default_hooks=hooks, custom_hooks=[{"type": Hooked}]), Builder())
     assert names(runner).count("Hooked") == 2
-    assert not {"LoggerHook", "PlainLines", "PlainSaves"} & set(names(runner))
+    assert not {"LoggerHook", "FallbackLoggerHook", "FallbackCheckpointHook"} & set(names(runner))
 
 
 def test_another_priority_of_a_default_hook_is_said(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_names_of_experiments() -> None:
 
 def test_objects_are_told_from_configs() -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
-    assert isinstance(ready_wrapper(optimizer), PlainWrapper)
+    assert isinstance(ready_wrapper(optimizer), FallbackOptimWrapper)
     assert ready_wrapper({"optimizer": {}}) is None
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     assert ready_schedulers(schedule) == [schedule]

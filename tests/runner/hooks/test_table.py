@@ -250,13 +250,13 @@ def test_points_of_ones_own_run_by_name() -> None:
     assert made._runner.seen == [451]
 
 
-def test_stand_ins_come_and_go() -> None:
+def test_fallback_hooks_come_and_go() -> None:
     seen: list[str] = []
     made = table(Recorder("mine", seen))
-    made.stand_in({"logger": Recorder("plain", seen)})
+    made.set_fallbacks({"logger": Recorder("plain", seen)})
     assert [hook.name for hook in made.hooks] == ["mine", "plain"]
     assert [hook.name for hook in made.registered] == ["mine"]
-    made.stand_in({})
+    made.set_fallbacks({})
     assert [hook.name for hook in made.hooks] == ["mine"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seg_runner.assembly.fallback_parts import PlainVisualizer
+from seg_runner.assembly.fallback_parts import FallbackVisualizer
 from seg_runner.files import write_text, write_whole
 from seg_runner.log import line_files as lines
 from seg_runner.log.line_files import LineFile, take_out_rows
@@ -67,13 +67,13 @@ def test_plain_scalars_survive_a_full_disk_and_begin_where_the_checkpoint_stands
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch)
-    first = PlainVisualizer(tmp_path / "20260101_000000")
+    first = FallbackVisualizer(tmp_path / "20260101_000000")
     for step in range(1, 9):
         disk.free = 0 if 3 <= step < 6 else 10**9
         first.add_scalars({"loss": 0.5, "iter": step, "mode": "train"}, step)
     first.add_scalars({"mIoU": 0.5, "mode": "val"}, 6)
     first.close()
-    second = PlainVisualizer(tmp_path / "20260101_000001")
+    second = FallbackVisualizer(tmp_path / "20260101_000001")
     earlier = earlier_sessions(tmp_path, tmp_path / "20260101_000001")
     second.resume_from(6, owes_validation=True, log_dir=tmp_path / "20260101_000001", earlier=earlier)
     kept = [json.loads(line) for line in (earlier[0] / "vis_data/scalars.json").read_text().splitlines()]

@@ -13,7 +13,7 @@ from torch import nn
 
 from seg_runner.assembly.arguments import Parts, arguments_of, runner_class
 from seg_runner.assembly.base_runner import BaseRunner
-from seg_runner.assembly.hooks import fill_stand_ins
+from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
 from seg_runner.checkpoint.meta import Changes, Place
@@ -189,7 +189,7 @@ class Runner(BaseRunner):
         """
         refuse_several("Runner")  # a process group may have been set up since the runner was made
         self.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
-        fill_stand_ins(self.table, self.parts["default_hooks"])
+        add_fallback_hooks(self.table, self.parts["default_hooks"])
         self.table.running, self.began_at = True, None
         try:
             with library_log(self.logger):

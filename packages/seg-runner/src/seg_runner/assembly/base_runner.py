@@ -22,9 +22,9 @@ from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
 from seg_runner.assembly.hooks import (
     add_custom_hooks,
     add_default_hooks,
+    add_fallback_hooks,
     check_slots,
-    fill_stand_ins,
-    stand_in_words,
+    fallback_words,
 )
 from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
@@ -131,8 +131,8 @@ class BaseRunner:
         info("Hooks:\n%s", self.points, extra=IN_FILE)
         told = "config and timetable" if self.cfg is not None else "timetable"
         info("The %s of the hooks: %s", told, _shortened(self.log_dir / f"{self.timestamp}.log"))
-        if self.table.stand_ins:
-            info("%s", stand_in_words(self.table.stand_ins))
+        if self.table.fallbacks:
+            info("%s", fallback_words(self.table.fallbacks))
 
     # -- built when first needed ------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class BaseRunner:
     # -- hooks ------------------------------------------------------------------------------------------------------
 
     def _add_hooks(self) -> None:
-        """Add the hooks of the arguments: with a config the default ones first; plain ones where those are absent."""
+        """Add the hooks of the arguments: with a config the default ones first; fallbacks where those are absent."""
         self.table = HookTable(self)
         parts = self.parts
         check_slots(parts, self.logger)
@@ -189,7 +189,7 @@ class BaseRunner:
         for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
             if listed:
                 self.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
-        fill_stand_ins(self.table, parts["default_hooks"])
+        add_fallback_hooks(self.table, parts["default_hooks"])
 
     def register_hook(self, hook: object, priority: int | str | None = None) -> None:
         """Add a hook, or the dict of one.

@@ -16,10 +16,10 @@ from seg_runner.files import write_text
 from seg_runner.log.line_files import LineFile, take_out_rows
 from seg_runner.model.wrapping import unwrap
 
-__all__ = ["PlainVisualizer", "PlainWrapper"]
+__all__ = ["FallbackOptimWrapper", "FallbackVisualizer"]
 
 
-class PlainWrapper:
+class FallbackOptimWrapper:
     """A plain `torch.optim` optimizer in the shape of an optimizer wrapper: no accumulation, no clipping."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -123,7 +123,7 @@ class _Untrained:
         return type(None), ()
 
 
-class PlainVisualizer:
+class FallbackVisualizer:
     """Keeps scalars as JSON lines in `vis_data/scalars.json`; draws nothing."""
 
     def __init__(self, log_dir: Path) -> None:
@@ -140,7 +140,7 @@ class PlainVisualizer:
 
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
-        line = json.dumps({**scalar_dict, "step": step}, default=_plain)
+        line = json.dumps({**scalar_dict, "step": step}, default=_to_json)
         for name in {"scalars.json", file_path or "scalars.json"}:
             if name not in self._files:
                 say = logging.getLogger("seg_runner").warning
@@ -167,7 +167,7 @@ class PlainVisualizer:
             file.close()
 
 
-def _plain(value: object) -> Any:
+def _to_json(value: object) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)

@@ -1,4 +1,4 @@
-"""The hooks of a run: default ones, the user's, and plain ones where nothing is installed."""
+"""The hooks of a run: default ones, the user's, and fallback ones where nothing is installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from seg_runner.assembly.arguments import Parts
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.errors import did_you_mean, near_key, origin_of, written_at
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
-from seg_runner.hooks.fallback import stand_ins
+from seg_runner.hooks.fallback import fallback_hooks
 from seg_runner.hooks.table import HookTable, priority_number
 
-__all__ = ["add_custom_hooks", "add_default_hooks", "check_slots", "fill_stand_ins", "stand_in_words"]
+__all__ = ["add_custom_hooks", "add_default_hooks", "add_fallback_hooks", "check_slots", "fallback_words"]
 
 
 INSTALL_HOOKS = "pip install seg-hooks"
@@ -117,14 +117,14 @@ def _is_absent(assembler: Assembler, name: str) -> bool:
     return False
 
 
-def fill_stand_ins(table: HookTable, default_hooks: Mapping[str, object] | None) -> None:
-    """Let plain hooks stand in for the default hooks that are absent and not left out on purpose."""
+def add_fallback_hooks(table: HookTable, default_hooks: Mapping[str, object] | None) -> None:
+    """Let fallback hooks stand in for the default hooks that are absent and not left out on purpose."""
     removed = [slot for slot, hook in (default_hooks or {}).items() if hook is None]
-    table.stand_in(stand_ins(table.registered, removed, table.stand_ins))
+    table.set_fallbacks(fallback_hooks(table.registered, removed, table.fallbacks))
 
 
-def stand_in_words(slots: Iterable[str]) -> str:
-    """Say for which default hooks plain ones stand in, and what replaces them."""
+def fallback_words(slots: Iterable[str]) -> str:
+    """Say for which default hooks fallback ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
         return f"seg-hooks is not installed ({INSTALL_HOOKS}): plain {', '.join(slots)} instead of its hooks"
     return f"No hooks were given for {', '.join(slots)}: plain ones stand in (hooks=[...] from seg-hooks replaces them)"

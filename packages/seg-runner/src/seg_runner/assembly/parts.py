@@ -11,7 +11,7 @@ import torch
 
 from seg_runner.assembly.arguments import Parts
 from seg_runner.assembly.assembler import Assembler
-from seg_runner.assembly.fallback_parts import PlainVisualizer, PlainWrapper
+from seg_runner.assembly.fallback_parts import FallbackOptimWrapper, FallbackVisualizer
 from seg_runner.errors import origin_of
 from seg_runner.model.batch_norm import revert_sync_batch_norms
 from seg_runner.model.compilation import check_compile
@@ -33,7 +33,7 @@ def ready_wrapper(given: object) -> Any:
     if isinstance(given, Mapping):
         return None
     if isinstance(given, torch.optim.Optimizer):
-        return PlainWrapper(given)
+        return FallbackOptimWrapper(given)
     if given is not None and not hasattr(given, "update_params"):
         raise TypeError(
             f"optim_wrapper must be a torch optimizer, an optimizer wrapper, or a dict, not {type(given).__name__}"
@@ -53,7 +53,7 @@ def ready_schedulers(given: object) -> Any:
 
 def make_visualizer(given: object, assembler: Assembler, name: str, log_dir: Path) -> Any:
     """Return the given visualizer, or one that keeps scalars in a file and draws nothing."""
-    return PlainVisualizer(log_dir) if given is None else assembler.visualizer(given, name, log_dir)
+    return FallbackVisualizer(log_dir) if given is None else assembler.visualizer(given, name, log_dir)
 
 
 class HoldsModel(Protocol):

@@ -1,4 +1,4 @@
-"""Plain hooks: lines, times, stepping, one save. Each stands in for one default hook while that one is absent."""
+"""Fallback hooks: lines, times, stepping, one save. Each stands in for one default hook while that one is absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from seg_runner.protocols import Pictures, Rates
 
-__all__ = ["PLAIN_HOOKS", "each_scheduler", "monitored_metric", "stand_ins"]
+__all__ = ["FALLBACK_HOOKS", "each_scheduler", "fallback_hooks", "monitored_metric"]
 
 
 class _Hub(Protocol):
@@ -82,7 +82,7 @@ class _Saves(Protocol):
     def save_last(self) -> object: ...
 
 
-class PlainInfo:
+class FallbackRuntimeInfoHook:
     """Losses, learning rate and metrics go to the message hub as they come; stands in for RuntimeInfoHook."""
 
     priority = "VERY_HIGH"
@@ -113,7 +113,7 @@ def _note_metrics(hub: _Hub, mode: str, metrics: Mapping[str, object]) -> None:
             hub.update_info(f"{mode}/{name}", value)
 
 
-class PlainTimer:
+class FallbackIterTimerHook:
     """Times of steps and of waiting for data, and what is left; stands in for IterTimerHook."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class PlainTimer:
             runner.message_hub.update_info("eta", self._spent / self._steps * left)
 
 
-class PlainLines:
+class FallbackLoggerHook:
     """A line and a record every `log_interval` iterations and after each validation; stands in for LoggerHook."""
 
     priority = "BELOW_NORMAL"
@@ -174,7 +174,7 @@ def _write_summary(runner: _Logs, mode: str, loader: object) -> None:
     runner.visualizer.add_scalars({**record, "mode": mode}, step=runner.iter)
 
 
-class PlainSchedules:
+class FallbackParamSchedulerHook:
     """Steps the schedulers, torch's own too; stands in for ParamSchedulerHook.
 
     Torch's own say nothing about epochs: they are stepped in the unit in which the training loop counts.
@@ -247,7 +247,7 @@ def monitored_metric(scheduler: object, metrics: Mapping[str, Any]) -> float:
     return float(metrics[name])
 
 
-class PlainSaves:
+class FallbackCheckpointHook:
     """Saves at the end of training; stands in for CheckpointHook."""
 
     priority = "VERY_LOW"
@@ -258,24 +258,24 @@ class PlainSaves:
 
 
 #: Slot of a default hook -> the class that stands in for it, and the class name that makes it step aside.
-PLAIN_HOOKS: dict[str, tuple[type[Any], str]] = {
-    "runtime_info": (PlainInfo, "RuntimeInfoHook"),
-    "timer": (PlainTimer, "IterTimerHook"),
-    "logger": (PlainLines, "LoggerHook"),
-    "param_scheduler": (PlainSchedules, "ParamSchedulerHook"),
-    "checkpoint": (PlainSaves, "CheckpointHook"),
+FALLBACK_HOOKS: dict[str, tuple[type[Any], str]] = {
+    "runtime_info": (FallbackRuntimeInfoHook, "RuntimeInfoHook"),
+    "timer": (FallbackIterTimerHook, "IterTimerHook"),
+    "logger": (FallbackLoggerHook, "LoggerHook"),
+    "param_scheduler": (FallbackParamSchedulerHook, "ParamSchedulerHook"),
+    "checkpoint": (FallbackCheckpointHook, "CheckpointHook"),
 }
 
 
-def stand_ins(hooks: Iterable[object], removed: Iterable[str], kept: Mapping[str, object]) -> dict[str, object]:
-    """Return slot -> plain hook, for each default hook that is neither registered nor left out on purpose.
+def fallback_hooks(hooks: Iterable[object], removed: Iterable[str], kept: Mapping[str, object]) -> dict[str, object]:
+    """Return slot -> fallback hook, for each default hook that is neither registered nor left out on purpose.
 
     Args:
         hooks: The registered hooks.
         removed: Slots that were left out on purpose.
-        kept: Plain hooks of an earlier call, used again so that they keep what they counted.
+        kept: Fallback hooks of an earlier call, used again so that they keep what they counted.
     """
     names = {base.__name__ for hook in hooks for base in type(hook).__mro__}
     left_out = set(removed)
-    wanted = {slot: make for slot, (make, name) in PLAIN_HOOKS.items() if name not in names and slot not in left_out}
+    wanted = {slot: make for slot, (make, name) in FALLBACK_HOOKS.items() if name not in names and slot not in left_out}
     return {slot: kept.get(slot) or make() for slot, make in wanted.items()}

@@ -164,7 +164,7 @@ class HookTable:
         self._entries: list[Entry] = []
         self._points: Points | None = None
         self.running = False
-        self.stand_ins: dict[str, object] = {}
+        self.fallbacks: dict[str, object] = {}
 
     @property
     def hooks(self) -> list[Any]:
@@ -196,13 +196,13 @@ class HookTable:
         self._entries.insert(place, Entry(hook, number, where))
         self._points = None
 
-    def stand_in(self, hooks: Mapping[str, object]) -> None:
-        """Put these in for default hooks that are absent, in place of the earlier stand-ins."""
-        if hooks == self.stand_ins:
+    def set_fallbacks(self, hooks: Mapping[str, object]) -> None:
+        """Put these in for default hooks that are absent, in place of the earlier ones."""
+        if hooks == self.fallbacks:
             return
-        old = list(map(id, self.stand_ins.values()))
+        old = list(map(id, self.fallbacks.values()))
         self._entries = [entry for entry in self._entries if id(entry.hook) not in old]
-        self.stand_ins = dict(hooks)
+        self.fallbacks = dict(hooks)
         for hook in hooks.values():
             self.add(hook)
         self._points = None
@@ -213,8 +213,8 @@ class HookTable:
 
     @property
     def registered(self) -> list[Any]:
-        """Return the hooks without the stand-ins."""
-        mine = list(map(id, self.stand_ins.values()))
+        """Return the hooks without the fallbacks."""
+        mine = list(map(id, self.fallbacks.values()))
         return [hook for hook in self.hooks if id(hook) not in mine]
 
     def freeze(self) -> Points:
