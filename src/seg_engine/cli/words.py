@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import shlex
 from collections.abc import Sequence
+
+from seg_registry.suggest import nearest
 
 __all__ = ["in_order"]
 
@@ -59,7 +60,7 @@ def _refuse_verb(word: str, verbs: list[str], parser: argparse.ArgumentParser) -
 
     if word.startswith("-"):
         return
-    near = difflib.get_close_matches(word.lower(), verbs, 1, 0.5)
+    near = nearest(word, verbs, 1)
     config = f"; to train with a config: seg train {shlex.quote(word)}" if word.endswith(CONFIGS) else ""
     meant = f"; did you mean {near[0]}?" if near and not config else config
     parser.error(printable(f"there is no verb {word!r}{meant} (verbs: {', '.join(verbs)})", lines=False))
@@ -94,6 +95,6 @@ def spelled(name: str, parser: argparse.ArgumentParser) -> str:
         return dashed
     begins = [each for each in known if each.startswith(dashed)]
     if len(begins) != 1:
-        near = difflib.get_close_matches(dashed.lower(), begins or known, 1, 0.6)
+        near = nearest(dashed, begins or known, 1)
         parser.error(f"there is no option {name}{f'; did you mean {near[0]}?' if near else ': --help lists them'}")
     return begins[0]

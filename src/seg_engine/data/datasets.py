@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from seg_runner.checks import flag, whole
+from seg_runner.errors import nearest
 
 from seg_engine.data.files import declared_size, nearest_folder
 from seg_engine.data.label_maps import check_size, read_labels
@@ -116,12 +117,10 @@ class BaseSegDataset:
         """An option that nobody knows is a misspelt one."""
         unknown = set(extra) - self.IGNORED
         if unknown:
-            import difflib
-
             known = [*BaseSegDataset.__init__.__annotations__, *self.IGNORED]
             name = sorted(unknown)[0]
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it knows {', '.join(sorted(known))}"
+            near = nearest(name, known)
+            hint = f"; did you mean {near!r}?" if near else f"; it knows {', '.join(sorted(known))}"
             raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
 
     @property

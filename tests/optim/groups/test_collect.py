@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from seg_optim.groups.collect import fuse, members, with_names
-from seg_optim.wrapping import WRAPPERS, unwrapped
+from seg_optim.wrapping import WRAPPERS, unwrap
 from torch import nn
 
 
@@ -26,19 +26,19 @@ def called(name: str, **parts: Any) -> nn.Module:
 @pytest.mark.parametrize("name", sorted(WRAPPERS))
 def test_a_wrapper_is_known_by_its_class(name: str) -> None:
     net = nn.Linear(1, 1)
-    assert unwrapped(called(name, module=net)) is net
-    assert unwrapped(called(name, module=called(name, module=net))) is net
-    assert unwrapped(torch.compile(called(name, module=net), backend="eager")) is net  # type: ignore[arg-type]
-    assert unwrapped(nn.DataParallel(torch.compile(net, backend="eager"))) is net  # type: ignore[arg-type]
+    assert unwrap(called(name, module=net)) is net
+    assert unwrap(called(name, module=called(name, module=net))) is net
+    assert unwrap(torch.compile(called(name, module=net), backend="eager")) is net  # type: ignore[arg-type]
+    assert unwrap(nn.DataParallel(torch.compile(net, backend="eager"))) is net  # type: ignore[arg-type]
     empty = called(name, module="nothing")
-    assert unwrapped(empty) is empty
+    assert unwrap(empty) is empty
 
 
 def test_a_part_called_module_is_no_reason_to_take_a_model_for_a_wrapper() -> None:
     for model in (called("Net", module=nn.Linear(1, 1)), called("Net", model=nn.Linear(1, 1)), nn.Linear(1, 1)):
-        assert unwrapped(model) is model
+        assert unwrap(model) is model
     compiled = called("Net", _orig_mod=called("Net", module=nn.Linear(1, 1)))
-    assert unwrapped(compiled) is compiled._orig_mod
+    assert unwrap(compiled) is compiled._orig_mod
 
 
 def test_parameters_of_a_group_come_in_any_form() -> None:

@@ -32,13 +32,19 @@ PRIORITIES = {
 }
 
 
-def priority_number(priority: int | str) -> int:
-    """0 (first) to 100 (last) for a priority given as a number or a name in any case.
+def priority_number(priority: object) -> int:
+    """Return 0 (first) to 100 (last) for a priority given as a name in any case, an enum member, or a number.
+
+    Raises:
+        ValueError: The number lies outside 0 to 100.
+        KeyError: There is no priority of that name.
+        TypeError: It is neither a name nor a whole number.
 
     Example:
         >>> priority_number("very_low")
         90
     """
+    priority = getattr(priority, "value", priority)
     if isinstance(priority, str):
         if priority.upper() not in PRIORITIES:
             raise KeyError(f"priority {priority!r} is not known; choose from {list(PRIORITIES)} or 0 to 100.")

@@ -20,7 +20,7 @@ __all__ = [
     "check_list",
     "check_number",
     "check_whole",
-    "near",
+    "did_you_mean",
     "unknown_argument",
     "unknown_key",
 ]
@@ -148,7 +148,7 @@ def check_arguments(where: str, function: Callable[..., Any], given: Iterable[st
 
 def unknown_argument(where: str, name: str, known: Sequence[str]) -> str:
     """Return the words for a name that is none of the arguments."""
-    return f"{where} has no argument {name!r}.{near(name, known)} Known: {', '.join(known)}"
+    return f"{where} has no argument {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
 
 
 def _taken(function: Callable[..., Any]) -> list[str] | None:
@@ -169,14 +169,18 @@ def _taken(function: Callable[..., Any]) -> list[str] | None:
     return None
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or an empty text."""
-    folded = {known.lower(): known for known in names}
-    found = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known names that are most like this one, capitals not counted, or an empty text.
+
+    >>> did_you_mean("betas", ["beta", "eps"])
+    " Did you mean 'beta'?"
+    """
+    spellings = {each.lower(): each for each in known}
+    found = [spellings[near] for near in difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=0.6)]
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def unknown_key(name: str, names: Iterable[str], where: str) -> str:
     """One line that says that `name` is not among `names`."""
     known = sorted(map(str, names))
-    return f"{name!r} is not {where}.{near(name, known)} Known: {', '.join(known)}"
+    return f"{name!r} is not {where}.{did_you_mean(name, known)} Known: {', '.join(known)}"

@@ -19,7 +19,7 @@ from seg_optim.groups.rules import Rules, Subject, is_norm, spared, subjects
 from seg_optim.schedules.simulate import placed, simulated
 from seg_optim.wrappers.optimizers import find
 from seg_optim.wrappers.wrapper import OptimWrapper
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["Explanation", "explain"]
 
@@ -96,7 +96,7 @@ def explain(
         1.bias    4        norm_decay_mult          no_decay  0.001   0
         note: weight decay on biases (1): 0.bias; bias_decay_mult=0.0 spares them
     """
-    model = unwrapped(model)
+    model = unwrap(model)
     built = cfg if isinstance(cfg, OptimWrapper | Optimizer) else build_optim_wrapper(model, cfg)
     optimizer = built.optimizer if isinstance(built, OptimWrapper) else built
     reasons = _reasons(model, cfg) if isinstance(cfg, Mapping) else {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_alpha", "check_flag", "check_label", "check_labels", "check_number", "check_whole"]
+__all__ = ["check_alpha", "check_flag", "check_label", "check_labels", "check_number", "check_whole", "did_you_mean"]
 
 MOST = 10**9
 """No count, label or size of a picture is larger."""
@@ -98,3 +99,14 @@ def check_alpha(alpha: Any) -> float:
     if not 0 <= float(alpha) <= 1:
         raise ValueError(f"alpha must be between 0 (only the image) and 1 (only the colours), got {alpha}")
     return float(alpha)
+
+
+def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
+    """Return the end of a message that names known names most like this one, capitals not counted, or nothing.
+
+    >>> did_you_mean("Ornge", ["orange", "red"])
+    '; did you mean orange?'
+    """
+    spellings = {each.lower(): each for each in known}
+    near = [spellings[each] for each in difflib.get_close_matches(name.lower(), spellings, n=count, cutoff=0.6)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,30 +42,51 @@ def check_inside(folder: Path, path: Path) -> Path:
     return path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write under another name in the same folder, then rename: nothing half-written bears the final name.
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object], *, sync: bool = True) -> None:
+    """Write a file so that it is whole or absent: temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        path: the file; made with its folder where it is not there, else replaced in one step.
+        content: bytes, or what is called with the open file.
+        sync: have the disk confirm it; False where there are many files and one can be made again, as pictures can.
 
     Raises:
         OSError: it cannot be written; it names the path.
     """
     try:
-        write_aside(path, content)
+        write_aside(path, content, sync)
     except OSError as error:  # said of the file that is wanted, not of the temporary one or of a folder above
         raise OSError(error.errno, f"cannot be written: {error.strerror or error}", str(path)) from error
 
 
-def write_aside(path: Path, content: bytes) -> None:
+def write_aside(path: Path, content: bytes | Callable[[BinaryIO], object], sync: bool = True) -> None:
     """The same with the errors that the system gives; a signal at any moment leaves no temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # known before it is there
     try:
         with open(temporary, "xb") as file:
             lock(file)
-            file.write(content)
+            content(file) if callable(content) else file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk confirm the names in a folder, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def lock(file: BinaryIO) -> bool:
@@ -80,12 +102,15 @@ def lock(file: BinaryIO) -> bool:
     return True
 
 
-def clean_leftovers(folder: Path) -> None:
-    """Remove temporary files of writers that were killed from a folder; call it where a run starts."""
+def clean_leftovers(folder: Path) -> list[str]:
+    """Remove temporary files of writers that were killed; return their names. Call it where a run starts."""
+    removed = []
     for path in folder.glob(".*.part"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if LEFT.fullmatch(path.name) and lock(file):
                 path.unlink()
+                removed.append(path.name)
+    return sorted(removed)
 
 
 def append_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
@@ -144,7 +169,7 @@ def encode(picture: Image | npt.NDArray[np.uint8 | np.uint16], suffix: str = ".p
 def write_image(path: Path | str, picture: Image) -> None:
     """Save an RGB picture; its format by the suffix, its folder made."""
     target = Path(path)
-    write_whole(target, encode(picture, target.suffix or ".png"))
+    write_whole(target, encode(picture, target.suffix or ".png"), sync=False)
 
 
 def read_bytes(path: str, backend_args: dict[str, object] | None = None) -> bytes:

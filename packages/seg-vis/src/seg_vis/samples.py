@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
+
+from seg_vis.checks import did_you_mean
 
 __all__ = ["check_sample", "field", "image_path"]
 
@@ -21,8 +22,7 @@ def check_sample(sample: Any) -> None:
     if isinstance(sample, str | list | tuple) or hasattr(sample, "dtype"):
         raise TypeError(f"a data sample has {', '.join(PARTS)} or some of them, got {type(sample).__name__}")
     if isinstance(sample, Mapping) and sample and not set(PARTS) & set(sample):
-        near = [match for key in sample for match in difflib.get_close_matches(str(key), PARTS, n=1)]
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = next(filter(None, (did_you_mean(str(key), PARTS) for key in sample)), "")
         given = ", ".join(map(str, sample))
         raise ValueError(f"a data sample has {', '.join(PARTS)} or some of them, got {given}{hint}")
 

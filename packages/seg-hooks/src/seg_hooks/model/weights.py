@@ -8,20 +8,34 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 __all__ = ["KeptBuffers", "clean_key", "clean_keys", "load_weights", "raw_weights", "unwrap", "weights_of"]
 
-PARALLEL = (DataParallel, DistributedDataParallel)
+WRAPPERS = frozenset(
+    {
+        "AveragedModel",
+        "BaseAveragedModel",
+        "DistributedDataParallel",
+        "FullyShardedDataParallel",
+        "MMDataParallel",
+        "MMDistributedDataParallel",
+        "ModelWrapper",
+    }
+)
+"""Classes that hold the model as `module`, by name: some of them are not installed, or are not torch's."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside torch.compile, DDP and the like."""
+    """Return the model itself, out of DDP, FSDP, `torch.compile`, averages and other wrappers, however nested.
+
+    >>> net = nn.Linear(1, 1)
+    >>> unwrap(nn.DataParallel(net)) is net
+    True
+    """
     while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and (isinstance(model, PARALLEL) or type(model).__name__.endswith("DataParallel")):
-            inner = model.module
-        if inner is None:
+        wraps = isinstance(model, nn.DataParallel) or not WRAPPERS.isdisjoint(k.__name__ for k in type(model).__mro__)
+        inner = getattr(model, "module" if wraps else "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
             return model
         model = inner
 

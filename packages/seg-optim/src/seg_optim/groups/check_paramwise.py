@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.checks import check_flag, check_given, check_number, near
+from seg_optim.checks import check_flag, check_given, check_number, did_you_mean
 from seg_optim.groups.rules import Rules, matcher
 
 __all__ = ["PARAMWISE_KEYS", "check_model", "check_paramwise", "check_pattern", "report_unmatched"]
@@ -55,7 +55,8 @@ def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own:
     for key in cfg if own is not None else ():
         if key not in known:
             _unknown(
-                f"{where}.{key} is unknown.{near(key, known)} Known: {', '.join(sorted(known))}", cfg.get("strict")
+                f"{where}.{key} is unknown.{did_you_mean(key, known)} Known: {', '.join(sorted(known))}",
+                cfg.get("strict"),
             )
     for key in (*DECAY_KEYS, "bias_lr_mult", "flat_decay_mult", "dcn_offset_lr_mult"):
         check_number(f"{where}.{key}", cfg.get(key))
@@ -121,7 +122,7 @@ def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: 
     """Report options that look like a multiplier written wrong (others are options of the group)."""
     for key, options in custom.items():
         for name in options:
-            hint = "" if name in MULTIPLIERS else near(name, MULTIPLIERS)
+            hint = "" if name in MULTIPLIERS else did_you_mean(name, MULTIPLIERS)
             if hint:
                 _unknown(f"{where}[{key!r}].{name} is no multiplier and changes no rate.{hint}", strict)
 
@@ -145,7 +146,7 @@ def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:
     parts = {part for text in texts for part in text.rpartition(".")[::2]}  # few beside the texts: split those
     words = sorted(word for word in set(".".join(parts).split(".")) if not word.isdigit())
     text = "optim_wrapper.paramwise_cfg.custom_keys: " + " ".join(
-        f"{key!r} matches no parameter.{near(key, words)}" for key in left
+        f"{key!r} matches no parameter.{did_you_mean(key, words)}" for key in left
     )
     if strict:
         raise ValueError(text)

@@ -18,7 +18,7 @@ from seg_optim.wrappers.amp import AmpOptimWrapper, ApexOptimWrapper
 from seg_optim.wrappers.layout import Order
 from seg_optim.wrappers.optimizers import check_group_options, find, is_muon, make_optimizer, optimizer_options
 from seg_optim.wrappers.wrapper import OptimWrapper
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructor"]
 
@@ -107,7 +107,7 @@ class DefaultOptimWrapperConstructor:
         """The wrapper for a model."""
         if isinstance(self.optimizer_cfg, Optimizer):
             return self._wrapper(self.optimizer_cfg)
-        model = unwrapped(model)
+        model = unwrap(model)
         check_model(model)
         if not self.paramwise_cfg:
             everything = list(model.parameters())

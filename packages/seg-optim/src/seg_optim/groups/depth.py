@@ -10,7 +10,7 @@ from torch import nn
 from seg_optim.groups.layer_ids import Depths, from_matcher, tell_gap
 from seg_optim.groups.naming_schemes import closest_scheme, find_scheme, is_final_norm
 from seg_optim.protocols import KnowsDepth
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["read_depths"]
 
@@ -48,7 +48,7 @@ def read_depths(
 def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """What may be the backbone, with its prefix: `backbone`, the model itself, then its parts, the largest first."""
     parts = [(f"{name}.", part) for name, part in model.named_modules() if name and name.count(".") < DEEPEST]
-    parts = [(prefix, part) for prefix, part in parts if unwrapped(part) is part]
+    parts = [(prefix, part) for prefix, part in parts if unwrap(part) is part]
     weights = {prefix: sum(parameter.numel() for parameter in part.parameters()) for prefix, part in parts}
     parts = [(prefix, part) for prefix, part in parts if weights[prefix] and not re.search(r"(^|\.)\d+\.", prefix)]
     parts.sort(key=lambda pair: (-weights[pair[0]], pair[0].count(".")))

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from seg_optim.checks import check_count, near
+from seg_optim.checks import check_count, did_you_mean
 from seg_optim.groups.check_paramwise import check_pattern
 from seg_optim.groups.rules import is_norm, matcher
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["FreezeHook", "Frozen", "freeze"]
 
@@ -116,7 +116,7 @@ def freeze(
         >>> frozen.update(100), net[1].training
         (True, True)
     """
-    model = unwrapped(model)
+    model = unwrap(model)
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}, not a torch.nn.Module")
     listed = [patterns] if isinstance(patterns, str) else patterns
@@ -146,7 +146,7 @@ def freeze(
 def _check_patterns(patterns: list[str], texts: list[str], matches: Any, words: list[str]) -> None:
     for pattern in patterns:
         if not any(matches(pattern, text) for text in texts):
-            raise ValueError(f"freeze: {pattern!r} matches no parameter.{near(pattern, [*texts, *words])}")
+            raise ValueError(f"freeze: {pattern!r} matches no parameter.{did_you_mean(pattern, [*texts, *words])}")
 
 
 def _norms(model: nn.Module, frozen: set[str]) -> list[str]:

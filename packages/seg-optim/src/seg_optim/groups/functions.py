@@ -15,7 +15,7 @@ from seg_optim.groups.layer_decay import Decay, check_options, given, layer_grou
 from seg_optim.groups.layer_ids import Depths, LayerIds, from_function, layer_count
 from seg_optim.groups.rules import spared
 from seg_optim.wrappers.optimizers import check_rates
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["layer_decay_param_groups", "param_groups"]
 
@@ -112,7 +112,7 @@ def layer_decay_param_groups(
     """
     check_rates({"lr": lr, "weight_decay": weight_decay, "decay_rate": decay_rate}, "layer_decay_param_groups")
     _check_options(options)
-    model = unwrapped(model)
+    model = unwrap(model)
     check_model(model)
     depths = _depths(model, options)
     wishes = spared(model) if options.get("no_weight_decay", True) else set()

@@ -25,7 +25,7 @@ from seg_optim.groups.layer_ids import (
     vit_layer_wise,
 )
 from seg_optim.groups.rules import KIND_KEYS, Verdict, spared, subjects
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = [
     "Decay",
@@ -229,7 +229,7 @@ class LayerDecayOptimizerConstructor(LearningRateDecayOptimizerConstructor):
 def _reference_ids(model: nn.Module, kind: str, num_layers: int | None) -> LayerIds | None:
     """MMSegmentation's own numbering for the backbones that it knows; None for others."""
     part = getattr(model, "backbone", None)
-    backbone = type(unwrapped(part) if isinstance(part, nn.Module) else part).__name__
+    backbone = type(unwrap(part) if isinstance(part, nn.Module) else part).__name__
     names = [uncompiled(name) for name, _ in model.named_parameters()]
     if "ConvNeXt" in backbone and any(name.startswith("backbone.downsample_layers") for name in names):
         if kind == "stage_wise":

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.wrapping import unwrapped
+from seg_optim.wrapping import unwrap
 
 __all__ = ["Watch"]
 
@@ -44,7 +44,7 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module, *optimizers: Optimizer, complete: bool) -> None:
-        self._model = weakref.ref(unwrapped(model))
+        self._model = weakref.ref(unwrap(model))
         self._optimizers = optimizers
         left_out = self._outside()
         known = self._in_model()

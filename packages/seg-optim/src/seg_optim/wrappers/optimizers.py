@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.checks import check_arguments, check_flag, check_given, check_number, near
+from seg_optim.checks import check_arguments, check_flag, check_given, check_number, did_you_mean
 
 __all__ = [
     "IMPLEMENTATIONS",
@@ -68,7 +68,7 @@ def find(where: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
             return points[key].load()
         if key in builtin:
             return builtin[key]
-    raise KeyError(f"{where}={name!r}: nothing is called that.{near(plain, [*points, *builtin])}")
+    raise KeyError(f"{where}={name!r}: nothing is called that.{did_you_mean(plain, [*points, *builtin])}")
 
 
 def torch_optimizers() -> dict[str, type[Optimizer]]:

@@ -184,13 +184,14 @@ class Config:
 
         A file that is there is replaced in one step: a writer that fails or is killed leaves it as it was.
         """
-        from seg_registry.config.write import to_text, write_whole
+        from seg_registry.config.write import to_text
+        from seg_registry.files import write_whole
 
         suffix = os.path.splitext(str(file or self._filename or ".py"))[1].lower()
         text = to_text(self._cfg_dict, suffix)
         if file is None:
             return text
-        write_whole(os.fspath(file), text)
+        write_whole(file, text.encode())
         return None
 
     @staticmethod

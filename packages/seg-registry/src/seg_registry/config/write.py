@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import shutil
 from typing import Any
 
 from seg_registry.config.write_python import dotted_name, to_python
 from seg_registry.errors import ConfigError, ConfigTypeError
 from seg_registry.values.config_dict import to_builtins
 
-__all__ = ["to_text", "write_whole"]
+__all__ = ["to_text"]
 
 
 def to_text(table: dict[Any, Any], suffix: str) -> str:
@@ -33,35 +29,6 @@ def to_text(table: dict[Any, Any], suffix: str) -> str:
     if suffix not in (".py", ""):
         raise ConfigError(f"a config is written as .py, .json, .yaml, .yml or .toml, not {suffix}")
     return to_python(table)
-
-
-def write_whole(file: str, text: str) -> None:
-    """Write beside the file that a path leads to, then rename; a pipe or a terminal is written to as it is.
-
-    Raises:
-        OSError: it cannot be written; what is there stays as it is.
-    """
-    path = os.path.realpath(file)
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        return
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(beside, "x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if os.path.exists(path):
-            shutil.copymode(path, beside)
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        if isinstance(error, OSError):  # said of the file that is wanted, not of the temporary one
-            raise OSError(error.errno, error.strerror or str(error), file) from error
-        raise
 
 
 def _fallback(value: object) -> Any:

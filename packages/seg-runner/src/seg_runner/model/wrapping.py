@@ -9,7 +9,16 @@ from torch import nn
 
 __all__ = ["TransparentWrapper", "unwrap", "unwrap_once"]
 
-WRAPPERS = {"DistributedDataParallel", "FullyShardedDataParallel", "ModelWrapper", "BaseAveragedModel"}
+WRAPPERS = {
+    "AveragedModel",
+    "BaseAveragedModel",
+    "DistributedDataParallel",
+    "FullyShardedDataParallel",
+    "MMDataParallel",
+    "MMDistributedDataParallel",
+    "ModelWrapper",
+}
+"""Classes that hold the model as `module`, by name: some of them are not installed, or are not torch's."""
 """By name, of a class or of one that it inherits from: MMEngine's are among them, and it need not be installed."""
 
 

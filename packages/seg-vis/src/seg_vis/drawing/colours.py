@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from numbers import Real
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import to_numpy
-from seg_vis.checks import check_number
+from seg_vis.checks import check_number, did_you_mean
 
 __all__ = ["colour", "colour_list", "dashes", "numbers", "spread"]
 
@@ -70,8 +69,7 @@ def colour(value: Any) -> Colour | None:
             return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
         if value in NAMES:
             return NAMES[value]
-        near = difflib.get_close_matches(value, NAMES, n=2)
-        raise ValueError(f"no colour is called {value!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}")
+        raise ValueError(f"no colour is called {value!r}{did_you_mean(value, NAMES, 2)}")
     parts = tuple(value)
     if len(parts) != 3 or not all(isinstance(part, Real) and part in range(256) for part in parts):
         raise ValueError(f"a colour is a name, '#rrggbb' or three whole numbers from 0 to 255, got {value!r}")

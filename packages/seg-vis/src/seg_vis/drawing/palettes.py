@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import reprlib
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import to_numpy
-from seg_vis.checks import check_whole
+from seg_vis.checks import check_whole, did_you_mean
 from seg_vis.drawing.generated_palettes import generate_palette
 
 __all__ = ["Palette", "get_classes", "get_palette", "is_made", "resolve"]
@@ -51,8 +50,7 @@ def entry_of(name: str) -> dict[str, Any]:
         return known()[plain(name)]
     if is_made(name):
         raise ValueError(f"palette {name!r} is made to measure and has no class names")
-    near = difflib.get_close_matches(plain(name), [*known(), "distinct", "colourblind"], n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    hint = did_you_mean(plain(name), [*known(), "distinct", "colourblind"], 3) or "."
     raise ValueError(f"no data set is called {name!r}{hint} Known: {', '.join(table())}, distinct, colour_blind")
 
 

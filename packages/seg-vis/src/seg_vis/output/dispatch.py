@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import logging
@@ -11,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from seg_vis.checks import did_you_mean
 from seg_vis.output.waiting import Line
 from seg_vis.output.writer import Writer
 
@@ -74,8 +74,7 @@ def find_class(kind: Any) -> Any:
         return known[kind].load()
     if kind in PLUG_INS:
         raise ValueError(f"{kind} does not come with seg-vis: install the plug-in of its folder examples/plugin")
-    near = difflib.get_close_matches(kind, known, n=2)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(kind, known, 2)
     raise ValueError(f"no backend is called {kind!r}{hint} Known: {', '.join(sorted(known))}")
 
 
