@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from seg_runner.checks import flag, folder, one_of, text
 from seg_runner.evaluation.fields import sample_field
-from seg_runner.evaluation.ranks import HeldBack
+from seg_runner.evaluation.ranks import PaddingFilter
 from seg_runner.evaluation.tables import SampleFiles, boxed_table
 
 __all__ = ["BaseMetric"]
@@ -46,7 +46,7 @@ class BaseMetric(ABC, Generic[Counted]):
         if self.format_only and self.output_dir is None:
             raise TypeError("format_only=True writes predictions only, so output_dir must say where")
         self._files = SampleFiles(self.output_dir) if self.output_dir is not None and keep_results else None
-        self._held = HeldBack(self._count)
+        self._samples = PaddingFilter(self._count)
         self.dataset_meta: dict[str, Any] | None = None
         self.logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class BaseMetric(ABC, Generic[Counted]):
             if self._files is not None:
                 self._files.write(sample_field(sample, "img_path", ""), self._picture(sample))
             if not self.format_only:
-                self._held.add(self._read(sample))
+                self._samples.add(self._read(sample))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Return the values over the data set of this size; then forget the samples.
@@ -68,12 +68,12 @@ class BaseMetric(ABC, Generic[Counted]):
             self._files.end_pass()
         if self.format_only:
             return {}
-        if not self._held.finish(size):
+        if not self._samples.finish(size):
             raise ValueError("no sample was processed: is the data set, or its loader, empty?")
         return {f"{self.prefix}/{name}" if self.prefix else name: value for name, value in self._values().items()}
 
     def _log_table(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """Log a table, given as the values below each heading."""
+        """Log a table, of values by their headings."""
         self.logger.info("\n%s", boxed_table(columns))
 
     @abstractmethod

@@ -9,7 +9,7 @@ import torch
 
 from seg_runner.checks import whole
 from seg_runner.evaluation.fields import label_maps
-from seg_runner.evaluation.ranks import HeldBack
+from seg_runner.evaluation.ranks import PaddingFilter
 
 __all__ = ["Evaluator", "TorchMetric"]
 
@@ -61,9 +61,9 @@ class Evaluator:
 
     def process(self, data_samples: Sequence[Any], data_batch: object = None) -> None:
         """Hand one batch of samples to every metric; samples reach them as nested dicts."""
-        plain = [sample.to_dict() if hasattr(sample, "to_dict") else sample for sample in data_samples]
+        dicts = [sample.to_dict() if hasattr(sample, "to_dict") else sample for sample in data_samples]
         for metric in self.metrics:
-            metric.process(data_batch, plain)
+            metric.process(data_batch, dicts)
 
     def evaluate(self, size: int) -> dict[str, Any]:
         """Return all results over a data set of this size, in the order of the metrics.
@@ -109,16 +109,16 @@ class TorchMetric:
         self.metric = metric
         self.name = name or type(metric).__name__
         self.dataset_meta: Mapping[str, Any] | None = None
-        self._held = HeldBack(self._update)
+        self._samples = PaddingFilter(self._update)
 
     def process(self, data_batch: object, data_samples: Sequence[object]) -> None:
         """Hand one batch over."""
         for sample in data_samples:
-            self._held.add(label_maps(sample))
+            self._samples.add(label_maps(sample))
 
     def evaluate(self, size: int) -> dict[str, Any]:
         """Return what `compute` returns, then reset."""
-        self._held.finish(size)
+        self._samples.finish(size)
         found = self.metric.compute()
         self.metric.reset()
         return dict(found) if isinstance(found, Mapping) else {self.name: found}
@@ -133,17 +133,17 @@ class TorchMetric:
 
 
 def flattened(results: Mapping[str, Any], lead: str = "") -> dict[str, Any]:
-    """Return one level of names from nested ones, and plain numbers from tensors with one element."""
+    """Return one level of names from nested ones, and numbers from tensors with one element."""
     flat: dict[str, Any] = {}
     for key, value in results.items():
         if isinstance(value, Mapping):
             flat |= flattened(value, f"{lead}{key}/")
         else:
-            flat[f"{lead}{key}"] = _plain(value)
+            flat[f"{lead}{key}"] = _as_number(value)
     return flat
 
 
-def _plain(value: object) -> object:
+def _as_number(value: object) -> object:
     """Return a number, or a list of them, out of a tensor; anything else as it is."""
     if hasattr(value, "numel") and hasattr(value, "tolist") and hasattr(value, "item"):
         return value.item() if value.numel() == 1 else value.tolist()

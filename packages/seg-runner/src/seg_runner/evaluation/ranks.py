@@ -12,7 +12,7 @@ import torch
 
 from seg_runner.process.device import pick_device
 
-__all__ = ["HeldBack", "rank_and_world", "refuse_several", "started_as", "sum_over_ranks"]
+__all__ = ["PaddingFilter", "rank_and_world", "refuse_several", "started_as", "sum_over_ranks"]
 
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE", "torchrun"),
@@ -46,24 +46,25 @@ def started_as(environment: Mapping[str, str] | None = None) -> tuple[int, int, 
     rank, world = rank_and_world()
     if world > 1:
         return rank, world, "an initialised process group"
-    given = os.environ if environment is None else environment
+    variables = os.environ if environment is None else environment
     for number, size, launcher in LAUNCHERS:
-        if (count := _whole(given.get(size))) > 1:
-            return _whole(given.get(number)), count, f"{size}={count}, as {launcher} sets it"
-    size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in given else "SLURM_NTASKS"
-    if (count := _whole(given.get(size))) > 1 and _in_step(given):
-        return _whole(given.get("SLURM_PROCID")), count, f"{size}={count}, as srun sets it"
+        if (count := _whole(variables.get(size))) > 1:
+            return _whole(variables.get(number)), count, f"{size}={count}, as {launcher} sets it"
+    size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in variables else "SLURM_NTASKS"
+    if (count := _whole(variables.get(size))) > 1 and _in_step(variables):
+        return _whole(variables.get("SLURM_PROCID")), count, f"{size}={count}, as srun sets it"
     return rank, world, ""
 
 
-def _in_step(given: Mapping[str, str]) -> bool:
+def _in_step(variables: Mapping[str, str]) -> bool:
     """Tell whether srun started this process, and no job script or shell, whose steps have special numbers."""
-    step = given.get("SLURM_STEP_ID", given.get("SLURM_STEPID"))
-    alone = given.get("ENVIRONMENT") == "BATCH" if step is None else _whole(step) >= 2**32 - 16
-    return _whole(given.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in given and not alone)
+    step = variables.get("SLURM_STEP_ID", variables.get("SLURM_STEPID"))
+    alone = variables.get("ENVIRONMENT") == "BATCH" if step is None else _whole(step) >= 2**32 - 16
+    return _whole(variables.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in variables and not alone)
 
 
 def _whole(text: str | None) -> int:
+    """Return a variable as a number; 0 where it is none."""
     return int(text) if text is not None and text.strip().isdecimal() else 0
 
 
@@ -92,8 +93,8 @@ def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return total.cpu().numpy()
 
 
-class HeldBack(Generic[Sample]):
-    """Keeps a rank's last sample back until it is known whether it is padding.
+class PaddingFilter(Generic[Sample]):
+    """Leaves out the samples that only pad a data set, by keeping a rank's last one until it is known what it is.
 
     Samplers give every rank the same number of samples and repeat some for that. Rank r's k-th sample is number
     k * world + r of the data set, so at most the last one of a rank can be a repetition.

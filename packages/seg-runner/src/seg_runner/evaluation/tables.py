@@ -78,7 +78,7 @@ class SampleFiles:
     """The PNG files of a metric, one for each image, named as `FileNames` says.
 
     Where the first one cannot be written it is an error. Later the pass goes on, since its numbers are worth more than
-    its pictures, and what is not there at its end is told.
+    its pictures, and its end says what is missing.
 
     Args:
         folder: Where they lie.

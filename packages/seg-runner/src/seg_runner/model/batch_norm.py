@@ -104,7 +104,7 @@ def _pairs(module: nn.Module) -> Iterator[tuple[_ConvNd, _BatchNorm]]:
 
     try:
         graph: Any = symbolic_trace(module).graph
-    except Exception:  # its path depends on its input; the parts of it may be plain
+    except Exception:  # its path depends on its input; its parts may not
         for child in module.children():
             yield from _pairs(child)
         return

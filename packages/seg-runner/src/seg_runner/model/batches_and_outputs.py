@@ -212,14 +212,14 @@ def logits_of(output: object) -> list[torch.Tensor]:
         named = output if isinstance(output, Mapping) else vars(output)
         main = next((named[name] for name in MAIN if named.get(name) is not None), None)
         if isinstance(main, torch.Tensor):
-            found = [named[name] for name in AUXILIARY if named.get(name) is not None]
-            parts = [part for item in found for part in ([item] if isinstance(item, torch.Tensor) else item)]
+            others = [named[name] for name in AUXILIARY if named.get(name) is not None]
+            parts = [part for item in others for part in ([item] if isinstance(item, torch.Tensor) else item)]
             return [_checked(main), *parts]
     elif isinstance(output, Sequence) and output and all(isinstance(part, torch.Tensor) for part in output):
         return [_checked(output[0]), *output[1:]]
-    held = list(output) if isinstance(output, Mapping) else type(output).__name__
+    found = list(output) if isinstance(output, Mapping) else type(output).__name__
     raise TypeError(
-        f"the model returned {held}: logits are expected as a tensor N x C x H x W, as a tuple of them (main first), "
+        f"the model returned {found}: logits are expected as a tensor N x C x H x W, as a tuple of them (main first), "
         f"or under one of the names {', '.join(MAIN)}"
     )
 

@@ -21,25 +21,25 @@ TEST_KEYS = ("mode", "crop_size", "stride")
 
 
 def resize(logits: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
-    """Bilinear resize of N x C x H x W logits; the same tensor where the size fits already."""
+    """Resize N x C x H x W logits bilinearly; return the same tensor where the size fits already."""
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A checked copy of `test_cfg`: mode 'whole', or mode 'slide' with crop_size and stride as (height, width).
+    """Return a checked copy of `test_cfg`: mode 'whole', or 'slide' with crop_size and stride as (height, width).
 
     Raises:
-        TypeError: for what is no dict, or another key.
-        ValueError: for another mode, or a slide without its sizes.
+        TypeError: it is no dict, or has another key.
+        ValueError: another mode, or a slide without its sizes.
     """
     if not isinstance(test_cfg, Mapping | None):
         raise TypeError(f"test_cfg must be a dict such as dict(mode='whole'), not {test_cfg!r}")
     cfg = dict(test_cfg or {})
     cfg.setdefault("mode", "whole")
-    if strange := unused(set(cfg) - set(TEST_KEYS), TEST_KEYS):
-        raise TypeError(f"test_cfg takes {', '.join(TEST_KEYS)}, not {strange}")
+    if others := unused(set(cfg) - set(TEST_KEYS), TEST_KEYS):
+        raise TypeError(f"test_cfg takes {', '.join(TEST_KEYS)}, not {others}")
     if one_of(cfg["mode"], "test_cfg.mode", ("whole", "slide")) == "slide":
         for name in ("crop_size", "stride"):
             if name not in cfg:
@@ -57,7 +57,7 @@ def read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any]:
 def infer(
     forward: Forward, inputs: torch.Tensor, test_cfg: Mapping[str, Any], align_corners: bool = False
 ) -> torch.Tensor:
-    """Logits for a batch at its own size, whole or in windows, as `test_cfg` (read by `read_test_cfg`) says."""
+    """Return logits for a batch at its own size, whole or in windows, as `test_cfg` (read by `read_test_cfg`) says."""
     if test_cfg["mode"] == "slide":
         return slide(forward, inputs, test_cfg["crop_size"], test_cfg["stride"], align_corners)
     return resize(forward(inputs), _size(inputs), align_corners)
@@ -70,7 +70,7 @@ def slide(
     stride: tuple[int, int],
     align_corners: bool = False,
 ) -> torch.Tensor:
-    """Logits from overlapping windows, averaged where they overlap.
+    """Return logits from overlapping windows, averaged where they overlap.
 
     Windows that would reach over the border are moved inside; an image smaller than the window is one window. Logits
     of 16 bits are added up in 32.
@@ -108,7 +108,7 @@ def slide(
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:
-    """Where windows begin along one side."""
+    """Return where windows begin along one side."""
     count = max(length - crop + stride - 1, 0) // stride + 1
     starts = [max(min(index * stride + crop, length) - crop, 0) for index in range(count)]
     if any(after - before > crop for before, after in pairwise(starts)):
@@ -122,7 +122,7 @@ def _starts(length: int, crop: int, stride: int) -> list[int]:
 def restore(
     logits: torch.Tensor, facts: Mapping[str, Any], size: tuple[int, int] | None = None, align_corners: bool = False
 ) -> torch.Tensor:
-    """One image's C x H x W logits as they belong on the original image: padding off, flip undone, resized.
+    """Bring one image's C x H x W logits back to the original image: padding off, flip undone, resized.
 
     Args:
         logits: at the size of the network's input.
@@ -132,7 +132,7 @@ def restore(
         align_corners: for the resize.
 
     Raises:
-        ValueError: for an unknown flip direction, or an `ori_shape` that is no size.
+        ValueError: an unknown flip direction, or an `ori_shape` that is no size.
     """
     for padding in (facts.get("img_padding_size", facts.get("padding_size")), facts.get("added_pixels")):
         left, right, top, bottom = padding or (0, 0, 0, 0)
@@ -150,25 +150,27 @@ def restore(
 
 
 def labels_of(logits: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
-    """1 x H x W class indices from C x H x W logits; with C = 1, one where the probability exceeds the threshold."""
+    """Return 1 x H x W class indices of C x H x W logits; with C = 1, one where the probability is above threshold."""
     if logits.shape[0] == 1:
         return (logits.sigmoid() > threshold).long()
     return logits.argmax(0, keepdim=True)
 
 
 def write_prediction(sample: SegDataSample, logits: torch.Tensor, threshold: float = 0.5) -> SegDataSample:
-    """Put logits (probabilities where there is one channel) and labels into a sample."""
+    """Put logits (probabilities where there is one channel) and labels into a sample, and return it."""
     sample.seg_logits = PixelData(data=logits if logits.shape[0] > 1 else logits.sigmoid())
     sample.pred_sem_seg = PixelData(data=labels_of(logits, threshold))
     return sample
 
 
-def _flip_axes(direction: Any) -> list[int]:
+def _flip_axes(direction: object) -> list[int]:
+    """Return the axes of C x H x W along which a flip goes."""
     axes = {"horizontal": [2], "vertical": [1], "diagonal": [1, 2]}
-    if direction not in axes:
+    if not isinstance(direction, str) or direction not in axes:
         raise ValueError(f"flip_direction: 'horizontal', 'vertical' or 'diagonal' is expected, not {direction!r}")
     return axes[direction]
 
 
 def _size(images: torch.Tensor) -> tuple[int, int]:
+    """Return height and width."""
     return int(images.shape[-2]), int(images.shape[-1])

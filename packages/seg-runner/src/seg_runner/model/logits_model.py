@@ -304,7 +304,7 @@ class LogitsModel(TransparentWrapper):
         return loss if counted is None else self._window.weighted(loss, counted, optim_wrapper, self.parameters())
 
 
-def _stacked(values: Any, stack: Callable[[Any], torch.Tensor]) -> torch.Tensor:
+def _stacked(values: list[torch.Tensor], stack: Callable[[list[torch.Tensor]], torch.Tensor]) -> torch.Tensor:
     """Stack tensors of one size, as loaders list them; `stack` knows other kinds, and what is wrong with a batch."""
     try:
         return torch.stack(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 
 from seg_runner.checks import flag, number, pair, unused, whole
 from seg_runner.errors import check_options, did_you_mean
+from seg_runner.model.samples import SegDataSample
 
 __all__ = ["SegDataPreProcessor", "preprocessor_from"]
 
@@ -67,8 +68,8 @@ class SegDataPreProcessor(nn.Module):
     ) -> None:
         super().__init__()
         _check_norm(mean, std)
-        for name, given in (("bgr_to_rgb", bgr_to_rgb), ("rgb_to_bgr", rgb_to_bgr)):
-            flag(given, f"data_preprocessor.{name}")
+        for name, value in (("bgr_to_rgb", bgr_to_rgb), ("rgb_to_bgr", rgb_to_bgr)):
+            flag(value, f"data_preprocessor.{name}")
         if bgr_to_rgb and rgb_to_bgr:
             raise ValueError("data_preprocessor: only one of bgr_to_rgb and rgb_to_bgr can be set")
         if size is not None and size_divisor is not None:
@@ -90,7 +91,7 @@ class SegDataPreProcessor(nn.Module):
         return self.mean.device
 
     def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """A batch for the model.
+        """Make a batch for the model.
 
         Args:
             data: `inputs` (a list of C x H x W images, or a stacked batch) and `data_samples` (may be missing when
@@ -101,13 +102,13 @@ class SegDataPreProcessor(nn.Module):
             `inputs`: N x C x H x W, float; `data_samples`, with `img_shape`, `pad_shape` and the padding written in.
 
         Raises:
-            TypeError: if the batch is no such dict.
-            ValueError: if images have different sizes and no padding makes them equal, or not as many channels as
-                `mean` has numbers.
+            TypeError: the batch is no such dict.
+            ValueError: images have different sizes and no padding makes them equal, or not as many channels as `mean`
+                has numbers.
         """
         if not isinstance(data, Mapping) or "inputs" not in data:
-            held = f"the keys {list(data)}" if isinstance(data, Mapping) else type(data).__name__
-            raise TypeError(f"data_preprocessor takes dict(inputs=[...], data_samples=[...]), not {held}")
+            found = f"the keys {list(data)}" if isinstance(data, Mapping) else type(data).__name__
+            raise TypeError(f"data_preprocessor takes dict(inputs=[...], data_samples=[...]), not {found}")
         inputs = data["inputs"]
         if not len(inputs) or not (
             isinstance(inputs, torch.Tensor) or all(isinstance(i, torch.Tensor) for i in inputs)
@@ -124,12 +125,13 @@ class SegDataPreProcessor(nn.Module):
         return self._test_batch(images, samples)
 
     def _normalised(self, images: list[torch.Tensor]) -> Images:
-        """Images of one size in one go, others one by one."""
+        """Normalise images of one size in one go, others one by one."""
         if len({(tuple(image.shape), image.dtype) for image in images}) == 1:
             return self._normalised_tensor(torch.stack(images))
         return [self._normalised_tensor(image) for image in images]
 
     def _normalised_tensor(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise one image C x H x W, or a batch of them."""
         if self.channel_conversion and images.shape[-3] == 3:
             images = images.flip(-3)
         images = images.float()
@@ -140,7 +142,8 @@ class SegDataPreProcessor(nn.Module):
             )
         return (images - self.mean).div_(self.std) if self.normalises else images
 
-    def _train_batch(self, images: Images, samples: list[Any] | None) -> dict[str, Any]:
+    def _train_batch(self, images: Images, samples: list[SegDataSample] | None) -> dict[str, Any]:
+        """Pad images and label maps for training, and write into the samples how."""
         if samples is None:
             raise ValueError("data_preprocessor: training needs data_samples beside inputs")
         paddings = paddings_for(images, self.size, self.size_divisor, "data_preprocessor")
@@ -154,7 +157,8 @@ class SegDataPreProcessor(nn.Module):
             batch, samples = augment(batch, samples)
         return {"inputs": batch, "data_samples": samples}
 
-    def _test_batch(self, images: Images, samples: list[Any] | None) -> dict[str, Any]:
+    def _test_batch(self, images: Images, samples: list[SegDataSample] | None) -> dict[str, Any]:
+        """Pad images for testing, where `test_cfg` says so; label maps stay as they are."""
         if self.test_cfg is None:
             paddings: list[Padding] = [(0, 0, 0, 0)] * len(images)
         else:
@@ -167,17 +171,19 @@ class SegDataPreProcessor(nn.Module):
         return {"inputs": batch, "data_samples": samples}
 
 
-def preprocessor_from(given: nn.Module | Mapping[str, Any] | None) -> nn.Module | None:
-    """A preprocessor as it stands, or built from its config: a class as `type`, or the name of the one of this package.
+def preprocessor_from(preprocessor: nn.Module | Mapping[str, Any] | None) -> nn.Module | None:
+    """Return a preprocessor as it is, or build it from its config: `type` is a class, or this package's by its name.
 
     >>> preprocessor_from({"type": "SegDataPreProcessor", "size": (8, 8)}).size
     (8, 8)
     """
-    if given is None or isinstance(given, nn.Module):
-        return given
-    if not isinstance(given, Mapping):
-        raise TypeError(f"data_preprocessor must be a module such as SegDataPreProcessor, or its config, not {given!r}")
-    cfg = {key: value for key, value in given.items() if key != "_delete_"}
+    if preprocessor is None or isinstance(preprocessor, nn.Module):
+        return preprocessor
+    if not isinstance(preprocessor, Mapping):
+        raise TypeError(
+            f"data_preprocessor must be a module such as SegDataPreProcessor, or its config, not {preprocessor!r}"
+        )
+    cfg = {key: value for key, value in preprocessor.items() if key != "_delete_"}
     kind = cfg.pop("type", SegDataPreProcessor)
     if kind == "SegDataPreProcessor":
         kind = SegDataPreProcessor
@@ -190,10 +196,10 @@ def preprocessor_from(given: nn.Module | Mapping[str, Any] | None) -> nn.Module 
 
 
 def paddings_for(images: Images, size: tuple[int, int] | None, divisor: int | None, where: str) -> list[Padding]:
-    """For each image (left, right, top, bottom) to reach the size, or a common multiple of the divisor.
+    """Return, for each image, the padding (left, right, top, bottom) to the size, or a multiple of the divisor.
 
     Raises:
-        ValueError: if neither is given, or an image is larger than the size while others are not.
+        ValueError: neither is given.
     """
     if size is None and divisor is None:
         raise ValueError(f"{where}: images are stacked, so give size=(height, width) or size_divisor=...")
@@ -206,7 +212,7 @@ def paddings_for(images: Images, size: tuple[int, int] | None, divisor: int | No
     return [(0, max(wanted[1] - w, 0), 0, max(wanted[0] - h, 0)) for h, w in zip(heights, widths, strict=True)]
 
 
-def _pad_maps(sample: Any, padding: Padding, value: float) -> None:
+def _pad_maps(sample: SegDataSample, padding: Padding, value: float) -> None:
     """Pad the ground truth of one sample in place."""
     if not any(padding):
         return
@@ -219,13 +225,14 @@ def _pad_maps(sample: Any, padding: Padding, value: float) -> None:
 
 
 def _holding(labels: torch.Tensor, value: float) -> torch.Tensor:
-    """Labels in a type that has room for a value."""
+    """Return labels in a type that has room for a value."""
     if labels.is_floating_point() or torch.iinfo(labels.dtype).min <= value <= torch.iinfo(labels.dtype).max:
         return labels
     return labels.long()
 
 
 def _stacked(images: Images, paddings: Sequence[Padding], value: float) -> torch.Tensor:
+    """Pad images, and stack them."""
     if isinstance(images, torch.Tensor):
         return F.pad(images, paddings[0], value=value) if any(paddings[0]) else images
     padded = [
@@ -242,10 +249,11 @@ def _stacked(images: Images, paddings: Sequence[Padding], value: float) -> torch
 
 
 def _column(values: Sequence[float] | None, default: float) -> torch.Tensor:
+    """Return one number per channel as C x 1 x 1."""
     return torch.tensor([default] if values is None else list(values), dtype=torch.float32).view(-1, 1, 1)
 
 
-def _check_norm(mean: Any, std: Any) -> None:
+def _check_norm(mean: object, std: object) -> None:
     """Refuse mean and std that nothing can be normalised with."""
     if (mean is None) != (std is None):
         raise ValueError("data_preprocessor: mean and std belong together; give both or none")
@@ -254,17 +262,15 @@ def _check_norm(mean: Any, std: Any) -> None:
             continue
         if not isinstance(values, Sequence | np.ndarray | torch.Tensor) or isinstance(values, str) or not len(values):
             raise TypeError(f"data_preprocessor.{name} must be a list of one number per channel, not {values!r}")
-        for value in map(_plain, values):
+        for value in values:
+            value = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
             number(value, f"each number of data_preprocessor.{name}", above=0 if name == "std" else -math.inf)
-    if mean is not None and len(mean) != len(std):
+    if isinstance(mean, Sized) and isinstance(std, Sized) and len(mean) != len(std):
         raise ValueError(f"data_preprocessor: mean has {len(mean)} numbers, and std {len(std)}: as many are needed")
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-
-
 def _read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a checked copy of `test_cfg`; None where nothing is padded for testing."""
     if not test_cfg:
         return None
     where = "data_preprocessor.test_cfg"
@@ -272,15 +278,16 @@ def _read_test_cfg(test_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
         raise TypeError(f"{where} must be a dict such as dict(size_divisor=32), not {test_cfg!r}")
     cfg = dict(test_cfg)
     if (cfg.get("size") is None) == (cfg.get("size_divisor") is None):
-        strange = unused(set(cfg) - {"size", "size_divisor"}, ["size", "size_divisor"])
-        told = f"; it has {strange}" if strange else ""
-        raise ValueError(f"{where}: give size=(height, width) or size_divisor=..., one of them{told}")
+        others = unused(set(cfg) - {"size", "size_divisor"}, ["size", "size_divisor"])
+        found = f"; it has {others}" if others else ""
+        raise ValueError(f"{where}: give size=(height, width) or size_divisor=..., one of them{found}")
     if cfg.get("size") is not None:
         return cfg | {"size": pair(cfg["size"], f"{where}.size")}
     return cfg | {"size_divisor": whole(cfg["size_divisor"], f"{where}.size_divisor", 1)}
 
 
-def _callables(batch_augments: Sequence[Any] | None) -> list[Any]:
+def _callables(batch_augments: Sequence[Any] | None) -> list[Callable[..., Any]]:
+    """Return the augmentations of batches, if they can be called."""
     if not isinstance(batch_augments, Sequence | None):
         raise TypeError(f"data_preprocessor.batch_augments must be a list of callables, not {batch_augments!r}")
     augments = list(batch_augments or [])

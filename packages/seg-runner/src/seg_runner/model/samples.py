@@ -25,7 +25,7 @@ class BaseSample:
     _data: dict[str, Any]
     _meta: dict[str, Any]
 
-    def __init__(self, *, metainfo: Mapping[str, Any] | None = None, **data: Any) -> None:
+    def __init__(self, *, metainfo: Mapping[str, Any] | None = None, **data: object) -> None:
         object.__setattr__(self, "_data", {})
         object.__setattr__(self, "_meta", {})
         if metainfo is not None:
@@ -50,7 +50,7 @@ class BaseSample:
         for name, value in data.items():
             setattr(self, name, value)
 
-    def set_field(self, value: Any, name: str, dtype: type | None = None, field_type: str = "data") -> None:
+    def set_field(self, value: object, name: str, dtype: type | None = None, field_type: str = "data") -> None:
         """Set one field; with `dtype`, check its type."""
         if dtype is not None and not isinstance(value, dtype):
             raise TypeError(f"{name!r}: {dtype.__name__} is expected, not {type(value).__name__}")
@@ -64,7 +64,7 @@ class BaseSample:
         self.set_metainfo(instance.metainfo)
         self.set_data(dict(instance.items()))
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _OWN:
             raise AttributeError(f"{name!r} is a private name: choose another")
         if name in self._meta:
@@ -92,12 +92,12 @@ class BaseSample:
             return self._meta[name]
         raise AttributeError(self._unknown(name))
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """A field or a fact, or the default."""
+    def get(self, name: str, default: object = None) -> Any:
+        """Return a field or a fact, or the default."""
         return self._data.get(name, self._meta.get(name, default))
 
-    def pop(self, name: str, *default: Any) -> Any:
-        """A field or a fact, which is then gone; or the default, where one is given."""
+    def pop(self, name: str, *default: object) -> Any:
+        """Remove a field or a fact, and return it; where there is none, return the default, if one is given."""
         for part in (self._data, self._meta):
             if name in part:
                 return part.pop(name)
@@ -109,39 +109,39 @@ class BaseSample:
         return name in self._data or name in self._meta
 
     def keys(self) -> list[str]:
-        """The names of the data fields."""
+        """Return the names of the data fields."""
         return list(self._data)
 
     def values(self) -> list[Any]:
-        """The data."""
+        """Return the data."""
         return list(self._data.values())
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Names and data."""
+        """Iterate over names and data."""
         return iter(list(self._data.items()))
 
     def metainfo_keys(self) -> list[str]:
-        """The names of the facts."""
+        """Return the names of the facts."""
         return list(self._meta)
 
     def metainfo_values(self) -> list[Any]:
-        """The facts."""
+        """Return the facts."""
         return list(self._meta.values())
 
     def metainfo_items(self) -> Iterator[tuple[str, Any]]:
-        """Names and facts."""
+        """Iterate over names and facts."""
         return iter(list(self._meta.items()))
 
     def all_keys(self) -> list[str]:
-        """All names, facts first."""
+        """Return all names, facts first."""
         return [*self._meta, *self._data]
 
     def all_values(self) -> list[Any]:
-        """All values, facts first."""
+        """Return all values, facts first."""
         return [*self._meta.values(), *self._data.values()]
 
     def all_items(self) -> Iterator[tuple[str, Any]]:
-        """All names and values, facts first."""
+        """Iterate over all names and values, facts first."""
         return iter(list((self._meta | self._data).items()))
 
     @property
@@ -151,44 +151,44 @@ class BaseSample:
 
     # -- copying -----------------------------------------------------------------------------------------------------
 
-    def new(self: Self, *, metainfo: Mapping[str, Any] | None = None, **data: Any) -> Self:
-        """A new sample with the same facts and data, where none are given; tensors are shared."""
+    def new(self: Self, *, metainfo: Mapping[str, Any] | None = None, **data: object) -> Self:
+        """Return a new sample with the same facts and data, where none are given; tensors are shared."""
         return type(self)(metainfo=self._meta if metainfo is None else metainfo, **(data or self._data))
 
     def clone(self: Self) -> Self:
-        """A new sample with copies of the data."""
+        """Return a new sample with copies of the data."""
         return self._mapped(lambda value: value.clone() if isinstance(value, torch.Tensor) else deepcopy(value))
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """A new sample whose tensors went through `tensor.to(...)`."""
+        """Return a new sample whose tensors went through `tensor.to(...)`."""
         return self._mapped(lambda value: value.to(*args, **kwargs) if isinstance(value, torch.Tensor) else value)
 
     def cpu(self: Self) -> Self:
-        """A new sample with all tensors in main memory."""
+        """Return a new sample with all tensors in main memory."""
         return self.to("cpu")
 
     def cuda(self: Self) -> Self:
-        """A new sample with all tensors on the current CUDA device."""
+        """Return a new sample with all tensors on the current CUDA device."""
         return self.to("cuda")
 
     def pin_memory(self: Self) -> Self:
-        """A new sample whose tensors can be copied to a device without a wait; torch's loaders call it."""
+        """Return a new sample whose tensors can be copied to a device without a wait; torch's loaders call it."""
         return self._mapped(lambda value: value.pin_memory() if isinstance(value, torch.Tensor) else value)
 
     def detach(self: Self) -> Self:
-        """A new sample whose tensors belong to no graph."""
+        """Return a new sample whose tensors belong to no graph."""
         return self._mapped(lambda value: value.detach() if isinstance(value, torch.Tensor) else value)
 
     def numpy(self: Self) -> Self:
-        """A new sample with arrays instead of tensors."""
+        """Return a new sample with arrays instead of tensors."""
         return self._mapped(lambda value: value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
 
     def to_tensor(self: Self) -> Self:
-        """A new sample with tensors instead of arrays."""
+        """Return a new sample with tensors instead of arrays."""
         return self._mapped(lambda value: torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Facts and data in one dict; samples inside become dicts as well."""
+        """Return facts and data in one dict; samples inside become dicts as well."""
         return {name: _as_dict(value) for name, value in self.all_items()}
 
     def __repr__(self) -> str:
@@ -223,7 +223,7 @@ class PixelData(BaseSample):
         ((4, 6), (2, 3))
     """
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if not isinstance(value, torch.Tensor | np.ndarray):
             raise TypeError(f"PixelData.{name}: a tensor or an array is expected, not {type(value).__name__}")
         if value.ndim == 2:
@@ -246,7 +246,7 @@ class PixelData(BaseSample):
         return None
 
     def __getitem__(self, item: tuple[int | slice, int | slice]) -> PixelData:
-        """The part of all maps given by rows and columns (numbers or slices); dimensions stay."""
+        """Return the part of all maps in these rows and columns (numbers or slices); dimensions stay."""
         if not isinstance(item, tuple) or len(item) != 2:
             raise TypeError(f"PixelData is indexed by [rows, columns], not by {item!r}")
         rows, columns = (_as_slice(part) for part in item)
@@ -270,7 +270,7 @@ class SegDataSample(BaseSample):
         ((4, 6), 'a.png', False)
     """
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in ("gt_sem_seg", "pred_sem_seg", "seg_logits") and not isinstance(value, PixelData):
             raise TypeError(
                 f"SegDataSample.{name}: PixelData is expected, not {type(value).__name__}: PixelData(data=...)"
@@ -292,11 +292,11 @@ def _as_slice(part: int | slice) -> slice:
     raise TypeError(f"PixelData is indexed by numbers and slices, not by {part!r}")
 
 
-def _as_dict(value: Any) -> Any:
+def _as_dict(value: object) -> Any:
     return value.to_dict() if isinstance(value, BaseSample) else value
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     if isinstance(value, torch.Tensor | np.ndarray):
         return f"{type(value).__name__}{tuple(value.shape)}"
     return repr(value)

@@ -93,7 +93,7 @@ class TransparentWrapper(nn.Module):
             yield name, module
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take over weights under the model's own names; what is missing is told by these names, too.
+        """Take over weights under the model's own names; what is missing is named so, too.
 
         Raises:
             RuntimeError: if keys are missing or unexpected and `strict`, or shapes differ.
