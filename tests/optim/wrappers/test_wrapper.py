@@ -334,3 +334,43 @@ def test_a_dict_of_wrappers_saves_and_clears_all() -> None:
     assert list(wrappers.param_groups) == ["a", "b"]
     with pytest.raises(KeyError, match="no wrapper is called 'c'"):
         wrappers.load_state_dict({"c": {}})
+
+
+class OwnWindows(OptimWrapper):
+    """Decides itself when to step, to exchange gradients and what a loss weighs."""
+
+    def should_update(self) -> bool:
+        return self.inner_count % 3 == 0
+
+    def should_sync(self) -> bool:
+        return self.inner_count % 3 == 2
+
+    def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
+        return loss / 3
+
+
+def test_overrides_are_called_without_accumulation_too() -> None:
+    entered = []
+
+    class Wrapped(nn.Identity):
+        @contextmanager
+        def no_sync(self) -> Any:
+            entered.append(wrapper.inner_count)
+            yield
+
+    parameter = Parameter(torch.zeros(()))
+    wrapper, net = OwnWindows(torch.optim.SGD([parameter], lr=1.0)), Wrapped()
+    for _ in range(3):
+        with wrapper.optim_context(net):
+            loss = parameter * 3
+        wrapper.update_params(loss)
+    assert (wrapper.step_count, entered, parameter.item()) == (1, [0, 1], -3.0)
+
+
+def test_a_method_that_is_put_on_a_wrapper_counts_from_the_start_of_the_run() -> None:
+    parameter = Parameter(torch.zeros(()))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=1.0))
+    wrapper.should_update = lambda: False  # type: ignore[method-assign]
+    wrapper.initialize_count_status(nn.Identity(), 0, 10)
+    wrapper.update_params(parameter * 3)
+    assert wrapper.step_count == 0

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from seg_optim.checks import check_choice, check_flag, check_list, check_number, unknown_argument, unknown_key
@@ -71,6 +72,8 @@ class ParamScheduler:
     _formula: ClassVar[Callable[..., float | None] | None] = None
     _inputs: ClassVar[tuple[str, ...]] = ()
     """Attributes that the formula is called with, after the position."""
+    _read: ClassVar[Callable[[ParamScheduler], tuple[Any, ...]]]
+    """Reads the position and these attributes off a scheduler."""
     _shape: ClassVar[tuple[str, ...]] = ()
     """Attributes that say which way the values go, the formula's by default: where they differ, so do the values."""
     _checks: ClassVar[Checks] = {}
@@ -87,6 +90,8 @@ class ParamScheduler:
         super().__init_subclass__(**kwargs)
         if formula is not None:
             cls._formula, cls._inputs = staticmethod(formula), tuple(inspect.signature(formula).parameters)[1:]
+            names = ("last_step", *cls._inputs)  # one name alone would give no tuple
+            cls._read = attrgetter(*names) if cls._inputs else lambda scheduler: (scheduler.last_step,)
             if "_shape" not in vars(cls):
                 cls._shape = (*cls._inputs, *cls._shape)
 
@@ -155,7 +160,7 @@ class ParamScheduler:
         """Return the value of each group at `last_step`."""
         if self._formula is None:
             raise NotImplementedError(f"{type(self).__name__} has no formula, and does not override _get_value()")
-        factor = self._formula(self.last_step, *[getattr(self, key) for key in self._inputs])
+        factor = self._formula(*type(self)._read(self))
         if factor is None:
             return self.values
         name, pairs = self.param_name, zip(self.optimizer.param_groups, self._floors, strict=True)
@@ -182,10 +187,11 @@ class ParamScheduler:
         self._global_step += 1
         if not self.begin <= self._global_step < self.end:
             return
-        if len(self.optimizer.param_groups) != len(self.base_values):
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.base_values):
             self._take_in()
         self.last_step += 1
-        self._write(self._get_value())
+        self._write(self._get_value(), groups)
         if self.verbose:
             logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
 
@@ -206,13 +212,13 @@ class ParamScheduler:
         self._floors = [0.0] * len(groups)
         self._prepare()
 
-    def _write(self, values: list[float]) -> None:
-        name, groups = self.param_name, self.optimizer.param_groups
+    def _write(self, values: list[float], groups: list[dict[str, Any]]) -> None:
         if len(values) != len(groups):
             raise ValueError(
                 f"{type(self).__name__}._get_value() gave {len(values)} values for {len(groups)} parameter groups: "
                 "one for each is needed (self.values are those of now)"
             )
+        name = self.param_name
         for group, value in zip(groups, values, strict=True):
             group[name] = value
 

@@ -131,7 +131,8 @@ class Chain:
             if follower is not None:
                 follower.reapply()
         if late:
-            members[0]._write([late.get(index, value) for index, value in enumerate(members[0].values)])
+            first = members[0]
+            first._write([late.get(index, value) for index, value in enumerate(first.values)], first._groups)
 
 
 def base_optimizer(optimizer: Any) -> Any:

@@ -64,20 +64,24 @@ class _OfMomentum(ParamScheduler):
             group["momentum"] = group["betas"][0]
         return super()._base(group, index, new)
 
-    def _take_in(self) -> None:
-        super()._take_in()
-        if self.use_betas:  # a state that no schedule of the momentum has seen holds no mirror
-            for group in self._groups:
+    def _mirror(self) -> None:
+        """Give groups their mirror that have none: a state that no schedule of the momentum has seen holds none."""
+        if self.use_betas:
+            for group in self.optimizer.param_groups:
                 group.setdefault("momentum", group["betas"][0])
 
+    def _take_in(self) -> None:
+        super()._take_in()
+        self._mirror()
+
     def _advance(self) -> None:
-        self._take_in()
+        self._mirror()
         super()._advance()
 
-    def _write(self, values: list[float]) -> None:
-        super()._write(values)
+    def _write(self, values: list[float], groups: list[dict[str, Any]]) -> None:
+        super()._write(values, groups)
         if self.use_betas:
-            for group in self._groups:
+            for group in groups:
                 group["betas"] = (group["momentum"], *group["betas"][1:])
 
 

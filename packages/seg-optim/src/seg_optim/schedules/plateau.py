@@ -104,7 +104,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         self._take_in()
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
-            self._write(self._compared(metrics))
+            self._write(self._compared(metrics), self._groups)
 
     def _compared(self, metrics: Mapping[str, float]) -> list[float]:
         if self.monitor not in metrics:
@@ -134,7 +134,8 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         """Lower the values as often as they were lowered so far, after they were worked out anew."""
         self._take_in()
         for _ in range(self.reductions):
-            self._write([self._reduced(value, low) for value, low in zip(self.values, self.min_values, strict=True)])
+            pairs = zip(self.values, self.min_values, strict=True)
+            self._write([self._reduced(value, low) for value, low in pairs], self._groups)
 
     def _reduced(self, value: float, low: float) -> float:
         lower = max(value * self.factor, low)

@@ -110,7 +110,9 @@ class AmpOptimWrapper(OptimWrapper):
             self.scaler.unscale_(self.optimizer)
             self._clip_grad()
         self.scaler.step(self.optimizer, **kwargs)
-        self._stepped()
+        self.step_count += 1
+        if self._watch is not None and self.step_count >= self._watch.next_look:
+            self._watch.stepped(self.step_count)
         self._count_skipped(self.scaler)
         self.scaler.update(self._static_scale)
 

@@ -52,13 +52,12 @@ class Watch:
         if not complete and any(known) and not all(known):
             left_out = {}  # beside tensors of this model it holds some that are not: replaced before, as it seems
         self._told = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
-        self._next = 1
+        self.next_look = 1
 
     def stepped(self, count: int) -> None:
-        """Look, if it is time, after the optimizer's step number `count`."""
-        if count >= self._next:
-            self._next = 2 * count
-            self.look()
+        """Look after the optimizer's step number `count`, which is due; the next time at twice as many."""
+        self.next_look = 2 * count
+        self.look()
 
     def look(self) -> None:
         """Log a line that names the parameters which are not trained."""

@@ -75,7 +75,13 @@ class OptimWrapper:
         self._described: tuple[Mapping[int, str], Order] | None = None
         self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
+        self._overridden = self._is_overridden()
         self._watch: Watch | None = None
+
+    def _is_overridden(self) -> bool:
+        """Tell whether a subclass, or a patch of this object, decides itself which micro-steps are counted how."""
+        names = ("scale_loss", "should_update", "should_sync")
+        return any(getattr(getattr(self, name), "__func__", None) is not getattr(OptimWrapper, name) for name in names)
 
     # -- the training step ---------------------------------------------------------------------------------------
 
@@ -89,9 +95,11 @@ class OptimWrapper:
             step_kwargs: for the optimizer's `step`; LBFGS needs `closure=`, which clears, computes and goes backward.
             zero_kwargs: for the optimizer's `zero_grad`.
         """
-        loss = self.scale_loss(loss)
+        windows = self._accumulative_counts > 1 or self._overridden  # else each micro-step is a step
+        if windows:
+            loss = self.scale_loss(loss)
         self.backward(loss)
-        if self.should_update():
+        if not windows or self.should_update():
             self.step(**(step_kwargs or {}))
             self.zero_grad(**(zero_kwargs or {}))
 
@@ -121,11 +129,8 @@ class OptimWrapper:
         elif self._clip is not None:
             self._clip_grad()
         self.optimizer.step(**kwargs)
-        self._stepped()
-
-    def _stepped(self) -> None:
         self.step_count += 1
-        if self._watch is not None:
+        if self._watch is not None and self.step_count >= self._watch.next_look:
             self._watch.stepped(self.step_count)
 
     def zero_grad(self, **kwargs: Any) -> None:
@@ -147,7 +152,8 @@ class OptimWrapper:
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Put this round preprocessing and forward pass; leaves out needless exchanges of gradients."""
-        if not self.should_sync() and isinstance(model, NoSync):
+        windows = self._accumulative_counts > 1 or self._overridden
+        if windows and not self.should_sync() and isinstance(model, NoSync):
             return model.no_sync()
         return nullcontext()
 
@@ -160,6 +166,7 @@ class OptimWrapper:
             max_counts: micro-steps of the whole run.
         """
         self._inner_count, self._max_counts = init_counts, max_counts
+        self._overridden = self._is_overridden()
         self.watch(model)
         counts = self._accumulative_counts
         self._remainder_counts = max_counts % counts
