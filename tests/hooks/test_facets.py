@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import pytest
 import seg_hooks
@@ -30,9 +29,9 @@ HOOKS = [
 
 
 def members(hook: Hook) -> set[str]:
-    """The public members of the Protocols that the hook's module asks for."""
-    runner = getattr(sys.modules[type(hook).__module__], "_Runner", None)
-    bases = [] if runner is None else [cls for cls in runner.__mro__ if cls.__module__ == facets.__name__]
+    """The public members of the Protocols that the hook asks for: those of `Hook[...]`."""
+    (runner,) = get_args(type(hook).__orig_bases__[0])  # type: ignore[attr-defined]
+    bases = [cls for cls in runner.__mro__ if cls.__module__ == facets.__name__]
     return {name for cls in bases for name in vars(cls) if not name.startswith("_")}
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks.files import pointed_at
+from seg_hooks.hooks.checkpoint_files import publish
 from seg_hooks.hooks.nan_replay import REPLAY, last_step
-from seg_hooks.hooks.publish import publish
 from seg_hooks.own_loop.find_checkpoint import read_whole
 from seg_hooks.read_checkpoint import load_bounded
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from seg_hooks import LoggerHook, TrainState
+from seg_hooks.conversions import to_json
 from seg_hooks.own_loop.scalars import ScalarStore
-from seg_hooks.plain_values import plain
 
 Make = Callable[..., TrainState]
 Train = Callable[..., None]
@@ -173,7 +173,7 @@ def test_logs_are_copied_at_the_end_once_and_not_nested(tmp_path: Path, keep_loc
 
 def test_numbers_that_json_cannot_hold_become_null() -> None:
     value = {"a": float("nan"), "b": [float("inf"), 1], "c": None, "d": Path("x"), "e": True}
-    assert json.loads(json.dumps(plain(value), allow_nan=False)) == {
+    assert json.loads(json.dumps(to_json(value), allow_nan=False)) == {
         "a": None,
         "b": [None, 1],
         "c": None,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from seg_hooks import CheckpointHook, EMAHook, NanGuardHook, TrainState
-from seg_hooks.hooks.nan_bundle import optimizers_of, sample_names
 from seg_hooks.hooks.nan_guard import verdict
+from seg_hooks.hooks.nan_replay import optimizers_of, sample_names
 from torch import nn
 
 Make = Callable[..., TrainState]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from seg_hooks.conversions import is_builtin
 from seg_hooks.own_loop.log import train_record, train_text, val_record, val_text
 from seg_hooks.own_loop.scalars import ScalarStore
-from seg_hooks.plain_values import is_plain
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -70,8 +70,8 @@ def test_forgetting_by_prefix() -> None:
 
 
 def test_what_is_plain() -> None:
-    assert is_plain({"a": [1, (2.0, None, "x", True)]})
-    assert not any(map(is_plain, (object(), {1: 2}, [torch.ones(1)], {"a": Path("x")})))
+    assert is_builtin({"a": [1, (2.0, None, "x", True)]})
+    assert not any(map(is_builtin, (object(), {1: 2}, [torch.ones(1)], {"a": Path("x")})))
 
 
 def test_losses_and_times_are_means_of_ten_and_the_rest_the_latest() -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from seg_hooks.__about__ import __version__
 from seg_hooks.hook import Hook
+from seg_hooks.hooks.between_epochs import DistSamplerSeedHook, EmptyCacheHook, SyncBuffersHook
 from seg_hooks.hooks.checkpoint import CheckpointHook
 from seg_hooks.hooks.early_stopping import EarlyStoppingHook
 from seg_hooks.hooks.ema import EMAHook
-from seg_hooks.hooks.housekeeping import EmptyCacheHook, SyncBuffersHook
-from seg_hooks.hooks.iter_timer import IterTimerHook
 from seg_hooks.hooks.logger import LoggerHook
 from seg_hooks.hooks.nan_guard import NanGuardHook
 from seg_hooks.hooks.param_scheduler import ParamSchedulerHook
 from seg_hooks.hooks.profiler import ProfilerHook
 from seg_hooks.hooks.progress_bar import ProgressBarHook
-from seg_hooks.hooks.removed import NaiveVisualizationHook, NPUProfilerHook
 from seg_hooks.hooks.runtime_info import RuntimeInfoHook
-from seg_hooks.hooks.sampler_seed import DistSamplerSeedHook
-from seg_hooks.hooks.throughput import ThroughputHook
+from seg_hooks.hooks.timing import IterTimerHook, ThroughputHook
+from seg_hooks.hooks.unavailable import NaiveVisualizationHook, NPUProfilerHook
 from seg_hooks.model.averaging import (
     BaseAveragedModel,
     ExponentialMovingAverage,

@@ -20,6 +20,7 @@ __all__ = [
     "names",
     "number",
     "one_of",
+    "refuse_remote",
     "refuse_unknown",
     "whole",
 ]
@@ -110,6 +111,18 @@ def names(owner: str, name: str, value: object) -> list[str]:
     if len(set(found)) != len(found):
         raise ValueError(f"{owner}: {name}={value!r} holds a name twice.")
     return found
+
+
+def refuse_remote(owner: str, file_client_args: object, backend_args: object) -> None:
+    """Refuse all but the local disk, the only one that is written to."""
+    if file_client_args is not None and backend_args is not None:
+        raise ValueError(f"{owner}: file_client_args is the old name of backend_args; give only backend_args.")
+    args = file_client_args if backend_args is None else backend_args
+    if args is None:
+        return
+    if not isinstance(args, Mapping):
+        raise TypeError(f"{owner}: backend_args={args!r} is a {type(args).__name__}; give a dict or None.")
+    one_of(owner, "backend_args['backend']", args.get("backend", "local"), ("local", "disk"))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which score is better, what it is computed from, and which files may go: pure functions."""
+"""What is best: scores read from metrics, which of them is better, and the best so far."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, SupportsFloat, TypeVar
 
-from seg_hooks.checks import did_you_mean
+from seg_hooks.checks import did_you_mean, names, one_of
+from seg_hooks.files import file_name
 
-__all__ = ["GREATER", "LESS", "file_key", "infer_rule", "is_better", "pick_auto", "read_score", "rule_doubt", "surplus"]
+__all__ = [
+    "GREATER",
+    "LESS",
+    "BestOf",
+    "file_key",
+    "infer_rule",
+    "is_better",
+    "pick_auto",
+    "read_best",
+    "read_score",
+    "rule_doubt",
+    "surplus",
+]
 
 Kept = TypeVar("Kept")
 
@@ -25,6 +39,95 @@ ALSO_LESS = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "silog", "error")
 LONGEST = 120
 """Bytes of a metric's name in a file name, of which a system takes 255 in all."""
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+OWN = "CheckpointHook"
+
+
+@dataclass
+class BestOf:
+    """One thing to be best at: what was asked for, what it is, its rule, and the best so far."""
+
+    option: str
+    rules: tuple[str | None, Sequence[str], Sequence[str]]
+    key: str = ""
+    rule: str = ""
+    best_score: float | None = None
+    best_file: str | None = None
+    writing: tuple[float, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Fix key and rule, unless they wait for the first metrics."""
+        if self.option != "auto":
+            self._settle(self.option)
+
+    @property
+    def rule_was_inferred(self) -> bool:
+        """Whether nobody said which is better."""
+        return self.rules[0] is None
+
+    def score(self, metrics: Mapping[str, Any]) -> float | None:
+        """This metric's score; an error where it is not there, None where it is None."""
+        if not self.key:
+            self._settle(pick_auto(metrics))
+        if metrics.get(self.key, 0.0) is None:
+            return None
+        score = read_score(metrics, self.key)
+        if score is None:
+            raise KeyError(missing_text(f"{OWN}: save_best", self.key, metrics))
+        return score
+
+    def is_beaten_by(self, score: float) -> bool:
+        """Whether `score` is better than the best so far, that being written included."""
+        best = self.best_score if self.writing is None else self.writing[0]
+        return is_better(score, best, self.rule)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.best_score = self.best_file = self.writing = None
+
+    def done(self, score: float, file: str) -> str | None:
+        """The file is complete: it is the best now; the name of the one before."""
+        earlier = self.best_file
+        self.best_score, self.best_file = score, file
+        if self.writing == (score, file):
+            self.writing = None
+        return earlier if earlier != file else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values; what is being written counts, since it holds this state."""
+        score, file = self.writing or (self.best_score, self.best_file)
+        return {"option": self.option, "key": self.key, "score": score, "file": file}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the best so far."""
+        if state["key"]:
+            self._settle(state["key"])
+        self.best_score, self.best_file = state["score"], state["file"] and file_name(state["file"])
+
+    def _settle(self, key: str) -> None:
+        rule, greater, less = self.rules
+        self.key, self.rule = key, rule or infer_rule(f"{OWN}: save_best", key, greater, less)
+
+
+def read_best(owner: str, save_best: object, rule: object, greater_keys: object, less_keys: object) -> list[BestOf]:
+    """Check the options `save_best`, `rule`, `greater_keys` and `less_keys`."""
+    if save_best is None:
+        if rule is not None and not isinstance(rule, str):
+            raise ValueError(f"{owner}: rule={rule!r} is for save_best, which is None; name the metrics there.")
+        one_of(owner, "rule", rule, (None, "greater", "less"))
+        return []
+    keys = names(owner, "save_best", save_best)
+    if "auto" in keys and len(keys) > 1:
+        raise ValueError(f"{owner}: save_best={save_best!r}: 'auto' stands alone, not among other metrics.")
+    each = list(rule) if isinstance(rule, list | tuple) else [rule]
+    if len(each) not in (1, len(keys)):
+        raise ValueError(f"{owner}: rule={rule!r} has {len(each)} entries for {len(keys)} metrics in save_best.")
+    rules: list[str | None] = [one_of(owner, "rule", one, (None, "greater", "less")) for one in each]
+    greater = GREATER if greater_keys is None else tuple(names(owner, "greater_keys", greater_keys))
+    less = LESS if less_keys is None else tuple(names(owner, "less_keys", less_keys))
+    rules = rules * len(keys) if len(rules) == 1 else rules
+    return [BestOf(key, (one, greater, less)) for key, one in zip(keys, rules, strict=True)]
 
 
 def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str:

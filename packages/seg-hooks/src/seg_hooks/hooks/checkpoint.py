@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from seg_hooks.checks import flag, folder, names, whole
+from seg_hooks.checks import flag, folder, names, refuse_remote, whole
 from seg_hooks.files import beside, delete, file_name, interrupted_at, interrupted_in, pointer_to, write_whole
 from seg_hooks.hook import Hook
-from seg_hooks.hooks import best as judge
-from seg_hooks.hooks.checkpoint_options import BestOf, read_best, refuse_remote, template
+from seg_hooks.hooks import best
+from seg_hooks.hooks.checkpoint_files import publish, template
 from seg_hooks.hooks.nan_replay import replaying
-from seg_hooks.hooks.publish import publish
 from seg_hooks.processes import rank
 from seg_hooks.protocols import Logs, Progress, Saves
 
@@ -93,7 +92,7 @@ class CheckpointHook(Hook[_Runner]):
         self.max_keep_ckpts = whole(own, "max_keep_ckpts", max_keep_ckpts, least=-1)
         self.save_last = flag(own, "save_last", save_last)
         self.save_best = save_best
-        self.best: list[BestOf] = read_best(own, save_best, rule, greater_keys, less_keys)
+        self.best: list[best.BestOf] = best.read_best(own, save_best, rule, greater_keys, less_keys)
         self.filename_tmpl = template(own, filename_tmpl, by_epoch)
         self.published_keys = [] if published_keys is None else names(own, "published_keys", published_keys)
         self.save_begin = whole(own, "save_begin", save_begin, least=0)
@@ -119,7 +118,7 @@ class CheckpointHook(Hook[_Runner]):
                 self.interval,
             )
         for one in self.best:
-            doubt = one.rule_was_inferred and judge.rule_doubt(one.key)
+            doubt = one.rule_was_inferred and best.rule_doubt(one.key)
             if doubt:
                 runner.logger.warning("CheckpointHook: %s", doubt)
         if not self._resumed:
@@ -222,7 +221,7 @@ class CheckpointHook(Hook[_Runner]):
         other[:] = [one for one in other if one != entry]
         if finite:
             self._remove_surplus(runner, iteration)
-        for old in judge.surplus(self.spoilt, self.max_keep_ckpts):  # they take no place of good ones
+        for old in best.surplus(self.spoilt, self.max_keep_ckpts):  # they take no place of good ones
             self.spoilt.remove(old)
             if rank() == 0:
                 delete(self._path(old))
@@ -238,7 +237,7 @@ class CheckpointHook(Hook[_Runner]):
             return
         broken = [path for path in interrupted_in(self._work_dir, iteration) if path != new]
         kept: list[Path | Entry] = [*broken, *self.kept, *([new] if new is not None else [])]
-        for old in judge.surplus(kept, self.max_keep_ckpts):
+        for old in best.surplus(kept, self.max_keep_ckpts):
             if self.kept and old == self.kept[-1]:
                 continue
             if not isinstance(old, Path):
@@ -275,8 +274,8 @@ class CheckpointHook(Hook[_Runner]):
 
         self._write(runner, path, done, optimizer=self.save_optimizer, schedulers=self.save_param_scheduler)
 
-    def _save_best(self, runner: _Runner, one: BestOf, score: float, count: int) -> None:
-        name = f"best_{judge.file_key(one.key)}_{self.filename_tmpl.format(count)}"
+    def _save_best(self, runner: _Runner, one: best.BestOf, score: float, count: int) -> None:
+        name = f"best_{best.file_key(one.key)}_{self.filename_tmpl.format(count)}"
         path = self._folder / name
         one.writing = (score, name)
 
@@ -289,7 +288,7 @@ class CheckpointHook(Hook[_Runner]):
                 delete(path)
                 runner.logger.warning("%s is removed: weights that are not finite are not the best.", name)
                 return
-            if not judge.is_better(score, one.best_score, one.rule):
+            if not best.is_better(score, one.best_score, one.rule):
                 delete(path)  # while it was being written a better one was finished
                 return
             earlier = one.done(score, name)

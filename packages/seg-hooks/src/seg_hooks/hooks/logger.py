@@ -12,13 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from seg_hooks.checks import flag, folder, whole
+from seg_hooks.checks import flag, folder, refuse_remote, whole
+from seg_hooks.conversions import to_json
 from seg_hooks.files import append_line, beside, write_whole
 from seg_hooks.hook import Hook
-from seg_hooks.hooks.checkpoint_options import refuse_remote
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.loaders import length_of
-from seg_hooks.plain_values import plain
 from seg_hooks.processes import rank
 from seg_hooks.protocols import Data, Logs, Progress, Saves
 
@@ -147,7 +146,7 @@ class LoggerHook(Hook[_Runner]):
         if rank() == 0:
             record = _complete(tags, "test", runner.iter, runner.epoch)
             path = Path(runner.log_dir) / _json_name(runner)
-            self._guard(runner.logger, lambda: write_whole(path, json.dumps(plain(record)).encode()))
+            self._guard(runner.logger, lambda: write_whole(path, json.dumps(to_json(record)).encode()))
 
     def after_run(self, runner: _Runner) -> None:
         """Send what is left, close the backends, copy the logs."""
@@ -194,7 +193,7 @@ class LoggerHook(Hook[_Runner]):
     def _keep(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
         """The record as a JSON line, where the disk takes it."""
         with contextlib.suppress(OSError):
-            append_line(Path(runner.log_dir) / "unsent.json", json.dumps(plain({**record, "step": step})))
+            append_line(Path(runner.log_dir) / "unsent.json", json.dumps(to_json({**record, "step": step})))
 
     def _guard(self, logger: logging.Logger, action: Callable[[], Any]) -> None:
         try:

@@ -14,8 +14,7 @@ from seg_hooks.checks import flag, one_of, whole
 from seg_hooks.device import send_to_host
 from seg_hooks.files import pointed_at
 from seg_hooks.hook import Hook
-from seg_hooks.hooks import nan_bundle
-from seg_hooks.hooks.nan_replay import BEFORE, Replay, replaying
+from seg_hooks.hooks import nan_replay
 from seg_hooks.model.finite import is_marked
 from seg_hooks.model.weights import KeptBuffers, load_weights, raw_weights
 from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
@@ -85,7 +84,7 @@ class NanGuardHook(Hook[_Runner]):
         self._last_clip: Any = None
         self._random: dict[str, Any] = {}
         self._buffers = KeptBuffers()
-        self._replay: Replay | None = None
+        self._replay: nan_replay.Replay | None = None
         self._stale: Any = None
         self._spoilt = False
 
@@ -96,11 +95,11 @@ class NanGuardHook(Hook[_Runner]):
         self._stale = _stamp(runner) if runner.iter == 0 else None  # of an earlier run in the same folder
         self._wrapper = runner.optim_wrapper
         if self.check_gradients or self.policy == "skip":
-            for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
+            for optimizer in nan_replay.optimizers_of(runner.optim_wrapper):
                 self._handles.append(optimizer.register_step_pre_hook(self._before_step))
         self._buffers = KeptBuffers()
-        if replaying():
-            self._replay = Replay(runner.iter)
+        if nan_replay.replaying():
+            self._replay = nan_replay.Replay(runner.iter)
 
     def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
         """Remember the random state, and the buffers where they may have to be put back."""
@@ -183,7 +182,7 @@ class NanGuardHook(Hook[_Runner]):
             if self.policy == "skip" and not self._spoilt:
                 self.bad_steps = 0
             return
-        if spoilt and nan_bundle.loss_is_finite(step.facts["outputs"]):
+        if spoilt and nan_replay.loss_is_finite(step.facts["outputs"]):
             return  # the update of accumulated gradients of which a bad loss, already counted, was a part
         self._spoilt = self.policy == "skip" and not updated
         self.bad_steps += 1
@@ -193,7 +192,7 @@ class NanGuardHook(Hook[_Runner]):
             raise FloatingPointError(text)
         runner.logger.warning("%s\npolicy=%r: number %d of %d.", text, self.policy, self.bad_steps, self.max_times)
         if self.policy == "rollback":
-            self._roll_back(runner, _folder(runner, step.index) / BEFORE)
+            self._roll_back(runner, _folder(runner, step.index) / nan_replay.BEFORE)
         elif self.policy == "skip":
             self._buffers.put_back()
 
@@ -202,8 +201,10 @@ class NanGuardHook(Hook[_Runner]):
         if self._replay is not None:
             return f"iteration {step.index + 1} is not finite, as it was in the run."
         folder = _folder(runner, step.index)
-        replay = nan_bundle.command(nan_bundle.keep(self._last_checkpoint(runner), folder), runner.seed)
-        return nan_bundle.write(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
+        replay = nan_replay.replay_command(
+            nan_replay.keep_checkpoint(self._last_checkpoint(runner), folder), runner.seed
+        )
+        return nan_replay.write_bundle(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
 
     def _last_checkpoint(self, runner: _Runner) -> Path | None:
         """This run's newest checkpoint."""
@@ -222,7 +223,7 @@ class NanGuardHook(Hook[_Runner]):
             raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: {error}") from error
         if is_marked(checkpoint):
             raise FloatingPointError(f"NanGuardHook: cannot go back to {path}: its weights are not finite.")
-        for optimizer in nan_bundle.optimizers_of(runner.optim_wrapper):
+        for optimizer in nan_replay.optimizers_of(runner.optim_wrapper):
             optimizer.zero_grad()  # what was accumulated so far may not be finite either
         load_weights(runner.model, raw_weights(checkpoint))
         if "optimizer" in checkpoint:

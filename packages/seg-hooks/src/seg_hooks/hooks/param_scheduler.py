@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from seg_hooks.hook import Hook
 from seg_hooks.protocols import Updates
@@ -11,11 +11,7 @@ from seg_hooks.protocols import Updates
 __all__ = ["ParamSchedulerHook"]
 
 
-class _Runner(Updates, Protocol):
-    pass
-
-
-class ParamSchedulerHook(Hook[_Runner]):
+class ParamSchedulerHook(Hook[Updates]):
     """Steps schedulers with `by_epoch=False` after each iteration, others after each epoch (plateau ones: validation).
 
     A scheduler without `by_epoch` (torch's own) is stepped once per epoch, as torch's documentation does. Order is
@@ -28,7 +24,7 @@ class ParamSchedulerHook(Hook[_Runner]):
         self._per_iter: list[Callable[[], None]] = []
         self._per_epoch: list[Any] = []
 
-    def before_train(self, runner: _Runner) -> None:
+    def before_train(self, runner: Updates) -> None:
         """Sort the schedulers by when they are stepped."""
         schedulers = as_list(runner.param_schedulers)
         for scheduler in schedulers:
@@ -37,18 +33,18 @@ class ParamSchedulerHook(Hook[_Runner]):
         self._per_epoch = [s for s in schedulers if getattr(s, "by_epoch", True)]
 
     def after_train_iter(
-        self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
+        self, runner: Updates, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Step those that count iterations."""
         for step in self._per_iter:
             step()
 
-    def after_train_epoch(self, runner: _Runner) -> None:
+    def after_train_epoch(self, runner: Updates) -> None:
         """Step those that count epochs; one that waits for a metric counts the epoch and no more."""
         for scheduler in self._per_epoch:
             scheduler.step()
 
-    def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
+    def after_val_epoch(self, runner: Updates, metrics: dict[str, Any] | None = None) -> None:
         """Step those that wait for a metric."""
         for scheduler in as_list(runner.param_schedulers) if metrics else ():
             if getattr(scheduler, "by_epoch", True) and getattr(scheduler, "need_val_args", False):

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from seg_hooks.checks import flag
+from seg_hooks.conversions import as_number, is_readable
 from seg_hooks.hook import Hook
-from seg_hooks.plain_values import is_readable, one_number
 from seg_hooks.protocols import Data, Describes, Hub, Logs, Progress, Updates
 
 __all__ = ["RuntimeInfoHook"]
@@ -167,4 +167,4 @@ def as_scalar(value: object) -> Tensor | float | None:
     """Return a real number of any kind, a tensor or array of one element included; None for all else."""
     if isinstance(value, Tensor):  # what is on a device stays there, and nothing waits for it
         return value if value.numel() == 1 and is_readable(value) else None
-    return None if isinstance(value, bool) else one_number(value)
+    return None if isinstance(value, bool) else as_number(value)

@@ -12,8 +12,8 @@ from torch import distributed, nn
 
 from seg_hooks.checks import did_you_mean, folder, has_state
 from seg_hooks.hooks.ema import EMAHook
-from seg_hooks.hooks.iter_timer import IterTimerHook
 from seg_hooks.hooks.runtime_info import RuntimeInfoHook
+from seg_hooks.hooks.timing import IterTimerHook
 from seg_hooks.own_loop.points import in_order
 from seg_hooks.processes import is_distributed
 from seg_hooks.protocols import Stateful

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from seg_hooks.conversions import as_number, to_json
 from seg_hooks.files import append_line, write_whole
-from seg_hooks.plain_values import one_number, plain
 
 __all__ = ["RecordSink", "adapt", "earlier_records", "purge"]
 
@@ -66,7 +66,7 @@ class RecordSink:
         """
         record = {**scalar_dict, "step": _whole("step", step)}
         record["iter"] = _whole("iter", scalar_dict.get("iter", step))
-        append_line(self.path, json.dumps(plain(record)))
+        append_line(self.path, json.dumps(to_json(record)))
         known = self._there.pop(_place(record), None)
         if self.writer is not None and (known is None or known != _lasting(record)):
             self._waiting.append(record)
@@ -116,13 +116,13 @@ class RecordSink:
 
 
 def _is_beyond(row: Mapping[str, Any], step: int) -> bool:
-    number = one_number(row.get("iter"))
+    number = as_number(row.get("iter"))
     return number is not None and number > step
 
 
 def _whole(name: str, value: object) -> int:
     """Return a place on the axis, from any kind of number that is whole."""
-    number = one_number(value)
+    number = as_number(value)
     if number is None:
         raise TypeError(f"add_scalars: {name}={value!r} is a {type(value).__name__}; give a whole number.")
     if not -(2**63) <= number < 2**63 or number != int(number):  # NaN is in no range
@@ -165,7 +165,7 @@ def _place(record: Mapping[str, Any]) -> tuple[object, object]:
 def _lasting(record: Mapping[str, Any]) -> str:
     """Return a record as text, without what the clock decides."""
     kept = {name: value for name, value in record.items() if not BY_THE_CLOCK.search(name)}
-    return json.dumps(plain(kept), sort_keys=True)
+    return json.dumps(to_json(kept), sort_keys=True)
 
 
 def adapt(writer: object) -> Feed | None:
@@ -230,5 +230,5 @@ def _to_summary(writer: object, add_scalar: Callable[[str, float, int], object],
 def _curves(record: dict[str, Any]) -> list[tuple[str, float]]:
     """List `<mode>/<name>` and value of everything in a record that is a number."""
     mode = record.get("mode", "train")
-    numbers = [(name, one_number(value)) for name, value in record.items() if name not in PLACE]
+    numbers = [(name, as_number(value)) for name, value in record.items() if name not in PLACE]
     return [(f"{mode}/{name}", value) for name, value in numbers if value is not None]

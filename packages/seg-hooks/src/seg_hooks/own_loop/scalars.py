@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seg_hooks.conversions import as_float, as_number, is_builtin, is_readable
 from seg_hooks.device import widest_float
-from seg_hooks.plain_values import as_float, is_plain, is_readable, one_number
 
 __all__ = ["ScalarStore"]
 
@@ -88,7 +88,7 @@ class ScalarStore:
         infos = {name: value for name, value in self.runtime_info.items() if name not in self._session}
         return {
             "log_scalars": self.read(self.scalars),
-            "runtime_info": {name: value for name, value in infos.items() if is_plain(value)},
+            "runtime_info": {name: value for name, value in infos.items() if is_builtin(value)},
             "resumed_keys": {},
         }
 
@@ -102,7 +102,7 @@ class ScalarStore:
 
 def _as_number(name: str, value: object) -> float:
     """Return a number of numpy or the like as a plain one."""
-    number = one_number(value)
+    number = as_number(value)
     if number is None:
         raise TypeError(f"scalar {name!r} is {value!r}, a {type(value).__name__}; give one number.")
     return as_float(number)

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["as_float", "is_plain", "is_readable", "one_number", "plain"]
+__all__ = ["as_float", "as_number", "is_builtin", "is_readable", "to_json"]
 
 
-def one_number(value: object) -> int | float | None:
+def as_number(value: object) -> int | float | None:
     """Return a real number of Python, numpy, or a tensor or array with one element on any device; None for all else.
 
     Example:
-        >>> one_number(torch.tensor([2.5], requires_grad=True)), one_number("3"), one_number(1j)
+        >>> as_number(torch.tensor([2.5], requires_grad=True)), as_number("3"), as_number(1j)
         (2.5, None, None)
     """
     if isinstance(value, int | float):
@@ -26,11 +26,11 @@ def one_number(value: object) -> int | float | None:
     if isinstance(value, Real | Decimal):
         return as_float(value)
     if isinstance(value, Tensor):
-        return one_number(value.item()) if value.numel() == 1 and is_readable(value) else None
+        return as_number(value.item()) if value.numel() == 1 and is_readable(value) else None
     item = getattr(value, "item", None)
     if item is not None and getattr(value, "size", None) == 1:
         inside = item()
-        return None if type(inside) is type(value) else one_number(inside)
+        return None if type(inside) is type(value) else as_number(inside)
     return None
 
 
@@ -49,30 +49,30 @@ def is_readable(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_complex() and not tensor.is_meta
 
 
-def is_plain(value: object) -> bool:
+def is_builtin(value: object) -> bool:
     """Tell whether a value may stand in a checkpoint: numbers, text, None, and lists and dicts of these."""
     if isinstance(value, Mapping):
-        return type(value) is dict and all(isinstance(key, str) and is_plain(one) for key, one in value.items())
+        return type(value) is dict and all(isinstance(key, str) and is_builtin(one) for key, one in value.items())
     if isinstance(value, list | tuple):
-        return type(value) in (list, tuple) and all(map(is_plain, value))
+        return type(value) in (list, tuple) and all(map(is_builtin, value))
     return value is None or type(value) in (bool, int, float, str)
 
 
-def plain(value: object) -> Any:
+def to_json(value: object) -> Any:
     """Return `value` as JSON can hold it: numbers that are not finite become None, what is no number its text.
 
     Example:
-        >>> plain({"loss": float("nan"), "IoU": [0.5]})
+        >>> to_json({"loss": float("nan"), "IoU": [0.5]})
         {'loss': None, 'IoU': [0.5]}
     """
     if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
+        return {str(name): to_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_json(one) for one in value]
     if value is None or isinstance(value, bool | str | int):
         return value
     if (tolist := getattr(value, "tolist", None)) is not None:
-        return plain(tolist())
+        return to_json(tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)

@@ -1,4 +1,4 @@
-"""EmptyCacheHook and SyncBuffersHook: memory given back, buffers made equal on all processes."""
+"""Hooks that act between epochs: memory given back, buffers made equal on all processes, samplers told the epoch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from torch import distributed, nn
 from seg_hooks.checks import flag
 from seg_hooks.device import empty_cache
 from seg_hooks.hook import Hook
+from seg_hooks.loaders import set_epoch
 from seg_hooks.processes import is_distributed
-from seg_hooks.protocols import HasModel
+from seg_hooks.protocols import Data, HasModel, Progress
 
-__all__ = ["EmptyCacheHook", "SyncBuffersHook"]
-
-
-class _Runner(HasModel, Protocol):
-    pass
+__all__ = ["DistSamplerSeedHook", "EmptyCacheHook", "SyncBuffersHook"]
 
 
 class EmptyCacheHook(Hook[object]):
@@ -48,7 +45,7 @@ class EmptyCacheHook(Hook[object]):
             empty_cache()
 
 
-class SyncBuffersHook(Hook[_Runner]):
+class SyncBuffersHook(Hook[HasModel]):
     """Averages the model's floating-point buffers over all processes after each epoch and before validation.
 
     Whole-number buffers are taken from rank 0. Without distributed training nothing is done.
@@ -57,16 +54,16 @@ class SyncBuffersHook(Hook[_Runner]):
     def __init__(self) -> None:
         self._fresh = False
 
-    def before_train_epoch(self, runner: _Runner) -> None:
+    def before_train_epoch(self, runner: HasModel) -> None:
         """What follows changes the buffers."""
         self._fresh = False
 
-    def after_train_epoch(self, runner: _Runner) -> None:
+    def after_train_epoch(self, runner: HasModel) -> None:
         """Make them equal."""
         sync_buffers(runner.model)
         self._fresh = True
 
-    def before_val_epoch(self, runner: _Runner) -> None:
+    def before_val_epoch(self, runner: HasModel) -> None:
         """Make them equal, unless they are already."""
         if not self._fresh:
             sync_buffers(runner.model)
@@ -83,3 +80,19 @@ def sync_buffers(model: nn.Module) -> None:
             buffer.div_(distributed.get_world_size())
         else:
             distributed.broadcast(buffer, src=0)
+
+
+class _Runner(Data, Progress, Protocol):
+    pass
+
+
+class DistSamplerSeedHook(Hook[_Runner]):
+    """Calls `set_epoch` of the training loader's sampler, or of its batch sampler's sampler, where there is one.
+
+    Only the epoch is set; the position within the order of data belongs to the runner. Works without distributed
+    training too.
+    """
+
+    def before_train_epoch(self, runner: _Runner) -> None:
+        """Set the epoch."""
+        set_epoch(runner.train_dataloader, runner.epoch)

@@ -1,0 +1,74 @@
+"""Checkpoint files: the template of their names, and published copies."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from seg_hooks.files import write_whole
+from seg_hooks.model.finite import is_marked
+from seg_hooks.read_checkpoint import load_bounded
+
+__all__ = ["publish", "template"]
+
+LONGEST_NAME = 255
+"""Bytes that file systems allow a name, and the widest that a number in one is written."""
+
+
+def template(owner: str, given: str | None, by_epoch: bool) -> str:
+    """The name of files, with exactly one `{}`; `{:06d}` writes the count with six digits."""
+    if given is None:
+        return "epoch_{}.pth" if by_epoch else "iter_{}.pth"
+    try:
+        parsed = [(field, spec or "") for _, field, spec, _ in string.Formatter().parse(given) if field is not None]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{owner}: filename_tmpl={given!r} is no template; write e.g. 'iter_{{}}.pth'.") from error
+    if [field for field, _ in parsed] != [""] or "/" in given or "\0" in given:
+        raise ValueError(
+            f"{owner}: filename_tmpl={given!r} must be a file name with exactly one {{}}: 'iter_{{}}.pth'."
+        )
+    _try_name(owner, given, parsed[0][1])
+    return given
+
+
+def _try_name(owner: str, given: str, spec: str) -> None:
+    """Refuse a template that cannot name a file, before a number as wide as it asks for is written."""
+    told = f"{owner}: filename_tmpl={given[:LONGEST_NAME]!r}"
+    digits = re.findall("[0-9]+", spec)
+    if len(given) > LONGEST_NAME or any(len(one.lstrip("0")) > 3 or int(one) > LONGEST_NAME for one in digits):
+        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+    try:
+        size = len(os.fsencode(f"best_{given.format(10**9)}"))
+    except (ValueError, LookupError, OverflowError) as error:
+        raise ValueError(f"{told} cannot write a count: {error}; write e.g. 'iter_{{:06d}}.pth'.") from error
+    if size > LONGEST_NAME:
+        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+
+
+def publish(path: Path, keys: Sequence[str], logger: logging.Logger) -> Path | None:
+    """Write `<stem>-<first 8 hex digits of the SHA-256>.pth` beside a checkpoint, with these top-level keys only.
+
+    Nothing where the weights are not finite.
+    """
+    checkpoint = load_bounded(path)
+    if is_marked(checkpoint):
+        logger.warning("%s is not published: its weights are not finite.", path.name)
+        return None
+    missing = [key for key in keys if key not in checkpoint]
+    if missing:
+        logger.warning("published_keys: %s has no %s; it holds %s", path.name, missing, sorted(checkpoint))
+    buffer = io.BytesIO()
+    torch.save({key: checkpoint[key] for key in keys if key in checkpoint}, buffer)
+    data = buffer.getbuffer()
+    target = path.with_name(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:8]}.pth")
+    write_whole(target, data)
+    logger.info("The checkpoint %s is published as %s.", path.name, target.name)
+    return target
