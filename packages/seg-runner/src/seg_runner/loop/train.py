@@ -155,7 +155,7 @@ class TrainLoop:
             return next(self.batches)
         except StopNow:
             if signals is not None:
-                signals.waiting = False  # before it is looked at what came, which may take its time
+                signals.waiting = False  # first: to act on the signal may take its time
             self.runner.check_signals()
             raise
         except Exception as error:
