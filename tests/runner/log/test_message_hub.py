@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import MessageHub
-from seg_runner.log.history import HistoryBuffer
+from seg_runner.log.history import GATHER, HistoryBuffer
 from seg_runner.log.message_hub import PENDING
 
 READS = {"item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__", "to", "__index__", "__array__"}
@@ -67,6 +67,15 @@ def test_waiting_updates_are_bounded(transfers: list[str]) -> None:
         hub.update_scalars({"a": watched(1.0), "b": watched(2.0)})
     assert len(transfers) == 3
     assert hub.get_scalar("a").updates == 3 * PENDING + 5
+
+
+def test_numbers_that_nobody_reads_are_bounded_too() -> None:
+    hub = MessageHub(max_length=100)
+    for step in range(3 * GATHER + 5):
+        hub.update_scalar("a", float(step))
+    history = hub.get_scalar("a")
+    assert len(history.added) <= GATHER
+    assert (history.updates, history.current(), history.min()) == (3 * GATHER + 5, 3 * GATHER + 4, 0)
 
 
 def test_a_later_change_in_place_does_not_show_and_no_graph_is_kept() -> None:
