@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import IoUMetric, PixelData, Runner, SegDataPreProcessor, SegDataSample
-from seg_runner.data.collate import pseudo_collate
+from seg_runner.data.samples import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
 MakeRunner = Callable[..., Runner]

@@ -6,8 +6,8 @@ from seg_runner.__about__ import __version__
 from seg_runner.checkpoint.find import find_resumable
 from seg_runner.checkpoint.read import read_checkpoint
 from seg_runner.checkpoint.weights import export_safetensors, load_weights
-from seg_runner.data.collate import default_collate, pseudo_collate
 from seg_runner.data.samplers import ClassBalancedSampler, DefaultSampler, InfiniteSampler
+from seg_runner.data.samples import default_collate, pseudo_collate
 from seg_runner.data.stream import TrainBatches
 from seg_runner.errors import CheckpointError
 from seg_runner.evaluation.cityscapes import CityscapesMetric

@@ -11,8 +11,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from seg_runner.checks import flag, number, whole
-from seg_runner.data.collate import pseudo_collate
 from seg_runner.data.named_dataset import DatasetProxy, Samples
+from seg_runner.data.samples import pseudo_collate
 from seg_runner.data.workers import WorkerInit
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.process.randomness import Randomness

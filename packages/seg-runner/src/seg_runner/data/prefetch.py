@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from seg_runner.data.samples import seed_step
+from seg_runner.data.stream import TrainBatches
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
+from seg_runner.process.randomness import Randomness
 from seg_runner.trees import tensors_of, to_device
 
 __all__ = ["Prefetch", "prefetched"]
 
 
-def prefetched(batches: Any, device: torch.device | str, randomness: Any, rank: int = 0) -> Any:
-    """The training batches of a run, prefetched where that helps and changes nothing; else as they are.
+def prefetched(
+    batches: TrainBatches, device: torch.device | str, randomness: Randomness, rank: int = 0
+) -> TrainBatches | Prefetch:
+    """Return the training batches of a run, prefetched where that helps and changes nothing; else as they are.
 
-    That is on accelerators, and with `stream='sample'`: the reference's stream draws numbers in the order of reading.
+    That is on accelerators, and with `stream='sample'`: MMEngine's stream draws numbers in the order of reading.
     A loader with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
     """
-    if not is_accelerator(device) or not randomness.by_sample or not getattr(batches, "may_read_ahead", True):
+    if not is_accelerator(device) or not randomness.by_sample or not batches.may_read_ahead:
         return batches
     return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
 
@@ -34,15 +38,15 @@ class Prefetch:
     without prefetch.
 
     Args:
-        batches: a stream with `seek` and `close` and, where passes have an end, `batches_per_pass`.
-        device: where the batches go.
-        ahead: whether to read ahead; by default only for accelerators.
-        seed: called with the number of the step to come, where something may have been read ahead of it.
+        batches: The stream as it is read.
+        device: Where the batches go.
+        ahead: Whether to read ahead; by default only for accelerators.
+        seed: Called with the number of the step to come, where something may have been read ahead of it.
     """
 
     def __init__(
         self,
-        batches: Any,
+        batches: TrainBatches,
         device: torch.device | str,
         ahead: bool | None = None,
         seed: Callable[[int], None] | None = None,
@@ -62,7 +66,7 @@ class Prefetch:
         batch = self._next.pop() if self._next else self._fetch()
         self._arrive(batch)
         self._given += 1
-        length = getattr(self.batches, "batches_per_pass", None)
+        length = self.batches.batches_per_pass
         if self.ahead and not (length and self._given % length == 0):
             self._read_ahead()
         if self.ahead and self._seed is not None:
@@ -75,13 +79,13 @@ class Prefetch:
         self._given = iteration
         self.batches.seek(iteration)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> list[str]:
         """Go to a saved position."""
         self._next.clear()
         self._given = int(state_dict["iteration"])
         return self.batches.load_state_dict(state_dict)
 
-    def restart(self, state_dict: dict[str, Any]) -> None:
+    def restart(self, state_dict: Mapping[str, Any]) -> None:
         """Go on counting, with a fresh pass over the data."""
         self._next.clear()
         self._given = int(state_dict.get("iteration", 0))
@@ -94,7 +98,7 @@ class Prefetch:
         self.batches.follow(seed)
 
     def last_samples(self, limit: int = 8) -> list[str]:
-        """The samples of the latest batch in words; nothing while another one was read after it."""
+        """Name the samples of the latest batch; nothing while another one was read after it."""
         return [] if self._next else self.batches.last_samples(limit)
 
     def close(self) -> None:
@@ -118,7 +122,7 @@ class Prefetch:
         with on_stream(self.device, self._stream):
             return to_device(batch, self.device)
 
-    def _arrive(self, batch: Any) -> None:
+    def _arrive(self, batch: object) -> None:
         """Let the computation wait for the copy on the device, and keep the memory until it is done with it."""
         if self._stream is None:
             return

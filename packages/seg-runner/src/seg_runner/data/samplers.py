@@ -1,12 +1,13 @@
-"""Samplers: the reference's two, and one that balances classes. Each says the order of a pass without any history."""
+"""Samplers: MMEngine's two, and one that balances classes. Each says the order of a pass without any history."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence, Sized
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
@@ -22,7 +23,7 @@ class Ordered(Protocol):
     seed: int
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of one pass over all ranks, before they are dealt out."""
+        """Return the indices of one pass over all ranks, before they are dealt out."""
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -40,8 +41,8 @@ def _checked_seed(seed: int | None, least: int | None = None) -> int:
     return 0 if seed is None else whole(seed, "seed", least, 2**64)
 
 
-def _check_dataset(dataset: Any, sampler: str) -> Any:
-    """A data set as it is, if it can be counted."""
+def _check_dataset(dataset: Sized, sampler: str) -> Sized:
+    """Return a data set as it is, if it can be counted."""
     if not hasattr(dataset, "__len__"):
         raise TypeError(
             f"{sampler} needs a data set with a length, and {type(dataset).__name__} has none: leave the sampler out"
@@ -50,14 +51,14 @@ def _check_dataset(dataset: Any, sampler: str) -> Any:
 
 
 def permutation(size: int, seed: int) -> np.ndarray:
-    """`torch.randperm` from its own generator: the reference's order for `seed + epoch`."""
+    """Return `torch.randperm` from a generator of its own: MMEngine's order for `seed + epoch`."""
     generator = torch.Generator()
     generator.manual_seed(seed)
     return torch.randperm(size, generator=generator).numpy()
 
 
 class DefaultSampler(Sampler[int]):
-    """One pass over the data set per epoch, dealt out over the ranks. The reference's sampler of the same name.
+    """One pass over the data set per epoch, dealt out over the ranks, as by MMEngine's sampler of the same name.
 
     Args:
         dataset: Anything with a length.
@@ -75,7 +76,7 @@ class DefaultSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Sized,
         shuffle: bool = True,
         seed: int | None = None,
         round_up: bool = True,
@@ -90,7 +91,7 @@ class DefaultSampler(Sampler[int]):
         self.epoch = 0
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of one pass over all ranks."""
+        """Return the indices of one pass over all ranks."""
         size = len(self.dataset)
         indices = permutation(size, seed + epoch) if self.shuffle else np.arange(size)
         return padded(indices, self.world_size) if self.round_up else indices
@@ -108,7 +109,7 @@ class DefaultSampler(Sampler[int]):
 
 
 def padded(indices: np.ndarray, multiple: int) -> np.ndarray:
-    """Indices repeated from the start until their number is a multiple.
+    """Repeat indices from the start until their number is a multiple.
 
     >>> padded(np.array([4, 5, 6]), 2).tolist()
     [4, 5, 6, 4]
@@ -120,9 +121,9 @@ def padded(indices: np.ndarray, multiple: int) -> np.ndarray:
 
 
 class InfiniteSampler(Sampler[int]):
-    """Permutation after permutation, for ever: what iteration-based training uses. The reference's sampler.
+    """Permutation after permutation, for ever: what iteration-based training uses, as MMEngine's sampler.
 
-    Iterated directly it draws all permutations from one generator, as the reference does, and a second `iter()`
+    Iterated directly it draws all permutations from one generator, as MMEngine does, and a second `iter()`
     goes on where the first stopped. With `randomness.stream='sample'` the runner asks `order` instead.
 
     Args:
@@ -137,7 +138,7 @@ class InfiniteSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Sized,
         shuffle: bool = True,
         seed: int | None = None,
         *,
@@ -151,7 +152,7 @@ class InfiniteSampler(Sampler[int]):
         self._indices = self._stream()
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of one pass over all ranks."""
+        """Return the indices of one pass over all ranks."""
         return permutation(self.size, seed + epoch) if self.shuffle else np.arange(self.size)
 
     def _stream(self) -> Iterator[int]:
@@ -171,11 +172,11 @@ class InfiniteSampler(Sampler[int]):
         return self.size
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: the stream has no epochs."""
+        """Do nothing: the stream has no epochs."""
 
 
 def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
-    """How often a pass should show each image: the square root of (threshold / frequency of its rarest class).
+    """Return how often a pass should show each image: the square root of (threshold / frequency of its rarest class).
 
     Formula: LVIS (Gupta et al. 2019), section "Repeat factor sampling"; at least 1.
 
@@ -222,9 +223,9 @@ class ClassBalancedSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Sized,
         threshold: float = 0.1,
-        presence: Any = None,
+        presence: npt.ArrayLike | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         *,
@@ -245,11 +246,11 @@ class ClassBalancedSampler(Sampler[int]):
 
     @property
     def size(self) -> int:
-        """Samples of one pass over all ranks."""
+        """Return how many samples one pass has over all ranks."""
         return int(self.factors.sum() + 1e-6)
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The indices of one pass over all ranks.
+        """Return the indices of one pass over all ranks.
 
         The fractions of the factors are laid end to end in a random order; points at equal distances hit one image
         each (systematic sampling), so that each is hit as often as its fraction says, and the number is fixed.
@@ -276,7 +277,7 @@ class ClassBalancedSampler(Sampler[int]):
         self.epoch = epoch
 
 
-def _table(presence: Any) -> np.ndarray:
+def _table(presence: npt.ArrayLike) -> np.ndarray:
     try:
         return np.asarray(presence)
     except ValueError as error:
@@ -285,7 +286,7 @@ def _table(presence: Any) -> np.ndarray:
         ) from error
 
 
-def _presence_of(dataset: Any) -> np.ndarray:
+def _presence_of(dataset: Sized) -> np.ndarray:
     find = getattr(dataset, "get_cat_ids", None)
     if not callable(find):
         raise TypeError(
