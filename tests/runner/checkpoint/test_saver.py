@@ -42,7 +42,6 @@ def test_on_done_runs_in_this_thread_once_the_file_is_there(tmp_path, beside):
     saver.save(path, payload(), lambda: seen.append((path.exists(), threading.current_thread())))
     saver.wait()
     saver.wait()
-    saver.check()
     assert seen == [(True, threading.main_thread())]
 
 
@@ -75,7 +74,7 @@ def test_a_failure_beside_training_surfaces_at_the_next_step(tmp_path):
     saver.save(tmp_path / "file" / "a.pth", payload())
     saver._flight.join()
     with pytest.raises(CheckpointWriteError):
-        saver.check()
+        saver.wait()
 
 
 class SavesWhereNothingCanBe:
@@ -140,7 +139,7 @@ def test_whether_there_is_something_to_tell_is_a_plain_attribute(tmp_path):
         saver._flight.join()
         assert saver.ready
         assert done == list(range(1, number))
-        saver.check()
+        saver.wait()
         assert done == list(range(1, number + 1))
     assert not saver.ready
     direct = CheckpointSaver()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 
@@ -95,7 +94,7 @@ def check_pickle(data: bytes) -> None:
 # --------------------------------------------------------------------------------------------- what a pickle makes
 
 
-def check_call(name: str, arguments: Iterable[Any], size: int) -> None:
+def check_call(name: str, arguments: Iterable[object], size: int) -> None:
     """Refuse numbers that a file gives to a function and that are larger than the file: sizes, mostly."""
     for each in arguments:
         if isinstance(each, int) and each > size + FEW:
@@ -104,7 +103,7 @@ def check_call(name: str, arguments: Iterable[Any], size: int) -> None:
             check_call(name, each, size)
 
 
-def check_key(key: Any, depth: int = 3) -> None:
+def check_key(key: object, depth: int = 3) -> None:
     """Refuse keys of dicts and members of sets whose hash could take for ever."""
     if isinstance(key, tuple | frozenset):
         if not depth or len(key) > FEW:
@@ -113,8 +112,8 @@ def check_key(key: Any, depth: int = 3) -> None:
             check_key(each, depth - 1)
 
 
-def check_tensor(elements: int, offset: Any, size: Any, stride: Any) -> None:
-    """Refuse a tensor that reaches beyond its memory of so many elements."""
+def check_tensor(elements: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
+    """Refuse a tensor that reaches beyond its memory of so many elements; a file may give any values for the others."""
     numbers = [offset, *size, *stride]
     if not all(type(number) is int and number >= 0 for number in numbers) or len(size) != len(stride):
         raise ExcessiveError(f"a tensor of shape {tuple(size)} and strides {tuple(stride)}")
@@ -123,7 +122,7 @@ def check_tensor(elements: int, offset: Any, size: Any, stride: Any) -> None:
         raise ExcessiveError(f"a tensor of shape {tuple(size)} is declared over {elements:,} elements")
 
 
-def check_tree(content: Any, size: int) -> None:
+def check_tree(content: object, size: int) -> None:
     """Refuse what cannot be walked in the time that a file of `size` bytes is worth.
 
     Raises:
@@ -132,11 +131,13 @@ def check_tree(content: Any, size: int) -> None:
     seen: dict[int, int] = {}
     declared = 0
 
-    def count(value: Any, depth: int) -> int:
+    def count(value: object, depth: int) -> int:
         nonlocal declared
         if isinstance(value, torch.Tensor):
             declared += value.nbytes if value.layout is torch.strided else 0  # of a sparse one most is not there
             return 1
+        if not isinstance(value, dict | list | tuple | set | frozenset):
+            return 0
         if depth > DEPTH:
             raise ExcessiveError(f"its values are nested more than {DEPTH} deep")
         if id(value) not in seen:
@@ -144,7 +145,7 @@ def check_tree(content: Any, size: int) -> None:
             seen[id(value)] = len(value) + sum(count(each, depth + 1) for each in inner if isinstance(each, _WALKED))
         return seen[id(value)]
 
-    unfolded = count(content, 0) if isinstance(content, _WALKED) else 1
+    unfolded = count(content, 0)
     if unfolded > FEW and unfolded > UNFOLDED * size:
         raise ExcessiveError(f"its lists share one another and unfold to {float(unfolded):.1e} values")
     if declared > DECLARED * size + DECLARED_ROOM:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from seg_runner.checkpoint.meta import Identity
 from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
-from seg_runner.checkpoint.weights import NothingFitsError, load_weights
+from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, load_weights
 from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.files import clean_leftovers
@@ -44,7 +44,7 @@ class Run(Protocol):
     def rank(self) -> int:
         """The number of this process; the first writes."""
 
-    def call_hook(self, fn_name: str, **keywords: Any) -> None:
+    def call_hook(self, fn_name: str, **keywords: object) -> None:
         """Run a point of all hooks."""
 
 
@@ -167,7 +167,7 @@ class Checkpoints:
 
     # -- weights ----------------------------------------------------------------------------------------------------
 
-    def load_weights(self, path: str | Path, *, unsafe: bool = False, **options: Any) -> None:
+    def load_weights(self, path: str | Path, *, unsafe: bool = False, **options: Unpack[LoadOptions]) -> None:
         """Load weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
         path = locate(path, self.run.work_dir)
         checkpoint = read_checkpoint(path, unsafe=unsafe)

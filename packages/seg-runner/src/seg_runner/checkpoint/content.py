@@ -19,7 +19,7 @@ Storage = torch.UntypedStorage
 _PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
 
 
-def to_plain(value: Any, path: str = "") -> Any:
+def to_plain(value: object, path: str = "") -> Any:
     """The same tree of dicts, lists, tuples, tensors and plain values, and nothing else.
 
     Numpy's numbers and arrays, paths, and subclasses of dict, list, str become plain ones.
@@ -53,7 +53,7 @@ def _plain_mapping(value: Mapping[Any, Any], path: str) -> dict[Any, Any]:
     return ordered
 
 
-def _plain_leaf(value: Any, path: str) -> Any:
+def _plain_leaf(value: object, path: str) -> Any:
     if isinstance(value, np.generic):
         return to_plain(value.item(), path)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
@@ -79,12 +79,12 @@ def _plain_tensor(value: torch.Tensor) -> torch.Tensor:
     return value.detach().as_subclass(torch.Tensor)
 
 
-def payload_bytes(value: Any) -> int:
+def payload_bytes(value: object) -> int:
     """Bytes of all tensors, shared memory counted once."""
     return sum({_key(t): t.untyped_storage().nbytes() for t in tensors_of(value) if _is_strided(t)}.values())
 
 
-def own(value: Any) -> Any:
+def own(value: object) -> Any:
     """The same tree in memory of its own: tensors read from a mapped file no longer depend on it.
 
     Lists and dicts that occur twice are copied once.
@@ -102,7 +102,7 @@ def _key(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def to_cpu(value: Any) -> Any:
+def to_cpu(value: object) -> Any:
     """The same tree on the CPU. Tensors that share memory go on doing so; a small view of a large one is cut out."""
     wasteful = _wasteful(tensors_of(value))
     kept: dict[int, Storage] = {}
@@ -157,7 +157,7 @@ class Staging:
     def __init__(self) -> None:
         self._buffers: list[torch.Tensor] = []
 
-    def copy(self, value: Any) -> Any:
+    def copy(self, value: object) -> Any:
         """A consistent copy of the tree on the CPU; the one before it is overwritten."""
         wasteful = _wasteful(tensors_of(value))
         done: dict[int, torch.Tensor] = {}

@@ -159,7 +159,7 @@ def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]
                 yield str(name), tensor
 
 
-def _kept(optimizer: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _kept(optimizer: object, place: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Float tensors in the state of an optimizer, or of several by name."""
     if not isinstance(optimizer, Mapping):
         return
@@ -173,7 +173,7 @@ def _kept(optimizer: Any, place: str) -> Iterator[tuple[str, torch.Tensor]]:
                 yield f"{name} of parameter {index}{place}", tensor.detach()
 
 
-def _is_float(value: Any) -> bool:
+def _is_float(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided
 
 

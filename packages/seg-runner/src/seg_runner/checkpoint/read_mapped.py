@@ -14,7 +14,7 @@ import zipfile
 from collections import Counter, OrderedDict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -55,7 +55,7 @@ def read_mapped(path: Path) -> Any:
     return _Mapped(pickled, whole, places).load()
 
 
-def _places(file: Any, data: mmap.mmap) -> dict[str, tuple[int, int]]:
+def _places(file: IO[bytes], data: mmap.mmap) -> dict[str, tuple[int, int]]:
     """Begin and size of each record of the zip, whose records are not compressed."""
     found = {}
     with zipfile.ZipFile(file) as archive:
@@ -89,10 +89,10 @@ class _Mapped(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name} is not built here")
         return found if isinstance(found, type) and found is not Counter else partial(found)
 
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: tuple[object, ...]) -> Storage:
         """A storage: its part of the mapped file, and the dtype of its elements."""
         kind, dtype, key, place, _ = pid
-        if kind != "storage" or place != "cpu" or not isinstance(dtype, torch.dtype):
+        if kind != "storage" or place != "cpu" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise pickle.UnpicklingError(f"{pid} is no storage of a checkpoint")
         if key not in self.made:
             begin, size = self.places[f"data/{key}"]
@@ -101,7 +101,7 @@ class _Mapped(pickle.Unpickler):
 
 
 def _tensor(
-    storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], grad: bool, hooks: Any
+    storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], grad: bool, hooks: object
 ) -> torch.Tensor:
     """As `torch._utils._rebuild_tensor_v2`, for tensors that a checkpoint holds: they ask for no gradient.
 
@@ -119,7 +119,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _bytes(data: Any = b"") -> bytearray:
+def _bytes(data: object = b"") -> bytearray:
     """A bytearray of bytes; a number would be a size."""
     if not isinstance(data, bytes):
         raise pickle.UnpicklingError("a bytearray of a size")

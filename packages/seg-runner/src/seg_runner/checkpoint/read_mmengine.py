@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ class _Restricted(_Slow):  # type: ignore[misc]
         return found if found in _FIXED else partial(found)
 
 
-def _reduce(self: Any) -> None:
+def _reduce(self: _Restricted) -> None:
     """A call: its numbers are no sizes beyond the file's, keys that it hashes are looked at."""
     arguments = self.stack[-1]
     function = getattr(self.stack[-2], "func", self.stack[-2])
@@ -106,7 +106,7 @@ def _reduce(self: Any) -> None:
     _Slow.dispatch[pickle.REDUCE[0]](self)
 
 
-def _storage(self: Any) -> None:
+def _storage(self: _Restricted) -> None:
     """A storage: in the formats before zip it is made in the size that is declared."""
     pid = self.stack[-1]
     if isinstance(pid, tuple):
@@ -118,7 +118,7 @@ def _with_keys(operation: bytes, keys: slice) -> Callable[[Any], None]:
     """An operation that hashes values, once these were looked at."""
     plain = _Slow.dispatch[operation[0]]
 
-    def load(self: Any) -> None:
+    def load(self: _Restricted) -> None:
         for key in self.stack[keys]:
             check_key(key)
         plain(self)
@@ -138,7 +138,7 @@ _Restricted.dispatch |= {pickle.REDUCE[0]: _reduce, pickle.BINPERSID[0]: _storag
 }
 
 
-def _check_members(values: Any) -> None:
+def _check_members(values: object) -> None:
     if not isinstance(values, list | tuple | set | frozenset | dict):
         raise _Refused(f"a set of a {type(values).__name__}")
     for each in values:
@@ -147,12 +147,12 @@ def _check_members(values: Any) -> None:
             check_key(each[0])
 
 
-def _kind(size: int) -> Any:
+def _kind(size: int) -> type[_Restricted]:
     """An unpickler for one file of so many bytes."""
     return type("_Restricted", (_Restricted,), {"size": size, "unknown": {}})
 
 
-def _load(kind: Any, file: Any, **options: Any) -> Any:
+def _load(kind: type[_Restricted], file: IO[bytes], **options: object) -> Any:
     return kind(file, **options).load()
 
 
@@ -163,19 +163,19 @@ class _Unknown:
     name = ""
     dtype = torch.uint8  # where it stands for a kind of storage
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         check_call(self.name, args, self.size)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         pass
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         pass
 
-    def append(self, value: Any) -> None:
+    def append(self, value: object) -> None:
         """Nothing."""
 
-    def extend(self, values: Any) -> None:
+    def extend(self, values: object) -> None:
         """Nothing."""
 
     add = append
@@ -184,10 +184,10 @@ class _Unknown:
 class _History:
     """Stands for MMEngine's HistoryBuffer: takes any arguments and any state."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self.state: Any = {}
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state if isinstance(state, dict) else {}
 
     def plain(self) -> dict[str, list[float]]:
@@ -203,12 +203,12 @@ class _History:
 class _Dtype:
     """Stands for numpy.dtype while unpickling."""
 
-    def __init__(self, code: str, *args: Any) -> None:
+    def __init__(self, code: str, *args: object) -> None:
         if not isinstance(code, str) or code.lstrip("<>=|")[:1] not in tuple("biufcSU"):
             raise _Refused(f"a numpy array of dtype {code!r}")
         self.code = code
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if order in ("<", ">"):
             self.code = order + self.code.lstrip("<>=|")
@@ -222,31 +222,33 @@ class _Dtype:
 class _Array:
     """Stands for a numpy array while unpickling."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: object) -> None:
         self.value: Any = None
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[object, tuple[int, ...], _Dtype, bool, object]) -> None:
         _, shape, dtype, fortran, data = state
         order: Any = "F" if fortran else "C"
         self.value = np.frombuffer(_raw(data), dtype=dtype.real).reshape(shape, order=order).copy()
 
 
-def _scalar(dtype: _Dtype, data: Any = b"") -> Any:
+def _scalar(dtype: _Dtype, data: object = b"") -> Any:
     return np.frombuffer(_raw(data), dtype=dtype.real)[0].item()
 
 
-def _raw(data: Any) -> bytes:
+def _raw(data: object) -> bytes:
     """The bytes of an array; a number would be a size."""
     if not isinstance(data, str | bytes | bytearray):
         raise _Refused(f"an array made of a {type(data).__name__}")
     return data.encode("latin1") if isinstance(data, str) else bytes(data)
 
 
-def _bytearray(*data: Any) -> bytearray:
+def _bytearray(*data: object) -> bytearray:
     return bytearray(_raw(data[0])) if data else bytearray()
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
+def _tensor(
+    storage: torch.storage.TypedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object
+) -> Any:
     """As torch rebuilds it, once it was seen to lie in its storage."""
     from torch import _utils
 
@@ -264,10 +266,10 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 class _Nothing:
     """Stands for a function that is not needed (the statistics of a history)."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: object) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         pass
 
 
@@ -297,14 +299,14 @@ def _builders() -> dict[tuple[str, str], Callable[..., Any]]:
     return table
 
 
-def _plain(value: Any, done: dict[int, Any]) -> Any:
+def _plain(value: object, done: dict[int, Any]) -> Any:
     """Builders as plain values; what occurs twice is looked at once."""
     if id(value) not in done:
         done[id(value)] = _plain_of(value, done)
     return done[id(value)]
 
 
-def _plain_of(value: Any, done: dict[int, Any]) -> Any:
+def _plain_of(value: object, done: dict[int, Any]) -> Any:
     if isinstance(value, _History):
         return value.plain()
     if isinstance(value, _Array):
@@ -313,7 +315,7 @@ def _plain_of(value: Any, done: dict[int, Any]) -> Any:
         return value if isinstance(value, Counter) else None
     if isinstance(value, dict):
         return _plain_dict(value, done)
-    if type(value) in (list, tuple):
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
         return type(value)(item if type(item) in _SIMPLE else _plain(item, done) for item in value)
     if value is not None and not isinstance(value, (*_LEAVES, torch.dtype)):
         raise _Refused(f"a {type(value).__name__}")

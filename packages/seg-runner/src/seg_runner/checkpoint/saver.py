@@ -22,8 +22,8 @@ class CheckpointSaver:
 
     With `async_save=True`, `save` copies the state into buffers that are kept (one extra copy of the state in memory)
     and returns; a thread writes the file. One save is in flight at most: the next one waits for it. Its `on_done`, or
-    its failure, comes up in the main thread at the next `check()` or `wait()`: the loop calls it between two steps,
-    once `ready` says that there is something to tell.
+    its failure, comes up in the main thread at the next `wait()`, which the runner calls between two steps once
+    `ready` says that there is something to tell.
 
     Args:
         async_save: Write beside training.
@@ -70,11 +70,6 @@ class CheckpointSaver:
             self._failed(error)
         else:
             self._done(Path(path), on_done)
-
-    def check(self) -> None:
-        """Finish a save that is through: run its `on_done`, or surface its failure. Costs nothing otherwise."""
-        if self.ready:
-            self.wait()
 
     def _landed(self) -> None:
         """Called in the thread, as the last thing that it does."""

@@ -8,15 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import nn
 
 from seg_runner.checkpoint.read import read_checkpoint
 from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.model.wrapping import unwrap
 
 __all__ = [
+    "LoadOptions",
     "NothingFitsError",
     "WeightsReport",
     "clean_state_dict",
@@ -27,6 +29,15 @@ __all__ = [
 ]
 
 LOG = logging.getLogger("seg_runner")
+
+
+class LoadOptions(TypedDict, total=False):
+    """How weights are loaded, as `load_weights` takes it."""
+
+    strict: bool
+    complete: bool
+    revise_keys: Sequence[tuple[str, str]]
+    key: str | None
 
 
 @dataclass
@@ -78,13 +89,13 @@ def _clean(name: str) -> str:
     return re.sub(r"(^|\.)_orig_mod(\.|$)", lambda found: found[1] if found[2] else "", name)
 
 
-def weights_of(model: Any) -> dict[str, Any]:
+def weights_of(model: nn.Module) -> dict[str, Any]:
     """The state dict of the bare model, with clean names."""
     return clean_state_dict(unwrap(model).state_dict())
 
 
 def load_weights(
-    model: Any,
+    model: nn.Module,
     state_dict: Mapping[str, Any],
     *,
     strict: bool = False,
