@@ -177,7 +177,7 @@ NO_DOORS = {
         "in explain.py, once the wrapper is built"
     ),
     "self.resolve('optim_wrapper', 'OptimWrapperDict', 'optim_wrapper')": FIXED,
-    "runner.assembler.resolve('hook', cfg['type'], 'default_hooks')": "asked again once it was refused",
+    "assembler.resolve('hook', name, 'default_hooks')": "asked again once it was refused",
     "parts.build('transform', {'type': 'PackSegInputs'})": FIXED,
 }
 

@@ -430,8 +430,8 @@ def test_evaluation_on_weights_that_are_not_there_stops(
     state = {key: value for key, value in held.items() if key != name}
     state |= {name: torch.zeros(9, 9)} if change == "shape" else {}
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "part.pth")
-    parts = {"test_dataloader": make_runner().parts["val_dataloader"]} if mode == "test" else {}
-    parts |= {"test_cfg": {}, "test_evaluator": make_runner().parts["val_evaluator"]} if mode == "test" else {}
+    parts = {"test_dataloader": make_runner().arguments["val_dataloader"]} if mode == "test" else {}
+    parts |= {"test_cfg": {}, "test_evaluator": make_runner().arguments["val_evaluator"]} if mode == "test" else {}
     with pytest.raises(RuntimeError, match=rf"{name}: (not in the file|shape \(9, 9\) in the file)") as caught:
         getattr(make_runner(load_from=tmp_path / "part.pth", **parts), mode)()
     assert "load_options.strict=False" in caught.value.__notes__[-1]

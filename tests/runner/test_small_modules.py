@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.assembly.arguments import DEFAULTS, Parts, fill_parts
+from seg_runner.assembly.arguments import DEFAULTS, Arguments, fill_arguments
 from seg_runner.errors import add_note, did_you_mean, origin_of, sample_paths
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, merge_default_hooks, without_effect
 from seg_runner.log.setup import library_log, make_log_dir, make_logger
@@ -179,8 +179,8 @@ def test_default_hooks_are_replaced_added_and_left_out() -> None:
 
 
 def test_every_key_has_a_default() -> None:
-    assert set(DEFAULTS) == set(Parts.__annotations__)
-    assert fill_parts({}) == DEFAULTS
+    assert set(DEFAULTS) == set(Arguments.__annotations__)
+    assert fill_arguments({}) == DEFAULTS
 
 
 def test_losses_are_averaged_over_samples_and_named() -> None:

@@ -263,7 +263,7 @@ def test_the_loss_of_a_set_alone_may_be_measured(tmp_path: Path) -> None:
 
 def test_metrics_of_ours_fit_too(tmp_path: Path) -> None:
     runner = Runner.from_cfg(config(tmp_path, val_evaluator=IoUMetric(num_classes=2)), Builder())
-    assert runner.parts["val_evaluator"].iou_metrics == ["mIoU"]
+    assert runner.arguments["val_evaluator"].iou_metrics == ["mIoU"]
 
 
 def test_a_stream_that_does_not_resume_exactly_is_said_at_the_start(make_runner, capsys):

@@ -248,7 +248,7 @@ def test_a_schedule_in_epochs_where_iterations_count(
 def test_images_that_no_metric_sees(
     make_runner: MakeRunner, capsys: pytest.CaptureFixture[str], size: int, left: int, alone: bool
 ) -> None:
-    data = make_runner().parts["val_dataloader"].dataset
+    data = make_runner().arguments["val_dataloader"].dataset
     loader = DataLoader(torch.utils.data.Subset(data, range(12)), batch_size=size, drop_last=True)
     runner = make_runner(val_dataloader=loader)
     runner.val() if alone else runner.train()
@@ -258,7 +258,7 @@ def test_images_that_no_metric_sees(
 
 @pytest.mark.parametrize("mode", ["val", "test"])
 def test_an_endless_sampler_measures_nothing(make_runner: MakeRunner, mode: str) -> None:
-    data = make_runner().parts["val_dataloader"].dataset
+    data = make_runner().arguments["val_dataloader"].dataset
     endless = {f"{mode}_dataloader": DataLoader(data, batch_size=4, sampler=InfiniteSampler(data))}
     runner = make_runner(**{f"{mode}_evaluator": IoUMetric(num_classes=3)}, **endless)
     with pytest.raises(ValueError, match=f"{mode}_dataloader.sampler is InfiniteSampler, which never ends"):

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner.assembly.arguments import Parts, arguments_of, runner_class
+from seg_runner.assembly.arguments import Arguments, arguments_of, runner_class
 from seg_runner.assembly.base_runner import BaseRunner
 from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.checkpoint import parts as saved
@@ -30,9 +30,16 @@ from seg_runner.run.data_checks import check_lengths, check_sizes, report_data, 
 from seg_runner.run.earlier_run import clear_folder
 from seg_runner.run.preflight import check_disk, check_monitored, check_optimizer, check_writable, try_validation
 from seg_runner.run.record import write_record
-from seg_runner.run.session import alone_in_folder, close_data, hooks_told, signals_heard, state_kept, told_at_the_end
+from seg_runner.run.session import (
+    call_on_exception,
+    close_data,
+    hear_signals,
+    hold_folder,
+    keep_state,
+    report_at_the_end,
+)
 from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
-from seg_runner.run.stopping import leave_finished, lost_words, stop_for_signal
+from seg_runner.run.stopping import leave_finished, stop_for_signal, what_is_lost
 
 __all__ = ["Runner"]
 
@@ -44,7 +51,7 @@ class Runner(BaseRunner):
         model: A `torch.nn.Module` that gives logits (then `loss` says how to train it), or one with `train_step`,
             `val_step`, `test_step` (every MMSegmentation model has them).
         work_dir: Folder of the run: checkpoints, and one folder of logs per start.
-        **parts: Everything else, by the names of a config; see `seg_runner.assembly.arguments.Parts`.
+        **more: Everything else, by the names of a config; see `seg_runner.assembly.arguments.Arguments`.
 
     Raises:
         TypeError: An argument that there is none of, or a part that is not of the right kind.
@@ -57,16 +64,16 @@ class Runner(BaseRunner):
         >>> runner.train()                                                      # doctest: +SKIP
     """
 
-    def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **parts: Unpack[Parts]) -> None:
+    def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **more: Unpack[Arguments]) -> None:
         self.started = self.underway = False
         self.began_at: int | None = None
         self.lost = ""  # what the end of a training could not save
         self.signals: StopSignals | None = None
-        super().__init__(model, work_dir, parts)
+        super().__init__(model, work_dir, more)
         self.checkpoints = Checkpoints(
             run=self,
             training=self,
-            arguments=self.parts,
+            arguments=self.arguments,
             parts=self.state_parts,
             saver=self.saver,
             message_hub=self.message_hub,
@@ -106,7 +113,7 @@ class Runner(BaseRunner):
         Raises:
             RuntimeError: the runner was made without a training part.
         """
-        need(self.parts, "train")
+        need(self.arguments, "train")
         with self._session("train"):
             self.build_training()
             check_steps(self.model, "train", "val" if self.val_loop is not None else "train")
@@ -126,11 +133,11 @@ class Runner(BaseRunner):
         counts = getattr(self.optim_wrapper, "initialize_count_status", None)
         if callable(counts):
             counts(self.model, getattr(self.train_loop, "iter", 0), getattr(self.train_loop, "max_iters", -1))
-        if first and self.parts["compile"]:
-            compile_model(self.model, self.parts["compile"])
+        if first and self.arguments["compile"]:
+            compile_model(self.model, self.arguments["compile"])
         self.started = True
         unite_left_out(self)
-        if first and not self.parts["skip_checks"]:
+        if first and not self.arguments["skip_checks"]:
             self._check_before_training()
         if not self.underway:
             self._record("train")
@@ -165,7 +172,7 @@ class Runner(BaseRunner):
         return self._evaluate("test")
 
     def _evaluate(self, mode: str) -> dict[str, Any]:
-        need(self.parts, mode)
+        need(self.arguments, mode)
         with self._session(mode):
             first = getattr(self, f"{mode}_loop") is None
             loop = self.build_evaluation(mode)
@@ -173,7 +180,7 @@ class Runner(BaseRunner):
             self.call_hook("before_run")
             self.checkpoints.load_for_evaluation()
             unite_evaluation(loop, mode, self.logger)
-            if first and not self.parts["skip_checks"]:
+            if first and not self.arguments["skip_checks"]:
                 report_data(self, mode)
             if not self.underway:
                 self._record(mode)
@@ -183,33 +190,35 @@ class Runner(BaseRunner):
 
     @contextmanager
     def _session(self, mode: str) -> Iterator[None]:
-        """Stand round one `train`, `val` or `test`: hooks are frozen, signals heard, and files closed at the end.
+        """Do what one `train`, `val` or `test` needs round it: freeze hooks, hear signals, close files at the end.
 
         What fails before its first step leaves no folder behind.
         """
         refuse_several("Runner")  # a process group may have been set up since the runner was made
         self.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
-        add_fallback_hooks(self.table, self.parts["default_hooks"])
+        add_fallback_hooks(self.table, self.arguments["default_hooks"])
         self.table.running, self.began_at = True, None
         try:
             with library_log(self.logger):
-                with ExitStack() as around:
+                with ExitStack() as stack:  # left from the last line to the first
                     if mode == "train":
-                        self.signals = around.enter_context(signals_heard(self, self.parts["signals"]))
-                    around.callback(self._close)
-                    around.enter_context(hooks_told(self.call_hook))
-                    if self.signals is not None:
-                        around.enter_context(state_kept(self, self.signals))
-                        around.enter_context(alone_in_folder(self))
-                    around.enter_context(told_at_the_end(self))
+                        self.signals = stack.enter_context(hear_signals(self, self.arguments["signals"]))
+                    stack.callback(self._close)
+                    stack.enter_context(call_on_exception(self.call_hook))
+                    if mode == "train" and self.signals is not None:
+                        stack.enter_context(keep_state(self, self.signals))
+                        stack.enter_context(hold_folder(self))
+                    stack.enter_context(report_at_the_end(self))
                     yield
-                self._finish()
+                if mode == "train":
+                    self._finish_training()
         except BaseException:
             if not self.underway:
                 remove_start(self.log_dir, self.made_folders)
             raise
         finally:
-            self.signals = None
+            if mode == "train":
+                self.signals = None
 
     def _close(self) -> None:
         """End workers and writers, however the run ends."""
@@ -217,14 +226,12 @@ class Runner(BaseRunner):
         close_data(self)
         self.saver.wait()
 
-    def _finish(self) -> None:
+    def _finish_training(self) -> None:
         """Say what a training that came to its end has lost, and leave if a signal came meanwhile."""
-        if self.signals is None:
-            return
-        self.lost = lost_words(self)
+        self.lost = what_is_lost(self)
         if self.lost:
             self.logger.error("%s", self.lost)
-        if self.signals.requested is not None:
+        if self.signals is not None and self.signals.requested is not None:
             leave_finished(self, self.signals.requested)
 
     def _record(self, mode: str) -> None:
@@ -343,7 +350,7 @@ class Runner(BaseRunner):
         loop, optimizer = self.train_loop, saved.Optimizer(self.optim_wrapper)
         return [
             Place(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
-            saved.Weights(self.model, self.hooks, self.parts["load_options"]),
+            saved.Weights(self.model, self.hooks, self.arguments["load_options"]),
             State("message_hub", self.message_hub, expected=True),
             optimizer,
             saved.Gradients(self.model, self.optim_wrapper),
@@ -351,7 +358,7 @@ class Runner(BaseRunner):
             saved.Hooks(self.hooks),
             saved.Averages(self.hooks),
             State("loop", loop),
-            saved.DataPosition(loop, self, resume_data=self.parts["resume_data"]),
+            saved.DataPosition(loop, self, resume_data=self.arguments["resume_data"]),
             State("visualizer", self.visualizer),
             Changes(self),
         ]

@@ -213,40 +213,40 @@ def _check_names(options: Mapping[str, object], takes: Iterable[str], key: str) 
             raise TypeError(f"{key} takes no {name!r}.{did_you_mean(str(name), takes)} It takes {', '.join(takes)}")
 
 
-def check_training(parts: Mapping[str, Any]) -> None:
+def check_training(arguments: Mapping[str, Any]) -> None:
     """Refuse a part of a training without the others that it needs.
 
     Raises:
         ValueError: one is missing.
     """
-    if _is_loop(parts["train_cfg"]):
+    if _is_loop(arguments["train_cfg"]):
         return
     group = ("train_dataloader", "train_cfg", "optim_wrapper")
-    missing = [key for key in group if parts[key] is None]
+    missing = [key for key in group if arguments[key] is None]
     if 0 < len(missing) < len(group):
         given = [key for key in group if key not in missing]
         raise ValueError(
             f"training needs {', '.join(group)} together: {' and '.join(given)} given, {' and '.join(missing)} missing"
-            f"{origin_of(parts['cfg'], given[0])}. Give all three, or none where nothing is trained."
+            f"{origin_of(arguments['cfg'], given[0])}. Give all three, or none where nothing is trained."
         )
-    if parts["param_scheduler"] is not None and parts["optim_wrapper"] is None:
+    if arguments["param_scheduler"] is not None and arguments["optim_wrapper"] is None:
         raise ValueError(
             "param_scheduler needs optim_wrapper: there is no optimizer whose values it could change"
-            f"{origin_of(parts['cfg'], 'param_scheduler')}. Give optim_wrapper, or leave param_scheduler out."
+            f"{origin_of(arguments['cfg'], 'param_scheduler')}. Give optim_wrapper, or leave param_scheduler out."
         )
 
 
-def check_evaluation(parts: Mapping[str, Any], mode: str) -> None:
+def check_evaluation(arguments: Mapping[str, Any], mode: str) -> None:
     """Refuse a part of a validation or test without the others that it needs.
 
     Raises:
         ValueError: one is missing.
     """
-    loader, cfg, evaluator = (parts[f"{mode}_{key}"] for key in ("dataloader", "cfg", "evaluator"))
+    loader, cfg, evaluator = (arguments[f"{mode}_{key}"] for key in ("dataloader", "cfg", "evaluator"))
     if _is_loop(cfg):
         return
     wants_loss = isinstance(cfg, Mapping) and bool(cfg.get("loss"))
-    where = origin_of(parts["cfg"], f"{mode}_{'dataloader' if loader is not None else 'cfg'}")
+    where = origin_of(arguments["cfg"], f"{mode}_{'dataloader' if loader is not None else 'cfg'}")
     if loader is None and (cfg is not None or evaluator is not None):
         given = f"{mode}_cfg" if cfg is not None else f"{mode}_evaluator"
         raise ValueError(

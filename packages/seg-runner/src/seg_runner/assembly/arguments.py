@@ -40,11 +40,11 @@ __all__ = [
     "ARGUMENTS",
     "CONFIG_KEYS",
     "DEFAULTS",
-    "Parts",
+    "Arguments",
     "arguments_of",
     "expects_epochs",
     "experiment_name",
-    "fill_parts",
+    "fill_arguments",
     "folder_of",
     "misspelt",
     "places_outside",
@@ -66,7 +66,7 @@ OPEN = Argument()
 """Looked at by whoever uses it."""
 
 
-class Parts(TypedDict, total=False):
+class Arguments(TypedDict, total=False):
     """The table of the arguments of `Runner(...)`, which are keys of a config too, besides `model` and `work_dir`.
 
     One row each: name, type, and what it must be, which values fit, its default, what else is checked.
@@ -157,9 +157,9 @@ class Parts(TypedDict, total=False):
 
 ARGUMENTS: dict[str, Argument] = {
     name: next(one for one in hint.__metadata__ if isinstance(one, Argument))
-    for name, hint in get_type_hints(Parts, include_extras=True).items()
+    for name, hint in get_type_hints(Arguments, include_extras=True).items()
 }
-DEFAULTS = cast(Parts, {name: argument.default for name, argument in ARGUMENTS.items()})
+DEFAULTS = cast(Arguments, {name: argument.default for name, argument in ARGUMENTS.items()})
 CONFIG_KEYS = [name for name, argument in ARGUMENTS.items() if argument.in_config]
 
 ALSO = ("model", "work_dir", "runner_type", "custom_imports", "tta_model", "tta_pipeline", "vis_backends")
@@ -182,7 +182,7 @@ def misspelt(cfg: Config) -> list[str]:
     return lines
 
 
-def fill_parts(given: Mapping[str, object]) -> Parts:
+def fill_arguments(given: Mapping[str, object]) -> Arguments:
     """Return the given keys over the defaults, once their names and combinations are checked.
 
     Raises:
@@ -192,31 +192,31 @@ def fill_parts(given: Mapping[str, object]) -> Parts:
     for name in given:
         if name not in DEFAULTS:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
-    parts = cast(Parts, {**DEFAULTS, **given})
-    for name, value in parts.items():
-        ARGUMENTS[name].check_value(name, value, parts["cfg"])
-    if parts["overwrite"] and parts["resume"]:
+    arguments = cast(Arguments, {**DEFAULTS, **given})
+    for name, value in arguments.items():
+        ARGUMENTS[name].check_value(name, value, arguments["cfg"])
+    if arguments["overwrite"] and arguments["resume"]:
         raise ValueError("overwrite=True deletes the checkpoints that resume goes on from: give one of the two")
-    check_training(parts)
+    check_training(arguments)
     for mode in ("val", "test"):
-        check_evaluation(parts, mode)
-    return parts
+        check_evaluation(arguments, mode)
+    return arguments
 
 
-def use_argument(use: Callable[[Any], Used], parts: Parts, key: str) -> Used:
+def use_argument(use: Callable[[Any], Used], arguments: Arguments, key: str) -> Used:
     """Return what a function makes of an argument; where it raises, a note names the line of the config."""
-    with written_at(parts["cfg"], key):
-        return use(parts[key])  # type: ignore[literal-required]  # one of the names of Parts
+    with written_at(arguments["cfg"], key):
+        return use(arguments[key])  # type: ignore[literal-required]  # one of the names of Arguments
 
 
-def places_outside(parts: Parts, work_dir: Path) -> list[str]:
+def places_outside(arguments: Arguments, work_dir: Path) -> list[str]:
     """Write a line for each place outside of the working folder that the parts of a run would write to.
 
     Raises:
         ValueError: a place where a config may not write.
     """
-    named: Config = dict(parts) if parts["cfg"] is None else parts["cfg"]
-    return check_places(named, ["model", *CONFIG_KEYS], work_dir, strict=parts["strict_paths"])
+    named: Config = dict(arguments) if arguments["cfg"] is None else arguments["cfg"]
+    return check_places(named, ["model", *CONFIG_KEYS], work_dir, strict=arguments["strict_paths"])
 
 
 def arguments_of(cfg: Config) -> dict[str, Any]:
@@ -280,9 +280,9 @@ def experiment_name(given: str | None, cfg: object, timestamp: str) -> str:
     return f"{stem}_{timestamp}" if stem else timestamp
 
 
-def expects_epochs(parts: Parts) -> bool:
+def expects_epochs(arguments: Arguments) -> bool:
     """Tell whether lines count epochs where no log processor was configured: as MMEngine does for configs."""
-    cfg = parts["train_cfg"]
-    if parts["cfg"] is not None or not isinstance(cfg, Mapping):
+    cfg = arguments["train_cfg"]
+    if arguments["cfg"] is not None or not isinstance(cfg, Mapping):
         return True
     return bool(cfg.get("by_epoch", "max_epochs" in cfg))

@@ -25,13 +25,13 @@ class Run(Protocol):
         """Where it is told."""
 
 
-def batch_size_of(parts: Mapping[str, Any], loader: object) -> int | None:
+def batch_size_of(arguments: Mapping[str, Any], loader: object) -> int | None:
     """Return how many samples are in a batch, as the loader or its config says; None where neither does."""
     for source in (loader, getattr(loader, "batch_sampler", None)):
         size = getattr(source, "batch_size", None)
         if isinstance(size, int):
             return size
-    cfg = parts.get("train_dataloader")
+    cfg = arguments.get("train_dataloader")
     return cfg.get("batch_size") if isinstance(cfg, Mapping) else None
 
 

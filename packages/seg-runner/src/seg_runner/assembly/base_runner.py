@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seg_runner.assembly.arguments import (
-    Parts,
+    Arguments,
     expects_epochs,
     experiment_name,
-    fill_parts,
+    fill_arguments,
     folder_of,
     misspelt,
     places_outside,
@@ -24,7 +24,7 @@ from seg_runner.assembly.hooks import (
     add_default_hooks,
     add_fallback_hooks,
     check_slots,
-    fallback_words,
+    describe_fallbacks,
 )
 from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
@@ -66,14 +66,14 @@ class BaseRunner:
 
     def __init__(self, model: object, work_dir: str | Path, arguments: Mapping[str, object]) -> None:
         refuse_several("Runner")
-        self.parts: Parts = fill_parts(arguments)
-        self.cfg = copy.deepcopy(self.parts["cfg"])
-        use_argument(set_up_process, self.parts, "env_cfg")
-        self.randomness = use_argument(resolve_randomness, self.parts, "randomness")
-        self.device = use_argument(pick_device, self.parts, "device")
+        self.arguments: Arguments = fill_arguments(arguments)
+        self.cfg = copy.deepcopy(self.arguments["cfg"])
+        use_argument(set_up_process, self.arguments, "env_cfg")
+        self.randomness = use_argument(resolve_randomness, self.arguments, "randomness")
+        self.device = use_argument(pick_device, self.arguments, "device")
         self.work_dir = folder_of(work_dir)
-        self.outside = places_outside(self.parts, self.work_dir)
-        self.log_interval = self.parts["log_interval"]
+        self.outside = places_outside(self.arguments, self.work_dir)
+        self.log_interval = self.arguments["log_interval"]
         self.made_folders = missing_folders(self.work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         try:
@@ -86,30 +86,31 @@ class BaseRunner:
 
     def _make_parts(self, model: object) -> None:
         """Make what is needed from the start; loops, and what only training needs, are built later."""
-        self.experiment_name = experiment_name(self.parts["experiment_name"], self.cfg, self.timestamp)
+        self.experiment_name = experiment_name(self.arguments["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else MMENGINE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
         self.logger = use_argument(
-            lambda level: make_logger(log_file, level, name=name, rank=self.rank), self.parts, "log_level"
+            lambda level: make_logger(log_file, level, name=name, rank=self.rank), self.arguments, "log_level"
         )
         seed_everything(self.randomness, self.rank)
-        self.assembler = Assembler(self.parts["build"], self.cfg, self.parts["default_scope"])
+        self.assembler = Assembler(self.arguments["build"], self.cfg, self.arguments["default_scope"])
         self.assembler.exact = not self.randomness.by_sample
-        self.loaders: dict[str, Any] = ready_loaders(self.parts)
+        self.loaders: dict[str, Any] = ready_loaders(self.arguments)
         self.train_loop: Any = None
         self.val_loop: Any = None
         self.test_loop: Any = None
         self.counts_epochs = False
         self.log_processor = self.assembler.log_processor(
-            self.parts["log_processor"], by_epoch=expects_epochs(self.parts)
+            self.arguments["log_processor"], by_epoch=expects_epochs(self.arguments)
         )
         self.message_hub = MessageHub()
         self.loss_watch = LossWatch()
-        self.visualizer = make_visualizer(self.parts["visualizer"], self.assembler, self.experiment_name, self.log_dir)
+        visualizer = self.arguments["visualizer"]
+        self.visualizer = make_visualizer(visualizer, self.assembler, self.experiment_name, self.log_dir)
         self.model: Any = make_model(self, model)
-        self.optim_wrapper: Any = ready_wrapper(self.parts["optim_wrapper"])
-        self.param_schedulers: Any = ready_schedulers(self.parts["param_scheduler"])
-        options = self.parts["checkpoint"] or {}
+        self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
+        self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])
+        options = self.arguments["checkpoint"] or {}
         check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
         self.saver = CheckpointSaver(**options)
 
@@ -132,7 +133,7 @@ class BaseRunner:
         told = "config and timetable" if self.cfg is not None else "timetable"
         info("The %s of the hooks: %s", told, _shortened(self.log_dir / f"{self.timestamp}.log"))
         if self.table.fallbacks:
-            info("%s", fallback_words(self.table.fallbacks))
+            info("%s", describe_fallbacks(self.table.fallbacks))
 
     # -- built when first needed ------------------------------------------------------------------------------------
 
@@ -140,34 +141,34 @@ class BaseRunner:
         """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
         if self.train_loop is not None:
             return
-        parts, key = self.parts, "train_dataloader"
-        loader = self.loaders["train"] = self.assembler.dataloader(parts["train_dataloader"], key, self.randomness)
-        loop = train_loop(parts["train_cfg"], self, loader, loop_class(self.assembler, "train_cfg"))
+        arguments, key = self.arguments, "train_dataloader"
+        loader = self.loaders["train"] = self.assembler.dataloader(arguments["train_dataloader"], key, self.randomness)
+        loop = train_loop(arguments["train_cfg"], self, loader, loop_class(self.assembler, "train_cfg"))
         self.train_loop, self.counts_epochs = loop, isinstance(loop, EpochBasedTrainLoop)
-        if self.optim_wrapper is None and parts["optim_wrapper"] is not None:
-            self.optim_wrapper = self.assembler.optim_wrapper(parts["optim_wrapper"], unwrap(self.model))
-        size = batch_size_of(parts, loader)
-        use_argument(lambda scaling: scale_lr(self.optim_wrapper, scaling, size, self), parts, "auto_scale_lr")
+        if self.optim_wrapper is None and arguments["optim_wrapper"] is not None:
+            self.optim_wrapper = self.assembler.optim_wrapper(arguments["optim_wrapper"], unwrap(self.model))
+        size = batch_size_of(arguments, loader)
+        use_argument(lambda scaling: scale_lr(self.optim_wrapper, scaling, size, self), arguments, "auto_scale_lr")
         if self.param_schedulers is None:
             ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
             length = len(loader) if hasattr(loader, "__len__") else None
             self.param_schedulers = self.assembler.param_schedulers(
-                parts["param_scheduler"], self.optim_wrapper, ends, length
+                arguments["param_scheduler"], self.optim_wrapper, ends, length
             )
-        if parts["val_dataloader"] is not None or parts["val_cfg"] is not None:
+        if arguments["val_dataloader"] is not None or arguments["val_cfg"] is not None:
             self.build_evaluation("val")
 
     def build_evaluation(self, mode: str) -> Any:
         """Build the validation or test loop, once."""
         if (built := getattr(self, f"{mode}_loop")) is not None:
             return built
-        parts: Mapping[str, Any] = self.parts
-        loader = self.assembler.dataloader(parts[f"{mode}_dataloader"], f"{mode}_dataloader", self.randomness)
+        arguments: Mapping[str, Any] = self.arguments
+        loader = self.assembler.dataloader(arguments[f"{mode}_dataloader"], f"{mode}_dataloader", self.randomness)
         self.loaders[mode] = loader
-        given = parts[f"{mode}_evaluator"]
+        given = arguments[f"{mode}_evaluator"]
         evaluator = None if given is None else self.assembler.evaluator(given, f"{mode}_evaluator")
         made = {"dataloader": loader, "evaluator": evaluator}
-        loop = eval_loop(mode, parts[f"{mode}_cfg"], self, made, loop_class(self.assembler, f"{mode}_cfg"))
+        loop = eval_loop(mode, arguments[f"{mode}_cfg"], self, made, loop_class(self.assembler, f"{mode}_cfg"))
         setattr(self, f"{mode}_loop", loop)
         return loop
 
@@ -180,16 +181,16 @@ class BaseRunner:
     def _add_hooks(self) -> None:
         """Add the hooks of the arguments: with a config the default ones first; fallbacks where those are absent."""
         self.table = HookTable(self)
-        parts = self.parts
-        check_slots(parts, self.logger)
-        if parts["cfg"] is not None:
-            self.register_default_hooks(parts["default_hooks"])
+        arguments = self.arguments
+        check_slots(arguments, self.logger)
+        if arguments["cfg"] is not None:
+            self.register_default_hooks(arguments["default_hooks"])
         else:
-            add_default_hooks(self, parts["default_hooks"], named_only=True)
-        for key, listed in (("custom_hooks", parts["custom_hooks"]), ("hooks", parts["hooks"])):
+            add_default_hooks(self, arguments["default_hooks"], named_only=True)
+        for key, listed in (("custom_hooks", arguments["custom_hooks"]), ("hooks", arguments["hooks"])):
             if listed:
                 self.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
-        add_fallback_hooks(self.table, parts["default_hooks"])
+        add_fallback_hooks(self.table, arguments["default_hooks"])
 
     def register_hook(self, hook: object, priority: int | str | None = None) -> None:
         """Add a hook, or the dict of one.

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Protocol
 
-from seg_runner.assembly.arguments import Parts
+from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.errors import did_you_mean, near_key, origin_of, written_at
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
 from seg_runner.hooks.fallback import fallback_hooks
 from seg_runner.hooks.table import HookTable, priority_number
 
-__all__ = ["add_custom_hooks", "add_default_hooks", "add_fallback_hooks", "check_slots", "fallback_words"]
+__all__ = ["add_custom_hooks", "add_default_hooks", "add_fallback_hooks", "check_slots", "describe_fallbacks"]
 
 
 INSTALL_HOOKS = "pip install seg-hooks"
@@ -40,18 +40,18 @@ class TakesHooks(Protocol):
         """The log of the run."""
 
 
-def check_slots(parts: Parts, logger: logging.Logger) -> None:
+def check_slots(arguments: Arguments, logger: logging.Logger) -> None:
     """Look at the names in `default_hooks`: an unusual one adds a hook, one that is nearly a usual one is a slip.
 
     Raises:
         ValueError: such a slip, unless `strict_keys` is False.
     """
-    for slot, hook in (parts["default_hooks"] or {}).items():
+    for slot, hook in (arguments["default_hooks"] or {}).items():
         if hook is None:
             continue
         near = near_key(str(slot), (*DEFAULT_HOOKS, "visualization"))
-        where = origin_of(parts["cfg"], f"default_hooks.{slot}")
-        if near is not None and parts["strict_keys"]:
+        where = origin_of(arguments["cfg"], f"default_hooks.{slot}")
+        if near is not None and arguments["strict_keys"]:
             raise ValueError(
                 f"default_hooks.{slot}{where} would be added beside the default hooks. Did you mean {near!r}? If not: "
                 "give it another name, put the hook into custom_hooks, or set strict_keys=False"
@@ -123,7 +123,7 @@ def add_fallback_hooks(table: HookTable, default_hooks: Mapping[str, object] | N
     table.set_fallbacks(fallback_hooks(table.registered, removed, table.fallbacks))
 
 
-def fallback_words(slots: Iterable[str]) -> str:
+def describe_fallbacks(slots: Iterable[str]) -> str:
     """Say for which default hooks fallback ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
         return f"seg-hooks is not installed ({INSTALL_HOOKS}): plain {', '.join(slots)} instead of its hooks"

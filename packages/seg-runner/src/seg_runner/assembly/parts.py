@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from seg_runner.assembly.arguments import Parts
+from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.fallback_parts import FallbackOptimWrapper, FallbackVisualizer
 from seg_runner.errors import origin_of
@@ -22,9 +22,9 @@ from seg_runner.model.wrapping import unwrap
 __all__ = ["make_model", "make_visualizer", "ready_loaders", "ready_schedulers", "ready_wrapper"]
 
 
-def ready_loaders(parts: Parts) -> dict[str, Any]:
+def ready_loaders(arguments: Arguments) -> dict[str, Any]:
     """Return the loaders that are objects already; those given as dicts are built when they are needed."""
-    given = {mode: parts[f"{mode}_dataloader"] for mode in ("train", "val", "test")}  # type: ignore[literal-required]
+    given = {mode: arguments[f"{mode}_dataloader"] for mode in ("train", "val", "test")}  # type: ignore[literal-required]
     return {mode: None if isinstance(loader, Mapping) else loader for mode, loader in given.items()}
 
 
@@ -60,7 +60,7 @@ class HoldsModel(Protocol):
     """A runner that is about to get its model."""
 
     @property
-    def parts(self) -> Parts:
+    def arguments(self) -> Arguments:
         """The arguments."""
 
     @property
@@ -78,14 +78,14 @@ class HoldsModel(Protocol):
 
 def make_model(runner: HoldsModel, given: object) -> torch.nn.Module:
     """Return the model: built, given steps if it has none, its batch norms fit for one process, on its device."""
-    parts = runner.parts
-    check_compile(parts["compile"], origin_of(parts["cfg"], "compile"), parts["cfg"] is not None)
-    model = runner.assembler.model(given, parts["data_preprocessor"])
+    arguments = runner.arguments
+    check_compile(arguments["compile"], origin_of(arguments["cfg"], "compile"), arguments["cfg"] is not None)
+    model = runner.assembler.model(given, arguments["data_preprocessor"])
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
     if not any(hasattr(unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
-        model = _with_steps(runner.assembler, parts, model)
-    elif parts["loss"] is not None:
+        model = _with_steps(runner.assembler, arguments, model)
+    elif arguments["loss"] is not None:
         raise ValueError(
             f"loss is given, but {type(model).__name__} has a train_step, which has its own loss: leave loss out"
         )
@@ -93,14 +93,14 @@ def make_model(runner: HoldsModel, given: object) -> torch.nn.Module:
     model, count = revert_sync_batch_norms(model)
     if count:
         runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
-    return use_channels_last(model) if parts["channels_last"] else model
+    return use_channels_last(model) if arguments["channels_last"] else model
 
 
-def _with_steps(assembler: Assembler, parts: Parts, model: torch.nn.Module) -> torch.nn.Module:
-    if parts["train_cfg"] is not None and parts["loss"] is None:
+def _with_steps(assembler: Assembler, arguments: Arguments, model: torch.nn.Module) -> torch.nn.Module:
+    if arguments["train_cfg"] is not None and arguments["loss"] is None:
         raise ValueError(
             f"{type(model).__name__} has no train_step, so training needs a loss: give loss=..., for example "
             "loss=torch.nn.CrossEntropyLoss(ignore_index=255)"
         )
-    loss = assembler.loss(parts["loss"])
-    return LogitsModel(model, loss=loss, data_preprocessor=parts["data_preprocessor"])
+    loss = assembler.loss(arguments["loss"])
+    return LogitsModel(model, loss=loss, data_preprocessor=arguments["data_preprocessor"])

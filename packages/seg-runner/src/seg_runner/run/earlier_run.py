@@ -12,12 +12,12 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from seg_runner.assembly.arguments import Parts
+from seg_runner.assembly.arguments import Arguments
 from seg_runner.checkpoint.find import POINTER, find_resumable, pointed_by
 from seg_runner.checkpoint.read import read_place
 from seg_runner.errors import CheckpointError
 
-__all__ = ["EntersFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
+__all__ = ["UsesFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
 
 REPLAY = "SEG_NAN_REPLAY"
 """Set where NanGuardHook shows one step of the run in this folder again: it mixes nothing and ends there."""
@@ -36,11 +36,11 @@ def earlier_checkpoints(work_dir: Path) -> list[Path]:
     return sorted({*found, *(path for path in files if not PUBLISHED.fullmatch(path.name))})
 
 
-class EntersFolder(Protocol):
+class UsesFolder(Protocol):
     """A run that is about to train in its folder."""
 
     @property
-    def parts(self) -> Parts:
+    def arguments(self) -> Arguments:
         """The arguments."""
 
     @property
@@ -60,24 +60,24 @@ class EntersFolder(Protocol):
         """The log of the run."""
 
 
-def check_folder(runner: EntersFolder) -> None:
+def check_folder(runner: UsesFolder) -> None:
     """Refuse, before a run builds anything, to train in the folder of another one.
 
     Raises:
         FileExistsError: checkpoints of another run lie there, and nobody said what is to become of them.
     """
-    resume, found = runner.parts["resume"], earlier_checkpoints(runner.work_dir)
+    resume, found = runner.arguments["resume"], earlier_checkpoints(runner.work_dir)
     if runner.resumed or not found or REPLAY in os.environ:
         return
     names = ", ".join(path.name for path in found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-    if runner.parts["overwrite"]:
-        given = runner.parts["load_from"]
+    if runner.arguments["overwrite"]:
+        given = runner.arguments["load_from"]
         if given is not None and Path(given).expanduser().resolve() in [path.resolve() for path in found]:
             raise FileExistsError(
                 f"overwrite=True would delete {given}, from which this run starts: give another work_dir, or move it"
             )
         return
-    chosen = resume if isinstance(resume, str | Path) else runner.parts["load_from"]
+    chosen = resume if isinstance(resume, str | Path) else runner.arguments["load_from"]
     if resume and (chosen is None or _is_of_this_folder(chosen, runner.work_dir, found)):
         return
     what = f"{chosen} is of another run than" if resume else "an earlier run has left"
@@ -112,9 +112,9 @@ def _run_of(path: Path) -> object:
         return None
 
 
-def clear_folder(runner: EntersFolder) -> None:
+def clear_folder(runner: UsesFolder) -> None:
     """Delete, with `overwrite`, checkpoints of earlier runs right before the first step: no resume takes them then."""
-    found = earlier_checkpoints(runner.work_dir) if runner.parts["overwrite"] else []
+    found = earlier_checkpoints(runner.work_dir) if runner.arguments["overwrite"] else []
     if not found:
         return
     (runner.work_dir / POINTER).unlink(missing_ok=True)

@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
+from seg_runner.assembly.arguments import Arguments
 from seg_runner.errors import add_note
 from seg_runner.loop.evaluate import EvalLoop
 from seg_runner.model.compilation import graph_breaks
 from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.process.lock import only_run
+from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopSignals, read_signals
-from seg_runner.run.earlier_run import EntersFolder, check_folder
+from seg_runner.run.earlier_run import UsesFolder, check_folder
 from seg_runner.run.stopping import Stopped, break_off, keep_interrupted, last_words, stop_for_signal
 
-__all__ = ["alone_in_folder", "close_data", "hooks_told", "signals_heard", "state_kept", "told_at_the_end"]
+__all__ = ["call_on_exception", "close_data", "hear_signals", "hold_folder", "keep_state", "report_at_the_end"]
 
 
 @contextmanager
-def signals_heard(runner: Stopped, signals: object) -> Iterator[StopSignals]:
+def hear_signals(runner: Stopped, signals: object) -> Iterator[StopSignals]:
     """Hear signals during a training; `signals` is the argument of that name."""
     with StopSignals(**read_signals(signals), last_words=partial(last_words, runner)) as heard:
         heard.waiting = True  # until the first step there is nothing to save
@@ -29,7 +31,7 @@ def signals_heard(runner: Stopped, signals: object) -> Iterator[StopSignals]:
 
 
 @contextmanager
-def state_kept(runner: Stopped, signals: StopSignals) -> Iterator[None]:
+def keep_state(runner: Stopped, signals: StopSignals) -> Iterator[None]:
     """Keep what can be kept where a training ends before its time; a signal leaves by its own exception."""
     try:
         yield
@@ -45,7 +47,7 @@ def state_kept(runner: Stopped, signals: StopSignals) -> Iterator[None]:
 
 
 @contextmanager
-def hooks_told(call_hook: Callable[[str], None]) -> Iterator[None]:
+def call_on_exception(call_hook: Callable[[str], None]) -> Iterator[None]:
     """Let hooks put back what they changed for a while: `on_exception(runner)`, where a hook has it."""
     try:
         yield
@@ -88,7 +90,7 @@ def close_data(runner: HasLoops) -> None:
 
 
 @contextmanager
-def alone_in_folder(runner: EntersFolder) -> Iterator[None]:
+def hold_folder(runner: UsesFolder) -> Iterator[None]:
     """Let one run train in a folder, and not mix with an earlier one."""
     with only_run(runner.work_dir):
         if not runner.underway:
@@ -96,15 +98,15 @@ def alone_in_folder(runner: EntersFolder) -> Iterator[None]:
         yield
 
 
-class TellsAtTheEnd(Protocol):
+class ReportsAtTheEnd(Protocol):
     """A runner with something to tell at the end of a run."""
 
     @property
-    def parts(self) -> Any:
+    def arguments(self) -> Arguments:
         """The arguments."""
 
     @property
-    def randomness(self) -> Any:
+    def randomness(self) -> Randomness:
         """Where random numbers come from."""
 
     @property
@@ -113,7 +115,7 @@ class TellsAtTheEnd(Protocol):
 
 
 @contextmanager
-def told_at_the_end(runner: TellsAtTheEnd) -> Iterator[None]:
+def report_at_the_end(runner: ReportsAtTheEnd) -> Iterator[None]:
     """Log what is only known at the end: where compiling broke off, and which operations are not deterministic."""
     with _determinism(runner), _compilation(runner):
         try:
@@ -125,8 +127,8 @@ def told_at_the_end(runner: TellsAtTheEnd) -> Iterator[None]:
 
 
 @contextmanager
-def _compilation(runner: TellsAtTheEnd) -> Iterator[None]:
-    if not runner.parts["compile"]:
+def _compilation(runner: ReportsAtTheEnd) -> Iterator[None]:
+    if not runner.arguments["compile"]:
         yield
         return
     with graph_breaks() as found:
@@ -136,7 +138,7 @@ def _compilation(runner: TellsAtTheEnd) -> Iterator[None]:
 
 
 @contextmanager
-def _determinism(runner: TellsAtTheEnd) -> Iterator[None]:
+def _determinism(runner: ReportsAtTheEnd) -> Iterator[None]:
     if runner.randomness.deterministic != "warn":
         yield
         return

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from seg_runner.assembly.arguments import Parts, use_argument
+from seg_runner.assembly.arguments import Arguments, use_argument
 from seg_runner.model.batch_norm import join_frozen_norms
 from seg_runner.model.prepare import checkpoint_activations
 from seg_runner.model.wrapping import unwrap
@@ -16,13 +16,13 @@ from seg_runner.model.wrapping import unwrap
 __all__ = ["change_modules", "check_steps", "need", "tell_where_it_begins"]
 
 
-def need(parts: Parts, mode: str) -> None:
+def need(arguments: Arguments, mode: str) -> None:
     """Refuse to run a part that the runner was made without.
 
     Raises:
         RuntimeError: its arguments were not given.
     """
-    if parts[f"{mode}_cfg"] is None and parts[f"{mode}_dataloader"] is None:  # type: ignore[literal-required]  # a mode
+    if arguments[f"{mode}_cfg"] is None and arguments[f"{mode}_dataloader"] is None:  # type: ignore[literal-required]  # a mode
         keys = [f"{mode}_dataloader", f"{mode}_cfg", "optim_wrapper" if mode == "train" else f"{mode}_evaluator"]
         raise RuntimeError(f"{mode}() needs {', '.join(keys)}, and the runner was made without them")
 
@@ -31,7 +31,7 @@ class ChangesModel(Protocol):
     """A runner that may change its model before it trains."""
 
     @property
-    def parts(self) -> Parts:
+    def arguments(self) -> Arguments:
         """The arguments."""
 
     @property
@@ -45,11 +45,11 @@ class ChangesModel(Protocol):
 
 def change_modules(runner: ChangesModel) -> None:
     """Apply activation checkpointing, and join convolutions with frozen norms, in the modules that the config names."""
-    parts = runner.parts
-    use_argument(lambda names: checkpoint_activations(runner.model, names or ()), parts, "activation_checkpointing")
-    if parts["efficient_conv_bn_eval"]:
+    arguments = runner.arguments
+    use_argument(lambda names: checkpoint_activations(runner.model, names or ()), arguments, "activation_checkpointing")
+    if arguments["efficient_conv_bn_eval"]:
         net = unwrap(runner.model)
-        joined = use_argument(lambda names: join_frozen_norms(net, names), parts, "efficient_conv_bn_eval")
+        joined = use_argument(lambda names: join_frozen_norms(net, names), arguments, "efficient_conv_bn_eval")
         runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
 
 

@@ -24,9 +24,9 @@ __all__ = [
     "keep_interrupted",
     "last_words",
     "leave_finished",
-    "lost_words",
-    "resume_words",
+    "resume_advice",
     "stop_for_signal",
+    "what_is_lost",
 ]
 
 
@@ -62,19 +62,19 @@ def stop_for_signal(runner: Stopped, name: str) -> None:
     """
     if not _made_steps(runner):
         told = "stopped before its first step: there was nothing to save"
-        runner.logger.warning("%s: %s. %s", name, told, resume_words(runner))
+        runner.logger.warning("%s: %s. %s", name, told, resume_advice(runner))
         raise leaving(name)
     done = runner.finished_iters
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_last)
     if path is None:
-        told = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_words(runner)}"
+        told = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_advice(runner)}"
     else:
         told = f"saved {path.name} after iteration {done} and stopped{_pointer_words(runner, path)}"
     runner.logger.warning("%s: %s", name, told)
     raise leaving(name)
 
 
-def lost_words(runner: Stopped) -> str:
+def what_is_lost(runner: Stopped) -> str:
     """Say at the end of training what a resume lacks, since the disk did not take it; empty where nothing is lost."""
     failure, done = runner.checkpoints.saver.failure, runner.finished_iters
     if failure is None:
@@ -84,7 +84,7 @@ def lost_words(runner: Stopped) -> str:
     if isinstance(count, int) and count >= done:
         return ""
     cause = failure.strerror or failure
-    return f"training is finished, and its last state is not saved: {cause}. {resume_words(runner)}"
+    return f"training is finished, and its last state is not saved: {cause}. {resume_advice(runner)}"
 
 
 def leave_finished(runner: Stopped, name: str) -> None:
@@ -100,7 +100,7 @@ def leave_finished(runner: Stopped, name: str) -> None:
 def last_words(runner: Stopped, text: str) -> None:
     """Close the log of a process that is left at once: why, and, if there is time, which file a resume goes on from."""
     runner.logger.warning("%s", text)
-    runner.logger.warning("%s", resume_words(runner))
+    runner.logger.warning("%s", resume_advice(runner))
 
 
 def break_off(runner: Stopped, name: str, stop: StopNow) -> None:
@@ -115,10 +115,10 @@ def break_off(runner: Stopped, name: str, stop: StopNow) -> None:
     done = runner.finished_iters
     told = f"broken off after iteration {done}, since the run did not come to an end in time"
     if not stop.between_steps or not _made_steps(runner):
-        runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_words(runner))
+        runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_advice(runner))
         raise leaving(name)
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
-    kept = f"not saved: {trouble}. {resume_words(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
+    kept = f"not saved: {trouble}. {resume_advice(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
     runner.logger.warning("%s: %s; the state is %s", name, told, kept)
     raise leaving(name)
 
@@ -132,7 +132,7 @@ def keep_interrupted(runner: Stopped, error: Exception) -> None:
         return
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
     if path is None:
-        add_note(error, f"the state could not be saved: {trouble}. {resume_words(runner)}")
+        add_note(error, f"the state could not be saved: {trouble}. {resume_advice(runner)}")
     else:
         add_note(error, f"the state is in {path} ({_again(runner, path)})")
 
@@ -143,7 +143,7 @@ def _made_steps(runner: Stopped) -> bool:
 
 def _again(runner: Stopped, path: Path) -> str:
     if (read_place(path) or {}).get("finite") is False:
-        return f"its weights are not finite. {resume_words(runner)}"
+        return f"its weights are not finite. {resume_advice(runner)}"
     return f"resume={str(path)!r} goes on from there"
 
 
@@ -169,10 +169,10 @@ def _pointer_words(runner: Stopped, path: Path) -> str:
         named = (runner.work_dir / POINTER).read_text(encoding="utf-8").strip()
     except OSError:
         named = "nothing"
-    return "" if named == path.name else f", but {POINTER} names {named}. {resume_words(runner)}"
+    return "" if named == path.name else f", but {POINTER} names {named}. {resume_advice(runner)}"
 
 
-def resume_words(runner: Stopped) -> str:
+def resume_advice(runner: Stopped) -> str:
     """Say which file `resume=True` would take now, and how many iterations have to be made again."""
     try:
         found = find_resumable(runner.work_dir)
