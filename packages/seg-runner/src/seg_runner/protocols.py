@@ -208,7 +208,7 @@ class Config(Protocol):
 
 
 def find_builder(cfg: object = None) -> Builder | None:
-    """The builder behind the entry point `seg_engine.build`, set up for this config; None where none is installed."""
+    """Return the builder behind the entry point `seg_engine.build`, set up for this config; None without one."""
     from importlib.metadata import entry_points
 
     found = list(entry_points(group="seg_engine.build"))

@@ -26,9 +26,9 @@ from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
 from seg_runner.protocols import Builder, Config
-from seg_runner.run.data_checks import check_lengths, check_sizes, report_data, unite_evaluation, unite_left_out
+from seg_runner.run.data_checks import report_data, unite_evaluation, unite_left_out
 from seg_runner.run.earlier_run import clear_folder
-from seg_runner.run.preflight import check_disk, check_monitored, check_optimizer, check_writable, try_validation
+from seg_runner.run.preflight import check_before_training
 from seg_runner.run.record import write_record
 from seg_runner.run.session import (
     call_on_exception,
@@ -138,7 +138,7 @@ class Runner(BaseRunner):
         self.started = True
         unite_left_out(self)
         if first and not self.arguments["skip_checks"]:
-            self._check_before_training()
+            check_before_training(self)
         if not self.underway:
             self._record("train")
             clear_folder(self)  # last, so that a start that fails deletes nothing
@@ -146,22 +146,6 @@ class Runner(BaseRunner):
         self.began_at = self.finished_iters
         if self.signals is not None:
             self.signals.waiting = False
-
-    def _check_before_training(self) -> None:
-        """Look at the disk, the data, one validation batch, and the metrics that hooks wait for; changes nothing."""
-        check_writable(self.work_dir)
-        check_disk(self)
-        check_optimizer(self)
-        check_lengths(self)
-        check_sizes(self)
-        report_data(self, "train", "val")
-        if not hasattr(self.val_loop, "sets") or not self.randomness.by_sample:
-            return
-        known = try_validation(self)
-        if known is not None:
-            check_monitored(self, known)
-        if known == set():
-            self.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
 
     def val(self) -> dict[str, Any]:
         """Validate the model as it is now (loading `load_from` or `resume` if nothing ran yet); returns the metrics."""
@@ -301,7 +285,7 @@ class Runner(BaseRunner):
         self.table.call(fn_name, **keywords)
 
     def check_signals(self) -> None:
-        """Between two steps: finish a save that is through; save and stop if a signal asked for it."""
+        """Finish, between two steps, a save that is through; save and stop if a signal asked for it."""
         if self.saver.ready:
             self.saver.wait()
         if self.signals is not None and self.signals.requested is not None:
@@ -342,7 +326,7 @@ class Runner(BaseRunner):
         self.checkpoints.save(target, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
 
     def state_parts(self) -> list[Part]:
-        """What a checkpoint holds. A new part is one line here; `seg_runner.checkpoint.state` says what a part is.
+        """List what a checkpoint holds. A new part is one line here; `seg_runner.checkpoint.state` says what a part is.
 
         They are restored in this order: the loop's counters first, from which the others count; the optimizer before
         the schedulers, which write into its groups; hooks after what they may look at; what is compared last.

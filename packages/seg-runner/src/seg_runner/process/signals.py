@@ -127,7 +127,7 @@ class StopSignals:
             raise StopNow
 
     def break_off(self, number: int) -> None:
-        """Called by the watchdog: have the handler raise wherever the main thread is."""
+        """Have the handler raise wherever the main thread is; the watchdog calls this."""
         self.overdue = True
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(threading.main_thread().ident or 0, number)  # ends a `sleep`, too

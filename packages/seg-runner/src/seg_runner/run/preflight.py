@@ -24,10 +24,12 @@ from seg_runner.hooks.table import HookTable
 from seg_runner.loop.evaluate import set_dataset_meta
 from seg_runner.loop.validation_loss import LossMeter
 from seg_runner.process.device import random_states, restore_random_states
-from seg_runner.process.randomness import global_state, set_global_state
+from seg_runner.process.randomness import Randomness, global_state, set_global_state
 from seg_runner.protocols import Metric
+from seg_runner.run.data_checks import HasData, HasLengths, check_lengths, check_sizes, report_data
 
 __all__ = [
+    "check_before_training",
     "check_disk",
     "check_monitored",
     "check_optimizer",
@@ -78,6 +80,10 @@ class Validates(Protocol):
         """The validation loop."""
 
     @property
+    def randomness(self) -> Randomness:
+        """Where random numbers come from."""
+
+    @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
 
@@ -92,6 +98,35 @@ class Waits(Protocol):
     @property
     def param_schedulers(self) -> Any:
         """The schedulers."""
+
+
+class Checked(Trains, Validates, Waits, HasData, HasLengths, Protocol):
+    """A run that is checked before it trains: what all the checks look at."""
+
+
+def check_before_training(runner: Checked) -> None:
+    """Check write permission, disk, optimizer, data, one validation batch, and the metrics that hooks wait for.
+
+    Raises:
+        PermissionError: the working folder cannot be written to.
+        OSError: too little disk for two checkpoints.
+        ValueError: the optimizer steps nothing of this model.
+        KeyError: a hook waits for a metric that validation does not give.
+        Exception: whatever the data sets or the validation batch raise, with a note.
+    """
+    check_writable(runner.work_dir)
+    check_disk(runner)
+    check_optimizer(runner)
+    check_lengths(runner)
+    check_sizes(runner)
+    report_data(runner, "train", "val")
+    if not hasattr(runner.val_loop, "sets") or not runner.randomness.by_sample:
+        return
+    known = try_validation(runner)
+    if known is not None:
+        check_monitored(runner, known)
+    if known == set():
+        runner.logger.warning("validation measures nothing: give val_evaluator a metric, or val_cfg=dict(loss=True)")
 
 
 def check_writable(folder: Path) -> None:
