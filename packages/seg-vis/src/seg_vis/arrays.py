@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Image", "Labels", "as_labels", "check_bands", "check_same_size", "check_stretch", "to_numpy", "to_rgb"]
 
@@ -15,15 +15,13 @@ Image = NDArray[np.uint8]
 Labels = NDArray[Any]
 
 
-def to_numpy(value: Any, name: str = "the value") -> NDArray[Any]:
+def to_numpy(value: object, name: str = "the value") -> NDArray[Any]:
     """A numpy array from an array, a nested list, or a tensor of any library on any device (by shape, no torch)."""
     if isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} must be an array or a tensor, got {value!r}: read the file first, with cv2.imread")
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if "bfloat16" in str(value.dtype):
-            value = value.float()
-        value = value.numpy()
+        tensor = value.detach().cpu()
+        value = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -41,7 +39,7 @@ def no_nan(array: NDArray[Any], name: str) -> None:
         raise ValueError(f"{name} holds {len(bad)} NaN or infinite values of {array.size}, the first at index {first}")
 
 
-def as_labels(labels: Any, name: str = "labels") -> Labels:
+def as_labels(labels: ArrayLike, name: str = "labels") -> Labels:
     """A label map as an H x W integer array.
 
     Takes H x W, 1 x H x W or H x W x 1, arrays or tensors, any integer type, booleans, or floats that hold integers.
@@ -76,7 +74,7 @@ def check_same_size(image: Image, labels: Labels, name: str = "labels") -> None:
 
 
 def to_rgb(
-    image: Any,
+    image: ArrayLike,
     *,
     order: str = "rgb",
     bands: Sequence[int] | None = None,
@@ -121,11 +119,10 @@ def to_rgb(
     return np.ascontiguousarray(scaled[..., ::-1] if order == "bgr" else scaled)
 
 
-def is_plain(image: Any) -> bool:
+def is_plain(image: ArrayLike) -> bool:
     """Whether this is an array of RGB bytes already (the common case, and the one that has to be fast)."""
-    array = isinstance(image, np.ndarray)
     return (
-        array
+        isinstance(image, np.ndarray)
         and image.dtype == np.uint8
         and image.ndim == 3
         and image.shape[2] == 3
@@ -167,7 +164,7 @@ def pick_bands(array: NDArray[Any], bands: Sequence[int] | None) -> NDArray[Any]
     return array[..., np.resize(chosen, 3)]
 
 
-def check_bands(bands: Any) -> list[int]:
+def check_bands(bands: ArrayLike) -> list[int]:
     """One or three channel numbers, counted from the end where they are negative.
 
     Raises:
@@ -179,7 +176,7 @@ def check_bands(bands: Any) -> list[int]:
     return [int(band) for band in chosen]
 
 
-def check_stretch(stretch: Any) -> tuple[float, float]:
+def check_stretch(stretch: ArrayLike) -> tuple[float, float]:
     """Two percentiles, the lower one first.
 
     Raises:

@@ -6,7 +6,6 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
@@ -16,24 +15,26 @@ MOST = 10**9
 """No count, label or size of a picture is larger."""
 
 
-def check_whole(value: Any, name: str, least: int = 1, most: int = MOST) -> int:
+def check_whole(value: object, name: str, least: int = 1, most: int = MOST) -> int:
     """A whole number of at least `least`; 2.0 is one, True is not.
 
     Raises:
         TypeError: something else than a whole number.
         ValueError: a smaller or a larger one.
     """
-    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
-    if isinstance(value, bool) or not whole:
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
+        number = int(float(value))
+    if number is None:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
+    if number < least:
         raise ValueError(f"{name} must be {least} or more, got {value}")
-    if value > most:
+    if number > most:
         raise ValueError(f"{name} must be {most} or less, got {value}")
-    return int(value)
+    return number
 
 
-def check_number(value: Any, name: str, least: float, most: float = MOST) -> float:
+def check_number(value: object, name: str, least: float, most: float = MOST) -> float:
     """A number from `least` to `most`.
 
     Raises:
@@ -47,7 +48,7 @@ def check_number(value: Any, name: str, least: float, most: float = MOST) -> flo
     return float(value)
 
 
-def check_flag(value: Any, name: str) -> bool:
+def check_flag(value: object, name: str) -> bool:
     """True or False; 1 and 0 stand for them, a text never does ('False' would be true).
 
     Raises:
@@ -58,7 +59,7 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def check_label(value: Any, name: str) -> int | None:
+def check_label(value: object, name: str) -> int | None:
     """One label, or None for none.
 
     Raises:
@@ -69,7 +70,7 @@ def check_label(value: Any, name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def check_labels(value: Any, name: str) -> list[int] | None:
+def check_labels(value: object, name: str) -> list[int] | None:
     """A list of labels, or None for all; one label stands for a list of it.
 
     Raises:
@@ -78,16 +79,16 @@ def check_labels(value: Any, name: str) -> list[int] | None:
     """
     if value is None:
         return None
-    listed = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value]
-    if any(isinstance(each, bool) or not isinstance(each, Integral) for each in listed):
+    listed = list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else [value]
+    labels = [int(each) for each in listed if isinstance(each, Integral) and not isinstance(each, bool)]
+    if len(labels) < len(listed):
         raise TypeError(f"{name} must be a list of labels such as [13], got {value!r}")
-    labels = [int(each) for each in listed]
     if not all(0 <= each <= MOST for each in labels):
         raise ValueError(f"{name} must be labels of 0 or more, got {value!r}")
     return labels
 
 
-def check_alpha(alpha: Any) -> float:
+def check_alpha(alpha: object) -> float:
     """The weight of the colours, from 0 (only the image) to 1 (only the colours).
 
     Raises:

@@ -16,7 +16,7 @@ from seg_vis.libraries import load_cv2
 from seg_vis.names import FileNames, printable
 from seg_vis.output.ranks import first_process
 from seg_vis.output.windows import check_windows
-from seg_vis.protocols import Position
+from seg_vis.protocols import DrawsSamples, HasShape, Position
 from seg_vis.samples import field, image_path
 
 __all__ = ["SegVisualizationHook"]
@@ -132,22 +132,22 @@ class SegVisualizationHook:
         self._begin(runner, "test")
 
     def after_val_iter(
-        self, runner: Position, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+        self, runner: Position, batch_idx: int, data_batch: object = None, outputs: Sequence[Any] | None = None
     ) -> None:
         """Draw the samples of this batch, if it is its turn."""
         self._after_iter(runner, batch_idx, data_batch, outputs, mode="val")
 
     def after_test_iter(
-        self, runner: Position, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+        self, runner: Position, batch_idx: int, data_batch: object = None, outputs: Sequence[Any] | None = None
     ) -> None:
         """Draw the samples of this batch, if it is its turn."""
         self._after_iter(runner, batch_idx, data_batch, outputs, mode="test")
 
-    def after_val_epoch(self, runner: Position, metrics: Any = None) -> None:
+    def after_val_epoch(self, runner: Position, metrics: object = None) -> None:
         """Wait until the pictures of this pass are written."""
         self._flush()
 
-    def after_test_epoch(self, runner: Position, metrics: Any = None) -> None:
+    def after_test_epoch(self, runner: Position, metrics: object = None) -> None:
         """Wait until the pictures of this pass are written."""
         self._flush()
 
@@ -162,7 +162,7 @@ class SegVisualizationHook:
             self._visualizer.flush()
 
     def _after_iter(
-        self, runner: Position, batch_idx: int, data_batch: Any, outputs: Sequence[Any] | None, mode: str
+        self, runner: Position, batch_idx: int, data_batch: object, outputs: Sequence[Any] | None, mode: str
     ) -> None:
         """Draw every sample of the batch that is wanted; a runner calls this one in training too, where nothing is."""
         if mode == "train" or not self.draw or not outputs or not first_process():
@@ -181,7 +181,7 @@ class SegVisualizationHook:
             return number in self._chosen
         return self.every_n_inner_iters(batch_idx, self.interval)
 
-    def _draw_one(self, runner: Position, data_batch: Any, position: int, sample: Any, mode: str) -> None:
+    def _draw_one(self, runner: Position, data_batch: object, position: int, sample: object, mode: str) -> None:
         path = image_path(sample)
         name = f"{mode}_{self._names.of(path) if path else self._seen + position}"
         try:
@@ -200,7 +200,7 @@ class SegVisualizationHook:
             reason = f"{type(error).__name__}: {error}"
             log.warning("no picture of %s: %s", printable(path or name, lines=False), printable(reason))
 
-    def _source(self, data_batch: Any, position: int, sample: Any, path: str | None) -> Image:
+    def _source(self, data_batch: object, position: int, sample: object, path: str | None) -> Image:
         """The image: from the batch where it is still there as it was read, else from its file."""
         held = held_image(data_batch, position)
         bgr = isinstance(data_batch, Mapping) if self.order is None else self.order == "bgr"
@@ -215,7 +215,7 @@ class SegVisualizationHook:
         return read_image(path, self.backend_args)
 
 
-def knows_sheets(visualizer: Any) -> bool:
+def knows_sheets(visualizer: DrawsSamples) -> bool:
     """Whether the option `layout` may be given to a visualizer, which may be a user's own."""
     parameters = inspect.signature(visualizer.add_datasample).parameters.values()
     takes = any(one.name == "layout" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
@@ -229,7 +229,7 @@ def choose(count: int, total: int | None, seed: int) -> set[int]:
     return {int(number) for number in np.random.default_rng(seed).choice(total, count, replace=False)}
 
 
-def pass_length(runner: Any, mode: str) -> int | None:
+def pass_length(runner: object, mode: str) -> int | None:
     """How many samples this process sees in a pass; None where nothing says."""
     loader = getattr(runner, f"{mode}_dataloader", None)
     try:
@@ -238,7 +238,7 @@ def pass_length(runner: Any, mode: str) -> int | None:
         return None
 
 
-def held_image(data_batch: Any, position: int) -> Any:
+def held_image(data_batch: object, position: int) -> Any:
     """The image at a position of a batch: `inputs` of a dict, or the first of a pair; None where there is none."""
     images = data_batch.get("inputs") if isinstance(data_batch, Mapping) else None
     if images is None and isinstance(data_batch, list | tuple) and data_batch:
@@ -250,7 +250,7 @@ def held_image(data_batch: Any, position: int) -> Any:
     return image if hasattr(image, "shape") and len(image.shape) in (2, 3) else None
 
 
-def layout_by_labels(image: Any, sample: Any) -> str | None:
+def layout_by_labels(image: HasShape, sample: object) -> str | None:
     """`chw` or `hwc`, where the image has the size of the sample's labels; None where it has another."""
     planes = [field(sample, f"{side}_sem_seg") for side in ("pred", "gt")]
     size = next((tuple(plane.shape[-2:]) for plane in planes if plane is not None), None)

@@ -29,7 +29,7 @@ class ResumePoint(NamedTuple):
     earlier: tuple[Path, ...] = ()
     """Those of the sessions before it, the oldest first."""
 
-    def repeats(self, mode: Any, at: int) -> bool:
+    def repeats(self, mode: object, at: int) -> bool:
         """Whether the resumed run makes a row again that an earlier session wrote."""
         return at > self.step or (self.owes_validation and mode == "val" and at == self.step)
 

@@ -12,7 +12,7 @@ __all__ = ["check_sample", "field", "image_path"]
 PARTS = ("gt_sem_seg", "pred_sem_seg", "gt_depth_map", "pred_depth_map")
 
 
-def check_sample(sample: Any) -> None:
+def check_sample(sample: object) -> None:
     """Refuse what can be no data sample, rather than to draw nothing of it.
 
     Raises:
@@ -27,7 +27,7 @@ def check_sample(sample: Any) -> None:
         raise ValueError(f"a data sample has {', '.join(PARTS)} or some of them, got {given}{hint}")
 
 
-def field(sample: Any, name: str) -> Any:
+def field(sample: object, name: str) -> Any:
     """`gt_sem_seg` and the like of a data sample or a dict, as an array or tensor; None where it is not there."""
     if sample is None:
         return None
@@ -37,7 +37,7 @@ def field(sample: Any, name: str) -> Any:
     return value
 
 
-def image_path(sample: Any) -> str | None:
+def image_path(sample: object) -> str | None:
     """The path of the image that a sample was made from; None where nothing says."""
     for holder in (sample, getattr(sample, "metainfo", None)):
         path = field(holder, "img_path")

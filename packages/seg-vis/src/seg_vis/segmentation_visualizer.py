@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
+from seg_vis.arrays import Image, Labels, as_labels, check_same_size, to_rgb
 from seg_vis.backends.base import checked_step
 from seg_vis.checks import check_alpha, check_flag, check_label, check_labels
 from seg_vis.drawing.blend import shown_labels
@@ -20,8 +21,9 @@ from seg_vis.drawing.palettes import Palette, get_classes, resolve
 from seg_vis.drawing.sheets import columns_for, magnified, panels, reduced, with_legend
 from seg_vis.files import write_image
 from seg_vis.output.ranks import first_process_only
+from seg_vis.protocols import TakesImages
 from seg_vis.samples import check_sample, field
-from seg_vis.visualizer import Visualizer
+from seg_vis.visualizer import Visualizer, VisualizerOptions
 
 __all__ = ["SegLocalVisualizer"]
 
@@ -85,18 +87,18 @@ class SegLocalVisualizer(Visualizer):
     def __init__(
         self,
         name: str = "visualizer",
-        image: Any = None,
-        vis_backends: Any = None,
+        image: ArrayLike | None = None,
+        vis_backends: object = None,
         save_dir: str | None = None,
         classes: Sequence[str] | None = None,
-        palette: Any = None,
+        palette: object = None,
         dataset_name: str | None = None,
         alpha: float = 0.8,
         *,
         legacy_blend: bool = False,
         ignore_index: int | None = 255,
         only: Sequence[int] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[VisualizerOptions],
     ) -> None:
         super().__init__(name, image, vis_backends, save_dir, **kwargs)
         self.alpha = check_alpha(alpha)
@@ -105,7 +107,7 @@ class SegLocalVisualizer(Visualizer):
         self.set_dataset_meta(classes=classes, palette=palette, dataset_name=dataset_name)
 
     def set_dataset_meta(
-        self, classes: Sequence[str] | None = None, palette: Any = None, dataset_name: str | None = None
+        self, classes: Sequence[str] | None = None, palette: object = None, dataset_name: str | None = None
     ) -> None:
         """Say what the labels are; what is left open comes from `dataset_name`.
 
@@ -125,8 +127,8 @@ class SegLocalVisualizer(Visualizer):
     def add_datasample(
         self,
         name: str,
-        image: Any,
-        data_sample: Any = None,
+        image: ArrayLike,
+        data_sample: object = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
         show: bool = False,
@@ -172,7 +174,7 @@ class SegLocalVisualizer(Visualizer):
             self.show(picture, win_name=name, wait_time=wait_time)
 
     def _plain(
-        self, rgb: Image, sample: Any, sides: Sequence[str], masks: Mapping[str, Any], asked: Mapping[str, Any]
+        self, rgb: Image, sample: object, sides: Sequence[str], masks: Mapping[str, Any], asked: Mapping[str, Any]
     ) -> Image:
         """The parts beside one another, as MMSegmentation has them."""
         drawn = [self._part(rgb, sample, side, asked["with_labels"]) for side in sides]
@@ -181,7 +183,7 @@ class SegLocalVisualizer(Visualizer):
             parts.append(error_map(rgb, masks["ground truth"], masks["prediction"], ignore_index=self._ignore_index))
         return side_by_side(parts or [rgb])
 
-    def _sheet(self, rgb: Image, sample: Any, sides: Sequence[str], masks: Mapping[str, Any]) -> Image:
+    def _sheet(self, rgb: Image, sample: object, sides: Sequence[str], masks: Mapping[str, Any]) -> Image:
         """Image, ground truth, prediction and errors under headings, and the classes that occur."""
         drawn = {TITLES[side]: self._part(rgb, sample, side, with_labels=False) for side in sides}
         named = {"image": rgb, **{title: part for title, part in drawn.items() if part is not None}}
@@ -201,7 +203,7 @@ class SegLocalVisualizer(Visualizer):
         there = {int(label) for plane in masks.values() for label in np.unique(plane)}
         return [label for label in sorted(there) if 0 <= label < count and shown[label]]
 
-    def _masks(self, rgb: Image, sample: Any, draw_gt: bool, draw_pred: bool) -> dict[str, Any]:
+    def _masks(self, rgb: Image, sample: object, draw_gt: bool, draw_pred: bool) -> dict[str, Any]:
         """The label maps to draw, by what they are."""
         wanted = {"ground truth": ("gt_sem_seg", draw_gt), "prediction": ("pred_sem_seg", draw_pred)}
         found = {key: field(sample, name) for key, (name, draw) in wanted.items() if draw}
@@ -210,7 +212,7 @@ class SegLocalVisualizer(Visualizer):
             check_same_size(rgb, plane, key)
         return masks
 
-    def _part(self, rgb: Image, sample: Any, side: str, with_labels: bool) -> Image | None:
+    def _part(self, rgb: Image, sample: object, side: str, with_labels: bool) -> Image | None:
         """One side of the picture: segmentation, depth under it, or None where the sample has neither."""
         labels, depth = field(sample, f"{side}_sem_seg"), field(sample, f"{side}_depth_map")
         if labels is None and depth is None:
@@ -218,7 +220,7 @@ class SegLocalVisualizer(Visualizer):
         picture = rgb if labels is None else self._draw_sem_seg(rgb, labels, with_labels)
         return picture if depth is None else np.concatenate([picture, depth_map(depth, rgb.shape[:2])])
 
-    def _draw_sem_seg(self, rgb: Image, labels: Any, with_labels: bool) -> Image:
+    def _draw_sem_seg(self, rgb: Image, labels: ArrayLike, with_labels: bool) -> Image:
         """The image with one label map."""
         plane = as_labels(labels)
         colours, names = colours_and_names(self.dataset_meta or {})
@@ -237,9 +239,9 @@ class SegLocalVisualizer(Visualizer):
             rgb, masks = rgb.copy(), {key: plane.copy() for key, plane in masks.items()}
         size = picture.nbytes + rgb.nbytes + sum(plane.nbytes for plane in masks.values())
 
-        def send(backend: Any) -> None:
-            takes_masks = bool(masks) and hasattr(backend, "add_masks")
-            if not (takes_masks and backend.add_masks(name, rgb, masks, classes, step)):
+        def send(backend: TakesImages) -> None:
+            add_masks = getattr(backend, "add_masks", None) if masks else None
+            if add_masks is None or not add_masks(name, rgb, masks, classes, step):
                 backend.add_image(name, picture, step)
 
         def send_to_all() -> None:
@@ -262,7 +264,7 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS, **asked}
 
 
-def error_title(truth: Any, guess: Any, ignore_index: int | None) -> str:
+def error_title(truth: Labels, guess: Labels, ignore_index: int | None) -> str:
     """A heading that says how much is wrong."""
     counts = truth != ignore_index if ignore_index is not None else np.ones(truth.shape, bool)
     total = int(np.count_nonzero(counts))

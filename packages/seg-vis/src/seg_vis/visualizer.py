@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import checked_number, checked_place, checked_step, plain_number
@@ -20,7 +21,16 @@ from seg_vis.output.rows import Rows
 from seg_vis.output.windows import show_window
 from seg_vis.output.writer import Writer
 
-__all__ = ["Visualizer"]
+__all__ = ["Visualizer", "VisualizerOptions"]
+
+
+class VisualizerOptions(TypedDict, total=False):
+    """Arguments of `Visualizer` beyond the first four."""
+
+    fig_save_cfg: Mapping[str, Any] | None
+    fig_show_cfg: Mapping[str, Any] | None
+    font: str
+    tag_style: str
 
 
 class Visualizer:
@@ -51,8 +61,8 @@ class Visualizer:
     def __init__(
         self,
         name: str = "visualizer",
-        image: Any = None,
-        vis_backends: Any = None,
+        image: ArrayLike | None = None,
+        vis_backends: object = None,
         save_dir: str | None = None,
         fig_save_cfg: Mapping[str, Any] | None = None,
         fig_show_cfg: Mapping[str, Any] | None = None,
@@ -82,7 +92,7 @@ class Visualizer:
     # -- the picture -------------------------------------------------------------------------------------------
 
     @first_process_only
-    def set_image(self, image: Any) -> None:
+    def set_image(self, image: ArrayLike) -> None:
         """Take a picture to draw in (any form that `to_rgb` takes); the caller's array stays as it is."""
         self._image = np.array(to_rgb(image))
 
@@ -99,7 +109,7 @@ class Visualizer:
     @first_process_only
     def show(
         self,
-        drawn_img: Any = None,
+        drawn_img: ArrayLike | None = None,
         win_name: str = "image",
         wait_time: float = 0.0,
         continue_key: str = " ",
@@ -117,7 +127,7 @@ class Visualizer:
 
     @first_process_only
     def draw_points(
-        self, positions: Any, colors: Any = "g", marker: str | None = None, sizes: Any = None
+        self, positions: ArrayLike, colors: object = "g", marker: str | None = None, sizes: object = None
     ) -> Visualizer:
         """Dots at (x, y); `sizes` are areas in square pixels."""
         primitives.points(self._canvas(), positions, colors, marker, sizes)
@@ -126,15 +136,15 @@ class Visualizer:
     @first_process_only
     def draw_texts(
         self,
-        texts: Any,
-        positions: Any,
-        font_sizes: Any = None,
-        colors: Any = "g",
-        vertical_alignments: Any = "top",
-        horizontal_alignments: Any = "left",
-        font_families: Any = "sans-serif",
-        bboxes: Any = None,
-        **font_properties: Any,
+        texts: str | Sequence[str],
+        positions: ArrayLike,
+        font_sizes: object = None,
+        colors: object = "g",
+        vertical_alignments: object = "top",
+        horizontal_alignments: object = "left",
+        font_families: object = "sans-serif",
+        bboxes: object = None,
+        **font_properties: object,
     ) -> Visualizer:
         """Texts at (x, y), in pixels; `bboxes=dict(facecolor=...)` puts a box behind. Fonts: see `font`."""
         canvas = self._canvas()
@@ -151,7 +161,12 @@ class Visualizer:
 
     @first_process_only
     def draw_lines(
-        self, x_datas: Any, y_datas: Any, colors: Any = "g", line_styles: Any = "-", line_widths: Any = 2
+        self,
+        x_datas: ArrayLike,
+        y_datas: ArrayLike,
+        colors: object = "g",
+        line_styles: object = "-",
+        line_widths: object = 2,
     ) -> Visualizer:
         """Lines from (x[0], y[0]) to (x[1], y[1]); both N x 2."""
         xs, ys = primitives.coordinates(x_datas, 2, "x_datas"), primitives.coordinates(y_datas, 2, "y_datas")
@@ -163,12 +178,12 @@ class Visualizer:
     @first_process_only
     def draw_circles(
         self,
-        center: Any,
-        radius: Any,
-        edge_colors: Any = "g",
-        line_styles: Any = "-",
-        line_widths: Any = 2,
-        face_colors: Any = "none",
+        center: ArrayLike,
+        radius: ArrayLike,
+        edge_colors: object = "g",
+        line_styles: object = "-",
+        line_widths: object = 2,
+        face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
         """Circles with centres (x, y) and radii in pixels."""
@@ -180,11 +195,11 @@ class Visualizer:
     @first_process_only
     def draw_bboxes(
         self,
-        bboxes: Any,
-        edge_colors: Any = "g",
-        line_styles: Any = "-",
-        line_widths: Any = 2,
-        face_colors: Any = "none",
+        bboxes: ArrayLike,
+        edge_colors: object = "g",
+        line_styles: object = "-",
+        line_widths: object = 2,
+        face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
         """Boxes as x1, y1, x2, y2.
@@ -201,11 +216,11 @@ class Visualizer:
     @first_process_only
     def draw_polygons(
         self,
-        polygons: Any,
-        edge_colors: Any = "g",
-        line_styles: Any = "-",
-        line_widths: Any = 2,
-        face_colors: Any = "none",
+        polygons: ArrayLike,
+        edge_colors: object = "g",
+        line_styles: object = "-",
+        line_widths: object = 2,
+        face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
         """Polygons, one M x 2 array each (or a list of them)."""
@@ -215,7 +230,7 @@ class Visualizer:
         return self
 
     @first_process_only
-    def draw_binary_masks(self, binary_masks: Any, colors: Any = "g", alphas: Any = 0.8) -> Visualizer:
+    def draw_binary_masks(self, binary_masks: ArrayLike, colors: object = "g", alphas: object = 0.8) -> Visualizer:
         """Tint where boolean masks, (N,) H x W, are true."""
         primitives.masks(self._canvas(), binary_masks, colors, alphas)
         return self
@@ -229,17 +244,17 @@ class Visualizer:
         return self._vis_backends.get(name)
 
     @first_process_only
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """Send the config to every backend."""
         self._dispatch.each("add_config", config, **kwargs)
 
     @first_process_only
-    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+    def add_graph(self, model: object, data_batch: object = None, **kwargs: object) -> None:
         """Send the model to every backend."""
         self._dispatch.each("add_graph", model, data_batch, **kwargs)
 
     @first_process_only
-    def add_image(self, name: str, image: Any, step: int = 0) -> None:
+    def add_image(self, name: str, image: ArrayLike, step: int = 0) -> None:
         """Send a picture (any form that `to_rgb` takes) to every backend."""
         picture, at = to_rgb(image), checked_step(step)
         if picture is image:  # it may wait for its turn, and the caller may draw on
@@ -247,7 +262,7 @@ class Visualizer:
         self._dispatch.later(lambda: self._dispatch.each("add_image", str(name), picture, at))
 
     @first_process_only
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """Send one number to every backend: one of Python, numpy, or a tensor or array with one element.
 
         Raises:
@@ -257,7 +272,7 @@ class Visualizer:
 
     @first_process_only
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Send several numbers of one step to every backend; each takes what it can of what is no number.
 
@@ -291,7 +306,12 @@ class Visualizer:
 
     @first_process_only
     def resume_from(
-        self, step: int, *, owes_validation: bool = False, log_dir: Any = None, earlier: Iterable[Any] = ()
+        self,
+        step: int,
+        *,
+        owes_validation: bool = False,
+        log_dir: str | Path | None = None,
+        earlier: Iterable[str | Path] = (),
     ) -> None:
         """Say where the checkpoint stands that the run goes on from, after `load_state_dict`.
 
@@ -321,7 +341,7 @@ class Visualizer:
                 self._vis_backends[name].load_state_dict(state)
 
 
-def outline(edge_colors: Any, line_styles: Any, line_widths: Any, face_colors: Any) -> dict[str, Any]:
+def outline(edge_colors: object, line_styles: object, line_widths: object, face_colors: object) -> dict[str, Any]:
     """The four things that say how a shape looks."""
     return {
         "edge_colors": edge_colors,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seg_vis.arrays import Image
 from seg_vis.line_files import axis
 
 __all__ = [
@@ -48,20 +49,20 @@ class BaseVisBackend:
         """The object of the service's own library; by default this backend."""
         return self
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """Keep the resolved config."""
 
-    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+    def add_graph(self, model: object, data_batch: object = None, **kwargs: object) -> None:
         """Keep the model's graph."""
 
-    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
         """Keep an H x W x 3 uint8 RGB picture."""
 
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """Keep one number."""
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Keep several numbers of one step; what is no number is left out."""
         found, at = numbers_and_step(scalar_dict, step)
@@ -72,14 +73,14 @@ class BaseVisBackend:
         """Everything is written when this returns."""
 
 
-def plain_number(value: Any) -> int | float | None:
+def plain_number(value: object) -> int | float | None:
     """A number from one of Python, numpy, or a tensor or array with one element on any device; None from all else."""
     if isinstance(value, bool | np.bool_ | numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real | Decimal):
         return float(value)
     if hasattr(value, "item") and getattr(value, "size", None) is not None:
-        count = value.numel() if hasattr(value, "numel") else value.size
+        count = value.numel() if hasattr(value, "numel") else getattr(value, "size", 0)
         try:
             return plain_number(value.item()) if count == 1 else None
         except (RuntimeError, NotImplementedError):  # a tensor without contents (device meta), or of sparse layout
@@ -87,7 +88,7 @@ def plain_number(value: Any) -> int | float | None:
     return None
 
 
-def checked_number(name: str, value: Any) -> int | float:
+def checked_number(name: str, value: object) -> int | float:
     """The number of `add_scalar`.
 
     Raises:
@@ -103,7 +104,7 @@ def checked_number(name: str, value: Any) -> int | float:
     return number
 
 
-def checked_step(step: Any) -> int:
+def checked_step(step: object) -> int:
     """A step as a whole number, from any kind of number that is whole.
 
     Raises:
@@ -118,7 +119,7 @@ def checked_step(step: Any) -> int:
     return int(number)
 
 
-def checked_place(row: Mapping[str, Any], step: Any) -> int:
+def checked_place(row: Mapping[str, Any], step: object) -> int:
     """Where a record stands on the axis of its curves, as `axis` says, checked.
 
     Raises:
@@ -133,7 +134,7 @@ def checked_place(row: Mapping[str, Any], step: Any) -> int:
     return axis(row, checked_step(step))
 
 
-def numbers_and_step(scalar_dict: Mapping[str, Any], step: Any) -> tuple[dict[str, int | float], int]:
+def numbers_and_step(scalar_dict: Mapping[str, Any], step: object) -> tuple[dict[str, int | float], int]:
     """The numbers of a record as plain ones that fit 64 bits, without its step, and where it stands on the axis."""
     place = checked_place(scalar_dict, step)
     found = {str(name): plain_number(value) for name, value in scalar_dict.items() if name != "step"}
@@ -150,14 +151,14 @@ def fitting(number: int | float) -> int | float:
         return math.inf if number > 0 else -math.inf
 
 
-def config_dict(config: Any) -> dict[str, Any]:
+def config_dict(config: object) -> dict[str, Any]:
     """A config as a plain dict."""
-    if hasattr(config, "to_dict"):
-        return dict(config.to_dict())
-    return dict(config)
+    to_dict = getattr(config, "to_dict", None)
+    values: Any = to_dict() if callable(to_dict) else config
+    return dict(values)
 
 
-def config_text(config: Any) -> str:
+def config_text(config: object) -> str:
     """A config as text: what its `dump()` gives, or `name = value` lines."""
     if hasattr(config, "dump"):
         return str(config.dump())

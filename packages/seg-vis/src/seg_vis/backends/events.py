@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol
 
 from seg_vis.files import append_whole
 from seg_vis.libraries import load_library
@@ -22,6 +22,13 @@ LENGTH = struct.Struct("<Q")
 HEAD, TAIL = 12, 4
 """Bytes of a record before and after its content: its length and two checksums."""
 NUMBERS = itertools.count()
+
+
+class Event(Protocol):
+    """An event of TensorBoard's protocol buffers."""
+
+    def SerializeToString(self) -> bytes:
+        """Return its bytes."""
 
 
 class EventFile:
@@ -42,7 +49,7 @@ class EventFile:
         """The folder."""
         return str(self.path.parent)
 
-    def add_event(self, event: Any) -> None:
+    def add_event(self, event: Event) -> None:
         """Write one event.
 
         Raises:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from seg_vis.arrays import Image
 from seg_vis.backends.base import (
     BaseVisBackend,
     checked_number,
@@ -77,11 +78,11 @@ class LocalVisBackend(BaseVisBackend):
         self._owed: tuple[Path, str] | None = None  # the second of two files, which still lacks a row
         self._failed = False
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """Write the config's text."""
         write_whole(self._at(self._config_save_file), config_text(config).encode())
 
-    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
         """Write `<img_save_dir>/<name>_<step>.png`."""
         if getattr(image, "dtype", None) != np.uint8:
             raise TypeError(f"a picture must be uint8, got {getattr(image, 'dtype', type(image).__name__)}: use to_rgb")
@@ -89,7 +90,7 @@ class LocalVisBackend(BaseVisBackend):
             raise ValueError(f"a picture must be H x W x 3, got shape {tuple(image.shape)}: use to_rgb")
         write_image(self._at(f"{self._img_save_dir}/{inside(name)}_{checked_step(step)}.png"), image)
 
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """Write one row.
 
         Raises:
@@ -98,7 +99,7 @@ class LocalVisBackend(BaseVisBackend):
         self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Write one row, and the same into `file_path` where that is given.
 
@@ -169,7 +170,7 @@ class RowBook:
         self._file = LocalVisBackend(folder, scalar_save_file="sent.json")
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """One row."""
         self._file.add_scalars(scalar_dict, step)
@@ -187,7 +188,7 @@ def inside(name: str) -> str:
     return "/".join(parts)
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Any:
     """A value as JSON can hold it."""
     number = plain_number(value)
     if number is not None:

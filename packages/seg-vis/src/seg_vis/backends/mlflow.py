@@ -8,9 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from seg_vis.arrays import to_rgb
+from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import (
     BaseVisBackend,
     checked_number,
@@ -119,7 +119,7 @@ class MLflowVisBackend(BaseVisBackend):
         log_params(client, self._run_id, self._params)
         return client
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """The config as parameters and as the file `config.py`; sent when the run starts, or at once if it has."""
         load_library("mlflow.tracking", "mlflow", INSTALL)
         self._config = config
@@ -134,7 +134,7 @@ class MLflowVisBackend(BaseVisBackend):
         self._client.log_text(self.run_id, config_text(self._config), "config.py")
         self._config = None
 
-    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
         """One picture, kept as `<name>_<step>.png`."""
         path = Path(f"{fitting_parts(clean(name))}_{checked_step(step)}.png")
         with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +143,7 @@ class MLflowVisBackend(BaseVisBackend):
             where = path.parent.as_posix()
             self.experiment.log_artifact(self.run_id, str(file), None if where == "." else where)
 
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """One number.
 
         Raises:
@@ -152,7 +152,7 @@ class MLflowVisBackend(BaseVisBackend):
         self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Several numbers of one step; `step` in the dict is taken as the step."""
         numbers, at = numbers_and_step(scalar_dict, step)
@@ -211,7 +211,7 @@ def clean(name: str) -> str:
     return "/".join(parts)[:KEY_LENGTH] or "_"
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
     """Nested dicts and lists as `a.b.0` names."""
     if isinstance(value, Mapping):
         items = value.items()
@@ -222,7 +222,17 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, item in items for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
-def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
+class Client(Protocol):
+    """What sends parameters to an MLflow server."""
+
+    def get_run(self, run_id: str) -> Any:
+        """Return a run with its `data`."""
+
+    def log_batch(self, run_id: str, *, params: Sequence[Any]) -> object:
+        """Send parameters."""
+
+
+def log_params(client: Client, run_id: str, params: Mapping[str, Any]) -> None:
     """Send parameters, those that the run does not have yet, a hundred at a time."""
     entities = load_library("mlflow.entities", "mlflow", INSTALL)
     present = client.get_run(run_id).data.params

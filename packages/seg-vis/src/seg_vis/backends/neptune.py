@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from seg_vis.backends.base import BaseVisBackend
 
 __all__ = ["NeptuneVisBackend"]
@@ -16,5 +14,5 @@ class NeptuneVisBackend(BaseVisBackend):
         ValueError: always; the message names the backends to take instead.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         raise ValueError("Neptune's service has ended: take LocalVisBackend, WandbVisBackend or MLflowVisBackend")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seg_vis.arrays import to_rgb
+from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_text, numbers_and_step
 from seg_vis.backends.events import EventFile, take_out_events
 from seg_vis.files import encode
@@ -57,7 +57,7 @@ class TensorboardVisBackend(BaseVisBackend):
             self._writer = EventFile(str(self._save_dir), self._restart_at)
         return self._writer
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """The config as the text `config`; written with the first number or picture, or at the end."""
         load_library("tensorboard.summary.writer.record_writer", "tensorboard", INSTALL)
         self._config = config_text(config)
@@ -74,7 +74,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self._write([summary.Summary.Value(tag="config/text_summary", metadata=meta, tensor=value)], 0)
         self._config = None
 
-    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
         """One picture under its name at a step."""
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         picture = to_rgb(image)
@@ -82,7 +82,7 @@ class TensorboardVisBackend(BaseVisBackend):
         content = summary.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encode(picture))
         self._begin_and_write([summary.Summary.Value(tag=tag(name), image=content)], checked_step(step))
 
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """One number.
 
         Raises:
@@ -91,7 +91,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seg_vis.arrays import as_labels, to_rgb
+from seg_vis.arrays import Image, as_labels, to_rgb
 from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_dict, numbers_and_step
 from seg_vis.checks import check_flag
 from seg_vis.libraries import load_library
@@ -92,23 +92,25 @@ class WandbVisBackend(BaseVisBackend):
             run.log_code(name=self._log_code_name)
         return run
 
-    def add_config(self, config: Any, **kwargs: Any) -> None:
+    def add_config(self, config: object, **kwargs: object) -> None:
         """Keep the config; it is sent when the run starts, or at once if it has."""
         load_library("wandb", "wandb", INSTALL)
         self._config = plain(config_dict(config))
         if self._run is not None:
             self._run.config.update(self._config, allow_val_change=True)
 
-    def add_graph(self, model: Any, data_batch: Any = None, **kwargs: Any) -> None:
+    def add_graph(self, model: object, data_batch: object = None, **kwargs: object) -> None:
         """Watch the model's gradients and parameters."""
         self.experiment.watch(model, **self._watch_kwargs)
 
-    def add_image(self, name: str, image: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
         """One picture."""
         wandb = load_library("wandb", "wandb", INSTALL)
         self._log({fitting_parts(printable(name, lines=False)): wandb.Image(to_rgb(image))}, step)
 
-    def add_masks(self, name: str, image: Any, masks: Mapping[str, Any], classes: Sequence[str], step: int = 0) -> bool:
+    def add_masks(
+        self, name: str, image: Image, masks: Mapping[str, Any], classes: Sequence[str], step: int = 0
+    ) -> bool:
         """One image with its label maps as native masks; False where the drawn picture is wanted instead."""
         if not self._native_masks:
             return False
@@ -119,7 +121,7 @@ class WandbVisBackend(BaseVisBackend):
         self._log({fitting_parts(printable(name, lines=False)): wandb.Image(to_rgb(image), masks=content)}, step)
         return True
 
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
         """One number.
 
         Raises:
@@ -128,7 +130,7 @@ class WandbVisBackend(BaseVisBackend):
         self.add_scalars({name: checked_number(name, value)}, step)
 
     def add_scalars(
-        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: Any
+        self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
         """Several numbers of one step."""
         found, at = numbers_and_step(scalar_dict, step)
@@ -175,7 +177,7 @@ def metrics_to_define(config: dict[str, str] | list[dict[str, Any]] | None) -> l
     return [{"step_metric": "step", **item} for item in (*given, *more)]
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Configs as dicts, lists and simple values (classes and functions by name)."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

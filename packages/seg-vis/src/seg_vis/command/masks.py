@@ -18,7 +18,7 @@ __all__ = ["labels_from_colours", "read_mask"]
 MOST = 255
 
 
-def read_mask(path: str | Path, palette: Any = None, ignore_index: int | None = 255) -> Labels:
+def read_mask(path: str | Path, palette: object = None, ignore_index: int | None = 255) -> Labels:
     """A label map from an image file: its grey values, or the labels whose colours the palette has.
 
     Raises:

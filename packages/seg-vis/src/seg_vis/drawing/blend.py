@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def blend_and_look(image: Image, codes: NDArray[np.uint8], colours: Palette, alp
     return out, strange
 
 
-def keep_image(cv2: Any, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> bool:
+def keep_image(cv2: ModuleType, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> bool:
     """Put the image back where no colour belongs; whether that was for another code than 255.
 
     Bytes wrap round, so codes less `count` are least where they lie beyond the palette: one minimum tells it all.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -52,7 +52,7 @@ NAMES: dict[str, Colour] = {
 STYLES = {"-": (), "solid": (), "--": (6, 4), "dashed": (6, 4), ":": (1, 3), "dotted": (1, 3), "-.": (6, 3, 1, 3)}
 
 
-def colour(value: Any) -> Colour | None:
+def colour(value: object) -> Colour | None:
     """An RGB colour from a name, `#rrggbb` or three whole numbers from 0 to 255; None from `"none"`.
 
     Raises:
@@ -70,28 +70,28 @@ def colour(value: Any) -> Colour | None:
         if value in NAMES:
             return NAMES[value]
         raise ValueError(f"no colour is called {value!r}{did_you_mean(value, NAMES, 2)}")
-    parts = tuple(value)
+    parts = tuple(value) if isinstance(value, Iterable) else ()
     if len(parts) != 3 or not all(isinstance(part, Real) and part in range(256) for part in parts):
         raise ValueError(f"a colour is a name, '#rrggbb' or three whole numbers from 0 to 255, got {value!r}")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
-def colour_list(value: Any, count: int) -> list[Colour | None]:
-    """One colour for each of `count` things: one for all, or a list."""
-    if not hasattr(value, "__len__"):
+def colour_list(value: object, count: int) -> list[Colour | None]:
+    """Return one colour for each of `count` things, from one for all, or from a list.
+
+    Raises:
+        TypeError: no colours.
+        ValueError: something that is no colour, or another number of them.
+    """
+    if not hasattr(value, "__len__") or not isinstance(value, Iterable):
         raise TypeError(f"a colour is a name, '#rrggbb' or three whole numbers from 0 to 255, got {value!r}")
-    single = isinstance(value, str) or (
-        len(value) == 3 and all(np.isscalar(part) for part in value) and not texts(value)
-    )
-    return [colour(item) for item in spread(value if not single else [value] * count, count, "colours")]
+    parts = [value] if isinstance(value, str) else list(value)
+    numbered = len(parts) == 3 and all(np.isscalar(part) and not isinstance(part, str) for part in parts)
+    single = isinstance(value, str) or numbered
+    return [colour(item) for item in ([value] * count if single else spread(value, count, "colours"))]
 
 
-def texts(value: Sequence[Any]) -> bool:
-    """Whether these are colour names rather than the parts of one colour."""
-    return isinstance(value[0], str)
-
-
-def spread(value: Any, count: int, name: str) -> list[Any]:
+def spread(value: object, count: int, name: str) -> list[Any]:
     """One value for each of `count` things.
 
     Raises:
@@ -99,13 +99,13 @@ def spread(value: Any, count: int, name: str) -> list[Any]:
     """
     if isinstance(value, str | int | float | dict) or value is None:
         return [value] * count
-    values = list(value)
+    values = list(value) if isinstance(value, Iterable) else []
     if len(values) != count:
         raise ValueError(f"{name}: {len(values)} values for {count} things; give one for all or one for each")
     return values
 
 
-def numbers(value: Any, count: int, name: str, least: float, most: float) -> list[float]:
+def numbers(value: object, count: int, name: str, least: float, most: float) -> list[float]:
     """One number within limits for each of `count` things: one for all, or a list, an array or a tensor of them.
 
     Raises:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from seg_vis.arrays import Image, no_nan, to_numpy, to_rgb
 from seg_vis.checks import check_alpha, check_whole
@@ -18,8 +18,8 @@ Plane = NDArray[np.float32]
 
 
 def feature_map(
-    featmap: Any,
-    overlaid_image: Any = None,
+    featmap: ArrayLike,
+    overlaid_image: ArrayLike | None = None,
     channel_reduction: str | None = "squeeze_mean",
     topk: int = 20,
     arrangement: tuple[int, int] = (4, 5),
@@ -63,7 +63,7 @@ def feature_map(
     return grid(resized(planes[best], size), image, arrangement, alpha)
 
 
-def check_pair(value: Any, name: str) -> tuple[int, int]:
+def check_pair(value: Sequence[int], name: str) -> tuple[int, int]:
     """Two sides, or rows and columns.
 
     Raises:
@@ -76,7 +76,7 @@ def check_pair(value: Any, name: str) -> tuple[int, int]:
     return first, second
 
 
-def checked(featmap: Any, name: str) -> Plane:
+def checked(featmap: ArrayLike, name: str) -> Plane:
     """C x H x W numbers without NaN."""
     planes = to_numpy(featmap, name)
     if planes.ndim != 3 or not planes.size:
@@ -129,7 +129,7 @@ def grid(planes: Plane, image: Image | None, arrangement: tuple[int, int], alpha
     return sheet
 
 
-def depth_map(depth: Any, size: tuple[int, int]) -> Image:
+def depth_map(depth: ArrayLike, size: tuple[int, int]) -> Image:
     """A depth map (H x W or 1 x H x W) as colours, near blue and far red, in the given height and width."""
     plane = to_numpy(depth, "depth map")
     return feature_map(checked(plane[None] if plane.ndim == 2 else plane, "depth map"), resize_shape=size)

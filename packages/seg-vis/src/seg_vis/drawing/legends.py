@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from seg_vis.arrays import Image, as_labels
 from seg_vis.checks import check_whole
@@ -18,10 +18,10 @@ __all__ = ["legend"]
 
 
 def legend(
-    palette: Any,
+    palette: object,
     classes: Sequence[str] | None = None,
     *,
-    labels: Any = None,
+    labels: ArrayLike | None = None,
     columns: int = 1,
     size: int = 16,
     font: str = "sans",

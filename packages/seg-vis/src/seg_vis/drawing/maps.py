@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from seg_vis.arrays import Image, as_labels, check_same_size, no_nan, to_numpy, to_rgb
 from seg_vis.checks import check_alpha, check_label, check_whole
@@ -20,7 +20,9 @@ RIGHT, WRONG, IGNORED = 0, 1, 2
 ERROR_COLOURS = np.array([[255, 255, 255], [220, 20, 20], [60, 60, 60]], np.uint8)
 
 
-def error_map(image: Any, truth: Any, prediction: Any, *, ignore_index: int | None = 255, alpha: float = 0.6) -> Image:
+def error_map(
+    image: ArrayLike, truth: ArrayLike, prediction: ArrayLike, *, ignore_index: int | None = 255, alpha: float = 0.6
+) -> Image:
     """Where prediction and ground truth differ: red over a faded grey image; pixels without a label dark.
 
     Args:
@@ -51,10 +53,10 @@ def error_map(image: Any, truth: Any, prediction: Any, *, ignore_index: int | No
 
 
 def contours(
-    image: Any,
-    labels: Any,
+    image: ArrayLike,
+    labels: ArrayLike,
     *,
-    palette: Any,
+    palette: object,
     classes: Sequence[str] | None = None,
     thickness: int = 2,
     ignore_index: int | None = 255,
@@ -110,7 +112,7 @@ def on_border(plane: NDArray[Any], thickness: int) -> NDArray[np.bool_]:
     return edge.astype(bool)
 
 
-def confidence_map(image: Any, confidence: Any, *, alpha: float = 0.6) -> Image:
+def confidence_map(image: ArrayLike, confidence: ArrayLike, *, alpha: float = 0.6) -> Image:
     """How sure the model is, from dark violet (0) to yellow (1), over the image.
 
     Args:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from seg_vis.arrays import Image, Labels, as_labels, check_same_size, to_rgb
 from seg_vis.checks import check_alpha, check_flag
@@ -32,10 +31,10 @@ SMALLEST = 8
 
 
 def overlay(
-    image: Any,
-    labels: Any,
+    image: ArrayLike,
+    labels: ArrayLike,
     *,
-    palette: Any,
+    palette: object,
     classes: Sequence[str] | None = None,
     alpha: float = 0.5,
     ignore_index: int | None = 255,
@@ -105,7 +104,7 @@ def paint(
     return picture
 
 
-def class_names(palette: Any, classes: Sequence[str] | None, count: int) -> list[str]:
+def class_names(palette: object, classes: Sequence[str] | None, count: int) -> list[str]:
     """The names to write: those given (a number where one is empty), those of the data set, or the numbers."""
     if classes is not None:
         return [str(name).strip() or str(label) for label, name in enumerate(classes)]

@@ -70,7 +70,7 @@ def get_classes(dataset: str) -> list[str]:
     return list(entry_of(dataset)["classes"])
 
 
-def get_palette(palette: Any, count: int | None = None) -> Palette:
+def get_palette(palette: object, count: int | None = None) -> Palette:
     """Colours as an N x 3 uint8 array, RGB, one row a label.
 
     Args:
@@ -129,7 +129,7 @@ def named_palette(name: str, count: int | None) -> Palette:
     return generate_palette(count, colour_blind=MADE[plain(name)])
 
 
-def resolve(palette: Any, classes: Sequence[str] | None) -> Palette:
+def resolve(palette: object, classes: Sequence[str] | None) -> Palette:
     """The palette to draw with; its length must be that of `classes` where both are given.
 
     A made palette has as many colours as there are classes, or 255: the first ones are the same in both.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from seg_vis.arrays import Image, no_nan, to_numpy
 from seg_vis.checks import check_alpha
@@ -23,7 +23,7 @@ FAR, MOST_AREA, MOST_WIDTH, MOST_LETTERS = 1e5, 1e9, 1000, 500
 """Coordinates and sizes, in pixels, that no picture needs more than; OpenCV crashes at larger ones."""
 
 
-def coordinates(value: Any, columns: int, name: str) -> NDArray[np.float64]:
+def coordinates(value: object, columns: int, name: str) -> NDArray[np.float64]:
     """N x `columns` numbers, far ones brought nearer; one row may come alone.
 
     Raises:
@@ -63,7 +63,9 @@ def transparent(image: Image, alpha: float, draw: Callable[[Image], None]) -> No
     load_cv2().addWeighted(image, 1.0 - alpha, layer, alpha, 0.0, image)
 
 
-def points(image: Image, positions: Any, colors: Any = "g", marker: str | None = None, sizes: Any = None) -> None:
+def points(
+    image: Image, positions: ArrayLike, colors: object = "g", marker: str | None = None, sizes: object = None
+) -> None:
     """Filled dots; with `marker` crosses (`+`, `x`), stars, squares, diamonds or triangles."""
     cv2 = load_cv2()
     places = coordinates(positions, 2, "positions")
@@ -81,7 +83,7 @@ def points(image: Image, positions: Any, colors: Any = "g", marker: str | None =
             raise ValueError(f"a marker is one of 'o', {', '.join(map(repr, kinds))}, got {marker!r}")
 
 
-def lines(image: Image, starts_ends: NDArray[np.float64], colors: Any, styles: Any, widths: Any) -> None:
+def lines(image: Image, starts_ends: NDArray[np.float64], colors: object, styles: object, widths: object) -> None:
     """Straight lines, N x 2 x 2 (start and end, x and y)."""
     count = len(starts_ends)
     report_outside(image, starts_ends.reshape(-1, 2), "lines")
@@ -90,7 +92,7 @@ def lines(image: Image, starts_ends: NDArray[np.float64], colors: Any, styles: A
         stroke(image, line, tint, style, width)
 
 
-def stroke(image: Image, line: NDArray[np.float64], tint: Any, style: str, width: float) -> None:
+def stroke(image: Image, line: NDArray[np.float64], tint: object, style: str, width: float) -> None:
     """One line through some points; of width 0 there is none."""
     cv2 = load_cv2()
     if tint is None or not width:
@@ -118,7 +120,7 @@ def polygons(image: Image, shapes: Sequence[NDArray[np.float64]], style: Style, 
     transparent(image, alpha, draw)
 
 
-def circles(image: Image, center: Any, radius: Any, style: Style, alpha: float) -> None:
+def circles(image: Image, center: ArrayLike, radius: ArrayLike, style: Style, alpha: float) -> None:
     """Circles, as polygons of enough corners."""
     middles = coordinates(center, 2, "center")
     given = to_numpy(radius, "radius").ravel()
@@ -133,7 +135,7 @@ def circles(image: Image, center: Any, radius: Any, style: Style, alpha: float) 
     polygons(image, shapes, style, alpha)
 
 
-def masks(image: Image, binary_masks: Any, colors: Any, alphas: Any) -> None:
+def masks(image: Image, binary_masks: ArrayLike, colors: object, alphas: object) -> None:
     """Tint where boolean masks (N x H x W or H x W) are true, one after another.
 
     Raises:
@@ -152,7 +154,7 @@ def masks(image: Image, binary_masks: Any, colors: Any, alphas: Any) -> None:
         image[plane] = np.rint((1 - alpha) * inside + alpha * np.array(tint or (0, 0, 0), np.float64))
 
 
-def texts(image: Image, words: Any, positions: Any, sizes: Any, style: Style) -> None:
+def texts(image: Image, words: str | Sequence[str], positions: ArrayLike, sizes: object, style: Style) -> None:
     """Texts, each at a position that is its top, centre or bottom, left, centre or right."""
     lines_of_text = [words] if isinstance(words, str) else list(words)
     places = coordinates(positions, 2, "positions")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from seg_vis.arrays import Image, as_labels, check_same_size, to_rgb
 from seg_vis.checks import check_flag, check_whole
@@ -127,7 +128,9 @@ def reduced(picture: Image) -> Image:
     return smaller
 
 
-def with_legend(sheet: Image, palette: Any, names: Sequence[str], labels: Sequence[int], font: str = "sans") -> Image:
+def with_legend(
+    sheet: Image, palette: object, names: Sequence[str], labels: Sequence[int], font: str = "sans"
+) -> Image:
     """A sheet above a legend of some labels, in as many columns as there is room for; names too long end in dots."""
     if not labels:
         return sheet
@@ -141,11 +144,11 @@ def with_legend(sheet: Image, palette: Any, names: Sequence[str], labels: Sequen
 
 
 def compare(
-    image: Any,
-    truth: Any,
-    prediction: Any,
+    image: ArrayLike,
+    truth: ArrayLike,
+    prediction: ArrayLike,
     *,
-    palette: Any,
+    palette: object,
     classes: Sequence[str] | None = None,
     alpha: float = 0.5,
     ignore_index: int | None = 255,
@@ -175,7 +178,7 @@ def compare(
     check_same_size(rgb, true, "truth")
     check_same_size(rgb, guess, "prediction")
 
-    def painted(labels: Any) -> Image:
+    def painted(labels: ArrayLike) -> Image:
         return overlay(rgb, labels, palette=palette, classes=classes, alpha=alpha, ignore_index=ignore_index)
 
     named = {

@@ -22,7 +22,7 @@ KINDS = {"add_scalar": "rows", "add_scalars": "rows", "add_image": "pictures"}
 Log = logging.getLogger
 
 
-def make_backends(backends: Any, save_dir: str | None) -> dict[str, Any]:
+def make_backends(backends: object, save_dir: str | None) -> dict[str, Any]:
     """Backends by name, from a config, an object, or a list of them.
 
     Raises:
@@ -40,7 +40,7 @@ def make_backends(backends: Any, save_dir: str | None) -> dict[str, Any]:
     return made
 
 
-def make_backend(item: Any, save_dir: str | None) -> tuple[str, Any]:
+def make_backend(item: object, save_dir: str | None) -> tuple[str, Any]:
     """Name and object; the object is None where a folder is needed and nobody gave one."""
     if not isinstance(item, Mapping):
         if isinstance(item, str | bytes | int | float):
@@ -57,13 +57,13 @@ def make_backend(item: Any, save_dir: str | None) -> tuple[str, Any]:
     return name, kind(**arguments)
 
 
-def needs_folder(kind: Any) -> bool:
+def needs_folder(kind: Callable[..., object]) -> bool:
     """Whether the class cannot be made without `save_dir`."""
     parameter = inspect.signature(kind).parameters.get("save_dir")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def find_class(kind: Any) -> Any:
+def find_class(kind: object) -> Any:
     """A class, or the one that an installed package offers under this name."""
     if callable(kind):
         return kind
@@ -91,11 +91,11 @@ class Dispatch:
         """How many calls were dropped, or had not reached their backend when it was closed."""
         return sum(line.lacks for line in self._lines.values())
 
-    def add(self, name: str, backend: Any) -> None:
+    def add(self, name: str, backend: object) -> None:
         """One more."""
         self.backends[name], self._lines[name] = backend, Line(name)
 
-    def each(self, method: str, *args: Any, **kwargs: Any) -> None:
+    def each(self, method: str, *args: object, **kwargs: object) -> None:
         """Call a method of every backend that has it."""
         size = sum(int(getattr(value, "nbytes", 0)) for value in args)
         for name, backend in list(self.backends.items()):

@@ -25,7 +25,7 @@ def first_process_only(method: Method) -> Method:
     """Do nothing on other ranks; methods that return the object itself still do, so that calls can be chained."""
 
     @functools.wraps(method)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def guarded(self: object, *args: object, **kwargs: object) -> Any:
         if first_process():
             return method(self, *args, **kwargs)
         return self if method.__name__.startswith("draw_") else None

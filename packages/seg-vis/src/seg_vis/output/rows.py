@@ -32,7 +32,7 @@ class Rows:
         save_dir: where the visualizer writes.
     """
 
-    def __init__(self, dispatch: Dispatch, tag_style: str, save_dir: Any) -> None:
+    def __init__(self, dispatch: Dispatch, tag_style: str, save_dir: str | Path | None) -> None:
         if tag_style not in STYLES:
             raise ValueError(f"tag_style must be one of {', '.join(map(repr, STYLES))}, got {tag_style!r}")
         self._dispatch = dispatch
@@ -42,7 +42,7 @@ class Rows:
         if save_dir is not None and any(map(is_service, backends)) and not any(map(is_local, backends)):
             dispatch.add("sent.json", RowBook(str(Path(save_dir, "vis_data"))))
 
-    def send(self, row: Row, step: int, file_path: str | None, **kwargs: Any) -> None:
+    def send(self, row: Row, step: int, file_path: str | None, **kwargs: object) -> None:
         """One row to each backend; to none that has it from before the resume."""
         named = row if self._tag_style == "mmengine" else tagged(row)
         known = self._there.pop(place_of(row, step), None)
@@ -66,12 +66,12 @@ class Rows:
                 logging.getLogger("seg_vis").warning(text, name, point.step, error)
 
 
-def is_service(backend: Any) -> bool:
+def is_service(backend: object) -> bool:
     """Whether a resumed training goes on in a run that keeps every row: it has an id, and removes none."""
     return hasattr(backend, "state_dict") and not getattr(backend, "removes_rows", False)
 
 
-def is_local(backend: Any) -> bool:
+def is_local(backend: object) -> bool:
     """Whether a backend keeps rows in files."""
     return isinstance(backend, LocalVisBackend)
 
