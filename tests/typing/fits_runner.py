@@ -5,7 +5,7 @@ from __future__ import annotations
 from seg_optim import AmpOptimWrapper, OptimWrapper, PolyLR
 from seg_registry import builder
 from seg_runner import Evaluator, IoUMetric, Runner, protocols
-from seg_runner.hooks.fallback import (
+from seg_runner.assembly.fallback import (
     FallbackCheckpointHook,
     FallbackIterTimerHook,
     FallbackLoggerHook,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
-from seg_runner.assembly.fallback_parts import FallbackOptimWrapper
+from seg_runner.assembly.fallback import FallbackOptimWrapper
 from torch import nn
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seg_runner.assembly.fallback_parts import FallbackVisualizer
 from seg_runner.files import write_text, write_whole
 from seg_runner.log import line_files as lines
+from seg_runner.log.fallback_visualizer import FallbackVisualizer
 from seg_runner.log.line_files import LineFile, take_out_rows
 from seg_runner.log.setup import earlier_sessions
 

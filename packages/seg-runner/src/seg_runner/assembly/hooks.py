@@ -9,9 +9,9 @@ from typing import Protocol
 
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.assembler import Assembler
+from seg_runner.assembly.fallback import fallback_hooks
 from seg_runner.errors import did_you_mean, near_key, origin_of, written_at
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
-from seg_runner.hooks.fallback import fallback_hooks
 from seg_runner.hooks.table import HookTable, priority_number
 
 __all__ = ["add_custom_hooks", "add_default_hooks", "add_fallback_hooks", "check_slots", "describe_fallbacks"]

@@ -11,8 +11,9 @@ import torch
 
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.assembler import Assembler
-from seg_runner.assembly.fallback_parts import FallbackOptimWrapper, FallbackVisualizer
+from seg_runner.assembly.fallback import FallbackOptimWrapper
 from seg_runner.errors import origin_of
+from seg_runner.log.fallback_visualizer import FallbackVisualizer
 from seg_runner.model.batch_norm import revert_sync_batch_norms
 from seg_runner.model.compilation import check_compile
 from seg_runner.model.logits_model import LogitsModel

@@ -1,1 +1,1 @@
-"""The table of hooks, the default hooks, and the fallback hooks that stand in for them."""
+"""The table of hooks: who is called when, and which hooks a run has by default."""

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from seg_runner.assembly.fallback import each_scheduler
 from seg_runner.errors import add_note, origin_of, written_at
-from seg_runner.hooks.fallback import each_scheduler
 from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
 from seg_runner.model.wrapping import unwrap
 

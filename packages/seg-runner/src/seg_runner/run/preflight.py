@@ -17,9 +17,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
+from seg_runner.assembly.fallback import each_scheduler, monitored_metric
 from seg_runner.data.named_dataset import NamedDataset
 from seg_runner.errors import add_note, nearest, written_at
-from seg_runner.hooks.fallback import each_scheduler, monitored_metric
 from seg_runner.hooks.table import HookTable
 from seg_runner.loop.evaluate import set_dataset_meta
 from seg_runner.loop.validation_loss import LossMeter

@@ -1,39 +1,92 @@
-"""Fallback hooks: lines, times, stepping, one save. Each stands in for one default hook while that one is absent."""
+"""What a run uses where seg-optim and seg-hooks are absent: a plain optimizer's wrapper, and one hook for each slot.
+
+Each hook stands in for one default hook while that one is absent.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from logging import Logger
 from typing import Any, Protocol, SupportsFloat
 
 import torch
 
+from seg_runner.log.message_hub import MessageHub
+from seg_runner.model.not_trained import Watch
 from seg_runner.protocols import Pictures, Rates
 
-__all__ = ["FALLBACK_HOOKS", "each_scheduler", "fallback_hooks", "monitored_metric"]
+__all__ = ["FALLBACK_HOOKS", "FallbackOptimWrapper", "each_scheduler", "fallback_hooks", "monitored_metric"]
 
 
-class _Hub(Protocol):
-    def update_scalar(self, key: str, value: SupportsFloat) -> None: ...
+class FallbackOptimWrapper:
+    """A plain `torch.optim` optimizer in the shape of an optimizer wrapper: no accumulation, no clipping."""
 
-    def update_scalars(self, log_dict: Mapping[str, object]) -> None: ...
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.grad_norm: torch.Tensor | None = None
+        self.inner_count = 0
+        self.accumulative_counts = 1
+        self._watch: Watch | None = None
+        self._steps, self._look_after = 0, 1  # after the steps 1, 2, 4, 8, ... of this session
 
-    def update_info(self, key: str, value: object) -> None: ...
-
-
-class _HasHub(Protocol):
     @property
-    def message_hub(self) -> _Hub: ...
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return the optimizer's groups."""
+        return self.optimizer.param_groups
+
+    def optim_context(self, model: object) -> AbstractContextManager[Any]:
+        """Put nothing round the forward pass."""
+        return nullcontext()
+
+    def update_params(self, loss: torch.Tensor) -> None:
+        """Compute gradients, step, clear them."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.inner_count += 1
+        self._steps += 1
+        if self._steps == self._look_after and self._watch is not None:
+            self._look_after *= 2
+            self._watch.look()
+
+    def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
+        """Take over where the run stands; from here on parameters that are not trained are told."""
+        self.inner_count = init_counts
+        if self._watch is None:
+            self._watch = Watch(model, self.optimizer)
+        self._watch.look()
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Return the learning rate of each group."""
+        return {"lr": [float(group["lr"]) for group in self.optimizer.param_groups]}
+
+    def get_momentum(self) -> dict[str, list[float]]:
+        """Return the momentum of each group (the first beta of Adam's)."""
+        return {
+            "momentum": [float(group.get("momentum", group.get("betas", (0.0,))[0])) for group in self.param_groups]
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state."""
+        if self._watch is not None:
+            self._watch.look()
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the optimizer's state."""
+        self.optimizer.load_state_dict(state_dict)
 
 
-class _Updates(_HasHub, Protocol):
+class _Measures(Protocol):
+    @property
+    def message_hub(self) -> MessageHub: ...
+
     @property
     def optim_wrapper(self) -> Rates: ...
 
-
-class _Counts(_HasHub, Protocol):
     @property
     def iter(self) -> int: ...
 
@@ -87,25 +140,25 @@ class FallbackRuntimeInfoHook:
 
     priority = "VERY_HIGH"
 
-    def before_train_iter(self, runner: _Updates) -> None:
+    def before_train_iter(self, runner: _Measures) -> None:
         """Note the learning rate that this step uses."""
         for name, values in runner.optim_wrapper.get_lr().items():
             runner.message_hub.update_scalar(f"train/{name}", values[0])
 
-    def after_train_iter(self, runner: _HasHub, outputs: Mapping[str, object] | None) -> None:
+    def after_train_iter(self, runner: _Measures, outputs: Mapping[str, object] | None) -> None:
         """Note the losses, still on the device."""
         runner.message_hub.update_scalars({f"train/{name}": value for name, value in (outputs or {}).items()})
 
-    def after_val_epoch(self, runner: _HasHub, metrics: Mapping[str, object]) -> None:
+    def after_val_epoch(self, runner: _Measures, metrics: Mapping[str, object]) -> None:
         """Note the metrics."""
         _note_metrics(runner.message_hub, "val", metrics)
 
-    def after_test_epoch(self, runner: _HasHub, metrics: Mapping[str, object]) -> None:
+    def after_test_epoch(self, runner: _Measures, metrics: Mapping[str, object]) -> None:
         """Note the metrics."""
         _note_metrics(runner.message_hub, "test", metrics)
 
 
-def _note_metrics(hub: _Hub, mode: str, metrics: Mapping[str, object]) -> None:
+def _note_metrics(hub: MessageHub, mode: str, metrics: Mapping[str, object]) -> None:
     for name, value in metrics.items():
         if isinstance(value, SupportsFloat) and (isinstance(value, (int, float)) or getattr(value, "size", 0) == 1):
             hub.update_scalar(f"{mode}/{name}", value)
@@ -124,10 +177,10 @@ class FallbackIterTimerHook:
     def _before_epoch(self, runner: object) -> None:
         self._last = time.perf_counter()
 
-    def _before_iter(self, runner: _HasHub, mode: str) -> None:
+    def _before_iter(self, runner: _Measures, mode: str) -> None:
         runner.message_hub.update_scalar(f"{mode}/data_time", time.perf_counter() - self._last)
 
-    def _after_iter(self, runner: _Counts, mode: str) -> None:
+    def _after_iter(self, runner: _Measures, mode: str) -> None:
         now = time.perf_counter()
         spent, self._last = now - self._last, now
         runner.message_hub.update_scalar(f"{mode}/time", spent)
