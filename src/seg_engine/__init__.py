@@ -13,7 +13,7 @@ __all__ = ["__version__", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    """Names that need torch are looked up when they are used, so that `seg --help` does not wait for it."""
+    """Look up names that need torch when they are used, so that `seg --help` does not wait for it."""
     if name == "load_model":
         from seg_engine.predict import load_model
 
@@ -22,5 +22,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All names, those that were not asked for yet, too."""
+    """Return all names, those that were not asked for yet, too."""
     return sorted({*globals(), *__all__})

@@ -16,7 +16,7 @@ Found = list[tuple[Path, Path]]
 
 
 def find_images(given: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[Found, list[Exception]]:
-    """All images of files, folders and patterns, each once.
+    """Return all images of files, folders and patterns, each once.
 
     Args:
         given: What the command line has; a path that exists is no pattern, whatever signs it holds.
@@ -66,7 +66,7 @@ def _images_of(given: str) -> Iterator[tuple[Path, Path, bool]]:
 
 
 def _matches(pattern: str) -> Iterator[tuple[Path, Path, bool]]:
-    """The images of a pattern; without an ending of its own it means files with endings of images.
+    """Return the images of a pattern; without an ending of its own it means files with endings of images.
 
     Raises:
         FileNotFoundError: nothing matches.
@@ -89,7 +89,7 @@ def _matches(pattern: str) -> Iterator[tuple[Path, Path, bool]]:
 
 
 def _in_folders_below(parts: Sequence[str]) -> Iterator[Path]:
-    """The files of a pattern with `**`; each folder is read once, as links may lead back to where they lie."""
+    """Return the files of a pattern with `**`; each folder is read once, as links may lead back to where they lie."""
     first = parts.index("**")
     for folder in sorted(glob.glob(str(Path(*parts[:first])))):
         if os.path.isdir(folder):
@@ -98,7 +98,7 @@ def _in_folders_below(parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether the folders and the file of a path are those of a pattern; `**` is any number of folders.
+    """Tell whether the folders and the file of a path are those of a pattern; `**` is any number of folders.
 
     >>> _fits(("a", "b", "1.png"), ("**", "*.png")), _fits(("a", "1.png"), ("*.png",))
     (True, False)

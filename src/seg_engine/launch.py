@@ -7,15 +7,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seg_engine.data.pipeline import NestedBuilder
+
+if TYPE_CHECKING:
+    from seg_registry import Config
+    from seg_runner import Runner
 
 __all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
 
 
 def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> Any:
-    """The config of a file; what is odd about it is printed, one line each.
+    """Return the config of a file; what is odd about it is printed, one line each.
 
     Args:
         path: The file.
@@ -40,7 +44,7 @@ def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> A
     return cfg
 
 
-def override(cfg: Any, words: list[str]) -> None:
+def override(cfg: Config, words: list[str]) -> None:
     """Apply `--cfg-options` words to a config; a key that looks misspelt is an error."""
     from seg_registry import parse_options
 
@@ -49,9 +53,9 @@ def override(cfg: Any, words: list[str]) -> None:
 
 
 def make_runner(
-    cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = True, overwrite: bool = False
+    cfg: Config, trust: bool = False, allow: Sequence[str] = (), imports: bool = True, overwrite: bool = False
 ) -> Any:
-    """The Runner of a config.
+    """Return the Runner of a config.
 
     Args:
         cfg: The config.
@@ -70,22 +74,22 @@ def make_runner(
     return Runner.from_cfg(cfg, build=build, overwrite=overwrite)
 
 
-def is_data(cfg: Any) -> bool:
-    """Whether a config was read from a file format that holds nothing but data."""
+def is_data(cfg: Config) -> bool:
+    """Tell whether a config was read from a file format that holds nothing but data."""
     return Path(getattr(cfg, "filename", None) or "").suffix.lower() in (".json", ".yaml", ".yml", ".toml")
 
 
 def make_builder(
-    cfg: Any, trust: bool = False, allow: Sequence[str] = (), imports: bool = False, files: str = "read"
+    cfg: Config, trust: bool = False, allow: Sequence[str] = (), imports: bool = False, files: str = "read"
 ) -> NestedBuilder:
-    """What builds the parts of a config, and the parts inside them; `files` as `NestedBuilder` takes it."""
+    """Return what builds the parts of a config, and the parts inside them; `files` as `NestedBuilder` takes it."""
     from seg_registry import builder
 
     made = builder(cfg, allow=("*",) if trust else tuple(allow), allow_imports=imports or trust)
     return NestedBuilder(made, files)
 
 
-def train(runner: Any, again: str) -> None:
+def train(runner: Runner, again: str) -> None:
     """Train; where a signal stops it, say which command goes on."""
     try:
         runner.train()
@@ -95,7 +99,7 @@ def train(runner: Any, again: str) -> None:
 
 
 def as_typed(command: str) -> str:
-    """A command as it is to be typed: behind `./run` where that is what keeps it on the path.
+    """Return a command as it is to be typed: behind `./run` where that is what keeps it on the path.
 
     >>> as_typed("seg demo") in ("seg demo", "./run seg demo")
     True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ __all__ = ["indexed_png"]
 Labels = npt.NDArray[np.uint8 | np.uint16]
 
 
-def indexed_png(labels: Labels, palette: Any, classes: Sequence[str] | None = None) -> bytes:
-    """A label map whose values are the labels and whose palette is in the file; plain colours beyond 256 labels.
+def indexed_png(labels: Labels, palette: object, classes: Sequence[str] | None = None) -> bytes:
+    """Return a label map whose values are the labels and whose palette is in the file; plain colours beyond 256 labels.
 
     Args:
         labels: H x W.

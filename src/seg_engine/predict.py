@@ -7,12 +7,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seg_engine.data.pipeline import Compose
+
+if TYPE_CHECKING:
+    from seg_registry import Config
+
+    from seg_engine.data.pipeline import NestedBuilder
 
 __all__ = ["Prediction", "Predictor", "load_model"]
 
@@ -41,7 +46,7 @@ class Prediction:
     palette: Any
 
     def overlay(self, alpha: float = 0.5, with_labels: bool = True) -> Image:
-        """The image under its classes' colours, H x W x 3, RGB."""
+        """Return the image under its classes' colours, H x W x 3, RGB."""
         from seg_vis import overlay
 
         return np.asarray(
@@ -77,7 +82,7 @@ class Prediction:
             write_whole(Path(colours), indexed_png(self.labels, self.palette, self.classes))
 
     def shares(self) -> dict[str, float]:
-        """The classes that were found and the share of the pixels that each has, the largest first.
+        """Return the classes that were found and the share of the pixels that each has, the largest first.
 
         >>> one = Prediction(np.zeros((1, 4, 3), np.uint8), np.uint8([[0, 1, 1, 1]]), None, ("road", "car"), "distinct")
         >>> one.shares(), one
@@ -96,7 +101,7 @@ class Prediction:
         return f"Prediction({self.labels.shape[0]} x {self.labels.shape[1]} pixels: {text})"
 
     def _repr_png_(self) -> bytes:
-        """The picture that a notebook shows."""
+        """Return the picture that a notebook shows."""
         import cv2
         from seg_vis.files import encode
 
@@ -127,7 +132,7 @@ class Predictor:
         self.model, self.pipeline, self.reader = model, pipeline, reader
         self.metainfo = dict(metainfo)
 
-    def predict(self, image: Any, errors: str = "raise") -> Any:
+    def predict(self, image: object, errors: str = "raise") -> Any:
         """Segment one image, or several.
 
         A file is read as the config's test pipeline reads it. An array is taken for what such a file holds: H x W x 3
@@ -154,7 +159,7 @@ class Predictor:
             return self._one(image)
         return [self._one_of_many(one, errors, f"image {index} of the list") for index, one in enumerate(image)]
 
-    def _one_of_many(self, image: Any, errors: str, name: str) -> Prediction | None:
+    def _one_of_many(self, image: object, errors: str, name: str) -> Prediction | None:
         if errors == "raise":
             return self._one(image, name)
         try:
@@ -166,7 +171,7 @@ class Predictor:
             warnings.warn(f"{printable(what, lines=False)}: {printable(error)}", stacklevel=4)
             return None
 
-    def _one(self, image: Any, name: str = "the image") -> Prediction:
+    def _one(self, image: object, name: str = "the image") -> Prediction:
         from seg_engine.data.pixels import shown
 
         record = self._read(image, name)
@@ -185,8 +190,8 @@ class Predictor:
         palette = self.metainfo.get("palette") or "distinct"
         return Prediction(picture, labels, sample, tuple(classes) if classes else None, palette)
 
-    def _read(self, image: Any, name: str) -> Record:
-        """The record of an image after reading; an array is told of under this name."""
+    def _read(self, image: object, name: str) -> Record:
+        """Return the record of an image after reading; an array is told of under this name."""
         from seg_engine.data.files import read_picture
         from seg_engine.data.pixels import as_read
 
@@ -204,8 +209,8 @@ class Predictor:
         return {"img_shape": size, "ori_shape": size, **record}
 
 
-def warn_of_pixels(packed: Any, name: str) -> None:
-    """One warning where a model is to see what is no number: it spoils the classes around it, or everywhere."""
+def warn_of_pixels(packed: object, name: str) -> None:
+    """Warn once where a model is to see what is no number: it spoils the classes around it, or everywhere."""
     import torch
     from seg_vis.names import printable
 
@@ -216,8 +221,8 @@ def warn_of_pixels(packed: Any, name: str) -> None:
         warnings.warn(f"{told}there, or everywhere, mean nothing", stacklevel=5)
 
 
-def batch_of(packed: Any, record: Record) -> Any:
-    """A batch of one, of what a pipeline gave: MMSegmentation's dict, or a C x H x W tensor."""
+def batch_of(packed: object, record: Record) -> Any:
+    """Return a batch of one, of what a pipeline gave: MMSegmentation's dict, or a C x H x W tensor."""
     from seg_runner import SegDataSample
 
     if not isinstance(packed, Mapping):
@@ -254,8 +259,7 @@ def load_model(
             far larger than the file (unless `trust`); torch has no such device.
     """
     from seg_registry import Config
-    from seg_runner import LogitsModel, read_checkpoint
-    from seg_runner.process.device import pick_device
+    from seg_runner import LogitsModel, pick_device, read_checkpoint
 
     from seg_engine.launch import make_builder
 
@@ -280,17 +284,18 @@ Build the model as it was built for training, then load_model({path!r}, model=ne
 pixels (a mean, a scale), do the same before, and give predict arrays"""
 
 
-def checked_meta(meta: Any, path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, whoever wrote it.
+def checked_meta(meta: object, path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, whoever wrote it.
 
     Raises:
         ValueError: its config is no text, or its classes are no list of names.
     """
-    about = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    held = meta if isinstance(meta, Mapping) else {}
+    about = held.get("dataset_meta")
     classes = about.get("classes") if isinstance(about, Mapping) else None
     for name, value, kinds in (
         ("meta", meta, Mapping),
-        ("meta.cfg", meta.get("cfg") if isinstance(meta, Mapping) else None, str | None),
+        ("meta.cfg", held.get("cfg"), str | None),
         ("meta.dataset_meta", about, Mapping | None),
         ("meta.dataset_meta.classes", classes, list | tuple | None),
     ):
@@ -298,11 +303,11 @@ def checked_meta(meta: Any, path: str | Path) -> dict[str, Any]:
             raise ValueError(f"{path}: {name} is a {type(value).__name__}, so this is no checkpoint of a training")
     if not all(isinstance(one, str) for one in classes or ()):
         raise ValueError(f"{path}: meta.dataset_meta.classes holds something that is no name")
-    return dict(meta)
+    return dict(held)
 
 
-def fitting_model(cfg: Any, parts: Any, state: Mapping[str, Any], file: Path | None) -> Any:
-    """The model of a checkpoint's config; with its file, none that is larger than what lies in there.
+def fitting_model(cfg: Config, parts: NestedBuilder, state: Mapping[str, Any], file: Path | None) -> Any:
+    """Return the model of a checkpoint's config; with its file, none that is larger than what lies in there.
 
     Raises:
         ValueError: the config describes no model, or a larger one.
@@ -316,8 +321,8 @@ def fitting_model(cfg: Any, parts: Any, state: Mapping[str, Any], file: Path | N
         return described_model(cfg, parts)
 
 
-def described_model(cfg: Any, parts: Any) -> Any:
-    """The model of a config.
+def described_model(cfg: Config, parts: NestedBuilder) -> Any:
+    """Return the model of a config.
 
     Raises:
         ValueError: it describes none.
@@ -348,7 +353,7 @@ def put_weights(model: Any, state: Mapping[str, Any], path: str, strict: bool) -
 
 
 def tell_of_weights(model: Any, path: str | Path) -> None:
-    """One warning where weights are not finite: every pixel may get one class then."""
+    """Warn once where weights are not finite: every pixel may get one class then."""
     from seg_runner.checkpoint.finite import not_finite
     from seg_vis.names import printable
 
@@ -359,8 +364,8 @@ def tell_of_weights(model: Any, path: str | Path) -> None:
         warnings.warn(told, stacklevel=3)
 
 
-def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:
-    """What reads the image, and the transforms of testing after it; what reads labels is left out."""
+def test_transforms(cfg: Config, parts: NestedBuilder) -> tuple[Any, Any]:
+    """Return what reads the image, and the transforms of testing after it; what reads labels is left out."""
     from seg_engine.data.pixels import is_reader, reads_labels
 
     steps = [one for one in test_pipeline(cfg) if not reads_labels(name_of(one))]
@@ -370,8 +375,8 @@ def test_transforms(cfg: Any, parts: Any) -> tuple[Any, Any]:
     return Compose(reading) if reading else None, Compose(after)
 
 
-def test_pipeline(cfg: Any) -> Sequence[Any]:
-    """The transforms of the test data set, else of the validation's, else `test_pipeline`."""
+def test_pipeline(cfg: Config) -> Sequence[Any]:
+    """Return the transforms of the test data set, else of the validation's, else `test_pipeline`."""
     for key in ("test_dataloader", "val_dataloader"):
         loader = cfg.get(key)
         data = loader.get("dataset") if isinstance(loader, Mapping) else None
@@ -383,7 +388,7 @@ def test_pipeline(cfg: Any) -> Sequence[Any]:
     return _steps(cfg.get("test_pipeline") or (), "test_pipeline")
 
 
-def _steps(pipeline: Any, name: str) -> list[Any]:
+def _steps(pipeline: object, name: str) -> list[Any]:
     if not isinstance(pipeline, list | tuple):
         raise ValueError(f"{name} must be a list of transforms, not {pipeline!r:.100}")
     for one in pipeline:
@@ -392,8 +397,8 @@ def _steps(pipeline: Any, name: str) -> list[Any]:
     return list(pipeline)
 
 
-def name_of(transform: Any) -> str:
-    """The name of a transform's class, or of a function."""
+def name_of(transform: object) -> str:
+    """Return the name of a transform's class, or of a function."""
     kind = transform["type"] if isinstance(transform, Mapping) else transform
     if isinstance(kind, str):
         return kind.rpartition(".")[2]

@@ -71,7 +71,7 @@ def refuse_several(verb: str) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; building it imports neither torch nor any of the packages."""
+    """Return the parser of all verbs; building it imports neither torch nor any of the packages."""
     parser = Parser(
         prog="seg",
         description="Train segmentation models from MMSegmentation-style configs.",

@@ -13,7 +13,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `seg demo`."""
+    """Add the flags of `seg demo`."""
     parser.add_argument("--out", default="work_dirs/demo", metavar="DIR", help="folder for everything (work_dirs/demo)")
     parser.add_argument(
         "--config",

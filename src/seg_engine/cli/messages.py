@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def guard_terminal() -> None:
-    """What a terminal cannot show, or would carry out, is escaped: in prints, warnings, lines of a log, and tracebacks.
+    """Escape what a terminal cannot show, or would carry out: in prints, warnings, lines of a log, and tracebacks.
 
     Under `PYTHONIOENCODING=ascii` or `LC_ALL=C` a print of a file's name would end the program otherwise.
     """
@@ -54,7 +54,7 @@ class _Escaped(logging.Formatter):
         return printable(super().format(record))
 
 
-def _warning(*given: Any, **named: Any) -> str:
+def _warning(*given: object, **named: object) -> str:
     from seg_vis.names import printable
 
     return printable(_usual[-1](*given, **named))
@@ -67,7 +67,7 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 
 def describe(error: BaseException) -> str:
-    """An exception as one message: its text, then its notes; nothing that a terminal would carry out.
+    """Return an exception as one message: its text, then its notes; nothing that a terminal would carry out.
 
     >>> print(describe(KeyError("there is no key 'lr'")))
     error: there is no key 'lr'
@@ -85,7 +85,7 @@ def describe(error: BaseException) -> str:
 
 
 def is_for_users(error: BaseException) -> bool:
-    """Whether an error was made to be read without its traceback: raised, or explained, by one of our packages."""
+    """Tell whether an error is to be read without its traceback: one of our packages raised, or explained, it."""
     trace = error.__traceback__
     if isinstance(error, AttributeError | TypeError | AssertionError | IndexError):
         return False
@@ -99,7 +99,7 @@ def is_for_users(error: BaseException) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception, with its kind where the text alone would not say what went wrong."""
+    """Return the text of an exception, with its kind where the text alone would not say what went wrong."""
     if isinstance(error, KeyError) and len(error.args) == 1 and " " in str(error.args[0]):
         return str(error.args[0])
     if isinstance(error, OSError) and error.filename is not None:
@@ -112,7 +112,7 @@ def text_of(error: BaseException) -> str:
 
 
 def from_worker(text: str) -> str:
-    """What an exception said that a data loader's worker passed on inside a printed traceback.
+    """Return what an exception said that a data loader's worker passed on inside a printed traceback.
 
     >>> from_worker("Caught it.\\n" + WORKER + "\\n  File x\\nValueError: bad\\n")
     'bad'

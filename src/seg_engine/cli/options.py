@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seg_engine.launch import override, read_config
+
+if TYPE_CHECKING:
+    from seg_registry import Config
 
 __all__ = ["add_config_options", "add_run_options", "add_trust_option", "find_work_dir", "load_config", "use_amp"]
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """`--cfg-options`."""
+    """Add `--cfg-options`."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -26,7 +29,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What everything that starts a Runner takes: `--work-dir`, `--cfg-options`, `--launcher`."""
+    """Add what everything that starts a Runner takes: `--work-dir`, `--cfg-options`, `--launcher`."""
     parser.add_argument("--work-dir", metavar="DIR", help="folder for logs and checkpoints (work_dirs/<config name>)")
     add_config_options(parser)
     add_trust_option(parser)
@@ -37,7 +40,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
-    """`--allow` and `--trust-config`."""
+    """Add `--allow` and `--trust-config`."""
     parser.add_argument(
         "--allow",
         action="append",
@@ -53,7 +56,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_config(options: argparse.Namespace) -> Any:
-    """The config of the command line, with its overrides, launcher and working folder in place."""
+    """Return the config of the command line, with its overrides, launcher and working folder in place."""
     cfg = read_config(options.config, options.trust_config)
     override(cfg, options.cfg_options)
     if options.launcher != "none":
@@ -62,13 +65,13 @@ def load_config(options: argparse.Namespace) -> Any:
     return cfg
 
 
-def find_work_dir(cfg: Any, options: argparse.Namespace) -> str:
-    """The working folder: of the command line, else of the config, else named after the config."""
+def find_work_dir(cfg: Config, options: argparse.Namespace) -> str:
+    """Return the working folder: of the command line, else of the config, else named after the config."""
     given = options.work_dir or cfg.get("work_dir")
     return str(given) if given else str(Path("work_dirs") / Path(options.config).stem)
 
 
-def use_amp(cfg: Any) -> None:
+def use_amp(cfg: Config) -> None:
     """Switch a config to mixed precision, as `--amp` does: `OptimWrapper` becomes `AmpOptimWrapper`.
 
     Raises:

@@ -18,11 +18,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seg_engine.cli.messages import describe
 from seg_engine.cli.options import add_trust_option
 from seg_engine.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from seg_engine.predict import Prediction, Predictor
 
 __all__ = ["add_arguments", "run"]
 
@@ -30,7 +33,7 @@ KINDS = ("labels", "overlays", "colours")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `seg predict`."""
+    """Add the flags of `seg predict`."""
     parser.add_argument("checkpoint", help="checkpoint file; the model is built from the config inside it")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, or a pattern")
     parser.add_argument("--out", default="predicted", metavar="DIR", help="folder to write to (predicted)")
@@ -69,12 +72,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def removed(gone: Sequence[Path]) -> str:
-    """What to say of images whose files somebody removed while others were predicted."""
+    """Say that somebody removed the files of images while others were predicted."""
     return f"the files of {len(gone)} images are no longer there, such as {gone[0]}: predict them again"
 
 
 def left_out(given: Sequence[str]) -> list[str]:
-    """A line for each folder with pictures of kinds that are read only where they are named."""
+    """Return a line for each folder with pictures of kinds that are read only where they are named."""
     from seg_vis.names import printable
 
     from seg_engine.data.files import IMAGE_SUFFIXES, files_below
@@ -92,7 +95,7 @@ def left_out(given: Sequence[str]) -> list[str]:
     return lines
 
 
-def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: float) -> tuple[int, list[Path]]:
+def predict_all(model: Predictor, images: list[tuple[Path, Path]], out: Path, alpha: float) -> tuple[int, list[Path]]:
     """Predict and write each image; how many could not be predicted, and a file of each that is gone again.
 
     Raises:
@@ -114,7 +117,7 @@ def predict_all(model: Any, images: list[tuple[Path, Path]], out: Path, alpha: f
     return failed, [missing[0] for missing in gone if missing]
 
 
-def save(prediction: Any, files: Mapping[str, Path], alpha: float, so_far: str) -> None:
+def save(prediction: Prediction, files: Mapping[str, Path], alpha: float, so_far: str) -> None:
     """Write the files of an image.
 
     Raises:
@@ -128,7 +131,7 @@ def save(prediction: Any, files: Mapping[str, Path], alpha: float, so_far: str) 
 
 
 def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """For each image the files that it becomes.
+    """Yield for each image the files that it becomes.
 
     Raises:
         ValueError: a file would lie outside the folder, or overwrite an image, or a file that is none of ours.
@@ -155,7 +158,7 @@ def targets(images: list[tuple[Path, Path]], out: Path) -> Iterator[tuple[Path, 
 
 
 def message(path: Path, error: Exception) -> str:
-    """What is wrong with one image, with its path."""
+    """Say what is wrong with one image, with its path."""
     from seg_vis.names import printable
 
     text = describe(error)
@@ -164,7 +167,7 @@ def message(path: Path, error: Exception) -> str:
 
 
 def summary(total: int, failed: int, out: str) -> str:
-    """What was done and where it lies."""
+    """Say what was done and where it lies."""
     from seg_vis.names import printable
 
     count = f"{total - failed} of {total} images" if failed else f"{total} image{'s' * (total != 1)}"

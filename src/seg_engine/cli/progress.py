@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Task
+    from rich.text import Text
 
 __all__ = ["Progress"]
 
@@ -36,7 +40,7 @@ class Progress:
             self._bar.stop()
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         from seg_vis.names import printable
 
         if self._bar is None:
@@ -45,7 +49,7 @@ class Progress:
             self._bar.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, name: str) -> None:
-        """One more is done."""
+        """Count one more that is done."""
         self.done += 1
         if self._bar is not None:
             from rich.text import Text
@@ -59,7 +63,7 @@ class Progress:
 
 
 def live_bar() -> Any:
-    """A bar of rich's."""
+    """Return a bar of rich's."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -68,7 +72,7 @@ def live_bar() -> Any:
     class Name(ProgressColumn):
         """The file done last, as it is (no markup)."""
 
-        def render(self, task: Any) -> Text:
+        def render(self, task: Task) -> Text:
             return task.fields.get("name") or Text()
 
     console = Console(stderr=True)

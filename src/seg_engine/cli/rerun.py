@@ -18,7 +18,7 @@ KINDS: dict[str, tuple[type, ...]] = {"seed": (int,), "versions": (dict, type(No
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `seg rerun`."""
+    """Add the flags of `seg rerun`."""
     parser.add_argument("record", metavar="RUN", help="log folder of a run, or its working folder for the newest")
     parser.add_argument("--work-dir", metavar="DIR", help="folder for the repetition (<RUN>_rerun)")
     add_config_options(parser)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def free_folder(work_dir: Path) -> str:
-    """A folder beside that of the run, which is left as it is: `run` -> `run_rerun`, then `run_rerun_2`, ...
+    """Return a folder beside that of the run, which is left as it is: `run` -> `run_rerun`, then `run_rerun_2`, ...
 
     >>> Path(free_folder(Path("/nowhere/run"))).name
     'run_rerun'
@@ -57,7 +57,7 @@ def free_folder(work_dir: Path) -> str:
 
 
 def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The log folder, and its `run.json`.
+    """Return the log folder, and its `run.json`.
 
     Raises:
         FileNotFoundError: there is no record.
@@ -73,7 +73,7 @@ def find_record(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record, whoever wrote it.
+    """Return a record, whoever wrote it.
 
     Raises:
         ValueError: it is none, or names a config that does not lie beside it.
@@ -98,7 +98,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def differences(record: dict[str, Any]) -> list[str]:
-    """What is not as it was: versions, and the state of the code."""
+    """List what is not as it was: versions, and the state of the code."""
     from importlib.metadata import PackageNotFoundError, version
 
     lines = []

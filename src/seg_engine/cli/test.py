@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seg_engine.cli.options import add_run_options, load_config
+
+if TYPE_CHECKING:
+    from seg_registry import Config
+    from seg_runner import Runner
 
 __all__ = ["add_arguments", "run"]
 
@@ -14,7 +18,7 @@ WRITERS = ("IoUMetric", "CityscapesMetric", "DepthMetric")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `seg test`."""
+    """Add the flags of `seg test`."""
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
     add_run_options(parser)
@@ -51,8 +55,8 @@ def run(options: argparse.Namespace) -> int:
     return 1 if tell_missing(runner, options) else 0
 
 
-def tell_missing(runner: Any, options: argparse.Namespace) -> bool:
-    """Whether files that the command line asked for are not there; a line for each kind."""
+def tell_missing(runner: Runner, options: argparse.Namespace) -> bool:
+    """Tell whether files that the command line asked for are not there; a line for each kind."""
     from seg_runner.evaluation.tables import missing_files
     from seg_vis.names import printable
 
@@ -65,7 +69,7 @@ def tell_missing(runner: Any, options: argparse.Namespace) -> bool:
     return bool(missing or lacks)
 
 
-def show(cfg: Any, options: argparse.Namespace) -> None:
+def show(cfg: Config, options: argparse.Namespace) -> None:
     """Switch the visualization hook on.
 
     Raises:
@@ -89,7 +93,7 @@ def show(cfg: Any, options: argparse.Namespace) -> None:
         cfg.merge_from_dict(told, source="--show-dir")
 
 
-def write_predictions(cfg: Any, out: str) -> None:
+def write_predictions(cfg: Config, out: str) -> None:
     """Have the metrics of a config write what the model predicts.
 
     Raises:
@@ -103,8 +107,8 @@ def write_predictions(cfg: Any, out: str) -> None:
         cfg.merge_from_dict(told, source="--out")
 
 
-def metrics_of(evaluator: Any, key: str = "test_evaluator") -> list[tuple[str, Any]]:
-    """Keys and dicts of the metrics of an evaluator's config: one, several, or an Evaluator with `metrics`.
+def metrics_of(evaluator: object, key: str = "test_evaluator") -> list[tuple[str, Any]]:
+    """Return keys and dicts of the metrics of an evaluator's config: one, several, or an Evaluator with `metrics`.
 
     >>> metrics_of({"type": "Evaluator", "metrics": [{"type": "IoUMetric"}]})
     [('test_evaluator.metrics.0', {'type': 'IoUMetric'})]
@@ -120,7 +124,7 @@ def metrics_of(evaluator: Any, key: str = "test_evaluator") -> list[tuple[str, A
     return [metric for name, one in evaluator.items() for metric in metrics_of(one, f"{key}.{name}")]
 
 
-def use_tta(cfg: Any) -> None:
+def use_tta(cfg: Config) -> None:
     """Average over versions of each image: those of `tta_pipeline`, else the image and its mirror image."""
     tta = dict(cfg.get("tta_model") or {"type": "SegTTAModel", "flip": cfg.get("tta_pipeline") is None})
     if cfg.get("tta_pipeline") is not None:

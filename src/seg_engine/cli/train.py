@@ -15,7 +15,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `seg train`."""
+    """Add the flags of `seg train`."""
     parser.add_argument("config", help="config file")
     add_run_options(parser)
     parser.add_argument(
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def command(options: argparse.Namespace, work_dir: str) -> str:
-    """The command line that goes on with this run."""
+    """Return the command line that goes on with this run."""
     words = ["seg", "train", options.config, "--work-dir", work_dir, "--resume"]
     words += ["--amp"] if options.amp else []
     words += ["--trust-config"] if options.trust_config else []

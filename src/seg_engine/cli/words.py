@@ -16,7 +16,7 @@ FILES = (*CONFIGS, ".pth", ".pt")
 
 
 def in_order(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """The verb, then what has no name, then the options: `--resume CONFIG` and `--cfg-options a=1 CONFIG` mean both.
+    """Put the verb first, then what has no name, then the options: `--resume CONFIG` and `--cfg-options a=1 CONFIG`.
 
     `argparse` gives an option that takes a value, or many, whatever comes behind it, the config too. An underscore in
     the name of an option is a dash; a name that there is none of is an error with the nearest one.
@@ -67,7 +67,7 @@ def _refuse_verb(word: str, verbs: list[str], parser: argparse.ArgumentParser) -
 
 
 def _values(count: int | str | None, rest: list[str]) -> list[str]:
-    """What belongs to an option, taken away from what comes behind it."""
+    """Return what belongs to an option, taken away from what comes behind it."""
     if count == 0 or not rest or rest[0] == "--":
         return []
     if count is None:
@@ -81,12 +81,12 @@ def _values(count: int | str | None, rest: list[str]) -> list[str]:
 
 
 def is_path(word: str) -> bool:
-    """Whether a word among `KEY=VALUE` words is a file or folder that stands there for itself."""
+    """Tell whether a word among `KEY=VALUE` words is a file or folder that stands there for itself."""
     return "=" not in word and (word.endswith(FILES) or os.path.exists(word))
 
 
 def spelled(name: str, parser: argparse.ArgumentParser) -> str:
-    """An option's name as the parser knows it; unknown ones end the program, with the nearest name."""
+    """Return an option's name as the parser knows it; unknown ones end the program, with the nearest name."""
     known = parser._option_string_actions
     dashed = name.replace("_", "-")
     if name in known or not name.startswith("--"):

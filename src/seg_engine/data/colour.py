@@ -45,7 +45,7 @@ class PhotoMetricDistortion:
         self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0, most=1000)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img`."""
+        """Change `img`."""
         image = record["img"].astype(np.float32)
         if _coin():
             image = image + np.random.uniform(-self.brightness_delta, self.brightness_delta)

@@ -11,15 +11,15 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from seg_runner.checks import flag, whole
-from seg_runner.errors import nearest
 
+from seg_engine.data.checks import check_keys, counts, refuse_unknown, switch
 from seg_engine.data.files import declared_size, nearest_folder
 from seg_engine.data.label_maps import check_size, read_labels
 from seg_engine.data.label_report import LabelCounts, look_at
 from seg_engine.data.listing import Listing, found_in, named_by, read_list
 from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile
-from seg_engine.data.metainfo import check_keys, checked_metainfo, known_metainfo, renumbering
-from seg_engine.data.pipeline import Compose, counts, switch
+from seg_engine.data.metainfo import checked_metainfo, known_metainfo, renumbering
+from seg_engine.data.pipeline import Compose
 
 __all__ = [
     "ADE20KDataset",
@@ -86,9 +86,9 @@ class BaseSegDataset:
         lazy_init: bool = False,
         ignore_index: int = 255,
         reduce_zero_label: bool = False,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
-        self._refuse(ignored)
+        refuse_unknown(BaseSegDataset, ignored, self.IGNORED, type(self).__name__)
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.img_suffixes = (img_suffix,) if isinstance(img_suffix, str) else tuple(img_suffix)
         if not self.img_suffixes:
@@ -113,19 +113,9 @@ class BaseSegDataset:
         if not switch(lazy_init, f"{name}: lazy_init"):
             self.full_init()
 
-    def _refuse(self, extra: Mapping[str, Any]) -> None:
-        """An option that nobody knows is a misspelt one."""
-        unknown = set(extra) - self.IGNORED
-        if unknown:
-            known = [*BaseSegDataset.__init__.__annotations__, *self.IGNORED]
-            name = sorted(unknown)[0]
-            near = nearest(name, known)
-            hint = f"; did you mean {near!r}?" if near else f"; it knows {', '.join(sorted(known))}"
-            raise TypeError(f"{type(self).__name__} has no option {name!r}{hint}")
-
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Classes, palette, and how labels are read; a copy."""
+        """Return classes, palette, and how labels are read; a copy."""
         return copy.deepcopy(self._metainfo)
 
     def full_init(self) -> None:
@@ -135,7 +125,7 @@ class BaseSegDataset:
             self._ready = True
 
     def load_data_list(self) -> list[Record]:
-        """One record per image: `img_path`, and `seg_map_path` where there are labels. Open to subclasses."""
+        """Return one record per image: `img_path`, and `seg_map_path` where there are labels. Open to subclasses."""
         listing = self._listing()
         self._left_out = listing.left_out
         records: list[Record] = [{"img_path": image} for image in listing.images]
@@ -151,7 +141,7 @@ class BaseSegDataset:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Any:
-        """The record of one image after the pipeline.
+        """Return the record of one image after the pipeline.
 
         Raises:
             ValueError: a transform returned None, so there is nothing to give.
@@ -162,7 +152,7 @@ class BaseSegDataset:
         return result
 
     def get_data_info(self, index: int) -> Record:
-        """The record that the pipeline starts from."""
+        """Return the record that the pipeline starts from."""
         self.full_init()
         return {
             **self.records[index],
@@ -199,14 +189,14 @@ class BaseSegDataset:
         return f"pixels that do not count get label {label}, not {before}, to be left out{stays}"
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """The classes that the label map of an image holds; it is read for that."""
+        """Return the classes that the label map of an image holds; it is read for that."""
         record = self.get_data_info(index)
         reader = self._transform(LoadAnnotations) or LoadAnnotations(check_labels=False)
         labels = set(np.unique(reader.numbered(read_labels(record["seg_map_path"]), record)).tolist())
         return sorted(label for label in labels if label >= 0 and label != record["ignore_index"])
 
     def data_report(self) -> list[tuple[int, str]]:
-        """What is worth knowing before the first step: lines with logging levels. Reads some of the label maps.
+        """Say what is worth knowing before the first step: lines with logging levels. Reads some of the label maps.
 
         Raises:
             ValueError: a label map cannot be read, is of another size than its image, or holds a label that names no
@@ -231,7 +221,7 @@ class BaseSegDataset:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _classes(self, given: Mapping[str, Any] | None) -> tuple[dict[int, int] | None, dict[str, Any]]:
-        """Which label becomes which, and the metainfo, with the palette of the classes that are left."""
+        """Tell which label becomes which, and the metainfo, with the palette of the classes that are left."""
         own = self.METAINFO or known_metainfo(self.KNOWN_AS)
         info = checked_metainfo(given, own, type(self).__name__)
         info |= {"ignore_index": self.ignore_index, "reduce_zero_label": self.reduce_zero_label}
@@ -247,7 +237,7 @@ class BaseSegDataset:
         return label_map, info
 
     def _listing(self) -> Listing:
-        """The images of the list, or of the folder."""
+        """Return the images of the list, or of the folder."""
         folder, labels = self.image_folder, self.label_folder
         if self.ann_file:
             return named_by(read_list(self.ann_file), folder, self.img_suffixes, self.ann_file)
@@ -259,7 +249,7 @@ class BaseSegDataset:
         return found_in(folder, self.img_suffixes, None if labels is None else (labels, self.seg_map_suffix))
 
     def _check_labels(self, records: Sequence[Record]) -> None:
-        """Before the first hour of training, not after it."""
+        """Refuse missing label maps before the first hour of training, not after it."""
         if self.label_folder is None:
             return
         if not self.label_folder.is_dir():
@@ -276,11 +266,11 @@ class BaseSegDataset:
             )
 
     def _transform(self, kind: type[Transform]) -> Transform | None:
-        """The first transform of a class in the pipeline."""
+        """Return the first transform of a class in the pipeline."""
         return next((one for one in self.pipeline.transforms if isinstance(one, kind)), None)
 
     def _about_files(self) -> tuple[int, str]:
-        """How many images there are, and which files were left out."""
+        """Say how many images there are, and which files were left out."""
         count = len(self.records)
         where = f"{count} image{'s' * (count != 1)} of {os.path.normpath(self.ann_file or self.image_folder)}"
         if not self._left_out:
@@ -289,7 +279,7 @@ class BaseSegDataset:
         return logging.WARNING, f"{where}; left out: {others} (img_suffix={self.img_suffix!r} takes no others)"
 
     def _about_ignored(self) -> list[tuple[int, str]]:
-        """Whether a class gets the number that labels which do not count have already."""
+        """Tell whether a class gets the number that labels which do not count have already."""
         reader, label = self._transform(LoadAnnotations), self.ignore_index
         reduced = self.reduce_zero_label if reader is None else reader.reduces(self.get_data_info(0))
         if not (reduced or self.label_map) or not 0 <= label < len(self._metainfo.get("classes") or ()):
@@ -314,8 +304,8 @@ class BaseSegDataset:
         return [records[i] for i in self.indices]
 
 
-def _checked_indices(indices: Any) -> int | list[int] | None:
-    """Which images are used, as a number or a list.
+def _checked_indices(indices: object) -> int | list[int] | None:
+    """Tell which images are used, as a number or a list.
 
     Raises:
         ValueError: None would be.
@@ -324,9 +314,10 @@ def _checked_indices(indices: Any) -> int | list[int] | None:
         return None
     if isinstance(indices, list | tuple | np.ndarray | range):
         return counts(list(indices), "indices", None)
-    if whole(indices, "indices", None) == 0:
+    count = whole(indices, "indices", None)
+    if count == 0:
         raise ValueError("indices=0 leaves no image: leave it out for all of them")
-    return int(indices)
+    return count
 
 
 class ADE20KDataset(BaseSegDataset):

@@ -7,11 +7,14 @@ import os
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -35,7 +38,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray[np.uint8]:
-    """The pixels of an image file, as OpenCV orders them (BGR); paths may hold any character.
+    """Return the pixels of an image file, as OpenCV orders them (BGR); paths may hold any character.
 
     A file of several pictures (an animation, pages) gives the first, with a warning.
 
@@ -52,7 +55,7 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray
 
 
 def file_bytes(path: str | Path) -> Bytes:
-    """All bytes of a file.
+    """Return all bytes of a file.
 
     Raises:
         FileNotFoundError: there is no such file; the message says how far its path goes.
@@ -63,7 +66,7 @@ def file_bytes(path: str | Path) -> Bytes:
 
 
 def decoded(data: Bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
-    """The pixels of a picture's bytes; `path` is for messages.
+    """Return the pixels of a picture's bytes; `path` is for messages.
 
     Raises:
         ValueError: they are no whole picture that OpenCV reads.
@@ -78,7 +81,7 @@ def decoded(data: Bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
 
 
 def _refused(path: str | Path, error: cv2.error) -> str:
-    """What to do where OpenCV raises: that it does for sizes that a file declares."""
+    """Say what to do where OpenCV raises: that it does for sizes that a file declares."""
     for limit in ("PIXELS", "WIDTH", "HEIGHT"):
         if f"CV_IO_MAX_IMAGE_{limit}" in str(error):
             return (
@@ -89,7 +92,7 @@ def _refused(path: str | Path, error: cv2.error) -> str:
 
 
 def _cause(data: Bytes) -> str:
-    """Why these bytes are no picture, and what helps."""
+    """Say why these bytes are no picture, and what helps."""
     head = data[:512].tobytes()
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     if not data.size:
@@ -118,7 +121,7 @@ def _cause(data: Bytes) -> str:
 
 
 def _pictures_in(data: Bytes) -> int:
-    """How many pictures of full size a GIF or TIFF holds; 1 for other files (they cost nothing here)."""
+    """Count how many pictures of full size a GIF or TIFF holds; 1 for other files (they cost nothing here)."""
     if data[:4].tobytes() not in (b"GIF8", b"II*\0", b"MM\0*"):
         return 1
     from PIL import Image
@@ -130,8 +133,8 @@ def _pictures_in(data: Bytes) -> int:
         return 1
 
 
-def full_pictures(picture: Any) -> int:
-    """How many frames or pages of the first one's size an opened picture holds: previews are not counted.
+def full_pictures(picture: Image.Image) -> int:
+    """Count how many frames or pages of the first one's size an opened picture holds: previews are not counted.
 
     Args:
         picture: What `PIL.Image.open` gives; it stands at its first page before and after.
@@ -145,7 +148,7 @@ def full_pictures(picture: Any) -> int:
 
 
 def orientation(data: Bytes) -> int:
-    """How the EXIF data of a JPEG, PNG or WebP says to turn it, 1 ... 8; 1 is as stored.
+    """Tell how the EXIF data of a JPEG, PNG or WebP says to turn it, 1 ... 8; 1 is as stored.
 
     TIFF has it too, and both libraries turn those on reading, whatever they are told.
     """
@@ -162,7 +165,7 @@ def orientation(data: Bytes) -> int:
 
 
 def declared_size(path: str | Path, turns: bool) -> tuple[int, int] | None:
-    """(height, width) that a picture's file declares, turned by its EXIF data or not; None where that is not clear.
+    """Return (height, width) that a picture's file declares, turned by its EXIF data or not; None where unclear.
 
     No pixel is read. A TIFF with EXIF data is read differently by different libraries.
     """
@@ -182,7 +185,7 @@ def declared_size(path: str | Path, turns: bool) -> tuple[int, int] | None:
 
 
 def nearest_folder(path: str | Path) -> str:
-    """Where a path stops existing: a hint for messages about missing files.
+    """Tell where a path stops existing: a hint for messages about missing files.
 
     >>> nearest_folder("/nowhere/at/all")
     'the path exists up to /'
@@ -194,7 +197,7 @@ def nearest_folder(path: str | Path) -> str:
 
 
 def files_below(folder: str | Path) -> list[Path]:
-    """All files of a folder and the folders below it, sorted.
+    """Return all files of a folder and the folders below it, sorted.
 
     Hidden files and folders and what systems leave (`.ipynb_checkpoints`, `._a.png`, `Thumbs.db`) are left out. Links
     are followed, each folder is read once, and a link that leads nowhere is given like a file.
@@ -220,7 +223,7 @@ def files_below(folder: str | Path) -> list[Path]:
 
 
 def images_in(path: str | Path) -> list[Path]:
-    """The image file itself, or all image files of a folder and the folders below, sorted.
+    """Return the image file itself, or all image files of a folder and the folders below, sorted.
 
     Raises:
         FileNotFoundError: nothing is there, or the folder holds no image.

@@ -22,7 +22,7 @@ Pixels = npt.NDArray[Any]
 
 
 def filled(record: Record, name: str, given: float | None) -> tuple[float, Pixels]:
-    """The label of added pixels, and the map in a type that holds it.
+    """Return the label of added pixels, and the map in a type that holds it.
 
     Added pixels do not count: they get the label that the data set leaves out, which is the one of the model's head;
     the number of a class is taken as it is meant. Outside a data set, what is given, or 255.
@@ -54,7 +54,7 @@ class RandomCrop:
         self.ignore_index = whole(ignore_index, "RandomCrop: ignore_index", None)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`."""
+        """Change `img` and all `seg_fields`."""
         window = self.window(record["img"].shape)
         if self.cat_max_ratio < 1 and "gt_seg_map" in record:
             for _ in range(10):
@@ -68,7 +68,7 @@ class RandomCrop:
         return record
 
     def window(self, shape: Sequence[int]) -> tuple[slice, slice]:
-        """A random window of the crop size."""
+        """Return a random window of the crop size."""
         starts = [
             int(np.random.randint(0, max(have - want, 0) + 1))
             for have, want in zip(shape[:2], self.crop_size, strict=True)
@@ -77,7 +77,7 @@ class RandomCrop:
         return rows, columns
 
     def mixed(self, labels: Pixels, left_out: int = 255) -> bool:
-        """Whether more than one class is there, and none covers too much."""
+        """Tell whether more than one class is there, and none covers too much."""
         counted = labels[(labels != self.ignore_index) & (labels != left_out) & (labels >= 0)]
         few = counted.dtype.itemsize == 1
         counts = np.bincount(counted.ravel()) if few else np.unique(counted, return_counts=True)[1]
@@ -110,7 +110,7 @@ class RandomFlip:
             raise ValueError(f"RandomFlip: prob={prob!r} does not fit direction={direction!r}")
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`; adds `flip` and `flip_direction`."""
+        """Change `img` and all `seg_fields`; adds `flip` and `flip_direction`."""
         chances = [*self.probabilities, 1 - sum(self.probabilities)]
         direction = [*self.directions, None][int(np.random.choice(len(chances), p=chances))]
         record["flip"], record["flip_direction"] = direction is not None, direction
@@ -140,7 +140,7 @@ class Pad:
         size: int | Sequence[int] | None = None,
         size_divisor: int | None = None,
         pad_val: float | dict[str, float] = 0,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         if (size is None) == (size_divisor is None):
             raise ValueError("Pad: give size=(width, height) or size_divisor, one of them")
@@ -154,7 +154,7 @@ class Pad:
         self.label_value = None if seg is None else whole(seg, "Pad: pad_val (seg)", None)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`; adds `pad_shape`, and `added_pixels` where the image alone is padded.
+        """Change `img` and all `seg_fields`; adds `pad_shape`, and `added_pixels` where the image alone is padded.
 
         Label maps of a test pipeline are read after this, so that a prediction loses these pixels again.
         """
@@ -194,7 +194,7 @@ class RandomRotate:
         degree: float | Sequence[float],
         pad_val: float = 0,
         seg_pad_val: int | None = None,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         self.prob = number(prob, "RandomRotate: prob", least=0, most=1)
         self.pad_val = number(pad_val, "RandomRotate: pad_val")
@@ -206,7 +206,7 @@ class RandomRotate:
         self.degree = float(low), float(high)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`."""
+        """Change `img` and all `seg_fields`."""
         if np.random.random_sample() < self.prob:
             height, width = record["img"].shape[:2]
             turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -np.random.uniform(*self.degree), 1.0)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from seg_runner.checks import number, whole
 
-from seg_engine.data.pipeline import build, switch
+from seg_engine.data.checks import switch
+from seg_engine.data.pipeline import build
 
 __all__ = ["ClassBalancedDataset", "ConcatDataset", "RepeatDataset"]
 
@@ -42,7 +43,7 @@ class _Joined:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Classes, palette, and so on, of the (first) data set inside; a copy."""
+        """Return classes, palette, and so on, of the (first) data set inside; a copy."""
         return dict(getattr(self.inside[0], "metainfo", None) or {})
 
     def full_init(self) -> None:
@@ -59,14 +60,14 @@ class _Joined:
         """Called once the data sets inside are ready."""
 
     def _place(self, index: int) -> tuple[Any, int]:
-        """The data set inside, and the index there."""
+        """Return the data set inside, and the index there."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Any:
-        """The sample of this index, from the data set inside.
+        """Return the sample of this index, from the data set inside.
 
         Raises:
             IndexError: there is none.
@@ -75,13 +76,13 @@ class _Joined:
         return dataset[inner]
 
     def get_data_info(self, index: int) -> Record:
-        """The record that the pipeline of the data set inside starts from."""
+        """Return the record that the pipeline of the data set inside starts from."""
         index = self._checked(index)
         dataset, inner = self._place(index)
         return {**dataset.get_data_info(inner), "sample_idx": index}
 
     def get_cat_ids(self, index: int) -> list[int]:
-        """The classes that the label map of an image holds."""
+        """Return the classes that the label map of an image holds."""
         dataset, inner = self._place(self._checked(index))
         find = getattr(dataset, "get_cat_ids", None)
         if not callable(find):
@@ -98,7 +99,7 @@ class _Joined:
         return "; ".join(dict.fromkeys(filter(None, told))) or None
 
     def data_report(self) -> list[tuple[int, str]]:
-        """What is worth knowing about the data sets inside, before the first step."""
+        """Say what is worth knowing about the data sets inside, before the first step."""
         able = [one for one in self.inside if callable(getattr(one, "data_report", None))]
         return [line for one in able for line in one.data_report()]
 
@@ -224,7 +225,7 @@ class ClassBalancedDataset(_Joined):
 
 
 def repeats(held: Sequence[Sequence[int]], threshold: float) -> list[int]:
-    """How often each image comes, from the classes that it holds.
+    """Tell how often each image comes, from the classes that it holds.
 
     >>> repeats([[0], [0], [0], [0, 1]], 1.0)
     [1, 1, 1, 2]
@@ -237,8 +238,8 @@ def repeats(held: Sequence[Sequence[int]], threshold: float) -> list[int]:
     return [int(factor) for factor in np.ceil(repeat_factors(presence, threshold))]
 
 
-def _plain(value: Any) -> Any:
-    """Lists, tuples and arrays of the same values are equal."""
+def _plain(value: object) -> Any:
+    """Return values so that lists, tuples and arrays of the same ones are equal."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from seg_engine.data.files import decoded, file_bytes, full_pictures, orientation
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["check_range", "check_size", "read_labels", "renumbered"]
 
@@ -37,7 +40,7 @@ TURNED: dict[int, Callable[[Labels], Labels]] = {
 
 
 def read_labels(path: str | Path, turn: bool = False) -> Labels:
-    """The values of a label map, H x W: as stored, palette indices for a palette, 0 and 1 for one bit.
+    """Return the values of a label map, H x W: as stored, palette indices for a palette, 0 and 1 for one bit.
 
     Pillow reads what OpenCV would change, palettes and grey values of fewer than 8 bits; OpenCV reads the rest, which
     it does faster. A TIFF whose 0 is white gives what is stored, whatever its bits. The result is uint8 where the
@@ -60,12 +63,12 @@ def read_labels(path: str | Path, turn: bool = False) -> Labels:
 
 
 def _is_plain_png(data: npt.NDArray[np.uint8]) -> bool:
-    """Whether this is a PNG file of 8 or 16 bits without a palette: the usual label map needs no second look."""
+    """Tell whether this is a PNG file of 8 or 16 bits without a palette: the usual label map needs no second look."""
     return data[:8].tobytes() == b"\x89PNG\r\n\x1a\n" and data.size > 25 and data[24] >= 8 and data[25] != 3
 
 
 def _by_pillow(data: npt.NDArray[np.uint8], path: str | Path) -> Labels | None:
-    """Indices of a palette, or grey values of 1, 2 or 4 bits; None for what OpenCV reads as it is."""
+    """Return indices of a palette, or grey values of 1, 2 or 4 bits; None for what OpenCV reads as it is."""
     from PIL import Image
 
     try:
@@ -84,8 +87,8 @@ def _by_pillow(data: npt.NDArray[np.uint8], path: str | Path) -> Labels | None:
             raise ValueError(f"{path} is cut off or damaged ({error}); copy it again, or leave it out") from error
 
 
-def _few_bits(picture: Any, data: npt.NDArray[np.uint8], path: str | Path) -> Labels | None:
-    """The values of an opened picture; None where it has neither a palette nor fewer than 8 bits."""
+def _few_bits(picture: Image.Image, data: npt.NDArray[np.uint8], path: str | Path) -> Labels | None:
+    """Return the values of an opened picture; None where it has neither a palette nor fewer than 8 bits."""
     pages = full_pictures(picture)
     if pages > 1:
         raise ValueError(f"{path}: this label map holds {pages} pictures (pages, or frames); one is expected")
@@ -100,26 +103,28 @@ def _few_bits(picture: Any, data: npt.NDArray[np.uint8], path: str | Path) -> La
     return np.asarray(picture) // np.uint8(255 // (2**bits - 1))  # Pillow spreads few bits over 0 ... 255
 
 
-def _grey_bits(picture: Any, data: npt.NDArray[np.uint8]) -> int:
-    """Bits of each grey value in the file."""
+def _grey_bits(picture: Image.Image, data: npt.NDArray[np.uint8]) -> int:
+    """Return bits of each grey value in the file."""
     if picture.mode != "L":
         return 8
     if picture.format == "PNG":
         return int(data[24])
-    if picture.format == "TIFF":
-        return int(picture.tag_v2.get(TIFF_BITS, (8,))[0])
-    return 8
+    return int(_tiff_tags(picture).get(TIFF_BITS, (8,))[0])
 
 
-def _white_is_zero(picture: Any) -> bool:
-    """Whether a TIFF shows 0 as white: up to 8 bits, libraries turn such values over, and a label is what is stored."""
-    if picture.format != "TIFF" or picture.tag_v2.get(TIFF_PHOTOMETRIC) != 0:
-        return False
-    return picture.tag_v2.get(TIFF_COMPRESSION) not in FAX
+def _white_is_zero(picture: Image.Image) -> bool:
+    """Tell whether a TIFF shows 0 as white: libraries turn up to 8 bits over, and a label is what is stored."""
+    tags = _tiff_tags(picture)
+    return tags.get(TIFF_PHOTOMETRIC) == 0 and tags.get(TIFF_COMPRESSION) not in FAX
+
+
+def _tiff_tags(picture: Image.Image) -> Mapping[int, Any]:
+    """Return the tags of a TIFF; none of other pictures."""
+    return getattr(picture, "tag_v2", {}) if picture.format == "TIFF" else {}
 
 
 def _one_channel(labels: Labels, path: str | Path) -> Labels:
-    """Grey values that are stored as colours are taken as what they are; real colours are an error."""
+    """Take grey values that are stored as colours for what they are; real colours are an error."""
     if labels.ndim == 2:
         return labels
     colours, rest = labels[..., :3], labels[..., 3:]
@@ -138,7 +143,7 @@ def _one_channel(labels: Labels, path: str | Path) -> Labels:
 
 
 def _narrowed(labels: Labels, path: str | Path) -> Labels:
-    """Whole numbers in as few bytes as they need."""
+    """Return whole numbers in as few bytes as they need."""
     if labels.dtype.kind == "f":
         odd = labels[~(np.isfinite(labels) & (labels == np.rint(labels)))]
         if odd.size:
@@ -153,14 +158,14 @@ def _narrowed(labels: Labels, path: str | Path) -> Labels:
 
 
 def _smallest(low: int, high: int) -> type[np.uint8 | np.int16 | np.int32]:
-    """The smallest type for these labels that OpenCV resizes and turns."""
+    """Return the smallest type for these labels that OpenCV resizes and turns."""
     if low >= 0 and high <= 255:
         return np.uint8
     return np.int16 if low >= -(2**15) and high < 2**15 else np.int32
 
 
 def check_size(labels: Labels, record: Mapping[str, Any]) -> None:
-    """Labels must be of the size that the image's file has: test pipelines read them after the image was resized."""
+    """Check that labels have the size of the image's file: test pipelines read them after the image was resized."""
     image = record.get("img")
     size = record.get("ori_shape", None if image is None else image.shape[:2])
     if size is None or tuple(labels.shape[:2]) == tuple(size):
@@ -181,7 +186,7 @@ def check_size(labels: Labels, record: Mapping[str, Any]) -> None:
 def renumbered(
     labels: Labels, reduce_zero_label: bool, label_map: Mapping[int, int] | None, ignore: int = 255
 ) -> Labels:
-    """Labels after the reduction of label 0 and then a choice of classes: one look-up for all pixels.
+    """Return labels after the reduction of label 0 and then a choice of classes: one look-up for all pixels.
 
     >>> renumbered(np.array([[0, 1, 2, 255]], np.uint8), True, {0: 1, 1: 0})
     array([[255,   1,   0, 255]], dtype=uint8)
@@ -196,7 +201,7 @@ def renumbered(
 
 
 def _targets(values: Labels, reduce_zero_label: bool, label_map: Mapping[int, int], ignore: int) -> Labels:
-    """What each label becomes."""
+    """Return what each label becomes."""
     if reduce_zero_label:
         values = np.where((values == 0) | (values == ignore), ignore, values - 1)
     result = values.copy()
@@ -206,7 +211,7 @@ def _targets(values: Labels, reduce_zero_label: bool, label_map: Mapping[int, in
 
 
 def check_range(labels: Labels, classes: int, ignore: int, path: str) -> None:
-    """Every label must name a class, or be the one that does not count.
+    """Check that every label names a class, or is the one that does not count.
 
     Raises:
         ValueError: one does not.

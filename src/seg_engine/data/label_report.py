@@ -39,7 +39,7 @@ class LabelCounts:
     per_class: dict[int, int] = field(default_factory=dict)
 
     def add(self, stored: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
-        """One label map: the values of the file, and the labels that came of them."""
+        """Count one label map: the values of the file, and the labels that came of them."""
         self.maps += 1
         self.pixels += labels.size
         self.stored |= set(np.unique(stored).tolist())
@@ -50,7 +50,7 @@ class LabelCounts:
                 self.per_class[label] = self.per_class.get(label, 0) + count
 
     def lines(self, of: int) -> list[Line]:
-        """What is worth knowing, with logging levels; `of` is the number of label maps that there are.
+        """Say what is worth knowing, with logging levels; `of` is the number of label maps that there are.
 
         >>> counts = LabelCounts(("soil", "crop", "weed"), 255)
         >>> counts.add(np.array([[0, 1]]), np.array([[0, 1]]))
@@ -89,7 +89,7 @@ def _about_masks(name: str, read: str) -> str:
 
 
 def spread(count: int, at_most: int = MAPS) -> list[int]:
-    """Indices that lie evenly over a data set: the same ones each time.
+    """Return indices that lie evenly over a data set: the same ones each time.
 
     >>> spread(9, 3), spread(2, 3)
     ([0, 4, 8], [0, 1])
@@ -139,7 +139,7 @@ def look_at(
 
 
 def _about_jpeg(path: str) -> str:
-    """What to say of a label map that is a JPEG, whatever its name; nothing of others."""
+    """Say that a label map is a JPEG, whatever its name; nothing of others."""
     try:
         with open(path, "rb") as file:
             jpeg = file.read(3) == b"\xff\xd8\xff"

@@ -32,7 +32,7 @@ class Listing:
 
 
 def found_in(folder: Path, suffixes: Sequence[str], labels: tuple[Path, str] | None) -> Listing:
-    """The images of a folder and those below it, by name.
+    """Return the images of a folder and those below it, by name.
 
     Args:
         folder: Where to look.
@@ -73,7 +73,7 @@ def _check_links(images: Sequence[str], folder: Path) -> None:
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a text file of names; a byte-order mark, empty lines and spaces round a name do no harm.
+    """Return the lines of a text file of names; a byte-order mark, empty lines and spaces round a name do no harm.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -97,7 +97,7 @@ def read_list(path: Path) -> list[str]:
 
 
 def named_by(lines: Sequence[str], folder: Path, suffixes: Sequence[str], source: Path) -> Listing:
-    """The images of a list; a name has a suffix or not, lies in a subfolder or not, is absolute or not.
+    """Return the images of a list; a name has a suffix or not, lies in a subfolder or not, is absolute or not.
 
     Raises:
         FileNotFoundError: an image is not there; the message counts them and names the first.
@@ -127,7 +127,7 @@ def named_by(lines: Sequence[str], folder: Path, suffixes: Sequence[str], source
 
 
 def _located(line: str, folder: Path, suffixes: Sequence[str]) -> tuple[str | None, str]:
-    """The file that a line means, or None, and the name of its label map without suffix."""
+    """Return the file that a line means, or None, and the name of its label map without suffix."""
     for end in suffixes:
         path = str(folder / f"{line}{end}")
         if os.path.isfile(path):
@@ -140,7 +140,7 @@ def _located(line: str, folder: Path, suffixes: Sequence[str]) -> tuple[str | No
 
 
 def _below(name: str, folder: Path) -> str:
-    """An absolute name as one below the image folder, or else its last part: label maps lie in their own folder."""
+    """Return an absolute name as one below the image folder, or its last part: label maps lie in their own folder."""
     path = Path(name)
     if not path.is_absolute():
         return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from seg_runner.checks import flag
-from seg_runner.errors import did_you_mean
 
+from seg_engine.data.checks import refuse_unknown, switch
 from seg_engine.data.files import read_picture
 from seg_engine.data.label_maps import check_range, check_size, read_labels, renumbered
-from seg_engine.data.pipeline import switch
 
 __all__ = ["LoadAnnotations", "LoadImageFromFile", "PackSegInputs"]
 
@@ -51,18 +49,18 @@ class LoadImageFromFile:
     """
 
     def __init__(
-        self, to_float32: bool = False, color_type: str = "color", imdecode_backend: str = "cv2", **ignored: Any
+        self, to_float32: bool = False, color_type: str = "color", imdecode_backend: str = "cv2", **ignored: object
     ) -> None:
         if color_type not in COLOUR_FLAGS:
             raise ValueError(
                 f"LoadImageFromFile: color_type={color_type!r}; one of {', '.join(COLOUR_FLAGS)} is expected"
             )
-        _refuse(LoadImageFromFile, ignored, {"backend_args", "ignore_empty", "file_client_args"})
+        refuse_unknown(LoadImageFromFile, ignored, {"backend_args", "ignore_empty", "file_client_args"})
         self.to_float32, self.flags = switch(to_float32, "LoadImageFromFile: to_float32"), COLOUR_FLAGS[color_type]
         self.turns = color_type in ("color", "grayscale")
 
     def __call__(self, record: Record) -> Record:
-        """Adds `img`, `img_shape` and `ori_shape`."""
+        """Add `img`, `img_shape` and `ori_shape`."""
         image: npt.NDArray[Any] = read_picture(record["img_path"], self.flags)
         record["img"] = image.astype(np.float32) if self.to_float32 else image
         record["img_shape"] = record["ori_shape"] = image.shape[:2]
@@ -90,15 +88,16 @@ class LoadAnnotations:
         reduce_zero_label: bool | None = None,
         imdecode_backend: str = "pillow",
         check_labels: bool = True,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
-        _refuse(LoadAnnotations, ignored, {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"})
+        known = {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"}
+        refuse_unknown(LoadAnnotations, ignored, known)
         told = reduce_zero_label
         self.reduce_zero_label = None if told is None else flag(told, "LoadAnnotations: reduce_zero_label")
         self.check_labels = flag(check_labels, "LoadAnnotations: check_labels")
 
     def __call__(self, record: Record) -> Record:
-        """Adds `gt_seg_map`, and its name to `seg_fields`."""
+        """Add `gt_seg_map`, and its name to `seg_fields`."""
         labels = read_labels(record["seg_map_path"], turn=bool(record.get("turned_by_exif")))
         check_size(labels, record)
         record["gt_seg_map"] = self.numbered(labels, record)
@@ -107,12 +106,12 @@ class LoadAnnotations:
         return record
 
     def reduces(self, record: Mapping[str, Any]) -> bool:
-        """Whether label 0 does not count."""
+        """Tell whether label 0 does not count."""
         told = self.reduce_zero_label
         return bool(record.get("reduce_zero_label", False) if told is None else told)
 
     def numbered(self, stored: npt.NDArray[Any], record: Mapping[str, Any]) -> npt.NDArray[Any]:
-        """The labels that the values of a file become.
+        """Return the labels that the values of a file become.
 
         Raises:
             ValueError: one names no class, and is not the ignored one.
@@ -136,7 +135,7 @@ class PackSegInputs:
         self.meta_keys = tuple(meta_keys)
 
     def __call__(self, record: Record) -> Record:
-        """`dict(inputs=..., data_samples=...)`."""
+        """Return `dict(inputs=..., data_samples=...)`."""
         import torch
         from seg_runner import PixelData, SegDataSample
 
@@ -148,12 +147,3 @@ class PackSegInputs:
             labels = np.ascontiguousarray(record["gt_seg_map"]).astype(np.int64)
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])
         return {"inputs": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), "data_samples": sample}
-
-
-def _refuse(owner: type[Any], given: Mapping[str, Any], ignored: set[str]) -> None:
-    """An option that nobody knows is a misspelt one."""
-    unknown = sorted(set(given) - ignored)
-    if unknown:
-        takes = [name for name in inspect.signature(owner).parameters if name != "ignored"]
-        near = did_you_mean(unknown[0], takes)
-        raise TypeError(f"{owner.__name__} has no option {unknown[0]!r}.{near} It takes {', '.join(takes)}")

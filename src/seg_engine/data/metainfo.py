@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from seg_runner.errors import near_key
 
-__all__ = ["check_keys", "checked_metainfo", "known_metainfo", "renumbering"]
+from seg_engine.data.checks import check_keys
+
+__all__ = ["checked_metainfo", "known_metainfo", "renumbering"]
 
 KEYS = ("classes", "palette")
 
 
-def checked_metainfo(given: Any, own: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The metainfo of a data set, with `classes` as a tuple and the colours of `palette` as lists.
+def checked_metainfo(given: object, own: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return the metainfo of a data set, with `classes` as a tuple and the colours of `palette` as lists.
 
     A text names a file, as in MMEngine: of classes with one name a line, of colours with three numbers a line. A
     palette may be the name of one that seg-vis knows, too.
@@ -34,10 +35,11 @@ def checked_metainfo(given: Any, own: Mapping[str, Any], owner: str) -> dict[str
     >>> checked_metainfo({"classes": ["soil", "crop"], "palette": np.eye(2, 3)}, {}, "Data")
     {'classes': ('soil', 'crop'), 'palette': [[1, 0, 0], [0, 1, 0]]}
     """
-    if not isinstance(given or {}, Mapping):
+    given = given or {}
+    if not isinstance(given, Mapping):
         raise TypeError(f"{owner}: metainfo must be a dict of classes and palette, not {given!r}")
-    check_keys(given or {}, KEYS, f"{owner}: metainfo")
-    info = {**own, **(given or {})}
+    check_keys(given, KEYS, f"{owner}: metainfo")
+    info = {**own, **given}
     if info.get("classes") is not None:
         info["classes"] = _classes(info["classes"], f"{owner}: metainfo['classes']")
     if info.get("palette") is not None:
@@ -45,20 +47,8 @@ def checked_metainfo(given: Any, own: Mapping[str, Any], owner: str) -> dict[str
     return info
 
 
-def check_keys(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
-    """Other keys are the user's own, unless they are slips of the keyboard.
-
-    Raises:
-        ValueError: One is nearly a known key that is not there.
-    """
-    for key in given:
-        near = near_key(str(key), known)
-        if near is not None and near not in given:
-            raise ValueError(f"{name}: nothing reads the key {key!r}. Did you mean {near!r}?")
-
-
-def _classes(given: Any, name: str) -> tuple[Any, ...]:
-    """The names, one a label in their order."""
+def _classes(given: object, name: str) -> tuple[Any, ...]:
+    """Return the names, one a label in their order."""
     expected = "a list of names is expected, one for each label in their order"
     if isinstance(given, str | os.PathLike):
         if not os.path.isfile(given):
@@ -79,7 +69,7 @@ def _classes(given: Any, name: str) -> tuple[Any, ...]:
 
 
 def _lines(path: str | os.PathLike[str], name: str) -> list[str]:
-    """The lines of a text file; empty ones may stand at its end only, since each line is a label."""
+    """Return the lines of a text file; empty ones may stand at its end only, since each line is a label."""
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
         raise ValueError(f"{name}: {path} is a folder, a pipe or a device; a text file is expected")
     try:
@@ -91,8 +81,8 @@ def _lines(path: str | os.PathLike[str], name: str) -> list[str]:
     return lines
 
 
-def _palette(given: Any, classes: Sequence[Any] | None, name: str) -> Any:
-    """N colours as lists of three numbers, or the name of a palette; nothing, where it is empty."""
+def _palette(given: object, classes: Sequence[Any] | None, name: str) -> Any:
+    """Return N colours as lists of three numbers, or the name of a palette; nothing, where it is empty."""
     from seg_vis import get_palette
 
     expected = "three whole numbers from 0 to 255 are expected for each label"
@@ -109,8 +99,8 @@ def _palette(given: Any, classes: Sequence[Any] | None, name: str) -> Any:
         raise type(error)(f"{name}: {error}; {expected}") from error
 
 
-def _whole(colours: Any) -> Any:
-    """Whole numbers that are written as 128.0 are whole numbers."""
+def _whole(colours: object) -> Any:
+    """Make whole numbers of those that are written as 128.0."""
     plain = colours.tolist() if hasattr(colours, "tolist") else colours
     if not isinstance(plain, list | tuple):
         return plain
@@ -123,7 +113,7 @@ def _whole(colours: Any) -> Any:
 
 
 def renumbering(wanted: Sequence[str], known: Sequence[str], owner: str, ignore: int) -> dict[int, int]:
-    """Old label -> new label, for a choice of the classes.
+    """Return old label -> new label, for a choice of the classes.
 
     >>> renumbering(["b"], ["a", "b"], "Data", 255)
     {0: 255, 1: 0}
@@ -135,7 +125,7 @@ def renumbering(wanted: Sequence[str], known: Sequence[str], owner: str, ignore:
 
 
 def known_metainfo(name: str) -> dict[str, Any]:
-    """Classes and palette of a public data set, as seg-vis keeps them."""
+    """Return classes and palette of a public data set, as seg-vis keeps them."""
     if not name:
         return {}
     from seg_vis import get_classes, get_palette

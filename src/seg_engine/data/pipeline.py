@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Compose", "NestedBuilder", "build", "counts", "reads_file", "switch"]
+__all__ = ["Compose", "NestedBuilder", "build", "reads_file"]
 
 Record = dict[str, Any]
+
+
+class Builder(Protocol):
+    """Turns names into objects, as `seg_registry.builder` makes one."""
+
+    def get(self, kind: str, name: str) -> Any:
+        """Return the class or function of this name."""
+
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: object) -> Any:
+        """Return an object from a config with a `type`."""
 
 
 class NestedBuilder:
@@ -21,15 +30,15 @@ class NestedBuilder:
             predicts; 'refuse' it, for a config from elsewhere.
     """
 
-    def __init__(self, builder: Any, files: str = "read") -> None:
+    def __init__(self, builder: Builder, files: str = "read") -> None:
         self.builder, self.files = builder, files
 
-    def get(self, kind: str, name: Any) -> Any:
-        """The class or function called `name`."""
+    def get(self, kind: str, name: str) -> Any:
+        """Return the class or function called `name`."""
         return self.builder.get(kind, name)
 
-    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: Any) -> Any:
-        """An object from a config with a `type`."""
+    def build(self, kind: str, cfg: Mapping[str, Any], **defaults: object) -> Any:
+        """Return an object from a config with a `type`."""
         before = _CURRENT.set(self)
         try:
             return self.builder.build(kind, cfg, **defaults)
@@ -41,8 +50,8 @@ class NestedBuilder:
 _CURRENT: ContextVar[NestedBuilder | None] = ContextVar("builder at work", default=None)
 
 
-def build(kind: str, cfg: Any, **defaults: Any) -> Any:
-    """The part inside another part that a dict describes; an object passes through."""
+def build(kind: str, cfg: Any, **defaults: object) -> Any:
+    """Return the part inside another part that a dict describes; an object passes through."""
     if not isinstance(cfg, Mapping):
         return cfg
     current = _CURRENT.get()
@@ -54,7 +63,7 @@ def build(kind: str, cfg: Any, **defaults: Any) -> Any:
 
 
 def reads_file(option: str) -> bool:
-    """Whether a part that is being built may read the file that its config names; False: do without.
+    """Tell whether a part that is being built may read the file that its config names; False: do without.
 
     Args:
         option: The option and its value, for the message.
@@ -69,38 +78,6 @@ def reads_file(option: str) -> bool:
             "is your own, give --trust-config"
         )
     return current is None or current.files == "read"
-
-
-def counts(values: Any, name: str, least: int | None = 1) -> list[int]:
-    """A list of whole numbers.
-
-    Raises:
-        TypeError: It is no list, or holds something that is no number.
-        ValueError: It is empty, or a number is too small.
-    """
-    from seg_runner.checks import whole  # the help of the command waits for no torch
-
-    if not isinstance(values, list | tuple):
-        raise TypeError(f"{name} must be a list of whole numbers, not {values!r}")
-    if not values:
-        raise ValueError(f"{name} is an empty list")
-    return [whole(one, f"each of {name}", least) for one in values]
-
-
-def switch(value: Any, name: str) -> bool:
-    """True or False; None is False, as MMEngine takes it, with a warning (an error with `python -W error`).
-
-    Raises:
-        TypeError: It is neither: a text such as 'no' would count as True.
-
-    >>> switch(True, "keep_ratio")
-    True
-    """
-    from seg_runner.checks import flag
-
-    if value is None:
-        warnings.warn(f"{name}=None is taken as False: write False, or leave it out for its default", stacklevel=3)
-    return value is not None and flag(value, name)
 
 
 class Compose:
@@ -119,7 +96,7 @@ class Compose:
                 raise TypeError(f"pipeline: a dict with a type, or a callable, is expected, not {one!r}")
 
     def __call__(self, record: Record) -> Any:
-        """The record after all transforms, or None."""
+        """Return the record after all transforms, or None."""
         result: Any = record
         for transform in self.transforms:
             try:

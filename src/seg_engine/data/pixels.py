@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from seg_engine.data.loading import COLOUR_FLAGS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["as_read", "is_reader", "reads_labels", "reads_pixels", "shown"]
 
@@ -21,7 +24,7 @@ MODES = {**COLOURS, **dict.fromkeys(("LA", "PA", "RGBa"), "RGBA"), "1": "L"}
 
 
 def reads_labels(name: str) -> bool:
-    """Whether a transform of this name reads labels, which prediction has none of.
+    """Tell whether a transform of this name reads labels, which prediction has none of.
 
     >>> reads_labels("LoadAnnotations"), reads_labels("LoadImageFromFile")
     (True, False)
@@ -31,7 +34,7 @@ def reads_labels(name: str) -> bool:
 
 
 def is_reader(name: str) -> bool:
-    """Whether a transform of this name reads the image.
+    """Tell whether a transform of this name reads the image.
 
     >>> is_reader("LoadImageFromFile"), is_reader("ReadBands"), is_reader("Resize")
     (True, True, False)
@@ -39,8 +42,8 @@ def is_reader(name: str) -> bool:
     return name.startswith(("Load", "Read", "Open", "Decode")) and not reads_labels(name)
 
 
-def reads_pixels(reader: Any) -> int | None:
-    """How OpenCV reads for this reader (a flag of `cv2.imread`); None for a reader of another kind."""
+def reads_pixels(reader: object) -> int | None:
+    """Tell how OpenCV reads for this reader (a flag of `cv2.imread`); None for a reader of another kind."""
     flags = getattr(reader, "flags", None)
     if isinstance(flags, int):
         return flags
@@ -48,8 +51,8 @@ def reads_pixels(reader: Any) -> int | None:
     return COLOUR_FLAGS.get(name)
 
 
-def as_read(given: Any, reader: Any, name: str = "the image") -> Pixels:
-    """Pixels as the reader would give them for a file that holds them.
+def as_read(given: object, reader: object, name: str = "the image") -> Pixels:
+    """Return pixels as the reader would give them for a file that holds them.
 
     A reader of 8 bits (`color`, `grayscale`) makes 8 bits of 16, three channels of one, one of three. Three channels
     are given as RGB and become BGR, as OpenCV reads them; other numbers of channels keep their order. Of a Pillow
@@ -74,8 +77,8 @@ def as_read(given: Any, reader: Any, name: str = "the image") -> Pixels:
     return pixels.astype(np.float32) if getattr(reader, "to_float32", False) else pixels
 
 
-def _of_pillow(picture: Any, flags: int | None) -> Pixels:
-    """The pixels of a Pillow picture, with the channels that OpenCV finds in a file of that kind."""
+def _of_pillow(picture: Image.Image, flags: int | None) -> Pixels:
+    """Return the pixels of a Pillow picture, with the channels that OpenCV finds in a file of that kind."""
     from PIL import ImageFile, ImageOps
 
     if isinstance(picture, ImageFile.ImageFile) and flags is not None and _turns(flags):
@@ -88,12 +91,12 @@ def _of_pillow(picture: Any, flags: int | None) -> Pixels:
 
 
 def _turns(flags: int) -> bool:
-    """Whether OpenCV turns what it reads by the file's EXIF data."""
+    """Tell whether OpenCV turns what it reads by the file's EXIF data."""
     return flags != cv2.IMREAD_UNCHANGED and not flags & cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def _checked(given: Any, flags: int | None) -> Pixels:
-    """An array of pixels.
+def _checked(given: object, flags: int | None) -> Pixels:
+    """Return an array of pixels.
 
     Raises:
         ValueError: it is something else.
@@ -101,7 +104,9 @@ def _checked(given: Any, flags: int | None) -> Pixels:
     wanted = "a file, H x W x channels pixels (3 channels: RGB) or H x W grey ones, or a list of these"
     pixels = given
     if not isinstance(given, np.ndarray) and hasattr(given, "__array_interface__"):
-        pixels = _of_pillow(given, flags) if hasattr(given, "getbands") else np.asarray(given)
+        from PIL import Image
+
+        pixels = _of_pillow(given, flags) if isinstance(given, Image.Image) else np.asarray(given)
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "buif":
         kind = getattr(pixels, "dtype", type(pixels).__name__)
         raise ValueError(f"predict: {wanted}, is expected, not {kind} {tuple(getattr(pixels, 'shape', ())) or ''}")
@@ -116,7 +121,7 @@ def _checked(given: Any, flags: int | None) -> Pixels:
 
 
 def _values(pixels: Pixels, eight_bits: bool) -> Pixels:
-    """Values of a type that a file can hold, and torch can take."""
+    """Return values of a type that a file can hold, and torch can take."""
     kind = pixels.dtype.kind
     if kind == "b":
         return pixels.astype(np.uint8) * np.uint8(255)
@@ -135,7 +140,7 @@ def _values(pixels: Pixels, eight_bits: bool) -> Pixels:
 
 
 def _channels(pixels: Pixels, flags: int) -> Pixels:
-    """As many channels as OpenCV gives, blue first."""
+    """Return as many channels as OpenCV gives, blue first."""
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     count = 1 if pixels.ndim == 2 else pixels.shape[2]
     if flags == cv2.IMREAD_COLOR and count == 1:
@@ -148,7 +153,7 @@ def _channels(pixels: Pixels, flags: int) -> Pixels:
 
 
 def shown(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """What was read as a picture for people: H x W x 3, RGB, 8 bits."""
+    """Return what was read as a picture for people: H x W x 3, RGB, 8 bits."""
     from seg_vis import to_rgb
 
     if pixels.dtype.kind == "f":

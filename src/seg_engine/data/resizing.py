@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from seg_runner.checks import MOST_PIXELS, number, whole
 
-from seg_engine.data.pipeline import switch
+from seg_engine.data.checks import switch
 
 __all__ = ["RandomChoiceResize", "RandomResize", "Resize", "fitted", "pair", "span"]
 
@@ -22,7 +22,7 @@ MOST_TIMES = 1000  # as large as before
 
 
 def fitted(size: Size, scale: Size) -> Size:
-    """(width, height) of the largest picture of the same shape that `scale` (in either order) has room for.
+    """Return (width, height) of the largest picture of the same shape that `scale` (in either order) has room for.
 
     >>> fitted((200, 100), (300, 120))
     (240, 120)
@@ -32,8 +32,8 @@ def fitted(size: Size, scale: Size) -> Size:
     return int(width * factor + 0.5), int(height * factor + 0.5)
 
 
-def pair(name: str, value: Any) -> Size:
-    """Two whole numbers of at least 1, from one or two.
+def pair(name: str, value: object) -> Size:
+    """Return two whole numbers of at least 1, from one or two.
 
     Raises:
         TypeError: One is no number.
@@ -45,8 +45,8 @@ def pair(name: str, value: Any) -> Size:
     return whole(both[0], name, 1, MOST_PIXELS), whole(both[1], name, 1, MOST_PIXELS)
 
 
-def span(name: str, value: Any, **limits: float) -> tuple[float, float]:
-    """(smallest, largest) within limits.
+def span(name: str, value: object, **limits: float) -> tuple[float, float]:
+    """Return (smallest, largest) within limits.
 
     Raises:
         TypeError: One is no number.
@@ -75,7 +75,7 @@ class Resize:
         scale: int | Sequence[int] | None = None,
         scale_factor: float | Sequence[float] | None = None,
         keep_ratio: bool = False,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         if (scale is None) == (scale_factor is None):
             raise ValueError("Resize: give scale=(width, height) or scale_factor, one of them")
@@ -89,14 +89,14 @@ class Resize:
         ]
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`; adds `scale`, `scale_factor`, `keep_ratio`."""
+        """Change `img` and all `seg_fields`; adds `scale`, `scale_factor`, `keep_ratio`."""
         height, width = record["img"].shape[:2]
         resized(record, self.size(width, height))
         record["keep_ratio"] = self.keep_ratio
         return record
 
     def size(self, width: int, height: int) -> Size:
-        """The (width, height) that a picture of this size gets."""
+        """Return the (width, height) that a picture of this size gets."""
         if self.scale is not None:
             return fitted((width, height), self.scale) if self.keep_ratio else self.scale
         across, down = self.factors
@@ -130,7 +130,7 @@ class RandomResize:
         scale: Sequence[Any],
         ratio_range: tuple[float, float] | None = None,
         keep_ratio: bool = False,
-        **ignored: Any,
+        **ignored: object,
     ) -> None:
         self.between = isinstance(scale, list | tuple) and all(isinstance(one, list | tuple) for one in scale)
         if not self.between and ratio_range is None:
@@ -145,11 +145,11 @@ class RandomResize:
         self.keep_ratio = switch(keep_ratio, "RandomResize: keep_ratio")
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`."""
+        """Change `img` and all `seg_fields`."""
         return Resize(scale=self.draw(), keep_ratio=self.keep_ratio)(record)
 
     def draw(self) -> Size:
-        """A random (width, height)."""
+        """Return a random (width, height)."""
         if self.between:
             lows, highs = (tuple(f(side) for side in zip(*self.scale, strict=True)) for f in (min, max))
             drawn = [int(np.random.randint(low, high + 1)) for low, high in zip(lows, highs, strict=True)]
@@ -171,7 +171,7 @@ class RandomChoiceResize:
     """
 
     def __init__(
-        self, scales: Sequence[Any], keep_ratio: bool = False, max_size: int | None = None, **ignored: Any
+        self, scales: Sequence[Any], keep_ratio: bool = False, max_size: int | None = None, **ignored: object
     ) -> None:
         if not isinstance(scales, list | tuple) or not scales:
             raise ValueError(f"RandomChoiceResize: scales={scales!r} is empty, or no list of sizes")
@@ -183,7 +183,7 @@ class RandomChoiceResize:
         self.max_size = 0 if max_size is None else whole(max_size, "RandomChoiceResize: max_size", most=MOST_PIXELS)
 
     def __call__(self, record: Record) -> Record:
-        """Changes `img` and all `seg_fields`."""
+        """Change `img` and all `seg_fields`."""
         scale = self.scales[int(np.random.randint(len(self.scales)))]
         if isinstance(scale, int):
             return Resize(scale=(self.max_size or MOST_PIXELS, scale), keep_ratio=True)(record)

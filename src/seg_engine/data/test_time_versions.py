@@ -39,7 +39,7 @@ class TestTimeAug:
         self.versions = [Compose(steps) for steps in itertools.product(*transforms)]
 
     def __call__(self, record: Record) -> dict[str, list[Any]]:
-        """All versions of the record, each value a list over them."""
+        """Return all versions of the record, each value a list over them."""
         made = [version(copy.deepcopy(record)) for version in self.versions]
         if any(one is None for one in made):
             raise ValueError("TestTimeAug: a transform dropped a version; all versions of an image are needed")

@@ -20,7 +20,7 @@ COLOURS, PLACES = 10, 12
 
 
 def per_pixel_scores(root: Path, classes: int, seed: int = 0) -> dict[str, float]:
-    """The mIoU (0..1) of each per-pixel classifier: fitted on `training`, judged on `validation`."""
+    """Return the mIoU (0..1) of each per-pixel classifier: fitted on `training`, judged on `validation`."""
     train, val = read_pixels(root, "training", 3000, seed), read_pixels(root, "validation", 10_000, seed)
     return {
         "counts of colour x position": by_counts(train, val, classes),
@@ -52,7 +52,7 @@ def mean_iou(predicted: Classes, true: Classes, classes: int) -> float:
 
 
 def by_counts(train: tuple[Array, Classes], val: tuple[Array, Classes], classes: int) -> float:
-    """The best of several posteriors from counts: coarse cells help out where fine ones are empty."""
+    """Return the best of several posteriors from counts: coarse cells help out where fine ones are empty."""
     best = 0.0
     counts = [histogram(train, classes, 1), histogram(train, classes, 2)]
     fine, coarse = (table[cells(val[0], scale)] for table, scale in zip(counts, (1, 2), strict=True))
@@ -64,7 +64,7 @@ def by_counts(train: tuple[Array, Classes], val: tuple[Array, Classes], classes:
 
 
 def cells(pixels: Array, scale: int) -> Classes:
-    """The number of each pixel's cell in colour and position."""
+    """Return the number of each pixel's cell in colour and position."""
     bins = np.array([COLOURS] * 3 + [PLACES] * 2) // scale
     number = np.zeros(len(pixels), np.int64)
     for column, count in enumerate(bins):
@@ -73,14 +73,14 @@ def cells(pixels: Array, scale: int) -> Classes:
 
 
 def histogram(train: tuple[Array, Classes], classes: int, scale: int) -> Array:
-    """How often each class was seen in each cell."""
+    """Tell how often each class was seen in each cell."""
     total = int(np.prod(np.array([COLOURS] * 3 + [PLACES] * 2) // scale))
     counts = np.bincount(cells(train[0], scale) * classes + train[1], minlength=total * classes)
     return counts.reshape(total, classes).astype(np.float32)
 
 
 def by_network(train: tuple[Array, Classes], val: tuple[Array, Classes], classes: int, seed: int) -> float:
-    """Two hidden layers of 96 on the five numbers, rare classes weighted up by the root of their share."""
+    """Fit two hidden layers of 96 on the five numbers, rare classes weighted up by the root of their share."""
     import torch
     from torch import nn
 

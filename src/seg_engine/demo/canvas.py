@@ -37,7 +37,7 @@ class Canvas:
 
     @classmethod
     def empty(cls, size: int, random: np.random.Generator) -> Canvas:
-        """A black square with nothing labelled."""
+        """Return a black square with nothing labelled."""
         return cls(np.zeros((size, size, 3), np.float32), np.full((size, size), UNLABELLED, np.uint8), random)
 
     @property
@@ -46,7 +46,7 @@ class Canvas:
         return len(self.labels)
 
     def mask(self) -> Mask:
-        """An empty mask to draw shapes into."""
+        """Return an empty mask to draw shapes into."""
         return np.zeros_like(self.labels)
 
     def paint(self, mask: Mask, colour: Colour | Picture, label: int | None) -> None:
@@ -71,13 +71,13 @@ def smooth_noise(random: np.random.Generator, size: int, cells: int) -> npt.NDAr
 
 
 def grain(random: np.random.Generator, size: int, colour: Colour, strength: float, cells: int) -> Picture:
-    """A texture of one colour with blobs of `cells` across the picture."""
+    """Return a texture of one colour with blobs of `cells` across the picture."""
     noise = smooth_noise(random, size, cells)[..., None]
     return np.asarray(np.asarray(colour, np.float32) + strength * noise, np.float32)
 
 
 def any_colour(random: np.random.Generator) -> Colour:
-    """Any colour that a house, a car or a coat may have: greys, browns, brick, blues, greens, cream."""
+    """Return any colour that a house, a car or a coat may have: greys, browns, brick, blues, greens, cream."""
     kinds = (
         (120, 120, 125),
         (150, 110, 80),

@@ -28,7 +28,7 @@ class Street:
     right: float
 
     def depth(self, y: float, size: int) -> float:
-        """0 at the horizon, 1 at the lower border: how large something standing at `y` looks."""
+        """Return 0 at the horizon, 1 at the lower border: how large something standing at `y` looks."""
         return (y - self.horizon) / (size - self.horizon)
 
     def road_edges(self, y: float, size: int) -> tuple[float, float]:
@@ -38,7 +38,7 @@ class Street:
 
 
 def lay_out(random: np.random.Generator, size: int) -> Street:
-    """A random camera: high or low horizon, road to the left, ahead or to the right."""
+    """Return a random camera: high or low horizon, road to the left, ahead or to the right."""
     street = Street(
         horizon=size * random.uniform(0.34, 0.58),
         centre=size * random.uniform(0.2, 0.8),
@@ -60,7 +60,7 @@ def paint_sky(canvas: Canvas) -> Colour:
 
 
 def paint_houses(canvas: Canvas, street: Street) -> None:
-    """Houses side by side along the horizon, higher at the picture's sides, with gaps where the sky shows."""
+    """Paint houses side by side along the horizon, higher at the picture's sides, with gaps where the sky shows."""
     random = canvas.random
     x = -random.uniform(0, 30)
     while x < canvas.size:
@@ -73,7 +73,7 @@ def paint_houses(canvas: Canvas, street: Street) -> None:
 
 
 def paint_house(canvas: Canvas, left: int, right: int, top: int, bottom: int) -> None:
-    """One house: a wall with courses, perhaps a roof, and a grid of windows that is its mark."""
+    """Paint one house: a wall with courses, perhaps a roof, and a grid of windows that is its mark."""
     import cv2
 
     random, mask = canvas.random, canvas.mask()
@@ -126,7 +126,7 @@ def flags(canvas: Canvas, street: Street, colour: Colour) -> np.ndarray[tuple[in
 
 
 def paint_lane(canvas: Canvas, street: Street, road: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-    """A broken line along the middle of the road, and a line at each kerb."""
+    """Paint a broken line along the middle of the road, and a line at each kerb."""
     import cv2
 
     size, marks = canvas.size, canvas.mask()

@@ -46,7 +46,7 @@ def demo_picture(demo: Path, scenes: Sequence[int] = SCENES) -> npt.NDArray[np.u
 
 
 def few_tones(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The picture in steps of 8: noise that nobody sees makes a PNG file twice as large."""
+    """Return the picture in steps of 8: noise that nobody sees makes a PNG file twice as large."""
     return np.where(picture >= 248, 255, picture & 0xF8).astype(np.uint8)
 
 
@@ -58,7 +58,7 @@ def fitted(picture: npt.NDArray[np.uint8], height: int) -> npt.NDArray[np.uint8]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     import cv2
 
     parser = argparse.ArgumentParser(prog="python -m seg_engine.demo.picture", description=__doc__)

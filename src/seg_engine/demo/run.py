@@ -9,10 +9,13 @@ import shutil
 import time
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from seg_engine.demo.scenes import write_scenes
 from seg_engine.demo.summary import print_summary
+
+if TYPE_CHECKING:
+    from seg_registry import Config
 
 __all__ = ["run_demo"]
 
@@ -54,7 +57,7 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def share_cores(cfg: Any) -> None:
+def share_cores(cfg: Config) -> None:
     """Leave a core to each process that reads images: threads that wait for a taken core are slow."""
     import torch
 
@@ -75,7 +78,7 @@ def write_configs(folder: Path) -> Path:
 
 
 def command(options: argparse.Namespace) -> str:
-    """The command line that goes on with this demo."""
+    """Return the command line that goes on with this demo."""
     words = ["seg", "demo"]
     if options.out != "work_dirs/demo":
         words += ["--out", options.out]

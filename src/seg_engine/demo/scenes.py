@@ -46,7 +46,7 @@ def write_scenes(
 
 
 def write_scene(root: Path, split: str, index: int, seed: int) -> None:
-    """One scene as two PNG files: the picture, and the labels as one grey value per class."""
+    """Write one scene as two PNG files: the picture, and the labels as one grey value per class."""
     import cv2
 
     from seg_engine.demo.street import draw_street
@@ -60,7 +60,7 @@ def write_scene(root: Path, split: str, index: int, seed: int) -> None:
 
 
 def class_shares(root: Path) -> dict[str, float]:
-    """The share of all labelled pixels, of both splits, that each class has."""
+    """Return the share of all labelled pixels, of both splits, that each class has."""
     import cv2
 
     from seg_engine.data.files import read_picture
@@ -73,7 +73,7 @@ def class_shares(root: Path) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: write the scenes, then report on them."""
+    """Run the command: write the scenes, then report on them."""
     parser = argparse.ArgumentParser(prog="python -m seg_engine.demo.scenes", description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write to")
     parser.add_argument("--training", type=int, default=SPLITS["training"], help="number of training scenes")

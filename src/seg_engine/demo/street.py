@@ -35,7 +35,7 @@ def draw_street(seed: int, index: int, size: int = 192) -> tuple[npt.NDArray[np.
 
 
 def things(canvas: Canvas, street: Street) -> list[Thing]:
-    """What stands in this street, each with the height of its foot: painted in that order, far things first."""
+    """Return what stands in this street, each with the height of its foot: painted in that order, far things first."""
     random, size = canvas.random, canvas.size
     chosen: list[Thing] = []
     for kind, low, high in (("tree", 1, 4), ("car", 2, 5), ("person", 2, 6), ("pole", 2, 5)):

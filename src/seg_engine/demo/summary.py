@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seg_engine.launch import as_typed
+
+if TYPE_CHECKING:
+    from seg_runner import Runner
 
 __all__ = ["print_summary"]
 
 
-def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
+def print_summary(runner: Runner, facts: Mapping[str, Any]) -> None:
     """Print the mIoU of the last and the best validation, as in the log, then what the run left, with its path."""
     from rich.console import Console
 
@@ -30,15 +33,15 @@ def print_summary(runner: Any, facts: Mapping[str, Any]) -> None:
 
 
 def validation_scores(scalars: Path) -> list[float]:
-    """The mIoU (percent) of every validation, in order."""
+    """Return the mIoU (percent) of every validation, in order."""
     if not scalars.exists():
         return []
     records = [json.loads(line) for line in scalars.read_text(encoding="utf-8").splitlines()]
     return [record["mIoU"] for record in records if "mIoU" in record]
 
 
-def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What there is to look at and to go on with: a name and a path or command for each."""
+def left_behind(runner: Runner, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List what there is to look at and to go on with: a name and a path or command for each."""
     work, logs = short(runner.work_dir), short(runner.log_dir)
     best = newest(runner.work_dir, "best_*.pth")
     last = newest(runner.work_dir, "iter_*.pth")
@@ -62,18 +65,18 @@ def left_behind(runner: Any, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def first(folder: Path, pattern: str) -> str:
-    """The first path that matches, or ''."""
+    """Return the first path that matches, or ''."""
     return next((short(path) for path in sorted(folder.glob(pattern))), "")
 
 
 def newest(folder: Path, pattern: str) -> str:
-    """The name of the file written last, or ''."""
+    """Return the name of the file written last, or ''."""
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     return found[-1].name if found else ""
 
 
 def short(path: Path) -> str:
-    """A path as seen from here, where that is shorter."""
+    """Return a path as seen from here, where that is shorter."""
     try:
         return str(Path(path).resolve().relative_to(Path.cwd()))
     except ValueError:

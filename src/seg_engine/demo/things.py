@@ -19,12 +19,12 @@ LEAVES: tuple[Colour, ...] = (
 
 
 def point(x: float, y: float) -> tuple[int, int]:
-    """A pixel position."""
+    """Return a pixel position."""
     return round(x), round(y)
 
 
 def paint_car(canvas: Canvas, x: float, foot: float, scale: float) -> None:
-    """A car from the side or the rear: body, cabin with dark glass, wheels, a shadow on the ground."""
+    """Paint a car from the side or the rear: body, cabin with dark glass, wheels, a shadow on the ground."""
     random = canvas.random
     rear = random.random() < 0.45
     wide, high = (0.62 * scale, 0.5 * scale) if rear else (1.15 * scale, 0.42 * scale)
@@ -74,7 +74,7 @@ def paint_person(canvas: Canvas, x: float, foot: float, scale: float) -> None:
 
 
 def paint_tree(canvas: Canvas, x: float, foot: float, scale: float) -> None:
-    """A trunk and a crown of many blobs, mottled: green, yellow, brown or bare grey."""
+    """Paint a trunk and a crown of many blobs, mottled: green, yellow, brown or bare grey."""
     random = canvas.random
     trunk, crown = canvas.mask(), canvas.mask()
     top = foot - scale * random.uniform(0.4, 0.55)
@@ -91,7 +91,7 @@ def paint_tree(canvas: Canvas, x: float, foot: float, scale: float) -> None:
 
 
 def paint_pole(canvas: Canvas, x: float, foot: float, scale: float) -> None:
-    """A lamp post or a sign post: thin, of the colour of its surroundings, with a lamp or a sign on top."""
+    """Paint a lamp post or a sign post: thin, of the colour of its surroundings, with a lamp or a sign on top."""
     random = canvas.random
     post, sign = canvas.mask(), canvas.mask()
     top = foot - scale

@@ -11,7 +11,7 @@ import torch
 from seg_runner.checks import whole
 from torch import Tensor, nn
 
-from seg_engine.data.pipeline import counts
+from seg_engine.data.checks import counts
 
 __all__ = ["TinyConvNeXt", "TinyViT"]
 
@@ -29,7 +29,7 @@ class ConvNeXtBlock(nn.Module):
         self.gamma = nn.Parameter(torch.full((channels,), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W, unchanged in shape."""
+        """Return N x C x H x W, unchanged in shape."""
         y: Tensor = self.pointwise_conv2(self.act(self.pointwise_conv1(self.norm(self.depthwise_conv(x)))))
         return x + self.gamma[:, None, None] * y
 
@@ -90,7 +90,7 @@ class TinyConvNeXt(nn.Module):
         self.out_channels = tuple(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """One feature map per stage."""
+        """Return one feature map per stage."""
         outputs = []
         for down, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(down(x))
@@ -111,7 +111,7 @@ class TransformerLayer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x tokens x C, unchanged in shape."""
+        """Return N x tokens x C, unchanged in shape."""
         y = self.norm1(x)
         x = x + self.attn(y, y, y, need_weights=False)[0]
         z: Tensor = self.ffn(self.norm2(x))
@@ -181,7 +181,7 @@ class TinyViT(nn.Module):
         self.out_channels = (*widths, embed_dims)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The stem's maps, finest first, then the tokens as a map."""
+        """Return the stem's maps, finest first, then the tokens as a map."""
         outputs = []
         for layer in self.stem:
             x = layer(x)
@@ -195,7 +195,7 @@ class TinyViT(nn.Module):
         return (*outputs, x)
 
     def position(self, x: Tensor) -> Tensor:
-        """The position embedding at the size of `x`."""
+        """Return the position embedding at the size of `x`."""
         if self.pos_embed.shape[-2:] == x.shape[-2:]:
             return self.pos_embed
         return nn.functional.interpolate(self.pos_embed, x.shape[-2:], mode="bicubic", align_corners=False)

@@ -6,7 +6,7 @@ import inspect
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from seg_runner.checks import number, whole
@@ -21,6 +21,15 @@ from seg_engine.models.losses import CrossEntropyLoss, hard_pixels
 __all__ = ["OHEMPixelSampler", "SegmentationLoss"]
 
 LOG = logging.getLogger("seg_engine.models.segmentor")
+
+
+class PixelLoss(Protocol):
+    """A loss that tells the loss of each pixel."""
+
+    loss_weight: float
+
+    def pixels(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+        """Return N x H x W losses, or N x C x H x W."""
 
 
 class OHEMPixelSampler:
@@ -40,8 +49,8 @@ class OHEMPixelSampler:
         self.thresh = None if thresh is None else number(thresh, "OHEMPixelSampler: thresh", least=0, most=1)
         self.min_kept = whole(min_kept, "OHEMPixelSampler: min_kept", 1)
 
-    def sample(self, logits: Tensor, labels: Tensor, ignore_index: int, losses: Sequence[Any] = ()) -> Tensor:
-        """1 for each pixel that is chosen, 0 for the others: N x H x W."""
+    def sample(self, logits: Tensor, labels: Tensor, ignore_index: int, losses: Sequence[PixelLoss] = ()) -> Tensor:
+        """Return 1 for each pixel that is chosen, 0 for the others: N x H x W."""
         kept = self.min_kept * len(labels)
         if self.thresh is not None:
             return hard_pixels(logits, labels, ignore_index, self.thresh, kept).float()
@@ -53,10 +62,9 @@ class OHEMPixelSampler:
         return (chosen * (each >= 0)).view(labels.shape)
 
 
-def _by_pixel(loss: Any, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    each: Tensor = loss.pixels(logits, labels, ignore_index)
-    weighted: Tensor = loss.loss_weight * (each if each.dim() == labels.dim() else each.sum(1))
-    return weighted
+def _by_pixel(loss: PixelLoss, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    each = loss.pixels(logits, labels, ignore_index)
+    return loss.loss_weight * (each if each.dim() == labels.dim() else each.sum(1))
 
 
 class SegmentationLoss(nn.Module):
@@ -80,10 +88,10 @@ class SegmentationLoss(nn.Module):
 
     def __init__(
         self,
-        losses: Any = None,
+        losses: object = None,
         *,
         ignore_index: int = 255,
-        sampler: Any = None,
+        sampler: object = None,
         threshold: float = 0.3,
         align_corners: bool = False,
         **options: Any,
@@ -97,7 +105,7 @@ class SegmentationLoss(nn.Module):
         self.sampler = _sampler(sampler, listed)
 
     def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Each loss by its name (those of one name are added up), and `acc_seg` (percent)."""
+        """Return each loss by its name (those of one name are added up), and `acc_seg` (percent)."""
         weight = None
         if self.sampler is not None:
             weight = self.sampler.sample(logits, labels, self.ignore_index, self._listed)
@@ -125,12 +133,12 @@ class SegmentationLoss(nn.Module):
 
     @property
     def divides_by(self) -> Any:
-        """What the losses divide by, if that depends on the labels and is the same for all of them."""
+        """Return what the losses divide by, if that depends on the labels and is the same for all of them."""
         rules = [getattr(one, "divides_by", None) for one in self._listed]
         return None if rules.count(rules[0]) < len(rules) or rules[0] is None else (rules[0], self.ignore_index)
 
     def counted_pixels(self, labels: Tensor) -> Tensor | None:
-        """What the losses divide by, for accumulation; None where that is all pixels, or not one number."""
+        """Return what the losses divide by, for accumulation; None where that is all pixels, or not one number."""
         if self.divides_by is None:
             return None
         found: Tensor = self._listed[0].counted(labels, self.ignore_index)
@@ -138,7 +146,7 @@ class SegmentationLoss(nn.Module):
 
     @property
     def off(self) -> bool:
-        """Whether every loss has the weight 0."""
+        """Tell whether every loss has the weight 0."""
         return all(getattr(one, "loss_weight", 1) == 0 for one in self._listed)
 
     def check_channels(self, channels: int) -> None:
@@ -152,8 +160,8 @@ class SegmentationLoss(nn.Module):
                 one.check_channels(channels)
 
 
-def _built(losses: Any, ignore_index: int) -> list[Any]:
-    """Losses from the value of `loss_decode`."""
+def _built(losses: object, ignore_index: int) -> list[Any]:
+    """Return losses from the value of `loss_decode`."""
     listed = list(losses) if isinstance(losses, list | tuple | nn.ModuleList) else [losses]
     if not listed:
         raise ValueError("loss_decode is an empty list: nothing would be trained")
@@ -193,8 +201,8 @@ def _arguments(loss: Any) -> list[str]:
     return [name for name in ("weight", "ignore_index") if anything or name in known]
 
 
-def _name_of(loss: Any) -> str:
-    """The name of a loss in the log; what has no name gets one from its class or function."""
+def _name_of(loss: object) -> str:
+    """Return the name of a loss in the log; what has no name gets one from its class or function."""
     own = getattr(loss, "loss_name", None)
     if own is None:
         word = getattr(loss, "__name__", type(loss).__name__)
@@ -204,8 +212,8 @@ def _name_of(loss: Any) -> str:
     return str(own)
 
 
-def _sampler(sampler: Any, losses: Sequence[Any]) -> OHEMPixelSampler | None:
-    """The sampler of a head, if its losses can be told which pixels to take."""
+def _sampler(sampler: object, losses: Sequence[Any]) -> OHEMPixelSampler | None:
+    """Return the sampler of a head, if its losses can be told which pixels to take."""
     if sampler is None or isinstance(sampler, OHEMPixelSampler):
         made = sampler
     elif isinstance(sampler, Mapping) and sampler.get("type") in ("OHEMPixelSampler", OHEMPixelSampler):
@@ -225,8 +233,8 @@ def _sampler(sampler: Any, losses: Sequence[Any]) -> OHEMPixelSampler | None:
     return made
 
 
-def _can_choose(loss: Any, sampler: OHEMPixelSampler | None) -> bool:
-    """Whether a loss can leave pixels out, and tell the loss of each where the sampler asks for it."""
+def _can_choose(loss: object, sampler: OHEMPixelSampler | None) -> bool:
+    """Tell whether a loss can leave pixels out, and tell the loss of each where the sampler asks for it."""
     if isinstance(loss, NamedLoss):
         return loss.takes_pixel_weights
     return sampler is not None and sampler.thresh is not None and "weight" in _arguments(loss)

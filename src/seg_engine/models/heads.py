@@ -9,7 +9,7 @@ from seg_runner.checks import number, whole
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from seg_engine.data.pipeline import counts
+from seg_engine.data.checks import counts
 
 __all__ = ["FuseHead", "TinyFCNHead"]
 
@@ -21,13 +21,13 @@ def conv_norm_act(inside: int, outside: int, kernel: int) -> nn.Sequential:
 
 
 def outputs(num_classes: int, out_channels: int | None, head: str) -> tuple[int, int]:
-    """How many classes there are, and how many channels stand for them."""
+    """Return how many classes there are, and how many channels stand for them."""
     classes = whole(num_classes, f"{head}: num_classes", 1)
     return classes, classes if out_channels is None else whole(out_channels, f"{head}: out_channels", 1)
 
 
 def dropout(ratio: float, head: str) -> nn.Dropout2d:
-    """The layer that drops channels while training; MMSegmentation's configs write -1 for none, too.
+    """Return the layer that drops channels while training; MMSegmentation's configs write -1 for none, too.
 
     Raises:
         ValueError: It would drop all of them.
@@ -76,7 +76,7 @@ class FuseHead(nn.Module):
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits N x classes x H x W at the size of the finest map used."""
+        """Return logits N x classes x H x W at the size of the finest map used."""
         levels = [lateral(maps[index]) for lateral, index in zip(self.lateral, self.in_index, strict=True)]
         x = levels.pop()
         for level, smooth in zip(reversed(levels), reversed(self.smooth), strict=True):
@@ -123,6 +123,6 @@ class TinyFCNHead(nn.Module):
         self.conv_seg = nn.Conv2d(widths[-1], self.out_channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits N x classes x H x W at the size of the map used."""
+        """Return logits N x classes x H x W at the size of the map used."""
         scores: Tensor = self.conv_seg(self.dropout(self.convs(maps[self.in_index])))
         return scores

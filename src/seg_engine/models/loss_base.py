@@ -70,7 +70,7 @@ class NamedLoss(nn.Module, ABC):
         self.register_buffer("class_weight", weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, ignore_index: int = 255) -> Tensor:
-        """The weighted loss of logits N x C x H x W and labels N x H x W."""
+        """Return the weighted loss of logits N x C x H x W and labels N x H x W."""
         if self._file is not None:
             raise FileNotFoundError(
                 f"{type(self).__name__}: class_weight={str(self._file)!r}: there is no such file, or it was left out, "
@@ -102,21 +102,21 @@ class NamedLoss(nn.Module, ABC):
             )
 
     def for_one_channel(self) -> str:
-        """What to set for a head of one channel."""
+        """Say what to set for a head of one channel."""
         return "loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)"
 
     @property
     def divides_by(self) -> Any:
-        """What the mean divides by, if that depends on the labels: equal for losses that divide alike; else None."""
+        """Return what the mean divides by, if that depends on the labels: equal for losses that divide alike."""
         return None
 
     @abstractmethod
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
 
 
-def _weight(value: Any, name: str) -> float:
-    """A weight that 32 bits have room for, with its gradients and their squares."""
+def _weight(value: object, name: str) -> float:
+    """Return a weight that 32 bits have room for, with its gradients and their squares."""
     weight = number(value, name, least=0)
     if weight and not SMALLEST <= weight <= MOST:
         raise ValueError(f"{name} must be 0 or from {SMALLEST:g} to {MOST:g}, not {value!r}: 32 bits hold no others")
@@ -124,7 +124,7 @@ def _weight(value: Any, name: str) -> float:
 
 
 def _read_weights(path: Path, kind: str) -> Any:
-    """Numbers of a file, None where it is not there or not to be read; nothing in it is run."""
+    """Return numbers of a file, None where it is not there or not to be read; nothing in it is run."""
     where = f"{kind}: class_weight={printable(repr(str(path)), lines=False)}"
     if not reads_file(where) or not os.path.exists(path):
         return None
@@ -142,7 +142,7 @@ def _read_weights(path: Path, kind: str) -> Any:
         raise ValueError(f"{where}: the file cannot be read as a list of numbers") from error
 
 
-def _checked_weights(class_weight: Any, kind: str) -> tuple[float, ...] | None:
+def _checked_weights(class_weight: object, kind: str) -> tuple[float, ...] | None:
     if class_weight is None:
         return None
     listed = class_weight.tolist() if isinstance(class_weight, Tensor | np.ndarray) else class_weight
@@ -156,12 +156,12 @@ def _checked_weights(class_weight: Any, kind: str) -> tuple[float, ...] | None:
 
 
 def as_floats(logits: Tensor) -> Tensor:
-    """In 32 bits at least: sums over pixels run over in 16."""
+    """Return logits in 32 bits at least: sums over pixels run over in 16."""
     return logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
 
 
 def class_maps(labels: Tensor, channels: int, counted: Tensor, like: Tensor) -> Tensor:
-    """N x H x W labels as N x C x H x W zeros and ones; where there is one channel, ones are the pixels of label 1."""
+    """Return N x H x W labels as N x C x H x W zeros and ones; one channel has ones at the pixels of label 1."""
     if channels == 1:
         return ((labels == 1) & counted)[:, None].to(like.dtype)
     safe = torch.where(counted, labels, 0)
@@ -184,7 +184,7 @@ def check_labels(labels: Tensor, counted: Tensor, channels: int) -> None:
 
 
 def reduce(each: Tensor, divisor: Tensor | int, reduction: str) -> Tensor:
-    """The losses of all pixels or images as the reduction says; the mean is their sum over `divisor`."""
+    """Return the losses of all pixels or images as the reduction says; the mean is their sum over `divisor`."""
     if reduction == "none":
         return each
     return each.sum() if reduction == "sum" else each.sum() / divisor

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from seg_runner.checks import flag, label, number, whole
 from torch import Tensor
 
-from seg_engine.data.pipeline import switch
+from seg_engine.data.checks import switch
 from seg_engine.models.loss_base import NamedLoss, as_floats, check_labels, class_maps, reduce
 
 __all__ = ["CrossEntropyLoss", "FocalLoss", "OhemCrossEntropy", "SiLogLoss"]
@@ -70,7 +70,7 @@ class CrossEntropyLoss(NamedLoss):
         return "pixels" if self.avg_non_ignore else None
 
     def counted(self, labels: Tensor, ignore_index: int) -> Tensor:
-        """What a mean divides by, if that depends on the labels: the pixels that count, or their weights."""
+        """Return what a mean divides by, if that depends on the labels: the pixels that count, or their weights."""
         if self.class_weight is None or self.use_sigmoid:
             return (labels != ignore_index).sum()
         known = (labels >= 0) & (labels < len(self.class_weight))
@@ -79,7 +79,7 @@ class CrossEntropyLoss(NamedLoss):
         return torch.where(known, self.class_weight[torch.where(known, labels, 0)], 0.0).sum()
 
     def pixels(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-        """The loss of each pixel: N x H x W, with `use_sigmoid` N x C x H x W; 0 where it does not count."""
+        """Return the loss of each pixel: N x H x W, with `use_sigmoid` N x C x H x W; 0 where it does not count."""
         if not self.use_sigmoid:
             return by_softmax(logits, labels, self.class_weight, ignore_index)
         counted = labels != ignore_index
@@ -90,7 +90,7 @@ class CrossEntropyLoss(NamedLoss):
         return each.masked_fill(~counted[:, None], 0.0)
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         each = self.pixels(logits, labels, ignore_index)
         if weight is not None:
             each = each * (weight if each.dim() == weight.dim() else weight[:, None])
@@ -152,7 +152,7 @@ class FocalLoss(NamedLoss):
             raise ValueError(f"FocalLoss: alpha has {len(self.alpha)} numbers, and the head gives {channels} channels")
 
     def pixels(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-        """The loss of each pixel and channel."""
+        """Return the loss of each pixel and channel."""
         x, counted = as_floats(logits), labels != ignore_index
         check_labels(labels, counted, x.shape[1])
         target = class_maps(labels, x.shape[1], counted, x)
@@ -167,7 +167,7 @@ class FocalLoss(NamedLoss):
         return each.masked_fill(~counted[:, None], 0.0)
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         each = self.pixels(logits, labels, ignore_index)
         if weight is not None:
             each = each * weight[:, None]
@@ -208,7 +208,7 @@ class OhemCrossEntropy(NamedLoss):
         self.min_kept = whole(min_kept, "OhemCrossEntropy: min_kept", 1)
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight: the mean over the hard pixels."""
+        """Return the loss without its weight: the mean over the hard pixels."""
         if self.ignore_label is not None:
             labels = torch.where(labels == self.ignore_label, ignore_index, labels)
         each = by_softmax(logits, labels, self.class_weight, ignore_index)
@@ -217,7 +217,7 @@ class OhemCrossEntropy(NamedLoss):
 
 
 def by_softmax(logits: Tensor, labels: Tensor, class_weight: Tensor | None, ignore_index: int) -> Tensor:
-    """The cross-entropy of each pixel, whatever the type of the logits: torch wants class weights of the same one."""
+    """Return the cross-entropy of each pixel in any type of logits: torch wants class weights of the same type."""
     x = as_floats(logits)
     weight = None if class_weight is None else class_weight.to(x.dtype)
     return F.cross_entropy(x, labels, weight, ignore_index=ignore_index, reduction="none")
@@ -264,7 +264,7 @@ class SiLogLoss(NamedLoss):
         self.eps = number(eps, "SiLogLoss: eps", above=0, most=1e6)
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         if not labels.is_floating_point():
             raise TypeError(f"SiLogLoss compares depths, which are floats; the maps are {labels.dtype}: class labels?")
         depths = labels if labels.dim() == logits.dim() else labels[:, None]

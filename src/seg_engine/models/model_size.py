@@ -44,7 +44,7 @@ class ModelBounds(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """The operation, counted."""
+        """Count an operation, and carry it out."""
         kwargs = kwargs or {}
         self._spend(0, 1)
         if func.is_view or func._schema.is_mutable:
@@ -68,7 +68,7 @@ class ModelBounds(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _bytes_of_result(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | None:
-    """How large a result would be, found on the device without memory; None where that cannot tell."""
+    """Tell how large a result would be, found on the device without memory; None where that cannot tell."""
     there = {name: _on_meta(value) for name, value in kwargs.items() if name != "pin_memory"}
     if any(each.name == "device" for each in func._schema.arguments):
         there["device"] = torch.device("meta")
@@ -78,17 +78,17 @@ def _bytes_of_result(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         return None
 
 
-def _on_meta(value: Any) -> Any:
+def _on_meta(value: object) -> Any:
     if isinstance(value, Tensor):
         return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
     return [_on_meta(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _bytes(result: Any) -> int:
+def _bytes(result: object) -> int:
     return sum(each.nbytes for each in _tensors(result) if each.layout is torch.strided)
 
 
-def _tensors(result: Any) -> Iterator[Tensor]:
+def _tensors(result: object) -> Iterator[Tensor]:
     if isinstance(result, Tensor):
         yield result
     elif isinstance(result, list | tuple):

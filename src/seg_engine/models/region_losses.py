@@ -9,7 +9,7 @@ import torch
 from seg_runner.checks import label, number, one_of, whole
 from torch import Tensor
 
-from seg_engine.data.pipeline import switch
+from seg_engine.data.checks import switch
 from seg_engine.models.loss_base import NamedLoss, as_floats, check_labels, class_maps, reduce
 
 __all__ = ["DiceLoss", "LovaszLoss", "TverskyLoss"]
@@ -56,11 +56,11 @@ class DiceLoss(NamedLoss):
         self.softmax_of_channels = self.activate and not self.use_sigmoid
 
     def for_one_channel(self) -> str:
-        """What to set for a head of one channel."""
+        """Say what to set for a head of one channel."""
         return "loss_decode=dict(type='DiceLoss', use_sigmoid=True)"
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         x = as_floats(logits)
         if self.activate:
             x = x.sigmoid() if self.use_sigmoid else x.softmax(1)
@@ -118,7 +118,7 @@ class TverskyLoss(NamedLoss):
             raise ValueError(f"TverskyLoss: alpha and beta must add up to 1, not {self.alpha} + {self.beta}")
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         x, counted = as_floats(logits).softmax(1), _counted(labels, ignore_index, self.ignore_index)
         check_labels(labels, counted, x.shape[1])
         target = class_maps(labels, x.shape[1], counted, x).flatten(2)
@@ -177,11 +177,11 @@ class LovaszLoss(NamedLoss):
             raise ValueError(f"LovaszLoss: classes holds {max(self.classes)}; the head gives {channels} channels")
 
     def for_one_channel(self) -> str:
-        """What to set for a head of one channel."""
+        """Say what to set for a head of one channel."""
         return "loss_decode=dict(type='LovaszLoss', loss_type='binary')"
 
     def value(self, logits: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-        """The loss without its weight."""
+        """Return the loss without its weight."""
         x, counted = as_floats(logits), labels != ignore_index
         check_labels(labels, counted, x.shape[1])
         if self.loss_type == "multi_class":
@@ -193,7 +193,7 @@ class LovaszLoss(NamedLoss):
         return reduce(torch.stack(each), len(each), self.reduction)
 
     def _of_pixels(self, x: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
-        """The loss of C x P scores or probabilities and P labels."""
+        """Return the loss of C x P scores or probabilities and P labels."""
         if self.loss_type == "binary":
             there = ((labels == 1) & counted).to(x.dtype)
             return _extension(1 - x[0] * (2 * there - 1), there, counted)
@@ -209,7 +209,7 @@ class LovaszLoss(NamedLoss):
 
 
 def _extension(errors: Tensor, there: Tensor, counted: Tensor) -> Tensor:
-    """Errors, largest first, times the growth of the Jaccard loss that each brings; no wait for the device."""
+    """Return errors, largest first, times the growth of the Jaccard loss that each brings; no wait for the device."""
     errors, order = errors.masked_fill(~counted, -1.0).sort(descending=True)
     there = there[order]
     union = there.sum() + (1 - there).cumsum(0)

@@ -10,7 +10,8 @@ from seg_runner import LogitsModel
 from seg_runner.checks import number, whole
 from torch import Tensor, nn
 
-from seg_engine.data.pipeline import build, switch
+from seg_engine.data.checks import switch
+from seg_engine.data.pipeline import build
 from seg_engine.models.head_loss import SegmentationLoss
 
 __all__ = ["SegmentationLoss", "Segmentor"]
@@ -81,7 +82,7 @@ class Segmentor(LogitsModel):
         )
 
 
-def _check_train_cfg(train_cfg: Any) -> None:
+def _check_train_cfg(train_cfg: object) -> None:
     """Say that what stands in it has no effect."""
     if not isinstance(train_cfg, Mapping | None):
         raise TypeError(f"Segmentor: train_cfg must be a dict, or None, not {train_cfg!r}")
@@ -92,7 +93,7 @@ def _check_train_cfg(train_cfg: Any) -> None:
 class HeadedNetwork(nn.Module):
     """Backbone, neck and heads: logits of the decode head; while training those of the auxiliary heads too."""
 
-    def __init__(self, backbone: Any, neck: Any, heads: Sequence[Any]) -> None:
+    def __init__(self, backbone: object, neck: object, heads: Sequence[Any]) -> None:
         super().__init__()
         self.backbone = build("model", backbone)
         if neck is not None:
@@ -102,7 +103,7 @@ class HeadedNetwork(nn.Module):
             self.auxiliary_head = nn.ModuleList(build("model", _without_loss(head)) for head in heads[1:])
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """N x 3 x H x W to logits, or while training to a tuple of them, where there are auxiliary heads."""
+        """Turn N x 3 x H x W into logits, or while training to a tuple of them, where there are auxiliary heads."""
         maps = self.backbone(images)
         if "neck" in self._modules:
             maps = self.neck(maps)
@@ -112,18 +113,18 @@ class HeadedNetwork(nn.Module):
         return logits
 
 
-def _listed(heads: Any) -> list[Any]:
+def _listed(heads: Cfg | nn.Module | Sequence[Any] | None) -> list[Any]:
     if heads is None:
         return []
     return [heads] if isinstance(heads, Mapping | nn.Module) and not isinstance(heads, nn.ModuleList) else list(heads)
 
 
-def _option(head: Any, name: str, default: Any) -> Any:
+def _option(head: object, name: str, default: object) -> Any:
     return head.get(name, default) if isinstance(head, Mapping) else getattr(head, name, default)
 
 
-def _without_loss(head: Any) -> Any:
-    """What the head itself is built from: the loss, the resizing and the threshold are the Segmentor's affair."""
+def _without_loss(head: object) -> Any:
+    """Return what the head itself is built from: loss, resizing and threshold are the Segmentor's affair."""
     if not isinstance(head, Mapping):
         return head
     own = head.copy() if hasattr(head, "copy") else dict(head)  # of a config, it keeps knowing where it stands
@@ -132,8 +133,8 @@ def _without_loss(head: Any) -> Any:
     return own
 
 
-def _head_loss(head: Any, name: str) -> SegmentationLoss:
-    """The losses of one head, checked against its number of channels."""
+def _head_loss(head: object, name: str) -> SegmentationLoss:
+    """Return the losses of one head, checked against its number of channels."""
     channels, threshold = _channels(head, name), _threshold(head, name)
     loss = SegmentationLoss(
         _option(head, "loss_decode", None),
@@ -147,8 +148,8 @@ def _head_loss(head: Any, name: str) -> SegmentationLoss:
     return loss
 
 
-def _channels(head: Any, name: str) -> int | None:
-    """How many channels a head gives, if it says so: `out_channels`, or as many as there are classes.
+def _channels(head: object, name: str) -> int | None:
+    """Return how many channels a head gives, if it says so: `out_channels`, or as many as there are classes.
 
     Raises:
         ValueError: It is neither the number of classes, nor 1 for two of them.
@@ -163,8 +164,8 @@ def _channels(head: Any, name: str) -> int | None:
     return channels if channels is not None else classes
 
 
-def _threshold(head: Any, name: str) -> float:
-    """Above which probability a pixel is foreground, where a head gives one channel."""
+def _threshold(head: object, name: str) -> float:
+    """Tell above which probability a pixel is foreground, where a head gives one channel."""
     threshold, channels = _option(head, "threshold", None), _channels(head, name)
     if threshold is None:
         if channels == 1:
@@ -176,7 +177,7 @@ def _threshold(head: Any, name: str) -> float:
 
 
 def _head_losses(heads: Sequence[Any]) -> list[SegmentationLoss]:
-    """The losses of each head, the decode head's first.
+    """Return the losses of each head, the decode head's first.
 
     Raises:
         ValueError: All of them are switched off.

@@ -88,7 +88,7 @@ def test_test_mode_needs_no_labels(scenes: Path) -> None:
 
 def test_mmsegs_other_options_are_accepted_and_misspelt_ones_are_not(scenes: Path) -> None:
     make(scenes, serialize_data=False, backend_args=None)
-    with pytest.raises(TypeError, match=r"'piepline'.*did you mean 'pipeline'"):
+    with pytest.raises(TypeError, match=r"'piepline'.*Did you mean 'pipeline'"):
         make(scenes, piepline=[])
 
 

@@ -22,6 +22,7 @@ from seg_runner.model.logits_model import LogitsModel
 from seg_runner.model.preprocessor import SegDataPreProcessor
 from seg_runner.model.samples import PixelData, SegDataSample
 from seg_runner.model.tta import SegTTAModel
+from seg_runner.process.device import pick_device
 from seg_runner.runner import Runner
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "export_safetensors",
     "find_resumable",
     "load_weights",
+    "pick_device",
     "pseudo_collate",
     "read_checkpoint",
 ]
