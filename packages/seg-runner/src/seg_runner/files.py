@@ -21,6 +21,7 @@ __all__ = ["AT_ONCE", "FULL", "Background", "Piece", "Writable", "clean_leftover
 
 Piece = bytes | bytearray | memoryview
 AT_ONCE, HANDED_ON = 2**20, 2**25  # bytes that one call writes, and after which the disk is told to begin
+WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,7 +104,7 @@ class _RawWriter:
 
 
 def _first(views: Iterable[memoryview]) -> list[memoryview]:
-    """What one call of the system takes of them."""
+    """Return what one call of the system takes of them."""
     some: list[memoryview] = []
     room = AT_ONCE
     for view in islice(views, 512):
@@ -118,11 +119,11 @@ def _hand_on(file: int, begin: int, size: int) -> None:
     """Have the disk begin with what lies in its cache, so that the sync at the end waits for little."""
     begun = _libc("sync_file_range")
     if begun is not None:
-        begun(file, ctypes.c_int64(begin), ctypes.c_int64(size), 2)
+        begun(file, ctypes.c_int64(begin), ctypes.c_int64(size), WRITE)  # ctypes would pass an int as 32 bits
 
 
 def _set_aside(file: IO[bytes], size: int) -> None:
-    """Linux's `fallocate`; python's `os.posix_fallocate` would write to every block where the disk knows no such call.
+    """Call Linux's `fallocate`: `os.posix_fallocate` writes to every block where the disk knows no such call.
 
     Raises:
         OSError: There is no room.
@@ -135,14 +136,14 @@ def _set_aside(file: IO[bytes], size: int) -> None:
 
 
 def _libc(name: str) -> Callable[..., int] | None:
-    """A function of Linux that python does not offer; sizes are 64 bits wide."""
+    """Return a function of Linux that Python does not offer; None where sizes are not 64 bits wide."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
 def _lock(file: IO[bytes]) -> None:
-    """While a writer lives it holds this lock; `clean_leftovers` removes what nobody holds."""
+    """Hold a lock while the writer lives; `clean_leftovers` removes what nobody holds."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -226,7 +227,7 @@ class Background:
             call()
 
     def wait(self) -> None:
-        """Until all calls so far were made."""
+        """Wait until all calls so far were made."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._calls.put(None)

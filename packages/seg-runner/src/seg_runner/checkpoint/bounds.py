@@ -36,7 +36,7 @@ class ExcessiveError(ValueError):
 
 
 def records_of(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
-    """The parts of a zip of `size` bytes, none of them read.
+    """Return the parts of a zip of `size` bytes, none of them read.
 
     Raises:
         ExcessiveError: Together they are larger than what the file can hold.

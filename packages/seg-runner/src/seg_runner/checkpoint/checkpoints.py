@@ -30,19 +30,19 @@ class Run(Protocol):
 
     @property
     def work_dir(self) -> Path:
-        """The folder of the run, where its checkpoints lie."""
+        """Return the folder of the run, where its checkpoints lie."""
 
     @property
     def log_dir(self) -> Path:
-        """The folder of this start's logs."""
+        """Return the folder of this start's logs."""
 
     @property
     def logger(self) -> Any:
-        """The run's logger."""
+        """Return the run's logger."""
 
     @property
     def rank(self) -> int:
-        """The number of this process; the first writes."""
+        """Return the number of this process; the first writes."""
 
     def call_hook(self, fn_name: str, **keywords: object) -> None:
         """Run a point of all hooks."""
@@ -53,23 +53,23 @@ class Training(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The model."""
+        """Return the model."""
 
     @property
     def train_loop(self) -> object:
-        """The training loop; None before it is built."""
+        """Return the training loop; None before it is built."""
 
     @property
     def finished_iters(self) -> int:
-        """Iterations whose update is done."""
+        """Return the iterations whose update is done."""
 
     @property
     def finished_epochs(self) -> int:
-        """Epochs whose last step is done."""
+        """Return the epochs whose last step is done."""
 
     @property
     def counts_epochs(self) -> bool:
-        """Whether the training loop counts epochs rather than iterations."""
+        """Tell whether the training loop counts epochs rather than iterations."""
 
 
 class Checkpoints:

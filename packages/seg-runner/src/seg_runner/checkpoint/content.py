@@ -20,7 +20,7 @@ _PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size
 
 
 def to_plain(value: object, path: str = "") -> Any:
-    """The same tree of dicts, lists, tuples, tensors and plain values, and nothing else.
+    """Return the same tree of dicts, lists, tuples, tensors and plain values, and nothing else.
 
     Numpy's numbers and arrays, paths, and subclasses of dict, list, str become plain ones.
 
@@ -80,12 +80,12 @@ def _plain_tensor(value: torch.Tensor) -> torch.Tensor:
 
 
 def payload_bytes(value: object) -> int:
-    """Bytes of all tensors, shared memory counted once."""
+    """Return the bytes of all tensors, shared memory counted once."""
     return sum({_key(t): t.untyped_storage().nbytes() for t in tensors_of(value) if _is_strided(t)}.values())
 
 
 def own(value: object) -> Any:
-    """The same tree in memory of its own: tensors read from a mapped file no longer depend on it.
+    """Return the same tree in memory of its own: tensors read from a mapped file no longer depend on it.
 
     Lists and dicts that occur twice are copied once.
     """
@@ -93,7 +93,7 @@ def own(value: object) -> Any:
 
 
 def _is_strided(tensor: torch.Tensor) -> bool:
-    """Whether a tensor lies in memory of its own; one whose class answers for its operators may hold none."""
+    """Tell whether a tensor lies in memory of its own; one whose class answers for its operators may hold none."""
     plain = type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
     return plain and tensor.layout is torch.strided and not tensor.is_meta
 
@@ -103,7 +103,7 @@ def _key(tensor: torch.Tensor) -> int:
 
 
 def to_cpu(value: object) -> Any:
-    """The same tree on the CPU. Tensors that share memory go on doing so; a small view of a large one is cut out."""
+    """Return the same tree on the CPU; shared memory stays shared, and a small view of a large one is cut out."""
     wasteful = _wasteful(tensors_of(value))
     kept: dict[int, Storage] = {}
 
@@ -122,7 +122,7 @@ def to_cpu(value: object) -> Any:
 
 
 def _wasteful(tensors: list[torch.Tensor]) -> set[int]:
-    """Storages of which less than half is used."""
+    """Return storages of which less than half is used."""
     if all(map(_covers, filter(_is_strided, tensors))):
         return set()
     used: dict[int, int] = {}
@@ -144,7 +144,7 @@ def _on(storage: Storage, like: torch.Tensor) -> torch.Tensor:
 
 
 def _covers(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is all that its memory holds."""
+    """Tell whether a tensor is all that its memory holds."""
     return tensor.nbytes == tensor.untyped_storage().nbytes()
 
 
@@ -158,7 +158,7 @@ class Staging:
         self._buffers: list[torch.Tensor] = []
 
     def copy(self, value: object) -> Any:
-        """A consistent copy of the tree on the CPU; the one before it is overwritten."""
+        """Return a consistent copy of the tree on the CPU; the one before it is overwritten."""
         wasteful = _wasteful(tensors_of(value))
         done: dict[int, torch.Tensor] = {}
 
@@ -185,7 +185,7 @@ class Staging:
         return result
 
     def _take(self, number: int, shape: Sequence[int], dtype: torch.dtype, pinned: bool = False) -> torch.Tensor:
-        """The buffer of that number, made anew where it does not fit."""
+        """Return the buffer of that number, made anew where it does not fit."""
         if number == len(self._buffers):
             self._buffers.append(torch.empty(shape, dtype=dtype, pin_memory=pinned))
         kept = self._buffers[number]

@@ -33,7 +33,7 @@ class _Candidate(NamedTuple):
 
 
 def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path | None:
-    """The newest whole checkpoint of the newest run in `work_dir`, or None.
+    """Return the newest whole checkpoint of the newest run in `work_dir`, or None.
 
     Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one more
     than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
@@ -60,7 +60,7 @@ def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path |
 
 
 def broken_off(work_dir: str | Path) -> list[tuple[Path, int, Any]]:
-    """What exceptions left in a folder, the newest last: each file with its iteration and the name of its run."""
+    """List what exceptions left in a folder, the newest last: each file with its iteration and the name of its run."""
     found = sorted(_broken_off(Path(work_dir)), key=lambda c: (c.generation, c.iteration))
     return [(c.path, c.iteration, c.run) for c in found]
 
@@ -71,7 +71,7 @@ def _broken_off(folder: Path) -> list[_Candidate]:
 
 
 def _first_whole(found: list[_Candidate], pointed: Path | None, *, finite: bool = True) -> Path | None:
-    """The newest whole one, with finite weights unless nothing better is left."""
+    """Return the newest whole one, with finite weights unless nothing better is left."""
     found = list(found)
     while found:  # what a damaged file says of itself, too, may be wrong: choose anew without it
         chosen = _newest(found, pointed)
@@ -86,7 +86,7 @@ def _first_whole(found: list[_Candidate], pointed: Path | None, *, finite: bool 
 
 
 def _is_finite(path: Path) -> bool:
-    """Of a file without a mark: whether its weights are finite."""
+    """Tell of a file without a mark whether its weights are finite."""
     bad = not_finite(read_checkpoint(path, verify=False))
     if bad:
         LOG.warning("%s holds weights that are not finite (%s, ...); looking for another one", path, bad[0])
@@ -102,14 +102,14 @@ def _newest(found: list[_Candidate], pointed: Path | None) -> _Candidate:
 
 
 def next_generation(work_dir: str | Path) -> int:
-    """The count of a run that begins in this folder: one more than the runs that left checkpoints there."""
+    """Return the count of a run that begins in this folder: one more than the runs that left checkpoints there."""
     folder = Path(work_dir)
     found = map(_candidate, _files(folder, pointed_by(folder), interrupted=True))
     return 1 + max((c.generation for c in found if c is not None), default=0)
 
 
 def pointed_by(folder: Path) -> Path | None:
-    """Where `last_checkpoint` points: a relative name, or an absolute path whose folder may have been moved."""
+    """Return where `last_checkpoint` points: a relative name, or an absolute path whose folder may have been moved."""
     pointer = folder / POINTER
     try:
         if not pointer.is_file():  # a pipe would be waited for
@@ -154,7 +154,7 @@ def _candidate(path: Path) -> _Candidate | None:
 
 
 def _place_inside(path: Path) -> dict[str, Any] | None:
-    """Of a file that does not say it at its end: one of MMEngine's, of seg-hooks', or a damaged one."""
+    """Look into a file that does not say it at its end: one of MMEngine's, of seg-hooks', or a damaged one."""
     verify_checkpoint(path, pickle_only=True)
     content = read_checkpoint(path, verify=False)
     meta = content.get("meta")

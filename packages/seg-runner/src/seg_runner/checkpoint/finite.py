@@ -33,7 +33,7 @@ class LossWatch:
         self._told = False
 
     def first(self, histories: Mapping[str, HistoryBuffer], step: int) -> tuple[int, list[str]] | None:
-        """The step (from 1) and its loss terms that are not finite, once; None where all are, or it was told.
+        """Return the step (from 1) and its loss terms that are not finite, once; None where all are, or it was told.
 
         Args:
             histories: All scalars by name; those of `train/` with `loss` in their names are looked at.
@@ -94,7 +94,7 @@ class LogitsWatch:
                 self._count += 1
 
     def told(self, what: str) -> str | None:
-        """One line; None where all are finite."""
+        """Return one line; None where all are finite."""
         bad = sum(int(count) for count in self._bad.values())
         if not bad:
             return None
@@ -102,7 +102,7 @@ class LogitsWatch:
 
 
 def _first(values: np.ndarray[Any, Any]) -> int | None:
-    """How many steps before the last the first value that is not finite stands."""
+    """Return how many steps before the last the first value stands that is not finite."""
     bad = np.flatnonzero(~np.isfinite(values))
     return int(len(values) - 1 - bad[0]) if len(bad) else None
 
@@ -119,7 +119,7 @@ def mark(payload: dict[str, Any]) -> None:
 
 
 def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Names of weights, averaged or raw, that hold NaN or infinity; at most the first few of them.
+    """Return names of weights, averaged or raw, that hold NaN or infinity; at most the first few of them.
 
     Minus infinity alone is a mask and no fault.
 
@@ -130,7 +130,7 @@ def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
-    """The same of what the optimizer keeps for each parameter, where an infinite `exp_avg_sq` ends its learning.
+    """Return the same of the optimizer's state, where an infinite `exp_avg_sq` ends its learning.
 
     >>> optimizer_not_finite({"optimizer": {"state": {3: {"exp_avg_sq": torch.tensor([math.inf])}}}})
     ['exp_avg_sq of parameter 3']
@@ -139,7 +139,7 @@ def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def _spoilt(found: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
-    """The names of tensors that are not finite: one pass over all, a second one only where there are some."""
+    """Return the names of tensors that are not finite: one pass over all, a second one only where there are some."""
     tensors = {id(tensor): (name, tensor) for name, tensor in found}
     sums: dict[torch.device, list[torch.Tensor]] = {}
     for _, tensor in tensors.values():
@@ -160,7 +160,7 @@ def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]
 
 
 def _kept(optimizer: object, place: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Float tensors in the state of an optimizer, or of several by name."""
+    """Yield float tensors in the state of an optimizer, or of several by name."""
     if not isinstance(optimizer, Mapping):
         return
     if not isinstance(optimizer.get("state"), Mapping):
@@ -178,7 +178,7 @@ def _is_float(value: object) -> bool:
 
 
 def _sum(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum, which is finite only where every element is: the quickest pass over them all."""
+    """Return the sum, which is finite only where every element is: the quickest pass over them all."""
     wide = tensor.dtype in (torch.float32, torch.float64)
     return (tensor.sum() if wide else tensor.to(torch.float32).sum()).to(torch.float32)
 

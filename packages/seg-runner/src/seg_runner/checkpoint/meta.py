@@ -32,23 +32,23 @@ class Described(Protocol):
 
     @property
     def cfg(self) -> object:
-        """The whole config; None where there is none."""
+        """Return the whole config; None where there is none."""
 
     @property
     def experiment_name(self) -> str:
-        """The name of the experiment."""
+        """Return the name of the experiment."""
 
     @property
     def randomness(self) -> Randomness:
-        """Where random numbers come from."""
+        """Return where random numbers come from."""
 
     @property
     def train_dataloader(self) -> object:
-        """The loader of training batches."""
+        """Return the loader of training batches."""
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """Return how many processes train together."""
 
 
 @dataclass

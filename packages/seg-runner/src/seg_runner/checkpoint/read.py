@@ -47,7 +47,7 @@ OTHERS = {
 
 
 def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = False) -> dict[str, Any]:
-    """A checkpoint's content, its tensors mapped from the file (copy on write) where the format allows.
+    """Read a checkpoint; its tensors are mapped from the file (copy on write) where the format allows.
 
     Reads our files, MMEngine's 0.10 (history objects become plain lists) and plain state dicts, building nothing but
     tensors and plain values.
@@ -96,7 +96,7 @@ def _load(path: Path, unsafe: bool) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    """What to say of a file that no reader takes: what it is, where that is clear."""
+    """Say of a file that no reader takes: what it is, where that is clear."""
     if kind := kind_of_file(path):
         return CheckpointError(f"{path} is no checkpoint, but {kind}. Give a file that a training saved (*.pth)")
     return CheckpointError(
@@ -132,7 +132,7 @@ def _tail(path: Path, size: int) -> bytes:
 
 
 def read_place(path: str | Path) -> dict[str, Any] | None:
-    """Where the run of a file stood, without reading its content; None for files that are not ours, or cut short.
+    """Read where the run of a file stood, without reading its content; None for files that are not ours, or cut short.
 
     Nothing is checked: a file that is chosen by this is to be verified.
 
@@ -191,7 +191,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
 
 
 def _verify_zip(path: str | Path, pickle_only: bool) -> None:
-    """Files that are not ours: the zip's CRC32 (the formats before zip have no checksum at all)."""
+    """Check files that are not ours by the zip's CRC32 (the formats before zip have no checksum at all)."""
     with open(path, "rb") as file:
         is_zip = b"PK\x03\x04".startswith(file.read(4))  # a file cut within these four bytes, too
     if not is_zip:
@@ -213,7 +213,7 @@ def _verify_zip(path: str | Path, pickle_only: bool) -> None:
 
 
 def _fits(archive: zipfile.ZipFile, name: str) -> bool:
-    """Whether a record's bytes are those of its CRC32."""
+    """Tell whether a record's bytes are those of its CRC32."""
     try:
         with archive.open(name) as record:
             while record.read(CHUNK):
@@ -224,7 +224,7 @@ def _fits(archive: zipfile.ZipFile, name: str) -> bool:
 
 
 def kind_of_file(path: str | Path) -> str:
-    """What a file is, in words; empty where it may be a checkpoint.
+    """Say what a file is; empty where it may be a checkpoint.
 
     >>> kind_of_file(__file__)
     'a text'
@@ -249,7 +249,7 @@ def kind_of_file(path: str | Path) -> str:
 
 
 def _kind_of_zip(path: str | Path) -> str:
-    """A zip in which torch.save's records are missing; one that is cut off may be a checkpoint."""
+    """Say it of a zip without torch.save's records; one that is cut off may be a checkpoint."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -40,7 +40,7 @@ _DTYPES = {
 
 
 def read_mapped(path: Path) -> Any:
-    """What a file of `write_checkpoint` holds; its tensors lie in the mapped file, copy on write.
+    """Read a file of `write_checkpoint`; its tensors lie in the mapped file, copy on write.
 
     Raises:
         Exception: Anything but tensors and plain values is in it, or it is broken. `torch.load` says what is wrong.
@@ -56,7 +56,7 @@ def read_mapped(path: Path) -> Any:
 
 
 def _places(file: IO[bytes], data: mmap.mmap) -> dict[str, tuple[int, int]]:
-    """Begin and size of each record of the zip, whose records are not compressed."""
+    """Return begin and size of each record of the zip, whose records are not compressed."""
     found = {}
     with zipfile.ZipFile(file) as archive:
         for record in records_of(archive, len(data)):
@@ -79,7 +79,7 @@ class _Mapped(pickle.Unpickler):
         self.made: dict[str, torch.UntypedStorage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for the name; a pickle may set attributes of it, so nothing that keeps any is given out."""
+        """Return what stands for the name; a pickle may set attributes of it, so nothing that keeps any is given."""
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
@@ -90,7 +90,7 @@ class _Mapped(pickle.Unpickler):
         return found if isinstance(found, type) and found is not Counter else partial(found)
 
     def persistent_load(self, pid: tuple[object, ...]) -> Storage:
-        """A storage: its part of the mapped file, and the dtype of its elements."""
+        """Return a storage: its part of the mapped file, and the dtype of its elements."""
         kind, dtype, key, place, _ = pid
         if kind != "storage" or place != "cpu" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise pickle.UnpicklingError(f"{pid} is no storage of a checkpoint")
@@ -103,7 +103,7 @@ class _Mapped(pickle.Unpickler):
 def _tensor(
     storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], grad: bool, hooks: object
 ) -> torch.Tensor:
-    """As `torch._utils._rebuild_tensor_v2`, for tensors that a checkpoint holds: they ask for no gradient.
+    """Rebuild a tensor as `torch._utils._rebuild_tensor_v2` does; those of a checkpoint ask for no gradient.
 
     A tensor that reaches beyond its part of the file is an error: mapped memory cannot grow.
     """
@@ -113,14 +113,14 @@ def _tensor(
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Return bytes as protocol 2 writes them."""
     if encoding != "latin1":
         raise pickle.UnpicklingError("an encoded text")
     return text.encode("latin1")
 
 
 def _bytes(data: object = b"") -> bytearray:
-    """A bytearray of bytes; a number would be a size."""
+    """Return a bytearray of bytes; a number would be a size."""
     if not isinstance(data, bytes):
         raise pickle.UnpicklingError("a bytearray of a size")
     return bytearray(data)

@@ -46,7 +46,7 @@ class UnknownNamesError(ValueError):
 
 
 def read_restricted(path: Path, mapped: bool) -> Any:
-    """What a pickled checkpoint holds, with MMEngine's history objects as plain lists of their latest values.
+    """Read a pickled checkpoint, with MMEngine's history objects as plain lists of their latest values.
 
     Nothing named in the file is imported: known names stand for builders in this module, every other name makes the
     file unreadable.
@@ -83,7 +83,7 @@ class _Restricted(_Slow):  # type: ignore[misc]
     dispatch: ClassVar[dict[int, Any]] = dict(_Slow.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
-        """The builder that stands for this name."""
+        """Return the builder that stands for this name."""
         if module.startswith("mmengine.") and name.startswith("HistoryBuffer"):
             return type("HistoryBuffer", (_History,), {})
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
@@ -96,7 +96,7 @@ class _Restricted(_Slow):  # type: ignore[misc]
 
 
 def _reduce(self: _Restricted) -> None:
-    """A call: its numbers are no sizes beyond the file's, keys that it hashes are looked at."""
+    """Make a call: its numbers are no sizes beyond the file's, keys that it hashes are looked at."""
     arguments = self.stack[-1]
     function = getattr(self.stack[-2], "func", self.stack[-2])
     if function is not _tensor:  # which looks at its own
@@ -107,7 +107,7 @@ def _reduce(self: _Restricted) -> None:
 
 
 def _storage(self: _Restricted) -> None:
-    """A storage: in the formats before zip it is made in the size that is declared."""
+    """Make a storage: in the formats before zip it is made in the size that is declared."""
     pid = self.stack[-1]
     if isinstance(pid, tuple):
         check_call("a storage", (each for each in pid if isinstance(each, int)), self.size)
@@ -115,7 +115,7 @@ def _storage(self: _Restricted) -> None:
 
 
 def _with_keys(operation: bytes, keys: slice) -> Callable[[Any], None]:
-    """An operation that hashes values, once these were looked at."""
+    """Return an operation that hashes values, once these were looked at."""
     plain = _Slow.dispatch[operation[0]]
 
     def load(self: _Restricted) -> None:
@@ -148,7 +148,7 @@ def _check_members(values: object) -> None:
 
 
 def _kind(size: int) -> type[_Restricted]:
-    """An unpickler for one file of so many bytes."""
+    """Return an unpickler for one file of so many bytes."""
     return type("_Restricted", (_Restricted,), {"size": size, "unknown": {}})
 
 
@@ -173,10 +173,10 @@ class _Unknown:
         pass
 
     def append(self, value: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def extend(self, values: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     add = append
 
@@ -191,7 +191,7 @@ class _History:
         self.state = state if isinstance(state, dict) else {}
 
     def plain(self) -> dict[str, list[float]]:
-        """The latest values and their counts."""
+        """Return the latest values and their counts."""
         found = {}
         for name in ("log_history", "count_history"):
             values = _plain(self.state.get(f"_{name}", []), {})
@@ -215,7 +215,7 @@ class _Dtype:
 
     @property
     def real(self) -> np.dtype[Any]:
-        """The dtype itself."""
+        """Return the dtype itself."""
         return np.dtype(self.code)
 
 
@@ -236,7 +236,7 @@ def _scalar(dtype: _Dtype, data: object = b"") -> Any:
 
 
 def _raw(data: object) -> bytes:
-    """The bytes of an array; a number would be a size."""
+    """Return the bytes of an array; a number would be a size."""
     if not isinstance(data, str | bytes | bytearray):
         raise _Refused(f"an array made of a {type(data).__name__}")
     return data.encode("latin1") if isinstance(data, str) else bytes(data)
@@ -249,7 +249,7 @@ def _bytearray(*data: object) -> bytearray:
 def _tensor(
     storage: torch.storage.TypedStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: object
 ) -> Any:
-    """As torch rebuilds it, once it was seen to lie in its storage."""
+    """Rebuild a tensor as torch does, once it was seen to lie in its storage."""
     from torch import _utils
 
     rebuild: Any = _utils._rebuild_tensor_v2 if rest else _utils._rebuild_tensor
@@ -300,7 +300,7 @@ def _builders() -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 def _plain(value: object, done: dict[int, Any]) -> Any:
-    """Builders as plain values; what occurs twice is looked at once."""
+    """Return builders as plain values; what occurs twice is looked at once."""
     if id(value) not in done:
         done[id(value)] = _plain_of(value, done)
     return done[id(value)]

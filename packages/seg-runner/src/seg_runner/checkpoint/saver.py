@@ -72,7 +72,7 @@ class CheckpointSaver:
             self._done(Path(path), on_done)
 
     def _landed(self) -> None:
-        """Called in the thread, as the last thing that it does."""
+        """Set `ready`: called in the thread, as the last thing that it does."""
         self.ready = True
 
     def wait(self) -> None:

@@ -21,11 +21,11 @@ class Overwritten(Protocol):
 
     @property
     def optim_wrapper(self) -> object:
-        """The optimizer wrapper; None where nothing is trained."""
+        """Return the optimizer wrapper; None where nothing is trained."""
 
     @property
     def before(self) -> Settings:
-        """The options of its groups before that."""
+        """Return the options of its groups before that."""
 
 
 class Movable(Protocol):
@@ -38,7 +38,7 @@ class Movable(Protocol):
         """Set the values of this step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values only."""
+        """Return plain values only."""
 
 
 class Schedulers:

@@ -37,7 +37,7 @@ class Part(Protocol):
 
     @property
     def key(self) -> str:
-        """The name under which the part lies in the file."""
+        """Return the name under which the part lies in the file."""
 
     def save(self) -> object:
         """Return what goes into the file: tensors and plain values; None leaves the key out."""

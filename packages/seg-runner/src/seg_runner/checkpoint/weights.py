@@ -51,19 +51,19 @@ class WeightsReport:
 
     @property
     def whole(self) -> bool:
-        """Whether every weight found its place."""
+        """Tell whether every weight found its place."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     @property
     def wanted(self) -> int:
-        """How many weights the model has."""
+        """Return how many weights the model has."""
         return len(self.loaded) + len(self.missing) + len(self.mismatched)
 
     def __str__(self) -> str:
         return "\n  ".join(self.lines())
 
     def lines(self, limit: int = 20) -> list[str]:
-        """The report in words, one finding a line."""
+        """Return the report in words, one finding a line."""
         found = [f"{name}: shape {there} in the file, {here} in the model" for name, there, here in self.mismatched]
         found += [f"{name}: not in the file, keeps its initial value" for name in self.missing]
         found += [f"{name}: in the file, not in the model" for name in self.unexpected]
@@ -73,7 +73,7 @@ class WeightsReport:
 
 
 def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Names as the bare model has them: without what `torch.compile` puts in.
+    """Return names as the bare model has them: without what `torch.compile` puts in.
 
     >>> list(clean_state_dict({"_orig_mod.a": 1, "b._orig_mod.c": 2}))
     ['a', 'b.c']
@@ -90,7 +90,7 @@ def _clean(name: str) -> str:
 
 
 def weights_of(model: nn.Module) -> dict[str, Any]:
-    """The state dict of the bare model, with clean names."""
+    """Return the state dict of the bare model, with clean names."""
     return clean_state_dict(unwrap(model).state_dict())
 
 
@@ -143,7 +143,7 @@ def load_weights(
 
 
 def _at(content: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
-    """The weights in a checkpoint: under the key, under `state_dict`, or the whole."""
+    """Return the weights in a checkpoint: under the key, under `state_dict`, or the whole."""
     if key is None:
         inner = content.get("state_dict")
         return inner if isinstance(inner, Mapping) else content
@@ -172,7 +172,7 @@ def _named(
 
 
 def _fitted(name: str, own: Mapping[str, Any]) -> str:
-    """The name without a leading `module.`, if the model knows it only so."""
+    """Return the name without a leading `module.`, if the model knows it only so."""
     short = name
     while short not in own and short.startswith("module."):
         short = short.removeprefix("module.")
@@ -203,7 +203,7 @@ class NothingFitsError(ValueError):
 
 
 def nothing_fits(content: Mapping[str, Any], own: Sequence[str], key: str | None = None) -> str:
-    """What to do with a file that has no weight of this model, in words.
+    """Say what to do with a file that has no weight of this model.
 
     Args:
         content: The whole checkpoint.
@@ -232,7 +232,7 @@ def nothing_fits(content: Mapping[str, Any], own: Sequence[str], key: str | None
 
 
 def _places(content: Mapping[str, Any], path: str = "", depth: int = 3) -> Iterator[tuple[str, list[str]]]:
-    """Every dict of tensors in a checkpoint: its dotted path, and its names."""
+    """Yield every dict of tensors in a checkpoint: its dotted path, and its names."""
     names = [str(name).removeprefix("module.") for name, value in content.items() if not isinstance(value, Mapping)]
     if names:
         yield path, names
@@ -242,7 +242,7 @@ def _places(content: Mapping[str, Any], path: str = "", depth: int = 3) -> Itera
 
 
 def _prefix(names: Sequence[str], own: Sequence[str]) -> str | None:
-    """The pair for `revise_keys` that makes most of these names those of the model; None where none makes one."""
+    """Return the pair for `revise_keys` that makes most of these names those of the model; None where none does."""
     mine, theirs = set(own), set(names)
     less = [f"({'^' + re.escape(lead)!r}, '')" for name in names for lead, rest in _cuts(name) if rest in mine]
     more = [f"('^', {lead!r})" for name in own for lead, rest in _cuts(name) if rest in theirs]

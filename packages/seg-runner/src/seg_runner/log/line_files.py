@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from seg_runner.files import write_whole
 
 __all__ = ["LineFile", "take_out_rows"]
 
@@ -117,12 +118,7 @@ def take_out_rows(path: Path, repeats: Callable[[Mapping[str, Any]], bool], asid
     if gone:
         append(aside, b"".join(line + b"\n" for line in gone))
     if len(kept) < len(lines):
-        beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-        try:
-            beside.write_bytes(b"".join(line + b"\n" for line in kept))
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, b"".join(line + b"\n" for line in kept))
     return len(gone)
 
 
