@@ -243,6 +243,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "FullyShardedDataParallel": lambda net: of_class("FullyShardedDataParallel", net),
     "MMDistributedDataParallel": lambda net: of_class("MMDistributedDataParallel", net),
     "MMDataParallel": lambda net: of_class("MMDataParallel", net),
+    "MyDataParallel": lambda net: of_class("MyDataParallel", net),
     "ModelWrapper": lambda net: of_class("ModelWrapper", net),
     "OptimizedModule": lambda net: torch.compile(net, backend="eager"),
     "AveragedModel": torch.optim.swa_utils.AveragedModel,

@@ -6,18 +6,8 @@ from torch import nn
 
 __all__ = ["WRAPPERS", "unwrap"]
 
-WRAPPERS = frozenset(
-    {
-        "AveragedModel",
-        "BaseAveragedModel",
-        "DistributedDataParallel",
-        "FullyShardedDataParallel",
-        "MMDataParallel",
-        "MMDistributedDataParallel",
-        "ModelWrapper",
-    }
-)
-"""Classes that hold the model as `module`, by name: some of them are not installed, or are not torch's."""
+WRAPPERS = ("DataParallel", "AveragedModel", "ModelWrapper")
+"""How the names of classes end that hold the model as `module`: DDP, FSDP, averages, MMEngine's, and what inherits."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -28,7 +18,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     True
     """
     while True:
-        wraps = isinstance(model, nn.DataParallel) or not WRAPPERS.isdisjoint(k.__name__ for k in type(model).__mro__)
+        wraps = any(kind.__name__.endswith(WRAPPERS) for kind in type(model).__mro__)
         inner = getattr(model, "module" if wraps else "_orig_mod", None)
         if not isinstance(inner, nn.Module):
             return model

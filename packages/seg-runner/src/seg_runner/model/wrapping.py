@@ -9,17 +9,8 @@ from torch import nn
 
 __all__ = ["TransparentWrapper", "unwrap", "unwrap_once"]
 
-WRAPPERS = {
-    "AveragedModel",
-    "BaseAveragedModel",
-    "DistributedDataParallel",
-    "FullyShardedDataParallel",
-    "MMDataParallel",
-    "MMDistributedDataParallel",
-    "ModelWrapper",
-}
-"""Classes that hold the model as `module`, by name: some of them are not installed, or are not torch's."""
-"""By name, of a class or of one that it inherits from: MMEngine's are among them, and it need not be installed."""
+WRAPPERS = ("DataParallel", "AveragedModel", "ModelWrapper")
+"""How the names of classes end that hold the model as `module`: DDP, FSDP, averages, MMEngine's, and what inherits."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -44,7 +35,7 @@ def unwrap_once(model: object) -> tuple[str, nn.Module] | None:
     compiled = getattr(model, "_orig_mod", None)
     if compiled is not None:
         return "_orig_mod", compiled
-    known = isinstance(model, nn.DataParallel) or WRAPPERS & {kind.__name__ for kind in type(model).__mro__}
+    known = any(kind.__name__.endswith(WRAPPERS) for kind in type(model).__mro__)
     module = getattr(model, "module", None) if known else None
     return ("module", module) if isinstance(module, nn.Module) else None
 
