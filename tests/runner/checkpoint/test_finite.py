@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from seg_runner import IoUMetric, MessageHub, find_resumable
-from seg_runner.checkpoint.finite import LossWatch, not_finite
+from seg_runner import IoUMetric, find_resumable
+from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.write import write_checkpoint
 
@@ -105,22 +105,6 @@ def test_numbers_whose_sum_is_not_finite_are_no_fault(kind):
     assert not_finite({"state_dict": {"large": large, "mask": mask}}) == []
     large[7] = math.nan
     assert not_finite({"state_dict": {"large": large, "mask": mask}}) == ["large"]
-
-
-def test_the_watch_counts_over_log_points_and_resumes():
-    hub, watch = MessageHub(), LossWatch()
-    for _ in range(3):
-        hub.update_scalars({"train/loss": torch.tensor(1.0), "train/lr": math.nan, "val/loss": math.nan})
-    assert watch.first(hub.log_scalars, 3) is None
-    for value in (1.0, math.inf, 1.0):
-        hub.update_scalars({"train/loss": torch.tensor(value)})
-    assert watch.first(hub.log_scalars, 6) == (5, ["loss"])
-    assert watch.first(hub.log_scalars, 6) is None
-    resumed = MessageHub()
-    resumed.load_state_dict(hub.state_dict())
-    assert LossWatch().first(resumed.log_scalars, 6) is None  # that was told by the run before
-    resumed.update_scalar("train/loss", math.nan)
-    assert LossWatch().first(resumed.log_scalars, 7) == (7, ["loss"])
 
 
 def test_what_an_exception_leaves_is_not_advised_if_it_is_not_finite(make_runner, tmp_path):

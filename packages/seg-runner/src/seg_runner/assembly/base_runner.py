@@ -28,12 +28,12 @@ from seg_runner.assembly.hooks import (
 )
 from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
-from seg_runner.checkpoint.finite import LossWatch
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.errors import check_options, origin_of
 from seg_runner.evaluation.ranks import refuse_several, started_as
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
+from seg_runner.log.history import LossWatch
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import IN_FILE, MMENGINE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop

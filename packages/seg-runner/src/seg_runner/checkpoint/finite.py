@@ -1,110 +1,17 @@
-"""What is not finite: the first loss term of a run, the weights of a checkpoint, the state of its optimizer."""
+"""What is not finite in a checkpoint: weights, and the state of the optimizer."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
-from seg_runner.evaluation.fields import sample_field
-from seg_runner.log.history import HistoryBuffer
-
-__all__ = ["LogitsWatch", "LossWatch", "mark", "not_finite", "optimizer_not_finite"]
+__all__ = ["mark", "not_finite", "optimizer_not_finite"]
 
 MOST = 20
 """So many names of tensors a mark holds; the rest of a spoilt model adds nothing."""
-
-
-class LossWatch:
-    """Finds the first step whose loss was not finite, in histories that are read at a log point anyway.
-
-    Example:
-        >>> watch, loss = LossWatch(), HistoryBuffer([1.0, float("nan"), float("nan")])
-        >>> watch.first({"train/loss": loss, "train/lr": HistoryBuffer([0.1])}, step=3)
-        (2, ['loss'])
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-        self._told = False
-
-    def first(self, histories: Mapping[str, HistoryBuffer], step: int) -> tuple[int, list[str]] | None:
-        """Return the step (from 1) and its loss terms that are not finite, once; None where all are, or it was told.
-
-        Args:
-            histories: All scalars by name; those of `train/` with `loss` in their names are looked at.
-            step: The step that has just been made.
-        """
-        if self._told:
-            return None
-        found: dict[int, list[str]] = {}
-        for name, history in histories.items():
-            if name.startswith("train/") and "loss" in name:
-                new = history.updates - self._seen.get(name, history.loaded)
-                self._seen[name] = history.updates
-                if new > 0 and not math.isfinite(history.totals[1]):
-                    back = _first(history.data[0][-new:])
-                    if back is not None:
-                        found.setdefault(step - back, []).append(name.removeprefix("train/"))
-        self._told = bool(found)
-        return min(found.items()) if found else None
-
-    def warn(self, histories: Mapping[str, HistoryBuffer], step: int, logger: logging.Logger) -> None:
-        """Warn once, of the first loss that is not finite; the log point has just brought the values over."""
-        found = self.first(histories, step)
-        if found is not None:
-            logger.warning(
-                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
-                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
-                found[0],
-                ", ".join(found[1]),
-            )
-
-
-class LogitsWatch:
-    """Counts the images of a validation whose `seg_logits` are not finite; nothing waits for the device before `told`.
-
-    Minus infinity alone is a class that is never taken, and no fault.
-
-    Example:
-        >>> watch = LogitsWatch()
-        >>> for value in (1.0, math.nan, math.inf, -math.inf):
-        ...     watch.add([{"seg_logits": {"data": torch.tensor([1.0, value]).view(2, 1, 1)}}])
-        >>> watch.told("validation")
-        'validation: the logits of 2 of 4 images are not finite, and they count all the same'
-    """
-
-    def __init__(self) -> None:
-        self._bad: dict[torch.device, torch.Tensor] = {}
-        self._count = 0
-
-    def add(self, samples: Iterable[Any]) -> None:
-        """Look at the samples of a batch; those without logits are none."""
-        for sample in samples:
-            field = sample_field(sample, "seg_logits", None)
-            logits = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
-            if isinstance(logits, torch.Tensor) and logits.is_floating_point() and logits.numel():
-                bad = torch.isfinite(logits.detach().amax()).logical_not()
-                known = self._bad.get(logits.device)
-                self._bad[logits.device] = bad.long() if known is None else known + bad
-                self._count += 1
-
-    def told(self, what: str) -> str | None:
-        """Return one line; None where all are finite."""
-        bad = sum(int(count) for count in self._bad.values())
-        if not bad:
-            return None
-        return f"{what}: the logits of {bad} of {self._count} images are not finite, and they count all the same"
-
-
-def _first(values: np.ndarray[Any, Any]) -> int | None:
-    """Return how many steps before the last the first value stands that is not finite."""
-    bad = np.flatnonzero(~np.isfinite(values))
-    return int(len(values) - 1 - bad[0]) if len(bad) else None
 
 
 def mark(payload: dict[str, Any]) -> None:

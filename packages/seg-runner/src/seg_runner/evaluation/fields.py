@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["compared", "label_maps", "map_of", "sample_field"]
+__all__ = ["LogitsWatch", "compared", "label_maps", "map_of", "sample_field"]
 
 
 def label_maps(sample: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,3 +53,39 @@ def map_of(sample: object, name: str) -> torch.Tensor:
 def sample_field(sample: object, name: str, default: object) -> Any:
     """Return what a sample, or a dict with the same names, has under a name."""
     return sample.get(name, default) if hasattr(sample, "get") else getattr(sample, name, default)
+
+
+class LogitsWatch:
+    """Counts the images of a validation whose `seg_logits` are not finite; nothing waits for the device before `told`.
+
+    Minus infinity alone is a class that is never taken, and no fault.
+
+    Example:
+        >>> watch = LogitsWatch()
+        >>> for value in (1.0, math.nan, math.inf, -math.inf):
+        ...     watch.add([{"seg_logits": {"data": torch.tensor([1.0, value]).view(2, 1, 1)}}])
+        >>> watch.told("validation")
+        'validation: the logits of 2 of 4 images are not finite, and they count all the same'
+    """
+
+    def __init__(self) -> None:
+        self._bad: dict[torch.device, torch.Tensor] = {}
+        self._count = 0
+
+    def add(self, samples: Iterable[Any]) -> None:
+        """Look at the samples of a batch; those without logits are none."""
+        for sample in samples:
+            field = sample_field(sample, "seg_logits", None)
+            logits = field.get("data") if isinstance(field, Mapping) else getattr(field, "data", None)
+            if isinstance(logits, torch.Tensor) and logits.is_floating_point() and logits.numel():
+                bad = torch.isfinite(logits.detach().amax()).logical_not()
+                known = self._bad.get(logits.device)
+                self._bad[logits.device] = bad.long() if known is None else known + bad
+                self._count += 1
+
+    def told(self, what: str) -> str | None:
+        """Return one line; None where all are finite."""
+        bad = sum(int(count) for count in self._bad.values())
+        if not bad:
+            return None
+        return f"{what}: the logits of {bad} of {self._count} images are not finite, and they count all the same"

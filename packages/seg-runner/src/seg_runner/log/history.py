@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HistoryBuffer"]
+__all__ = ["HistoryBuffer", "LossWatch"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -170,3 +172,55 @@ class HistoryBuffer:
             return None
         self.reserve(2 * window)
         return np.array(self._values[-window:], np.float64), np.array(self._counts[-window:], np.int64)
+
+
+class LossWatch:
+    """Finds the first step whose loss was not finite, in histories that are read at a log point anyway.
+
+    Example:
+        >>> watch, loss = LossWatch(), HistoryBuffer([1.0, float("nan"), float("nan")])
+        >>> watch.first({"train/loss": loss, "train/lr": HistoryBuffer([0.1])}, step=3)
+        (2, ['loss'])
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._told = False
+
+    def first(self, histories: Mapping[str, HistoryBuffer], step: int) -> tuple[int, list[str]] | None:
+        """Return the step (from 1) and its loss terms that are not finite, once; None where all are, or it was told.
+
+        Args:
+            histories: All scalars by name; those of `train/` with `loss` in their names are looked at.
+            step: The step that has just been made.
+        """
+        if self._told:
+            return None
+        found: dict[int, list[str]] = {}
+        for name, history in histories.items():
+            if name.startswith("train/") and "loss" in name:
+                new = history.updates - self._seen.get(name, history.loaded)
+                self._seen[name] = history.updates
+                if new > 0 and not math.isfinite(history.totals[1]):
+                    back = _since_not_finite(history.data[0][-new:])
+                    if back is not None:
+                        found.setdefault(step - back, []).append(name.removeprefix("train/"))
+        self._told = bool(found)
+        return min(found.items()) if found else None
+
+    def warn(self, histories: Mapping[str, HistoryBuffer], step: int, logger: logging.Logger) -> None:
+        """Warn once, of the first loss that is not finite; the log point has just brought the values over."""
+        found = self.first(histories, step)
+        if found is not None:
+            logger.warning(
+                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
+                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
+                found[0],
+                ", ".join(found[1]),
+            )
+
+
+def _since_not_finite(values: Floats) -> int | None:
+    """Return how many steps before the last the first value stands that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    return int(len(values) - 1 - bad[0]) if len(bad) else None

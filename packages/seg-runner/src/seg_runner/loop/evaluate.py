@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import torch
 
-from seg_runner.checkpoint.finite import LogitsWatch
 from seg_runner.checks import flag, whole
 from seg_runner.data.private_loader import NamedLoader
 from seg_runner.data.samples import seed_step
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
+from seg_runner.evaluation.fields import LogitsWatch
 from seg_runner.loop.out_of_memory import note_out_of_memory
 from seg_runner.loop.train import Process, Steps, position
 from seg_runner.loop.validation_loss import LossMeter
