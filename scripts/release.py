@@ -160,6 +160,10 @@ def check_files(it: Project, files: list[Path]) -> None:
     for needed in (f"{module}/py.typed", "/licenses/LICENSE", ".dist-info/METADATA"):
         if not any(name.endswith(needed) for name in names):
             raise ReleaseError(f"{wheel.name} has no {needed}")
+    (held,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+    metadata = zipfile.ZipFile(wheel).read(held).decode()
+    if " @ file:" in metadata:
+        raise ReleaseError(f"{wheel.name} requires a folder of this machine; an index refuses that")
     if strangers := [name for name in names if not name.startswith((f"{module}/", f"{module}-"))]:
         raise ReleaseError(f"{wheel.name} holds what is not the package's: {strangers[:5]}")
     run(sys.executable, ROOT / "run", "lint:dist")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -59,3 +63,17 @@ def test_installing_asks_nothing_of_the_machine_but_python() -> None:
     commands = [c for t in tables for k in ("pre-install-commands", "post-install-commands") for c in t.get(k, [])]
     assert commands
     assert [c for c in commands if not c.startswith("{env:HATCH_UV:uv} pip ")] == []
+
+
+def test_pip_takes_the_packages_of_a_checkout(tmp_path: Path) -> None:
+    """`pip install .` works without an index that has them; what is built for an index names no folder."""
+    code = "import sys, build_backend; print(build_backend.prepare_metadata_for_build_wheel(sys.argv[1]))"
+    command = [sys.executable, "-m", "uv", "run", "--no-project", "--quiet", "--with", "hatchling>=1.27"]
+    command += ["python", "-c", code, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    metadata = (tmp_path / done.stdout.splitlines()[-1] / "METADATA").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^Requires-Dist: (seg-\w+)[^@\n]*@ (\S+)$", metadata, flags=re.MULTILINE))
+    assert told == {path.name: path.as_uri() for path in (ROOT / "packages").glob("seg-*")}
+    assert "pillow>=10.1" in metadata
