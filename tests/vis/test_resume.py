@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seg_vis import BaseVisBackend, Visualizer
 from seg_vis.backends.events import take_out_events
-from seg_vis.line_files import ResumePoint, take_out
+from seg_vis.backends.line_files import ResumePoint, take_out
 from seg_vis.output.rows import lasting, tagged
 
 
@@ -144,7 +144,7 @@ def test_a_failure_to_clean_up_is_said_and_stops_nothing(tmp_path: Path, monkeyp
     def fail(*args: Any) -> None:
         raise PermissionError(13, "not allowed")
 
-    monkeypatch.setattr("seg_vis.line_files.write_whole", fail)
+    monkeypatch.setattr("seg_vis.backends.line_files.write_whole", fail)
     with caplog.at_level(logging.WARNING, "seg_vis"):
         train(session(tmp_path, B, [{"type": "LocalVisBackend"}], step=2), B, 3, 4)
     assert "keeps the rows beyond iteration 2 of earlier sessions, which come twice now" in caplog.text

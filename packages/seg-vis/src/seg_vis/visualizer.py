@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import checked_number, checked_place, checked_step, plain_number
+from seg_vis.backends.line_files import ResumePoint
 from seg_vis.drawing import primitives
 from seg_vis.drawing.feature_maps import feature_map
 from seg_vis.drawing.text import font_size
-from seg_vis.line_files import ResumePoint
 from seg_vis.output.dispatch import Dispatch, make_backends
 from seg_vis.output.ranks import first_process_only
 from seg_vis.output.rows import Rows

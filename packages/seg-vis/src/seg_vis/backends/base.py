@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seg_vis.arrays import Image
-from seg_vis.line_files import axis
+from seg_vis.backends.line_files import axis
 
 __all__ = [
     "BaseVisBackend",

@@ -21,8 +21,8 @@ from seg_vis.backends.base import (
     config_text,
     plain_number,
 )
+from seg_vis.backends.line_files import ResumePoint, mend, take_out
 from seg_vis.files import append_whole, check_inside, clean_leftovers, write_image, write_whole
-from seg_vis.line_files import ResumePoint, mend, take_out
 from seg_vis.names import file_name
 
 __all__ = ["LocalVisBackend", "RowBook", "jsonable"]

@@ -19,9 +19,9 @@ from seg_vis.backends.base import (
     config_text,
     numbers_and_step,
 )
+from seg_vis.backends.line_files import ResumePoint, session_of
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
-from seg_vis.line_files import ResumePoint, session_of
 from seg_vis.names import fitting_parts
 
 __all__ = ["MLflowVisBackend"]

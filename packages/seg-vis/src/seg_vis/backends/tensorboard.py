@@ -11,9 +11,9 @@ from typing import Any
 from seg_vis.arrays import Image, to_rgb
 from seg_vis.backends.base import BaseVisBackend, checked_number, checked_step, config_text, numbers_and_step
 from seg_vis.backends.events import EventFile, take_out_events
+from seg_vis.backends.line_files import ResumePoint, session_of
 from seg_vis.files import encode
 from seg_vis.libraries import load_library
-from seg_vis.line_files import ResumePoint, session_of
 from seg_vis.names import printable
 
 __all__ = ["TensorboardVisBackend"]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seg_vis.backends.line_files import ResumePoint, axis
 from seg_vis.backends.local import LocalVisBackend, RowBook, jsonable
-from seg_vis.line_files import ResumePoint, axis
 from seg_vis.output.dispatch import Dispatch
 
 __all__ = ["Rows"]
