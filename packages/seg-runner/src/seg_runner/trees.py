@@ -78,7 +78,7 @@ def to_device(batch: object, device: torch.device) -> Any:
         device(type='meta')
     """
 
-    def move(leaf: Any) -> object:
+    def move(leaf: object) -> object:
         if isinstance(leaf, torch.Tensor):
             return leaf if leaf.device == device else leaf.to(device, non_blocking=True)
         if hasattr(leaf, "to_dict") and hasattr(leaf, "to"):

@@ -149,7 +149,7 @@ class EvalLoop:
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch; a signal that comes while one of our training loops waits for it acts at once."""
-        signals = getattr(self.runner, "signals", None)
+        signals = self.runner.signals
         if signals is None or not getattr(self.runner.train_loop, "validating", False):
             return next(batches)
         try:
@@ -167,7 +167,7 @@ class EvalLoop:
 
     def _check_signals(self) -> None:
         """End a validation of our training loops where a signal came; several processes all see it through."""
-        signals = getattr(self.runner, "signals", None)
+        signals = self.runner.signals
         if signals is None or signals.requested is None or self.runner.world_size > 1:
             return
         if getattr(self.runner.train_loop, "validating", False):

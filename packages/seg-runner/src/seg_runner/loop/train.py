@@ -105,7 +105,7 @@ class TrainLoop:
         self.validated = 0
         self.validating = False
         batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
-        self.batches: Any = prefetched(batches, runner.device, runner.randomness, runner.rank)
+        self.batches = prefetched(batches, runner.device, runner.randomness, runner.rank)
 
     def seek(self, iteration: int, epoch: int) -> None:
         """Go to where a run stands after `iteration` steps and `epoch` epochs; reads no sample."""
