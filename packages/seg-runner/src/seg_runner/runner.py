@@ -16,7 +16,7 @@ from seg_runner.assembly.base_runner import BaseRunner
 from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
-from seg_runner.checkpoint.meta import Changes, Place
+from seg_runner.checkpoint.meta import Changes, Meta
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.evaluation.ranks import refuse_several
@@ -333,7 +333,7 @@ class Runner(BaseRunner):
         """
         loop, optimizer = self.train_loop, saved.Optimizer(self.optim_wrapper)
         return [
-            Place(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
+            Meta(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
             saved.Weights(self.model, self.hooks, self.arguments["load_options"]),
             State("message_hub", self.message_hub, expected=True),
             optimizer,

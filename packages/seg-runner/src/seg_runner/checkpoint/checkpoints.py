@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Unpack
@@ -37,7 +38,7 @@ class Run(Protocol):
         """Return the folder of this start's logs."""
 
     @property
-    def logger(self) -> Any:
+    def logger(self) -> logging.Logger:
         """Return the run's logger."""
 
     @property

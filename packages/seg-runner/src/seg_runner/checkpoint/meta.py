@@ -22,7 +22,7 @@ from seg_runner.checks import count_of
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Progress
 
-__all__ = ["Changes", "Identity", "Place"]
+__all__ = ["Changes", "Identity", "Meta"]
 
 Content = Mapping[str, object]
 
@@ -67,7 +67,7 @@ class Identity:
             self.generation = next_generation(self.work_dir)
 
 
-class Place:
+class Meta:
     """Where the run stands, and what it is: `meta`.
 
     Args:
@@ -175,7 +175,7 @@ class Changes:
         self.run = run
 
     def save(self) -> None:
-        """Return nothing: `Place` writes what is compared."""
+        """Return nothing: `Meta` writes what is compared."""
 
     def restore(self, checkpoint: Content, report: ResumeReport) -> None:
         """Report what changed since the checkpoint."""

@@ -62,7 +62,7 @@ class LogitsWatch:
 
     Example:
         >>> watch = LogitsWatch()
-        >>> for value in (1.0, math.nan, math.inf, -math.inf):
+        >>> for value in (1.0, torch.nan, torch.inf, -torch.inf):
         ...     watch.add([{"seg_logits": {"data": torch.tensor([1.0, value]).view(2, 1, 1)}}])
         >>> watch.told("validation")
         'validation: the logits of 2 of 4 images are not finite, and they count all the same'
