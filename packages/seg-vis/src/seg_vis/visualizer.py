@@ -21,7 +21,7 @@ from seg_vis.output.rows import Rows
 from seg_vis.output.windows import show_window
 from seg_vis.output.writer import Writer
 
-__all__ = ["Visualizer", "VisualizerOptions"]
+__all__ = ["Visualizer"]
 
 
 class VisualizerOptions(TypedDict, total=False):
