@@ -5,10 +5,18 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from seg_optim.checks import check_given, check_number, check_whole
+from seg_optim.checks import (
+    check_choice,
+    check_flag,
+    check_given,
+    check_list,
+    check_number,
+    check_whole,
+    unknown_argument,
+)
 
 __all__ = [
     "INF",
@@ -16,11 +24,13 @@ __all__ = [
     "Checks",
     "ClassSignature",
     "CommonArguments",
+    "by_name",
+    "check_common",
     "check_factor",
-    "check_last_step",
     "check_start_factor",
     "check_step_count",
     "check_step_size",
+    "in_iterations",
     "window_length",
 ]
 
@@ -67,6 +77,54 @@ class ClassSignature:
         return first.replace(parameters=[*own, *(found[name] for name in owner._positions)])
 
 
+def by_name(kind: type[Any], args: tuple[object, ...], common: CommonArguments) -> dict[str, Any]:
+    """Return what a scheduler hands on to the driver, with the names of those arguments that came by position.
+
+    Raises:
+        TypeError: There are too many, one comes twice, or one is unknown.
+    """
+    name, known, positions = kind.__name__, list(inspect.signature(kind).parameters), kind._positions
+    if len(args) > len(positions):
+        raise TypeError(f"{name} takes {len(known)} arguments at most, and was given more. It takes {known}")
+    found: dict[str, Any] = dict(zip(positions, args, strict=False))
+    for key, value in common.items():
+        if key in found:
+            raise TypeError(f"{name} was given {key!r} twice: by position and by name")
+        if key not in positions:
+            raise TypeError(unknown_argument(name, key, known))
+        found[key] = value
+    return found
+
+
+def in_iterations(where: str, value: float | Sequence[float], length: int, whole: bool) -> float | list[float]:
+    """Return epochs as iterations; where only a whole number is ever met, the fraction is left out."""
+
+    def scaled(epochs: float) -> float:
+        steps = epochs * length
+        return int(steps) if whole and steps != int(steps) else steps
+
+    if isinstance(value, list | tuple):
+        check_list(where, value)
+        return [scaled(one) for one in value]
+    check_number(where, value)
+    return scaled(value)  # type: ignore[arg-type] # a number now
+
+
+def check_common(
+    name: str, last_step: object, by_epoch: object, verbose: object, unit: object, resume_schedule: object
+) -> None:
+    """Accept the common arguments of the scheduler called `name`, but the window."""
+    check_flag(f"{name}: verbose", verbose)
+    if isinstance(last_step, bool) or not isinstance(last_step, int):
+        raise TypeError(f"{name}: last_step={last_step!r} is a {type(last_step).__name__}, a whole number is needed")
+    if last_step < -1:
+        raise ValueError(f"{name}: last_step={last_step}, but -1 (a new run) is the smallest")
+    check_choice(f"{name}: unit", unit, ("call", "step"))
+    check_choice(f"{name}: resume_schedule", resume_schedule, ("config", "checkpoint"))
+    if by_epoch not in (True, False):
+        raise TypeError(f"{name}: by_epoch={by_epoch!r}: True or False is needed")
+
+
 def window_length(name: str, begin: float, end: float) -> int:
     """Return the number of steps in `[begin, end)`.
 
@@ -82,19 +140,6 @@ def window_length(name: str, begin: float, end: float) -> int:
     if end <= begin:
         raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
     return end - begin  # type: ignore[return-value]
-
-
-def check_last_step(where: str, value: object) -> None:
-    """Accept a position: a whole number, -1 (a new run) at least.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is less.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}, a whole number is needed")
-    if value < -1:
-        raise ValueError(f"{where}={value}, but -1 (a new run) is the smallest")
 
 
 def check_factor(where: str, value: float) -> None:

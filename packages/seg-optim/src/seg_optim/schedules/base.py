@@ -9,15 +9,15 @@ from numbers import Integral
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from seg_optim.checks import check_choice, check_flag, check_list, check_number, unknown_argument, unknown_key
+from seg_optim.checks import unknown_key
 from seg_optim.protocols import HasGroups
 from seg_optim.schedules.arguments import (
     INF,
     POSITIONS,
     Checks,
     ClassSignature,
-    CommonArguments,
-    check_last_step,
+    check_common,
+    in_iterations,
     window_length,
 )
 from seg_optim.schedules.chain import Chain, chain_of
@@ -115,12 +115,7 @@ class ParamScheduler:
             self.total_iters = length - 1
         for key, check in self._checks.items():
             check(f"{name}: {key}", getattr(self, key))
-        check_flag(f"{name}: verbose", verbose)
-        check_last_step(f"{name}: last_step", last_step)
-        check_choice(f"{name}: unit", unit, ("call", "step"))
-        check_choice(f"{name}: resume_schedule", resume_schedule, ("config", "checkpoint"))
-        if by_epoch not in (True, False):
-            raise TypeError(f"{name}: by_epoch={by_epoch!r}: True or False is needed")
+        check_common(name, last_step, by_epoch, verbose, unit, resume_schedule)
         self.optimizer = optimizer
         self.param_name, self.begin, self.end = param_name, begin, end
         self.by_epoch, self.verbose = by_epoch, verbose
@@ -136,20 +131,6 @@ class ParamScheduler:
         self._ticks = self._chain.ticks(optimizer) if unit == "step" else None
         self._seen = 0
         self._start()
-
-    def _named(self, args: tuple[object, ...], common: CommonArguments) -> dict[str, Any]:
-        """Return the arguments that a class hands on, those that came by position with their names."""
-        name, known = type(self).__name__, list(inspect.signature(type(self)).parameters)
-        if len(args) > len(self._positions):
-            raise TypeError(f"{name} takes {len(known)} arguments at most, and was given more. It takes {known}")
-        named: dict[str, Any] = dict(zip(self._positions, args, strict=False))
-        for key, value in common.items():
-            if key in named:
-                raise TypeError(f"{name} was given {key!r} twice: by position and by name")
-            if key not in self._positions:
-                raise TypeError(unknown_argument(name, key, known))
-            named[key] = value
-        return named
 
     # -- what subclasses say -------------------------------------------------------------------------------------
 
@@ -323,14 +304,14 @@ class ParamScheduler:
     def build_iter_from_epoch(
         cls, *args: Any, epoch_length: int | None = None, begin: float = 0, end: float = INF, **kwargs: Any
     ) -> ParamScheduler:
-        """A scheduler that counts iterations, from arguments that count epochs.
+        """Make a scheduler that counts iterations, from arguments that count epochs.
 
         Args:
-            *args: positional arguments of the class.
-            epoch_length: iterations in an epoch.
-            begin: in epochs.
-            end: in epochs; the default never ends.
-            **kwargs: the class's other arguments, in epochs.
+            *args: Positional arguments of the class.
+            epoch_length: Iterations in an epoch.
+            begin: In epochs.
+            end: In epochs; the default never ends.
+            **kwargs: The class's other arguments, in epochs.
 
         Raises:
             ValueError: `by_epoch=False` was given, or no positive `epoch_length`.
@@ -339,16 +320,12 @@ class ParamScheduler:
             raise ValueError("convert_to_iter_based needs arguments in epochs: leave out by_epoch=False")
         if isinstance(epoch_length, bool) or not isinstance(epoch_length, Integral) or epoch_length <= 0:
             raise ValueError(f"epoch_length={epoch_length!r}: a positive whole number of iterations is needed")
-        epoch_length = int(epoch_length)
+        length = int(epoch_length)
         window_length(cls.__name__, begin, end)
-        kwargs.update(
-            by_epoch=False, begin=int(begin * epoch_length), end=INF if end == INF else int(end * epoch_length)
-        )
+        kwargs.update(by_epoch=False, begin=int(begin * length), end=INF if end == INF else int(end * length))
         for key, whole in cls._epoch_keys.items():
-            value = kwargs.get(key)
-            (check_list if isinstance(value, list | tuple) else check_number)(f"{cls.__name__}: {key}", value)
-            if value is not None:
-                kwargs[key] = _times(value, epoch_length, whole)
+            if kwargs.get(key) is not None:
+                kwargs[key] = in_iterations(f"{cls.__name__}: {key}", kwargs[key], length, whole)
         return cls(*args, **kwargs)
 
     def _base(self, group: dict[str, Any], index: int, new: bool) -> float:
@@ -368,14 +345,6 @@ class ParamScheduler:
                 f"{type(self).__name__}: {name!r} of parameter group {index} is {group[initial]!r}, not one number"
             )
         return float(group[initial])
-
-
-def _times(value: Any, length: int, whole: bool) -> Any:
-    """Epochs as iterations; where only a whole number is ever met, the fraction is left out."""
-    if isinstance(value, list | tuple):
-        return [_times(item, length, whole) for item in value]
-    steps = value * length
-    return int(steps) if whole and steps != int(steps) else steps
 
 
 def _resume_line(different: dict[str, tuple[Any, Any]], step: int) -> str:

@@ -11,7 +11,7 @@ from typing import ClassVar, Unpack
 
 from seg_optim.checks import check_choice, check_flag, check_given, check_list, check_number
 from seg_optim.protocols import HasGroups
-from seg_optim.schedules.arguments import INF, Checks, CommonArguments, window_length
+from seg_optim.schedules.arguments import INF, Checks, CommonArguments, by_name, window_length
 from seg_optim.schedules.base import ParamScheduler
 from seg_optim.schedules.families import FloorParamScheduler
 from seg_optim.schedules.formulae import (
@@ -48,7 +48,7 @@ class CosineAnnealingParamScheduler(FloorParamScheduler, formula=cosine_factor):
         eta_min_ratio: float | None = None,
         **common: Unpack[CommonArguments],
     ) -> None:
-        name, named = type(self).__name__, self._named(args, common)
+        name, named = type(self).__name__, by_name(type(self), args, common)
         if T_max != 0:  # which stands for the default, too
             check_number(f"{name}: T_max", T_max, above=0)
         self.T_max: float = T_max or window_length(name, named.get("begin", 0), named.get("end", INF))
@@ -102,7 +102,7 @@ class CosineRestartParamScheduler(FloorParamScheduler, formula=cosine_restart_fa
                 f"{name}: {len(self.periods)} periods need as many restart_weights, {len(self.restart_weights)} given"
             )
         self._take_floor(eta_min, eta_min_ratio)
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -140,7 +140,7 @@ class OneCycleParamScheduler(ParamScheduler):
         *args: object,
         **common: Unpack[CommonArguments],
     ) -> None:
-        name, named = type(self).__name__, self._named(args, common)
+        name, named = type(self).__name__, by_name(type(self), args, common)
         if param_name != "lr":
             raise ValueError(f"{name} schedules 'lr' only, not {param_name!r}")
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:

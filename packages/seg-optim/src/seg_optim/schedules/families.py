@@ -18,6 +18,7 @@ from seg_optim.schedules.arguments import (
     POSITIONS,
     Checks,
     CommonArguments,
+    by_name,
     check_factor,
     check_start_factor,
     check_step_size,
@@ -58,7 +59,7 @@ class ConstantParamScheduler(ParamScheduler, formula=constant_factor):
         **common: Unpack[CommonArguments],
     ) -> None:
         self.factor = factor
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
         _tell_one_step(self, "factor", factor)
 
 
@@ -77,7 +78,7 @@ class LinearParamScheduler(ParamScheduler, formula=linear_factor):
         **common: Unpack[CommonArguments],
     ) -> None:
         self.start_factor, self.end_factor = start_factor, end_factor
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
         _tell_one_step(self, "start_factor", start_factor)
 
 
@@ -144,7 +145,7 @@ class PolyParamScheduler(FloorParamScheduler, formula=poly_factor):
         eta_min_ratio: float | None = None,
         **common: Unpack[CommonArguments],
     ) -> None:
-        named = self._named(args, common)
+        named = by_name(type(self), args, common)
         self._take_floor(eta_min, named.pop("eta_min_ratio", eta_min_ratio))
         self.eta_min, self.power = self.eta_min or 0, power
         super().__init__(optimizer, param_name, **named)
@@ -159,7 +160,7 @@ class ExponentialParamScheduler(ParamScheduler, formula=exponential_factor):
         self, optimizer: HasGroups, param_name: str, gamma: float, *args: object, **common: Unpack[CommonArguments]
     ) -> None:
         self.gamma = gamma
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
 
 
 class StepParamScheduler(ParamScheduler, formula=step_factor):
@@ -178,7 +179,7 @@ class StepParamScheduler(ParamScheduler, formula=step_factor):
         **common: Unpack[CommonArguments],
     ) -> None:
         self.step_size, self.gamma = step_size, gamma
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
 
 
 class MultiStepParamScheduler(ParamScheduler, formula=multi_step_factor):
@@ -206,7 +207,7 @@ class MultiStepParamScheduler(ParamScheduler, formula=multi_step_factor):
             raise ValueError(f"{where}={steps} are out of order; write {sorted(steps)}")
         self.milestones: dict[float, int] = dict(Counter(steps))
         self.gamma = gamma
-        super().__init__(optimizer, param_name, **self._named(args, common))
+        super().__init__(optimizer, param_name, **by_name(type(self), args, common))
 
 
 def _tell_one_step(scheduler: ParamScheduler, key: str, factor: float) -> None:

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from seg_optim.checks import check_choice, check_given, check_list
 from seg_optim.protocols import HasGroups
-from seg_optim.schedules.arguments import INF, POSITIONS, Checks, CommonArguments, check_factor, check_step_count
+from seg_optim.schedules.arguments import (
+    INF,
+    POSITIONS,
+    Checks,
+    CommonArguments,
+    by_name,
+    check_factor,
+    check_step_count,
+)
 from seg_optim.schedules.base import ParamScheduler
 
 __all__ = ["ReduceOnPlateauParamScheduler"]
@@ -57,7 +65,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         *args: object,
         **common: Unpack[CommonArguments],
     ) -> None:
-        name, named = type(self).__name__, self._named(args, common)
+        name, named = type(self).__name__, by_name(type(self), args, common)
         if not named.get("by_epoch", True):
             raise ValueError(f"{name} needs by_epoch=True: it looks at the metrics of each validation")
         check_given(f"{name}: factor", factor)
