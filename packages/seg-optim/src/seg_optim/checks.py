@@ -31,7 +31,7 @@ FILLED_IN = ("self", "params", "parameters", "optimizer", "param_name")
 
 
 def check_number(
-    where: str, value: Any, *, least: float = 0.0, most: float = math.inf, above: float = -math.inf
+    where: str, value: object, *, least: float = 0.0, most: float = math.inf, above: float = -math.inf
 ) -> None:
     """Accept a finite number in `[least, most]` and beyond `above`, also as a tensor; None passes.
 
@@ -65,7 +65,7 @@ def check_number(
     raise ValueError(f"{where}={value!r}: a finite number{span} is needed")
 
 
-def check_given(where: str, value: Any, **limits: float) -> None:
+def check_given(where: str, value: object, **limits: float) -> None:
     """The same, and None is refused too.
 
     Raises:
@@ -77,7 +77,7 @@ def check_given(where: str, value: Any, **limits: float) -> None:
     check_number(where, value, **limits)
 
 
-def check_count(where: str, value: Any) -> None:
+def check_count(where: str, value: object) -> None:
     """Accept a whole number of at least 1, numpy's too.
 
     Raises:
@@ -89,7 +89,7 @@ def check_count(where: str, value: Any) -> None:
     check_number(where, value, least=1)
 
 
-def check_whole(where: str, value: Any) -> None:
+def check_whole(where: str, value: float) -> None:
     """Accept a number without a fraction: steps are counted, and a fraction would never be met.
 
     Raises:
@@ -99,7 +99,7 @@ def check_whole(where: str, value: Any) -> None:
         raise ValueError(f"{where}={value!r}: a whole number is needed, as steps are counted one by one")
 
 
-def check_list(where: str, values: Any, **limits: float) -> None:
+def check_list(where: str, values: object, **limits: float) -> None:
     """Accept a list or tuple of numbers, each within the limits of `check_number`.
 
     Raises:
@@ -114,7 +114,7 @@ def check_list(where: str, values: Any, **limits: float) -> None:
         check_number(f"{where}[{index}]", value, **limits)
 
 
-def check_choice(where: str, value: Any, choices: Sequence[str]) -> None:
+def check_choice(where: str, value: object, choices: Sequence[str]) -> None:
     """Accept one of a few words.
 
     Raises:
@@ -124,7 +124,7 @@ def check_choice(where: str, value: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{where}={value!r}: choose {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
 
 
-def check_flag(where: str, value: Any) -> None:
+def check_flag(where: str, value: object) -> None:
     """Accept True, False and None.
 
     Raises:

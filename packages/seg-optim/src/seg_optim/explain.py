@@ -197,7 +197,7 @@ def _notes_on_schedule(configs: Sequence[Mapping[str, Any]], rates: Mapping[str,
     return notes
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

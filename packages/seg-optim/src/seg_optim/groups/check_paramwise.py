@@ -46,7 +46,7 @@ def check_model(model: nn.Module) -> None:
     raise ValueError(f"all {len(parameters)} parameters of {type(model).__name__} are frozen; nothing would be trained")
 
 
-def check_paramwise(cfg: Any, lr: float | None, weight_decay: float | None, own: Sequence[str] | None) -> None:
+def check_paramwise(cfg: object, lr: float | None, weight_decay: float | None, own: Sequence[str] | None) -> None:
     """Raise for wrong types, unknown keys (unless `own` is None) and multipliers of something that is not given."""
     where = "optim_wrapper.paramwise_cfg"
     if not isinstance(cfg, Mapping):
@@ -81,7 +81,7 @@ def _unknown(text: str, strict: bool | None) -> None:
     logger.warning("%s", text)
 
 
-def _check_custom(custom: Any, where: str, weight_decay: float | None) -> None:
+def _check_custom(custom: object, where: str, weight_decay: float | None) -> None:
     if not isinstance(custom, Mapping):
         raise TypeError(f"{where} is a {type(custom).__name__}, a dict is needed")
     for key, options in custom.items():

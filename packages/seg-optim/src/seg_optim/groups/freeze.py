@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from torch import nn
 
@@ -16,6 +16,22 @@ from seg_optim.wrapping import unwrap
 __all__ = ["FreezeHook", "Frozen", "freeze"]
 
 logger = logging.getLogger("seg_optim")
+
+
+class HoldsModel(Protocol):
+    """A runner that has its model."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, maybe inside DDP or torch.compile."""
+
+
+class CountsIterations(Protocol):
+    """A runner that counts."""
+
+    @property
+    def iter(self) -> int:
+        """Iterations done so far."""
 
 
 class _StayInEval:
@@ -78,7 +94,7 @@ class Frozen:
         if gone:
             logger.warning("freeze: no longer in the model, so that they do not learn: %s", ", ".join(gone))
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: CountsIterations) -> None:
         """Thaw in time, as a hook of a runner."""
         self.update(runner.iter)
 
@@ -143,7 +159,9 @@ def freeze(
     return Frozen(model, names, norms, until)
 
 
-def _check_patterns(patterns: list[str], texts: list[str], matches: Any, words: list[str]) -> None:
+def _check_patterns(
+    patterns: list[str], texts: list[str], matches: Callable[[str, str], bool], words: list[str]
+) -> None:
     for pattern in patterns:
         if not any(matches(pattern, text) for text in texts):
             raise ValueError(f"freeze: {pattern!r} matches no parameter.{did_you_mean(pattern, [*texts, *words])}")
@@ -174,12 +192,12 @@ class FreezeHook:
         self.patterns, self.match, self.until = patterns, match, until
         self.frozen: Frozen | None = None
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: HoldsModel) -> None:
         """Freeze before the optimizer is made."""
         self.frozen = freeze(runner.model, self.patterns, match=self.match, until=self.until)
         logger.info("frozen: %d parameters, %d norms", len(self.frozen.names), len(self.frozen.norms))
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: CountsIterations) -> None:
         """Thaw in time."""
         if self.frozen is not None:
             self.frozen.update(runner.iter)

@@ -14,6 +14,7 @@ from seg_optim.groups.depth import read_depths
 from seg_optim.groups.layer_decay import Decay, check_options, given, layer_groups, undecayed
 from seg_optim.groups.layer_ids import Depths, LayerIds, from_function, layer_count
 from seg_optim.groups.rules import spared
+from seg_optim.wrappers.layout import Order
 from seg_optim.wrappers.optimizers import check_rates
 from seg_optim.wrapping import unwrap
 
@@ -23,7 +24,7 @@ __all__ = ["layer_decay_param_groups", "param_groups"]
 class _Groups(DefaultOptimWrapperConstructor):
     """The default constructor, stopped before it makes an optimizer."""
 
-    def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Any) -> Any:
+    def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Order) -> Any:
         return self.fused(groups)
 
 

@@ -187,7 +187,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
             names = ", ".join(idle)
             logger.warning("%s does not look at %s: compose=True lets them act too", type(self).__name__, names)
 
-    def add_params(self, params: Groups, module: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def add_params(self, params: Groups, module: nn.Module, *args: object, **kwargs: object) -> None:
         """Append one group per depth and kind of decay for the whole model."""
         cfg = self.paramwise_cfg
         trainable = [(n, p) for n, p in module.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]

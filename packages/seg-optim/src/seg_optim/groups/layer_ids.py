@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = [
     "Depths",
@@ -28,6 +27,11 @@ __all__ = [
 logger = logging.getLogger("seg_optim")
 LayerIds = Callable[[str], int | None]
 """Name of a parameter -> its layer id, or None for the head."""
+Matcher = (
+    Mapping[str, str | Sequence[tuple[str, Sequence[float] | None]] | None]
+    | Callable[[str], float | tuple[float, ...] | list[float]]
+)
+"""timm's `group_matcher`: patterns by name, each with an order where there are several, or a function of a name."""
 TOKENS = ("backbone.cls_token", "backbone.mask_token", "backbone.pos_embed")
 END = float("inf")
 PREVIOUS = 99999
@@ -79,7 +83,7 @@ def uncompiled(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def layer_count(given: Any, where: str = "") -> int | None:
+def layer_count(given: object, where: str = "") -> int | None:
     """`num_layers` as a number; None for `'auto'`.
 
     Args:
@@ -131,7 +135,7 @@ def tell_gap(deepest: int, last: int) -> None:
         )  # fmt: skip
 
 
-def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int | None]:
+def from_matcher(names: Sequence[str], matcher: Matcher) -> dict[str, int | None]:
     """Layer ids from a model's `group_matcher`: timm's notation, a dict of patterns or a function.
 
     A pattern (or each `(pattern, order)` of a list) gives a sort key: the pattern's place, the numbers it captured,
@@ -148,7 +152,7 @@ def from_matcher(names: Sequence[str], matcher: Any) -> dict[str, int | None]:
     return {name: ids[key] for name, key in keys.items()}
 
 
-def _matcher_key(name: str, matcher: Any) -> tuple[float, ...]:
+def _matcher_key(name: str, matcher: Matcher) -> tuple[float, ...]:
     if callable(matcher):
         key = matcher(name)
         return tuple(key) if isinstance(key, tuple | list) else (key,)

@@ -79,7 +79,7 @@ class SplitOptimizer(Optimizer):
             self.defaults = own
         self._owners.append(owner)
 
-    def _owner(self, said: Any, parameters: Sequence[Any]) -> int:
+    def _owner(self, said: object, parameters: Sequence[Any]) -> int:
         """Which part takes them."""
         main, rest = (type(part).__name__ for part in self.parts)
         if said is not None:
@@ -145,7 +145,7 @@ def divided(
     return first, second
 
 
-def _converted(value: Any, base: Any, other: Any) -> Any:
+def _converted(value: Any, base: float | None, other: float | None) -> Any:
     if base is None or other is None:
         return value
     return other if value == base else value / base * other if base else other

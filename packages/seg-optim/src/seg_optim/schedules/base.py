@@ -263,11 +263,9 @@ class ParamScheduler:
         self.last_step = self._position(self._global_step) if different else state_dict["last_step"]
         if different:
             logger.warning("%s: %s", type(self).__name__, _resume_line(different, self._global_step))
-        self._chain.loaded(self, bool(different))
-
-    def _restore_bases(self) -> None:
-        for group, base in zip(self._groups, self.base_values, strict=True):
-            group[f"initial_{self.param_name}"] = base
+            for group, base in zip(self._groups, self.base_values, strict=True):
+                group[f"initial_{self.param_name}"] = base
+        self._chain.loaded(bool(different))
 
     def seek(self, step: int) -> None:
         """Go to the position after `step` calls and set the groups' values for it, as a run up to there would."""

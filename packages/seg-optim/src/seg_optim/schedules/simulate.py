@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from seg_optim.checks import check_count, check_flag, check_number
+from seg_optim.protocols import HasGroups
 from seg_optim.schedules import learning_rate, momentum
 from seg_optim.wrappers.optimizers import find
 
 __all__ = ["Probe", "make_schedulers", "simulated"]
 
 Config = Mapping[str, Any]
+
+
+class Scheduler(Protocol):
+    """A schedule of ours or of somebody else, as a runner calls it."""
+
+    by_epoch: bool
+    need_val_args: ClassVar[bool]
+
+    def step(self) -> None:
+        """Move on."""
 
 
 class Probe:
@@ -39,8 +50,12 @@ class Probe:
 
 
 def make_schedulers(
-    cfg: Config | Sequence[Config], optimizer: Any, max_iters: int, epoch_length: int, accumulative_counts: int = 1
-) -> list[Any]:
+    cfg: Config | Sequence[Config],
+    optimizer: HasGroups,
+    max_iters: int,
+    epoch_length: int,
+    accumulative_counts: int = 1,
+) -> list[Scheduler]:
     """The schedulers of a config's `param_scheduler`, with `end` and iterations filled in as a runner does.
 
     Args:
@@ -62,30 +77,34 @@ def make_schedulers(
     return schedulers
 
 
-def placed(cfg: Any) -> dict[str, Config]:
+def placed(cfg: object) -> dict[str, Config]:
     """The dicts of a `param_scheduler` by their place in the config.
 
     Raises:
         TypeError: it is neither a dict nor a list of dicts.
     """
-    several = isinstance(cfg, list | tuple)
-    found = {f"param_scheduler[{i}]": one for i, one in enumerate(cfg)} if several else {"param_scheduler": cfg}
-    for where, one in found.items():
+    listed = {"param_scheduler": cfg}
+    if isinstance(cfg, list | tuple):
+        listed = {f"param_scheduler[{index}]": one for index, one in enumerate(cfg)}
+    found: dict[str, Config] = {}
+    for where, one in listed.items():
         if not isinstance(one, Mapping):
             raise TypeError(f"{where} is {one!r}, a dict such as dict(type='PolyLR', power=0.9) is needed")
+        found[where] = one
     return found
 
 
-def _scheduler(where: str, cfg: dict[str, Any], optimizer: Any, length: int, epoch_length: int) -> Any:
+def _scheduler(where: str, cfg: dict[str, Any], optimizer: HasGroups, length: int, epoch_length: int) -> Scheduler:
     classes = {**vars(learning_rate), **vars(momentum)}
     known = {name: value for name, value in classes.items() if isinstance(value, type) and name[0] != "_"}
     kind = find(f"{where}.type", cfg.pop("type", None), "seg_engine.param_schedulers", known)
     by_epoch = cfg.get("by_epoch", True)
     cfg.setdefault("end", max(1, length // epoch_length) if by_epoch else length)
     check_flag(f"{where}.convert_to_iter_based", convert := cfg.pop("convert_to_iter_based", False))
-    if convert:
-        return kind.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **cfg)
-    return kind(optimizer, **cfg)
+    made: Scheduler = (
+        kind.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **cfg) if convert else kind(optimizer, **cfg)
+    )
+    return made
 
 
 def simulated(

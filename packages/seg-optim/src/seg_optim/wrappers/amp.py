@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from seg_optim.checks import check_arguments, check_flag, check_given, check_number
-from seg_optim.wrappers.wrapper import OptimWrapper
+from seg_optim.wrappers.wrapper import OptimWrapper, WrapperArguments
 
 __all__ = ["AmpOptimWrapper", "ApexOptimWrapper"]
 
@@ -56,7 +56,7 @@ class AmpOptimWrapper(OptimWrapper):
         loss_scale: str | float | Mapping[str, Any] = "dynamic",
         dtype: str | torch.dtype | None = None,
         use_fsdp: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[WrapperArguments],
     ) -> None:
         super().__init__(**kwargs)
         _check_loss_scale(loss_scale)
@@ -95,7 +95,7 @@ class AmpOptimWrapper(OptimWrapper):
         """Steps that the scaler left out because of infinite gradients (reading it waits for the device)."""
         return int(self._skipped)
 
-    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
         """Gradients of the loss times the scale; counts the micro-step."""
         super().backward(loss if self.scaler is None else self.scaler.scale(loss), **kwargs)
 
@@ -154,7 +154,7 @@ class ApexOptimWrapper:
         NotImplementedError: always, saying what to use.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -169,7 +169,7 @@ def _both(outer: AbstractContextManager[Any], inner: AbstractContextManager[Any]
         yield
 
 
-def _check_loss_scale(loss_scale: Any) -> None:
+def _check_loss_scale(loss_scale: object) -> None:
     known = loss_scale == "dynamic" or isinstance(loss_scale, int | float | Mapping)
     if not known or isinstance(loss_scale, bool):
         raise TypeError(f"loss_scale={loss_scale!r}: 'dynamic', a number or a dict for GradScaler is needed")
@@ -180,7 +180,7 @@ def _check_loss_scale(loss_scale: Any) -> None:
                 check_given(f"loss_scale.{key}", loss_scale[key], **limits)
         _check_largest("loss_scale.init_scale", loss_scale.get("init_scale", 1.0))
         check_flag("loss_scale.enabled", loss_scale.get("enabled"))
-    elif loss_scale != "dynamic":
+    elif isinstance(loss_scale, int | float):
         check_number("loss_scale", loss_scale, above=0)
         _check_largest("loss_scale", loss_scale)
 
@@ -203,7 +203,9 @@ def _dtype(dtype: str | torch.dtype | None, device_type: str) -> torch.dtype:
     return known  # type: ignore[return-value]
 
 
-def _scaler(loss_scale: Any, device_type: str, use_fsdp: bool) -> torch.amp.GradScaler | None:
+def _scaler(
+    loss_scale: str | float | Mapping[str, Any], device_type: str, use_fsdp: bool
+) -> torch.amp.GradScaler | None:
     options: dict[str, Any] = {}
     if isinstance(loss_scale, Mapping):
         options = dict(loss_scale)

@@ -42,7 +42,7 @@ COUNTS = ("max_iter", "history_size", "ns_steps")
 logger = logging.getLogger("seg_optim")
 
 
-def find(where: str, name: Any, group: str, builtin: Mapping[str, Any]) -> Any:
+def find(where: str, name: object, group: str, builtin: Mapping[str, Any]) -> Any:
     """A class by its name: ours, then what packages registered as entry points. Classes and functions pass through.
 
     Args:
@@ -81,7 +81,7 @@ def torch_optimizers() -> dict[str, type[Optimizer]]:
     return found | ({"TorchAdafactor": found["Adafactor"]} if "Adafactor" in found else {})
 
 
-def optimizer_options(cfg: Any, where: str = "optim_wrapper.optimizer") -> tuple[Factory, dict[str, Any]]:
+def optimizer_options(cfg: object, where: str = "optim_wrapper.optimizer") -> tuple[Factory, dict[str, Any]]:
     """The class (or factory) that `optimizer=dict(type=..., ...)` names, and the rest of the dict.
 
     Raises:
@@ -137,7 +137,7 @@ def _is_of_torch(factory: Factory) -> bool:
     return str(getattr(factory, "__module__", "")).startswith("torch.optim")
 
 
-def _check_tuple(where: str, value: Any, default: tuple[Any, ...]) -> None:
+def _check_tuple(where: str, value: object, default: tuple[Any, ...]) -> None:
     """Accept as many numbers as the default has, None where it has None."""
     if not isinstance(value, tuple | list):
         kind = type(value).__name__

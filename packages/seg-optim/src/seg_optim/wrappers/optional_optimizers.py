@@ -7,7 +7,7 @@ torch's, or like Lion, has `bnb_` before it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Callable[..., Optimizer]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     library, attribute, distribution = LIBRARIES[name]
 
-    def make(params: Any, **options: Any) -> Optimizer:
+    def make(params: Iterable[object], **options: object) -> Optimizer:
         try:
             module = importlib.import_module(library)
         except ImportError as error:
@@ -57,7 +57,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *LIBRARIES})
 
 
-def zero_redundancy(params: Any, optimizer_type: str | type[Optimizer] | None = None, **options: Any) -> Optimizer:
+def zero_redundancy(
+    params: Iterable[Any], optimizer_type: str | type[Optimizer] | None = None, **options: Any
+) -> Optimizer:
     """`ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`: the optimizer's state shared out over the ranks."""
     import torch
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,14 @@ from seg_optim.wrappers.not_trained import Watch
 __all__ = ["OptimWrapper"]
 
 logger = logging.getLogger("seg_optim")
+
+
+class WrapperArguments(TypedDict, total=False):
+    """Arguments of `OptimWrapper`, for wrappers that hand them on."""
+
+    optimizer: Required[Optimizer]
+    accumulative_counts: int
+    clip_grad: Mapping[str, Any] | None
 
 
 class OptimWrapper:
@@ -115,7 +123,7 @@ class OptimWrapper:
             )
         return loss / factor
 
-    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
         """Gradients of a scaled loss; counts the micro-step."""
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss is a {type(loss).__name__}, a tensor of one number is needed")
@@ -133,7 +141,7 @@ class OptimWrapper:
         if self._watch is not None and self.step_count >= self._watch.next_look:
             self._watch.stepped(self.step_count)
 
-    def zero_grad(self, **kwargs: Any) -> None:
+    def zero_grad(self, **kwargs: bool) -> None:
         """Forget the gradients."""
         if kwargs or not self._clear_plainly:
             self.optimizer.zero_grad(**kwargs)

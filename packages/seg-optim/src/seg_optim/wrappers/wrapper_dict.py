@@ -35,15 +35,15 @@ class OptimWrapperDict:
                 raise TypeError(f"{name} is a {type(wrapper).__name__}, not an OptimWrapper")
         self.optim_wrappers = optim_wrappers
 
-    def update_params(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def update_params(self, *args: object, **kwargs: object) -> NoReturn:
         """Not for several: use one wrapper by name."""
         self._refuse("update_params")
 
-    def backward(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def backward(self, *args: object, **kwargs: object) -> NoReturn:
         """Not for several: use one wrapper by name."""
         self._refuse("backward")
 
-    def step(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def step(self, *args: object, **kwargs: object) -> NoReturn:
         """Not for several: use one wrapper by name."""
         self._refuse("step")
 
@@ -60,7 +60,7 @@ class OptimWrapperDict:
         hint = f": each of its wrappers has its own, optim_wrapper['<name>'].{name}" if own else ""
         raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
 
-    def zero_grad(self, **kwargs: Any) -> None:
+    def zero_grad(self, **kwargs: object) -> None:
         """Forget the gradients of all."""
         for wrapper in self.values():
             wrapper.zero_grad()
