@@ -54,7 +54,10 @@ def test_a_place_that_is_a_file(make_state: Make, train: Train, tmp_path: Path, 
     train(state)
     assert state.iter == 10
     assert "Saved" not in caplog.text
-    assert f"There is no checkpoint to resume from in {state.work_dir}: a run would begin anew; 5 iter" in caplog.text
+    assert (
+        f"There is no checkpoint to resume from in {state.work_dir}: a run would start from the beginning; 5 iter"
+        in caplog.text
+    )
     assert "10 iterations are lost then" in caplog.text
 
 

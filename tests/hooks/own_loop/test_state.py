@@ -154,7 +154,7 @@ def test_a_state_that_no_safe_file_can_hold_is_refused_before_the_first_step(
     state = make_state([hook, CheckpointHook(5, by_epoch=False)])
     state.logger.addHandler(caplog.handler)
     train(state)
-    assert "The checkpoint goes without it." in caplog.text
+    assert "The checkpoint is written without it." in caplog.text
     assert torch.load(state.work_dir / "iter_10.pth", weights_only=True)["hooks"].keys() == {"CheckpointHook"}
 
 

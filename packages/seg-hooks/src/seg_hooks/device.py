@@ -22,7 +22,7 @@ OLDER = ("cuda", "xpu", "mps")  # asked in this order where torch has no `torch.
 
 @cache  # asked at every log point; what a process sees does not change
 def accelerator() -> str | None:
-    """The type of the accelerator that torch sees here, such as 'cuda' or 'mps'; None where there is only the CPU.
+    """Return the type of the accelerator that torch sees, such as 'cuda' or 'mps'; None where there is only the CPU.
 
     >>> accelerator() is None or isinstance(accelerator(), str)
     True
@@ -34,7 +34,7 @@ def accelerator() -> str | None:
 
 
 def _in_use() -> Any:
-    """The accelerator's module where something ran on it already; asking starts nothing."""
+    """Return the accelerator's module where something ran on it already; asking starts nothing."""
     kind = accelerator()
     module = None if kind is None else getattr(torch, kind, None)
     started = getattr(module, "is_initialized", None)  # MPS has no such state: it is always ready
@@ -42,7 +42,7 @@ def _in_use() -> Any:
 
 
 def peak_memory() -> float | None:
-    """The most memory, in MB, that tensors took on the accelerator so far; None where it does not count."""
+    """Return the most memory, in MB, that tensors took on the accelerator so far; None where it is not counted."""
     module = _in_use()
     return module.max_memory_allocated() / 2**20 if hasattr(module, "max_memory_allocated") else None
 
@@ -55,7 +55,7 @@ def empty_cache() -> None:
 
 
 def random_states() -> list[torch.Tensor]:
-    """Where the generators of the accelerators in use stand, for `restore_random_states`."""
+    """Return the states of the generators of the accelerators in use, for `restore_random_states`."""
     module = _in_use()
     if module is None:
         return []
@@ -79,12 +79,12 @@ def restore_random_states(states: list[torch.Tensor]) -> None:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """The floating type with the most digits that a device has."""
+    """Return the floating type with the most digits that a device has."""
     return torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
 
 
 def send_to_host(value: torch.Tensor) -> tuple[torch.Tensor, Any]:
-    """A tensor on its way to main memory, and the event that says that it is there.
+    """Send a tensor to main memory; return it and the event that says that it has arrived.
 
     The event is None where nothing travels beside the computation: then the value is read where it lies.
     """
@@ -100,7 +100,7 @@ def send_to_host(value: torch.Tensor) -> tuple[torch.Tensor, Any]:
 
 @cache
 def _can_pin(kind: str) -> bool:
-    """Whether main memory can be pinned for copies beside computation."""
+    """Tell whether main memory can be pinned for copies beside computation."""
     try:
         return bool(torch.empty(1, pin_memory=True).is_pinned())
     except RuntimeError:  # torch's word for a device that has no such memory

@@ -69,7 +69,7 @@ def _lock(file: BinaryIO) -> bool:
 
 
 def clean_leftovers(folder: Path) -> list[str]:
-    """Remove temporary files of writers that were killed; their names. Call it where a run starts."""
+    """Remove temporary files of writers that were killed; return their names. Call it where a run starts."""
     removed = []
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError), open(path, "rb") as file:
@@ -107,14 +107,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def beside(out_dir: Path | None, work_dir: Path) -> Path:
-    """Where files go: the work directory, or a folder of its name in `out_dir`."""
+    """Return where files go: the work directory, or a folder of its name in `out_dir`."""
     if out_dir is None or out_dir.resolve() == work_dir.resolve():
         return work_dir
     return out_dir / work_dir.resolve().name
 
 
 def pointer_to(path: Path, folder: Path) -> str:
-    """`path` relative to `folder`, so that moving both keeps the pointer right."""
+    """Return `path` relative to `folder`, so that moving both keeps the pointer right."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:
@@ -122,7 +122,7 @@ def pointer_to(path: Path, folder: Path) -> str:
 
 
 def read_pointer(folder: Path, text: str) -> Path:
-    """The file that a pointer means; an absolute path of another place is looked for in `folder` by its name."""
+    """Return the file that a pointer means; an absolute path of another place is looked for in `folder` by its name."""
     named = Path(text.strip())
     if named.is_absolute() and not named.exists():
         return folder / named.name
@@ -130,7 +130,7 @@ def read_pointer(folder: Path, text: str) -> Path:
 
 
 def pointed_at(pointer: Path) -> Path:
-    """The file that a pointer names.
+    """Return the file that a pointer names.
 
     Raises:
         OSError: There is no such pointer, or it cannot be read.
@@ -146,7 +146,7 @@ def pointed_at(pointer: Path) -> Path:
 
 
 def interrupted_at(path: Path) -> int:
-    """The iteration of what an exception left behind; 0 for any other file.
+    """Return the iteration of a file that an exception left behind; 0 for any other file.
 
     >>> interrupted_at(Path("out/interrupted_iter_12.pth")), interrupted_at(Path("iter_12.pth"))
     (12, 0)
@@ -156,13 +156,13 @@ def interrupted_at(path: Path) -> int:
 
 
 def interrupted_in(folder: Path, most: int) -> list[Path]:
-    """What exceptions left in a folder up to an iteration, oldest first."""
+    """List the files that exceptions left in a folder up to an iteration, oldest first."""
     found = [path for path in folder.glob("interrupted_iter_*.pth") if 0 < interrupted_at(path) <= most]
     return sorted(found, key=interrupted_at)
 
 
 def file_name(given: str) -> str:
-    """A name that a checkpoint gives to a file beside it, which may be deleted one day: not one of another folder.
+    """Check a name that a checkpoint gives to a file, which may be deleted one day: it lies beside the checkpoint.
 
     Raises:
         ValueError: it is no name of a file.
@@ -173,7 +173,7 @@ def file_name(given: str) -> str:
 
 
 def delete(path: Path) -> bool:
-    """Delete a file or folder; whether there was one."""
+    """Delete a file or folder; tell whether there was one."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
         return True

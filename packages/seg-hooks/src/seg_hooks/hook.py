@@ -33,7 +33,7 @@ PRIORITIES = {
 
 
 def priority_number(priority: object) -> int:
-    """Return 0 (first) to 100 (last) for a priority given as a name in any case, an enum member, or a number.
+    """Return 0 (first) to 100 (last) for a priority given as a number or a name in any case.
 
     Raises:
         ValueError: The number lies outside 0 to 100.
@@ -119,150 +119,150 @@ class Hook(Generic[RunnerT]):
 
     @_noop
     def before_run(self, runner: RunnerT) -> None:
-        """Once per `train()`, `val()` or `test()`, before weights are loaded."""
+        """Run once per `train()`, `val()` or `test()`, before weights are loaded."""
 
     @_noop
     def after_run(self, runner: RunnerT) -> None:
-        """Once per `train()`, `val()` or `test()`, at its end."""
+        """Run once per `train()`, `val()` or `test()`, at its end."""
 
     @_noop
     def before_train(self, runner: RunnerT) -> None:
-        """Before the first training step, after weights were loaded or a run was resumed."""
+        """Run before the first training step, after weights were loaded or a run was resumed."""
 
     @_noop
     def after_train(self, runner: RunnerT) -> None:
-        """After the last training step."""
+        """Run after the last training step."""
 
     @_noop
     def before_val(self, runner: RunnerT) -> None:
-        """Before each validation."""
+        """Run before each validation."""
 
     @_noop
     def after_val(self, runner: RunnerT) -> None:
-        """After each validation."""
+        """Run after each validation."""
 
     @_noop
     def before_test(self, runner: RunnerT) -> None:
-        """Before the test."""
+        """Run before the test."""
 
     @_noop
     def after_test(self, runner: RunnerT) -> None:
-        """After the test."""
+        """Run after the test."""
 
     @_noop
     def before_save_checkpoint(self, runner: RunnerT, checkpoint: dict[str, Any]) -> None:
-        """Before a checkpoint is written; changing `checkpoint` changes the file."""
+        """Run before a checkpoint is written; changing `checkpoint` changes the file."""
 
     @_noop
     def after_load_checkpoint(self, runner: RunnerT, checkpoint: dict[str, Any]) -> None:
-        """After a checkpoint was read and before its weights enter the model; `checkpoint` may be changed."""
+        """Run after a checkpoint was read and before its weights enter the model; `checkpoint` may be changed."""
 
     @_noop
     def before_train_epoch(self, runner: RunnerT) -> None:
-        """Before each epoch; once in an iteration loop."""
+        """Run before each epoch; once in an iteration loop."""
         self._before_epoch(runner, mode="train")
 
     @_noop
     def before_val_epoch(self, runner: RunnerT) -> None:
-        """Before the batches of a validation."""
+        """Run before the batches of a validation."""
         self._before_epoch(runner, mode="val")
 
     @_noop
     def before_test_epoch(self, runner: RunnerT) -> None:
-        """Before the batches of a test."""
+        """Run before the batches of a test."""
         self._before_epoch(runner, mode="test")
 
     @_noop
     def after_train_epoch(self, runner: RunnerT) -> None:
-        """After each epoch; once in an iteration loop."""
+        """Run after each epoch; once in an iteration loop."""
         self._after_epoch(runner, mode="train")
 
     @_noop
     def after_val_epoch(self, runner: RunnerT, metrics: dict[str, Any] | None = None) -> None:
-        """After the batches of a validation, with its metrics."""
+        """Run after the batches of a validation, with its metrics."""
         self._after_epoch(runner, mode="val")
 
     @_noop
     def after_test_epoch(self, runner: RunnerT, metrics: dict[str, Any] | None = None) -> None:
-        """After the batches of a test, with its metrics."""
+        """Run after the batches of a test, with its metrics."""
         self._after_epoch(runner, mode="test")
 
     @_noop
     def before_train_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
-        """Before each training step, with its batch."""
+        """Run before each training step, with its batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="train")
 
     @_noop
     def before_val_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
-        """Before each validation batch."""
+        """Run before each validation batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="val")
 
     @_noop
     def before_test_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None) -> None:
-        """Before each test batch."""
+        """Run before each test batch."""
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode="test")
 
     @_noop
     def after_train_iter(
         self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """After each training step; `outputs` are its log variables, detached tensors."""
+        """Run after each training step; `outputs` are its log variables, detached tensors."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="train")
 
     @_noop
     def after_val_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """After each validation batch; `outputs` are its data samples."""
+        """Run after each validation batch; `outputs` are its data samples."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="val")
 
     @_noop
     def after_test_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """After each test batch; `outputs` are its data samples."""
+        """Run after each test batch; `outputs` are its data samples."""
         self._after_iter(runner, batch_idx=batch_idx, data_batch=data_batch, outputs=outputs, mode="test")
 
     @_noop
     def _before_epoch(self, runner: RunnerT, mode: str = "train") -> None:
-        """Before an epoch of any `mode`: train, val or test."""
+        """Run before an epoch of any `mode`: train, val or test."""
 
     @_noop
     def _after_epoch(self, runner: RunnerT, mode: str = "train") -> None:
-        """After an epoch of any `mode`."""
+        """Run after an epoch of any `mode`."""
 
     @_noop
     def _before_iter(self, runner: RunnerT, batch_idx: int, data_batch: Any = None, mode: str = "train") -> None:
-        """Before a batch of any `mode`."""
+        """Run before a batch of any `mode`."""
 
     @_noop
     def _after_iter(
         self, runner: RunnerT, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = "train"
     ) -> None:
-        """After a batch of any `mode`."""
+        """Run after a batch of any `mode`."""
 
     def every_n_epochs(self, runner: Progress, n: int, start: int = 0) -> bool:
-        """Whether the epoch being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
+        """Tell whether the epoch being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
         return _due(runner.epoch + 1 - start, n)
 
     def every_n_train_iters(self, runner: Progress, n: int, start: int = 0) -> bool:
-        """Whether the iteration being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
+        """Tell whether the iteration being finished is a multiple of `n`, counted from `start`; False for n <= 0."""
         return _due(runner.iter + 1 - start, n)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
-        """Whether `batch_idx + 1` is a multiple of `n`; False for n <= 0."""
+        """Tell whether `batch_idx + 1` is a multiple of `n`; False for n <= 0."""
         return _due(batch_idx + 1, n)
 
     def end_of_epoch(self, dataloader: Sized, batch_idx: int) -> bool:
-        """Whether this is the loader's last batch."""
+        """Tell whether this is the loader's last batch."""
         return batch_idx + 1 == len(dataloader)
 
     def is_last_train_epoch(self, runner: Progress) -> bool:
-        """Whether the epoch being finished is the run's last."""
+        """Tell whether the epoch being finished is the run's last."""
         return bool(runner.epoch + 1 == runner.max_epochs)
 
     def is_last_train_iter(self, runner: Progress) -> bool:
-        """Whether the iteration being finished is the run's last."""
+        """Tell whether the iteration being finished is the run's last."""
         return bool(runner.iter + 1 == runner.max_iters)
 
     def get_triggered_stages(self) -> list[str]:
-        """The points at which this hook does something, in the order of a run."""
+        """List the points at which this hook does something, in the order of a run."""
         return [stage for stage in self.stages if self._is_live(stage)]
 
     def _is_live(self, stage: str) -> bool:

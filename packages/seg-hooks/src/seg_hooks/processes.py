@@ -8,10 +8,10 @@ __all__ = []
 
 
 def is_distributed() -> bool:
-    """Whether a process group is there."""
+    """Tell whether a process group is there."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def rank() -> int:
-    """This process's number; 0 without distributed training."""
+    """Return this process's number; 0 without distributed training."""
     return distributed.get_rank() if is_distributed() else 0

@@ -123,7 +123,7 @@ class Logs(Protocol):
         """Folder of this session's log files."""
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
-        """One ready record: values by name, and the line of text. `finished`: the summary of a val or test pass."""
+        """Return one record: values by name, and the line of text. `finished`: the summary of a val or test pass."""
 
 
 class Saves(Protocol):

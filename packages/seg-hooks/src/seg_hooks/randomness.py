@@ -15,7 +15,7 @@ __all__ = ["load_random", "random_state"]
 
 
 def random_state(*, accelerator: bool = True, numpy: bool = True) -> dict[str, Any]:
-    """Where the random numbers of python, torch, accelerators and numpy stand, the last two where they are in use."""
+    """Return the states of python's, torch's, numpy's and the accelerators' generators, where they are in use."""
     state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if numpy and "numpy.random" in sys.modules:
         kind, keys, *rest = sys.modules["numpy.random"].get_state(legacy=True)
@@ -37,7 +37,7 @@ def load_random(saved: Mapping[str, Any]) -> None:
 
 
 def _load_numpy(saved: tuple[Any, ...]) -> None:
-    """Numpy is no dependency; a script may import it later than it resumes."""
+    """Load numpy's state. It is no dependency; a script may import it later than it resumes."""
     try:
         import numpy.random
     except ImportError:

@@ -18,7 +18,7 @@ DEPTH = 200
 
 
 def load_bounded(path: Path) -> Any:
-    """The content of a file, in memory of its own.
+    """Read a file, in memory of its own.
 
     Tensors are mapped from the file first, where none can be larger than what is there, and are copied once all was
     looked at.

@@ -63,11 +63,11 @@ class BestOf:
 
     @property
     def rule_was_inferred(self) -> bool:
-        """Whether nobody said which is better."""
+        """Tell whether nobody said which is better."""
         return self.rules[0] is None
 
     def score(self, metrics: Mapping[str, Any]) -> float | None:
-        """This metric's score; an error where it is not there, None where it is None."""
+        """Return this metric's score; an error where it is not there, None where it is None."""
         if not self.key:
             self._settle(pick_auto(metrics))
         if metrics.get(self.key, 0.0) is None:
@@ -78,16 +78,16 @@ class BestOf:
         return score
 
     def is_beaten_by(self, score: float) -> bool:
-        """Whether `score` is better than the best so far, that being written included."""
+        """Tell whether `score` is better than the best so far, that being written included."""
         best = self.best_score if self.writing is None else self.writing[0]
         return is_better(score, best, self.rule)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget the best so far."""
         self.best_score = self.best_file = self.writing = None
 
     def done(self, score: float, file: str) -> str | None:
-        """The file is complete: it is the best now; the name of the one before."""
+        """Note that the file is complete: it is the best now; return the name of the one before."""
         earlier = self.best_file
         self.best_score, self.best_file = score, file
         if self.writing == (score, file):
@@ -95,7 +95,7 @@ class BestOf:
         return earlier if earlier != file else None
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values; what is being written counts, since it holds this state."""
+        """Return plain values; what is being written counts, since it holds this state."""
         score, file = self.writing or (self.best_score, self.best_file)
         return {"option": self.option, "key": self.key, "score": score, "file": file}
 
@@ -131,7 +131,7 @@ def read_best(owner: str, save_best: object, rule: object, greater_keys: object,
 
 
 def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str:
-    """'greater' or 'less' from the name of a metric, or from all names of an expression.
+    """Return 'greater' or 'less' from the name of a metric, or from all names of an expression.
 
     Exact names come first, then names contained in it, 'greater' before 'less', in any case; then a few more names.
 
@@ -149,7 +149,7 @@ def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Seq
 
 
 def rule_doubt(key: str, greater: Sequence[str] = GREATER, less: Sequence[str] = LESS) -> str | None:
-    """Why the rule inferred for `key` may be wrong, or None."""
+    """Say why the rule inferred for `key` may be wrong; None where nothing speaks against it."""
     if _infer_one(key, greater, less) != "greater" or key.lower() in {name.lower() for name in greater}:
         return None
     odd = [part for part in (*less, "error", "err") if part.lower() in key.lower()]
@@ -173,7 +173,7 @@ def _infer_one(key: str, greater: Sequence[str], less: Sequence[str]) -> str | N
 
 
 def _names(key: str) -> list[str]:
-    """The names in an expression; the key itself where it is none."""
+    """List the names in an expression; the key itself where it is none."""
     tree = _parse(key)
     if tree is None or not re.search(r"[+*()]", key):
         return [key]
@@ -189,7 +189,7 @@ def _leaves(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _parse(key: str) -> ast.expr | None:
-    """The syntax tree of an expression of names, numbers and + - * / ( ); None for anything else."""
+    """Return the syntax tree of an expression of names, numbers and + - * / ( ); None for anything else."""
     try:
         tree = ast.parse(key.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -210,7 +210,7 @@ def _is_arithmetic(node: ast.AST) -> bool:
 
 
 def read_score(metrics: Mapping[str, Any], key: str) -> float | None:
-    """The number that `key` stands for in `metrics`; None where a metric that it names is missing.
+    """Return the number that `key` stands for in `metrics`; None where a metric that it names is missing.
 
     A key is the name of a metric, a path into nested metrics (`IoU.road`), or an expression of these.
 
@@ -264,7 +264,7 @@ def _as_float(value: SupportsFloat | str, key: str) -> float:
 
 
 def pick_auto(metrics: Mapping[str, Any]) -> str:
-    """The metric that `save_best='auto'` means: mIoU where it is there, else the first."""
+    """Return the metric that `save_best='auto'` means: mIoU where it is there, else the first."""
     for name in metrics:
         if name == "mIoU" or name.endswith("/mIoU"):
             return name
@@ -282,7 +282,7 @@ def _is_number(value: object) -> bool:
 
 
 def is_better(score: float, best: float | None, rule: str) -> bool:
-    """Strictly better; anything finite is better than nothing, and what is not finite is never better."""
+    """Tell whether a score is strictly better; any finite one is better than none, and no other one is ever better."""
     if not math.isfinite(score):
         return False
     if best is None or not math.isfinite(best):
@@ -291,13 +291,13 @@ def is_better(score: float, best: float | None, rule: str) -> bool:
 
 
 def missing_text(owner: str, key: str, metrics: Mapping[str, Any]) -> str:
-    """What to say when a metric is not there."""
+    """Say that a metric is not there, and which ones are."""
     known = sorted(_paths(metrics))
     return f"{owner}: {key!r} cannot be read from the metrics {known}.{did_you_mean(key, known)}"
 
 
 def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The names of all metrics, nested ones with dots."""
+    """Yield the names of all metrics, nested ones with dots."""
     for name, value in metrics.items():
         if isinstance(value, Mapping) and value:
             yield from _paths(value, f"{prefix}{name}.")
@@ -306,7 +306,7 @@ def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def file_key(key: str) -> str:
-    """A metric's name as part of a file name; a long expression is cut, and told apart by its hash.
+    """Return a metric's name as part of a file name; a long expression is cut, and told apart by its hash.
 
     Example:
         >>> file_key("coco/bbox_mAP"), file_key("0.5*mIoU + 0.5*mDice")
@@ -320,5 +320,5 @@ def file_key(key: str) -> str:
 
 
 def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
-    """Which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
+    """List which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
     return list(kept[:-most]) if most > 0 else []

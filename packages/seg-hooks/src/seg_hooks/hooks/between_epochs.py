@@ -55,7 +55,7 @@ class SyncBuffersHook(Hook[HasModel]):
         self._fresh = False
 
     def before_train_epoch(self, runner: HasModel) -> None:
-        """What follows changes the buffers."""
+        """Note that what follows changes the buffers."""
         self._fresh = False
 
     def after_train_epoch(self, runner: HasModel) -> None:
@@ -71,7 +71,7 @@ class SyncBuffersHook(Hook[HasModel]):
 
 
 def sync_buffers(model: nn.Module) -> None:
-    """Mean of every floating-point buffer over the processes, rank 0's value of the others."""
+    """Set every floating-point buffer to its mean over the processes, others to the value of rank 0."""
     if not is_distributed():
         return
     for buffer in model.buffers():

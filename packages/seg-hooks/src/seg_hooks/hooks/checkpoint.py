@@ -166,7 +166,7 @@ class CheckpointHook(Hook[_Runner]):
                 self._save_best(runner, one, score, count)
 
     def after_train(self, runner: _Runner) -> None:
-        """After an early stop save the last; then write what is to be published."""
+        """Save the last checkpoint after an early stop; then write what is to be published."""
         count = runner.epoch if self.by_epoch else runner.iter
         stopped_early = count < (runner.max_epochs if self.by_epoch else runner.max_iters)
         if self.save_last and stopped_early and count not in (0, self._saved_at):
@@ -175,7 +175,7 @@ class CheckpointHook(Hook[_Runner]):
         self._publish_complete(runner)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best scores and files, and the regular checkpoints that are kept; those being written are among them."""
+        """Return best scores and files, and the regular checkpoints that are kept, those being written included."""
         kept = [*self.kept, *self._writing]
         return {"kept": kept, "spoilt": list(self.spoilt), "best": [one.state_dict() for one in self.best]}
 
@@ -190,19 +190,19 @@ class CheckpointHook(Hook[_Runner]):
                 one.load_state_dict(saved[one.option])
 
     def before_extra_checkpoint(self, runner: _Runner, path: Path) -> None:
-        """The runner saves by itself, for a signal or an exception: the file holds that it counts."""
+        """Count a file that the runner saves by itself, for a signal or an exception: its own content says so."""
         if not interrupted_at(path):
             self._writing.append(self._entry(path))
 
     def after_extra_checkpoint(self, runner: _Runner, path: Path) -> None:
-        """That file is whole: it counts, and may be one too many."""
+        """Note that such a file is whole: it counts, and may be one too many."""
         if interrupted_at(path):
             self._remove_surplus(runner, interrupted_at(path), path)
         else:
             self._count(runner, self._entry(path), runner.iter)
 
     def _entry(self, path: Path) -> Entry:
-        """How a file is kept count of: by its number, or by its name where that is another one than usual."""
+        """Return how a file is kept count of: by its number, or by its name where that is another one than usual."""
         number = path.name.removeprefix(self.filename_tmpl.partition("{}")[0]).partition(".")[0]
         return int(number) if number.isdecimal() and self._path(int(number)) == path else path.name
 
@@ -212,7 +212,7 @@ class CheckpointHook(Hook[_Runner]):
         return self._folder / self.filename_tmpl.format(entry)
 
     def _count(self, runner: _Runner, entry: Entry, iteration: int) -> None:
-        """A file is whole: it is the newest one, and others may go."""
+        """Count a file that is whole: it is the newest one, and others may go."""
         if entry in self._writing:
             self._writing = self._writing[self._writing.index(entry) + 1 :]  # in order: those before have failed
         finite = _is_finite(runner)
@@ -369,12 +369,12 @@ class CheckpointHook(Hook[_Runner]):
 
 
 def _is_finite(runner: _Runner) -> bool:
-    """Whether the checkpoint that was just written holds finite weights; its writer looks, and notes it."""
+    """Tell whether the checkpoint that was just written holds finite weights; its writer looks, and notes it."""
     return runner.message_hub.get_info("checkpoint_finite") is not False
 
 
 def _is_there(runner: _Runner, path: Path) -> bool:
-    """Whether a file that was written is still there when this process hears of it."""
+    """Tell whether a file that was written is still there when this process hears of it."""
     if rank() != 0 or (path.is_file() and path.stat().st_size):
         return True
     runner.logger.error("%s was written, and is empty or not there any more; was its folder removed?", path)

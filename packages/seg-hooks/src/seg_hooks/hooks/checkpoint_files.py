@@ -24,7 +24,7 @@ LONGEST_NAME = 255
 
 
 def template(owner: str, given: str | None, by_epoch: bool) -> str:
-    """The name of files, with exactly one `{}`; `{:06d}` writes the count with six digits."""
+    """Check the template of file names: exactly one `{}`; `{:06d}` writes the count with six digits."""
     if given is None:
         return "epoch_{}.pth" if by_epoch else "iter_{}.pth"
     try:

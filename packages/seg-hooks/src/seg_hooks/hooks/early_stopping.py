@@ -81,7 +81,7 @@ class EarlyStoppingHook(Hook[_Runner]):
             self._stop(runner, reason)
 
     def judge(self, score: float) -> str | None:
-        """Count this score in; why to stop, or None."""
+        """Count this score in; return why to stop, or None."""
         self.last_score = score
         if not math.isfinite(score) or (self.best_score is not None and self._falls_short(score, self.best_score)):
             self.wait_count += 1
@@ -90,7 +90,7 @@ class EarlyStoppingHook(Hook[_Runner]):
         return self._over()
 
     def _over(self) -> str | None:
-        """Why training is over after the last score, or None."""
+        """Say why training is over after the last score; None where it is not."""
         score = self.last_score
         if score is not None and self.check_finite and not math.isfinite(score):
             return f"{self.monitor} is {score}."

@@ -152,11 +152,11 @@ class EMAHook(Hook[_Runner]):
         checkpoint.setdefault("meta", {})["ema"] = NOTE
 
     def after_load_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
-        """On resuming: average into the average, raw weights into the model; else nothing is to be done."""
+        """Put the average into the average and raw weights into the model, on resuming; else do nothing."""
         if not runner.resuming:
             return
         if "ema_state_dict" not in checkpoint:
-            runner.logger.warning("EMAHook: the checkpoint holds no average; it begins anew from the loaded weights.")
+            runner.logger.warning("EMAHook: the checkpoint holds no average; a new one starts from the loaded weights.")
             return
         saved = dict(checkpoint["ema_state_dict"])
         steps = int(saved.pop("steps", 0))
@@ -172,7 +172,7 @@ class EMAHook(Hook[_Runner]):
             swap(self.ema_model, self.src_model)
 
     def _tell_of_interval(self, runner: _Runner, interval: int) -> None:
-        """One line where the run ends before the second look at the weights: MMEngine runs it, and it says nothing."""
+        """Warn where the run ends before the second update of the average; MMEngine runs on and says nothing."""
         per_epoch = runner.max_iters // max(runner.max_epochs, 1)
         before = max(self.begin_iter - 1, (self.begin_epoch - 1) * per_epoch, runner.iter, 0)
         updates = self._steps() + runner.max_iters - before
@@ -185,7 +185,7 @@ class EMAHook(Hook[_Runner]):
             )
 
     def _after_failure(self, checkpoint: dict[str, Any]) -> None:
-        """A runner saves after an exception in validation: put the raw weights back, in the checkpoint too."""
+        """Put the raw weights back, in the checkpoint too: a runner saves after an exception in validation."""
         raw = clean_keys(self.ema_model.module.state_dict())
         values = {name: raw.get(clean_key(name), value) for name, value in checkpoint["state_dict"].items()}
         checkpoint["state_dict"] = _with_values(checkpoint["state_dict"], {n: v.clone() for n, v in values.items()})
@@ -217,7 +217,7 @@ class EMAHook(Hook[_Runner]):
             raise ValueError(f"EMAHook: strict_load=True, and the checkpoint does not fit at {', '.join(skipped)}.")
         if skipped:
             runner.logger.warning(
-                "EMAHook: missing in the checkpoint or of another shape, averaged from the present weights: %s",
+                "EMAHook: missing in the checkpoint or of another shape, averaged from the current weights: %s",
                 ", ".join(skipped),
             )
         model.module.load_state_dict(fitting, strict=False)
@@ -235,12 +235,12 @@ def swap(average: Average, model: nn.Module) -> None:
 
 
 def _fits(own: tuple[str, object], value: object) -> bool:
-    """Whether a saved value can be loaded in place of a state dict's own; extra state may be anything."""
+    """Tell whether a saved value can be loaded in place of a state dict's own; extra state may be anything."""
     return own[0].endswith("_extra_state") or getattr(own[1], "shape", None) == getattr(value, "shape", None)
 
 
 def _with_values(weights: dict[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same state dict (order, device, versions of modules) with other values."""
+    """Return the same state dict (order, device, versions of modules) with other values."""
     result = copy.copy(weights)
     for name, old in weights.items():
         value = values.get(name, old)
@@ -272,7 +272,7 @@ def _average_options(ema_cls: type[Average], options: dict[str, object], decay: 
             raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
         decay = number("EMAHook", "decay", decay, above=0, below=1)
         if "momentum" not in (allowed_options(ema_cls) or ["momentum"]):
-            raise TypeError(f"EMAHook: decay={decay} says nothing to {ema_cls.__name__}, which has no momentum.")
+            raise TypeError(f"EMAHook: decay={decay} cannot be used: {ema_cls.__name__} has no momentum.")
         options["momentum"] = round(1 - decay, 12)  # 0.9998 is 0.0002 and no more digits
     allowed = allowed_options(ema_cls)
     if allowed is not None:

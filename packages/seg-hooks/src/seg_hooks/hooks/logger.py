@@ -107,7 +107,7 @@ class LoggerHook(Hook[_Runner]):
         self._log_step(runner, batch_idx, step)
 
     def after_train(self, runner: _Runner) -> None:
-        """After an early stop, the steps since the last log point."""
+        """Log the steps since the last log point, after an early stop."""
         if self._silent is not None:
             self._log_step(runner, self._silent, runner.iter)
 
@@ -120,19 +120,19 @@ class LoggerHook(Hook[_Runner]):
     def after_val_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
-        """A line of progress."""
+        """Log a line of progress."""
         if (batch_idx + 1) % self.interval == 0:
             runner.logger.info(runner.log_record("val", batch_idx)[1])
 
     def after_test_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
-        """A line of progress."""
+        """Log a line of progress."""
         if (batch_idx + 1) % self.interval == 0:
             runner.logger.info(runner.log_record("test", batch_idx)[1])
 
     def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
-        """The metrics, as text and as a record."""
+        """Log the metrics, as text and as a record."""
         tags, text = runner.log_record("val", _last_batch(runner.val_dataloader), finished=True)
         runner.logger.info(text)
         by_epoch = self.log_metric_by_epoch and runner.epoch > 0
@@ -140,7 +140,7 @@ class LoggerHook(Hook[_Runner]):
         self._send(runner, _complete(tags, "val", runner.iter, runner.epoch), step)
 
     def after_test_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
-        """The metrics, as text and as one JSON file."""
+        """Log the metrics, as text and as one JSON file."""
         tags, text = runner.log_record("test", _last_batch(runner.test_dataloader), finished=True)
         runner.logger.info(text)
         if rank() == 0:
@@ -166,7 +166,7 @@ class LoggerHook(Hook[_Runner]):
             self._keep(runner, record, step)
 
     def _flush(self, runner: _Runner) -> bool:
-        """Send the records in order; at the first failure leave the rest for the next time. Whether all went."""
+        """Send the records in order; at the first failure leave the rest for the next time. Tell whether all went."""
         name = _json_name(runner)
         while self._unsent:
             record, step = self._unsent[0]
@@ -191,7 +191,7 @@ class LoggerHook(Hook[_Runner]):
             )
 
     def _keep(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
-        """The record as a JSON line, where the disk takes it."""
+        """Write the record as a JSON line, where the disk takes it."""
         with contextlib.suppress(OSError):
             append_line(Path(runner.log_dir) / "unsent.json", json.dumps(to_json({**record, "step": step})))
 
@@ -219,7 +219,7 @@ class LoggerHook(Hook[_Runner]):
 
 
 def _complete(tags: Mapping[str, Any], mode: str, iteration: int, epoch: int) -> dict[str, Any]:
-    """A record with its place."""
+    """Return a record with its place: iteration, epoch and mode."""
     record = dict(tags)
     record.setdefault("epoch", epoch)
     record.setdefault("iter", iteration)

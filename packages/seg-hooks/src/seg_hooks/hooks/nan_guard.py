@@ -142,7 +142,7 @@ class NanGuardHook(Hook[_Runner]):
         self._release()
 
     def state_dict(self) -> dict[str, Any]:
-        """The count of bad steps."""
+        """Return the count of bad steps."""
         return {"bad_steps": self.bad_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ class NanGuardHook(Hook[_Runner]):
         self.bad_steps = int(state_dict["bad_steps"])
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        """Before an update: the norm of its gradients; with 'skip' an update that is not finite is emptied."""
+        """Measure the norm of the gradients before an update; with 'skip' empty an update that is not finite."""
         if getattr(optimizer, "found_inf", None) is not None:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -165,7 +165,7 @@ class NanGuardHook(Hook[_Runner]):
                 parameter.grad = None
 
     def _clip_norm(self) -> Any:
-        """The norm that clipping took in this very update, where the wrapper makes the updates; else None."""
+        """Return the norm that clipping took in this very update, where the wrapper makes the updates; else None."""
         norm = getattr(self._wrapper, "grad_norm", None) if hasattr(self._wrapper, "update_params") else None
         if norm is None or norm is self._last_clip:
             return None
@@ -190,14 +190,16 @@ class NanGuardHook(Hook[_Runner]):
         if self.policy == "stop" or self.bad_steps > self.max_times:
             self._waiting.clear()
             raise FloatingPointError(text)
-        runner.logger.warning("%s\npolicy=%r: number %d of %d.", text, self.policy, self.bad_steps, self.max_times)
+        runner.logger.warning(
+            "%s\npolicy=%r: bad step %d; at most %d are allowed.", text, self.policy, self.bad_steps, self.max_times
+        )
         if self.policy == "rollback":
             self._roll_back(runner, _folder(runner, step.index) / nan_replay.BEFORE)
         elif self.policy == "skip":
             self._buffers.put_back()
 
     def _write(self, runner: _Runner, step: _Step) -> str:
-        """Keep the evidence and the checkpoint before it; what to say."""
+        """Keep the evidence and the checkpoint before it; return what to say."""
         if self._replay is not None:
             return f"iteration {step.index + 1} is not finite, as it was in the run."
         folder = _folder(runner, step.index)
@@ -207,13 +209,13 @@ class NanGuardHook(Hook[_Runner]):
         return nan_replay.write_bundle(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
 
     def _last_checkpoint(self, runner: _Runner) -> Path | None:
-        """This run's newest checkpoint."""
+        """Return this run's newest checkpoint."""
         if _stamp(runner) in (None, self._stale):
             return None
         return pointed_at(Path(runner.work_dir) / "last_checkpoint")
 
     def _roll_back(self, runner: _Runner, kept: Path) -> None:
-        """Raw weights and optimizer state of the last checkpoint; rates stay, and no average has seen the bad step."""
+        """Load raw weights and optimizer state of the last checkpoint; rates stay, averages saw no bad step."""
         path = kept if kept.is_file() else self._last_checkpoint(runner)
         if path is None:
             raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
@@ -250,7 +252,7 @@ def _folder(runner: _Runner, index: int) -> Path:
 
 
 def _stamp(runner: _Runner) -> tuple[int, int] | None:
-    """Which `last_checkpoint` lies in the folder of the run: it is replaced at each save."""
+    """Return which `last_checkpoint` lies in the folder of the run: it is replaced at each save."""
     try:
         found = (Path(runner.work_dir) / "last_checkpoint").stat()
     except OSError:
@@ -259,7 +261,7 @@ def _stamp(runner: _Runner) -> tuple[int, int] | None:
 
 
 def verdict(outputs: dict[str, Any], norm: object) -> Tensor | None:
-    """One boolean on the device: the total loss (else every loss term) and the norm are finite; None without either."""
+    """Return one boolean on the device: total loss (else every loss term) and norm are finite; None without either."""
     values = [outputs["loss"]] if "loss" in outputs else [v for name, v in outputs.items() if "loss" in name]
     values = [*values, *([] if norm is None else [norm])]
     tensors = [torch.as_tensor(value).detach().sum() for value in values]

@@ -38,17 +38,17 @@ BEFORE = "before.pth"
 
 
 def replaying() -> bool:
-    """Whether this process was started to replay a step; then nothing is saved or sent."""
+    """Tell whether this process was started to replay a step; then nothing is saved or sent."""
     return bool(os.environ.get(REPLAY))
 
 
 def last_step() -> int | None:
-    """Finished iterations before the step that is to be replayed; None where none is."""
+    """Return the finished iterations before the step that is to be replayed; None where none is."""
     return int(_read()["iter"]) if replaying() else None
 
 
 def kept_checkpoint() -> Path | None:
-    """The checkpoint before the step that is to be replayed, where it was kept beside the bundle."""
+    """Return the checkpoint before the step that is to be replayed, where it was kept beside the bundle."""
     if not replaying():
         return None
     path = Path(os.environ[REPLAY]).with_name(BEFORE)
@@ -56,7 +56,7 @@ def kept_checkpoint() -> Path | None:
 
 
 def _read() -> dict[str, Any]:
-    """The bundle that the environment names."""
+    """Read the bundle that the environment names."""
     path = Path(os.environ[REPLAY])
     try:
         bundle: dict[str, Any] = load_bounded(path)
@@ -85,7 +85,7 @@ class Replay:
         self._handles: list[Any] = []
 
     def before_step(self, runner: _Runner) -> None:
-        """At the bundle's step: watch every module, and let autograd name the operation."""
+        """Watch every module at the bundle's step, and let autograd name the operation."""
         if runner.iter != self.index:
             return
         self.same = torch.equal(torch.get_rng_state(), self.random)
@@ -142,7 +142,7 @@ NAMES = ("img_path", "path", "file", "file_name", "filename", "id", "sample_idx"
 def write_bundle(
     folder: Path, index: int, facts: Mapping[str, Any], wrapper: object, replay: str, keep_batch: bool
 ) -> str:
-    """Write `bundle.pt` and `report.json`; what to tell the user. A disk that fails is told too."""
+    """Write `bundle.pt` and `report.json`; return what to tell the user. A disk that fails is reported too."""
     report = {
         "iter": index,
         "values": {name: to_json(_number(value)) for name, value in (facts["outputs"] or {}).items()},
@@ -168,7 +168,7 @@ def write_bundle(
 
 
 def _try(write: Callable[[], None]) -> str:
-    """Write a file; what came in the way."""
+    """Write a file; return what came in the way."""
     try:
         write()
     except OSError as error:
@@ -177,7 +177,7 @@ def _try(write: Callable[[], None]) -> str:
 
 
 def replay_command(checkpoint: Path | None, seed: int | None) -> str:
-    """This process's command line; that of `seg` so that it begins with this checkpoint or, without one, this seed.
+    """Return this process's command; that of `seg` begins with this checkpoint or, without one, this seed.
 
     A script of one's own begins where it says itself: TrainState.resume() finds the checkpoint before the step.
     """
@@ -211,7 +211,7 @@ def keep_checkpoint(checkpoint: Path | None, folder: Path) -> Path | None:
 
 
 def loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
-    """Whether every value that the step gave is finite."""
+    """Tell whether every value that the step gave is finite."""
     return all(map(_is_finite, (outputs or {}).values()))
 
 
@@ -228,7 +228,7 @@ def optimizers_of(wrapper: object) -> list[torch.optim.Optimizer]:
 
 
 def sample_names(batch: object, depth: int = 4) -> Iterator[str]:
-    """Paths and ids of the samples in a batch, found by usual names in dicts and in `metainfo`."""
+    """Yield paths and ids of the samples in a batch, found by usual names in dicts and in `metainfo`."""
     if depth == 0 or batch is None or isinstance(batch, Tensor | str):
         return
     metainfo = getattr(batch, "metainfo", None)

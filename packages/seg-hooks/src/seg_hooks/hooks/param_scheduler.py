@@ -52,7 +52,7 @@ class ParamSchedulerHook(Hook[Updates]):
 
 
 def as_list(schedulers: object) -> list[Any]:
-    """The schedulers of a list, or of a dict of lists, in order."""
+    """Return the schedulers of a list, or of a dict of lists, in order."""
     if schedulers is None:
         return []
     if isinstance(schedulers, dict):

@@ -174,7 +174,7 @@ def _export(profiler: profile, path: Path, logger: logging.Logger) -> None:
 
 
 def _check_ending(path: Path) -> None:
-    """ValueError where the trace is cut short."""
+    """Refuse a trace that is cut short."""
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file:
         end = b""

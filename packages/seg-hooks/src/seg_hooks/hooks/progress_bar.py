@@ -28,7 +28,7 @@ class _Runner(Progress, Logs, Data, Protocol):
 
 
 def _harmless(method: Method) -> Method:
-    """Progress must never end a run: an exception switches the display off, with one line in the log."""
+    """Switch the display off at an exception, with one line in the log: progress must never end a run."""
 
     @functools.wraps(method)
     def guarded(self: ProgressBarHook, runner: _Runner, *args: object, **kwargs: object) -> None:
@@ -95,7 +95,7 @@ class ProgressBarHook(Hook[_Runner]):
 
     @_harmless
     def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
-        """Training goes on."""
+        """Say that training goes on."""
         self.display.note("train", runner.iter)
 
     @_harmless
@@ -127,7 +127,7 @@ class ProgressBarHook(Hook[_Runner]):
         self._pace(began)
 
     def _pace(self, began: float) -> None:
-        """When to draw again: the steps until then bear what this drawing took."""
+        """Decide when to draw again: the steps until then share the cost of this drawing."""
         now = time.monotonic()
         a_step = (began - self._drawn) / max(self._steps, 1)
         self._next = now + min(LATEST, max(SOONEST, (now - began) / BUDGET * a_step))

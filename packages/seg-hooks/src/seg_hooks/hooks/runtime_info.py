@@ -42,14 +42,14 @@ class RuntimeInfoHook(Hook[_Runner]):
         self._norm: Any = None
 
     def before_run(self, runner: _Runner) -> None:
-        """Config, seed and name of the experiment."""
+        """Store config, seed and name of the experiment."""
         hub, cfg = runner.message_hub, runner.cfg
         hub.update_info("cfg", str(getattr(cfg, "pretty_text", cfg)))
         hub.update_info("seed", runner.seed)
         hub.update_info("experiment_name", runner.experiment_name)
 
     def before_train(self, runner: _Runner) -> None:
-        """Progress, length of the run, and what the data set says about itself."""
+        """Store progress, length of the run, and what the data set says about itself."""
         hub = runner.message_hub
         hub.update_info("loop_stage", "train")
         for name in ("epoch", "iter", "max_epochs", "max_iters"):
@@ -59,11 +59,11 @@ class RuntimeInfoHook(Hook[_Runner]):
             hub.update_info("dataset_meta", metainfo)
 
     def before_train_epoch(self, runner: _Runner) -> None:
-        """The epoch."""
+        """Store the epoch."""
         runner.message_hub.update_info("epoch", runner.epoch)
 
     def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
-        """The iteration, and the learning rates of this step."""
+        """Store the iteration, and the learning rates of this step."""
         hub, wrapper, names = runner.message_hub, runner.optim_wrapper, self._names
         hub.update_info("iter", runner.iter)
         if wrapper is None:
@@ -77,7 +77,7 @@ class RuntimeInfoHook(Hook[_Runner]):
     def after_train_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Gradient norm and the values that the step returned."""
+        """Store the gradient norm and the values that the step returned."""
         names = self._names
         values: dict[str, Any] = {}
         norm = getattr(runner.optim_wrapper, "grad_norm", None)
@@ -91,31 +91,31 @@ class RuntimeInfoHook(Hook[_Runner]):
         runner.message_hub.update_scalars(values)
 
     def after_train(self, runner: _Runner) -> None:
-        """No stage any more."""
+        """Remove the stage."""
         runner.message_hub.pop_info("loop_stage", None)
 
     def before_val(self, runner: _Runner) -> None:
-        """The stage, remembering the one before."""
+        """Set the stage, remembering the one before."""
         self._enter(runner, "val")
 
     def after_val(self, runner: _Runner) -> None:
-        """The stage before."""
+        """Set the stage that was before."""
         self._leave(runner)
 
     def before_test(self, runner: _Runner) -> None:
-        """The stage, remembering the one before."""
+        """Set the stage, remembering the one before."""
         self._enter(runner, "test")
 
     def after_test(self, runner: _Runner) -> None:
-        """The stage before."""
+        """Set the stage that was before."""
         self._leave(runner)
 
     def after_val_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
-        """The metrics."""
+        """Store the metrics."""
         store_metrics(runner.message_hub, "val", metrics)
 
     def after_test_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
-        """The metrics."""
+        """Store the metrics."""
         store_metrics(runner.message_hub, "test", metrics)
 
     def _train_name(self, name: str) -> str:
@@ -134,13 +134,13 @@ class RuntimeInfoHook(Hook[_Runner]):
 
 
 def named_rates(wrapper: _HasGroups) -> Iterator[tuple[str, float]]:
-    """`(<group>.lr, rate)` of each parameter group; a group without a name gets its number."""
+    """Yield `(<group>.lr, rate)` of each parameter group; a group without a name gets its number."""
     for number, group in enumerate(wrapper.param_groups):
         yield f"{group.get('name', f'group_{number}')}.lr", group["lr"]
 
 
 def store_metrics(hub: Hub, mode: str, metrics: Mapping[str, Any] | None) -> None:
-    """Scalars as `{mode}/{name}`, nested ones flattened by dots, everything else as info."""
+    """Store scalars as `{mode}/{name}`, nested ones flattened by dots, everything else as info."""
     for name, value in flatten(metrics or {}):
         scalar = as_scalar(value)
         if scalar is None:
@@ -150,7 +150,7 @@ def store_metrics(hub: Hub, mode: str, metrics: Mapping[str, Any] | None) -> Non
 
 
 def flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested dicts as dotted names.
+    """Yield the items of nested dicts under dotted names.
 
     Example:
         >>> dict(flatten({"mIoU": 0.5, "IoU": {"road": 0.9}}))

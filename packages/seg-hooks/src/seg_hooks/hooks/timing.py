@@ -43,7 +43,7 @@ class IterTimerHook(Hook[_Runner]):
         self._last = time.perf_counter()
 
     def before_train_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
-        """The wait for data."""
+        """Store the wait for data."""
         if self._saved:
             self._saved = False
             self._last += runner.message_hub.pop_info("pause", 0.0)
@@ -52,7 +52,7 @@ class IterTimerHook(Hook[_Runner]):
     def after_train_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """The step's time and the ETA."""
+        """Store the step's time and the ETA."""
         now = time.perf_counter()
         taken, self._last = now - self._last, now
         self._spent += taken
@@ -74,23 +74,23 @@ class IterTimerHook(Hook[_Runner]):
         self._begin_pass(runner.test_dataloader)
 
     def before_val_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
-        """The wait for data."""
+        """Store the wait for data."""
         runner.message_hub.update_scalar("val/data_time", time.perf_counter() - self._pass_last)
 
     def before_test_iter(self, runner: _Runner, batch_idx: int, data_batch: object = None) -> None:
-        """The wait for data."""
+        """Store the wait for data."""
         runner.message_hub.update_scalar("test/data_time", time.perf_counter() - self._pass_last)
 
     def after_val_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
-        """The batch's time and the ETA of the pass."""
+        """Store the batch's time and the ETA of the pass."""
         self._tick(runner, batch_idx, "val")
 
     def after_test_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
-        """The batch's time and the ETA of the pass."""
+        """Store the batch's time and the ETA of the pass."""
         self._tick(runner, batch_idx, "test")
 
     def after_val(self, runner: _Runner) -> None:
@@ -130,11 +130,11 @@ class ThroughputHook(Hook[Logs]):
         self._images = self._steps = 0
 
     def before_train(self, runner: Logs) -> None:
-        """Begin anew."""
+        """Start the first window."""
         self._restart()
 
     def before_train_iter(self, runner: Logs, batch_idx: int, data_batch: object = None) -> None:
-        """The data are there."""
+        """Add the wait for data, now that they are there."""
         now = time.perf_counter()
         if self._ended is None:
             self._began = self._ended = now
@@ -173,7 +173,7 @@ class ThroughputHook(Hook[Logs]):
 
 
 def count_images(batch: object) -> int:
-    """How many images a batch holds, from its shape; 0 where it cannot be told.
+    """Count the images of a batch, from its shape; 0 where it cannot be told.
 
     Example:
         >>> count_images({"inputs": [1, 2, 3], "data_samples": []}), count_images((torch.zeros(4, 3, 8, 8), None))

@@ -38,8 +38,8 @@ class BaseAveragedModel(nn.Module):
     The first call of `update_parameters` copies, later ones average every `interval`-th time. Parameters are
     averaged; buffers are copied at each call, or averaged too with `update_buffers=True` (whole-number buffers and
     the like are copied always, and so is what modules give as `get_extra_state`). The tensors are listed once, so an
-    update is a few multi-tensor calls; they are listed anew when the model has set one of them anew, or has other
-    modules. A tensor of another shape begins its average anew.
+    update is a few multi-tensor calls; they are listed again when the model has replaced one of them, or has other
+    modules. A tensor of another shape starts a new average.
 
     Args:
         model: The model to follow.
@@ -111,7 +111,7 @@ class BaseAveragedModel(nn.Module):
             # the multi-tensor call goes from tensor to tensor then: those before the odd one are done
             done = self._changes(odd[0])
             left = [pair for pair in zip(averaged, sources, strict=True) if self._changes(pair[0]) == done]
-            self._source = (None,)  # list all of them anew at the next update
+            self._source = (None,)  # list all of them again at the next update
             for mine, other in left:
                 if mine.shape == other.shape:
                     self.average([mine], _beside([mine], [other]), self.count)
@@ -119,7 +119,7 @@ class BaseAveragedModel(nn.Module):
                     take(mine, other)
 
     def _changes(self, averaged: Tensor) -> int:
-        """How often a tensor of the average was written since it was listed."""
+        """Count how often a tensor of the average was written since it was listed."""
         return averaged._version - self._versions[id(averaged)]
 
     def _take(self, averaged: list[Tensor], sources: list[Tensor]) -> None:
@@ -154,7 +154,7 @@ class BaseAveragedModel(nn.Module):
         self._quiet = torch.inference_mode if plain else torch.no_grad
 
     def _exchanged(self) -> bool:
-        """Whether the model only set tensors anew, of the same kind; then they were put into the lists."""
+        """Put tensors that the model replaced into the lists; False where more than that has changed."""
         replaced = None if self._watch is None else self._watch.replaced()
         for old, new in replaced or ():
             place = self._places.pop(id(old), None)
@@ -220,7 +220,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         self.momentum = _momentum(type(self).__name__, momentum)
 
     def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
-        """One multi-tensor lerp."""
+        """Move by one multi-tensor lerp."""
         torch._foreach_lerp_(averaged, sources, self.momentum)
 
 
@@ -250,7 +250,7 @@ class MomentumAnnealingEMA(BaseAveragedModel):
         self.gamma = number(type(self).__name__, "gamma", gamma, above=0)
 
     def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
-        """One multi-tensor lerp with the momentum of this step."""
+        """Move by one multi-tensor lerp, with the momentum of this step."""
         momentum = max(self.momentum, self.gamma / (self.gamma + steps))
         torch._foreach_lerp_(averaged, sources, momentum)
 
@@ -269,7 +269,7 @@ class StochasticWeightAverage(BaseAveragedModel):
     """
 
     def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:
-        """Two multi-tensor calls: the difference, and its share added."""
+        """Move by two multi-tensor calls: the difference, and its share added."""
         change = torch._foreach_sub(sources, averaged)
         torch._foreach_add_(averaged, change, alpha=1 / (steps // self.interval + 1))
 

@@ -15,7 +15,7 @@ MOST = 20
 
 
 def first_loss(losses: Mapping[str, Sequence[float]], step: int) -> tuple[int, list[str]] | None:
-    """The first step (from 1) with a loss term that is not finite, and those terms; None where all are.
+    """Find the first step (from 1) with a loss term that is not finite, and those terms; None where all are.
 
     Args:
         losses: The latest values of each term, the last one of the step that has just been made.
@@ -34,14 +34,14 @@ def first_loss(losses: Mapping[str, Sequence[float]], step: int) -> tuple[int, l
 
 
 def is_marked(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint's weights are not finite: by its mark; files without one are looked through."""
+    """Tell whether a checkpoint's weights are not finite: by its mark; files without one are looked through."""
     meta = checkpoint.get("meta")
     marked = meta.get("not_finite") if isinstance(meta, Mapping) else None
     return bool(not_finite(checkpoint) if marked is None else marked)
 
 
 def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Names of weights, averaged or raw, that hold NaN or infinity; at most the first few, in one pass over all.
+    """List weights, averaged or raw, that hold NaN or infinity; at most the first few, in one pass over all.
 
     Minus infinity alone is a mask and no fault.
 
@@ -52,7 +52,7 @@ def not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
-    """The same of what the optimizer keeps for each parameter, where an infinite `exp_avg_sq` ends its learning.
+    """List the same of what the optimizer keeps for each parameter: an infinite `exp_avg_sq` ends its learning.
 
     >>> optimizer_not_finite({"optimizer": {"state": {3: {"exp_avg_sq": torch.tensor([math.inf])}}}})
     ['exp_avg_sq of parameter 3']
@@ -61,7 +61,7 @@ def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def _spoilt(found: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """The names of tensors that are not finite: one pass over all, a second one only where there are some."""
+    """List tensors that are not finite by name: one pass over all, a second one only where there are some."""
     tensors = {id(tensor): (name, tensor) for name, tensor in found}
     sums: dict[torch.device, list[Tensor]] = {}
     for _, tensor in tensors.values():
@@ -82,7 +82,7 @@ def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _kept(optimizer: object, place: str) -> Iterator[tuple[str, Tensor]]:
-    """Float tensors in the state of an optimizer, or of several by name."""
+    """Yield float tensors in the state of an optimizer, or of several by name."""
     if not isinstance(optimizer, Mapping):
         return
     if not isinstance(optimizer.get("state"), Mapping):
@@ -100,7 +100,7 @@ def _is_float(value: object) -> TypeGuard[Tensor]:
 
 
 def _sum(tensor: Tensor) -> Tensor:
-    """The sum, which is finite only where every element is: the quickest pass over them all."""
+    """Return the sum, which is finite only where every element is: the quickest pass over them all."""
     wide = tensor.dtype in (torch.float32, torch.float64)
     return (tensor.sum() if wide else tensor.to(torch.float32).sum()).to(torch.float32)
 

@@ -1,4 +1,4 @@
-"""How an average follows its model tensor by tensor: pairs by name, tensors set anew, modules replaced or added."""
+"""How an average follows its model tensor by tensor: pairs by name, tensors and modules replaced or added."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Watch:
         self._lazy = any(is_lazy(one) for one in self._kept)
 
     def changed(self) -> bool:
-        """Whether an object was replaced, added or taken away; a lazy tensor may have got its shape, too."""
+        """Tell whether an object was replaced, added or taken away; a lazy tensor may have got its shape, too."""
         same = all(map(is_, chain.from_iterable(self._views), self._kept))
         return not same or self._lazy or any(self._empty)
 
     def replaced(self) -> list[tuple[Any, Any]] | None:
-        """Each old tensor and the one in its place; None where more than that changed."""
+        """Pair each old tensor with the one in its place; None where more than that changed."""
         now = list(chain.from_iterable(self._views))
         pairs = [pair for pair in zip(self._kept, now, strict=False) if pair[0] is not pair[1]]
         if self._lazy or any(self._empty) or len(now) != len(self._kept):
@@ -80,7 +80,7 @@ class Watch:
 
 
 def aligned(ours: nn.Module, theirs: nn.Module, before: dict[str, nn.Module], averages_buffers: bool) -> nn.Module:
-    """`ours` with the modules and tensors that `theirs` has now; values that still fit are kept.
+    """Return `ours` with the modules and tensors that `theirs` has now; values that still fit are kept.
 
     Args:
         ours: The average of an earlier state of `theirs`; changed in place as far as that is possible.
@@ -96,7 +96,7 @@ def aligned(ours: nn.Module, theirs: nn.Module, before: dict[str, nn.Module], av
 
 
 def can_average(tensor: Tensor) -> bool:
-    """Whether the tensor holds numbers that have a mean of their own kind."""
+    """Tell whether the tensor holds numbers that have a mean of their own kind."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 
@@ -126,7 +126,7 @@ def _aligned(
 
 
 def _same_kind(ours: nn.Module, theirs: nn.Module) -> bool:
-    """Whether the two are of one class with the same names of tensors; pruning and lazy modules change them."""
+    """Tell whether the two are of one class with the same names of tensors; pruning and lazy modules change them."""
     return (
         type(ours) is type(theirs)
         and ours._parameters.keys() == theirs._parameters.keys()
@@ -141,7 +141,7 @@ def _align_tensors(ours: Tensors, theirs: Tensors, fits: Fits, place: torch.devi
 
 
 def _fits_averaged(mine: Tensor | None, source: Tensor) -> bool:
-    """An average goes on in its own data type, as long as both are numbers with a mean, and real or complex both."""
+    """Tell whether an average can go on, in its own data type: both have a mean, and are real or complex both."""
     if mine is None or is_lazy(mine) or is_lazy(source):
         return False
     kind = mine.is_complex() == source.is_complex() and can_average(mine) and can_average(source)
@@ -153,7 +153,7 @@ def _fits_copied(mine: Tensor | None, source: Tensor) -> bool:
 
 
 def _with_values_of(old: nn.Module | None, new: nn.Module, fits: Fits) -> nn.Module:
-    """`new` with those tensors of `old` that fit by name."""
+    """Return `new` with those tensors of `old` that fit by name."""
     known = {} if old is None else dict(old.named_modules(remove_duplicate=False))
     for name, module in new.named_modules(remove_duplicate=False):
         if name in known:
@@ -167,7 +167,7 @@ def _keep(old: Tensors, new: Tensors, fits: Fits) -> None:
 
 
 def copied(module: nn.Module, place: torch.device | None = None) -> nn.Module:
-    """A copy of a module at any moment of its training: without gradients, lazy tensors and graphs no hindrance."""
+    """Copy a module at any moment of its training, without gradients; lazy tensors and graphs are no hindrance."""
     memo: dict[int, Any] = {id(one): _own(one, place) for one in chain(module.parameters(), module.buffers())}
     for part in module.modules():
         loose = [one for one in vars(part).values() if isinstance(one, Tensor) and not one.is_leaf]
@@ -180,7 +180,7 @@ def copied(module: nn.Module, place: torch.device | None = None) -> nn.Module:
 
 
 def _own(source: Tensor, place: torch.device | None) -> Any:
-    """A tensor like `source` with its values, in the average's place."""
+    """Return a tensor like `source` with its values, in the average's place."""
     if is_lazy(source):
         kind: Any = type(source)
         return kind(requires_grad=False, device=source.device if place is None else place, dtype=source.dtype)
@@ -217,7 +217,7 @@ def take(into: Tensor, source: Tensor) -> None:
 
 
 def extra_pairs(averaged: nn.Module, source: nn.Module) -> list[Extra]:
-    """The modules of an average, each with its model's, that hold more than tensors: `get_extra_state` says what."""
+    """Pair the modules of an average with the model's, where `get_extra_state` holds more than tensors."""
     mine = dict(averaged.named_modules())
     return [(mine[name], one) for name, one in source.named_modules() if _has_extra(one) and _has_extra(mine.get(name))]
 
@@ -249,25 +249,25 @@ def exchange(groups: Sequence[tuple[list[Tensor], list[Tensor]]]) -> None:
 
 
 def matching(averaged: nn.Module, source: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """The parameters that two modules share by name, as groups of one data type and device."""
+    """Pair the parameters that two modules share by name, as groups of one data type and device."""
     return by_kind(pairs_by_name(averaged.named_parameters(), source.named_parameters()))
 
 
 def pairs_by_name(
     averaged: Iterable[tuple[str, Tensor]], sources: Iterable[tuple[str, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Each tensor of an average and the one of its name; a lazy one that has no shape yet is left out."""
+    """Pair each tensor of an average with the one of its name; a lazy one without a shape yet is left out."""
     found = {name: tensor for name, tensor in sources if not is_lazy(tensor)}
     return [(tensor, found[name]) for name, tensor in averaged if name in found]
 
 
 def alike(averaged: Tensor, source: Tensor) -> bool:
-    """Whether two tensors are of one shape, data type and device."""
+    """Tell whether two tensors are of one shape, data type and device."""
     return averaged.shape == source.shape and averaged.dtype == source.dtype and averaged.device == source.device
 
 
 def by_kind(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """Lists of one data type and device each: those take the fast path of multi-tensor calls."""
+    """Group pairs by data type and device: such lists take the fast path of multi-tensor calls."""
     groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
     for averaged, source in pairs:
         mine, theirs = groups[averaged.dtype, averaged.device, source.dtype, source.device]

@@ -31,17 +31,17 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def clean_key(name: str) -> str:
-    """A name of the state dict without what torch.compile adds."""
+    """Return a name of the state dict without what torch.compile adds."""
     return name.replace("_orig_mod.", "")
 
 
 def clean_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under names without what torch.compile adds."""
+    """Return a state dict under names without what torch.compile adds."""
     return {clean_key(name): value for name, value in state.items()}
 
 
 def weights_of(model: nn.Module) -> dict[str, Any]:
-    """The state dict of a model without the names that DDP and torch.compile add."""
+    """Return the state dict of a model without the names that DDP and torch.compile add."""
     weights: dict[str, Any] = unwrap(model).state_dict()
     if not any("_orig_mod." in name for name in weights):
         return weights
@@ -62,7 +62,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
 
 
 def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights that were being trained: where an average was saved, those stand under `ema_state_dict`."""
+    """Return the weights that were being trained: beside an average they stand under `ema_state_dict`."""
     weights: dict[str, Any] = dict(checkpoint["state_dict"])
     for name, value in checkpoint.get("ema_state_dict", {}).items():
         if name.removeprefix("module.") in weights:
@@ -71,7 +71,7 @@ def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class KeptBuffers:
-    """The floating-point buffers of a model as they were at one moment, also where it sets them anew afterwards.
+    """The floating-point buffers of a model as they were at one moment, also where it replaces them afterwards.
 
     Example:
         >>> net, kept = nn.BatchNorm1d(2), KeptBuffers()

@@ -119,7 +119,7 @@ def make_folder(work_dir: object) -> Path:
     """Make the folder of the run, where it is not there yet."""
     path = folder(OWN, "work_dir", work_dir)
     if path is None:
-        raise TypeError(f"{OWN}: work_dir=None is a NoneType; give a folder.")
+        raise TypeError(f"{OWN}: work_dir=None; give a folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except ValueError as error:

@@ -58,7 +58,7 @@ class Checkpoints:
         return self.work_dir.resolve().name
 
     def check_start(self, iteration: int) -> None:
-        """Refuse to begin anew over an earlier run, and hooks whose state cannot be saved."""
+        """Refuse to start a new run over an earlier one, and hooks whose state cannot be saved."""
         if iteration == 0 and not self._may_resume and last_step() is None:
             check_folder(self.work_dir, self.overwrite, self.logger)
         for name, hook in hook_names(self.parts.hooks):
@@ -78,7 +78,8 @@ class Checkpoints:
                 find_checkpoint.refuse_not_finite(self.work_dir)
             best = sorted(path.name for path in self.work_dir.glob("best_*.pth"))
             if best:
-                self.logger.warning("No regular checkpoint: the run begins anew. resume(%r) would go on.", best[-1])
+                text = "No regular checkpoint: the run starts from the beginning. resume(%r) takes the best one."
+                self.logger.warning(text, best[-1])
         elif finite.is_marked(found[1]):
             self.logger.warning("%s holds weights that are not finite.", found[0])
         return found
@@ -190,10 +191,10 @@ class Checkpoints:
         try:
             found = self._newest()
         except Exception as error:  # whatever is wrong with the folder, these are only words
-            return f"Whether there is a checkpoint to resume from cannot be seen: {error}"
+            return f"Cannot tell whether there is a checkpoint to resume from: {error}"
         if found is None:
-            lost = f"; {done} iterations are lost then" if done else ""
-            return f"There is no checkpoint to resume from in {self.work_dir}: a run would begin anew{lost}"
+            words = f"There is no checkpoint to resume from in {self.work_dir}: a run would start from the beginning"
+            return f"{words}; {done} iterations are lost then" if done else words
         path, count, bad = found
         again = f"; {done - count} iterations are to be made again" if done > count else ""
         alone = "; its weights are not finite, and there is no other" if bad else ""
@@ -246,7 +247,7 @@ def _states(parts: Iterable[tuple[str, object]], logger: logging.Logger) -> dict
             try:
                 states[name] = checked_state(name, state_dict)
             except TypeError as error:
-                logger.error("%s The checkpoint goes without it.", error)
+                logger.error("%s The checkpoint is written without it.", error)
     return states
 
 

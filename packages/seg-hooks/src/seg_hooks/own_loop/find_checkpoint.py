@@ -83,7 +83,7 @@ def _newest_interrupted(folder: Path, most: int | None) -> tuple[Path, dict[str,
 
 
 def refuse_not_finite(work_dir: Path) -> None:
-    """Refuse to begin anew where that would lose something which a resume does not take by itself.
+    """Refuse to start from the beginning where that would lose something which a resume does not take by itself.
 
     Raises:
         FileExistsError: an exception left a whole file there, and its weights are not finite.
@@ -95,8 +95,8 @@ def refuse_not_finite(work_dir: Path) -> None:
             continue
         raise FileExistsError(
             f"TrainState: {path.name} is all that an earlier run has left in {work_dir}, and its weights are not "
-            f"finite. To go on from it all the same: resume({str(path)!r}); to begin anew: leave out resume() and give "
-            "overwrite=True, or another work_dir."
+            f"finite. To go on from it all the same: resume({str(path)!r}); to start from the beginning: leave out "
+            "resume() and give overwrite=True, or another work_dir."
         )
 
 

@@ -26,8 +26,8 @@ class Passes:
 
     The order of a pass follows from the random numbers at its start, those of generators in the data set included.
     They are kept, so the pass is begun again with them and the batches before the place are read and thrown away. A
-    loader without a length begins anew, unless it has a `state_dict` of its own (torchdata's). What cannot be as it
-    was is said in a line 'not restored: ...'.
+    loader without a length starts from the beginning, unless it has a `state_dict` of its own (torchdata's). What
+    cannot be as it was is said in a line 'not restored: ...'.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Passes:
         if before is None:
             return
         if self._skip and here["batches"] is None:
-            lost.append("the place in the data, which has no length: its pass begins anew")
+            lost.append("the place in the data, which has no length: the pass starts from the beginning")
         elif before["batches"] != here["batches"]:
             lost.append(f"the place in the data (a pass had {before['batches']} batches, and has {here['batches']})")
         if before["workers"] != here["workers"]:

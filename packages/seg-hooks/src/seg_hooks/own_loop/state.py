@@ -37,8 +37,8 @@ class TrainState:
     The run lies in `work_dir`: whole-or-absent checkpoints that load with `weights_only=True`, and per session a
     folder with a text log and JSON lines. RuntimeInfoHook and IterTimerHook are added where they are missing.
     A resumed run goes on within the pass over the data: its first batches are read again and thrown away, and the
-    random numbers of workers and of generators in the data set are as they were. Only a loader without a length begins
-    anew, unless it keeps its place itself; a line 'not restored: ...' says what could not be as it was.
+    random numbers of workers and of generators in the data set are as they were. A loader without a length starts
+    from the beginning, unless it keeps its place itself; a line 'not restored: ...' says what could not be as it was.
 
     Args:
         model: The model, wrapped by DDP or torch.compile or not.
@@ -53,7 +53,7 @@ class TrainState:
             a run does not begin there.
     """
 
-    epoch = 0  # one pass of `max_iters` steps counts as one long epoch, however often the loader begins anew
+    epoch = 0  # one pass of `max_iters` steps counts as one long epoch, however often the loader starts again
     max_epochs = 1
     cfg: object = None
     seed: int | None = None
@@ -371,7 +371,7 @@ class TrainState:
         self._checkpoints.write(path, checkpoint, on_done)
 
     def _count(self, path: Path) -> None:
-        """A file that no hook asked for is whole: point to it, unless its weights are not finite, and count it."""
+        """Count a file that no hook asked for, now that it is whole, and point to it if its weights are finite."""
         self._checkpoints.point_to(path)
         self.points.tell("after_extra_checkpoint", self, path)
 
