@@ -32,3 +32,20 @@ def test_every_entry_point_loads_and_is_installed(root: Path) -> None:
         for name, value in names.items():
             assert installed[name].value == value
             assert callable(installed[name].load())
+
+
+@pytest.mark.parametrize(
+    ("face", "name"),
+    [
+        ("seg_engine.data", "BaseSegDataset"),
+        ("seg_engine.data", "ADE20KDataset"),
+        ("seg_engine.loading", "LoadImageFromFile"),
+        ("seg_engine.loading", "LoadAnnotations"),
+        ("seg_engine.segmentor", "Segmentor"),
+        ("seg_engine.segmentor", "SegmentationLoss"),
+    ],
+)
+def test_what_other_projects_import_stays_where_it_was(face: str, name: str) -> None:
+    module = importlib.import_module(face)
+    assert callable(getattr(module, name))
+    assert name in module.__all__
