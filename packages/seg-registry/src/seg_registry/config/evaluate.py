@@ -42,14 +42,14 @@ def evaluate(
         origins: Whether the values get to know where they come from.
     """
     content = parsed.content
-    if isinstance(content, MarkedDict) and not parsed.filled.placeholders:
-        return Evaluated(content, base, parsed.imported, parsed.notes, not parsed.filled.has_templates)
+    if isinstance(content, MarkedDict) and not parsed.placeholders:
+        return Evaluated(content, base, parsed.imported, parsed.notes, parsed.reusable)
     copies = {path: _copied(names) for path, names in imports.items()}
     ev = Evaluator(
-        parsed.source.path,
+        parsed.path,
         base=MarkedDict() if base is None else base,
         included={node: copies[path] for node, path in parsed.imports},
-        placeholders=parsed.filled.placeholders,
+        placeholders=parsed.placeholders,
         origins=origins,
     )
     if isinstance(content, MarkedDict):
@@ -61,8 +61,7 @@ def evaluate(
     notes = [*parsed.notes, *ev.notes]
     if ev.base_copy is not None:
         return Evaluated(values, ev.base_copy, ev.imported, notes, reusable=False)
-    reusable = not trusted and not imports and not parsed.filled.has_templates
-    return Evaluated(values, base, ev.imported, notes, reusable)
+    return Evaluated(values, base, ev.imported, notes, parsed.reusable)
 
 
 def _copied(names: MarkedDict) -> MarkedDict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seg_registry.config.bases import union
-from seg_registry.config.evaluate import Evaluated, evaluate
+from seg_registry.config.evaluate import evaluate
 from seg_registry.config.parse import Parsed, parse
 from seg_registry.config.read import Cache, Source, read
 from seg_registry.config.templates import fill_in
@@ -62,12 +62,12 @@ class Loader:
 
     def load(self, path: str) -> ConfigDict:
         """Return the values of a file, merged over those of its bases."""
-        return _thawed(self._load_file(path).values)
+        return _own_copy(self._load_file(path).values)
 
     def load_text(self, text: str, path: str) -> ConfigDict:
         """Return the values of a text, as if it lay at `path`."""
         try:
-            return _thawed(self._load(Source(path, text.encode(errors="surrogatepass"))).values)
+            return _own_copy(self._load(Source(path, text.encode(errors="surrogatepass"))).values)
         except RecursionError as error:
             raise ConfigError("nested too deeply", file=path, line=1) from error
 
@@ -91,13 +91,18 @@ class Loader:
     def _load(self, source: Source) -> Loaded:
         """Fill in, parse, evaluate and merge a file that was read; its bases are loaded before it is evaluated."""
         self._count(source)
-        parsed = self._kept(source)
+        key = (source.path, self._origins)
+        parsed = kept = _CACHE.get(key, source.data) if self._keep else None
         if parsed is None:
             filled = fill_in(source, predefined=self._predefined, environment=self._environment)
+            self.variables |= filled.variables
             parsed = parse(filled, trusted=self._trusted)
         base, imports = self._load_bases(parsed), self._load_imports(parsed)
         evaluated = evaluate(parsed, base, imports, trusted=self._trusted, origins=self._origins)
-        self._remember(parsed, evaluated)
+        self.notes += [(source.path, line, note) for line, note in evaluated.notes]
+        if kept is None and self._keep and evaluated.reusable:
+            done = parsed._replace(content=evaluated.values, imported=evaluated.imported, notes=evaluated.notes)
+            _CACHE.put(key, source.data, done)
         values = evaluated.values if evaluated.base is None else merge_over(evaluated.values, evaluated.base)
         return Loaded(values, evaluated.imported)
 
@@ -105,7 +110,7 @@ class Loader:
         """Return what the files that `_base_` names say together."""
         if not parsed.bases:
             return None
-        asked_by = (parsed.source.path, parsed.line)
+        asked_by = (parsed.path, parsed.line)
         parts = []
         for base in parsed.bases:
             parts.append((base, self._load_file(base.path, asked_by).values))
@@ -116,7 +121,7 @@ class Loader:
         imports: dict[str, MarkedDict] = {}
         for node, path in parsed.imports:
             if path not in imports:
-                values, imported = self._load_file(path, (parsed.source.path, node.lineno))
+                values, imported = self._load_file(path, (parsed.path, node.lineno))
                 imports[path] = values.with_values({**imported, **values})
         return imports
 
@@ -127,20 +132,8 @@ class Loader:
         if len(self.texts) > _MAX_FILES or self._bytes > 32 * MAX_BYTES:
             raise LimitError(f"the chain of bases reads more than {_MAX_FILES} files", file=source.path, line=1)
 
-    def _kept(self, source: Source) -> Parsed | None:
-        return _CACHE.get((source.path, self._origins), source.data) if self._keep else None
 
-    def _remember(self, parsed: Parsed, evaluated: Evaluated) -> None:
-        """Note what a file told, and keep the evaluated file where nothing but its own text went into it."""
-        path, data, _ = parsed.source
-        self.notes += [(path, line, note) for line, note in evaluated.notes]
-        self.variables |= parsed.filled.variables
-        if self._keep and evaluated.reusable:
-            done = parsed._replace(content=evaluated.values, imported=evaluated.imported, notes=evaluated.notes)
-            _CACHE.put((path, self._origins), data, done)
-
-
-def _thawed(table: MarkedDict) -> ConfigDict:
+def _own_copy(table: MarkedDict) -> ConfigDict:
     """Return what was loaded as a ConfigDict that is the caller's own."""
     try:
         return to_config_dict(table)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterator
 from typing import NamedTuple, TypeGuard
 
 from seg_registry.config.bases import Base, base_entries, find_bases
-from seg_registry.config.read import Source
 from seg_registry.config.templates import Filled
 from seg_registry.errors import ConfigError, ConfigFileError
 from seg_registry.evaluator.evaluator import Evaluator, parse_python
@@ -16,13 +16,18 @@ from seg_registry.values.marked_dict import DottedName, MarkedDict
 
 __all__ = ["Parsed", "parse"]
 
+_BLOCKS = (ast.If, ast.For)
+_SEVERAL = (ast.Tuple, ast.List)
+
 
 class Parsed(NamedTuple):
     """A parsed file: what is to be evaluated, and the files that it builds on, which are to be loaded first."""
 
-    filled: Filled
+    path: str
     content: ast.Module | MarkedDict
     """The syntax tree of a Python file; the values of a data file, or of a file that was evaluated and kept."""
+    placeholders: dict[str, str]
+    """The names that stand for values of the base, with their paths there."""
     bases: list[Base]
     line: int
     """Where `_base_` stands."""
@@ -30,13 +35,10 @@ class Parsed(NamedTuple):
     """The imports inside `with read_base():`."""
     notes: list[tuple[int, str]]
     """Remarks on the file, with their lines."""
+    reusable: bool
+    """Whether nothing but the file's own text went into it."""
     imported: dict[str, DottedName]
     """The names that the imports of a file bound that was evaluated and kept."""
-
-    @property
-    def source(self) -> Source:
-        """The file as it was read."""
-        return self.filled.source
 
 
 def parse(filled: Filled, *, trusted: bool) -> Parsed:
@@ -49,26 +51,28 @@ def parse(filled: Filled, *, trusted: bool) -> Parsed:
         from seg_registry.config.parse_data import parse_data
 
         values, entries = parse_data(filled.text, path, suffix)
-        return Parsed(filled, values, find_bases(entries, path, 1), 1, [], [], {})
+        bases = find_bases(entries, path, 1)
+        return Parsed(path, values, filled.placeholders, bases, 1, [], [], not filled.has_templates, {})
     kind = f"not {suffix}" if suffix else "and this file has no suffix"
     raise ConfigFileError(f"a config is a .py, .json, .yaml, .yml or .toml file, {kind}", file=path)
 
 
 def _parse_python(filled: Filled, path: str, trusted: bool) -> Parsed:
     tree = parse_python(filled.text, path)
-    imports = [] if trusted else base_imports(tree, path)
+    imports = base_imports(tree, path) if "read_base" in filled.text and not trusted else []
     found = [(place, each) for place, each in enumerate(tree.body) if _sets_base(each)]
     notes = [(each.lineno, "a second _base_ is ignored; the first one counts") for _, each in found[1:]]
     ignored = "_base_ is ignored inside if or for, and as one of several targets"
     notes += [(node.lineno, ignored) for node in _ignored(tree)]
-    if not found:
-        return Parsed(filled, tree, [], 1, imports, notes, {})
-    place, statement = found[0]
-    if imports:
-        message = "_base_ and read_base() cannot be used in one file"
-        raise ConfigError(message, file=path, line=statement.lineno)
-    entries = base_entries(_value(statement, tree.body[:place], path), path, statement.lineno)
-    return Parsed(filled, tree, find_bases(entries, path, statement.lineno), statement.lineno, [], notes, {})
+    bases, line = [], 1
+    if found:
+        place, statement = found[0]
+        line = statement.lineno
+        if imports:
+            raise ConfigError("_base_ and read_base() cannot be used in one file", file=path, line=line)
+        bases = find_bases(base_entries(_value(statement, tree.body[:place], path), path, line), path, line)
+    reusable = not (filled.has_templates or imports or trusted)
+    return Parsed(path, tree, filled.placeholders, bases, line, imports, notes, reusable, {})
 
 
 def _sets_base(statement: ast.AST) -> TypeGuard[ast.Assign]:
@@ -77,13 +81,15 @@ def _sets_base(statement: ast.AST) -> TypeGuard[ast.Assign]:
     )
 
 
-def _ignored(tree: ast.Module) -> list[ast.stmt | ast.expr]:
-    """Return the assignments to `_base_` that do not count: inside a block, or as one of several targets."""
-    blocks = [each for each in tree.body if isinstance(each, ast.If | ast.For)]
-    inside = [each for block in blocks for each in ast.walk(block) if _sets_base(each)]
-    targets = [target for each in tree.body if isinstance(each, ast.Assign) for target in each.targets]
-    several = [each for target in targets if isinstance(target, ast.Tuple | ast.List) for each in ast.walk(target)]
-    return [*inside, *(each for each in several if isinstance(each, ast.Name) and each.id == "_base_")]
+def _ignored(tree: ast.Module) -> Iterator[ast.stmt | ast.expr]:
+    """Find the assignments to `_base_` that do not count: inside a block, or as one of several targets."""
+    for statement in tree.body:
+        if isinstance(statement, _BLOCKS):
+            yield from (each for each in ast.walk(statement) if _sets_base(each))
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, _SEVERAL):
+                    yield from (each for each in ast.walk(target) if isinstance(each, ast.Name) and each.id == "_base_")
 
 
 def _value(statement: ast.Assign, before: list[ast.stmt], file: str) -> object:

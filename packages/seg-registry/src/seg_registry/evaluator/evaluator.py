@@ -29,6 +29,7 @@ __all__ = [
     "refuse",
 ]
 
+_STEPS = (ast.Attribute, ast.Subscript)  # made once: `A | B` inside a call is made anew each time
 MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine executes
 
 
@@ -131,7 +132,7 @@ class Evaluator:
             before = self.lines.get(node.id, ())
             chain: Chain = ((self.file, before),) if type(before) is int else before
             return (*chain, (self.file, node.lineno, node.id))
-        if isinstance(node, ast.Attribute | ast.Subscript) and self.origins and _is_path(node):
+        if isinstance(node, _STEPS) and self.origins and _is_path(node):
             key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
             holder = eval_holder(self, node.value)
             if isinstance(holder, Marked):

@@ -176,23 +176,22 @@ def to_config_dict(table: dict[Any, Any], path: str = "", depth: int = 0) -> Con
     return result
 
 
-def wrap(value: object, path: object = "", depth: int = 0) -> Any:
-    """A value with plain dicts turned into ConfigDicts and all else that can be changed copied, all the way down."""
+def wrap(value: Any, path: object = "", depth: int = 0) -> Any:
+    """Return a value with plain dicts turned into ConfigDicts and all else that can be changed copied, all the way."""
+    kind = type(value)
     if depth > MAX_DEPTH:
         raise LimitError(f"values are nested more than {MAX_DEPTH} deep at '{str(path)[:60]}...'")
-    depth += 1
-    if type(value) is list or type(value) is tuple:
+    if kind is list or kind is tuple:
+        deeper = depth + 1
         items = [
-            wrap(each, f"{path}.{i}", depth) if type(each) in WRAPPED_TYPES else each for i, each in enumerate(value)
+            wrap(each, f"{path}.{i}", deeper) if type(each) in WRAPPED_TYPES else each for i, each in enumerate(value)
         ]
-        return items if type(value) is list else tuple(items)
-    if type(value) is DottedName:
+        return items if kind is list else tuple(items)
+    if kind is DottedName:
         return str(value)
-    if type(value) is set or type(value) is bytearray:
+    if kind is set or kind is bytearray:
         return value.copy()
-    if isinstance(value, dict) and type(value) in WRAPPED_TYPES:
-        return to_config_dict(value, str(path), depth - 1)
-    return value
+    return to_config_dict(value, str(path), depth) if kind in WRAPPED_TYPES else value
 
 
 def adopt(value: object) -> Any:

@@ -64,12 +64,12 @@ def _short(path: str) -> str:
     return path[len(here) :] if path.startswith(here) else path
 
 
-def chain_of(table: object, key: object) -> Chain:
-    """The chain of one key of one dict; empty for plain dicts and unmarked keys."""
+def chain_of(table: Any, key: object) -> Chain:
+    """Return the chain of one key of one dict; empty for a dict without marks and for a key without one."""
     mark: Chain | int | None = getattr(table, "_marks_", NO_MARKS).get(key)
     if mark is None:
         return ()
-    return ((getattr(table, "_file_", ""), mark),) if isinstance(mark, int) else mark
+    return ((table._file_, mark),) if type(mark) is int else mark  # type: ignore[return-value]
 
 
 def place_of(table: object, key: object = "type") -> str:
