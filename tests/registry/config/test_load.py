@@ -324,7 +324,7 @@ def test_a_base_in_an_installed_package(write: Write, tmp_path: Path, monkeypatc
         "model": {"_scope_": "zoo_of_configs", "type": "M", "head": {"type": "H", "k": 1}},
         "x": [{"_scope_": "zoo_of_configs", "type": "P"}],
     }
-    with pytest.raises(ConfigFileError, match="looked for"):
+    with pytest.raises(ConfigFileError, match="none of"):
         load(write(train_py="_base_ = 'zoo_of_configs::no/such.py'\n"))
 
 

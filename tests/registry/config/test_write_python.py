@@ -77,7 +77,7 @@ def test_files_in_every_format(tmp_path: Path) -> None:
     pytest.importorskip("yaml")
     Config({**values, "t": (1, (2,))}).dump(tmp_path / "cfg.yaml")
     assert Config.fromfile(tmp_path / "cfg.yaml").to_dict() == {**values, "t": (1, (2,))}
-    with pytest.raises(ConfigError, match=r"not \.txt"):
+    with pytest.raises(ConfigError, match=r"not as \.txt"):
         Config(values).dump(tmp_path / "cfg.txt")
 
 

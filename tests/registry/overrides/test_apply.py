@@ -58,7 +58,7 @@ def test_brackets_lie_fifty_deep_inside_the_outer_ones() -> None:
     assert repr(parse_value("[" * 51 + "]" * 51)) == "[" * 51 + "]" * 51
     assert repr(parse_value("1," + "[" * 50 + "]" * 50)) == "[1, " + "[" * 50 + "]" * 51
     for text in ("[" * 52 + "]" * 52, "1," + "[" * 51 + "]" * 51):
-        with pytest.raises(OverrideError, match="brackets nested more than 50 deep"):
+        with pytest.raises(OverrideError, match="brackets are nested more than 50 deep"):
             parse_value(text)
 
 

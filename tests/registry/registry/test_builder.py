@@ -99,7 +99,7 @@ def test_an_entry_point_that_fails_is_chained(package: Package) -> None:
         *("seg_registry.config.config.os.getpid", "seg_registry.config.config:os.getpid"),
         "seg_registry.config.config.warnings.warn",
         *("seg_registry.registry.registry.NamedTuple", "seg_registry.registry.registry.Any"),
-        "seg_registry.suggest.nearest",
+        "seg_registry.suggest.did_you_mean",
         *(
             "seg_registry.config.config",
             "no_such_package.X",
@@ -165,7 +165,7 @@ def test_allow_takes_the_name_of_a_distribution(package: Package, caplog: pytest
     assert not caplog.text
     with pytest.raises(NotAllowedError):
         builder(allow=["dist-other"]).get("model", "import_name.Part")
-    assert "'dist-other', and no package of this name is installed" in caplog.text
+    assert "'dist-other' is allowed, but no package of this name is installed" in caplog.text
 
 
 def test_a_function_from_anywhere_works_when_registered() -> None:
@@ -204,7 +204,7 @@ def test_custom_imports_are_carried_out_by_the_builder_only(
     path = tmp_path / "c.py"
     path.write_text("custom_imports = dict(\n    imports=['my_parts.blocks'])\nmodel = dict(type='MyBlock')\n")
     cfg = Config.fromfile(path)
-    with pytest.raises(RegistryError, match=r"c\.py:3: 'MyBlock' .*custom_imports \(my_parts\.blocks\) was not"):
+    with pytest.raises(RegistryError, match=r"c\.py:3: 'MyBlock' .*custom_imports \(my_parts\.blocks\) were not"):
         builder(cfg).build("model", cfg.model)
     assert "my_parts" not in sys.modules
     with caplog.at_level(logging.INFO, "seg_registry"):
@@ -330,7 +330,7 @@ NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch
         ({"resize_type": "subprocess.Popen"}, "'subprocess'"),
         ({"type": "antigravity"}, "name of a module"),
         ({"resize_type": "antigravity"}, "name of a module"),
-        ({"type": "Net", "_scope_": "antigravity"}, "no scope"),
+        ({"type": "Net", "_scope_": "antigravity"}, "not a scope"),
         ({"type": "zoo_scope.helper"}, "not allowed"),
         ({"type": "zoo_scope.registry.Parts"}, "not allowed"),
         ({"type": "seg_registry.registry.builder.Builder"}, "neither registered"),

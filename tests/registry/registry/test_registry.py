@@ -112,7 +112,7 @@ def test_a_miss_names_registry_near_names_and_count(parts: Registry) -> None:
         parts.build({"type": "Tinny"})
     assert "Tinny" not in parts
     assert 3 not in parts
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match="got int"):
         parts.get(3)  # type: ignore[arg-type]
 
 

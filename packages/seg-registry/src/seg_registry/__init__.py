@@ -115,7 +115,7 @@ _LATER |= dict.fromkeys((name for name in __all__ if name.isupper()), "seg_regis
 
 
 def __getattr__(name: str) -> Any:
-    """Names whose modules are imported when first asked for: not every program needs them."""
+    """Import a module when its name is first asked for: not every program needs them all."""
     if name not in _LATER:
         raise AttributeError(f"module 'seg_registry' has no attribute {name!r}")
     from importlib import import_module
@@ -124,5 +124,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All names, those that were not asked for yet, too."""
+    """Return all names, those that were not asked for yet, too."""
     return sorted({*globals(), *__all__})

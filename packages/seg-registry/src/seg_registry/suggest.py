@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 
-__all__ = ["did_you_mean", "edit_distance", "nearest"]
+__all__ = ["did_you_mean", "edit_distance"]
 
 _LONGEST = 100  # characters of a name that is compared: comparing takes quadratic time
 _MOST = 5000  # names that are compared
 
 
-def nearest(name: object, known: Iterable[object], count: int = 3) -> list[str]:
-    """Up to `count` of the `known` names that look like `name`, the likest first.
+def did_you_mean(name: object, known: Iterable[object], *, list_known: bool = True) -> str:
+    """Return a sentence that names the nearest of the known names.
 
-    >>> nearest("optim_wraper", ["optim_wrapper", "model"])
-    ['optim_wrapper']
+    Where nothing is near, it lists the known names, or is '' without `list_known`.
+
+    >>> did_you_mean("optim_wraper", ["optim_wrapper", "model"])
+    "did you mean 'optim_wrapper'?"
+    >>> did_you_mean("x", ["optim_wrapper", "model"])
+    'known: model, optim_wrapper'
     """
-    from difflib import get_close_matches
-
-    short = [text for text in map(str, islice(known, _MOST)) if len(text) <= _LONGEST]
-    by_lower = {text.lower(): text for text in short}
-    return [by_lower[low] for low in get_close_matches(str(name)[:_LONGEST].lower(), by_lower, count, 0.6)]
-
-
-def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """A sentence that names the nearest, or, where nothing is near, the names that exist; '' where none does."""
     names = [str(each) for each in known]
-    near = nearest(name, names)
+    near = _nearest(str(name), names)
     if near:
         return f"did you mean {' or '.join(repr(each) for each in near)}?"
+    if not names or not list_known:
+        return ""
     shown = ", ".join(each[:_LONGEST] for each in sorted(names)[:12])
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return f"known: {shown}{more}" if names else ""
+    return f"known: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """Return up to three of the names that look like `name`, the likest first."""
+    from difflib import get_close_matches
+
+    by_lower = {each.lower(): each for each in names[:_MOST] if len(each) <= _LONGEST}
+    return [by_lower[low] for low in get_close_matches(name[:_LONGEST].lower(), by_lower, 3, 0.6)]
 
 
 def edit_distance(one: str, other: str, limit: int = 3) -> int:
-    """Levenshtein distance (insertions, deletions, substitutions), cut off at `limit`.
+    """Return the Levenshtein distance (insertions, deletions, substitutions), cut off at `limit`.
 
     >>> edit_distance("optim_wraper", "optim_wrapper")
     1

@@ -50,7 +50,7 @@ def _in_package(entry: str, file: str, line: int) -> Base:
     for path in places:
         if os.path.isfile(path):
             return Base(path, name)
-    raise ConfigFileError(f"there is no base {entry!r}; looked for {', '.join(places)}", file=file, line=line)
+    raise ConfigFileError(f"cannot find the base {entry!r}: there is none of {', '.join(places)}", file=file, line=line)
 
 
 def union(parts: list[tuple[Base, MarkedDict]], budget: Budget, file: str, line: int) -> MarkedDict:

@@ -97,7 +97,7 @@ class Config:
         values = loader.load(os.path.abspath(filename))
         for file, line, note in loader.notes:
             warnings.warn(f"{file}:{line}: {note}", ConfigWarning, stacklevel=3)
-        _tell_deprecated(values)
+        _warn_deprecated(values)
         self = cls.__new__(cls)
         self._fill(values, loader.texts, filename, loader.variables)
         return self
@@ -119,29 +119,29 @@ class Config:
 
     @property
     def filename(self) -> str | None:
-        """The path that the config was loaded from, as given."""
+        """Return the path that the config was loaded from, as given."""
         return self._filename
 
     @property
     def env_variables(self) -> dict[str, str]:
-        """The environment variables that templates took in."""
+        """Return the environment variables that templates took in."""
         return self._env_variables
 
     @property
     def text(self) -> str:
-        """The text of every file of the chain, bases first, each after its path."""
+        """Return the text of every file of the chain, bases first, each after its path."""
         texts = [(f"{path}\n" if path else "") + data.decode("utf-8-sig") for path, data in reversed(self._texts)]
         return "\n".join(texts)
 
     @property
     def pretty_text(self) -> str:
-        """The config as readable Python that loads back equal."""
+        """Return the config as readable Python that loads back equal."""
         from seg_registry.config.write_python import to_python
 
         return to_python(self._cfg_dict)
 
     def origin(self, path: str) -> Origin:
-        """The chain of `file:line` that set and overrode the value at a dotted path, overrides included.
+        """Return the chain of `file:line` that set and overrode the value at a dotted path, overrides included.
 
         A key that is missing is a KeyError that names the nearest.
         """
@@ -153,7 +153,7 @@ class Config:
         return origin_of(self._cfg_dict, steps, files)
 
     def reads(self, name: str) -> bool:
-        """Whether a file of the chain reads this top-level name: as a variable, as `_base_.name`, or in a template.
+        """Tell whether a file of the chain reads this top-level name: as a variable, `_base_.name`, or in a template.
 
         >>> cfg = Config.fromstring("size = 64\\nmodel = dict(size=size)")
         >>> cfg.reads("size"), cfg.reads("model")
@@ -196,14 +196,14 @@ class Config:
 
     @staticmethod
     def diff(one: Config | str, other: Config | str) -> Any:
-        """What differs, by key path: a list of changes that prints as one line each; empty when equal."""
+        """Return what differs, by key path: a list of changes that prints as one line each; empty when equal."""
         from seg_registry.config.diff import diff
 
         tables = [each if isinstance(each, Config) else Config.fromfile(each) for each in (one, other)]
         return diff(tables[0]._cfg_dict, tables[1]._cfg_dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The values as plain dicts, lists and tuples."""
+        """Return the values as plain dicts, lists and tuples."""
         return self._cfg_dict.to_dict()
 
     def __getattr__(self, name: str) -> Any:
@@ -242,15 +242,15 @@ class Config:
         return len(self._cfg_dict)
 
     def keys(self) -> KeysView[str]:
-        """The top-level keys."""
+        """Return the top-level keys."""
         return self._cfg_dict.keys()
 
     def values(self) -> ValuesView[Any]:
-        """The top-level values."""
+        """Return the top-level values."""
         return self._cfg_dict.values()
 
     def items(self) -> ItemsView[str, Any]:
-        """The top-level keys and values."""
+        """Return the top-level keys and values."""
         return self._cfg_dict.items()
 
     def __eq__(self, other: object) -> bool:
@@ -262,7 +262,7 @@ class Config:
         return f"Config (path: {self._filename}): {self._cfg_dict!r}"
 
     def copy(self) -> Config:
-        """A shallow copy: nested values are shared."""
+        """Return a shallow copy: nested values are shared."""
         return self._with(self._cfg_dict.copy())
 
     __copy__ = copy
@@ -287,7 +287,7 @@ def _reserved(key: str, file: str | None) -> ConfigKeyError:
 
 
 def split_path(path: str, root: object) -> list[Any]:
-    """The steps of a dotted path; a number is an index where the value there is a list or tuple."""
+    """Return the steps of a dotted path; a number is an index where the value there is a list or tuple."""
     steps: list[Any] = []
     here: Any = root
     for word in split_key(path):
@@ -304,11 +304,12 @@ def split_path(path: str, root: object) -> list[Any]:
     return steps
 
 
-def _tell_deprecated(values: ConfigDict) -> None:
+def _warn_deprecated(values: ConfigDict) -> None:
     notice = values.get("_deprecation_")
     if not isinstance(notice, dict):
         return
     del values["_deprecation_"]
     hints = [f"use {notice['expected']}"] if "expected" in notice else []
     hints += [f"see {notice['reference']}"] if "reference" in notice else []
-    warnings.warn("this config is deprecated: " + ", ".join(hints), DeprecationWarning, stacklevel=4)
+    message = "this config is deprecated" + (": " if hints else "") + ", ".join(hints)
+    warnings.warn(message, DeprecationWarning, stacklevel=4)

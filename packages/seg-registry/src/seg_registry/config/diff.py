@@ -36,7 +36,7 @@ class Diff(list[Change]):
 
 
 def diff(one: object, other: object) -> Diff:
-    """The changes from `one` to `other`; the order of keys does not count, NaN equals NaN, a class equals its name."""
+    """Return the changes from one to the other; order of keys does not count, NaN equals NaN, a class its name."""
     return Diff(_changes(one, other, ""))
 
 

@@ -69,13 +69,14 @@ class Loader:
         try:
             return _own_copy(self._load(Source(path, text.encode(errors="surrogatepass"))).values)
         except RecursionError as error:
-            raise ConfigError("nested too deeply", file=path, line=1) from error
+            raise ConfigError("values or bases are nested too deeply", file=path, line=1) from error
 
     def _load_file(self, path: str, asked_by: tuple[str, int] | None = None) -> Loaded:
         """Load a file; of a base, `asked_by` is the file and line that name it."""
         file, line = asked_by or (None, None)
         if self._alone and asked_by is not None:
-            raise ConfigError(f"it comes from elsewhere, so it reads no other file: {path}", file=file, line=line)
+            message = f"a config that is loaded alone (such as that of a checkpoint) reads no other file: {path}"
+            raise ConfigError(message, file=file, line=line)
         source = read(path, asked_by)
         if source.identity in self._open:
             circle = [*self._open.values(), path][list(self._open).index(source.identity) :]

@@ -17,7 +17,7 @@ _UNITS = 100_000  # values in a data file, aliases counted as what they stand fo
 
 
 def parse_data(text: str, path: str, suffix: str) -> tuple[MarkedDict, list[str]]:
-    """The values of a data file, and its `_base_` entries."""
+    """Return the values of a JSON, YAML or TOML file, and its `_base_` entries."""
     reader = {".json": _read_json, ".toml": _read_toml}.get(suffix, _read_yaml)
     try:
         own = reader(text, path)
@@ -25,17 +25,18 @@ def parse_data(text: str, path: str, suffix: str) -> tuple[MarkedDict, list[str]
     except ConfigError as error:
         raise type(error)(error.message, file=path, line=error.line or 1) from error.__cause__
     except (RecursionError, MemoryError) as error:
-        raise LimitError("nested too deeply", file=path, line=1) from error
+        raise LimitError("values are nested too deeply", file=path, line=1) from error
     except ValueError as error:
         raise ConfigSyntaxError(str(error), file=path, line=getattr(error, "lineno", 1)) from error
     if not isinstance(own, MarkedDict):
-        raise ConfigTypeError(f"a config must be a mapping at the top, got {type(own).__name__}", file=path, line=1)
+        message = f"a config must be a mapping of keys to values, got {type(own).__name__}"
+        raise ConfigTypeError(message, file=path, line=1)
     base = own.pop("_base_", [])
     return own, base_entries(base, path, 1)
 
 
 def _read_json(text: str, path: str) -> Any:
-    """Parsed with the standard reader; a second, textual walk finds the line of each key."""
+    """Parse with the standard reader; a second walk over the text finds the line of each key."""
     from json import loads
 
     value = loads(text, object_pairs_hook=_Pairs)
@@ -63,7 +64,7 @@ class _KeyLines:
                 yield line
 
     def next(self) -> int:
-        """The line of the next key."""
+        """Return the line of the next key."""
         return int(next(self._lines, 1))
 
 
@@ -97,7 +98,7 @@ class _YamlLoader(Protocol):
 
 
 def yaml_module() -> Any:
-    """PyYAML, or an error that says how to get it."""
+    """Return PyYAML; where it is missing, the error says how to get it."""
     try:
         import yaml
     except ImportError as error:
@@ -109,7 +110,8 @@ def _read_yaml(text: str, path: str) -> Any:
     yaml = yaml_module()
     if len(text) > _MAX_YAML:
         raise LimitError(
-            f"{len(text):,} characters of YAML; at most {_MAX_YAML:,} are read (.json and .py may be larger)"
+            f"a YAML config may have at most {_MAX_YAML:,} characters, this one has {len(text):,}; "
+            ".json and .py may be larger"
         )
     _check_brackets(text)
     loader = yaml.SafeLoader(text)
@@ -125,35 +127,36 @@ def _read_yaml(text: str, path: str) -> Any:
 
 
 def _check_brackets(text: str) -> None:
-    """PyYAML takes quadratic time over deep brackets, so they are counted first."""
+    """Count the brackets first, because PyYAML takes quadratic time over deep ones."""
     depth = 0
     for match in re.finditer(r"[\[\]{}]", text):
         depth += 1 if match[0] in "[{" else -1
         if depth > 2 * MAX_DEPTH:
-            raise LimitError(f"more than {2 * MAX_DEPTH} open brackets", line=text.count("\n", 0, match.start()) + 1)
+            line = text.count("\n", 0, match.start()) + 1
+            raise LimitError(f"more than {2 * MAX_DEPTH} brackets are open at once", line=line)
 
 
 def _from_yaml(loader: _YamlLoader, node: _YamlNode, path: str, budget: Budget, depth: int) -> Any:
-    """A YAML node as a value; an alias costs as much as what it stands for, so that bombs end early."""
+    """Return the value of a node; an alias costs as much as what it stands for, so that bombs end early."""
     budget.spend(1)
     if depth > MAX_DEPTH:
-        raise LimitError(f"nested more than {MAX_DEPTH} deep", line=node.start_mark.line + 1)
+        raise LimitError(f"values are nested more than {MAX_DEPTH} deep", line=node.start_mark.line + 1)
     tag = node.tag.rpartition(":")[2]
     if node.id == "scalar":
         return node.value if tag == "timestamp" else _scalar(loader, node, tag)
     if node.id == "sequence":
         if tag not in ("seq", "python/tuple"):
-            raise ConfigSyntaxError(f"the tag {node.tag} is not read", line=node.start_mark.line + 1)
+            raise ConfigSyntaxError(f"the YAML tag {node.tag} is not allowed", line=node.start_mark.line + 1)
         items = [_from_yaml(loader, each, path, budget, depth + 1) for each in node.value]
         return tuple(items) if tag == "python/tuple" else items
     if tag not in ("map", "set"):
-        raise ConfigSyntaxError(f"the tag {node.tag} is not read", line=node.start_mark.line + 1)
+        raise ConfigSyntaxError(f"the YAML tag {node.tag} is not allowed", line=node.start_mark.line + 1)
     return _table_from_yaml(loader, node, path, budget, depth, tag)
 
 
 def _scalar(loader: _YamlLoader, node: _YamlNode, tag: str) -> Any:
     if not node.tag.startswith("tag:yaml.org,2002:") or tag not in ("null", "bool", "int", "float", "str", "binary"):
-        raise ConfigSyntaxError(f"the tag {node.tag} is not read", line=node.start_mark.line + 1)
+        raise ConfigSyntaxError(f"the YAML tag {node.tag} is not allowed", line=node.start_mark.line + 1)
     try:
         value = loader.construct_object(node)
         return check_size(value) if type(value) is int else value
@@ -171,7 +174,8 @@ def _table_from_yaml(loader: _YamlLoader, node: _YamlNode, path: str, budget: Bu
     for key_node, value_node in node.value:
         key = _from_yaml(loader, key_node, path, budget, depth + 1)
         if isinstance(key, list | dict | set):
-            raise ConfigSyntaxError("a key must be a plain value", line=key_node.start_mark.line + 1)
+            message = "a key must be a single value, not a list or a mapping"
+            raise ConfigSyntaxError(message, line=key_node.start_mark.line + 1)
         result[key] = _from_yaml(loader, value_node, path, budget, depth + 1)
         marks[key] = key_node.start_mark.line + 1
     result._marks_ = marks
@@ -179,7 +183,7 @@ def _table_from_yaml(loader: _YamlLoader, node: _YamlNode, path: str, budget: Bu
 
 
 def _merged_size(node: _YamlNode, known: dict[int, int]) -> int:
-    """How many pairs a mapping comes to once its merge keys (`<<`) are unfolded, which is done for all at once.
+    """Return how many pairs a mapping has once its merge keys (`<<`) are unfolded, which happens to all at once.
 
     What is merged twice into one mapping is taken once.
     """
@@ -207,12 +211,12 @@ def _read_toml(text: str, path: str) -> Any:
 
 
 def _check_dots(text: str) -> None:
-    """The reader takes quadratic memory over a key of many parts, so they are counted first."""
+    """Count the parts of keys first, because the reader takes quadratic memory over a key of many parts."""
     parts = 0
     for piece in text.split("."):
         parts = parts + 1 if re.fullmatch(r"""[\w"'-]+""", piece.strip(" \t")) else 0
         if parts > MAX_DEPTH:
-            raise LimitError(f"a key of more than {MAX_DEPTH} parts")
+            raise LimitError(f"a key has more than {MAX_DEPTH} parts")
 
 
 def _placed(value: object, path: str, lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> Any:
@@ -234,7 +238,7 @@ def _nearest_line(lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> int
 
 
 def _toml_lines(text: str) -> dict[tuple[Any, ...], int]:
-    """Key path -> line, for keys and tables that begin a line."""
+    """Return the line of each key path, for keys and tables that begin a line."""
     lines: dict[tuple[Any, ...], int] = {}
     table: tuple[Any, ...] = ()
     counts: dict[tuple[Any, ...], int] = {}

@@ -7,6 +7,7 @@ import stat
 from typing import Generic, NamedTuple, TypeVar
 
 from seg_registry.errors import ConfigFileError, ConfigSyntaxError, LimitError
+from seg_registry.suggest import did_you_mean
 from seg_registry.values.budget import MAX_BYTES
 
 __all__ = ["Cache", "Source", "read"]
@@ -66,11 +67,8 @@ def _unreadable(path: str, error: Exception) -> str:
     message = f"cannot read the config {path!r}: {reason}"
     folder = os.path.dirname(path) or "."
     if isinstance(error, FileNotFoundError) and os.path.isdir(folder):
-        from seg_registry.suggest import nearest
-
-        near = nearest(os.path.basename(path), os.listdir(folder)[:2000])
-        if near:
-            message += f"; did you mean {' or '.join(repr(each) for each in near)} in the same folder?"
+        near = did_you_mean(os.path.basename(path), os.listdir(folder)[:2000], list_known=False)
+        return f"{message}; {near}" if near else message
     return message
 
 

@@ -17,7 +17,7 @@ _OF_BASE = re.compile(r"\{\{\s*_base_\.(\w+)")
 
 
 def used_names(texts: Iterable[tuple[str, bytes]]) -> set[str]:
-    """The names whose values go into something: read by name, as `_base_.name`, or in a template.
+    """Return the names whose values go into something: read by name, as `_base_.name`, or in a template.
 
     What is only changed, such as `x` in `x.update(y=1)` or `x.y = 1`, is not read.
     """
@@ -40,7 +40,7 @@ def _read_in_python(text: str, path: str) -> set[str]:
 
 
 def _changed(node: ast.AST) -> Iterator[ast.AST]:
-    """What a statement changes in place."""
+    """Return what a statement changes in place."""
     if isinstance(node, ast.Assign | ast.Delete):
         yield from node.targets
     elif isinstance(node, ast.AugAssign | ast.AnnAssign):
@@ -52,14 +52,14 @@ def _changed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _begin(node: ast.AST) -> ast.AST:
-    """The name that a path such as `a.b[0]` begins with."""
+    """Return the name that a path such as `a.b[0]` begins with."""
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node
 
 
 def _name(node: ast.AST) -> str:
-    """The top-level name that an expression reads, '' for none."""
+    """Return the top-level name that an expression reads, '' for none."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id != "_base_":
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_base_":

@@ -12,7 +12,7 @@ __all__ = ["to_text"]
 
 
 def to_text(table: dict[Any, Any], suffix: str) -> str:
-    """A config in the format of a suffix; JSON and TOML have no tuples and no sets, they become lists."""
+    """Return a config in the format of a suffix; JSON and TOML have no tuples and no sets, they become lists."""
     if suffix == ".json":
         import json
 
@@ -27,7 +27,7 @@ def to_text(table: dict[Any, Any], suffix: str) -> str:
 
         return to_toml(to_builtins(table))
     if suffix not in (".py", ""):
-        raise ConfigError(f"a config is written as .py, .json, .yaml, .yml or .toml, not {suffix}")
+        raise ConfigError(f"a config can be written as .py, .json, .yaml, .yml or .toml, not as {suffix}")
     return to_python(table)
 
 

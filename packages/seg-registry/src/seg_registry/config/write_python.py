@@ -17,7 +17,7 @@ _USED = frozenset({"dict", "float", "set", "range", "globals", "frozenset", "_ba
 
 
 def to_python(table: dict[Any, Any]) -> str:
-    """A config as Python: one assignment per top-level key, in the order of the config.
+    """Return a config as Python: one assignment per top-level key, in the order of the config.
 
     Keys that cannot be a name of an assignment go into one `globals().update(...)` at the end.
 
@@ -80,7 +80,7 @@ def _sequence(value: Collection[object], path: str, indent: str, column: int) ->
 
 
 def _fit(start: str, parts: list[str], end: str, indent: str, column: int) -> str:
-    """On one line where it fits, else one part per line."""
+    """Join the parts: on one line where they fit, else one part per line."""
     length = column + len(start) + sum(map(len, parts)) + 2 * len(parts)
     if length <= _WIDTH and not any("\n" in part for part in parts):
         return start + ", ".join(parts) + end
@@ -103,7 +103,7 @@ def _scalar(value: object, path: str) -> str:
 
 
 def _whole(value: int) -> str:
-    """Decimal, or hexadecimal where Python refuses to print so many decimal digits."""
+    """Return decimal digits, or hexadecimal ones where Python refuses to print so many decimal digits."""
     return repr(value) if value.bit_length() <= 10_000 else hex(value)
 
 
@@ -113,7 +113,7 @@ def _complex(value: complex) -> str:
 
 
 def _string(value: str) -> str:
-    """`repr`, with every `{{` cut in two, so that a text which looks like a template is not taken for one."""
+    """Return the `repr`, with every `{{` cut in two, so that a text which looks like a template is taken for none."""
     shown = repr(value)
     if "{{" not in shown:
         return shown
@@ -124,7 +124,7 @@ def _string(value: str) -> str:
 
 
 def dotted_name(value: object, path: str = "") -> str:
-    """A class or function as the dotted name that a config can give as `type`."""
+    """Return a class or function as the dotted name that a config can give as `type`."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(value, DottedName):
         return str(value)

@@ -14,7 +14,7 @@ __all__ = ["to_toml"]
 
 
 def to_toml(table: dict[Any, Any]) -> str:
-    """Plain values as TOML.
+    """Return plain values as TOML.
 
     >>> print(to_toml({"lr": 0.1, "model": {"type": "UNet"}}), end="")
     lr = 0.1

@@ -16,9 +16,9 @@ __all__ = ["BUILTINS", "FUNCTIONS", "METHODS", "MUTATING", "check_spec", "to_lis
 
 
 def to_list(values: object, budget: Budget) -> list[Any]:
-    """The elements of an iterable value as a list, paid for before it is made."""
+    """Return the elements of an iterable value as a list, paid for before it is made."""
     if not isinstance(values, str | bytes | list | tuple | dict | set | frozenset | range):
-        raise TypeError(f"{type(values).__name__} cannot be iterated over")
+        raise TypeError(f"cannot iterate over {type(values).__name__}")
     if isinstance(values, range):
         budget.spend_on_range(values)
     else:
@@ -30,11 +30,11 @@ def _length(values: Sized) -> int:
     try:
         return len(values)
     except OverflowError:
-        raise LimitError("a range of more than 2**63 numbers") from None
+        raise LimitError("the range has more than 2**63 numbers") from None
 
 
 def to_str(value: object, budget: Budget) -> str:
-    """`str(value)`, its length bounded before it is made."""
+    """Return `str(value)`, its length bounded before it is made."""
     if isinstance(value, str):
         return value
     if type(value) is int:
@@ -76,7 +76,7 @@ def _extreme(function: Callable[..., Any]) -> Callable[..., Any]:
 def _only(options: dict[str, Any], *names: str) -> None:
     for name in options:
         if name not in names:
-            raise UnsafeConfigError(f"the argument {name}= of this call is not evaluated")
+            raise UnsafeConfigError(f"the argument {name}= is not allowed in this call")
 
 
 def _sorted(budget: Budget, values: Sized, **options: Any) -> list[Any]:
@@ -94,7 +94,7 @@ def _set(budget: Budget, values: object = ()) -> set[Any]:
 
 def _round(budget: Budget, number: object, ndigits: Any = None) -> Any:
     if isinstance(ndigits, int) and abs(ndigits) > 400:
-        raise LimitError("rounding to more than 400 digits")
+        raise LimitError("round() takes at most 400 digits in a config")
     if not isinstance(number, int | float):
         raise TypeError(f"cannot round {type(number).__name__}")
     return round(check_size(number) if isinstance(number, int) else number, ndigits)
@@ -102,13 +102,13 @@ def _round(budget: Budget, number: object, ndigits: Any = None) -> Any:
 
 def _int(budget: Budget, value: Any = 0, base: Any = None) -> int:
     if isinstance(value, str | bytes) and len(value) > 4000:
-        raise LimitError("int() of more than 4,000 characters")
+        raise LimitError("int() takes at most 4,000 characters in a config")
     return check_size(int(value) if base is None else int(value, base))
 
 
 def _float(budget: Budget, value: Any = 0.0) -> float:
     if isinstance(value, str | bytes) and len(value) > 4000:
-        raise LimitError("float() of more than 4,000 characters")
+        raise LimitError("float() takes at most 4,000 characters in a config")
     return float(value)
 
 
@@ -144,21 +144,22 @@ def _dict(budget: Budget, /, *args: object, **kwargs: object) -> MarkedDict:
 
 
 def _merge_in(budget: Budget, table: dict[Any, Any], other: object) -> None:
-    """Plain `dict.update`, with the marks of the other dict where it has any."""
+    """Do what `dict.update` does, with its costs paid first."""
     pairs = _table(other, budget)
     budget.spend_on_keys(len(pairs))
     dict.update(table, pairs)
 
 
 def _table(value: object, budget: Budget) -> dict[Any, Any]:
-    """A dict, or pairs as one; each pair is looked at first, for Python would make a list of whatever it is."""
+    """Return a dict, or pairs as one; each pair is checked, for Python would make a list of whatever it is."""
     if isinstance(value, dict):
         return value
     budget.spend_on(value)
     pairs = to_list(value, budget)
     for place, pair in enumerate(pairs):
         if not isinstance(pair, str | bytes | list | tuple | set | frozenset | range | dict) or _length(pair) != 2:
-            raise TypeError(f"a dict is made of pairs (key, value); element {place} is none: {type(pair).__name__}")
+            kind = type(pair).__name__
+            raise TypeError(f"a dict is made from pairs (key, value), but element {place} is no pair: {kind}")
     return MarkedDict(pairs)
 
 
@@ -186,7 +187,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
 
 
 def _update(budget: Budget, table: dict[Any, Any], /, *args: object, **kwargs: object) -> None:
-    """Values of a base are updated key by key, as a ConfigDict is; dicts made in the file as plain dicts are."""
+    """Update values of a base key by key, as a ConfigDict is; dicts made in the file as plain dicts are."""
     if isinstance(table, ConfigDict):
         for each in (*args, kwargs):
             budget.spend_on(each)
@@ -198,7 +199,7 @@ def _update(budget: Budget, table: dict[Any, Any], /, *args: object, **kwargs: o
 
 def _merge(budget: Budget, table: object, other: Any) -> None:
     if not isinstance(table, ConfigDict):
-        raise UnsafeConfigError("merge() is a method of values that come from a base only")
+        raise UnsafeConfigError("merge() works only on values that come from a base")
     budget.spend_on(other)
     table.merge(other)
 
@@ -228,9 +229,11 @@ def _format(budget: Budget, pattern: str, /, *args: object, **kwargs: object) ->
         if field is None:
             continue
         if field and not field.isidentifier() and not field.isdigit():
-            raise UnsafeConfigError(f"the format field {field!r} reads into an object; only plain fields are evaluated")
+            raise UnsafeConfigError(
+                f"the format field {field!r} reads inside an object; only names and numbers are allowed"
+            )
         if field.startswith("__"):
-            raise UnsafeConfigError(f"the format field {field!r} is not evaluated")
+            raise UnsafeConfigError(f"the format field {field!r} is not allowed in a config")
         check_spec(spec or "")
         size += longest + (1000 if spec else 0)
     budget.spend_on_text(size)
@@ -266,12 +269,12 @@ MUTATING = frozenset({"update", "merge", "append", "extend", "pop"})
 
 
 def _copied(budget: Budget, value: object) -> Any:
-    """`copy.copy`."""
+    """Evaluate `copy.copy`."""
     return _copy(budget, value) if isinstance(value, dict | list | set) else value
 
 
 def _deeply_copied(budget: Budget, value: object) -> Any:
-    """`copy.deepcopy`: what is one object inside stays one."""
+    """Evaluate `copy.deepcopy`: what is one object inside stays one."""
     budget.spend_on(value)
     return _deep(value, {})
 

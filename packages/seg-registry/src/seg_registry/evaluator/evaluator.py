@@ -34,13 +34,13 @@ MODULE_NAME = "builtins"  # what `__name__` is in a config that MMEngine execute
 
 
 def parse_python(source: str, file: str) -> ast.Module:
-    """The syntax tree of a config file; whatever the parser raises becomes an error of ours."""
+    """Return the syntax tree of a config file; whatever the parser raises becomes an error of this package."""
     try:
         return ast.parse(source, file)
     except SyntaxError as error:
         raise ConfigSyntaxError(error.msg or "invalid syntax", file=file, line=error.lineno or 1) from error
     except (RecursionError, MemoryError) as error:
-        raise LimitError("nested too deeply to be parsed", file=file, line=1) from error
+        raise LimitError("the file is nested too deeply to be parsed", file=file, line=1) from error
     except ValueError as error:
         raise ConfigSyntaxError(str(error), file=file, line=1) from error
 
@@ -96,7 +96,7 @@ class Evaluator:
         return self.result()
 
     def result(self) -> MarkedDict:
-        """The names bound so far as a dict; private double underscores, imports and `_base_` are left out."""
+        """Return the names bound so far as a dict; private double underscores, imports and `_base_` are left out."""
         names = {name: value for name, value in self.names.items() if self._kept(name)}
         marks = {name: self.lines[name] for name in names} if self.origins else {}
         result = MarkedDict(names, file=self.file, marks=marks)
@@ -109,7 +109,7 @@ class Evaluator:
         return not name.startswith("__") and name != "_base_" and name not in self.imported
 
     def eval(self, node: ast.expr) -> Any:
-        """The value of an expression."""
+        """Return the value of an expression."""
         return HANDLERS[node.__class__](self, node)
 
     def block(self, statements: list[ast.stmt]) -> None:
@@ -127,7 +127,7 @@ class Evaluator:
         self.imported.pop(name, None)
 
     def mark(self, node: ast.expr) -> Any:
-        """The mark of a value: its line, or, for one read from a name, that name's chain and this place."""
+        """Return the mark of a value: its line, or, for one read from a name, that name's chain and this place."""
         if node.__class__ is ast.Name:
             before = self.lines.get(node.id, ())
             chain: Chain = ((self.file, before),) if type(before) is int else before
@@ -140,18 +140,18 @@ class Evaluator:
         return node.lineno
 
     def carried(self, table: object, key: object, node: ast.expr) -> Any:
-        """The mark of a value taken out of a dict."""
+        """Return the mark of a value taken out of a dict."""
         before = chain_of(table, key)
         return (*before, (self.file, node.lineno, _shown(node))) if before else node.lineno
 
     def cost(self, node: ast.AST) -> int:
-        """How many nodes one round of a loop evaluates."""
+        """Return how many nodes one round of a loop evaluates."""
         if id(node) not in self._costs:
             self._costs[id(node)] = sum(1 for _ in ast.walk(node))
         return self._costs[id(node)]
 
     def changed(self, target: object, node: ast.expr, args: list[Any], kwargs: Mapping[Any, object]) -> None:
-        """After a change in place: the new size is paid for (a value that contains itself never ends), marks follow."""
+        """Pay for the new size after a change in place (a value that contains itself never ends); marks follow."""
         self.budget.spend_on(target)
         if not self.origins or not isinstance(target, MarkedDict):
             return
@@ -165,7 +165,7 @@ class Evaluator:
         target._file_ = self.file
 
     def missing_name(self, name: str) -> Any:
-        """The value of a name that the file did not bind: `_base_`, a template, or an error."""
+        """Return the value of a name that the file did not bind: `_base_`, a template, or an error."""
         if name in self.placeholders:
             return wrap(self.base_at(self.placeholders[name]))
         if name in ("__file__", "__name__"):
@@ -179,7 +179,7 @@ class Evaluator:
         raise NameError(f"name {name!r} is not defined; {did_you_mean(name, [*self.names, *BUILTINS])}")
 
     def base_at(self, path: str) -> Any:
-        """The value of `{{_base_.path}}`."""
+        """Return the value of `{{_base_.path}}`."""
         value = self.missing_name("_base_")
         for step in path.split("."):
             index = isinstance(value, list | tuple)
@@ -187,7 +187,7 @@ class Evaluator:
         return value
 
     def filled(self, value: str) -> Any:
-        """A string with the templates in it replaced: by the value itself where it is nothing but the template."""
+        """Replace the templates in a string: by the value itself where the string is nothing but the template."""
         for name, path in self.placeholders.items():
             if value in (name, f"'{name}'", f'"{name}"'):
                 return self.base_at(path)
@@ -199,7 +199,7 @@ class Evaluator:
 
 
 def _shown(node: ast.AST) -> str:
-    """The name that an expression begins with, and the last part of it."""
+    """Return the name that an expression begins with, and the last part of it."""
     last = node.attr if isinstance(node, ast.Attribute) else ""
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
@@ -208,7 +208,7 @@ def _shown(node: ast.AST) -> str:
 
 
 def _is_path(node: ast.expr) -> bool:
-    """Whether an expression is a name and steps into it, so that evaluating it once more changes nothing."""
+    """Tell whether an expression is a name and steps into it, so that evaluating it once more changes nothing."""
     while isinstance(node, ast.Attribute | ast.Subscript):
         if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Name):
             return False
@@ -217,7 +217,7 @@ def _is_path(node: ast.expr) -> bool:
 
 
 def _line_of(error: BaseException, default: int) -> int:
-    """The line of the innermost node being evaluated when the error was raised."""
+    """Return the line of the innermost node being evaluated when the error was raised."""
     line, step = default, error.__traceback__
     while step is not None:
         node = step.tb_frame.f_locals.get("node")
@@ -258,26 +258,26 @@ _WORDS = {
 
 
 def describe(kind: type[ast.AST]) -> str:
-    """A node class in the words of somebody who writes Python."""
+    """Return a node class in the words of somebody who writes Python."""
     word = _WORDS.get(kind.__name__, kind.__name__.lower())
     return f"the {'statement' if issubclass(kind, ast.stmt) else 'expression'} '{word}'"
 
 
 def kind_name(value: object) -> str:
-    """The type of a value as users know it."""
+    """Return the type of a value as users know it."""
     return "dict" if isinstance(value, dict) else type(value).__name__
 
 
 def refuse(what: str) -> UnsafeConfigError:
-    """The error for a construct that is not evaluated."""
+    """Return the error for a construct that is not evaluated."""
     return UnsafeConfigError(
-        f"{what} is not evaluated: a config is data, and loading it runs nothing. If you trust this file: "
+        f"{what} is not allowed in a config, which is data: loading it runs nothing. If you trust this file: "
         "Config.fromfile(path, trusted=True), or --trust-config on the command line"
     )
 
 
 def eval_holder(ev: Evaluator, node: ast.expr) -> Any:
-    """The object itself that an expression means, so that a change of it is a change of the base it lies in."""
+    """Evaluate what an attribute or item is read from or written to; of a base, only the part taken is paid for."""
     if isinstance(node, ast.Attribute):
         return read_attribute(eval_holder(ev, node.value), node.attr)
     if isinstance(node, ast.Subscript):
@@ -288,7 +288,7 @@ def eval_holder(ev: Evaluator, node: ast.expr) -> Any:
 
 
 def read_attribute(value: object, name: str) -> Any:
-    """`value.name`, where the value is a dict or the dotted name of an import."""
+    """Return `value.name`, where the value is a dict or the dotted name of an import."""
     if name.startswith("__"):
         raise refuse(f"the attribute {name}")
     if isinstance(value, Marked):
@@ -301,7 +301,7 @@ def read_attribute(value: object, name: str) -> Any:
 
 
 def read_item(value: object, key: Any) -> Any:
-    """`value[key]`, where the value is a plain container."""
+    """Return `value[key]`, where the value is a plain container."""
     if not isinstance(value, str | bytes | list | tuple | dict | range) or type(value) is DottedName:
         raise TypeError(f"{type(value).__name__} has no items")
     if type(value) is MarkedDict and key not in value:

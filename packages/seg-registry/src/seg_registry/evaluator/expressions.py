@@ -93,11 +93,11 @@ def _call(ev: Evaluator, node: ast.Call) -> Any:
         raise refuse(f"the call of {name}()")
     if function.__class__ is ast.Attribute:
         return _method(ev, node, function)
-    raise refuse("a call of anything but a known builtin or method")
+    raise refuse("a call of anything but a known function or method")
 
 
 def _dict_call(ev: Evaluator, node: ast.Call) -> MarkedDict:
-    """`dict(key=value, ...)`: what configs are made of, hence the shortest way."""
+    """Evaluate `dict(key=value, ...)`: what configs are made of, hence the shortest way."""
     result = MarkedDict(file=ev.file)
     marks: dict[Any, Any] = {}
     plain_strings = not ev.placeholders
@@ -214,7 +214,7 @@ def _subscript(ev: Evaluator, node: ast.Subscript) -> Any:
 
 
 def _paid(ev: Evaluator, value: object) -> Any:
-    """What was read, itself and no copy: as in Python, a change through one name is seen through the others."""
+    """Return what was read, no copy of it: as in Python, a change through one name is seen through the others."""
     if type(value) in CONTAINERS or type(value) in (str, bytes):
         ev.budget.spend_on(value)
     return value

@@ -20,7 +20,7 @@ _FORBIDDEN = frozenset({"builtins", "pip", "setuptools", "pkg_resources", "_dist
 
 
 def imports(ev: Evaluator, node: ast.Import | ast.ImportFrom) -> None:
-    """`from a.b import C` binds C to the name 'a.b.C'; `import a.b as m` binds m to 'a.b'."""
+    """Bind C to the dotted name 'a.b.C' for `from a.b import C`, m to 'a.b' for `import a.b as m`."""
     if isinstance(node, ast.ImportFrom):
         _import_from(ev, node)
         return
@@ -45,7 +45,7 @@ def _import_from(ev: Evaluator, node: ast.ImportFrom) -> None:
 
 def _check(module: str) -> None:
     if module.split(".")[0] in _FORBIDDEN - _PURE:
-        raise refuse(f"the import of {module}, which a config never needs,")
+        raise refuse(f"the import of {module}")
 
 
 def _bind(ev: Evaluator, name: str, dotted: str) -> None:
@@ -121,7 +121,7 @@ def _path_of(file: str, node: ast.ImportFrom) -> str:
 
 
 def package_folder(name: str) -> str:
-    """Where an installed package lies, found without importing it."""
+    """Return where an installed package lies, found without importing it."""
     from importlib.util import find_spec
 
     spec = find_spec(name) if name.isidentifier() and name not in _FORBIDDEN else None

@@ -52,9 +52,9 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 
 
 def binary(kind: type[ast.operator], left: object, right: object, budget: Budget) -> Any:
-    """`left kind right`, if both are plain values and the result is not too large."""
+    """Evaluate `left kind right`, if both are plain values and the result is not too large."""
     if kind not in BINARY:
-        raise UnsafeConfigError(f"the operator {kind.__name__} is not evaluated")
+        raise UnsafeConfigError(f"the operator {kind.__name__} is not allowed in a config")
     if isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS):
         _check_numbers(kind, left, right, budget)
     elif kind is ast.Mult:
@@ -74,9 +74,9 @@ def _check_numbers(kind: type[ast.operator], left: object, right: object, budget
     if not (isinstance(left, int) and isinstance(right, int)):
         return
     if kind is ast.Pow and left.bit_length() * right > MAX_BITS and left not in (-1, 0, 1):
-        raise LimitError(f"a power of more than {MAX_BITS} bits")
+        raise LimitError(f"this power has more than {MAX_BITS} bits")
     if kind is ast.LShift and left.bit_length() + right > MAX_BITS:
-        raise LimitError(f"a shift to more than {MAX_BITS} bits")
+        raise LimitError(f"this shift gives more than {MAX_BITS} bits")
     if kind is ast.Mult:
         _check_product(left, right)
     budget.spend((check_size(left).bit_length() + check_size(right).bit_length()) >> 8)
@@ -86,7 +86,7 @@ def _check_numbers(kind: type[ast.operator], left: object, right: object, budget
 
 def _check_product(left: int, right: int) -> None:
     if left.bit_length() + right.bit_length() > MAX_BITS:
-        raise LimitError(f"a product of more than {MAX_BITS} bits")
+        raise LimitError(f"this product has more than {MAX_BITS} bits")
 
 
 def _check_repeat(left: object, right: object, budget: Budget) -> None:
@@ -112,14 +112,14 @@ def _check_percent(left: object, right: object, budget: Budget) -> None:
     import re
 
     if not isinstance(left, str) or "%" in re.sub(_PERCENT, "", left):
-        raise UnsafeConfigError("'%' formatting is evaluated for plain %s, %d, %f, ... only; an f-string may do")
+        raise UnsafeConfigError("only plain %s, %d, %f, ... are allowed with '%' in a config; an f-string may help")
     values = right if isinstance(right, tuple) else (right,)
     widths = sum(int(digits) for digits in re.findall(r"\d+", left))
     budget.spend_on_text(len(left) + widths + sum(budget.spend_on_shown(each) for each in values))
 
 
 def compare(kind: type[ast.cmpop], left: object, right: object, budget: Budget) -> Any:
-    """`left kind right`; containers cost what walking through both costs."""
+    """Evaluate `left kind right`; containers cost what walking through both costs."""
     if not isinstance(left, _NUMBERS):
         budget.spend_on(left)
     if not isinstance(right, _NUMBERS):

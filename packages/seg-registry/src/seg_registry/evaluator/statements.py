@@ -29,7 +29,7 @@ def _assign(ev: Evaluator, node: ast.Assign) -> None:
 
 
 def _is_stray_comma(node: ast.Tuple) -> bool:
-    """`name = dict(...),` without parentheses: a slip of the keyboard that Python takes for a tuple."""
+    """Tell whether this is `name = dict(...),`: a slip of the keyboard that Python takes for a tuple."""
     if len(node.elts) != 1 or node.elts[0].col_offset != node.col_offset or node.elts[0].lineno != node.lineno:
         return False
     only = node.elts[0]
@@ -46,7 +46,7 @@ def _annotated(ev: Evaluator, node: ast.AnnAssign) -> None:
 
 
 def _augmented(ev: Evaluator, node: ast.AugAssign) -> None:
-    """Lists, dicts and sets are changed in place, as in Python: other names of the same object see it."""
+    """Change lists, dicts and sets in place, as in Python: other names of the same object see it."""
     target = node.target
     old = ev.eval(target) if isinstance(target, ast.Name) else eval_holder(ev, target)
     value = ev.eval(node.value)
@@ -81,7 +81,7 @@ def _expression(ev: Evaluator, node: ast.Expr) -> None:
 
 
 def _updates_globals(node: ast.expr) -> bool:
-    """`globals().update({...})`: how a config sets keys that are no names; only the dict is evaluated."""
+    """Tell whether this is `globals().update({...})`, with which a config sets keys that are no names."""
     function = node.func if isinstance(node, ast.Call) else None
     holder = function.value if isinstance(function, ast.Attribute) and function.attr == "update" else None
     return isinstance(holder, ast.Call) and isinstance(holder.func, ast.Name) and holder.func.id == "globals"

@@ -64,7 +64,7 @@ def _store_several(ev: Evaluator, targets: list[ast.expr], values: list[Any]) ->
             values = [*values[:i], values[i:stop], *values[stop:]]
             targets = [each.value if isinstance(each, ast.Starred) else each for each in targets]
     if len(targets) != len(values):
-        raise ValueError(f"{len(values)} values for {len(targets)} names")
+        raise ValueError(f"cannot assign {len(values)} values to {len(targets)} names")
     for target, value in zip(targets, values, strict=True):
         store(ev, target, value)
 
@@ -85,7 +85,7 @@ def _rounds(ev: Evaluator, generators: list[ast.comprehension], cost: int) -> It
 
 
 def _comprehension(ev: Evaluator, node: _Comprehension, *parts: ast.expr) -> Iterator[Any]:
-    """The values of `parts` in each round; loop variables do not leak."""
+    """Return the values of `parts` in each round; loop variables do not leak."""
     targets = [each for part in node.generators for each in ast.walk(part.target) if isinstance(each, ast.Name)]
     hidden = {each.id: (ev.names.get(each.id, _ABSENT), ev.lines.get(each.id)) for each in targets}
     try:
@@ -100,12 +100,12 @@ def _comprehension(ev: Evaluator, node: _Comprehension, *parts: ast.expr) -> Ite
 
 
 def list_comprehension(ev: Evaluator, node: ast.ListComp | ast.GeneratorExp) -> list[Any]:
-    """The elements of a list comprehension, or of a generator that is the only argument of a call."""
+    """Return the elements of a list comprehension, or of a generator that is the only argument of a call."""
     return [values[0] for values in _comprehension(ev, node, node.elt)]
 
 
 def set_comprehension(ev: Evaluator, node: ast.SetComp) -> set[Any]:
-    """The set that a set comprehension makes."""
+    """Return the set that a set comprehension makes."""
     result: set[Any] = set()
     for values in _comprehension(ev, node, node.elt):
         ev.budget.spend(len(result) // 25)
@@ -114,7 +114,7 @@ def set_comprehension(ev: Evaluator, node: ast.SetComp) -> set[Any]:
 
 
 def dict_comprehension(ev: Evaluator, node: ast.DictComp) -> MarkedDict:
-    """The dict that a dict comprehension makes."""
+    """Return the dict that a dict comprehension makes."""
     result = MarkedDict(file=ev.file)
     for key, value in _comprehension(ev, node, node.key, node.value):
         ev.budget.spend(len(result) // 25)

@@ -47,7 +47,7 @@ def _is_value(name: str, value: object, ev: Evaluator) -> bool:
 
 
 def _assigned(tree: ast.Module) -> dict[str, int]:
-    """Name -> line of its last assignment."""
+    """Return the line of the last assignment of each name."""
     stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
     return {node.id: node.lineno for node in sorted(stored, key=lambda node: node.lineno)}
 

@@ -54,7 +54,9 @@ def _add_option(tree: Changes, key: str, value: object, source: str) -> None:
     for step in steps[:-1]:
         below = tree.setdefault(step, {})
         if isinstance(below, _NewValue):
-            raise OverrideError(f"{key!r} goes below {below.key!r}, which another option sets to {below.value!r}")
+            raise OverrideError(
+                f"{key!r} sets a key inside {below.key!r}, but another option sets that to {below.value!r}"
+            )
         tree = below
     tree[steps[-1]] = _as_change(value, key, source)
 

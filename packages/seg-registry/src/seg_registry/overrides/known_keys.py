@@ -18,7 +18,7 @@ RUNNER_KEYS = frozenset(_RUNNER_KEYS.split())
 
 
 def is_known_key(table: Mapping[Any, Any], key: object, *, top: bool) -> bool:
-    """Whether the Runner (at the top level) or the class that this dict names takes this key."""
+    """Tell whether the Runner (at the top level) or the class that this dict names takes this key."""
     if top:
         return key in RUNNER_KEYS
     target = table.get("type")

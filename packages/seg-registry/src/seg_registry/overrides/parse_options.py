@@ -32,7 +32,7 @@ DELETE = _Delete()
 
 
 def parse_options(options: Iterable[str]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as a dict for `Config.merge_from_dict`; the later one wins.
+    """Return `KEY=VALUE` texts as a dict for `Config.merge_from_dict`; the later one wins.
 
     A key that has a dot in it is quoted: `model."a.b"=1` or `model["a.b"]=1`.
 
@@ -51,7 +51,7 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
 
 
 def split_key(key: str) -> list[str]:
-    """The parts of a dotted key; quoted ones may hold dots, and brackets stand for a dot.
+    """Return the parts of a dotted key; quoted ones may hold dots, and brackets stand for a dot.
 
     Raises:
         OverrideError: A part is empty, or quotes and brackets are not closed.
@@ -74,7 +74,7 @@ def split_key(key: str) -> list[str]:
 
 
 def join_key(steps: Iterable[str]) -> str:
-    """A dotted key of its parts, those quoted that need it."""
+    """Return a dotted key of its parts, those quoted that need it."""
     return ".".join(step if re.fullmatch(_BARE, step) else _quoted(step) for step in steps)
 
 
@@ -83,7 +83,7 @@ def _quoted(step: str) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """One value: number, bool, None, quoted or bare string, list `[1,2]` or `1,2`, tuple `(1,2)`, nested.
+    """Return one value: number, bool, None, quoted or bare string, list `[1,2]` or `1,2`, tuple `(1,2)`, nested.
 
     >>> parse_value("1,2"), parse_value("(1,)"), parse_value("'1'"), parse_value("hello world")
     ([1, 2], (1,), '1', 'hello world')
@@ -93,7 +93,7 @@ def parse_value(text: str) -> Any:
 
 def _value(text: str, whole: str, depth: int) -> Any:
     if depth > _MAX_DEPTH:
-        raise OverrideError(f"brackets nested more than {_MAX_DEPTH} deep in {whole[:60]!r}")
+        raise OverrideError(f"brackets are nested more than {_MAX_DEPTH} deep in {whole[:60]!r}")
     if _is_quoted(text):
         return text[1:-1]
     if "," not in text and not _is_enclosed(text):
@@ -112,7 +112,7 @@ def _is_quoted(text: str) -> bool:
 
 
 def _is_enclosed(text: str) -> bool:
-    """Whether one pair of brackets goes round the whole text."""
+    """Tell whether one pair of brackets goes round the whole text."""
     if len(text) < 2 or text[0] not in _CLOSING or text[-1] != _CLOSING[text[0]]:
         return False
     depth = 0
@@ -124,7 +124,7 @@ def _is_enclosed(text: str) -> bool:
 
 
 def _outside_quotes(text: str) -> str:
-    """The text, what lies inside quotes as blanks; a quote counts only where a value begins and only if closed."""
+    """Return the text with blanks for what is quoted; a quote counts where a value begins, and only if closed."""
     shown, position, begins = "", 0, True
     while position < len(text):
         char = text[position]
@@ -140,7 +140,7 @@ def _outside_quotes(text: str) -> str:
 
 
 def _split(text: str, whole: str) -> list[str]:
-    """The text cut at the commas that lie in no brackets and no quotes; a comma at the end adds nothing."""
+    """Return the text cut at the commas that lie in no brackets and no quotes; a comma at the end adds nothing."""
     if not text.strip():
         return []
     parts, start, open_brackets = [], 0, []

@@ -10,7 +10,7 @@ __all__ = ["find_uses"]
 
 
 def find_uses(root: object, name: str) -> list[str]:
-    """The paths of values that were taken from the top-level variable `name` while the files were evaluated.
+    """Return the paths of values that were taken from the top-level variable `name` while the files were evaluated.
 
     A config is evaluated before overrides are put in, so `crop_size=(256,256)` does not reach
     `model.data_preprocessor.size`, which had read `crop_size` by then.
@@ -32,5 +32,5 @@ def _uses(value: object, name: str, path: str) -> Iterator[str]:
 
 
 def _last_note(chain: Chain) -> str:
-    """The variable that the last place of a chain read the value from, '' where it stands there itself."""
+    """Return the variable that the last place of a chain read the value from, '' where it stands there itself."""
     return str(chain[-1][2]) if chain and len(chain[-1]) > 2 else ""

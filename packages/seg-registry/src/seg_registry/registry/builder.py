@@ -18,7 +18,7 @@ __all__ = ["Builder", "builder"]
 
 
 def builder(cfg: object = None, *, allow: Sequence[str] = (), allow_imports: bool = False) -> Builder:
-    """A builder for one config: its `default_scope` and `custom_imports` count.
+    """Return a builder for one config: its `default_scope` and `custom_imports` count.
 
     Args:
         cfg: The whole config, or None.
@@ -53,11 +53,11 @@ class Builder:
         self.failures: list[BaseException] = list(self.imported.failures)
 
     def get(self, kind: str, name: object) -> Any:
-        """The class or function of this name in the registry of this kind; an object is returned as it is."""
+        """Return the class or function of this name in the registry of this kind; an object is returned as it is."""
         return self._find(kind_of(kind), name)[0] if isinstance(name, str) else name
 
     def build(self, kind: str, cfg: Mapping[str, Any], **defaults: object) -> Any:
-        """An object from a config with a `type`; `defaults` fill in keys that the config lacks.
+        """Return an object from a config with a `type`; `defaults` fill in keys that the config lacks.
 
         An exception of the constructor passes through with one note: config path, `file:line`, class, signature.
         """
@@ -88,7 +88,7 @@ class Builder:
         return type(error)(f"{prefix}{error}" + (f" (at '{path}' of the config)" if path else ""))
 
     def _find(self, kind: Kind, name: str, default_scope: str = "") -> tuple[Any, scopes.Scope | None, str]:
-        """The object, the scope whose registry has it (None: ours), and its name there."""
+        """Return the object, the scope whose registry has it (None: ours), and its name there."""
         prefix, _, rest = name.partition(".")
         whole = kind.registry.find_here(name)
         explicit = bool(rest) and ":" not in name and "." not in rest and self._is_scope(prefix)
@@ -118,18 +118,18 @@ class Builder:
         return (found, None, name) if found is not None else None
 
     def _by_path(self, kind: Kind, name: str) -> tuple[Any, scopes.Scope, str] | None:
-        """A scope's part under its dotted path: `mmseg.models.FCNHead`."""
+        """Return a scope's part under its dotted path: `mmseg.models.FCNHead`."""
         scope = self._scope(name.partition(".")[0]) if "." in name else None
         found = scope.find_by_path(kind, name) if scope is not None else None
         return (found, scope, name.rpartition(".")[2]) if scope is not None and found is not None else None
 
     def _check_nested(self, table: Mapping[str, Any]) -> None:
-        """What a scope's registry will look up inside a part: it would import any dotted path that a `type` holds."""
+        """Refuse what a scope's registry would import for a part: any dotted path that a `type` inside it holds."""
         for key, name in scopes.names_inside({key: value for key, value in table.items() if key != "type"}):
             prefix, _, rest = name.replace(":", ".").partition(".")
             if key == "_scope_":
                 if name and not self._is_scope(name):
-                    raise NotAllowedError(f"_scope_={name!r} is no scope: an installed package with registries")
+                    raise NotAllowedError(f"_scope_={name!r} is not a scope: an installed package that has registries")
             elif not rest:
                 if self._would_import(key, name):
                     raise NotAllowedError(f"{key}={name!r} is the name of a module, not of a registered part")
@@ -137,7 +137,7 @@ class Builder:
                 self._check_path(name, prefix, rest)
 
     def _would_import(self, key: str, name: str) -> bool:
-        """Whether a scope's look-up of an undotted name would import a module of that name.
+        """Tell whether a scope's look-up of an undotted name would import a module of that name.
 
         Under other keys than `type`, such as `pad_type='reflect'`, a word may be an option: there a module counts
         that is not imported yet.
@@ -195,7 +195,7 @@ class Builder:
             return self._ours_instead(name, ours)
 
     def _ours_instead(self, name: str, ours: object) -> Any:
-        _log(f"{name!r}: the package {name.partition('.')[0]!r} is not a scope here; {ours.__module__} has that name")
+        _log(f"{name!r}: {name.partition('.')[0]!r} is not a scope here, so the part of {ours.__module__} is used")
         return ours
 
     def _miss(self, kind: Kind, name: str, scope: scopes.Scope | None) -> RegistryError:
@@ -204,8 +204,8 @@ class Builder:
         error = kind.registry.miss(name, searched, failures, scope.names(kind) if scope is not None else ())
         if self.imported.left_out:
             error.args = (
-                f"{error.args[0]}. custom_imports ({', '.join(self.imported.left_out)}) was not carried out; "
-                "it is with --allow NAME on the command line, or with builder(cfg, allow_imports=True)",
+                f"{error.args[0]}. custom_imports ({', '.join(self.imported.left_out)}) were not imported; "
+                "to import them: --allow NAME on the command line, or builder(cfg, allow_imports=True)",
             )
         return error
 

@@ -104,7 +104,7 @@ FUNCTIONS = KINDS["function"].registry
 
 
 def kind_of(name: str) -> Kind:
-    """The row of one kind; an unknown one is a KeyError that names the nearest."""
+    """Return the row of one kind; an unknown one is a KeyError that names the nearest."""
     if name not in KINDS:
         raise KeyError(f"no kind {name!r}; {did_you_mean(name, KINDS)}")
     return KINDS[name]

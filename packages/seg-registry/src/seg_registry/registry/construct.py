@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seg_registry.errors import ConfigKeyError, ConfigTypeError
-from seg_registry.suggest import nearest
+from seg_registry.suggest import did_you_mean
 from seg_registry.values.origins import place_of
 
 __all__ = ["arguments", "as_mapping", "build_from_cfg", "construct"]
@@ -16,14 +16,14 @@ _NOTE = "while building "
 
 
 def build_from_cfg(cfg: object, look_up: Callable[[Any], Any], defaults: Mapping[str, Any]) -> Any:
-    """What `Registry.build` does: look up `type`, call it with the other keys; nested configs are not built."""
+    """Do what `Registry.build` does: look up `type`, call it with the other keys; nested configs are not built."""
     table = as_mapping(cfg)
     kind, kwargs = arguments(table, defaults)
     return construct(look_up(kind), kwargs, table)
 
 
 def as_mapping(cfg: object) -> Mapping[str, Any]:
-    """The dict of a config that is to be built."""
+    """Return the dict of a config that is to be built."""
     cfg = getattr(cfg, "_cfg_dict", cfg)  # a Config holds its values there
     if not isinstance(cfg, Mapping):
         raise ConfigTypeError(f"a part is built from a dict with a 'type', got {type(cfg).__name__}: {cfg!r}")
@@ -31,13 +31,14 @@ def as_mapping(cfg: object) -> Mapping[str, Any]:
 
 
 def arguments(cfg: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The `type` and the keyword arguments; `defaults` fill in missing keys only, a leftover `_delete_` is ignored."""
+    """Return the `type` and the arguments; `defaults` fill in missing keys only, a leftover `_delete_` is ignored."""
     merged = {**defaults, **cfg}
     if "type" not in merged:
         where = place_of(cfg)
-        near = nearest("type", cfg)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigKeyError(f"{where + ': ' if where else ''}no 'type' in {dict(cfg)!r}: what is to be built?{hint}")
+        near = did_you_mean("type", cfg, list_known=False)
+        hint = f"; {near}" if near else ""
+        start = f"{where}: " if where else ""
+        raise ConfigKeyError(f"{start}no 'type' in {dict(cfg)!r}, so it is unknown what to build{hint}")
     kind = merged["type"]
     if not isinstance(kind, str) and not callable(kind):
         raise ConfigTypeError(f"'type' must be a name, a class or a function, got {type(kind).__name__}: {kind!r}")
@@ -77,7 +78,7 @@ def _signature(target: Callable[..., object]) -> str:
 
 
 def _unknown(target: Callable[..., object], kwargs: Mapping[str, Any], error: BaseException) -> str:
-    """A sentence for each argument that neither the signature nor those of the classes above have."""
+    """Return a sentence for each argument that neither the signature nor those of the classes above have."""
     try:
         known, passes_on = _parameters(target)
     except (TypeError, ValueError):
@@ -85,13 +86,13 @@ def _unknown(target: Callable[..., object], kwargs: Mapping[str, Any], error: Ba
     hints = []
     for key in kwargs:
         if key not in known and (not passes_on or f"unexpected keyword argument '{key}'" in str(error)):
-            near = nearest(key, known, 1)
-            hints.append(f"it has no parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else "") + "; ")
+            near = did_you_mean(key, known, list_known=False)
+            hints.append(f"it has no parameter {key!r}" + (f", {near}" if near else "") + "; ")
     return "".join(hints)
 
 
 def _parameters(target: Callable[..., object]) -> tuple[list[str], bool]:
-    """Names of the parameters; whether there is a `**` that hands others on, whose names are then of those above."""
+    """Return the names of the parameters, and whether a `**` hands others on: then with those of the classes above."""
     import inspect
 
     names: dict[str, None] = {}

@@ -33,7 +33,7 @@ class Imported(NamedTuple):
 
 
 def modules_of(entry: object) -> tuple[list[str], bool]:
-    """The modules of a `custom_imports` entry, and whether failures are allowed."""
+    """Return the modules of a `custom_imports` entry, and whether failures are allowed."""
     imports = entry.get("imports", []) if isinstance(entry, Mapping) else entry
     modules = [imports] if isinstance(imports, str) else imports
     if not isinstance(modules, list | tuple) or not all(isinstance(each, str) for each in modules):
@@ -44,7 +44,7 @@ def modules_of(entry: object) -> tuple[list[str], bool]:
 def import_custom_modules(
     entry: object, filename: str | None, allow: Iterable[str] = (), *, all_of_them: bool = False
 ) -> Imported:
-    """Import the modules of an entry, each told to the log first.
+    """Import the modules of an entry; each is logged first.
 
     Args:
         entry: The value of `custom_imports`.
@@ -95,15 +95,15 @@ def _check(module: str, entry: object) -> None:
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
     parts = module.split(".")
     if not are_plain_names(parts) or _NO_PARTS.intersection(parts[1:]):
-        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which is a program or a test, not parts")
+        raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, a program or a test, which has no parts")
 
 
 def _left_out(modules: list[str], entry: object) -> str:
     shown = [each if each.isprintable() else repr(each) for each in modules]  # a terminal would carry the rest out
     words = " ".join(f"--allow {each}" for each in shown)
     return (
-        f"custom_imports{_at(entry)}: {', '.join(shown)} not imported, because the config does not decide that; "
-        f"to import: {words} (all: --trust-config; in code: allow_imports=True)"
+        f"custom_imports{_at(entry)}: {', '.join(shown)} not imported, because a config may not decide that. "
+        f"To import: {words} (all: --trust-config; in code: allow_imports=True)"
     )
 
 
@@ -113,7 +113,7 @@ def _at(entry: object) -> str:
 
 
 def make_importable(module: str, filename: str | None) -> None:
-    """A module beside the config becomes importable: its folder goes to the end of the path."""
+    """Make a module beside the config importable: its folder goes to the end of the path."""
     from importlib.util import find_spec
 
     top = module.partition(".")[0]
@@ -125,7 +125,7 @@ def make_importable(module: str, filename: str | None) -> None:
 
 
 def allowed_packages(allow: Iterable[str] | str, filename: str | None = None) -> tuple[str, ...]:
-    """What `--allow NAME` opens: the name, and where it is that of a distribution, the packages that this installs.
+    """Return what `--allow NAME` opens: that name; where a distribution has it, the packages that this installs.
 
     A name that is neither is told, as nothing follows from it.
 
@@ -148,17 +148,17 @@ def allowed_packages(allow: Iterable[str] | str, filename: str | None = None) ->
         below = sorted(each for each, owners in packages_distributions().items() if asked in map(_plain, owners))
         opened += below
         if not below:
-            logging.getLogger("seg_registry").warning("allowed is %r, and no package of this name is installed", name)
+            logging.getLogger("seg_registry").warning("%r is allowed, but no package of this name is installed", name)
     return tuple(opened)
 
 
 def _plain(name: str) -> str:
-    """The name of a distribution as the package index compares it: `My_Parts` is `my-parts`."""
+    """Return the name of a distribution as the package index compares it: `My_Parts` is `my-parts`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _lies_beside(module: str, filename: str | None) -> bool:
-    """Whether an imported module is the user's own: beside the config, or in the folder that the command runs from.
+    """Tell whether an imported module is the user's own: beside the config, or in the folder where the command runs.
 
     A folder that packages were installed into (`pip install --target`) is no such place.
     """

@@ -48,17 +48,17 @@ _HARMLESS = frozenset(
 
 
 def is_forbidden(module: str) -> bool:
-    """Whether a module belongs to what a config can never reach: the standard library, pip, setuptools."""
+    """Tell whether a module belongs to what a config can never reach: the standard library, pip, setuptools."""
     return module.partition(".")[0] in FORBIDDEN
 
 
 def is_ours(module: str) -> bool:
-    """Whether a module belongs to this project, where only what is registered or an entry point may be named."""
+    """Tell whether a module belongs to this project, where only what is registered or an entry point may be named."""
     return module.partition(".")[0] in OURS
 
 
 def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) -> Any:
-    """The class (or, where allowed, function) that a dotted path `package.module.Name` or `package.module:Name` means.
+    """Return the class (where allowed, function) that a path `package.module.Name` or `package.module:Name` means.
 
     Args:
         path: The dotted path.
@@ -83,12 +83,12 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) ->
 
 
 def may_import(module: str, known: tuple[str, ...]) -> bool:
-    """Whether a module may be imported to look for a name: what is known, what lies below it, and its parents."""
+    """Tell whether a module may be imported to look for a name: what is known, what lies below it, and its parents."""
     return "*" in known or within(module, known) or any(within(each, [module]) for each in known)
 
 
 def _home(path: str, found: object) -> str:
-    """The module where an object is defined; an error where that is never a config's."""
+    """Return the module where an object is defined; raise an error where no config may use that."""
     why = why_forbidden(found)
     if why is not None or is_ours(found.__module__):
         raise NotAllowedError(f"{path!r} is {found!r}{why or ''}, which a config can never use")
@@ -96,7 +96,7 @@ def _home(path: str, found: object) -> str:
 
 
 def why_forbidden(found: object) -> str | None:
-    """Why an object is nothing for a config, by where it is defined, what it wraps and derives from; else None."""
+    """Return why no config may use an object: where it, or what it wraps or derives from, is defined; else None."""
     wrapped = [found.__wrapped__] if type(found) is FunctionType and hasattr(found, "__wrapped__") else []
     for each in (found, *wrapped):
         module = getattr(each, "__module__", None)
@@ -111,12 +111,12 @@ def why_forbidden(found: object) -> str | None:
 
 
 def is_class(found: object) -> TypeGuard[type]:
-    """Whether an object is a class, and does not only say so: `isinstance` believes its `__class__`."""
+    """Tell whether an object is a class, and does not only say so: `isinstance` believes its `__class__`."""
     return issubclass(type(found), type)
 
 
 def is_at(path: str, item: object) -> bool:
-    """Whether a dotted path means an object: its own path, or one in a module of its package; imports nothing."""
+    """Tell whether a path means an object: its own path, or one in a module of its package; imports nothing."""
     dotted = path.replace(":", ".", 1)
     own = str(getattr(item, "__module__", ""))
     if dotted == f"{own}.{getattr(item, '__qualname__', '')}":
@@ -133,7 +133,7 @@ def _allowed(found: object, dotted: str, module: str, allow: tuple[str, ...], op
 
 
 def within(path: str, packages: Iterable[str]) -> bool:
-    """Whether a dotted path is one of these packages, or lies in one."""
+    """Tell whether a dotted path is one of these packages, or lies in one."""
     return any(path == each or path.startswith(each + ".") for each in packages)
 
 
@@ -189,7 +189,7 @@ def _split(path: str, known: tuple[str, ...]) -> tuple[ModuleType, list[str]]:
 
 
 def are_plain_names(parts: Iterable[str]) -> bool:
-    """Whether these are names as people write them: no `__main__`, which is a program, nor any other dunder."""
+    """Tell whether these are names as people write them: no `__main__`, which is a program, no other dunder."""
     return all(part.isidentifier() and not (part.startswith("__") or part.endswith("__")) for part in parts)
 
 

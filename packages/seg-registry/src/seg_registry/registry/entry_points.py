@@ -11,7 +11,7 @@ __all__ = ["entries", "is_installed"]
 
 @lru_cache(maxsize=4)
 def _all(path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Every entry point of our groups, by group and name; read once for each import path."""
+    """Return every entry point of our groups, by group and name; read once for each import path."""
     from importlib.metadata import distributions
 
     groups: dict[str, dict[str, Any]] = {}
@@ -22,13 +22,13 @@ def _all(path: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 
 
 def entries(group: str) -> dict[str, Any]:
-    """Name -> entry point of one group."""
+    """Return the entry points of one group by name."""
     return _all(tuple(sys.path)).get(group, {}) if group else {}
 
 
 @lru_cache(maxsize=64)
 def is_installed(package: str) -> bool:
-    """Whether an import package belongs to an installed distribution (a folder that merely lies about does not)."""
+    """Tell whether a package belongs to an installed distribution (a folder that merely lies about does not)."""
     from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 
     try:

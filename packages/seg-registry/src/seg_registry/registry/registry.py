@@ -79,7 +79,7 @@ class Registry:
 
     @property
     def module_dict(self) -> Mapping[str, Any]:
-        """Name -> object of what was registered in this process."""
+        """Return what was registered in this process, by name."""
         return dict(self._items)
 
     def register_module(
@@ -115,14 +115,14 @@ class Registry:
                 self._doubles[each] = item
 
     def get(self, key: str | type | Callable[..., Any]) -> Any:
-        """The object of this name, from this process, an entry point, or a parent; a miss is a KeyError that explains.
+        """Return the object of this name, from this process, an entry point or a parent; the error for a miss explains.
 
         `scope.Name` reaches the child registry of that scope; a dotted path is taken where every config may use it
         (`seg_registry.builder` also takes what its caller allows). A class or function is returned as it is.
         """
         if not isinstance(key, str):
             if not callable(key):
-                raise TypeError(f"a name, a class or a function is looked up, not {type(key).__name__}: {key!r}")
+                raise TypeError(f"expected a name, a class or a function, got {type(key).__name__}: {key!r}")
             return key
         found = self.find_here(key)
         return self._dotted(key) if found is None else found
@@ -139,7 +139,7 @@ class Registry:
             raise self.miss(key, failures=[error]) from error
 
     def find_here(self, key: str) -> Any:
-        """The object of this name, or None: this registry, its entry points, its parents, a child by scope."""
+        """Return the object of this name, or None: this registry, its entry points, its parents, a child by scope."""
         scope, _, rest = key.partition(".")
         found = self._own(key)
         if found is None and rest and scope == self.scope:
@@ -151,7 +151,7 @@ class Registry:
         return found
 
     def find_by_path(self, path: str) -> Any:
-        """What is registered, or an entry point, under its dotted path instead of its name; the path imports nothing.
+        """Return what is registered, or an entry point, under its dotted path; the path itself imports nothing.
 
         >>> Registry("block", scope="none").find_by_path("os.system") is None
         True
@@ -169,7 +169,7 @@ class Registry:
 
     @property
     def root(self) -> Registry:
-        """The topmost parent."""
+        """Return the topmost parent."""
         return self if self.parent is None else self.parent.root
 
     def _own(self, name: str) -> Any:
@@ -219,7 +219,7 @@ class Registry:
         failures: Sequence[BaseException] = (),
         more_names: Sequence[str] = (),
     ) -> RegistryError:
-        """The error for a name that is not there, with every import that failed as its cause."""
+        """Return the error for a name that is not there, with every import that failed as its cause."""
         names = sorted({*self.names(), *more_names})
         where = ", ".join(self._searched(searched)) or "nothing else"
         all_failures = [*self.failures, *failures]
@@ -237,16 +237,16 @@ class Registry:
         return [*found, *self._locations, *more]
 
     def names(self) -> list[str]:
-        """Every name that can be looked up here, registered or offered by an entry point."""
+        """Return every name that can be looked up here, registered or offered by an entry point."""
         above = self.parent.names() if self.parent is not None else []
         return sorted({*self._items, *entries(self.group), *above})
 
     def find(self, name: str) -> Location:
-        """Where the object of this name is defined: module, file, line."""
+        """Return where the object of this name is defined: module, file, line."""
         return locate(self.get(name))
 
     def build(self, cfg: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """An object from a config with a `type`; keyword arguments fill in keys that the config lacks."""
+        """Return an object from a config with a `type`; keyword arguments fill in keys that the config lacks."""
         if self.build_func is not None:
             return self.build_func(cfg, *args, **kwargs, registry=self)
         from seg_registry.registry.construct import build_from_cfg
@@ -292,7 +292,7 @@ def _own_name(item: object) -> str:
 
 
 def locate(item: Callable[..., object]) -> Location:
-    """Module, file and line of a class or function; empty where Python does not know."""
+    """Return module, file and line of a class or function; empty where Python does not know."""
     import inspect
 
     module = getattr(item, "__module__", None) or type(item).__module__

@@ -20,7 +20,7 @@ _LOCK = threading.RLock()
 
 
 def exists(name: str) -> bool:
-    """Whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
+    """Tell whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
     if not name.isidentifier() or is_forbidden(name) or is_ours(name) or not is_installed(name):
         return False
     return any(
@@ -30,7 +30,7 @@ def exists(name: str) -> bool:
 
 
 def folders_of(package: str) -> list[str]:
-    """Where a package lies; nothing where it is none."""
+    """Return the folders of a package; none where there is no such package."""
     from importlib.util import find_spec
 
     spec = find_spec(package)
@@ -38,7 +38,7 @@ def folders_of(package: str) -> list[str]:
 
 
 def names_inside(value: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of a config that says what to build (`type`, `resize_type`, `_scope_`), with its string."""
+    """Return every key of a config that says what to build (`type`, `resize_type`, `_scope_`), with its string."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from names_inside(inner, name if isinstance(name, str) else "")
@@ -58,7 +58,7 @@ class Scope:
         self._module: Any = None
 
     def registry(self, kind: Kind) -> Any:
-        """The scope's registry of a kind, or None."""
+        """Return the scope's registry of a kind, or None."""
         from importlib import import_module
 
         if self._module is None and not self.failures:
@@ -72,7 +72,7 @@ class Scope:
         return found if hasattr(found, "get") else None
 
     def find(self, kind: Kind, name: str) -> Any:
-        """The class that the scope's registry has under this name, or None."""
+        """Return the class that the scope's registry has under this name, or None."""
         registry = self.registry(kind)
         if registry is None or is_module(name):
             return None
@@ -86,21 +86,21 @@ class Scope:
         return found if (is_class(found) or type(found) is FunctionType) and why_forbidden(found) is None else None
 
     def find_by_path(self, kind: Kind, path: str) -> Any:
-        """What the scope's registry has, under its dotted path instead of its name."""
+        """Return what the scope's registry has, under its dotted path instead of its name."""
         if path.partition(".")[0] != self.name:
             return None
         found = self.find(kind, path.replace(":", ".").rpartition(".")[2])
         return found if found is not None and is_at(path, found) else None
 
     def offers(self, name: str) -> bool:
-        """Whether a name means a registered part: of its own module, the package would give anything on a miss."""
+        """Tell whether a name means a registered part; for its own module, the package would give out anything."""
         top = sys.modules.get(self.name) if any(self.registry(kind) is not None for kind in KINDS.values()) else None
         return top is not None and (
             not hasattr(top, name) or any(self.find(kind, name) is getattr(top, name) for kind in KINDS.values())
         )
 
     def names(self, kind: Kind) -> list[str]:
-        """The names that the scope's registry has by now."""
+        """Return the names that the scope's registry has by now."""
         return [str(name) for name in getattr(self.registry(kind), "module_dict", ())]
 
     def build(self, kind: Kind, cfg: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> Any:
@@ -114,7 +114,7 @@ class Scope:
 
 
 def is_module(name: str) -> bool:
-    """MMEngine's registries import a module of that name when they miss; so such a name is not asked for."""
+    """Tell whether a module has this name: MMEngine's registries import it on a miss, so they are not asked for it."""
     from importlib.util import find_spec
 
     return not name.isidentifier() or find_spec(name) is not None

@@ -28,7 +28,7 @@ class Budget:
         """Take units away before the work that they stand for."""
         self.left -= units
         if self.left < 0:
-            raise LimitError("this asks for more work than a config may need (nested loops or growing values)")
+            raise LimitError("loading this config takes more work than is allowed (nested loops, or values that grow)")
 
     def spend_on(self, value: object) -> int:
         """Take away what walking through a value costs, shared parts counted as often as they occur."""
@@ -64,10 +64,10 @@ class Budget:
         try:
             self.spend(len(value))
         except OverflowError:
-            raise LimitError("a range of more than 2**63 numbers") from None
+            raise LimitError("the range has more than 2**63 numbers") from None
 
     def spend_on_shown(self, value: object) -> int:
-        """How many characters a value has at most when it is shown; walking through it is paid for."""
+        """Return how many characters a value has at most when it is shown; walking through it is paid for."""
         spent = self.spend_on(value)
         if isinstance(value, str | bytes):
             return len(value)
@@ -76,7 +76,8 @@ class Budget:
     def spend_on_text(self, length: int) -> None:
         """Check the length of a string and take away what it costs, before it is made."""
         if length > MAX_TEXT:
-            raise LimitError(f"a string of {length:,} characters; at most {MAX_TEXT:,} may be made in a config")
+            message = f"a string made in a config may have at most {MAX_TEXT:,} characters, this one has {length:,}"
+            raise LimitError(message)
         self.spend(length >> 4)
 
     def spend_on_keys(self, count: int) -> None:
@@ -85,7 +86,7 @@ class Budget:
 
 
 def check_size(value: int) -> int:
-    """The integer, if it is not too large to be printed."""
+    """Return the integer, if it is not too large to be printed."""
     if value.bit_length() > MAX_BITS:
-        raise LimitError(f"an integer of more than {MAX_BITS} bits")
+        raise LimitError(f"an integer has more than {MAX_BITS} bits")
     return value

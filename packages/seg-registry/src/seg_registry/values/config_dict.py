@@ -79,7 +79,7 @@ class ConfigDict(Marked):
         return dict.pop(self, key, *default)
 
     def setdefault(self, key: object, default: object = None) -> Any:
-        """The value of a key, which is first set to `default` (wrapped) where it is missing."""
+        """Return the value of a key, which is first set to `default` (wrapped) where it is missing."""
         if key not in self:
             _assign(self, key, default)
         return dict.__getitem__(self, key)
@@ -116,7 +116,7 @@ class ConfigDict(Marked):
         return self
 
     def copy(self) -> ConfigDict:
-        """A shallow copy, origins included."""
+        """Return a shallow copy, origins included."""
         return _rebuild(self, self._marks_, self._file_, self._path_)
 
     __copy__ = copy
@@ -131,7 +131,7 @@ class ConfigDict(Marked):
         return _rebuild, (dict(self), self._marks_, self._file_, self._path_)
 
     def to_dict(self) -> dict[Any, Any]:
-        """The same as plain dicts, lists and tuples, for anything that knows no ConfigDict."""
+        """Return the same as plain dicts, lists and tuples, for anything that knows no ConfigDict."""
         return {key: to_builtins(value) for key, value in self.items()}
 
 
@@ -167,7 +167,7 @@ def _rebuild(items: dict[Any, Any], marks: dict[Any, Any], file: str, path: str)
 
 
 def to_config_dict(table: dict[Any, Any], path: str = "", depth: int = 0) -> ConfigDict:
-    """A dict with marks as a ConfigDict of its own: all in it that can be changed is copied, marks are shared."""
+    """Return a dict as a ConfigDict of its own: all in it that can be changed is copied, marks are shared."""
     result = _rebuild(table, getattr(table, "_marks_", NO_MARKS), getattr(table, "_file_", ""), path)
     prefix = path and path + "."
     for key, value in table.items():
@@ -195,7 +195,7 @@ def wrap(value: Any, path: object = "", depth: int = 0) -> Any:
 
 
 def adopt(value: object) -> Any:
-    """A value as a ConfigDict takes it in: plain dicts, lists and tuples are copied, a ConfigDict stays itself."""
+    """Return a value as a ConfigDict takes it in: dicts, lists and tuples are copied, a ConfigDict stays itself."""
     if isinstance(value, ConfigDict):
         return value
     if type(value) is list or type(value) is tuple:
@@ -207,7 +207,7 @@ def adopt(value: object) -> Any:
 
 
 def to_builtins(value: object) -> Any:
-    """A value with every ConfigDict turned into a plain dict."""
+    """Return a value with every ConfigDict turned into a plain dict."""
     if isinstance(value, dict):
         return {key: to_builtins(each) for key, each in value.items()}
     if type(value) is list or type(value) is tuple:

@@ -49,7 +49,7 @@ def _insert(marks: list[tuple[Any, ...]], mark: tuple[Any, ...]) -> None:
 
 
 def _elsewhere(mark: tuple[Any, ...], depth: int, index: int) -> bool:
-    """Whether a mark is an override of another element of a list than that at `depth` of the path."""
+    """Tell whether a mark is an override of another element of a list than the one at `depth` of the path."""
     if mark[0] != OVERRIDE:
         return False
     words = str(mark[2]).partition("=")[0].split(".")
@@ -57,7 +57,7 @@ def _elsewhere(mark: tuple[Any, ...], depth: int, index: int) -> bool:
 
 
 def _short(path: str) -> str:
-    """The path relative to the working folder, where it lies inside it."""
+    """Return the path relative to the working folder, where it lies inside it."""
     import os
 
     here = os.getcwd() + os.sep
@@ -73,7 +73,7 @@ def chain_of(table: Any, key: object) -> Chain:
 
 
 def place_of(table: object, key: object = "type") -> str:
-    """`file:line` of the last mark of a key, or of any key of this dict; '' where nothing is known."""
+    """Return `file:line` of the last mark of a key, or of any key of this dict; '' where nothing is known."""
     marks: Mapping[Any, Any] = getattr(table, "_marks_", NO_MARKS)
     for each in (key, *marks):
         chain = chain_of(table, each)
@@ -83,7 +83,7 @@ def place_of(table: object, key: object = "type") -> str:
 
 
 def origin_of(root: object, steps: Iterable[Any], files: list[str]) -> Origin:
-    """The chain of the value at the end of `steps`, with the assignments that carried it there, bases first."""
+    """Return the chain of the value at the end of `steps`, with the assignments that carried it there, bases first."""
     chain: Chain = ()
     carried: list[Chain] = []
     here: Any = root
