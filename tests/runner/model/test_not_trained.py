@@ -103,6 +103,16 @@ def test_a_change_before_training_and_one_before_saving_are_told(caplog: pytest.
     assert untrained(caplog)[1:] == ["last.weight"]  # the other was told
 
 
+def test_steps_before_the_run_do_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    net = Two()
+    wrapper = FallbackOptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
+    steps(wrapper, net, 5)
+    wrapper.initialize_count_status(net, 0, 100)
+    other_tensor(net)
+    steps(wrapper, net, 1)
+    assert untrained(caplog) == ["last.bias"]
+
+
 def test_what_was_frozen_and_learns_later_is_told(caplog: pytest.LogCaptureFixture) -> None:
     net = Two()
     net.first.requires_grad_(False)

@@ -30,7 +30,7 @@ class FallbackOptimWrapper:
         self.inner_count = 0
         self.accumulative_counts = 1
         self._watch: Watch | None = None
-        self._steps, self._look_after = 0, 1  # after the steps 1, 2, 4, 8, ... of this session
+        self._steps, self._look_after = 0, 1  # it looks after the steps 1, 2, 4, 8, ... of this session
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -47,10 +47,11 @@ class FallbackOptimWrapper:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.inner_count += 1
-        self._steps += 1
-        if self._steps == self._look_after and self._watch is not None:
-            self._look_after *= 2
-            self._watch.look()
+        if self._watch is not None:
+            self._steps += 1
+            if self._steps == self._look_after:
+                self._look_after *= 2
+                self._watch.look()
 
     def initialize_count_status(self, model: torch.nn.Module, init_counts: int, max_counts: int) -> None:
         """Take over where the run stands; from here on parameters that are not trained are told."""
