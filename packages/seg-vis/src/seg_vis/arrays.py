@@ -16,7 +16,7 @@ Labels = NDArray[Any]
 
 
 def to_numpy(value: object, name: str = "the value") -> NDArray[Any]:
-    """A numpy array from an array, a nested list, or a tensor of any library on any device (by shape, no torch)."""
+    """Return a numpy array from an array, a nested list, or a tensor of any library on any device; needs no torch."""
     if isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} must be an array or a tensor, got {value!r}: read the file first, with cv2.imread")
     if hasattr(value, "detach"):
@@ -40,7 +40,7 @@ def no_nan(array: NDArray[Any], name: str) -> None:
 
 
 def as_labels(labels: ArrayLike, name: str = "labels") -> Labels:
-    """A label map as an H x W integer array.
+    """Return a label map as an H x W integer array.
 
     Takes H x W, 1 x H x W or H x W x 1, arrays or tensors, any integer type, booleans, or floats that hold integers.
 
@@ -81,7 +81,7 @@ def to_rgb(
     stretch: tuple[float, float] | None = None,
     layout: str | None = None,
 ) -> Image:
-    """Any image as H x W x 3 uint8, RGB, contiguous: what every other function here takes and gives.
+    """Return any image as H x W x 3 uint8, RGB, contiguous: what every other function here takes and gives.
 
     Three channels (or one, or RGBA, whose alpha is dropped) stay as they are. Of two, the first is shown grey; of more
     than four, the first three, or those that `bands` names.
@@ -120,7 +120,7 @@ def to_rgb(
 
 
 def is_plain(image: ArrayLike) -> bool:
-    """Whether this is an array of RGB bytes already (the common case, and the one that has to be fast)."""
+    """Tell whether this is an array of RGB bytes already (the common case, and the one that has to be fast)."""
     return (
         isinstance(image, np.ndarray)
         and image.dtype == np.uint8
@@ -132,7 +132,7 @@ def is_plain(image: ArrayLike) -> bool:
 
 
 def guess_layout(array: NDArray[Any], tensor: bool) -> str:
-    """Where the channels are, by the size of the axes."""
+    """Return where the channels are, by the size of the axes."""
     if array.ndim != 3:
         return "hwc"
     few_first, few_last = array.shape[0] in (1, 3, 4), array.shape[-1] in (1, 3, 4)
@@ -142,7 +142,7 @@ def guess_layout(array: NDArray[Any], tensor: bool) -> str:
 
 
 def channels_last(array: NDArray[Any], layout: str) -> NDArray[Any]:
-    """H x W x C from H x W, H x W x C or C x H x W."""
+    """Return H x W x C of H x W, H x W x C or C x H x W."""
     if layout not in ("hwc", "chw"):
         raise ValueError(f"layout must be 'hwc' or 'chw', got {layout!r}")
     if array.ndim == 2:
@@ -153,7 +153,7 @@ def channels_last(array: NDArray[Any], layout: str) -> NDArray[Any]:
 
 
 def pick_bands(array: NDArray[Any], bands: Sequence[int] | None) -> NDArray[Any]:
-    """Three of the channels, one three times for grey."""
+    """Return three of the channels, or one three times for grey."""
     count = array.shape[2]
     if bands is None:
         bands = (0, 1, 2) if count >= 3 else (0, 0, 0)
@@ -165,7 +165,7 @@ def pick_bands(array: NDArray[Any], bands: Sequence[int] | None) -> NDArray[Any]
 
 
 def check_bands(bands: ArrayLike) -> list[int]:
-    """One or three channel numbers, counted from the end where they are negative.
+    """Return one or three channel numbers, counted from the end where they are negative.
 
     Raises:
         ValueError: something else.
@@ -177,7 +177,7 @@ def check_bands(bands: ArrayLike) -> list[int]:
 
 
 def check_stretch(stretch: ArrayLike) -> tuple[float, float]:
-    """Two percentiles, the lower one first.
+    """Return two percentiles, the lower one first.
 
     Raises:
         ValueError: something else.
@@ -189,7 +189,7 @@ def check_stretch(stretch: ArrayLike) -> tuple[float, float]:
 
 
 def to_uint8(array: NDArray[Any], stretch: tuple[float, float] | None) -> Image:
-    """Values as 0 ... 255, by type and range, or between two percentiles."""
+    """Return values as 0 ... 255, by type and range, or between two percentiles."""
     if stretch is None:
         if array.dtype == np.uint8:
             return array

@@ -16,7 +16,7 @@ MOST = 10**9
 
 
 def check_whole(value: object, name: str, least: int = 1, most: int = MOST) -> int:
-    """A whole number of at least `least`; 2.0 is one, True is not.
+    """Return a whole number of at least `least`; 2.0 is one, True is not.
 
     Raises:
         TypeError: something else than a whole number.
@@ -35,7 +35,7 @@ def check_whole(value: object, name: str, least: int = 1, most: int = MOST) -> i
 
 
 def check_number(value: object, name: str, least: float, most: float = MOST) -> float:
-    """A number from `least` to `most`.
+    """Return a number from `least` to `most`.
 
     Raises:
         TypeError: no number.
@@ -49,7 +49,7 @@ def check_number(value: object, name: str, least: float, most: float = MOST) -> 
 
 
 def check_flag(value: object, name: str) -> bool:
-    """True or False; 1 and 0 stand for them, a text never does ('False' would be true).
+    """Return True or False; 1 and 0 stand for them, a text never does ('False' would be true).
 
     Raises:
         TypeError: neither.
@@ -60,7 +60,7 @@ def check_flag(value: object, name: str) -> bool:
 
 
 def check_label(value: object, name: str) -> int | None:
-    """One label, or None for none.
+    """Return one label, or None for none.
 
     Raises:
         TypeError: no whole number.
@@ -71,7 +71,7 @@ def check_label(value: object, name: str) -> int | None:
 
 
 def check_labels(value: object, name: str) -> list[int] | None:
-    """A list of labels, or None for all; one label stands for a list of it.
+    """Return a list of labels, or None for all; one label stands for a list of it.
 
     Raises:
         TypeError: something else.
@@ -89,7 +89,7 @@ def check_labels(value: object, name: str) -> list[int] | None:
 
 
 def check_alpha(alpha: object) -> float:
-    """The weight of the colours, from 0 (only the image) to 1 (only the colours).
+    """Return the weight of the colours, from 0 (only the image) to 1 (only the colours).
 
     Raises:
         TypeError: no number.

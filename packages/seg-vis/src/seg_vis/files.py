@@ -31,7 +31,7 @@ LEFT = re.compile(r"\..*\.[0-9a-f]{12}\.part")
 
 
 def check_inside(folder: Path, path: Path) -> Path:
-    """The path, which lies in the folder, whatever links are there.
+    """Return the path, if it lies in the folder, whatever links are there.
 
     Raises:
         ValueError: it lies elsewhere.
@@ -60,7 +60,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object], *, sy
 
 
 def write_aside(path: Path, content: bytes | Callable[[BinaryIO], object], sync: bool = True) -> None:
-    """The same with the errors that the system gives; a signal at any moment leaves no temporary file."""
+    """Write likewise, with the errors that the system gives; a signal at any moment leaves no temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")  # known before it is there
     try:
@@ -90,7 +90,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def lock(file: BinaryIO) -> bool:
-    """Hold a file while its writer lives, where the system can; False where another process holds it."""
+    """Hold a file while its writer lives, where the system can; return False where another process holds it."""
     try:
         import fcntl
 
@@ -136,7 +136,7 @@ def append_whole(path: Path, content: bytes, *, sync: bool = False) -> None:
 
 
 def append_to(handle: int, content: bytes, sync: bool) -> None:
-    """The same with an open file."""
+    """Append likewise to an open file."""
     size, rest = os.fstat(handle).st_size, memoryview(content)
     try:
         while rest:
@@ -149,7 +149,7 @@ def append_to(handle: int, content: bytes, sync: bool) -> None:
 
 
 def encode(picture: Image | npt.NDArray[np.uint8 | np.uint16], suffix: str = ".png") -> bytes:
-    """A picture file's bytes from an RGB picture, or from grey values of 8 or 16 bits.
+    """Return a picture file's bytes, of an RGB picture, or of grey values of 8 or 16 bits.
 
     Raises:
         ValueError: OpenCV has no encoder for the suffix.
@@ -173,7 +173,7 @@ def write_image(path: Path | str, picture: Image) -> None:
 
 
 def read_bytes(path: str, backend_args: dict[str, object] | None = None) -> bytes:
-    """A file's contents; addresses such as `s3://...` through fsspec.
+    """Return a file's contents; addresses such as `s3://...` are read through fsspec.
 
     Raises:
         OSError: it cannot be read.
@@ -188,7 +188,7 @@ def read_bytes(path: str, backend_args: dict[str, object] | None = None) -> byte
 
 
 def read_image(path: str | Path, backend_args: dict[str, object] | None = None, *, raw: bool = False) -> Image:
-    """An image file as RGB, 8 bit; with `raw` as it is stored (grey masks, 16 bit).
+    """Read an image file as RGB, 8 bit; with `raw` as it is stored (grey masks, 16 bit).
 
     Raises:
         ValueError: the file is no image.

@@ -103,7 +103,7 @@ class SegVisualizationHook:
         self._names = FileNames(endings=True)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
-        """Whether this is the n-th batch of the pass, or a multiple."""
+        """Tell whether this is the n-th batch of the pass, or a multiple."""
         return (batch_idx + 1) % n == 0 if n > 0 else False
 
     def before_run(self, runner: Position) -> None:
@@ -124,11 +124,11 @@ class SegVisualizationHook:
             self._visualizer.write_in_background()
 
     def before_val_epoch(self, runner: Position) -> None:
-        """A new pass: choose the samples, forget the counts."""
+        """Begin a pass: choose the samples, forget the counts."""
         self._begin(runner, "val")
 
     def before_test_epoch(self, runner: Position) -> None:
-        """A new pass: choose the samples, forget the counts."""
+        """Begin a pass: choose the samples, forget the counts."""
         self._begin(runner, "test")
 
     def after_val_iter(
@@ -201,36 +201,36 @@ class SegVisualizationHook:
             log.warning("no picture of %s: %s", printable(path or name, lines=False), printable(reason))
 
     def _source(self, data_batch: object, position: int, sample: object, path: str | None) -> Image:
-        """The image: from the batch where it is still there as it was read, else from its file."""
-        held = held_image(data_batch, position)
+        """Return the image, from the batch where it is still there as it was read, else from its file."""
+        found = image_in_batch(data_batch, position)
         bgr = isinstance(data_batch, Mapping) if self.order is None else self.order == "bgr"
-        layout = None if held is None else layout_by_labels(held, sample)
-        if held is not None and self.bands is not None:
-            return to_rgb(held, bands=self.bands, stretch=self.stretch, layout=layout)
-        untouched = layout is not None and "uint8" in str(held.dtype)
-        if held is not None and (path is None or untouched):
-            return to_rgb(held, order="bgr" if bgr else "rgb", layout=layout)
+        layout = None if found is None else layout_by_labels(found, sample)
+        if found is not None and self.bands is not None:
+            return to_rgb(found, bands=self.bands, stretch=self.stretch, layout=layout)
+        untouched = layout is not None and "uint8" in str(found.dtype)
+        if found is not None and (path is None or untouched):
+            return to_rgb(found, order="bgr" if bgr else "rgb", layout=layout)
         if path is None:
             raise ValueError("neither the sample has an img_path nor the batch the image")
         return read_image(path, self.backend_args)
 
 
 def knows_sheets(visualizer: DrawsSamples) -> bool:
-    """Whether the option `layout` may be given to a visualizer, which may be a user's own."""
+    """Tell whether the option `layout` may be given to a visualizer, which may be a user's own."""
     parameters = inspect.signature(visualizer.add_datasample).parameters.values()
     takes = any(one.name == "layout" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
     return takes and bool(getattr(visualizer, "draws_sheets", False))
 
 
 def choose(count: int, total: int | None, seed: int) -> set[int]:
-    """Positions of the samples to draw: a seeded choice, or the first ones where the length is not known."""
+    """Return positions of the samples to draw: a seeded choice, or the first ones where the length is not known."""
     if total is None or total <= count:
         return set(range(count))
     return {int(number) for number in np.random.default_rng(seed).choice(total, count, replace=False)}
 
 
 def pass_length(runner: object, mode: str) -> int | None:
-    """How many samples this process sees in a pass; None where nothing says."""
+    """Return how many samples this process sees in a pass; None where nothing says."""
     loader = getattr(runner, f"{mode}_dataloader", None)
     try:
         return -(-len(loader.dataset) // int(getattr(runner, "world_size", 1)))  # type: ignore[union-attr]
@@ -238,8 +238,8 @@ def pass_length(runner: object, mode: str) -> int | None:
         return None
 
 
-def held_image(data_batch: object, position: int) -> Any:
-    """The image at a position of a batch: `inputs` of a dict, or the first of a pair; None where there is none."""
+def image_in_batch(data_batch: object, position: int) -> Any:
+    """Return the image at a position of a batch: in `inputs` of a dict, or the first of a pair; None without one."""
     images = data_batch.get("inputs") if isinstance(data_batch, Mapping) else None
     if images is None and isinstance(data_batch, list | tuple) and data_batch:
         images = data_batch[0]
@@ -251,7 +251,7 @@ def held_image(data_batch: object, position: int) -> Any:
 
 
 def layout_by_labels(image: HasShape, sample: object) -> str | None:
-    """`chw` or `hwc`, where the image has the size of the sample's labels; None where it has another."""
+    """Return `chw` or `hwc`, where the image has the size of the sample's labels; None where it has another."""
     planes = [field(sample, f"{side}_sem_seg") for side in ("pred", "gt")]
     size = next((tuple(plane.shape[-2:]) for plane in planes if plane is not None), None)
     if len(image.shape) == 3 and tuple(image.shape[-2:]) == size:

@@ -22,7 +22,7 @@ or take the wheel that needs none (it cannot open windows)
 
 
 def load_cv2() -> Any:
-    """The `cv2` module.
+    """Import `cv2`, and return it.
 
     Raises:
         ImportError: it is missing or lacks a system library; the message has the commands that help.
@@ -36,7 +36,7 @@ def load_cv2() -> Any:
 
 
 def load_library(module: str, package: str, install: str) -> Any:
-    """A module of an optional library.
+    """Import a module of an optional library, and return it.
 
     Raises:
         ImportError: it is not installed; the message says what to install.

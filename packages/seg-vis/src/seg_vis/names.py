@@ -21,7 +21,7 @@ LONGEST = 180
 
 
 def printable(text: object, lines: bool = True) -> str:
-    r"""A text without what a terminal would carry out (colours, bells, a changed direction): such signs as escapes.
+    r"""Return a text in which what a terminal would carry out (colours, bells, a changed direction) is escaped.
 
     Args:
         text: Anything that has a text.
@@ -39,7 +39,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def file_name(text: str) -> str:
-    """A text as one part of a path: no folders, no control characters, not too long, nothing that Windows refuses.
+    """Return a text as one part of a path: no folders, no control characters, not too long, nothing Windows refuses.
 
     >>> file_name("../x"), file_name("a.b")
     ('.._x', 'a.b')
@@ -57,7 +57,7 @@ def file_name(text: str) -> str:
 
 
 def fitting_parts(name: str) -> str:
-    """A name in which no part between `/` is longer than a file name may be: trackers write files of these names."""
+    """Return a name with no part between `/` longer than a file name may be: trackers write files of these names."""
     return "/".join(file_name(part) if len(part.encode()) > LONGEST else part for part in name.split("/"))
 
 
@@ -81,7 +81,7 @@ class FileNames:
         self._owners: dict[str, str] = {}
 
     def of(self, path: str, folder: str = "") -> str:
-        """The name for the image of this path; `folder`: where it will lie, if not all lie in one."""
+        """Return the name for the image of this path; `folder`: where it will lie, if not all lie in one."""
         for name in self._candidates(path, folder):
             key = _key(folder, name)
             if self._owners.setdefault(key, path) == path:
@@ -107,7 +107,7 @@ class FileNames:
 
 
 def _key(folder: str, name: str) -> str:
-    """What file systems that do not tell upper from lower case, or two forms of one letter, take for the same."""
+    """Return what is one name to file systems that do not tell upper from lower case, or two forms of a letter."""
     return unicodedata.normalize("NFC", f"{folder}/{name}").casefold()
 
 
@@ -116,7 +116,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _prefixes(parents: list[str], others: list[str]) -> Iterator[str]:
-    """The nearest folder that another path does not have there; then that with those below it, and further up."""
+    """Yield the nearest folder that another path does not have there; then that with those below it, and further up."""
     same = 0
     while same < min(len(parents), len(others)) and parents[-same - 1] == others[-same - 1]:
         same += 1

@@ -23,12 +23,12 @@ def check_sample(sample: object) -> None:
         raise TypeError(f"a data sample has {', '.join(PARTS)} or some of them, got {type(sample).__name__}")
     if isinstance(sample, Mapping) and sample and not set(PARTS) & set(sample):
         hint = next(filter(None, (did_you_mean(str(key), PARTS) for key in sample)), "")
-        given = ", ".join(map(str, sample))
-        raise ValueError(f"a data sample has {', '.join(PARTS)} or some of them, got {given}{hint}")
+        found = ", ".join(map(str, sample))
+        raise ValueError(f"a data sample has {', '.join(PARTS)} or some of them, got {found}{hint}")
 
 
 def field(sample: object, name: str) -> Any:
-    """`gt_sem_seg` and the like of a data sample or a dict, as an array or tensor; None where it is not there."""
+    """Return `gt_sem_seg` or the like of a data sample or a dict, as an array or tensor; None without it."""
     if sample is None:
         return None
     value = sample.get(name) if isinstance(sample, Mapping) else getattr(sample, name, None)
@@ -38,7 +38,7 @@ def field(sample: object, name: str) -> Any:
 
 
 def image_path(sample: object) -> str | None:
-    """The path of the image that a sample was made from; None where nothing says."""
+    """Return the path of the image that a sample was made from; None where nothing says."""
     for holder in (sample, getattr(sample, "metainfo", None)):
         path = field(holder, "img_path")
         if path is not None:

@@ -176,7 +176,7 @@ class SegLocalVisualizer(Visualizer):
     def _plain(
         self, rgb: Image, sample: object, sides: Sequence[str], masks: Mapping[str, Any], asked: Mapping[str, Any]
     ) -> Image:
-        """The parts beside one another, as MMSegmentation has them."""
+        """Put the parts beside one another, as MMSegmentation has them."""
         drawn = [self._part(rgb, sample, side, asked["with_labels"]) for side in sides]
         parts = [rgb] * asked["with_image"] + [part for part in drawn if part is not None]
         if asked["with_errors"] and len(masks) == 2:
@@ -184,7 +184,7 @@ class SegLocalVisualizer(Visualizer):
         return side_by_side(parts or [rgb])
 
     def _sheet(self, rgb: Image, sample: object, sides: Sequence[str], masks: Mapping[str, Any]) -> Image:
-        """Image, ground truth, prediction and errors under headings, and the classes that occur."""
+        """Draw image, ground truth, prediction and errors under headings, and the classes that occur."""
         drawn = {TITLES[side]: self._part(rgb, sample, side, with_labels=False) for side in sides}
         named = {"image": rgb, **{title: part for title, part in drawn.items() if part is not None}}
         if len(masks) == 2:
@@ -198,13 +198,13 @@ class SegLocalVisualizer(Visualizer):
         return with_legend(sheet, colours, names, self._listed(masks, len(colours)), self.font)
 
     def _listed(self, masks: Mapping[str, Any], count: int) -> list[int]:
-        """The classes that are painted somewhere."""
+        """Return the classes that are painted somewhere."""
         shown = shown_labels(count, self._ignore_index, self._only)
         there = {int(label) for plane in masks.values() for label in np.unique(plane)}
         return [label for label in sorted(there) if 0 <= label < count and shown[label]]
 
     def _masks(self, rgb: Image, sample: object, draw_gt: bool, draw_pred: bool) -> dict[str, Any]:
-        """The label maps to draw, by what they are."""
+        """Return the label maps to draw, by what they are."""
         wanted = {"ground truth": ("gt_sem_seg", draw_gt), "prediction": ("pred_sem_seg", draw_pred)}
         found = {key: field(sample, name) for key, (name, draw) in wanted.items() if draw}
         masks = {key: as_labels(value, key) for key, value in found.items() if value is not None}
@@ -213,7 +213,7 @@ class SegLocalVisualizer(Visualizer):
         return masks
 
     def _part(self, rgb: Image, sample: object, side: str, with_labels: bool) -> Image | None:
-        """One side of the picture: segmentation, depth under it, or None where the sample has neither."""
+        """Draw one side of the picture: segmentation, depth under it; None where the sample has neither."""
         labels, depth = field(sample, f"{side}_sem_seg"), field(sample, f"{side}_depth_map")
         if labels is None and depth is None:
             return None
@@ -221,7 +221,7 @@ class SegLocalVisualizer(Visualizer):
         return picture if depth is None else np.concatenate([picture, depth_map(depth, rgb.shape[:2])])
 
     def _draw_sem_seg(self, rgb: Image, labels: ArrayLike, with_labels: bool) -> Image:
-        """The image with one label map."""
+        """Draw one label map over the image."""
         plane = as_labels(labels)
         colours, names = colours_and_names(self.dataset_meta or {})
         written = names if with_labels else None
@@ -231,7 +231,7 @@ class SegLocalVisualizer(Visualizer):
         return paint(rgb, plane, colours, shown, self.alpha, self._ignore_index, written, self.font)
 
     def _send(self, name: str, picture: Image, source: tuple[Image, dict[str, Any]], step: int) -> None:
-        """The picture to every backend; the image and its masks to those that draw themselves."""
+        """Send the picture to every backend; the image and its masks to those that draw themselves."""
         classes = list((self.dataset_meta or {}).get("classes") or ())
         rgb, masks = source
         if any(hasattr(backend, "add_masks") for backend in self._vis_backends.values()):
@@ -252,7 +252,7 @@ class SegLocalVisualizer(Visualizer):
 
 
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options with their defaults; the camel-case spelling of MMSegmentation's documents is taken too."""
+    """Return all options with their defaults; the camel-case spelling of MMSegmentation's documents is taken too."""
     asked = dict(options)
     if "withLabels" in asked:
         asked["with_labels"] = asked.pop("withLabels")
@@ -265,7 +265,7 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def error_title(truth: Labels, guess: Labels, ignore_index: int | None) -> str:
-    """A heading that says how much is wrong."""
+    """Return a heading that says how much is wrong."""
     counts = truth != ignore_index if ignore_index is not None else np.ones(truth.shape, bool)
     total = int(np.count_nonzero(counts))
     wrong = int(np.count_nonzero(counts & (truth != guess)))
@@ -273,7 +273,7 @@ def error_title(truth: Labels, guess: Labels, ignore_index: int | None) -> str:
 
 
 def colours_and_names(meta: Mapping[str, Any]) -> tuple[Palette, list[str]]:
-    """Palette and class names out of a data set's meta; a missing palette is made, missing names are numbers."""
+    """Return palette and class names of a data set; a missing palette is made, missing names are numbers."""
     classes, palette = meta.get("classes") or None, meta.get("palette")
     if palette is None or (hasattr(palette, "__len__") and len(palette) == 0):
         palette = "distinct"
@@ -282,7 +282,7 @@ def colours_and_names(meta: Mapping[str, Any]) -> tuple[Palette, list[str]]:
 
 
 def side_by_side(parts: Sequence[Image]) -> Image:
-    """Pictures from left to right, black under those that are lower."""
+    """Put pictures side by side, black under those that are lower."""
     height = max(part.shape[0] for part in parts)
     even = [np.pad(part, ((0, height - part.shape[0]), (0, 0), (0, 0))) for part in parts]
     return even[0] if len(even) == 1 else np.concatenate(even, axis=1)

@@ -98,7 +98,7 @@ class Visualizer:
 
     @first_process_only
     def get_image(self) -> Image:
-        """The picture, H x W x 3 uint8 RGB."""
+        """Return the picture, H x W x 3 uint8 RGB."""
         return self._canvas()
 
     def _canvas(self) -> Image:
@@ -129,7 +129,7 @@ class Visualizer:
     def draw_points(
         self, positions: ArrayLike, colors: object = "g", marker: str | None = None, sizes: object = None
     ) -> Visualizer:
-        """Dots at (x, y); `sizes` are areas in square pixels."""
+        """Draw dots at (x, y); `sizes` are areas in square pixels."""
         primitives.points(self._canvas(), positions, colors, marker, sizes)
         return self
 
@@ -146,7 +146,7 @@ class Visualizer:
         bboxes: object = None,
         **font_properties: object,
     ) -> Visualizer:
-        """Texts at (x, y), in pixels; `bboxes=dict(facecolor=...)` puts a box behind. Fonts: see `font`."""
+        """Write texts at (x, y), in pixels; `bboxes=dict(facecolor=...)` puts a box behind. Fonts: see `font`."""
         canvas = self._canvas()
         style = {
             "colors": colors,
@@ -168,7 +168,7 @@ class Visualizer:
         line_styles: object = "-",
         line_widths: object = 2,
     ) -> Visualizer:
-        """Lines from (x[0], y[0]) to (x[1], y[1]); both N x 2."""
+        """Draw lines from (x[0], y[0]) to (x[1], y[1]); both N x 2."""
         xs, ys = primitives.coordinates(x_datas, 2, "x_datas"), primitives.coordinates(y_datas, 2, "y_datas")
         if xs.shape != ys.shape:
             raise ValueError(f"x_datas and y_datas must have one shape, got {xs.shape} and {ys.shape}")
@@ -186,7 +186,7 @@ class Visualizer:
         face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
-        """Circles with centres (x, y) and radii in pixels."""
+        """Draw circles with centres (x, y) and radii in pixels."""
         primitives.circles(
             self._canvas(), center, radius, outline(edge_colors, line_styles, line_widths, face_colors), alpha
         )
@@ -202,7 +202,7 @@ class Visualizer:
         face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
-        """Boxes as x1, y1, x2, y2.
+        """Draw boxes, given as x1, y1, x2, y2.
 
         Raises:
             ValueError: a box whose end lies before its start.
@@ -223,7 +223,7 @@ class Visualizer:
         face_colors: object = "none",
         alpha: float = 0.8,
     ) -> Visualizer:
-        """Polygons, one M x 2 array each (or a list of them)."""
+        """Draw polygons, one M x 2 array each (or a list of them)."""
         shapes = polygons if isinstance(polygons, list | tuple) else [polygons]
         corners = [primitives.coordinates(shape, 2, "polygons") for shape in shapes]
         primitives.polygons(self._canvas(), corners, outline(edge_colors, line_styles, line_widths, face_colors), alpha)
@@ -240,7 +240,7 @@ class Visualizer:
     # -- the backends ------------------------------------------------------------------------------------------
 
     def get_backend(self, name: str) -> Any:
-        """A backend by its name (its class's, unless its config gives another); None where there is none."""
+        """Return a backend by its name (its class's, unless its config gives another); None where there is none."""
         return self._vis_backends.get(name)
 
     @first_process_only
@@ -287,7 +287,7 @@ class Visualizer:
         """Draw a sample; what that means is for subclasses to say."""
 
     def write_in_background(self, queue_size: int = 8) -> None:
-        """From now on pictures are encoded and written by a thread of their own; at most `queue_size` wait."""
+        """Let a thread of its own encode and write pictures from now on; at most `queue_size` wait."""
         if self._dispatch.writer is None:
             self._dispatch.writer = Writer(queue_size)
 
@@ -330,7 +330,7 @@ class Visualizer:
         self._rows.resume_from(point)
 
     def state_dict(self) -> dict[str, Any]:
-        """What backends need to go on where they were, such as the id of a run; plain values only."""
+        """Return what backends need to go on where they were, such as the id of a run; plain values only."""
         states = {n: b.state_dict() for n, b in self._vis_backends.items() if hasattr(b, "state_dict")}
         return {name: state for name, state in states.items() if state}
 
@@ -342,7 +342,7 @@ class Visualizer:
 
 
 def outline(edge_colors: object, line_styles: object, line_widths: object, face_colors: object) -> dict[str, Any]:
-    """The four things that say how a shape looks."""
+    """Return the four things that say how a shape looks, by name."""
     return {
         "edge_colors": edge_colors,
         "line_styles": line_styles,

@@ -70,11 +70,11 @@ class BaseVisBackend:
             self.add_scalar(name, number, at, **kwargs)
 
     def close(self) -> None:
-        """Everything is written when this returns."""
+        """Return when everything is written."""
 
 
 def plain_number(value: object) -> int | float | None:
-    """A number from one of Python, numpy, or a tensor or array with one element on any device; None from all else."""
+    """Return the number in a value of Python or numpy, or in a tensor or array with one element; None for all else."""
     if isinstance(value, bool | np.bool_ | numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real | Decimal):
@@ -89,7 +89,7 @@ def plain_number(value: object) -> int | float | None:
 
 
 def checked_number(name: str, value: object) -> int | float:
-    """The number of `add_scalar`.
+    """Return the number of `add_scalar`.
 
     Raises:
         TypeError: it is no number.
@@ -105,7 +105,7 @@ def checked_number(name: str, value: object) -> int | float:
 
 
 def checked_step(step: object) -> int:
-    """A step as a whole number, from any kind of number that is whole.
+    """Return a step as a whole number, from any kind of number that is whole.
 
     Raises:
         TypeError: no number.
@@ -120,7 +120,7 @@ def checked_step(step: object) -> int:
 
 
 def checked_place(row: Mapping[str, Any], step: object) -> int:
-    """Where a record stands on the axis of its curves, as `axis` says, checked.
+    """Check where a record stands on the axis of its curves, and return it, as `axis` says.
 
     Raises:
         TypeError: the record is no dict, or a step no number.
@@ -135,14 +135,14 @@ def checked_place(row: Mapping[str, Any], step: object) -> int:
 
 
 def numbers_and_step(scalar_dict: Mapping[str, Any], step: object) -> tuple[dict[str, int | float], int]:
-    """The numbers of a record as plain ones that fit 64 bits, without its step, and where it stands on the axis."""
+    """Return the numbers of a record that fit 64 bits, without its step, and where it stands on the axis."""
     place = checked_place(scalar_dict, step)
     found = {str(name): plain_number(value) for name, value in scalar_dict.items() if name != "step"}
     return {name: fitting(n) for name, n in found.items() if n is not None}, place
 
 
 def fitting(number: int | float) -> int | float:
-    """The number; one that has more than 64 bits as a float."""
+    """Return the number; one that has more than 64 bits as a float."""
     if isinstance(number, float) or -(2**63) <= number < 2**63:
         return number
     try:
@@ -152,14 +152,14 @@ def fitting(number: int | float) -> int | float:
 
 
 def config_dict(config: object) -> dict[str, Any]:
-    """A config as a plain dict."""
+    """Return a config as a plain dict."""
     to_dict = getattr(config, "to_dict", None)
     values: Any = to_dict() if callable(to_dict) else config
     return dict(values)
 
 
 def config_text(config: object) -> str:
-    """A config as text: what its `dump()` gives, or `name = value` lines."""
+    """Return a config as text: what its `dump()` gives, or `name = value` lines."""
     if hasattr(config, "dump"):
         return str(config.dump())
     if isinstance(config, Mapping):

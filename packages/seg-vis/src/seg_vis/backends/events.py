@@ -46,7 +46,7 @@ class EventFile:
         self._failed = False
 
     def get_logdir(self) -> str:
-        """The folder."""
+        """Return the folder."""
         return str(self.path.parent)
 
     def add_event(self, event: Event) -> None:
@@ -64,14 +64,14 @@ class EventFile:
         self._begin, self._failed = b"", False
 
     def flush(self) -> None:
-        """Every event is written when `add_event` returns."""
+        """Do nothing: every event is written when `add_event` returns."""
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: nothing is left to write."""
 
 
 def first_events(restart_at: int | None) -> bytes:
-    """What an event file begins with."""
+    """Return what an event file begins with."""
     proto = load_library("tensorboard.compat.proto.event_pb2", "tensorboard", INSTALL)
     now = time.time()
     events = [proto.Event(wall_time=now, file_version="brain.Event:2")]
@@ -82,7 +82,7 @@ def first_events(restart_at: int | None) -> bytes:
 
 
 def record(content: bytes) -> bytes:
-    """An event's bytes between their length and checksums."""
+    """Return an event's bytes between their length and checksums."""
     module = load_library("tensorboard.summary.writer.record_writer", "tensorboard", INSTALL)
     sink = io.BytesIO()
     module.RecordWriter(sink).write(content)
@@ -124,7 +124,7 @@ def take_out_events(path: Path, repeats: Callable[[list[str], int], bool]) -> in
 
 
 def contents(file: BinaryIO) -> Iterator[bytes]:
-    """The events of a file, as far as they are whole; the file then stands behind each."""
+    """Yield the events of a file, as far as they are whole; the file then stands behind each."""
     while len(head := file.read(HEAD)) == HEAD:
         size = LENGTH.unpack_from(head)[0]
         if file.tell() + size + TAIL > os.fstat(file.fileno()).st_size:

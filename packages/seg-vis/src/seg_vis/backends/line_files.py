@@ -30,18 +30,18 @@ class ResumePoint(NamedTuple):
     """Those of the sessions before it, the oldest first."""
 
     def repeats(self, mode: object, at: int) -> bool:
-        """Whether the resumed run makes a row again that an earlier session wrote."""
+        """Tell whether the resumed run makes a row again that an earlier session wrote."""
         return at > self.step or (self.owes_validation and mode == "val" and at == self.step)
 
     def repeats_row(self, row: Row) -> bool:
-        """The same of a row as it lies in a file."""
+        """Tell the same of a row as it lies in a file."""
         try:
             return self.repeats(row.get("mode"), axis(row, 0))
         except (TypeError, ValueError):
             return False
 
     def folders(self, own: Path) -> dict[str, Path]:
-        """What each earlier session had in place of a folder of this one, by its name, and the folder itself."""
+        """Return what each earlier session had in place of a folder of this one, by its name, and the folder itself."""
         try:
             inside = own.resolve().relative_to(Path(self.log_dir or "").resolve())
         except ValueError:  # one folder for all sessions
@@ -49,13 +49,13 @@ class ResumePoint(NamedTuple):
         return {**{log_dir.name: log_dir / inside for log_dir in self.earlier}, "": own}
 
     def begun(self, own: Path, files: str, session: str | None) -> Path | None:
-        """The folder to go on in: that of the named session, else the latest one that has such files."""
+        """Return the folder to go on in: that of the named session, else the latest one that has such files."""
         found = {name: folder for name, folder in self.folders(own).items() if any(folder.glob(files))}
         return found.get(session or "", next(reversed(found.values()), None))
 
 
 def axis(row: Mapping[str, Any], step: int) -> int:
-    """Where a record stands on the axis of its curves: `step` in it, else the argument.
+    """Return where a record stands on the axis of its curves: `step` in it, else the argument.
 
     A record of LoggerHook says in `mode` and `iter` where it comes from. Its iteration is the axis then: in epoch
     loops its step is the epoch in validation, and both kinds of curves would lie apart.
@@ -71,7 +71,7 @@ def axis(row: Mapping[str, Any], step: int) -> int:
 
 
 def session_of(folder: str | Path) -> str:
-    """The name of the session that a folder for a backend's files belongs to."""
+    """Return the name of the session that a folder for a backend's files belongs to."""
     return Path(folder).resolve().parent.name
 
 
@@ -119,7 +119,7 @@ def take_out(path: Path, repeats: Callable[[Row], bool], aside: Path) -> list[Ro
 
 
 def row_of(line: bytes) -> Row | None:
-    """The object of a line; None where it is broken."""
+    """Return the object of a line; None where it is broken."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -118,7 +118,7 @@ class LocalVisBackend(BaseVisBackend):
             self._append_to_both(file_path, f"{line}\n")
 
     def _append_to_both(self, file_path: str | None, line: str) -> None:
-        """A row for two files that only one of them took is tried again with the other alone."""
+        """Append a row to two files; where only one took it, it is tried again with the other alone."""
         first, second = self._folder / self._scalar_save_file, file_path and self._folder / inside(file_path)
         try:
             if self._owed != (first, line):
@@ -140,7 +140,7 @@ class LocalVisBackend(BaseVisBackend):
         self._begun.add(path)
 
     def _at(self, name: str) -> Path:
-        """A file of this folder."""
+        """Return a file of this folder."""
         return check_inside(self._folder, self._folder / name)
 
     def resume_from(self, point: ResumePoint) -> list[dict[str, Any]]:
@@ -172,16 +172,16 @@ class RowBook:
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
-        """One row."""
+        """Write one row."""
         self._file.add_scalars(scalar_dict, step)
 
     def resume_from(self, point: ResumePoint) -> list[dict[str, Any]]:
-        """The rows that this session writes again."""
+        """Take in the rows that this session writes again."""
         return self._file.resume_from(point)
 
 
 def inside(name: str) -> str:
-    """A name as a relative path that cannot leave the folder, and that every file system takes."""
+    """Return a name as a relative path that cannot leave the folder, and that every file system takes."""
     parts = [file_name(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if not parts:
         raise ValueError(f"a picture needs a name, got {name!r}")
@@ -189,7 +189,7 @@ def inside(name: str) -> str:
 
 
 def jsonable(value: object) -> Any:
-    """A value as JSON can hold it."""
+    """Return a value as JSON can hold it."""
     number = plain_number(value)
     if number is not None:
         return None if isinstance(number, float) and not math.isfinite(number) else number

@@ -120,7 +120,7 @@ class MLflowVisBackend(BaseVisBackend):
         return client
 
     def add_config(self, config: object, **kwargs: object) -> None:
-        """The config as parameters and as the file `config.py`; sent when the run starts, or at once if it has."""
+        """Keep the config as parameters and as `config.py`; it is sent when the run starts, or at once if it has."""
         load_library("mlflow.tracking", "mlflow", INSTALL)
         self._config = config
         self._work_dir = config_dict(config).get("work_dir")
@@ -135,7 +135,7 @@ class MLflowVisBackend(BaseVisBackend):
         self._config = None
 
     def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
-        """One picture, kept as `<name>_<step>.png`."""
+        """Send one picture, kept as `<name>_<step>.png`."""
         path = Path(f"{fitting_parts(clean(name))}_{checked_step(step)}.png")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
@@ -144,7 +144,7 @@ class MLflowVisBackend(BaseVisBackend):
             self.experiment.log_artifact(self.run_id, str(file), None if where == "." else where)
 
     def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
-        """One number.
+        """Send one number.
 
         Raises:
             TypeError: it is none.
@@ -154,7 +154,7 @@ class MLflowVisBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
-        """Several numbers of one step; `step` in the dict is taken as the step."""
+        """Send several numbers of one step; `step` in the dict is taken as the step."""
         numbers, at = numbers_and_step(scalar_dict, step)
         entities = load_library("mlflow.entities", "mlflow", INSTALL)
         now = int(time.time() * 1000)
@@ -179,7 +179,7 @@ class MLflowVisBackend(BaseVisBackend):
         return sorted(path for path in files if path.name.endswith(self._suffixes) and store not in path.parents)
 
     def state_dict(self) -> dict[str, Any]:
-        """The id of the run and the session that has its store, so that a resumed training goes on with it."""
+        """Return the id of the run and the session that has its store, so that a resumed training goes on with it."""
         place = {"session": session_of(str(self._save_dir))}
         return {} if self._run_id is None else {"run_id": self._run_id, **place}
 
@@ -197,7 +197,7 @@ class MLflowVisBackend(BaseVisBackend):
 
 
 def local_store(folder: Path) -> str:
-    """A database file in the folder, whose experiments keep their files beside it and not in the current folder."""
+    """Make a database file in the folder, whose experiments keep their files beside it, not in the current folder."""
     uri = f"sqlite:///{folder / STORE}"
     if not (folder / STORE).exists():
         store = load_library("mlflow.store.tracking.sqlalchemy_store", "mlflow", INSTALL)
@@ -206,13 +206,13 @@ def local_store(folder: Path) -> str:
 
 
 def clean(name: str) -> str:
-    """A name as MLflow takes it: letters, digits, `_ - . / :` and blanks, relative, at most 250 characters."""
+    """Return a name as MLflow takes it: letters, digits, `_ - . / :` and blanks, relative, at most 250 characters."""
     parts = [part for part in re.sub(r"[^\w\-. /:]", "_", name).split("/") if part not in ("", ".", "..")]
     return "/".join(parts)[:KEY_LENGTH] or "_"
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as `a.b.0` names."""
+    """Return nested dicts and lists as `a.b.0` names."""
     if isinstance(value, Mapping):
         items = value.items()
     elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):

@@ -58,7 +58,7 @@ class TensorboardVisBackend(BaseVisBackend):
         return self._writer
 
     def add_config(self, config: object, **kwargs: object) -> None:
-        """The config as the text `config`; written with the first number or picture, or at the end."""
+        """Write the config as the text `config`, with the first number or picture, or at the end."""
         load_library("tensorboard.summary.writer.record_writer", "tensorboard", INSTALL)
         self._config = config_text(config)
         if self._writer is not None:
@@ -75,7 +75,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self._config = None
 
     def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
-        """One picture under its name at a step."""
+        """Write one picture under its name at a step."""
         summary = load_library("tensorboard.compat.proto.summary_pb2", "tensorboard", INSTALL)
         picture = to_rgb(image)
         height, width = picture.shape[:2]
@@ -83,7 +83,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self._begin_and_write([summary.Summary.Value(tag=tag(name), image=content)], checked_step(step))
 
     def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
-        """One number.
+        """Write one number.
 
         Raises:
             TypeError: it is none.
@@ -93,7 +93,7 @@ class TensorboardVisBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
-        """Several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out.
+        """Write several numbers of one step; `step` in the dict is taken as the step, the text `mode` left out.
 
         What is no number is left out, with one line for its name; text without one.
         """
@@ -121,7 +121,7 @@ class TensorboardVisBackend(BaseVisBackend):
         self._restart_at = point.step + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The session whose folder holds the events, so that a resumed training goes on in it."""
+        """Return the session whose folder holds the events, so that a resumed training goes on in it."""
         return {"session": session_of(str(self._save_dir))}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -147,10 +147,10 @@ class TensorboardVisBackend(BaseVisBackend):
 
 
 def mode_of(tags: list[str]) -> str:
-    """Whether a validation wrote values of these names."""
+    """Return `val` if a validation wrote values of these names, else an empty text."""
     return "val" if any(name.startswith(VAL) for name in tags) else ""
 
 
 def tag(name: str) -> str:
-    """A name that TensorBoard's page takes: without control characters, and not empty."""
+    """Return a name that TensorBoard's page takes: without control characters, and not empty."""
     return printable(name, lines=False) or "_"

@@ -104,14 +104,14 @@ class WandbVisBackend(BaseVisBackend):
         self.experiment.watch(model, **self._watch_kwargs)
 
     def add_image(self, name: str, image: Image, step: int = 0, **kwargs: object) -> None:
-        """One picture."""
+        """Send one picture."""
         wandb = load_library("wandb", "wandb", INSTALL)
         self._log({fitting_parts(printable(name, lines=False)): wandb.Image(to_rgb(image))}, step)
 
     def add_masks(
         self, name: str, image: Image, masks: Mapping[str, Any], classes: Sequence[str], step: int = 0
     ) -> bool:
-        """One image with its label maps as native masks; False where the drawn picture is wanted instead."""
+        """Send one image with its label maps as native masks; return False where the drawn picture is wanted."""
         if not self._native_masks:
             return False
         wandb = load_library("wandb", "wandb", INSTALL)
@@ -122,7 +122,7 @@ class WandbVisBackend(BaseVisBackend):
         return True
 
     def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
-        """One number.
+        """Send one number.
 
         Raises:
             TypeError: it is none.
@@ -132,7 +132,7 @@ class WandbVisBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: Mapping[str, Any], step: int = 0, file_path: str | None = None, **kwargs: object
     ) -> None:
-        """Several numbers of one step."""
+        """Send several numbers of one step."""
         found, at = numbers_and_step(scalar_dict, step)
         self._log({printable(name, lines=False): number for name, number in found.items()}, at)
 
@@ -147,7 +147,7 @@ class WandbVisBackend(BaseVisBackend):
             self._run = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The id of the run, so that a resumed training goes on with it."""
+        """Return the id of the run, so that a resumed training goes on with it."""
         return {} if self._run_id is None else {"run_id": self._run_id}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -167,18 +167,18 @@ def check_room(folder: str) -> None:
 
 
 def metrics_to_define(config: dict[str, str] | list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Arguments of `define_metric`, one dict a metric; `mIoU` also means `val/mIoU`, as rows of validation name it."""
+    """Return arguments of `define_metric`, one dict a metric; `mIoU` means `val/mIoU` too, as rows are named."""
     if isinstance(config, Mapping):
-        given: list[dict[str, Any]] = [{"name": name, "summary": summary} for name, summary in config.items()]
+        listed: list[dict[str, Any]] = [{"name": name, "summary": summary} for name, summary in config.items()]
     else:
-        given = list(config or ())
-    bare = [item for item in given if re.fullmatch(r"[^/*]+", str(item.get("name")))]
+        listed = list(config or ())
+    bare = [item for item in listed if re.fullmatch(r"[^/*]+", str(item.get("name")))]
     more = [{**item, "name": f"{mode}/{item['name']}"} for item in bare for mode in ("train", "val")]
-    return [{"step_metric": "step", **item} for item in (*given, *more)]
+    return [{"step_metric": "step", **item} for item in (*listed, *more)]
 
 
 def plain(value: object) -> Any:
-    """Configs as dicts, lists and simple values (classes and functions by name)."""
+    """Return configs as dicts, lists and simple values (classes and functions by name)."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

@@ -37,7 +37,7 @@ DARK = 2**13
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line takes."""
+    """Return what reads the command line."""
     top = argparse.ArgumentParser(prog="python -m seg_vis", description="Segmentation pictures from files.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("overlay", help="label maps over images", description="Tint images by their label maps.")
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    """A path; an empty text, as a shell makes of a variable that is not set, would be the current folder."""
+    """Return a path; an empty text, as a shell makes of a variable that is not set, would be the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; the current folder is '.'")
     return Path(text)
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """What is wrong for every picture is said once, before the first.
+    """Refuse what is wrong for every picture, once, before the first.
 
     Raises:
         ValueError, TypeError: an option that is.
@@ -104,12 +104,12 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def one_line(message: Warning | str, *rest: object, **more: object) -> None:
-    """A warning as people at a terminal want it."""
+    """Write a warning as people at a terminal want it."""
     print(f"seg_vis: {printable(message)}", file=sys.stderr)
 
 
 def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
-    """Every picture; how many failed. Each failure is a line, and the others are drawn all the same.
+    """Draw every picture, and return how many failed; a failure is a line, and the others are drawn all the same.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM, once the picture under way is whole; the second Ctrl-C, at once.
@@ -131,7 +131,7 @@ def draw_all(jobs: Sequence[Job], options: argparse.Namespace) -> int:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until a signal asks to stop; the same signal once more does what it always did."""
+    """Give a list that is empty until a signal asks to stop; the same signal once more does what it always did."""
     asked: list[int] = []
     before: dict[int, Any] = {}
 
@@ -149,7 +149,7 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
-    """Image, mask and target of each picture.
+    """Return image, mask and target of each picture.
 
     Raises:
         ValueError: a file where a folder is needed, nothing that belongs together, or a target that is a source.
@@ -170,13 +170,13 @@ def plan(options: argparse.Namespace) -> list[Job]:
 
 
 def plan_file(options: argparse.Namespace) -> Job:
-    """The one picture of two files."""
+    """Return the one picture of two files."""
     target = options.out or Path(f"{options.image.stem}_overlay.png")
     return options.image, options.mask, target / f"{options.image.stem}.png" if target.is_dir() else target
 
 
 def plan_folder(options: argparse.Namespace) -> list[Job]:
-    """The pictures of two folders; two images that differ only in their endings keep them in the pictures' names."""
+    """Return the pictures of two folders; two images that differ only in their endings keep them in their names."""
     folder = options.out or Path(f"{options.image.resolve().name}_overlay")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; for two folders it must be a folder")
@@ -194,7 +194,7 @@ def plan_folder(options: argparse.Namespace) -> list[Job]:
 
 
 def draw(image: Path, mask: Path, options: argparse.Namespace) -> Image:
-    """One picture."""
+    """Draw one picture."""
     stored = read_image(image, raw=True)
     if stored.ndim == 3 and stored.shape[2] in (3, 4):
         stored = stored[..., [2, 1, 0, 3][: stored.shape[2]]]

@@ -19,7 +19,7 @@ MOST = 255
 
 
 def read_mask(path: str | Path, palette: object = None, ignore_index: int | None = 255) -> Labels:
-    """A label map from an image file: its grey values, or the labels whose colours the palette has.
+    """Return a label map from an image file: its grey values, or the labels whose colours the palette has.
 
     Raises:
         ValueError: no image, or colours and no palette that has them.
@@ -37,7 +37,7 @@ def read_mask(path: str | Path, palette: object = None, ignore_index: int | None
 
 
 def labels_from_colours(picture: NDArray[np.uint8], palette: Palette, other: int = 255) -> Labels:
-    """Labels of an H x W x 3 RGB picture; pixels in none of the palette's colours become `other`.
+    """Return labels of an H x W x 3 RGB picture; pixels in none of the palette's colours become `other`.
 
     Raises:
         ValueError: fewer than half of the pixels have a colour of the palette.
@@ -52,9 +52,9 @@ def labels_from_colours(picture: NDArray[np.uint8], palette: Palette, other: int
     order = np.argsort(known, kind="stable")
     place = np.searchsorted(known[order], key).clip(max=len(known) - 1)
     label = order[place]
-    strange = known[label] != key
-    if strange.mean() > 0.5:
-        raise ValueError(f"{strange.mean():.0%} of the mask's pixels have no colour of the palette: is it another one?")
-    if strange.any():
-        warnings.warn(f"{int(strange.sum())} pixels have no colour of the palette and no label", stacklevel=2)
-    return np.where(strange, other, label)
+    unknown = known[label] != key
+    if unknown.mean() > 0.5:
+        raise ValueError(f"{unknown.mean():.0%} of the mask's pixels have no colour of the palette: is it another one?")
+    if unknown.any():
+        warnings.warn(f"{int(unknown.sum())} pixels have no colour of the palette and no label", stacklevel=2)
+    return np.where(unknown, other, label)

@@ -12,18 +12,18 @@ TAIL = re.compile(r"[_\-.]?(leftImg8bit|gtFine_labelTrainIds|gtFine_labelIds|lab
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Image files of a folder and its sub-folders."""
+    """Return image files of a folder and its sub-folders."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def key(path: Path, folder: Path) -> tuple[str, ...]:
-    """A file's name from the folder on, without its ending and what data sets append (`_leftImg8bit`, `_mask`)."""
+    """Return a file's name from the folder on, without its ending and what data sets append (`_leftImg8bit`)."""
     parts = path.relative_to(folder).with_suffix("").parts
     return (*parts[:-1], TAIL.sub("", parts[-1]) or parts[-1])
 
 
 def find_pairs(images: Path, masks: Path, leave_out: Path | None = None) -> tuple[list[tuple[Path, Path]], list[Path]]:
-    """Pairs of image and mask of one name, and the images without a mask; none of those in the folder `leave_out`.
+    """Return images with the mask of the same name, and images without one; none of those in `leave_out`.
 
     Names are equal but for their ending and a tail such as `_leftImg8bit` or `_gtFine_labelTrainIds`; a mask with the
     very same name goes first.

@@ -36,12 +36,12 @@ class Progress:
             self._stream.write("\n")
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         shown = printable(text)
         self._stream.write(f"\r\033[K{shown}\n" if self._live else f"{shown}\n")
 
     def advance(self, target: Path) -> None:
-        """One more is done."""
+        """Count one more that is done."""
         self._done += 1
         if self._total < 2:
             return
@@ -55,6 +55,6 @@ class Progress:
             self._stream.write(f"{self._done}/{self._total} {self._left()}\n")
 
     def _left(self) -> str:
-        """Seconds that are left, at the speed so far."""
+        """Return seconds that are left, at the speed so far."""
         passed = time.monotonic() - self._start
         return f"{passed / self._done * (self._total - self._done):.0f} s left"

@@ -21,8 +21,8 @@ __all__ = [
     "byte_values",
     "few_codes",
     "label_codes",
-    "report_strangers",
     "shown_labels",
+    "warn_unknown_labels",
 ]
 
 STRIP_PIXELS = 1 << 18
@@ -32,13 +32,13 @@ KEEP = 255
 
 
 def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slice]:
-    """Row ranges of about 256 Ki pixels each."""
+    """Yield row ranges of about 256 Ki pixels each."""
     rows = max(1, pixels // width)
     return (slice(top, top + rows) for top in range(0, height, rows))
 
 
 def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | None) -> NDArray[np.bool_]:
-    """For each label of the palette: whether it is painted.
+    """Return, for each label of the palette, whether it is painted.
 
     Raises:
         TypeError: `ignore_index` is no whole number, or `only` no list of them.
@@ -59,7 +59,7 @@ def shown_labels(count: int, ignore_index: int | None, only: Sequence[int] | Non
 
 
 def label_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], bool]:
-    """Labels as bytes, 255 where the image is kept, and whether some were lost that may have to be reported.
+    """Return labels as bytes, 255 where the image is kept, and whether some were lost that may have to be reported.
 
     Only for palettes of up to 255 colours.
     """
@@ -75,7 +75,7 @@ def label_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.ui
 
 
 def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
-    """Labels as contiguous bytes, and whether all of them fit; what does not becomes 255."""
+    """Return labels as contiguous bytes, and whether all of them fit; what does not becomes 255."""
     if labels.dtype == np.uint8:
         return np.ascontiguousarray(labels), True
     out, all_fit = np.empty(labels.shape, np.uint8), True
@@ -87,7 +87,7 @@ def to_bytes(labels: Labels) -> tuple[NDArray[np.uint8], bool]:
     return out, all_fit
 
 
-def report_strangers(labels: Labels, count: int, ignore_index: int | None) -> None:
+def warn_unknown_labels(labels: Labels, count: int, ignore_index: int | None) -> None:
     """Warn of labels that are neither in the palette nor the ignored one; 255 is always "no label"."""
     beyond = (labels < 0) | (labels >= count)
     if ignore_index is not None:
@@ -103,12 +103,12 @@ def report_strangers(labels: Labels, count: int, ignore_index: int | None) -> No
 
 
 def byte_values(codes: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Which values occur."""
+    """Return which values occur."""
     return np.flatnonzero(load_cv2().calcHist([codes], [0], None, [256], [0, 256]))
 
 
 def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float) -> Image:
-    """`round((1-a) * image + a * colour[code])`, and the image itself where the code has no colour.
+    """Return `round((1-a) * image + a * colour[code])`, and the image itself where the code has no colour.
 
     Equal to rounding in float64 (half to even) at alpha 0, .25, .5, .6, .8 and 1; at others a tie may round the other
     way, so a value may be 1 off (`cv2.addWeighted` works in float32).
@@ -123,8 +123,8 @@ def blend(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float
 
 
 def blend_and_look(image: Image, codes: NDArray[np.uint8], colours: Palette, alpha: float) -> tuple[Image, bool]:
-    """The same, and whether a code lies between the palette and 255."""
-    cv2, count, strange = load_cv2(), len(colours), False
+    """Blend likewise, and tell whether a code lies between the palette and 255."""
+    cv2, count, unknown = load_cv2(), len(colours), False
     table = np.zeros((256, 1, 3), np.uint8)
     table[:count, 0] = colours
     out = np.empty(image.shape, np.uint8)
@@ -133,8 +133,8 @@ def blend_and_look(image: Image, codes: NDArray[np.uint8], colours: Palette, alp
         cv2.applyColorMap(code, table, target)
         cv2.addWeighted(part, 1.0 - alpha, target, alpha, 0.0, target)
         if count <= KEEP:
-            strange |= keep_image(cv2, part, code, target, count)
-    return out, strange
+            unknown |= keep_image(cv2, part, code, target, count)
+    return out, unknown
 
 
 def keep_image(cv2: ModuleType, part: Image, code: NDArray[np.uint8], target: Image, count: int) -> bool:
@@ -142,18 +142,18 @@ def keep_image(cv2: ModuleType, part: Image, code: NDArray[np.uint8], target: Im
 
     Bytes wrap round, so codes less `count` are least where they lie beyond the palette: one minimum tells it all.
     """
-    last, strange = KEEP - count, False
+    last, unknown = KEEP - count, False
     for rows in strips(len(code), code.shape[1], PATCH_PIXELS):
         if int(code[rows].max()) >= count:
             beyond = code[rows] - np.uint8(count)
-            strange |= int(beyond.min()) < last
+            unknown |= int(beyond.min()) < last
             mask = np.less_equal(beyond, last, out=beyond.view(np.bool_)).view(np.uint8)
             cv2.copyTo(part[rows], mask, target[rows])
-    return strange
+    return unknown
 
 
 def few_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], list[int]]:
-    """Labels of a palette of any length as bytes, 255 where none is shown, and the label that each byte stands for.
+    """Return labels of any number as bytes, 255 where none is shown, and the label that each byte stands for.
 
     Of more than 255 labels the 255 with most pixels get a byte.
     """
@@ -167,7 +167,7 @@ def few_codes(labels: Labels, shown: NDArray[np.bool_]) -> tuple[NDArray[np.uint
 
 
 def blend_many(image: Image, labels: Labels, colours: Palette, alpha: float, shown: NDArray[np.bool_]) -> Image:
-    """The same for palettes of more than 255 colours."""
+    """Blend with palettes of more than 255 colours."""
     known = (labels >= 0) & (labels < len(colours))
     safe = np.where(known, labels, 0)
     painted = load_cv2().addWeighted(image, 1.0 - alpha, colours[safe], alpha, 0.0)

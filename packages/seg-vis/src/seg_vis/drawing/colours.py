@@ -53,7 +53,7 @@ STYLES = {"-": (), "solid": (), "--": (6, 4), "dashed": (6, 4), ":": (1, 3), "do
 
 
 def colour(value: object) -> Colour | None:
-    """An RGB colour from a name, `#rrggbb` or three whole numbers from 0 to 255; None from `"none"`.
+    """Return an RGB colour from a name, `#rrggbb` or three whole numbers from 0 to 255; None from `"none"`.
 
     Raises:
         ValueError: anything else.
@@ -92,7 +92,7 @@ def colour_list(value: object, count: int) -> list[Colour | None]:
 
 
 def spread(value: object, count: int, name: str) -> list[Any]:
-    """One value for each of `count` things.
+    """Return one value for each of `count` things.
 
     Raises:
         ValueError: a list of another length.
@@ -106,7 +106,7 @@ def spread(value: object, count: int, name: str) -> list[Any]:
 
 
 def numbers(value: object, count: int, name: str, least: float, most: float) -> list[float]:
-    """One number within limits for each of `count` things: one for all, or a list, an array or a tensor of them.
+    """Return one number within limits for each of `count` things, from one for all, or from a list or an array.
 
     Raises:
         TypeError: no numbers.
@@ -119,7 +119,7 @@ def numbers(value: object, count: int, name: str, least: float, most: float) -> 
 
 
 def dashes(points: NDArray[np.float64], style: str, width: float) -> list[NDArray[np.float64]]:
-    """The pieces of an open line that a style draws.
+    """Return the pieces of an open line that a style draws.
 
     Raises:
         ValueError: a style that is none of `-`, `--`, `:`, `-.`.

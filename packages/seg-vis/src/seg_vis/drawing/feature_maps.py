@@ -26,7 +26,7 @@ def feature_map(
     resize_shape: tuple[int, int] | None = None,
     alpha: float = 0.5,
 ) -> Image:
-    """What a layer gives, as a picture: each plane stretched from its least to its greatest value, blue to red.
+    """Draw what a layer gives: each plane stretched from its least to its greatest value, blue to red.
 
     Args:
         featmap: C x H x W, array or tensor.
@@ -64,7 +64,7 @@ def feature_map(
 
 
 def check_pair(value: Sequence[int], name: str) -> tuple[int, int]:
-    """Two sides, or rows and columns.
+    """Return two sides, or rows and columns.
 
     Raises:
         TypeError: something that is no whole number.
@@ -77,7 +77,7 @@ def check_pair(value: Sequence[int], name: str) -> tuple[int, int]:
 
 
 def checked(featmap: ArrayLike, name: str) -> Plane:
-    """C x H x W numbers without NaN."""
+    """Return C x H x W numbers, if there is no NaN."""
     planes = to_numpy(featmap, name)
     if planes.ndim != 3 or not planes.size:
         raise ValueError(f"{name} must be C x H x W, got shape {planes.shape}")
@@ -86,7 +86,7 @@ def checked(featmap: ArrayLike, name: str) -> Plane:
 
 
 def resized(planes: Plane, size: tuple[int, int] | None) -> Plane:
-    """Each plane in another size, between pixel centres (as torch does with `align_corners=False`)."""
+    """Return each plane in another size, between pixel centres (as torch does with `align_corners=False`)."""
     if size is None or planes.shape[1:] == tuple(size):
         return planes
     cv2 = load_cv2()
@@ -94,7 +94,7 @@ def resized(planes: Plane, size: tuple[int, int] | None) -> Plane:
 
 
 def reduced(planes: Plane, how: str) -> Plane:
-    """One plane out of many."""
+    """Return one plane out of many."""
     if how == "squeeze_mean":
         mean: Plane = planes.mean(axis=0)
         return mean
@@ -105,7 +105,7 @@ def reduced(planes: Plane, how: str) -> Plane:
 
 
 def tinted(plane: Plane, image: Image | None, alpha: float) -> Image:
-    """Values from least to greatest as colours, over an image where there is one."""
+    """Draw values from least to greatest as colours, over an image where there is one."""
     cv2 = load_cv2()
     spread = float(plane.max() - plane.min()) or 1.0
     codes = ((plane - plane.min()) / spread * 255).astype(np.uint8)
@@ -117,7 +117,7 @@ def tinted(plane: Plane, image: Image | None, alpha: float) -> Image:
 
 
 def grid(planes: Plane, image: Image | None, arrangement: tuple[int, int], alpha: float) -> Image:
-    """Planes side by side, in rows."""
+    """Put planes side by side, in rows."""
     (rows, columns), count = arrangement, len(planes)
     if rows * columns < count:
         raise ValueError(f"an arrangement of {rows} x {columns} has no room for {count} channels")
@@ -130,6 +130,6 @@ def grid(planes: Plane, image: Image | None, arrangement: tuple[int, int], alpha
 
 
 def depth_map(depth: ArrayLike, size: tuple[int, int]) -> Image:
-    """A depth map (H x W or 1 x H x W) as colours, near blue and far red, in the given height and width."""
+    """Draw a depth map (H x W or 1 x H x W), near blue and far red, in the given height and width."""
     plane = to_numpy(depth, "depth map")
     return feature_map(checked(plane[None] if plane.ndim == 2 else plane, "depth map"), resize_shape=size)

@@ -20,21 +20,21 @@ WHITE = TO_XYZ.sum(axis=1)
 
 
 def linear_to_lab(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIELAB (CIE 15:2004), in which distances are roughly those that people see."""
+    """Return CIELAB (CIE 15:2004), in which distances are roughly those that people see."""
     t = np.clip(linear, 0.0, 1.0) @ TO_XYZ.T / WHITE
     f = np.where(t > 216 / 24389, np.cbrt(t), t * (841 / 108) + 4 / 29)
     return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
 
 
 def as_seen(colours: NDArray[np.float64], colour_blind: bool) -> NDArray[np.float64]:
-    """E x N x 3: the colours in CIELAB, to each of E kinds of eyes."""
+    """Return the colours in CIELAB, to each of E kinds of eyes: E x N x 3."""
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     eyes = [np.eye(3)] + ([np.array(PROTAN), np.array(DEUTAN)] if colour_blind else [])
     return np.stack([linear_to_lab(linear @ eye.T) for eye in eyes])
 
 
 def candidates(count: int) -> NDArray[np.float64]:
-    """A grid of colours, at least four for each one wanted, without black and white (text and background)."""
+    """Return a grid of colours, at least four for each one wanted, without black and white (text and background)."""
     steps = max(12, int(np.ceil((4 * count) ** (1 / 3))) + 1)
     axis = np.rint(np.linspace(0, 255, min(steps, 256))) / 255
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -44,7 +44,7 @@ def candidates(count: int) -> NDArray[np.float64]:
 
 @cache
 def generate_palette(count: int, *, colour_blind: bool = False) -> NDArray[np.uint8]:
-    """N colours, all different, each as far as possible from those before it; always the same for the same call.
+    """Return N colours, all different, each as far as possible from those before it; the same for the same call.
 
     Of two palettes of up to 330 colours the longer one begins with the shorter one.
 

@@ -18,7 +18,7 @@ Box = tuple[int, int, int, int]
 
 
 def anchors(codes: NDArray[np.uint8], wanted: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """For each wanted label: x and y of a point in the row that has most of it (the first, where several do).
+    """Return, for each wanted label, x and y of a point in the row that has most of it (the first of several).
 
     x is the middle one of the row's columns with that label: the place where MMSegmentation writes the name.
 
@@ -39,7 +39,7 @@ def anchors(codes: NDArray[np.uint8], wanted: Iterable[int]) -> dict[int, tuple[
 
 
 def fullest_rows(codes: NDArray[np.uint8], labels: list[int]) -> list[int]:
-    """The row with most pixels of each label: label by label for a few, else from one histogram of rows and labels."""
+    """Return the row with most pixels of each label: label by label for a few, else from one histogram."""
     cv2 = load_cv2()
     if len(labels) <= FEW:
         planes = ((codes == label).view(np.uint8) for label in labels)
@@ -49,7 +49,7 @@ def fullest_rows(codes: NDArray[np.uint8], labels: list[int]) -> list[int]:
 
 
 def row_counts(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How many pixels of each row have each of 256 labels; a byte counts rows, so 256 of them at a time."""
+    """Return how many pixels of each row have each of 256 labels; a byte counts rows, so 256 at a time."""
     numbers = np.repeat(np.arange(256, dtype=np.uint8), codes.shape[1]).reshape(256, -1)
     parts = (codes[top : top + 256] for top in range(0, len(codes), 256))
     tables = [
@@ -62,7 +62,7 @@ def row_counts(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
 def place(
     sizes: Sequence[tuple[int, int]], points: Sequence[tuple[int, int]], width: int, height: int
 ) -> list[Box | None]:
-    """A box (x, y, width, height) for each size, its corner at the point or as near to it as there is room.
+    """Return a box (x, y, width, height) for each size, its corner at the point or as near as there is room.
 
     Boxes lie inside the picture and do not overlap; one that fits nowhere is None. Those that come first keep
     their place.
@@ -85,14 +85,14 @@ def place(
 
 
 def in_the_way(taken: list[Box], box: Box) -> list[Box]:
-    """The boxes that share a pixel with this one."""
+    """Return the boxes that share a pixel with this one."""
     left, top, width, height = box
     right, below = left + width, top + height
     return [(x, y, w, h) for x, y, w, h in taken if left < x + w and x < right and top < y + h and y < below]
 
 
 def moved_aside(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None:
-    """A free place found by stepping round the boxes that are in the way, the nearest step first."""
+    """Return a free place, found by stepping round the boxes that are in the way, the nearest step first."""
     x, y, width, height = box
     steps, tried = [(0, x, y)], {(x, y)}
     for _ in range(STEPS):
@@ -112,7 +112,7 @@ def moved_aside(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None
 
 
 def nearest_free(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | None:
-    """The free place nearest to a box; beside the boxes round about first, then beside any."""
+    """Return the free place nearest to a box; beside the boxes round about first, then beside any."""
     others = np.array(taken)
     x, y, width, height = box
     nearest = np.argsort(np.hypot(others[:, 0] - x, others[:, 1] - y), kind="stable")
@@ -132,7 +132,7 @@ def nearest_free(taken: list[Box], box: Box, room: tuple[int, int]) -> Box | Non
 def overlaps(
     x: NDArray[np.int_], y: NDArray[np.int_], size: tuple[int, int], others: NDArray[np.int_]
 ) -> NDArray[np.bool_]:
-    """Candidates x boxes: whether a box of this size at (x, y) covers part of the other."""
+    """Tell, for candidates x boxes, whether a box of this size at (x, y) covers part of the other."""
     apart_x = (x + size[0] <= others[:, 0]) | (x >= others[:, 0] + others[:, 2])
     apart_y = (y + size[1] <= others[:, 1]) | (y >= others[:, 1] + others[:, 3])
     return ~(apart_x | apart_y)

@@ -26,7 +26,7 @@ def legend(
     size: int = 16,
     font: str = "sans",
 ) -> Image:
-    """Colour and name of each class, on white.
+    """Draw colour and name of each class, on white.
 
     Args:
         palette: as for `overlay`.
@@ -65,7 +65,7 @@ def legend(
 
 
 def write_entry(sheet: Image, corner: tuple[int, int], extent: tuple[int, int], colour: list[int]) -> None:
-    """One field of colour with a thin border."""
+    """Draw one field of colour with a thin border, and its name."""
     cv2 = load_cv2()
     end = (corner[0] + extent[0] - 1, corner[1] + extent[1] - 1)
     cv2.rectangle(sheet, corner, end, colour, cv2.FILLED)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seg_vis.arrays import Image, as_labels, check_same_size, no_nan, to_numpy, to_rgb
 from seg_vis.checks import check_alpha, check_label, check_whole
-from seg_vis.drawing.blend import blend, report_strangers, shown_labels
+from seg_vis.drawing.blend import blend, shown_labels, warn_unknown_labels
 from seg_vis.drawing.palettes import resolve
 from seg_vis.libraries import load_cv2
 
@@ -23,7 +23,7 @@ ERROR_COLOURS = np.array([[255, 255, 255], [220, 20, 20], [60, 60, 60]], np.uint
 def error_map(
     image: ArrayLike, truth: ArrayLike, prediction: ArrayLike, *, ignore_index: int | None = 255, alpha: float = 0.6
 ) -> Image:
-    """Where prediction and ground truth differ: red over a faded grey image; pixels without a label dark.
+    """Draw where prediction and ground truth differ: red over a faded grey image; pixels without a label dark.
 
     Args:
         image: any form that `to_rgb` takes, or None for a white ground.
@@ -62,7 +62,7 @@ def contours(
     ignore_index: int | None = 255,
     only: Sequence[int] | None = None,
 ) -> Image:
-    """The image with the outline of every segment in the colour of its label; inside, the image is untouched.
+    """Draw the outline of every segment in the colour of its label; inside, the image is untouched.
 
     Args:
         image: any form that `to_rgb` takes; RGB.
@@ -89,7 +89,7 @@ def contours(
     colours = resolve(palette, classes)
     known = (plane >= 0) & (plane < len(colours))
     if not known.all():
-        report_strangers(plane, len(colours), ignore_index)
+        warn_unknown_labels(plane, len(colours), ignore_index)
     safe = np.where(known, plane, 0)
     drawn = known & shown_labels(len(colours), ignore_index, only)[safe] & on_border(plane, thickness)
     picture = rgb.copy()
@@ -98,7 +98,7 @@ def contours(
 
 
 def on_border(plane: NDArray[Any], thickness: int) -> NDArray[np.bool_]:
-    """Pixels within `thickness` of a pixel with another label (the picture's edge is no border)."""
+    """Tell which pixels have another label within `thickness` (the picture's edge is no border)."""
     edge = np.zeros(plane.shape, np.uint8)
     down, across = plane[1:] != plane[:-1], plane[:, 1:] != plane[:, :-1]
     edge[1:] |= down
@@ -113,7 +113,7 @@ def on_border(plane: NDArray[Any], thickness: int) -> NDArray[np.bool_]:
 
 
 def confidence_map(image: ArrayLike, confidence: ArrayLike, *, alpha: float = 0.6) -> Image:
-    """How sure the model is, from dark violet (0) to yellow (1), over the image.
+    """Draw how sure the model is, from dark violet (0) to yellow (1), over the image.
 
     Args:
         image: any form that `to_rgb` takes; RGB.
@@ -142,7 +142,7 @@ def confidence_map(image: ArrayLike, confidence: ArrayLike, *, alpha: float = 0.
 
 
 def ramp(name: str) -> NDArray[np.uint8]:
-    """The 256 colours of an OpenCV colour map, RGB."""
+    """Return the 256 colours of an OpenCV colour map, RGB."""
     cv2 = load_cv2()
     steps = np.arange(256, dtype=np.uint8)[:, None]
     colours: NDArray[np.uint8] = cv2.applyColorMap(steps, getattr(cv2, f"COLORMAP_{name}"))[:, 0, ::-1]

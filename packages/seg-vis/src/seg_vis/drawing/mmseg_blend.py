@@ -16,7 +16,7 @@ __all__ = ["legacy_paint"]
 
 
 def legacy_paint(rgb: Image, plane: Labels, colours: Palette, alpha: float, names: Sequence[str] | None) -> Image:
-    """The blend over a black ground, truncated, ignored pixels darkened, names under the blend.
+    """Blend over a black ground, truncated, with ignored pixels darkened and names under the blend.
 
     Args:
         rgb: H x W x 3 uint8.
@@ -36,7 +36,7 @@ def legacy_paint(rgb: Image, plane: Labels, colours: Palette, alpha: float, name
 
 
 def anchor(plane: NDArray[Any], label: int) -> tuple[int, int]:
-    """The middle of the row with most of a label."""
+    """Return the middle of the row with most of a label."""
     there = plane == label
     row = int(there.sum(axis=1).argmax())
     columns = np.flatnonzero(there[row])
@@ -44,7 +44,7 @@ def anchor(plane: NDArray[Any], label: int) -> tuple[int, int]:
 
 
 def write_name(mask: Image, name: str, corner: tuple[int, int], colour: list[int]) -> None:
-    """A name on a box whose top left is the anchor, wherever that is."""
+    """Write a name on a box whose top left is the anchor, wherever that is."""
     cv2 = load_cv2()
     height, width = mask.shape[:2]
     thick = 1 if min(height, width) < 300 else 2

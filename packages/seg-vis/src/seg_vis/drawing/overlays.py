@@ -15,8 +15,8 @@ from seg_vis.drawing.blend import (
     blend_many,
     few_codes,
     label_codes,
-    report_strangers,
     shown_labels,
+    warn_unknown_labels,
 )
 from seg_vis.drawing.label_places import anchors, place
 from seg_vis.drawing.palettes import Palette, get_classes, is_made, resolve
@@ -41,7 +41,7 @@ def overlay(
     with_labels: bool = False,
     only: Sequence[int] | None = None,
 ) -> Image:
-    """The image with each pixel tinted by the colour of its label.
+    """Tint each pixel of an image with the colour of its label.
 
     Every pixel is `round((1 - alpha) * image + alpha * palette[label])`; pixels that are ignored, or whose label has
     no colour, keep the image. The picture has the image's size. The time does not depend on the number of classes.
@@ -87,25 +87,25 @@ def paint(
     names: Sequence[str] | None = None,
     font: str = "sans",
 ) -> Image:
-    """The picture, from input that is checked already."""
+    """Draw labels over an image, from input that is checked already."""
     if len(colours) > KEEP:
         picture = blend_many(rgb, plane, colours, alpha, shown)
-        report_strangers(plane, len(colours), ignore_index)
+        warn_unknown_labels(plane, len(colours), ignore_index)
         if names is not None:
             codes, there = few_codes(plane, shown)
             write_names(picture, codes, colours[there], [names[label] for label in there], font)
         return picture
     codes, lost = label_codes(plane, shown)
-    picture, strange = blend_and_look(rgb, codes, colours, alpha)
-    if lost or strange:
-        report_strangers(plane, len(colours), ignore_index)
+    picture, unknown = blend_and_look(rgb, codes, colours, alpha)
+    if lost or unknown:
+        warn_unknown_labels(plane, len(colours), ignore_index)
     if names is not None:
         write_names(picture, codes, colours, names, font)
     return picture
 
 
 def class_names(palette: object, classes: Sequence[str] | None, count: int) -> list[str]:
-    """The names to write: those given (a number where one is empty), those of the data set, or the numbers."""
+    """Return the names to write: those given (a number where one is empty), the data set's, or the numbers."""
     if classes is not None:
         return [str(name).strip() or str(label) for label, name in enumerate(classes)]
     if isinstance(palette, str) and not is_made(palette):
@@ -142,12 +142,12 @@ def write_names(
 def tags(
     names: Sequence[str], points: Iterable[int], size: int, width: int, font: str
 ) -> tuple[dict[int, str], dict[int, tuple[int, int]]]:
-    """What is written for each label, and how large that is; labels without room for three letters are left out."""
+    """Return what is written for each label, and how large; labels without room for three letters are left out."""
     room = width - 2 * tag_margin(size)
     words = {label: shortened(names[label], size, room, font) for label in points}
     return words, {label: tag_size(word, size, font) for label, word in words.items() if word}
 
 
 def covered(sizes: Mapping[int, tuple[int, int]]) -> int:
-    """Pixels under all tags."""
+    """Tell which pixels lie under a tag."""
     return sum(width * height for width, height in sizes.values())

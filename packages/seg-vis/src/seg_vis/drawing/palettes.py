@@ -26,24 +26,24 @@ MADE = {"distinct": False, "colourblind": True, "colorblind": True}
 
 @cache
 def plain(name: str) -> str:
-    """A name without case, blanks, dashes and underscores."""
+    """Return a name without case, blanks, dashes and underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @cache
 def table() -> dict[str, dict[str, Any]]:
-    """The data sets of `palettes.json`."""
+    """Return the data sets of `palettes.json`."""
     return dict(json.loads((files("seg_vis") / "palettes.json").read_text(encoding="utf-8")))
 
 
 @cache
 def known() -> dict[str, dict[str, Any]]:
-    """The data sets by each of their names in plain form."""
+    """Return the data sets by each of their names in plain form."""
     return {plain(alias): entry for name, entry in table().items() for alias in (name, *entry["aliases"])}
 
 
 def entry_of(name: str) -> dict[str, Any]:
-    """What is known of one data set."""
+    """Return what is known of one data set."""
     if not isinstance(name, str):
         raise TypeError(f"a data set is given by its name, got {name!r}")
     if plain(name) in known():
@@ -55,7 +55,7 @@ def entry_of(name: str) -> dict[str, Any]:
 
 
 def get_classes(dataset: str) -> list[str]:
-    """Class names of a known data set, in label order.
+    """Return class names of a known data set, in label order.
 
     Known are Cityscapes, ADE20K, Pascal VOC, Pascal Context (59 and 60), COCO-Stuff (171), LoveDA, iSAID, Potsdam and
     Vaihingen, under the names that MMSegmentation configs use.
@@ -71,7 +71,7 @@ def get_classes(dataset: str) -> list[str]:
 
 
 def get_palette(palette: object, count: int | None = None) -> Palette:
-    """Colours as an N x 3 uint8 array, RGB, one row a label.
+    """Return colours as an N x 3 uint8 array, RGB, one row a label.
 
     Args:
         palette: the name of a data set, `"distinct"` or `"colour_blind"` (made for `count` labels), or N colours
@@ -108,20 +108,20 @@ def get_palette(palette: object, count: int | None = None) -> Palette:
 
 
 def is_made(name: str) -> bool:
-    """Whether this is a palette made to measure, not one of a data set."""
+    """Tell whether this is a palette made to measure, not one of a data set."""
     return plain(name) in MADE
 
 
 @cache
 def stored_palette(name: str) -> Palette:
-    """The palette of a data set; nobody may write into it."""
+    """Return the palette of a data set; nobody may write into it."""
     palette = np.array(entry_of(name)["palette"], np.uint8)
     palette.flags.writeable = False
     return palette
 
 
 def named_palette(name: str, count: int | None) -> Palette:
-    """The palette of a data set, or a made one."""
+    """Return the palette of a data set, or a made one."""
     if not is_made(name):
         return stored_palette(name)
     if count is None:
@@ -130,7 +130,7 @@ def named_palette(name: str, count: int | None) -> Palette:
 
 
 def resolve(palette: object, classes: Sequence[str] | None) -> Palette:
-    """The palette to draw with; its length must be that of `classes` where both are given.
+    """Return the palette to draw with; its length must be that of `classes` where both are given.
 
     A made palette has as many colours as there are classes, or 255: the first ones are the same in both.
     """

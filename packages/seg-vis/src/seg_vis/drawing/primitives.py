@@ -24,7 +24,7 @@ FAR, MOST_AREA, MOST_WIDTH, MOST_LETTERS = 1e5, 1e9, 1000, 500
 
 
 def coordinates(value: object, columns: int, name: str) -> NDArray[np.float64]:
-    """N x `columns` numbers, far ones brought nearer; one row may come alone.
+    """Return N x `columns` numbers, far ones brought nearer; one row may come alone.
 
     Raises:
         TypeError: no array or tensor.
@@ -40,7 +40,7 @@ def coordinates(value: object, columns: int, name: str) -> NDArray[np.float64]:
 
 
 def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Coordinates as OpenCV takes them, in sixteenths of a pixel."""
+    """Return coordinates as OpenCV takes them, in sixteenths of a pixel."""
     return np.rint(np.clip(points, -FAR, FAR) * (1 << SHIFT)).astype(np.int32)
 
 
@@ -66,7 +66,7 @@ def transparent(image: Image, alpha: float, draw: Callable[[Image], None]) -> No
 def points(
     image: Image, positions: ArrayLike, colors: object = "g", marker: str | None = None, sizes: object = None
 ) -> None:
-    """Filled dots; with `marker` crosses (`+`, `x`), stars, squares, diamonds or triangles."""
+    """Draw filled dots; with `marker` crosses (`+`, `x`), stars, squares, diamonds or triangles."""
     cv2 = load_cv2()
     places = coordinates(positions, 2, "positions")
     report_outside(image, places, "points")
@@ -84,7 +84,7 @@ def points(
 
 
 def lines(image: Image, starts_ends: NDArray[np.float64], colors: object, styles: object, widths: object) -> None:
-    """Straight lines, N x 2 x 2 (start and end, x and y)."""
+    """Draw straight lines, N x 2 x 2 (start and end, x and y)."""
     count = len(starts_ends)
     report_outside(image, starts_ends.reshape(-1, 2), "lines")
     kinds, thick = spread(styles, count, "line_styles"), numbers(widths, count, "line_widths", 0, MOST_WIDTH)
@@ -93,7 +93,7 @@ def lines(image: Image, starts_ends: NDArray[np.float64], colors: object, styles
 
 
 def stroke(image: Image, line: NDArray[np.float64], tint: object, style: str, width: float) -> None:
-    """One line through some points; of width 0 there is none."""
+    """Draw one line through some points; of width 0 there is none."""
     cv2 = load_cv2()
     if tint is None or not width:
         return
@@ -102,7 +102,7 @@ def stroke(image: Image, line: NDArray[np.float64], tint: object, style: str, wi
 
 
 def polygons(image: Image, shapes: Sequence[NDArray[np.float64]], style: Style, alpha: float) -> None:
-    """Closed shapes with an edge and, where `face_colors` is not "none", a filling."""
+    """Draw closed shapes with an edge and, where `face_colors` is not "none", a filling."""
     cv2 = load_cv2()
     count = len(shapes)
     edges, faces = colour_list(style["edge_colors"], count), colour_list(style["face_colors"], count)
@@ -121,12 +121,12 @@ def polygons(image: Image, shapes: Sequence[NDArray[np.float64]], style: Style, 
 
 
 def circles(image: Image, center: ArrayLike, radius: ArrayLike, style: Style, alpha: float) -> None:
-    """Circles, as polygons of enough corners."""
+    """Draw circles, as polygons of enough corners."""
     middles = coordinates(center, 2, "center")
-    given = to_numpy(radius, "radius").ravel()
-    if len(given) != len(middles):
-        raise ValueError(f"{len(middles)} centres and {len(given)} radii: there must be as many (radius)")
-    radii = numbers(given, len(middles), "radius", 0, FAR)
+    listed = to_numpy(radius, "radius").ravel()
+    if len(listed) != len(middles):
+        raise ValueError(f"{len(middles)} centres and {len(listed)} radii: there must be as many (radius)")
+    radii = numbers(listed, len(middles), "radius", 0, FAR)
     shapes = []
     for middle, reach in zip(middles, radii, strict=True):
         corners = max(16, int(np.pi * reach))
@@ -155,7 +155,7 @@ def masks(image: Image, binary_masks: ArrayLike, colors: object, alphas: object)
 
 
 def texts(image: Image, words: str | Sequence[str], positions: ArrayLike, sizes: object, style: Style) -> None:
-    """Texts, each at a position that is its top, centre or bottom, left, centre or right."""
+    """Write texts, each at a position that is its top, centre or bottom, left, centre or right."""
     lines_of_text = [words] if isinstance(words, str) else list(words)
     places = coordinates(positions, 2, "positions")
     count = len(lines_of_text)
@@ -177,7 +177,7 @@ def one_text(
     look: tuple[str, str, dict[str, Any] | None],
     font: str,
 ) -> None:
-    """One text, of one line or several, on a box where `bboxes` asks for one."""
+    """Write one text, of one line or several, on a box where `bboxes` asks for one."""
     cv2 = load_cv2()
     words = text.split("\n")
     extents = [text_size(line, size, font) for line in words]

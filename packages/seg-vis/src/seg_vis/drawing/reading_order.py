@@ -14,7 +14,7 @@ RIGHT_WITHIN_LEFT = re.compile(r"R(?:[^L]*[RN])?")
 
 
 def visual_order(text: str) -> str:
-    """A line as it looks from left to right; text without right-to-left letters stays as it is.
+    """Return a line as it looks from left to right; text without right-to-left letters stays as it is.
 
     The rules of the Unicode Bidirectional Algorithm (UAX #9) for one line without embeddings: the first letter says
     where the line begins, numbers keep their order, brackets are mirrored and marks stay behind their letter.
@@ -43,7 +43,7 @@ def visual_order(text: str) -> str:
 
 
 def backwards(letters: list[str], kinds: str) -> str:
-    """Right-to-left letters from their last to their first; words and numbers of the other direction as they are."""
+    """Return right-to-left letters from last to first; words and numbers of the other direction as they are."""
     pieces, done = [], 0
     for run in LEFT_WITHIN_RIGHT.finditer(kinds):
         pieces += [letter.translate(MIRRORED) for letter in letters[done : run.start()]]

@@ -34,7 +34,7 @@ def panels(
     gap: int = GAP,
     font: str = "sans",
 ) -> Image:
-    """One sheet with all pictures, left to right, in rows of `columns` (all in one row without it).
+    """Put pictures on one sheet, left to right, in rows of `columns` (all in one row without it).
 
     Pictures of other sizes than the first keep theirs; the sheet is as large as the largest needs.
 
@@ -66,7 +66,7 @@ def panels(
 
 
 def with_titles(titles: Sequence[str], pictures: Sequence[Image], font: str) -> list[Image]:
-    """Each picture under a white strip with its title, all strips of one height; none where no title is given."""
+    """Put each picture under a white strip with its title, all of one height; none where no title is given."""
     if not any(titles):
         return list(pictures)
     size = font_size(*pictures[0].shape[:2])
@@ -79,7 +79,7 @@ def with_titles(titles: Sequence[str], pictures: Sequence[Image], font: str) -> 
 
 
 def titled(picture: Image, title: str, size: int, height: int, font: str) -> Image:
-    """A picture under a strip with its title in the middle; white on its right where the title needs more room."""
+    """Put a picture under a strip with its title in the middle; white on its right where the title needs room."""
     across = text_size(title, size, font)[0]
     strip = np.full((height, max(picture.shape[1], across + 4), 3), PAPER, np.uint8)
     draw_text(strip, title, (max(2, (picture.shape[1] - across) // 2), 1), size, (0, 0, 0), font)
@@ -87,13 +87,13 @@ def titled(picture: Image, title: str, size: int, height: int, font: str) -> Ima
 
 
 def pad(picture: Image, width: int = 0, height: int = 0) -> Image:
-    """White on the right and below, up to a size."""
+    """Add white on the right and below, up to a size."""
     below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
     return np.pad(picture, ((0, below), (0, right), (0, 0)), constant_values=PAPER) if below or right else picture
 
 
 def stack(pictures: Sequence[Image], gap: int, axis: int = 0) -> Image:
-    """Pictures one under another (axis 0) or side by side (axis 1), white between them."""
+    """Put pictures one under another (axis 0) or side by side (axis 1), white between them."""
     across = max(picture.shape[1 - axis] for picture in pictures)
     even = [pad(picture, across, 0) if axis == 0 else pad(picture, 0, across) for picture in pictures]
     cv2 = load_cv2()
@@ -106,19 +106,19 @@ def stack(pictures: Sequence[Image], gap: int, axis: int = 0) -> Image:
 
 
 def magnified(shape: tuple[int, ...]) -> int:
-    """By which whole number small pictures of this height and width are enlarged so that one sees something."""
+    """Return by which whole number small pictures of this height and width are enlarged to be seen."""
     return max(1, -(-ENOUGH // max(shape[:2]))) if max(shape[:2]) < ENOUGH // 2 else 1
 
 
 def columns_for(pictures: Sequence[Image]) -> int:
-    """All in one row, or two in each where that would be much wider than high."""
+    """Return how many pictures are in a row: all, or two where that would be much wider than high."""
     height, width = pictures[0].shape[:2]
     wide = width > 1.4 * height or len(pictures) * width > 2 * MOST
     return 2 if wide and len(pictures) > 2 else len(pictures)
 
 
 def reduced(picture: Image) -> Image:
-    """A picture whose longer side is at most `MOST` pixels."""
+    """Return a picture whose longer side is at most `MOST` pixels."""
     scale = MOST / max(picture.shape[:2])
     if scale >= 1:
         return picture
@@ -131,7 +131,7 @@ def reduced(picture: Image) -> Image:
 def with_legend(
     sheet: Image, palette: object, names: Sequence[str], labels: Sequence[int], font: str = "sans"
 ) -> Image:
-    """A sheet above a legend of some labels, in as many columns as there is room for; names too long end in dots."""
+    """Put a legend of some labels under a sheet, in as many columns as fit; names too long end in dots."""
     if not labels:
         return sheet
     size = int(np.clip(font_size(*sheet.shape[:2]) * 2 // 3, 11, 24))
@@ -154,7 +154,7 @@ def compare(
     ignore_index: int | None = 255,
     titles: bool = True,
 ) -> Image:
-    """Image, ground truth, prediction and errors side by side.
+    """Draw image, ground truth, prediction and errors side by side.
 
     Args:
         image: any form that `to_rgb` takes; RGB.

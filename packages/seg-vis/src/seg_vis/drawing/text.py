@@ -31,7 +31,7 @@ BUILT_IN = ("sans", "italic", "uni")
 
 @cache
 def font_face(font: str) -> Any:
-    """A font by the path of its file, or one of those that OpenCV brings: `sans`, `italic`, `uni`."""
+    """Return a font by the path of its file, or one of those that OpenCV brings: `sans`, `italic`, `uni`."""
     if font not in BUILT_IN and not Path(font).is_file():
         raise ValueError(f"font must be 'sans', 'italic', 'uni' or a font file, and {font!r} is no file")
     return load_cv2().FontFace(font)
@@ -39,7 +39,7 @@ def font_face(font: str) -> Any:
 
 @lru_cache(4096)
 def prepared(text: str, font: str) -> tuple[str, str]:
-    """A text as one line in the order in which it is drawn, and the font: another one where that lacks letters."""
+    """Return a text as one line in the order in which it is drawn, and a font that has its letters."""
     line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf"))
     lacking = "".join(sorted({letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)}))
     other = font_with(lacking) if lacking else None
@@ -55,7 +55,7 @@ def prepared(text: str, font: str) -> tuple[str, str]:
 
 @cache
 def has_letter(letter: str, font: str) -> bool:
-    """Whether a font draws anything else than its question mark for a letter."""
+    """Tell whether a font draws anything else than its question mark for a letter."""
     if unicodedata.combining(letter):
         return True
     own, mark = np.zeros((2, 48, 64, 3), np.uint8)
@@ -66,7 +66,7 @@ def has_letter(letter: str, font: str) -> bool:
 
 @lru_cache(4096)
 def font_with(letters: str) -> str | None:
-    """The file of an installed font that has these letters, by fontconfig; None where there is none."""
+    """Return the file of an installed font that has these letters, by fontconfig; None where there is none."""
     if shutil.which("fc-list") is None:
         return None
     signs = " ".join(f"{ord(letter):x}" for letter in letters)
@@ -77,20 +77,20 @@ def font_with(letters: str) -> str | None:
 
 
 def put(image: Image, line: str, baseline: tuple[int, int], size: int, colour: tuple[int, int, int], font: str) -> None:
-    """One prepared line, cut at the picture's edge."""
+    """Draw one prepared line, cut at the picture's edge."""
     cv2 = load_cv2()
     wide = (0, 1 << 15)
     cv2.putText(image, line, baseline, colour, font_face(font), size, WEIGHT, cv2.PUT_TEXT_ALIGN_LEFT, wide)
 
 
 def font_size(height: int, width: int) -> int:
-    """Height of capital letters and what hangs over them, in pixels, that suits a picture of this size."""
+    """Return the height of capital letters and what hangs over, in pixels, that suits a picture of this size."""
     return int(np.clip(round(min(height, width) / 40), 11, 48))
 
 
 @lru_cache(4096)
 def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
-    """Width and height in pixels of one line; the height is that of the font size, or more for deep letters."""
+    """Return width and height in pixels of one line; the height is the font size's, or more for deep letters."""
     cv2 = load_cv2()
     line, face = prepared(text, font)
     box = cv2.getTextSize((1 << 15, 1 << 15), line, (0, size), font_face(face), size, WEIGHT)
@@ -98,7 +98,7 @@ def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
 
 
 def shortened(text: str, size: int, width: int, font: str = "sans") -> str:
-    """The text, or as much of its beginning as there is room for, with dots; empty where that is next to nothing."""
+    """Return the text, or its beginning with dots as far as there is room; empty where that is next to nothing."""
     if text_size(text, size, font)[0] <= width:
         return text
     short, long = 0, len(text)
@@ -119,18 +119,18 @@ def draw_text(
 
 
 def readable_on(colour: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """Black or white, whichever stands out from a background colour (ITU-R BT.601 brightness)."""
+    """Return black or white, whichever stands out from a background colour (ITU-R BT.601 brightness)."""
     red, green, blue = colour.tolist()
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 
 
 def tag_margin(size: int) -> int:
-    """Pixels to the left and right of a name on its box."""
+    """Return how many pixels are left and right of a name on its box."""
     return max(2, size // 5)
 
 
 def tag_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
-    """Width and height of a tag: the text and a margin round it."""
+    """Return width and height of a tag: the text and a margin round it."""
     width, height = text_size(text, size, font)
     return width + 2 * tag_margin(size), height + tag_margin(size)
 
@@ -143,7 +143,7 @@ def write_tag(
     colour: NDArray[np.uint8],
     font: str = "sans",
 ) -> None:
-    """A name on a box of its class's colour."""
+    """Write a name on a box of its class's colour."""
     cv2 = load_cv2()
     x, y, width, height = box
     margin = tag_margin(size)

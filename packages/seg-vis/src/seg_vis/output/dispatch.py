@@ -23,7 +23,7 @@ Log = logging.getLogger
 
 
 def make_backends(backends: object, save_dir: str | None) -> dict[str, Any]:
-    """Backends by name, from a config, an object, or a list of them.
+    """Return backends by name, from a config, an object, or a list of them.
 
     Raises:
         TypeError: something else.
@@ -58,13 +58,13 @@ def make_backend(item: object, save_dir: str | None) -> tuple[str, Any]:
 
 
 def needs_folder(kind: Callable[..., object]) -> bool:
-    """Whether the class cannot be made without `save_dir`."""
+    """Tell whether the class cannot be made without `save_dir`."""
     parameter = inspect.signature(kind).parameters.get("save_dir")
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def find_class(kind: object) -> Any:
-    """A class, or the one that an installed package offers under this name."""
+    """Return a class, or the one that an installed package offers under this name."""
     if callable(kind):
         return kind
     if not isinstance(kind, str):
@@ -92,7 +92,7 @@ class Dispatch:
         return sum(line.lacks for line in self._lines.values())
 
     def add(self, name: str, backend: object) -> None:
-        """One more."""
+        """Add a backend."""
         self.backends[name], self._lines[name] = backend, Line(name)
 
     def each(self, method: str, *args: object, **kwargs: object) -> None:
@@ -111,7 +111,7 @@ class Dispatch:
             self.writer.put(job)
 
     def guarded(self, name: str, call: Callable[[], Any], kind: str = "pictures", size: int = 0) -> None:
-        """One call of one backend."""
+        """Make one call of one backend."""
         self._lines[name].take(call, kind, size)
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def first_process() -> bool:
-    """True in rank 0, and wherever nothing is distributed; torch is looked at only if somebody imported it."""
+    """Tell whether this is rank 0, or nothing is distributed; torch is looked at only if somebody imported it."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return bool(distributed.get_rank() == 0)

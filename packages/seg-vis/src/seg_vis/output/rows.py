@@ -43,7 +43,7 @@ class Rows:
             dispatch.add("sent.json", RowBook(str(Path(save_dir, "vis_data"))))
 
     def send(self, row: Row, step: int, file_path: str | None, **kwargs: object) -> None:
-        """One row to each backend; to none that has it from before the resume."""
+        """Send one row to each backend; to none that has it from before the resume."""
         named = row if self._tag_style == "mmengine" else tagged(row)
         known = self._there.pop(place_of(row, step), None)
         again = known is not None and known == lasting(row)
@@ -67,17 +67,17 @@ class Rows:
 
 
 def is_service(backend: object) -> bool:
-    """Whether a resumed training goes on in a run that keeps every row: it has an id, and removes none."""
+    """Tell whether a resumed training goes on in a run that keeps every row: it has an id, and removes none."""
     return hasattr(backend, "state_dict") and not getattr(backend, "removes_rows", False)
 
 
 def is_local(backend: object) -> bool:
-    """Whether a backend keeps rows in files."""
+    """Tell whether a backend keeps rows in files."""
     return isinstance(backend, LocalVisBackend)
 
 
 def tagged(row: Row) -> Row:
-    """A record of LoggerHook with its mode in front of what it measures; any other as it is.
+    """Return a record of LoggerHook with its mode in front of what it measures; any other as it is.
 
     Example:
         >>> tagged({"loss": 0.5, "mode": "train", "iter": 3})
@@ -91,11 +91,11 @@ def tagged(row: Row) -> Row:
 
 
 def place_of(row: Mapping[str, Any], step: int) -> tuple[Any, int]:
-    """What a row is about and where it stands."""
+    """Return what a row is about and where it stands."""
     return str(row.get("mode") or ""), axis(row, step)
 
 
 def lasting(row: Mapping[str, Any]) -> str:
-    """A row as text, without what the clock decides."""
+    """Return a row as text, without what the clock decides."""
     kept = {name: jsonable(value) for name, value in row.items() if not BY_THE_CLOCK.search(name) and name != "step"}
     return json.dumps(kept, sort_keys=True)

@@ -66,7 +66,7 @@ class Line:
         self._rest_until: dict[str, float] = {}
 
     def take(self, call: Call, kind: str, size: int = 0) -> None:
-        """One call, behind those of its kind that wait.
+        """Make one call, behind those of its kind that wait.
 
         Args:
             call: makes it; where it fails, nothing of it may have been done.
@@ -96,7 +96,7 @@ class Line:
             self._queues.clear()
 
     def _send_all(self, until: float | None) -> None:
-        """What waits of any kind; where nothing does any more, a backend that failed works again."""
+        """Send what waits of any kind; where nothing does any more, a backend that failed works again."""
         sent = [self._send(kind, until) for kind in list(self._queues)]
         if self._failing and self._works and all(sent):
             lost = f"; {self._lost} were lost" if self._lost else ""
@@ -124,7 +124,7 @@ class Line:
         return not queue
 
     def _is_its_own_fault(self, error: Exception, queue: deque[Waiting]) -> bool:
-        """Whether a call fails that others need not wait for: a mistake, or the newest call goes through."""
+        """Tell whether a call fails that others need not wait for: a mistake, or the newest call goes through."""
         if isinstance(error, MISTAKES):
             return True
         if isinstance(error, OSError) or len(queue) < 2:
@@ -135,7 +135,7 @@ class Line:
         return True
 
     def _try(self, call: Call, done: Call = bool) -> Exception | None:
-        """One call; what it failed with."""
+        """Make one call, and return what it failed with."""
         try:
             call()
         except ImportError as error:
@@ -168,5 +168,5 @@ class Line:
             lines = str(error).splitlines() or [""]
             full = [line for line in lines if any(words in line for words in FULL)]
             expected = isinstance(error, OSError) or bool(full)  # its words say it all
-            told = printable((full or lines)[0][:LONGEST])
-            Log("seg_vis").warning(text, self.name, type(error).__name__, told, fate, exc_info=not expected)
+            reason = printable((full or lines)[0][:LONGEST])
+            Log("seg_vis").warning(text, self.name, type(error).__name__, reason, fate, exc_info=not expected)

@@ -47,7 +47,7 @@ def check_windows() -> None:
 
 @cache
 def failure_on(display: str, wayland: str) -> str:
-    """Why no window opens on a screen; empty if one does.
+    """Return why no window opens on a screen; empty if one does.
 
     Tried in a process of its own first, because OpenCV's window library ends the process where the screen does not
     answer. That process stays until we are connected too: a screen that loses its last window may start anew.
@@ -89,6 +89,6 @@ def show_window(picture: Image, title: str, wait_time: float = 0.0, continue_key
 
 
 def gui_of(build: str) -> str:
-    """What OpenCV's build says about windows: `QT5`, `GTK3`, `COCOA`, `WIN32UI` or `NONE`."""
+    """Return what OpenCV's build says about windows: `QT5`, `GTK3`, `COCOA`, `WIN32UI` or `NONE`."""
     lines = [line.split(":", 1)[1] for line in build.splitlines() if line.strip().startswith("GUI:")]
     return lines[0].strip() if lines else ""
