@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner
+from seg_runner.assembly.arguments import ARGUMENTS, fill_arguments
 from torch.utils.data import DataLoader
 
 
@@ -85,6 +87,14 @@ def test_wrong_values_are_told_when_the_runner_is_made(
         return
     with pytest.raises(error, match=text):
         make_runner(**changed)
+
+
+def test_each_row_of_the_table_refuses_what_cannot_be_meant_in_its_own_words() -> None:
+    rows = {key: row for key, row in ARGUMENTS.items() if row.expected}
+    assert len(rows) > 25
+    for key, row in rows.items():
+        with pytest.raises(TypeError, match=re.escape(f"{key} must be {row.expected}, not <object")):
+            fill_arguments({key: object()})
 
 
 LATE: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -26,8 +26,9 @@ from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
 from seg_runner.protocols import Builder, Config
-from seg_runner.run.data_checks import report_data, unite_evaluation, unite_left_out
+from seg_runner.run.data_checks import report_data
 from seg_runner.run.earlier_run import clear_folder
+from seg_runner.run.ignore_index import align_ignore_index, align_with_metrics
 from seg_runner.run.preflight import check_before_training
 from seg_runner.run.record import write_record
 from seg_runner.run.session import (
@@ -136,7 +137,7 @@ class Runner(BaseRunner):
         if first and self.arguments["compile"]:
             compile_model(self.model, self.arguments["compile"])
         self.started = True
-        unite_left_out(self)
+        align_ignore_index(self)
         if first and not self.arguments["skip_checks"]:
             check_before_training(self)
         if not self.underway:
@@ -163,7 +164,7 @@ class Runner(BaseRunner):
             check_steps(self.model, mode)
             self.call_hook("before_run")
             self.checkpoints.load_for_evaluation()
-            unite_evaluation(loop, mode, self.logger)
+            align_with_metrics(loop, mode, self.logger)
             if first and not self.arguments["skip_checks"]:
                 report_data(self, mode)
             if not self.underway:

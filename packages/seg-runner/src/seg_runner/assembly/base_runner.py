@@ -60,7 +60,7 @@ class BaseRunner:
 
     Attributes:
         counts_epochs: Whether the training loop counts epochs rather than iterations.
-        log_interval: Iterations between two plain lines.
+        log_interval: Iterations between two lines where no LoggerHook is registered.
         train_loop, val_loop, test_loop: The loops, each once it is built.
     """
 
@@ -130,8 +130,8 @@ class BaseRunner:
         if self.cfg is not None and isinstance(getattr(self.cfg, "pretty_text", None), str):
             info("Config:\n%s", self.cfg.pretty_text, extra=IN_FILE)
         info("Hooks:\n%s", self.points, extra=IN_FILE)
-        told = "config and timetable" if self.cfg is not None else "timetable"
-        info("The %s of the hooks: %s", told, _shortened(self.log_dir / f"{self.timestamp}.log"))
+        what = "config and timetable" if self.cfg is not None else "timetable"
+        info("The %s of the hooks: %s", what, _shortened(self.log_dir / f"{self.timestamp}.log"))
         if self.table.fallbacks:
             info("%s", describe_fallbacks(self.table.fallbacks))
 
@@ -165,8 +165,9 @@ class BaseRunner:
         arguments: Mapping[str, Any] = self.arguments
         loader = self.assembler.dataloader(arguments[f"{mode}_dataloader"], f"{mode}_dataloader", self.randomness)
         self.loaders[mode] = loader
-        given = arguments[f"{mode}_evaluator"]
-        evaluator = None if given is None else self.assembler.evaluator(given, f"{mode}_evaluator")
+        evaluator = arguments[f"{mode}_evaluator"]
+        if evaluator is not None:
+            evaluator = self.assembler.evaluator(evaluator, f"{mode}_evaluator")
         made = {"dataloader": loader, "evaluator": evaluator}
         loop = eval_loop(mode, arguments[f"{mode}_cfg"], self, made, loop_class(self.assembler, f"{mode}_cfg"))
         setattr(self, f"{mode}_loop", loop)

@@ -126,5 +126,5 @@ def add_fallback_hooks(table: HookTable, default_hooks: Mapping[str, object] | N
 def describe_fallbacks(slots: Iterable[str]) -> str:
     """Say for which default hooks fallback ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
-        return f"seg-hooks is not installed ({INSTALL_HOOKS}): plain {', '.join(slots)} instead of its hooks"
-    return f"No hooks were given for {', '.join(slots)}: plain ones stand in (hooks=[...] from seg-hooks replaces them)"
+        return f"seg-hooks is not installed ({INSTALL_HOOKS}): simpler hooks stand in for {', '.join(slots)}"
+    return f"No hooks were given for {', '.join(slots)}: simpler ones stand in (hooks=[...] replaces them)"

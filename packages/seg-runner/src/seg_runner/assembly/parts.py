@@ -1,4 +1,4 @@
-"""The parts of a run: those that were given, and those that are made of what was given."""
+"""The parts of a run: those that are objects already, and the model and the visualizer, which are made at once."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ def ready_loaders(arguments: Arguments) -> dict[str, Any]:
     return {mode: None if isinstance(loader, Mapping) else loader for mode, loader in given.items()}
 
 
-def ready_wrapper(given: object) -> Any:
+def ready_wrapper(optimizer: object) -> Any:
     """Return the optimizer wrapper, if it is an object already: a plain torch optimizer gets the shape of one."""
-    if isinstance(given, Mapping):
+    if isinstance(optimizer, Mapping):
         return None
-    if isinstance(given, torch.optim.Optimizer):
-        return FallbackOptimWrapper(given)
-    if given is not None and not hasattr(given, "update_params"):
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return FallbackOptimWrapper(optimizer)
+    if optimizer is not None and not hasattr(optimizer, "update_params"):
         raise TypeError(
-            f"optim_wrapper must be a torch optimizer, an optimizer wrapper, or a dict, not {type(given).__name__}"
+            f"optim_wrapper must be a torch optimizer, an optimizer wrapper, or a dict, not {type(optimizer).__name__}"
         )
-    return given
+    return optimizer
 
 
-def ready_schedulers(given: object) -> Any:
+def ready_schedulers(schedulers: object) -> Any:
     """Return the schedulers, if all of them are objects already; else None, until they are built."""
-    if given is None:
+    if schedulers is None:
         return []
-    if isinstance(given, Mapping):
+    if isinstance(schedulers, Mapping):
         return None
-    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    listed = list(schedulers) if isinstance(schedulers, (list, tuple)) else [schedulers]
     return None if any(isinstance(one, Mapping) for one in listed) else listed
 
 
-def make_visualizer(given: object, assembler: Assembler, name: str, log_dir: Path) -> Any:
-    """Return the given visualizer, or one that keeps scalars in a file and draws nothing."""
-    return FallbackVisualizer(log_dir) if given is None else assembler.visualizer(given, name, log_dir)
+def make_visualizer(visualizer: object, assembler: Assembler, name: str, log_dir: Path) -> Any:
+    """Return the visualizer visualizer, or one that keeps scalars in a file and draws nothing."""
+    return FallbackVisualizer(log_dir) if visualizer is None else assembler.visualizer(visualizer, name, log_dir)
 
 
 class HoldsModel(Protocol):
@@ -77,24 +77,23 @@ class HoldsModel(Protocol):
         """The log of the run."""
 
 
-def make_model(runner: HoldsModel, given: object) -> torch.nn.Module:
-    """Return the model: built, given steps if it has none, its batch norms fit for one process, on its device."""
+def make_model(runner: HoldsModel, model: object) -> torch.nn.Module:
+    """Return the model: built, with steps if it has none, its batch norms fit for one process, on its device."""
     arguments = runner.arguments
     check_compile(arguments["compile"], origin_of(arguments["cfg"], "compile"), arguments["cfg"] is not None)
-    model = runner.assembler.model(given, arguments["data_preprocessor"])
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(model).__name__}")
-    if not any(hasattr(unwrap(model), f"{mode}_step") for mode in ("train", "val", "test")):
-        model = _with_steps(runner.assembler, arguments, model)
+    made = runner.assembler.model(model, arguments["data_preprocessor"])
+    if not isinstance(made, torch.nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(made).__name__}")
+    if not any(hasattr(unwrap(made), f"{mode}_step") for mode in ("train", "val", "test")):
+        made = _with_steps(runner.assembler, arguments, made)
     elif arguments["loss"] is not None:
         raise ValueError(
-            f"loss is given, but {type(model).__name__} has a train_step, which has its own loss: leave loss out"
+            f"loss is given, but {type(made).__name__} has a train_step, which has its own loss: leave loss out"
         )
-    model = model.to(runner.device)
-    model, count = revert_sync_batch_norms(model)
+    made, count = revert_sync_batch_norms(made.to(runner.device))
     if count:
         runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
-    return use_channels_last(model) if arguments["channels_last"] else model
+    return use_channels_last(made) if arguments["channels_last"] else made
 
 
 def _with_steps(assembler: Assembler, arguments: Arguments, model: torch.nn.Module) -> torch.nn.Module:

@@ -79,7 +79,7 @@ def _lock(path: Path) -> int:
         holder = os.pread(file, 1000, 0).decode("utf-8", "replace")
         os.close(file)
         if error.errno in (errno.EAGAIN, errno.EACCES):  # the second is what some network folders say
-            raise RuntimeError(_told(path.parent, holder)) from error
+            raise RuntimeError(_refusal(path.parent, holder)) from error
         raise
     return file
 
@@ -103,7 +103,7 @@ def _is_at(path: Path, file: int) -> bool:
         return False
 
 
-def _told(work_dir: Path, holder: str) -> str:
+def _refusal(work_dir: Path, holder: str) -> str:
     return (
         f"another run is training in {work_dir} ({holder or 'it does not say which'}): both would write iter_N.pth "
         "and last_checkpoint there, each over the other's. Stop that one, or give another folder (work_dir, --work-dir)"
