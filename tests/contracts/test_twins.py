@@ -26,7 +26,8 @@ from helpers.tree import PACKAGES, ROOT, source_files
 from torch import nn
 
 EXPECTED = {
-    "did_you_mean": {"seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis"},
+    "did_you_mean": set(PACKAGES),
+    "edit_distance": {"seg_registry", "seg_hooks", "seg_runner"},
     "not_finite": {"seg_hooks", "seg_runner"},
     "only_run": {"seg_hooks", "seg_runner"},
     "optimizer_not_finite": {"seg_hooks", "seg_runner"},
@@ -80,6 +81,15 @@ def test_a_near_name_is_suggested(module: str) -> None:
     for name in ("colour", ""):
         assert "did you mean" not in suggest(name, known).lower()
     assert suggest("colour", []) == ""
+
+
+@twins("edit_distance")
+def test_slips_of_the_keyboard_are_counted(module: str) -> None:
+    distance = load(module).edit_distance
+    assert [distance("model", other) for other in ("model", "mode", "models", "modal")] == [0, 1, 1, 1]
+    assert [distance(other, "train_cfg") for other in ("tain_cg", "trains_cfgs", "drain_cgg")] == [2, 2, 2]
+    assert [distance("loss", other) for other in ("", "optim_wrapper", "hooks")] == [3, 3, 3]
+    assert distance("abcdef", "uvwxyz", 5) == 5
 
 
 # ------------------------------------------------------------------------------------------------------- priorities

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import shlex
-from collections.abc import Sequence
-
-from seg_registry.suggest import nearest
+from collections.abc import Iterable, Sequence
 
 __all__ = ["in_order"]
 
@@ -60,10 +59,20 @@ def _refuse_verb(word: str, verbs: list[str], parser: argparse.ArgumentParser) -
 
     if word.startswith("-"):
         return
-    near = nearest(word, verbs, 1)
     config = f"; to train with a config: seg train {shlex.quote(word)}" if word.endswith(CONFIGS) else ""
-    meant = f"; did you mean {near[0]}?" if near and not config else config
+    meant = config or did_you_mean(word, verbs)
     parser.error(printable(f"there is no verb {word!r}{meant} (verbs: {', '.join(verbs)})", lines=False))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names the known word most like this one, capitals not counted, or nothing.
+
+    >>> did_you_mean("Trian", ["train", "test"])
+    '; did you mean train?'
+    """
+    spellings = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), spellings, n=1, cutoff=0.6)
+    return f"; did you mean {spellings[near[0]]}?" if near else ""
 
 
 def _values(count: int | str | None, rest: list[str]) -> list[str]:
@@ -95,6 +104,5 @@ def spelled(name: str, parser: argparse.ArgumentParser) -> str:
         return dashed
     begins = [each for each in known if each.startswith(dashed)]
     if len(begins) != 1:
-        near = nearest(dashed, begins or known, 1)
-        parser.error(f"there is no option {name}{f'; did you mean {near[0]}?' if near else ': --help lists them'}")
+        parser.error(f"there is no option {name}{did_you_mean(dashed, begins or known) or ': --help lists them'}")
     return begins[0]

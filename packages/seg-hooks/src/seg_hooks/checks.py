@@ -14,6 +14,7 @@ from seg_hooks.protocols import Stateful
 __all__ = [
     "allowed_options",
     "did_you_mean",
+    "edit_distance",
     "flag",
     "folder",
     "has_state",
@@ -130,6 +131,26 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     spellings = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), list(spellings), n=1, cutoff=0.6)
     return f" Did you mean {spellings[close[0]]!r}?" if close else ""
+
+
+def edit_distance(one: str, other: str, limit: int = 3) -> int:
+    """Count the letters that are missing, added, changed, or swapped with their neighbour, up to a limit.
+
+    >>> edit_distance("modle", "model"), edit_distance("optim_wraper", "optim_wrapper"), edit_distance("loss", "hooks")
+    (1, 1, 3)
+    """
+    if abs(len(one) - len(other)) >= limit:
+        return limit
+    above: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(one, 1):
+        before, above, row = above, row, [i]
+        for j, right in enumerate(other, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+    return min(row[-1], limit)
 
 
 def allowed_options(call: Callable[..., Any]) -> list[str] | None:

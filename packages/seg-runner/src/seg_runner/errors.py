@@ -12,6 +12,7 @@ __all__ = [
     "add_note",
     "check_options",
     "did_you_mean",
+    "edit_distance",
     "near_key",
     "nearest",
     "note_step",
@@ -57,7 +58,7 @@ def near_key(key: str, known: Iterable[str]) -> str | None:
     names = list(known)
     if key in names:
         return None
-    return min((name for name in names if _is_slip(key, name)), key=lambda name: _distance(key, name), default=None)
+    return min((name for name in names if _is_slip(key, name)), key=lambda name: edit_distance(key, name), default=None)
 
 
 def _is_slip(one: str, other: str) -> bool:
@@ -67,11 +68,17 @@ def _is_slip(one: str, other: str) -> bool:
     while len(words) > 1 and len(others) > 1 and words[-1] == others[-1]:
         words, others = words[:-1], others[:-1]
     one, other = "_".join(words), "_".join(others)
-    return abs(len(one) - len(other)) <= 2 and _distance(one, other) <= min(2, max(len(one), len(other)) // 3)
+    return edit_distance(one, other) <= min(2, max(len(one), len(other)) // 3)
 
 
-def _distance(one: str, other: str) -> int:
-    """Count the letters that are missing, added, changed, or swapped with their neighbour."""
+def edit_distance(one: str, other: str, limit: int = 3) -> int:
+    """Count the letters that are missing, added, changed, or swapped with their neighbour, up to a limit.
+
+    >>> edit_distance("modle", "model"), edit_distance("optim_wraper", "optim_wrapper"), edit_distance("loss", "hooks")
+    (1, 1, 3)
+    """
+    if abs(len(one) - len(other)) >= limit:
+        return limit
     above: list[int] = []
     row = list(range(len(other) + 1))
     for i, left in enumerate(one, 1):
@@ -81,7 +88,7 @@ def _distance(one: str, other: str) -> int:
             if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
                 cost = min(cost, before[j - 2] + 1)
             row.append(cost)
-    return row[-1]
+    return min(row[-1], limit)
 
 
 def check_options(kind: Callable[..., object], options: Iterable[str], key: str, hidden: Iterable[str] = ()) -> None:

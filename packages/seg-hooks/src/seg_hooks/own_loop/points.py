@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from seg_hooks.checks import edit_distance
 from seg_hooks.hook import Hook, priority_number
 from seg_hooks.protocols import Progress
 
@@ -76,23 +77,11 @@ def _check(hook: object) -> None:
         raise TypeError(f"TrainState: hooks holds {hook!r}, and nothing builds hooks here; give objects: EMAHook(...).")
     name = type(hook).__name__
     for method in (one for one in dir(hook) if not one.startswith("_") and one not in Hook.stages):
-        meant = [point for point in Hook.stages if _distance(method, point) <= 2]
+        meant = [point for point in Hook.stages if edit_distance(method, point) <= 2]
         if meant and callable(getattr(hook, method)):
             raise TypeError(f"TrainState: {name}.{method} is named nearly like a point. Did you mean {meant[0]!r}?")
     if not any(_lives(hook, point) for point in Hook.stages):
         raise TypeError(f"TrainState: {name} has no method named after a point (after_train_iter(self, runner), ...).")
-
-
-def _distance(one: str, other: str) -> int:
-    """Count the letters to change, put in or take out (Levenshtein), up to 3."""
-    if abs(len(one) - len(other)) > 2 or len(set(one) ^ set(other)) > 4:
-        return 3
-    row = list(range(len(other) + 1))
-    for count, letter in enumerate(one, 1):
-        last, row[0] = row[0], count
-        for place, wanted in enumerate(other, 1):
-            last, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, last + (letter != wanted))
-    return row[-1]
 
 
 def _fit(hook: object, point: str) -> Callable[..., object]:

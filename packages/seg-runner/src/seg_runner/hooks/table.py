@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from seg_runner.errors import add_note, did_you_mean, nearest
+from seg_runner.errors import add_note, did_you_mean, edit_distance, nearest
 
 __all__ = ["POINTS", "PRIORITIES", "HookTable", "Point", "Points", "priority_number"]
 
@@ -297,7 +297,7 @@ def check_hook(hook: object) -> None:
         raise TypeError(f"a hook must be an object, not the class {hook.__name__}: write {hook.__name__}()")
     methods = [name for name in dir(type(hook)) if not name.startswith("_") and callable(getattr(hook, name, None))]
     for name in methods:
-        near = [point for point in POINTS if name not in POINTS and _distance_within(name, point, 2)]
+        near = [point for point in POINTS if name not in POINTS and edit_distance(name, point) <= 2]
         if near:
             raise TypeError(f"{type(hook).__name__}.{name} is no point of a run. Did you mean {near[0]!r}?")
     points = [name for name in POINTS if callable(getattr(hook, name, None))]
@@ -325,20 +325,6 @@ def _check_signature(hook: object, point: str) -> None:
             raise TypeError(
                 f"{where} asks for {parameter.name!r}, which this point does not give.{near} It gives ({expected})"
             )
-
-
-def _distance_within(one: str, other: str, limit: int) -> bool:
-    """Tell whether at most `limit` letters must be put in, taken out or changed to make one word the other."""
-    if abs(len(one) - len(other)) > limit:
-        return False
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        previous, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
-        if min(row) > limit:
-            return False
-    return row[-1] <= limit
 
 
 def _progress(runner: object) -> str:
