@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections import OrderedDict
@@ -9,10 +10,20 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import CheckpointError, load_weights, read_checkpoint
-from seg_runner.checkpoint.read_mmengine import read_bytes
+from seg_runner.checkpoint.pickle_builders import Array, Dtype, History, Nothing, plain_values
+from seg_runner.checkpoint.read_mmengine import UnknownNamesError, _kind, _load
 from torch import nn
 
 FILE = Path(__file__).parent / "mmengine_0_10_7.pth"
+
+
+def read_bytes(data):
+    """Unpickle bytes under the rules of files."""
+    kind = _kind(len(data))
+    content = _load(kind, io.BytesIO(data))
+    if kind.unknown:
+        raise UnknownNamesError(", ".join(kind.unknown))
+    return plain_values(content)
 
 
 def test_a_file_of_mmengine_is_read_without_mmengine():
@@ -118,9 +129,7 @@ def test_arrays_of_objects_are_refused():
     ],
 )
 def test_a_pickle_changes_nothing_of_what_it_names_and_gets_no_functions_out(data):
-    from seg_runner.checkpoint import read_mmengine as legacy
-
-    kept = [legacy._History, legacy._Dtype, legacy._Array, legacy._Nothing, torch.FloatStorage]
+    kept = [History, Dtype, Array, Nothing, torch.FloatStorage]
     before = [dict(vars(kind)) for kind in kept]
     with pytest.raises(Exception, match=r"."):
         read_bytes(data)
