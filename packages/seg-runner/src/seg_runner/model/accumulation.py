@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-__all__ = ["Accumulates", "PixelWindow", "counted_pixels", "window_length"]
+__all__ = ["Accumulates", "PixelWindow", "UpdatesParams", "counted_pixels", "window_length"]
+
+
+class UpdatesParams(Protocol):
+    """The optimizer wrapper of a training step."""
+
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[object]:
+        """Return what stands round the forward pass, such as autocast."""
+
+    def update_params(self, loss: torch.Tensor) -> None:
+        """Compute gradients, and step."""
 
 
 @runtime_checkable

@@ -11,11 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seg_runner.checks import whole
+from seg_runner.checks import number, whole
 from seg_runner.errors import add_note
 from seg_runner.model.accumulation import counted_pixels
 
-__all__ = ["DefaultLoss", "add_up", "checked_loss", "is_of_torch", "loss_of"]
+__all__ = [
+    "DefaultLoss",
+    "add_up",
+    "auxiliary_weights",
+    "checked_loss",
+    "checked_weights",
+    "is_of_torch",
+    "loss_of",
+]
 
 Values = torch.Tensor | Mapping[str, torch.Tensor]
 """What a loss gives: a number, or several by name."""
@@ -172,6 +180,28 @@ def add_up(values: Sequence[Values], weights: Sequence[float]) -> dict[str, torc
     for part in parts[1:]:
         total = total + part
     return {"loss": total} | {name: part for name, part in losses.items() if name != "loss"}
+
+
+def checked_weights(aux_weight: object) -> float | list[float]:
+    """Return the weight of auxiliary losses, or one for each, if they are numbers."""
+    if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
+        return [number(weight, "each of aux_weight", least=0) for weight in aux_weight]
+    return number(aux_weight, "aux_weight", least=0)
+
+
+def auxiliary_weights(aux_weight: float | list[float], count: int, training: bool) -> list[float]:
+    """Return the weights of so many auxiliary losses.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    if isinstance(aux_weight, int | float):
+        return [float(aux_weight)] * count
+    if not count and not training:
+        return []  # auxiliary heads are there for training: many models leave them out otherwise
+    if len(aux_weight) != count:
+        raise ValueError(f"aux_weight has {len(aux_weight)} numbers, but the model returns {count} auxiliary outputs")
+    return list(aux_weight)
 
 
 def _named(prefix: str, value: Values) -> dict[str, torch.Tensor]:

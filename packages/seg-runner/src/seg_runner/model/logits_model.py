@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from seg_runner.checks import flag, number, whole
 from seg_runner.errors import add_note
-from seg_runner.model.accumulation import Accumulates, PixelWindow, counted_pixels
+from seg_runner.model.accumulation import Accumulates, PixelWindow, UpdatesParams, counted_pixels
 from seg_runner.model.batches_and_outputs import (
     check_images,
     check_masks,
@@ -25,7 +24,7 @@ from seg_runner.model.batches_and_outputs import (
     stack_images,
     stack_masks,
 )
-from seg_runner.model.criteria import DefaultLoss, add_up, checked_loss, loss_of
+from seg_runner.model.criteria import DefaultLoss, add_up, auxiliary_weights, checked_loss, checked_weights, loss_of
 from seg_runner.model.inference import infer, read_test_cfg, resize, restore, write_prediction
 from seg_runner.model.preprocessor import preprocessor_from
 from seg_runner.model.samples import SegDataSample
@@ -35,16 +34,6 @@ __all__ = ["LogitsModel"]
 
 Losses = dict[str, torch.Tensor]
 Batch = tuple[torch.Tensor, torch.Tensor | None, list[SegDataSample] | None]
-
-
-class UpdatesParams(Protocol):
-    """The optimizer wrapper of a training step."""
-
-    def optim_context(self, model: nn.Module) -> AbstractContextManager[object]:
-        """Return what stands round the forward pass, such as autocast."""
-
-    def update_params(self, loss: torch.Tensor) -> None:
-        """Compute gradients, and step."""
 
 
 class LogitsModel(TransparentWrapper):
@@ -98,7 +87,7 @@ class LogitsModel(TransparentWrapper):
         self.criterion = checked_loss(loss) if loss is not None else DefaultLoss(ignore_index)
         self._ignored = whole(ignore_index, "ignore_index", None)
         self.test_cfg = read_test_cfg(test_cfg)
-        self.aux_weight, self.align_corners = _checked_weights(aux_weight), flag(align_corners, "align_corners")
+        self.aux_weight, self.align_corners = checked_weights(aux_weight), flag(align_corners, "align_corners")
         self.threshold = number(threshold, "threshold", least=0, most=1)
         self.equal_pixels, self._window = flag(equal_pixels, "equal_pixels"), PixelWindow()
         self._masks: list[torch.Tensor] = []
@@ -180,10 +169,10 @@ class LogitsModel(TransparentWrapper):
         if self.data_preprocessor is not None or (isinstance(data, Mapping) and "data_samples" in data):
             images, masks, samples = self._prepare(data, training)
         else:
-            images, masks = data if isinstance(data, list | tuple) and len(data) == 2 else images_and_masks(data)
+            images, masks = data if isinstance(data, (list, tuple)) and len(data) == 2 else images_and_masks(data)
         if not isinstance(images, torch.Tensor):
             images = _stacked(images, stack_images)
-        if not isinstance(masks, torch.Tensor | None):
+        if masks is not None and not isinstance(masks, torch.Tensor):
             masks = _stacked(masks, stack_masks)
         if masks is not None and masks.dim() == 4 and masks.shape[1] == 1:
             masks = masks[:, 0]
@@ -249,7 +238,7 @@ class LogitsModel(TransparentWrapper):
         self._masks[:] = [masks]
         criteria: Any = self._modules.get("criterion")  # as above; a function is an attribute as any other
         criteria = self.criterion if criteria is None else criteria
-        several = isinstance(criteria, nn.ModuleList | list)
+        several = isinstance(criteria, (nn.ModuleList, list))
         if several and len(criteria) < len(outputs):
             raise ValueError(f"loss is a list of {len(criteria)}, but the model returns {len(outputs)} outputs or more")
         values = []
@@ -261,19 +250,7 @@ class LogitsModel(TransparentWrapper):
             values.append(loss_of(criterion, logits, masks, self._ignored))
         if len(values) == 1 and isinstance(values[0], torch.Tensor):
             return {"loss": values[0]}
-        return add_up(values, self._weights(len(values) - 1))
-
-    def _weights(self, count: int) -> list[float]:
-        """Return the weights of so many auxiliary losses."""
-        if isinstance(self.aux_weight, int | float):
-            return [float(self.aux_weight)] * count
-        if not count and not self.training:
-            return []  # auxiliary heads are there for training: many models leave them out otherwise
-        if len(self.aux_weight) != count:
-            raise ValueError(
-                f"aux_weight has {len(self.aux_weight)} numbers, but the model returns {count} auxiliary outputs"
-            )
-        return list(self.aux_weight)
+        return add_up(values, auxiliary_weights(self.aux_weight, len(values) - 1, self.training))
 
     def _sample_losses(self, sample: SegDataSample, logits: torch.Tensor) -> Losses:
         """Return the losses of one image, whose logits are brought back to the size of its label map."""
@@ -315,10 +292,3 @@ def _stacked(values: list[torch.Tensor], stack: Callable[[list[torch.Tensor]], t
 def _mean(losses: Sequence[Losses]) -> Losses:
     """Return the mean of each loss over several batches."""
     return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
-
-
-def _checked_weights(aux_weight: object) -> float | list[float]:
-    """Return the weight of auxiliary losses, or one for each, if they are numbers."""
-    if isinstance(aux_weight, Sequence) and not isinstance(aux_weight, str):
-        return [number(weight, "each of aux_weight", least=0) for weight in aux_weight]
-    return number(aux_weight, "aux_weight", least=0)
