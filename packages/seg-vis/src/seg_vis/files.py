@@ -97,7 +97,7 @@ def lock(file: BinaryIO) -> bool:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
+    except (ImportError, OSError):  # a system or a folder without locks: nobody can hold the file
         return True
     return True
 

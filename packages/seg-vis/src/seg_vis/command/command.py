@@ -28,6 +28,7 @@ from seg_vis.names import printable
 __all__ = ["main"]
 
 FEW = 5
+"""So many images without a mask are named; the others are counted."""
 Job = tuple[Path, Path, Path]
 """Image, mask and the picture's file."""
 

@@ -16,6 +16,7 @@ from seg_vis.files import read_image
 __all__ = ["labels_from_colours", "read_mask"]
 
 MOST = 255
+"""Labels of a byte, one of which is left for pixels without a label."""
 
 
 def read_mask(path: str | Path, palette: object = None, ignore_index: int | None = 255) -> Labels:

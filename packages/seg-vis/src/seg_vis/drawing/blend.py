@@ -26,9 +26,11 @@ __all__ = [
 ]
 
 STRIP_PIXELS = 1 << 18
+"""A strip and its result stay in the cache."""
 PATCH_PIXELS = 1 << 16
 """Less than what malloc asks the system for each time: fresh pages cost more than the work on them."""
 KEEP = 255
+"""The code of a pixel that keeps the image: no label, or none of the palette."""
 
 
 def strips(height: int, width: int, pixels: int = STRIP_PIXELS) -> Iterator[slice]:

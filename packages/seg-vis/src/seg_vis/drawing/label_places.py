@@ -13,7 +13,9 @@ from seg_vis.libraries import load_cv2
 __all__ = ["Box", "anchors", "place"]
 
 FEW = 24
+"""Up to so many labels are looked for one by one; more cost less in one histogram of rows and labels."""
 STEPS = 60
+"""So many steps round boxes in the way; then all free places are searched."""
 Box = tuple[int, int, int, int]
 
 

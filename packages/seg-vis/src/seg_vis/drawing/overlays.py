@@ -26,6 +26,7 @@ from seg_vis.libraries import load_cv2
 __all__ = ["class_names", "overlay", "paint", "write_names"]
 
 MOST_COVERED = 0.2
+"""Names may hide this share of a picture: letters get smaller, and then names are left out, until they do."""
 SMALLEST = 8
 """Height of the smallest letters that can be read."""
 

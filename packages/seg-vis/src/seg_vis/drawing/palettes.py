@@ -21,6 +21,7 @@ __all__ = ["Palette", "get_classes", "get_palette", "is_made", "resolve"]
 
 Palette = NDArray[np.uint8]
 MOST = 255
+"""Labels of a byte, one of which is left for pixels without a label."""
 MADE = {"distinct": False, "colourblind": True, "colorblind": True}
 
 

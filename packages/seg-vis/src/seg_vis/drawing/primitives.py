@@ -19,7 +19,9 @@ __all__ = ["circles", "coordinates", "lines", "masks", "points", "polygons", "te
 
 Style = dict[str, Any]
 SHIFT = 4
+"""OpenCV takes whole numbers, of which so many bits stand for parts of a pixel."""
 FAR, MOST_AREA, MOST_WIDTH, MOST_LETTERS = 1e5, 1e9, 1000, 500
+"""In pixels; FAR is outside of every picture, and times 16 still fits the 32 bits that OpenCV takes."""
 """Coordinates and sizes, in pixels, that no picture needs more than; OpenCV crashes at larger ones."""
 
 

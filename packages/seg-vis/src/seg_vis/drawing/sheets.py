@@ -22,6 +22,7 @@ GAP = 4
 PAPER = 255
 SMALLEST = 8
 ENOUGH, MOST = 192, 2048
+"""Pictures smaller than half of the first number of pixels are enlarged, longer ones than the second reduced."""
 """Pixels that the longer side of a picture on a sheet should have, and has at most."""
 TITLE_ROOM = 96
 """Titles of smaller pictures than this may be wider than they are."""

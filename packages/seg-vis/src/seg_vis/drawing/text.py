@@ -24,8 +24,10 @@ from seg_vis.libraries import load_cv2
 __all__ = ["draw_text", "font_size", "readable_on", "shortened", "tag_size", "text_size", "write_tag"]
 
 WEIGHT = 500
+"""Weight of the letters as fonts count it: 400 is regular, 700 bold."""
 DOTS = "..."
 FEWEST = 3
+"""A text cut to fewer letters says nothing."""
 BUILT_IN = ("sans", "italic", "uni")
 
 

@@ -24,6 +24,7 @@ MISTAKES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError,
 """Errors of a call or a backend that come again however often one tries."""
 FULL = ("disk is full", "No space left")
 LONGEST = 300
+"""So many letters of an error are shown."""
 Log = logging.getLogger
 Call = Callable[[], Any]
 

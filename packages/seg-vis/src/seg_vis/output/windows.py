@@ -27,6 +27,7 @@ DEAD = "no window opens on DISPLAY={display!r} (is it the one of an ssh session 
 NAME = "seg-vis"
 PROBE = f"import cv2, sys; cv2.namedWindow({NAME!r}); print('open', flush=True); sys.stdin.read()"
 SECONDS = 60
+"""So long a screen may take to answer."""
 
 
 def check_windows() -> None:
