@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from seg_runner.__about__ import __version__
 
 __all__ = [
     "ResumeError",
@@ -62,13 +68,6 @@ EXPECTED = ("resume",)
 
 def versions() -> dict[str, str]:
     """Return the versions of what decides the numbers: python, torch, numpy, this package."""
-    import platform
-
-    import numpy as np
-    import torch
-
-    from seg_runner.__about__ import __version__
-
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
