@@ -127,4 +127,6 @@ def describe_fallbacks(slots: Iterable[str]) -> str:
     """Say for which default hooks fallback ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
         return f"seg-hooks is not installed ({INSTALL_HOOKS}): simpler hooks stand in for {', '.join(slots)}"
-    return f"No hooks were given for {', '.join(slots)}: simpler ones stand in (hooks=[...] replaces them)"
+    return (
+        f"No hooks were given for {', '.join(slots)}: simpler ones stand in (hooks=[...] from seg-hooks replaces them)"
+    )
