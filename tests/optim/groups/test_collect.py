@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from seg_optim.groups.collect import fuse, members, with_names
-from seg_optim.wrapping import WRAPPERS, unwrap
+from seg_optim.unwrap import WRAPPERS, unwrap
 from torch import nn
 
 

@@ -7,8 +7,8 @@ from seg_optim.build import build_optim_wrapper
 from seg_optim.explain import Explanation, explain
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, ForceDefaultOptimWrapperConstructor
 from seg_optim.groups.freeze import FreezeHook, Frozen, freeze
-from seg_optim.groups.functions import layer_decay_param_groups, param_groups
 from seg_optim.groups.layer_decay import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
+from seg_optim.groups.param_groups import layer_decay_param_groups, param_groups
 from seg_optim.schedules.base import ParamScheduler
 from seg_optim.schedules.cosine import (
     CosineAnnealingParamScheduler,

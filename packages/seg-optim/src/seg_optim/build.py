@@ -26,7 +26,7 @@ CONSTRUCTORS = {
 
 
 def build_optim_wrapper(model: nn.Module, cfg: Mapping[str, Any]) -> OptimWrapper:
-    """An OptimWrapper for `model` from a config's `optim_wrapper` dict as it stands.
+    """Make an OptimWrapper for `model` from a config's `optim_wrapper` dict as it stands.
 
     Names are looked up in this package, in torch.optim and in the entry points `seg_engine.optimizers`,
     `seg_engine.optim_wrappers` and `seg_engine.optim_wrapper_constructors`; a class may stand wherever a name does.

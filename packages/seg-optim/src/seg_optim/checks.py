@@ -66,7 +66,7 @@ def check_number(
 
 
 def check_given(where: str, value: object, **limits: float) -> None:
-    """The same, and None is refused too.
+    """Accept the same, but refuse None.
 
     Raises:
         TypeError: it is no number.
@@ -152,7 +152,7 @@ def unknown_argument(where: str, name: str, known: Sequence[str]) -> str:
 
 
 def _taken(function: Callable[..., Any]) -> list[str] | None:
-    """Names of the arguments; None where any name may be taken."""
+    """Return the names of the arguments; None where any name may be taken."""
     kinds: Sequence[Any] = [function]
     if isinstance(function, type):
         kinds = [cls.__init__ for cls in function.__mro__ if "__init__" in vars(cls)]  # type: ignore[misc]
@@ -181,6 +181,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_key(name: str, names: Iterable[str], where: str) -> str:
-    """One line that says that `name` is not among `names`."""
+    """Return one line that says that `name` is not among `names`."""
     known = sorted(map(str, names))
     return f"{name!r} is not {where}.{did_you_mean(name, known)} Known: {', '.join(known)}"

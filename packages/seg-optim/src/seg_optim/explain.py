@@ -15,11 +15,11 @@ from seg_optim.build import CONSTRUCTORS, build_optim_wrapper
 from seg_optim.groups.collect import parameter_names
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor
 from seg_optim.groups.layer_decay import LearningRateDecayOptimizerConstructor
-from seg_optim.groups.rules import Rules, Subject, is_norm, spared, subjects
-from seg_optim.schedules.simulate import placed, simulated
+from seg_optim.groups.rules import Rules, Subject, is_norm, names_without_decay, subjects
+from seg_optim.schedules.simulate import configs_by_place, simulated
+from seg_optim.unwrap import unwrap
 from seg_optim.wrappers.optimizers import find
 from seg_optim.wrappers.wrapper import OptimWrapper
-from seg_optim.wrapping import unwrap
 
 __all__ = ["Explanation", "explain"]
 
@@ -47,7 +47,7 @@ class Explanation:
         return self.text()
 
     def text(self) -> str:
-        """The table, the rates of each group over the run, the notes."""
+        """Return the table, the rates of each group over the run, the notes."""
         cells = [[_cell(row[key]) for key in COLUMNS] for row in self.rows]
         widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -56,11 +56,11 @@ class Explanation:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {"rows": self.rows, "notes": self.notes, "schedule": {k: list(v) for k, v in self.schedule.items()}}
 
     def csv(self) -> str:
-        """The table as CSV."""
+        """Return the table as CSV."""
         out = io.StringIO()
         writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -102,7 +102,7 @@ def explain(
     reasons = _reasons(model, cfg) if isinstance(cfg, Mapping) else {}
     rows = _rows(model, optimizer, reasons)
     counts = built.accumulative_counts if isinstance(built, OptimWrapper) else 1
-    configs = placed(param_scheduler) if param_scheduler else {}
+    configs = configs_by_place(param_scheduler) if param_scheduler else {}
     rates = {group["name"]: group.get("initial_lr", group["lr"]) for group in _named_groups(optimizer)}
     schedule = {}
     if param_scheduler and max_iters is not None:
@@ -149,14 +149,14 @@ def _reasons(model: nn.Module, cfg: Mapping[str, Any]) -> dict[str, tuple[str, A
         return {name: ("layer decay", depth) for name, depth in ids.items()}
     if not isinstance(constructor, DefaultOptimWrapperConstructor):
         return {}
-    wishes = spared(model) if paramwise.get("no_weight_decay") else ()
+    wishes = names_without_decay(model) if paramwise.get("no_weight_decay") else ()
     rules = Rules(paramwise, bool(paramwise.get("compose")), bool(paramwise.get("force_default_settings")), wishes)
     return {name: (_words(rules, subject), "") for name, subject in subjects(model, rules).items()}
 
 
 def _words(rules: Rules, subject: Subject) -> str:
-    verdict = rules.decide(subject)
-    names = dict.fromkeys(rule for rule in (verdict.lr_rule, verdict.decay_rule) if rule)
+    decision = rules.decide(subject)
+    names = dict.fromkeys(rule for rule in (decision.lr_rule, decision.decay_rule) if rule)
     return " + ".join(names) or "default"
 
 

@@ -13,7 +13,7 @@ class HasGroups(Protocol):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The parameter groups with their options."""
+        """Return the parameter groups with their options."""
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class KnowsDepth(Protocol):
     """A model that can say at which depth a parameter lies."""
 
     def get_layer_id(self, name: str) -> int:
-        """Depth of the parameter called `name`: 0 for the embedding."""
+        """Return the depth of the parameter called `name`: 0 for the embedding."""
 
 
 @runtime_checkable
@@ -29,4 +29,4 @@ class NoSync(Protocol):
     """A model wrapper that can leave out the exchange of gradients (DDP)."""
 
     def no_sync(self) -> AbstractContextManager[Any]:
-        """Context in which gradients stay local."""
+        """Return the context in which gradients stay local."""

@@ -22,7 +22,7 @@ def parameter_names(model: nn.Module) -> dict[int, str]:
 
 
 def members(group: Group) -> list[nn.Parameter]:
-    """A group's parameters as a list (they may be given as one tensor)."""
+    """Return a group's parameters as a list (they may be given as one tensor)."""
     parameters = group["params"]
     if type(parameters) is list:
         return parameters
@@ -30,7 +30,7 @@ def members(group: Group) -> list[nn.Parameter]:
 
 
 def fuse(groups: Sequence[Group], defaults: Mapping[str, Any]) -> list[Group]:
-    """As many groups as there are distinct options, in the order in which these first appear.
+    """Return as many groups as there are distinct options, in the order in which these first appear.
 
     Args:
         groups: one per tensor, or any others.

@@ -10,21 +10,21 @@ from torch import nn
 from torch.optim import Optimizer
 
 from seg_optim.checks import check_arguments
-from seg_optim.groups.check_paramwise import check_model, check_paramwise, report_unmatched
+from seg_optim.groups.checks import check_model, check_paramwise, report_unmatched
 from seg_optim.groups.collect import fuse, members, parameter_names, with_names
-from seg_optim.groups.rules import WISH, Rules, Subject, Verdict, spared
-from seg_optim.groups.split_optimizer import SplitOptimizer, divided, hidden_matrices
+from seg_optim.groups.rules import NO_WEIGHT_DECAY, Decision, Rules, Subject, names_without_decay
+from seg_optim.groups.split_optimizer import SplitOptimizer, hidden_matrices, split_groups
+from seg_optim.unwrap import unwrap
 from seg_optim.wrappers.amp import AmpOptimWrapper, ApexOptimWrapper
-from seg_optim.wrappers.layout import Order
 from seg_optim.wrappers.optimizers import check_group_options, find, is_muon, make_optimizer, optimizer_options
+from seg_optim.wrappers.state_layout import Order
 from seg_optim.wrappers.wrapper import OptimWrapper
-from seg_optim.wrapping import unwrap
 
 __all__ = ["DefaultOptimWrapperConstructor", "ForceDefaultOptimWrapperConstructor"]
 
 logger = logging.getLogger("seg_optim")
 WRAPPERS = {cls.__name__: cls for cls in (OptimWrapper, AmpOptimWrapper, ApexOptimWrapper)}
-NOTHING = Verdict()
+NOTHING = Decision()
 """What rules say about a parameter that they do not touch."""
 Group = dict[str, Any]
 Groups = list[Group]
@@ -99,12 +99,12 @@ class DefaultOptimWrapperConstructor:
         check_group_options(self.factory, self.optimizer_options, custom, "optim_wrapper.paramwise_cfg.custom_keys")
 
     def _known_keys(self) -> tuple[str, ...] | None:
-        """Keys beyond the common ones; None where a class of somebody else may know any."""
+        """Return the keys beyond the common ones; None where a class of somebody else may know any."""
         ours = type(self).__module__.startswith("seg_optim.")
         return self.own_keys if ours or type(self).own_keys else None
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """The wrapper for a model."""
+        """Make the wrapper for a model."""
         if isinstance(self.optimizer_cfg, Optimizer):
             return self._wrapper(self.optimizer_cfg)
         model = unwrap(model)
@@ -112,7 +112,7 @@ class DefaultOptimWrapperConstructor:
         if not self.paramwise_cfg:
             everything = list(model.parameters())
             return self.wrap(model, [{"params": everything}], parameter_names(model), Order.of([everything]))
-        wishes = spared(model) if self.paramwise_cfg.get("no_weight_decay") else ()
+        wishes = names_without_decay(model) if self.paramwise_cfg.get("no_weight_decay") else ()
         self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced, wishes)
         self._seen: dict[int, str] = {}
         self._frozen: list[str] = []
@@ -139,7 +139,7 @@ class DefaultOptimWrapperConstructor:
             self.add_params(params, child, name, deformable)
 
     def _collected(self, model: nn.Module) -> tuple[Groups, Order]:
-        """Groups, and the order in which the reference would have grouped the parameters.
+        """Return groups, and the order in which MMEngine would have grouped the parameters.
 
         They are collected setting by setting; with `fuse=False`, or where `add_params` is overridden, one by one.
         """
@@ -147,24 +147,24 @@ class DefaultOptimWrapperConstructor:
             listed: Groups = []
             self.add_params(listed, model)
             return listed, Order.of(map(members, listed))
-        found: dict[int, tuple[Verdict, list[nn.Parameter]]] = {}
+        found: dict[int, tuple[Decision, list[nn.Parameter]]] = {}
         order: list[nn.Parameter] = []
         ahead = [("", model, False)]
         while ahead:
             prefix, module, deformable = ahead.pop()
             if module._parameters:
-                for parameter, verdict in self._own(module, prefix, deformable):
+                for parameter, decision in self._own(module, prefix, deformable):
                     order.append(parameter)
-                    if id(verdict) in found:
-                        found[id(verdict)][1].append(parameter)
+                    if id(decision) in found:
+                        found[id(decision)][1].append(parameter)
                     else:
-                        found[id(verdict)] = (verdict, [parameter])
+                        found[id(decision)] = (decision, [parameter])
             if module._modules:
                 ahead += reversed(self._children(module, prefix))
-        return [{"params": params, **self._rates(verdict)} for verdict, params in found.values()], Order(order)
+        return [{"params": params, **self._rates(decision)} for decision, params in found.values()], Order(order)
 
-    def _own(self, module: nn.Module, prefix: str, in_deformable: bool) -> Iterator[tuple[nn.Parameter, Verdict]]:
-        """A module's own parameters that take part, with what the rules say about each."""
+    def _own(self, module: nn.Module, prefix: str, in_deformable: bool) -> Iterator[tuple[nn.Parameter, Decision]]:
+        """Yield a module's own parameters that take part, with what the rules say about each."""
         start = f"{prefix}." if prefix else ""
         seen, rules = self._seen, self.rules
         subject = None if rules.names_decide and prefix else Subject("", prefix, 0, module, in_deformable)
@@ -183,7 +183,7 @@ class DefaultOptimWrapperConstructor:
                 yield parameter, NOTHING
 
     def _children(self, module: nn.Module, prefix: str) -> list[tuple[str, nn.Module, bool]]:
-        """Path, child and whether the child lies in a deformable convolution; one registered twice comes once."""
+        """Return path, child and whether it lies in a deformable convolution; one registered twice comes once."""
         start, deformable = f"{prefix}." if prefix else "", self.rules.is_deformable(module)
         found = [(start + name, child, deformable) for name, child in module._modules.items() if child is not None]
         if len({id(child) for child in module._modules.values()}) == len(module._modules):
@@ -192,7 +192,7 @@ class DefaultOptimWrapperConstructor:
         return [place for place in found if firsts[id(place[1])][0] == place[0]]
 
     def _takes(self, name: str, parameter: nn.Parameter) -> bool:
-        """Whether a parameter that was seen before, or does not learn, takes part all the same."""
+        """Tell whether a parameter that was seen before, or does not learn, takes part all the same."""
         first = self._seen[id(parameter)]
         if first != name:
             if self.paramwise_cfg.get("bypass_duplicate"):
@@ -207,15 +207,15 @@ class DefaultOptimWrapperConstructor:
         self._frozen.append(name)
         return False
 
-    def _rates(self, verdict: Verdict) -> dict[str, Any]:
+    def _rates(self, decision: Decision) -> dict[str, Any]:
         rates: dict[str, Any] = {}
-        if verdict.lr_mult is not None and (self.base_lr is not None or verdict.lr_mult != 1):
-            rates["lr"] = self._base(self.base_lr, "lr", verdict.lr_rule) * verdict.lr_mult
-        if verdict.decay_mult is not None and self.base_wd is not None:
-            rates["weight_decay"] = self.base_wd * verdict.decay_mult
-        elif verdict.decay_rule == WISH:
+        if decision.lr_mult is not None and (self.base_lr is not None or decision.lr_mult != 1):
+            rates["lr"] = self._base(self.base_lr, "lr", decision.lr_rule) * decision.lr_mult
+        if decision.decay_mult is not None and self.base_wd is not None:
+            rates["weight_decay"] = self.base_wd * decision.decay_mult
+        elif decision.decay_rule == NO_WEIGHT_DECAY:
             rates["weight_decay"] = 0.0
-        return rates | verdict.extra
+        return rates | decision.extra
 
     def _base(self, value: float | None, key: str, rule: str) -> float:
         if value is None:
@@ -223,7 +223,7 @@ class DefaultOptimWrapperConstructor:
         return value
 
     def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Order) -> OptimWrapper:
-        """The wrapper over `groups`, fused and named; it remembers the `reference`, the layout of checkpoints."""
+        """Make the wrapper over `groups`, fused and named; it remembers the `reference`, the layout of checkpoints."""
         optimizer = self.optimizer(model, self.fused(groups), names)
         wrapper = self._wrapper(optimizer)
         if hasattr(wrapper, "describe"):
@@ -241,13 +241,13 @@ class DefaultOptimWrapperConstructor:
         return kind(optimizer=optimizer, **options)  # type: ignore[no-any-return]
 
     def optimizer(self, model: nn.Module, groups: Groups, names: dict[int, str]) -> Optimizer:
-        """The optimizer over fused groups; two in one where `rest` names a second."""
+        """Make the optimizer over fused groups; two in one where `rest` names a second."""
         how = self.optim_wrapper_cfg.get("implementation", "auto")
         if self.rest is None:
             return make_optimizer(self.factory, groups, self.optimizer_options, model, how)
         factory, options = optimizer_options(self.rest, "optim_wrapper.optimizer.rest")
         rates = {"lr": (self.base_lr, options.get("lr")), "weight_decay": (self.base_wd, options.get("weight_decay"))}
-        main, others = divided(groups, names, hidden_matrices(model), rates)
+        main, others = split_groups(groups, names, hidden_matrices(model), rates)
         parts = [(self.factory, main, self.optimizer_options), (factory, others, options)]
         made = [make_optimizer(kind, part, given, model, how) for kind, part, given in parts if part]
         if len(made) == 2:
@@ -259,7 +259,7 @@ class DefaultOptimWrapperConstructor:
         return made[0]
 
     def fused(self, params: Groups) -> Groups:
-        """As few groups as there are settings, named; as they are with `fuse=False`."""
+        """Return as few groups as there are settings, named; with `fuse=False` as they are."""
         if not self.paramwise_cfg.get("fuse", True):
             return params
         return with_names(fuse(params, self._defaults()), self.base_lr, self.base_wd)
@@ -282,6 +282,6 @@ class ForceDefaultOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     own_keys = ("force_default_settings",)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """The wrapper for a model."""
+        """Make the wrapper for a model."""
         self.forced = bool(self.paramwise_cfg.get("force_default_settings"))  # type: ignore[misc]
         return super().__call__(model)

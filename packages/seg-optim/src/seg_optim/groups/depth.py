@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from seg_optim.groups.layer_ids import Depths, from_matcher, tell_gap
+from seg_optim.groups.layer_ids import Depths, from_matcher, warn_gap
 from seg_optim.groups.naming_schemes import closest_scheme, find_scheme, is_final_norm
 from seg_optim.protocols import KnowsDepth
-from seg_optim.wrapping import unwrap
+from seg_optim.unwrap import unwrap
 
 __all__ = ["read_depths"]
 
@@ -21,7 +21,7 @@ DEEPEST = 4
 def read_depths(
     model: nn.Module, num_layers: int | None = None, stages: bool = False, final_norm: str = "head"
 ) -> Depths:
-    """Depths of all parameters.
+    """Return the depths of all parameters.
 
     Asked in this order, for the model and then for the submodules that may be its backbone: `get_layer_id(name)`,
     timm's `group_matcher()`, the known naming schemes.
@@ -46,7 +46,7 @@ def read_depths(
 
 
 def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What may be the backbone, with its prefix: `backbone`, the model itself, then its parts, the largest first."""
+    """Return what may be the backbone, with its prefix: `backbone`, the model itself, its parts from the largest on."""
     parts = [(f"{name}.", part) for name, part in model.named_modules() if name and name.count(".") < DEEPEST]
     parts = [(prefix, part) for prefix, part in parts if unwrap(part) is part]
     weights = {prefix: sum(parameter.numel() for parameter in part.parameters()) for prefix, part in parts}
@@ -57,7 +57,7 @@ def candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _is_backbone(prefix: str) -> bool:
-    """Whether a prefix is that of the model's `backbone`, maybe inside DDP or torch.compile."""
+    """Tell whether a prefix is that of the model's `backbone`, maybe inside DDP or torch.compile."""
     return re.fullmatch(r"backbone\.((module|_orig_mod)\.)*", prefix) is not None
 
 
@@ -74,7 +74,7 @@ def _ids(module: nn.Module, names: Sequence[str], stages: bool, final_norm: str)
 
 
 def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | None) -> Depths:
-    """The head lies one above the deepest layer; where there is no head, the deepest layer is in its place."""
+    """Put the head one above the deepest layer; where there is no head, the deepest layer is in its place."""
     deepest = max(depth for depth in ids.values() if depth is not None)
     headless = all(ids.get(name) is not None for name in names)
     last = num_layers + 1 if num_layers is not None else deepest if headless else deepest + 1
@@ -82,12 +82,12 @@ def _placed(names: Sequence[str], ids: dict[str, int | None], num_layers: int | 
         raise ValueError(
             f"num_layers={num_layers}, but the model has layers up to {deepest}: set num_layers={deepest} or 'auto'"
         )
-    tell_gap(deepest, last)
+    warn_gap(deepest, last)
     return Depths({name: last if (depth := ids.get(name)) is None else depth for name in names}, last)
 
 
 def _no_scheme(model: nn.Module, names: Sequence[str]) -> str:
-    """What is wrong, with the names that the scheme that fits best does not know."""
+    """Return what is wrong, with the names that the scheme that fits best does not know."""
     found = [
         (len(inside) - len(left), scheme, prefix, left)
         for prefix, _ in candidates(model)

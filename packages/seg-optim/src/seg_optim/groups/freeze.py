@@ -9,9 +9,9 @@ from typing import Protocol
 from torch import nn
 
 from seg_optim.checks import check_count, did_you_mean
-from seg_optim.groups.check_paramwise import check_pattern
+from seg_optim.groups.checks import check_pattern
 from seg_optim.groups.rules import is_norm, matcher
-from seg_optim.wrapping import unwrap
+from seg_optim.unwrap import unwrap
 
 __all__ = ["FreezeHook", "Frozen", "freeze"]
 
@@ -23,7 +23,7 @@ class HoldsModel(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The model, maybe inside DDP or torch.compile."""
+        """Return the model, maybe inside DDP or torch.compile."""
 
 
 class CountsIterations(Protocol):
@@ -31,7 +31,7 @@ class CountsIterations(Protocol):
 
     @property
     def iter(self) -> int:
-        """Iterations done so far."""
+        """Return the iterations done so far."""
 
 
 class _StayInEval:
@@ -100,7 +100,7 @@ class Frozen:
 
 
 def _parts_of(name: str) -> str:
-    """How the names begin of what a parametrization made of a parameter."""
+    """Return how the names begin of what a parametrization made of a parameter."""
     prefix, _, local = name.rpartition(".")
     return f"{prefix}.parametrizations.{local}." if prefix else f"parametrizations.{local}."
 
@@ -168,7 +168,7 @@ def _check_patterns(
 
 
 def _norms(model: nn.Module, frozen: set[str]) -> list[str]:
-    """Norms all of whose parameters are frozen."""
+    """Return the norms all of whose parameters are frozen."""
     found = []
     for name, module in model.named_modules():
         own = {f"{name}.{local}" if name else local for local, _ in module.named_parameters(recurse=False)}

@@ -24,17 +24,17 @@ from seg_optim.groups.layer_ids import (
     uncompiled,
     vit_layer_wise,
 )
-from seg_optim.groups.rules import KIND_KEYS, Verdict, spared, subjects
-from seg_optim.wrapping import unwrap
+from seg_optim.groups.rules import KIND_KEYS, Decision, names_without_decay, subjects
+from seg_optim.unwrap import unwrap
 
 __all__ = [
     "Decay",
     "LayerDecayOptimizerConstructor",
     "LearningRateDecayOptimizerConstructor",
     "check_options",
-    "given",
+    "has_no_decay",
     "layer_groups",
-    "undecayed",
+    "select",
 ]
 
 logger = logging.getLogger("seg_optim")
@@ -43,8 +43,8 @@ RULE_KEYS = ("custom_keys", *KIND_KEYS)
 CHOICES = {"final_norm": ("head", "last_block"), "style": ("torch", "timm")}
 
 
-def undecayed(name: str, parameter: nn.Parameter, skip: Iterable[str] = ()) -> bool:
-    """Whether a parameter gets no weight decay: one-dimensional, a bias, or its name ends in one of `skip`."""
+def has_no_decay(name: str, parameter: nn.Parameter, skip: Iterable[str] = ()) -> bool:
+    """Tell whether a parameter gets no weight decay: one-dimensional, a bias, or its name ends in one of `skip`."""
     return parameter.ndim <= 1 or name.endswith(".bias") or any(f".{name}".endswith(f".{token}") for token in skip)
 
 
@@ -67,7 +67,7 @@ class Decay:
     head: float = 1.0
 
     def scale(self, distance: int) -> float:
-        """Factor on the learning rate so many layers below the head."""
+        """Return the factor on the learning rate so many layers below the head."""
         return max(self.min_scale, self.rate**distance) * (1.0 if distance else self.head)
 
 
@@ -76,37 +76,37 @@ def layer_groups(
     depths: Depths,
     decay: Decay,
     plain: Callable[[str, nn.Parameter], bool],
-    verdicts: Mapping[str, Verdict],
+    decisions: Mapping[str, Decision],
 ) -> Groups:
-    """One group per depth and kind of decay, in the order in which they first appear.
+    """Return one group per depth and kind of decay, in the order in which they first appear.
 
     Args:
         parameters: names and parameters.
         depths: where each lies.
         decay: the rates.
         plain: which parameters get no weight decay.
-        verdicts: what further rules say about each; they multiply the learning rate and decide the weight decay.
+        decisions: what further rules say about each; they multiply the learning rate and decide the weight decay.
     """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in parameters:
-        depth, verdict = depths.ids[name], verdicts.get(name, Verdict())
-        share = verdict.decay_mult if verdict.decay_mult is not None else float(not plain(name, parameter))
-        times = 1.0 if verdict.lr_mult is None else verdict.lr_mult
+        depth, decision = depths.ids[name], decisions.get(name, Decision())
+        share = decision.decay_mult if decision.decay_mult is not None else float(not plain(name, parameter))
+        times = 1.0 if decision.lr_mult is None else decision.lr_mult
         key = f"layer_{depth}_{'decay' if share else 'no_decay'}"
         key += f"_x{share:g}" * (share not in (0, 1)) + f"_lr_x{times:g}" * (times != 1)
-        group = groups.setdefault((key, repr(verdict.extra)), {})
+        group = groups.setdefault((key, repr(decision.extra)), {})
         if not group:
             scale = decay.scale(depths.last - depth) * times
             group.update(weight_decay=decay.weight_decay * share, lr_scale=scale, lr=scale * decay.lr)
             group.update(params=[], param_names=[], group_name=key, name=key)
-            group.update({k: value for k, value in verdict.extra.items() if k not in ("lr_mult", "decay_mult")})
+            group.update({k: value for k, value in decision.extra.items() if k not in ("lr_mult", "decay_mult")})
         group["params"].append(parameter)
         group["param_names"].append(name)
     return list(groups.values())
 
 
-def given(options: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """Those of some options that are there."""
+def select(options: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return those of some options that are there."""
     return {key: options[key] for key in keys if key in options}
 
 
@@ -125,7 +125,7 @@ def check_options(options: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}decay_rate=0 would freeze every layer but the last: 1 is no decay, 0.9 is usual")
     if (options.get("decay_rate") or 0) > 1:
         logger.warning("%sdecay_rate=%s is above 1: the first layers learn fastest", where, options["decay_rate"])
-    for key in given(options, CHOICES):
+    for key in select(options, CHOICES):
         check_choice(where + key, options[key], CHOICES[key])
     function = options.get("layer_ids")
     if function is not None and not callable(function):
@@ -191,19 +191,20 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         """Append one group per depth and kind of decay for the whole model."""
         cfg = self.paramwise_cfg
         trainable = [(n, p) for n, p in module.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
-        skip = {*(TOKENS if cfg.get("skip_tokens") else ()), *(spared(module) if cfg.get("no_weight_decay") else ())}
-        shares = given(cfg, ("min_scale", "head"))
+        skip = set(TOKENS if cfg.get("skip_tokens") else ())
+        skip |= names_without_decay(module) if cfg.get("no_weight_decay") else set()
+        shares = select(cfg, ("min_scale", "head"))
         decay = Decay(self.base_lr or 0.0, self.base_wd or 0.0, cfg["decay_rate"], **shares)
         known = subjects(module, self.rules) if cfg.get("compose") else {}
-        verdicts = {name: self.rules.decide(subject) for name, subject in known.items()}
-        groups = layer_groups(trainable, self.depths(module), decay, partial(undecayed, skip=skip), verdicts)
+        decisions = {name: self.rules.decide(subject) for name, subject in known.items()}
+        groups = layer_groups(trainable, self.depths(module), decay, partial(has_no_decay, skip=skip), decisions)
         if cfg.get("fuse", True):
             for group in groups:
                 del group["lr_scale"], group["param_names"], group["group_name"]
         params.extend(groups)
 
     def depths(self, model: nn.Module) -> Depths:
-        """Where each parameter of the model lies."""
+        """Tell where each parameter of the model lies."""
         cfg = self.paramwise_cfg
         names = [name for name, _ in model.named_parameters()]
         number = layer_count(cfg["num_layers"], "optim_wrapper.paramwise_cfg.")
@@ -227,7 +228,7 @@ class LayerDecayOptimizerConstructor(LearningRateDecayOptimizerConstructor):
 
 
 def _reference_ids(model: nn.Module, kind: str, num_layers: int | None) -> LayerIds | None:
-    """MMSegmentation's own numbering for the backbones that it knows; None for others."""
+    """Return MMSegmentation's own numbering for the backbones that it knows; None for others."""
     part = getattr(model, "backbone", None)
     backbone = type(unwrap(part) if isinstance(part, nn.Module) else part).__name__
     names = [uncompiled(name) for name, _ in model.named_parameters()]

@@ -19,9 +19,9 @@ __all__ = [
     "from_function",
     "from_matcher",
     "layer_count",
-    "tell_gap",
     "uncompiled",
     "vit_layer_wise",
+    "warn_gap",
 ]
 
 logger = logging.getLogger("seg_optim")
@@ -52,7 +52,7 @@ class Depths:
 
 
 def convnext_layer_wise(name: str, num_layers: int) -> int | None:
-    """MMSegmentation's ids for ConvNeXt, three blocks of the third stage to an id."""
+    """Return MMSegmentation's ids for ConvNeXt, three blocks of the third stage to an id."""
     if name in TOKENS:
         return 0
     parts = name.split(".")
@@ -65,26 +65,26 @@ def convnext_layer_wise(name: str, num_layers: int) -> int | None:
 
 
 def convnext_stage_wise(name: str) -> int | None:
-    """MMSegmentation's ids for ConvNeXt by stage: all downsampling 0, stage `s` is `s + 1`."""
+    """Return MMSegmentation's ids for ConvNeXt by stage: all downsampling 0, stage `s` is `s + 1`."""
     if name in TOKENS or name.startswith("backbone.downsample_layers"):
         return 0
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.stages") else None
 
 
 def vit_layer_wise(name: str) -> int | None:
-    """MMSegmentation's ids for BEiT and MAE: tokens and patch embedding 0, block `i` is `i + 1`."""
+    """Return MMSegmentation's ids for BEiT and MAE: tokens and patch embedding 0, block `i` is `i + 1`."""
     if name in TOKENS or name.startswith("backbone.patch_embed"):
         return 0
     return int(name.split(".")[2]) + 1 if name.startswith("backbone.layers") else None
 
 
 def uncompiled(name: str) -> str:
-    """A name as it is without torch.compile round a part of the model."""
+    """Return a name as it is without torch.compile round a part of the model."""
     return name.replace("_orig_mod.", "")
 
 
 def layer_count(given: object, where: str = "") -> int | None:
-    """`num_layers` as a number; None for `'auto'`.
+    """Return `num_layers` as a number; None for `'auto'`.
 
     Args:
         given: what the user wrote.
@@ -101,7 +101,7 @@ def layer_count(given: object, where: str = "") -> int | None:
 
 
 def from_function(names: Iterable[str], function: LayerIds, num_layers: int | None) -> Depths:
-    """Depths from a function; with `num_layers` the head lies at `num_layers + 1`, else right after the deepest.
+    """Return depths from a function; the head lies at `num_layers + 1`, or right after the deepest without it.
 
     Raises:
         TypeError: an id is not a whole number.
@@ -119,14 +119,14 @@ def from_function(names: Iterable[str], function: LayerIds, num_layers: int | No
             f"num_layers={num_layers}, but {name} lies in layer {deepest}: its rate would be above the head's. "
             f"Set num_layers={deepest} or 'auto'"
         )
-    tell_gap(deepest, last)
+    warn_gap(deepest, last)
     negative = next((name for name, depth in found.items() if depth is not None and depth < 0), None)
     if negative is not None:
         raise ValueError(f"layer id of {negative} is {found[negative]}, but ids count from 0")
     return Depths({name: last if depth is None else depth for name, depth in found.items()}, last)
 
 
-def tell_gap(deepest: int, last: int) -> None:
+def warn_gap(deepest: int, last: int) -> None:
     """Say that layers are missing between the deepest one and the head."""
     if deepest and deepest + 1 < last:
         logger.warning(
@@ -136,7 +136,7 @@ def tell_gap(deepest: int, last: int) -> None:
 
 
 def from_matcher(names: Sequence[str], matcher: Matcher) -> dict[str, int | None]:
-    """Layer ids from a model's `group_matcher`: timm's notation, a dict of patterns or a function.
+    """Return the layer ids from a model's `group_matcher`: timm's notation, a dict of patterns or a function.
 
     A pattern (or each `(pattern, order)` of a list) gives a sort key: the pattern's place, the numbers it captured,
     the order. Equal keys are one layer, layers are numbered in the order of their keys, a key that ends in 99999

@@ -144,12 +144,12 @@ SCHEMES: tuple[Scheme, ...] = (
 
 
 def is_final_norm(name: str) -> bool:
-    """Whether a name is that of a norm after the last block."""
+    """Tell whether a name is that of a norm after the last block."""
     return re.match(FINAL, name) is not None or re.match(r"(head|encoder)\.(norm|ln|layernorm)\b", name) is not None
 
 
 def find_scheme(names: Sequence[str], stages: bool, final_norm: str) -> dict[str, int | None] | None:
-    """Layer ids by the first scheme that knows every name; None if there is none. A head's id is None."""
+    """Return the layer ids by the first scheme that knows every name; None if there is none. A head's id is None."""
     for scheme in SCHEMES:
         roles = {name: _role(scheme, name) for name in names}
         found = [role for role in roles.values() if role is not None]
@@ -160,7 +160,7 @@ def find_scheme(names: Sequence[str], stages: bool, final_norm: str) -> dict[str
 
 
 def closest_scheme(names: Sequence[str]) -> tuple[str, list[str]]:
-    """The scheme that knows most of the names, its blocks among them, and the names that it does not know."""
+    """Return the scheme that knows most of the names, its blocks among them, and the names that it does not know."""
     best = ("", list(names))
     for scheme in SCHEMES:
         roles = {name: _role(scheme, name) for name in names}
@@ -188,7 +188,7 @@ def _numbered(roles: dict[str, Role], stages: bool, final_norm: str) -> dict[str
 
 
 def _depth(role: Role, blocks: Sequence[Key], stages: bool, last_block: bool) -> int | None:
-    """Depth of one parameter; `blocks` are the places of all blocks (or stages), from the first to the last."""
+    """Return the depth of one parameter; `blocks` are the places of all blocks (or stages) in order."""
     kind, place = role[0], _place(role, stages)
     if kind == "head" or (kind in ("out", "final") and not last_block):
         return None

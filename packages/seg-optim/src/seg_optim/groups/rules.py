@@ -15,13 +15,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 __all__ = [
     "MATCH_MODES",
+    "Decision",
     "Rules",
     "Subject",
-    "Verdict",
     "is_deformable",
     "is_norm",
+    "names_without_decay",
     "ordered_keys",
-    "spared",
     "subjects",
 ]
 
@@ -34,7 +34,7 @@ KIND_KEYS = (
     "dwconv_decay_mult",
     "flat_decay_mult",
 )
-WISH = "no_weight_decay"
+NO_WEIGHT_DECAY = "no_weight_decay"
 """The rule that follows what the model itself says in a method of this name."""
 MATCH_MODES = ("substring", "glob", "regex", "exact")
 
@@ -59,12 +59,12 @@ class Subject:
 
     @property
     def full_name(self) -> str:
-        """Dotted name from the model down."""
+        """Return the dotted name from the model down."""
         return full_name(self.prefix, self.name)
 
 
 @dataclass(slots=True)
-class Verdict:
+class Decision:
     """What the rules decide: None leaves a field to the optimizer's default.
 
     Attributes:
@@ -83,12 +83,12 @@ class Verdict:
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Batch, instance, group or layer normalisation (not RMSNorm, nor norms of one's own: the reference's choice)."""
+    """Tell whether a module is a batch, instance, group or layer norm (others, RMSNorm too, are none for MMEngine)."""
     return isinstance(module, NORMS)
 
 
 def is_deformable(module: nn.Module) -> bool:
-    """Whether a module is one of mmcv's deformable convolutions, told by name so that mmcv need not be there."""
+    """Tell whether a module is one of mmcv's deformable convolutions, by its name, so that mmcv need not be there."""
     return any(
         kind.__name__ in ("DeformConv2d", "ModulatedDeformConv2d") and kind.__module__.startswith("mmcv")
         for kind in type(module).__mro__
@@ -96,21 +96,21 @@ def is_deformable(module: nn.Module) -> bool:
 
 
 def ordered_keys(keys: Mapping[str, Any]) -> list[str]:
-    """Longest first, equally long ones in the alphabet's order: the first that matches wins."""
+    """Sort the longest first, equally long ones by the alphabet: the first that matches wins."""
     return sorted(sorted(keys), key=len, reverse=True)
 
 
 def full_name(prefix: str, name: str) -> str:
-    """Dotted name from the model down."""
+    """Return the dotted name from the model down."""
     return f"{prefix}.{name}" if prefix else name
 
 
 def matcher(
     mode: str, where: str = "optim_wrapper.paramwise_cfg.match"
 ) -> tuple[Callable[[str, str], str], Callable[[str, str], bool]]:
-    """One match mode as two functions: `(prefix, name) -> text` and `(key, text) -> bool`.
+    """Return one match mode as two functions: `(prefix, name) -> text` and `(key, text) -> bool`.
 
-    `substring` looks into `prefix.name`, which for a top-level parameter begins with a dot (the reference's way);
+    `substring` looks into `prefix.name`, which for a top-level parameter begins with a dot (MMEngine's way);
     `glob` and `regex` look at the full name; `exact` wants the full name, or that of a module above it.
     """
     if mode == "substring":
@@ -152,12 +152,12 @@ class Rules:
         self._any_kind = any(cfg.get(key) is not None for key in KIND_KEYS)
         self.names_decide = self._firsts is not None and not self._any_kind and not self._spared
         self.hit: set[str] = set()
-        self._verdicts: dict[tuple[Any, ...], Verdict] = {}
+        self._decisions: dict[tuple[Any, ...], Decision] = {}
         self._norms: dict[type, bool] = {}
         self._deformable: dict[type, bool] = {}
 
-    def decide(self, subject: Subject) -> Verdict:
-        """The multipliers of one parameter. Equal decisions are one object."""
+    def decide(self, subject: Subject) -> Decision:
+        """Return the multipliers of one parameter. Equal decisions are one object."""
         text = f"{subject.prefix}.{subject.name}"
         if self.names_decide:
             return self.by_name(text)
@@ -167,15 +167,15 @@ class Rules:
             norm = self._is_norm(subject.module)
             rate, decay = self._rate_rule(subject, norm), self._decay_rule(subject, norm)
         if self._spared and subject.full_name in self._spared and not self._says_decay(found):
-            decay = WISH
-        verdict = self._verdicts.get((found, rate, decay) if rate or decay else found)
-        return self._decided(found, rate, decay) if verdict is None else verdict
+            decay = NO_WEIGHT_DECAY
+        decision = self._decisions.get((found, rate, decay) if rate or decay else found)
+        return self._decided(found, rate, decay) if decision is None else decision
 
-    def by_name(self, text: str) -> Verdict:
-        """The same from `prefix.name` alone, where `names_decide` says that this is enough."""
+    def by_name(self, text: str) -> Decision:
+        """Return the same from `prefix.name` alone, where `names_decide` says that this is enough."""
         found = self._first(text)
-        verdict = self._verdicts.get(found)
-        return self._decided(found, "", "") if verdict is None else verdict
+        decision = self._decisions.get(found)
+        return self._decided(found, "", "") if decision is None else decision
 
     def _first(self, text: str) -> tuple[str, ...]:
         for key, first in self._firsts or ():
@@ -183,51 +183,51 @@ class Rules:
                 return first
         return ()
 
-    def _decided(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
+    def _decided(self, found: tuple[str, ...], rate: str, decay: str) -> Decision:
         self.hit.update(found)
-        verdict = self._composed(found, rate, decay) if self.composing else self._single(found, rate, decay)
-        self._verdicts[(found, rate, decay) if rate or decay else found] = verdict
-        return verdict
+        decision = self._composed(found, rate, decay) if self.composing else self._single(found, rate, decay)
+        self._decisions[(found, rate, decay) if rate or decay else found] = decision
+        return decision
 
     def _says_decay(self, found: Iterable[str]) -> bool:
         return any(option in self.custom[key] for key in found for option in ("decay_mult", "weight_decay"))
 
     def _plain_firsts(self) -> list[tuple[str, tuple[str, ...]]] | None:
-        """Each key with what `_found` gives for it, in the usual mode, which then needs no call per key."""
+        """Return each key with what `_found` gives for it, in the usual mode, which then needs no call per key."""
         usual = self.cfg.get("match", "substring") == "substring" and not self.composing
         return [(key, (key,)) for key in self.keys] if usual else None
 
     def _found(self, subject: Subject) -> tuple[str, ...]:
-        """The custom keys that count: all that match when composing, else the first."""
+        """Return the custom keys that count: all that match when composing, else the first."""
         text = self.text(subject.prefix, subject.name)
         matching = (key for key in self.keys if self.matches(key, text))
         return tuple(matching) if self.composing else tuple(itertools.islice(matching, 1))
 
-    def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
-        verdict = Verdict()
+    def _single(self, found: tuple[str, ...], rate: str, decay: str) -> Decision:
+        decision = Decision()
         if found:
             options, rule = self.custom[found[0]], f"custom_keys[{found[0]!r}]"
-            verdict = Verdict(options.get("lr_mult", 1.0), options.get("decay_mult", 1.0), dict(options), rule, rule)
-        self._by_kind(verdict, rate, decay)
-        return verdict
+            decision = Decision(options.get("lr_mult", 1.0), options.get("decay_mult", 1.0), dict(options), rule, rule)
+        self._by_kind(decision, rate, decay)
+        return decision
 
-    def _composed(self, found: tuple[str, ...], rate: str, decay: str) -> Verdict:
-        verdict = Verdict()
-        self._by_kind(verdict, rate, decay)
+    def _composed(self, found: tuple[str, ...], rate: str, decay: str) -> Decision:
+        decision = Decision()
+        self._by_kind(decision, rate, decay)
         for key in reversed(found):
             options, rule = self.custom[key], f"custom_keys[{key!r}]"
-            verdict.extra.update(options)
+            decision.extra.update(options)
             if "lr_mult" in options:
-                verdict.lr_mult, verdict.lr_rule = options["lr_mult"], rule
+                decision.lr_mult, decision.lr_rule = options["lr_mult"], rule
             if "decay_mult" in options:
-                verdict.decay_mult, verdict.decay_rule = options["decay_mult"], rule
-        return verdict
+                decision.decay_mult, decision.decay_rule = options["decay_mult"], rule
+        return decision
 
-    def _by_kind(self, verdict: Verdict, rate: str, decay: str) -> None:
+    def _by_kind(self, decision: Decision, rate: str, decay: str) -> None:
         if rate:
-            verdict.lr_mult, verdict.lr_rule = self.cfg[rate], rate
+            decision.lr_mult, decision.lr_rule = self.cfg[rate], rate
         if decay:
-            verdict.decay_mult, verdict.decay_rule = 0.0 if decay == WISH else self.cfg[decay], decay
+            decision.decay_mult, decision.decay_rule = 0.0 if decay == NO_WEIGHT_DECAY else self.cfg[decay], decay
 
     def _rate_rule(self, subject: Subject, norm: bool) -> str:
         cfg = self.cfg
@@ -250,7 +250,7 @@ class Rules:
         return "flat_decay_mult" if flat and cfg.get("flat_decay_mult") is not None else ""
 
     def is_deformable(self, module: nn.Module) -> bool:
-        """`is_deformable`, worked out once per class."""
+        """Tell the same as `is_deformable`, worked out once per class."""
         kind = type(module)
         if kind not in self._deformable:
             self._deformable[kind] = is_deformable(module)
@@ -264,7 +264,7 @@ class Rules:
 
 
 def subjects(model: nn.Module, rules: Rules) -> dict[str, Subject]:
-    """What rules look at, for each parameter of a model by its name."""
+    """Return what rules look at, for each parameter of a model by its name."""
     found: dict[str, Subject] = {}
     parents = {id(child): module for module in model.modules() for child in module.children()}
     for prefix, module in model.named_modules():
@@ -276,8 +276,8 @@ def subjects(model: nn.Module, rules: Rules) -> dict[str, Subject]:
     return found
 
 
-def spared(model: nn.Module) -> set[str]:
-    """Names that the model, or a part of it, lists in `no_weight_decay()` or means by `no_weight_decay_keywords()`."""
+def names_without_decay(model: nn.Module) -> set[str]:
+    """Return the names that the model, or a part, lists in `no_weight_decay()` or by `no_weight_decay_keywords()`."""
     names = [name for name, _ in model.named_parameters()]
     found: set[str] = set()
     for prefix, module in model.named_modules():

@@ -15,7 +15,7 @@ from seg_optim.checks import check_choice
 from seg_optim.groups.collect import members, parameter_names
 from seg_optim.groups.naming_schemes import HEAD, TOKENS
 
-__all__ = ["SplitOptimizer", "divided", "hidden_matrices"]
+__all__ = ["SplitOptimizer", "hidden_matrices", "split_groups"]
 
 Groups = list[dict[str, Any]]
 
@@ -51,7 +51,7 @@ class SplitOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both."""
+        """Take one step of both."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -80,7 +80,7 @@ class SplitOptimizer(Optimizer):
         self._owners.append(owner)
 
     def _owner(self, said: object, parameters: Sequence[Any]) -> int:
-        """Which part takes them."""
+        """Tell which part takes them."""
         main, rest = (type(part).__name__ for part in self.parts)
         if said is not None:
             check_choice("add_param_group: part", said, ("main", "rest"))
@@ -104,13 +104,13 @@ class SplitOptimizer(Optimizer):
         return 0 if all(inside) else 1
 
     def __getstate__(self) -> dict[str, Any]:
-        """With both parts, for copies; a copy knows no model."""
+        """Return the state with both parts, for copies; a copy knows no model."""
         state: dict[str, Any] = super().__getstate__()
         return {**state, "parts": self.parts, "_owners": self._owners}
 
 
 def hidden_matrices(model: nn.Module) -> set[str]:
-    """Names of the 2-D weights that are neither embeddings, tokens nor a head's: what Muon is meant for."""
+    """Return the names of the 2-D weights that are no embeddings, tokens or a head's: what Muon is meant for."""
     embeddings = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, nn.Embedding)}
     outside = re.compile(rf"^{HEAD}|(^|\.)({TOKENS}|\w*patch_embed\w*\b|embeddings\b)")
     return {
@@ -120,10 +120,10 @@ def hidden_matrices(model: nn.Module) -> set[str]:
     }
 
 
-def divided(
+def split_groups(
     groups: Sequence[dict[str, Any]], names: Mapping[int, str], main: set[str], rates: Mapping[str, tuple[Any, Any]]
 ) -> tuple[Groups, Groups]:
-    """Groups of the parameters in `main`, and groups of the others with their own optimizer's rates.
+    """Return the groups of the parameters in `main`, and groups of the others with their own optimizer's rates.
 
     Args:
         groups: fused groups.

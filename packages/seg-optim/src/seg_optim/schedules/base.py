@@ -205,25 +205,25 @@ class ParamScheduler:
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
-        """Asked for anew each time: loading a state puts new dicts in place of the old ones."""
+        """Ask for the groups anew each time: loading a state puts new dicts in place of the old ones."""
         groups: list[dict[str, Any]] = self.optimizer.param_groups
         return groups
 
     @property
     def values(self) -> list[float]:
-        """What stands in the groups now, one value per group."""
+        """Return what stands in the groups now, one value per group."""
         name = self.param_name
         return [group[name] for group in self.optimizer.param_groups]
 
     def get_last_value(self) -> list[float]:
-        """What this or another scheduler set last, one value per group."""
+        """Return what this or another scheduler set last, one value per group."""
         self._take_in()
         return self.values
 
     # -- state ---------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Shape and position as plain values, with `base_values` in the reference's order of groups."""
+        """Return shape and position as plain values, with `base_values` in MMEngine's order of groups."""
         self._take_in()
         state = {key: value for key, value in vars(self).items() if key[0] != "_" and key not in self._hidden}
         unfold = getattr(self.optimizer, "unfold", list)

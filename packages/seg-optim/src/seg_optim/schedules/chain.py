@@ -99,7 +99,7 @@ class Ticks:
 
     @property
     def count(self) -> int:
-        """Steps so far."""
+        """Return the steps so far."""
         return self._counted if self._wrapper is None else int(self._wrapper.step_count)
 
     def _tick(self, *_: object) -> None:
@@ -119,23 +119,23 @@ class Chain:
         self.replaying = False
         self._afterwards: list[weakref.ref[Follower]] = []
         self._ticks: Ticks | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def members(self) -> list[Member]:
-        """The schedulers that still exist."""
+        """Return the schedulers that still exist."""
         return [member for reference in self._members if (member := reference()) is not None]
 
     def join(self, scheduler: Member) -> None:
         """Add a scheduler that has taken its step 0."""
         self._members = [reference for reference in self._members if reference() is not None]
         self._members.append(weakref.ref(scheduler))
-        self.tell(self._exceeds(scheduler))
+        self.warn_once(self._exceeds(scheduler))
 
-    def tell(self, text: str) -> None:
+    def warn_once(self, text: str) -> None:
         """Log a line, if there is one, once."""
-        if text and text not in self._told:
-            self._told.add(text)
+        if text and text not in self._warned:
+            self._warned.add(text)
             logger.warning("%s", text)
 
     def follow(self, scheduler: Follower) -> None:

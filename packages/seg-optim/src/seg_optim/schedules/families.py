@@ -60,7 +60,7 @@ class ConstantParamScheduler(ParamScheduler, formula=constant_factor):
     ) -> None:
         self.factor = factor
         super().__init__(optimizer, param_name, **by_name(type(self), args, common))
-        _tell_one_step(self, "factor", factor)
+        _warn_one_step(self, "factor", factor)
 
 
 class LinearParamScheduler(ParamScheduler, formula=linear_factor):
@@ -79,7 +79,7 @@ class LinearParamScheduler(ParamScheduler, formula=linear_factor):
     ) -> None:
         self.start_factor, self.end_factor = start_factor, end_factor
         super().__init__(optimizer, param_name, **by_name(type(self), args, common))
-        _tell_one_step(self, "start_factor", start_factor)
+        _warn_one_step(self, "start_factor", start_factor)
 
 
 class FloorParamScheduler(ParamScheduler):
@@ -107,7 +107,7 @@ class FloorParamScheduler(ParamScheduler):
 
     def _start(self) -> None:
         super()._start()
-        self._chain.tell(self._flattening())
+        self._chain.warn_once(self._flattening())
 
     def _flattening(self) -> str:
         """Return a line if the floor is above the base, or one for groups of different base values."""
@@ -210,7 +210,7 @@ class MultiStepParamScheduler(ParamScheduler, formula=multi_step_factor):
         super().__init__(optimizer, param_name, **by_name(type(self), args, common))
 
 
-def _tell_one_step(scheduler: ParamScheduler, key: str, factor: float) -> None:
+def _warn_one_step(scheduler: ParamScheduler, key: str, factor: float) -> None:
     """Log a line on a warm-up that begins and never gets further."""
     if scheduler.end - scheduler.begin <= 1 and factor != 1:
         kind, name, unit = type(scheduler).__name__, scheduler.param_name, "epoch" if scheduler.by_epoch else "step"

@@ -134,7 +134,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         return [self._reduced(value, low) for value, low in zip(self.values, self.min_values, strict=True)]
 
     def is_better(self, current: float, best: float) -> bool:
-        """Whether `current` beats `best` by the threshold."""
+        """Tell whether `current` beats `best` by the threshold."""
         gain = self.threshold * (best if self.threshold_rule == "rel" else 1)
         return current < best - gain if self.rule == "less" else current > best + gain
 
@@ -150,7 +150,7 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         return lower if value - lower > self.eps else value
 
     def state_dict(self) -> dict[str, Any]:
-        """Shape, position and memory as plain values."""
+        """Return shape, position and memory as plain values."""
         unfold = getattr(self.optimizer, "unfold", list)
         return super().state_dict() | {"min_values": unfold(self.min_values)}
 

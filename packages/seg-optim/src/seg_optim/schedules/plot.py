@@ -29,12 +29,12 @@ class SchedulePlot:
     values: Mapping[str, Sequence[float]]
 
     def sparkline(self, width: int = 60) -> str:
-        """A line of text per group: its rates as bars from 0 to the highest, then first, highest and last."""
+        """Return a line of text per group: its rates as bars from 0 to the highest, then first, highest and last."""
         longest = max(len(name) for name in self.values)
         return "\n".join(f"{name:<{longest}} {_spark(track, width)}" for name, track in self.values.items())
 
     def svg(self) -> str:
-        """A picture as text, with axes and a legend."""
+        """Return a picture as text, with axes and a legend."""
         top = max(max(track) for track in self.values.values()) or 1.0
         length = max(len(track) for track in self.values.values())
         lines = [
@@ -97,7 +97,7 @@ def plot_schedule(
     epoch_length: int = 1,
     accumulative_counts: int = 1,
 ) -> SchedulePlot:
-    """What a config's `param_scheduler` makes of the learning rate, step by step as in training.
+    """Work out what a config's `param_scheduler` makes of the learning rate, step by step as in training.
 
     Args:
         cfg: one dict or a list of them.

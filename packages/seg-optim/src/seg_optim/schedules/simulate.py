@@ -44,7 +44,7 @@ class Probe:
         self._hooks.append(hook)
 
     def step(self) -> None:
-        """One optimizer step."""
+        """Take one optimizer step."""
         for hook in self._hooks:
             hook()
 
@@ -56,7 +56,7 @@ def make_schedulers(
     epoch_length: int,
     accumulative_counts: int = 1,
 ) -> list[Scheduler]:
-    """The schedulers of a config's `param_scheduler`, with `end` and iterations filled in as a runner does.
+    """Make the schedulers of a `param_scheduler`, with `end` and iterations filled in as a runner does.
 
     Args:
         cfg: one dict or a list of them.
@@ -67,7 +67,7 @@ def make_schedulers(
     """
     steps = -(-max_iters // accumulative_counts)
     schedulers = []
-    for where, one in placed(cfg).items():
+    for where, one in configs_by_place(cfg).items():
         length = steps if one.get("unit") == "step" else max_iters
         try:
             schedulers.append(_scheduler(where, dict(one), optimizer, length, epoch_length))
@@ -77,8 +77,8 @@ def make_schedulers(
     return schedulers
 
 
-def placed(cfg: object) -> dict[str, Config]:
-    """The dicts of a `param_scheduler` by their place in the config.
+def configs_by_place(cfg: object) -> dict[str, Config]:
+    """Return the dicts of a `param_scheduler` by their place in the config.
 
     Raises:
         TypeError: it is neither a dict nor a list of dicts.
@@ -114,7 +114,7 @@ def simulated(
     epoch_length: int = 1,
     accumulative_counts: int = 1,
 ) -> dict[str, list[float]]:
-    """The learning rate of each group in each iteration.
+    """Return the learning rate of each group in each iteration.
 
     Args:
         cfg: a config's `param_scheduler`.

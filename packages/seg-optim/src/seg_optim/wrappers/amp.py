@@ -68,7 +68,7 @@ class AmpOptimWrapper(OptimWrapper):
         self._prepare(self._where())
 
     def _where(self) -> str:
-        """The kind of device that the parameters are on now."""
+        """Return the kind of device that the parameters are on now."""
         return next((p.device.type for group in self.optimizer.param_groups for p in group["params"]), "cpu")
 
     def _follow(self) -> None:
@@ -78,7 +78,7 @@ class AmpOptimWrapper(OptimWrapper):
             self._prepare(device_type)
 
     def _prepare(self, device_type: str) -> None:
-        """Number format and scaler for a device; an earlier scaler's scale is kept."""
+        """Choose number format and scaler for a device; an earlier scaler's scale is kept."""
         loss_scale, dtype, use_fsdp = self._given
         known = self.scaler.state_dict() if self.scaler is not None else {}
         self.device_type, self.dtype, self.scaler = device_type, _dtype(dtype, device_type), None
@@ -92,11 +92,11 @@ class AmpOptimWrapper(OptimWrapper):
 
     @property
     def skipped_steps(self) -> int:
-        """Steps that the scaler left out because of infinite gradients (reading it waits for the device)."""
+        """Count the steps that the scaler left out because of infinite gradients (reading waits for the device)."""
         return int(self._skipped)
 
     def backward(self, loss: Tensor, **kwargs: object) -> None:
-        """Gradients of the loss times the scale; counts the micro-step."""
+        """Work out the gradients of the loss times the scale; counts the micro-step."""
         super().backward(loss if self.scaler is None else self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
@@ -130,7 +130,7 @@ class AmpOptimWrapper(OptimWrapper):
         return cast if isinstance(outer, nullcontext) else _both(outer, cast)
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state, and the scaler's under `loss_scaler`."""
+        """Return the optimizer's state, and the scaler's under `loss_scaler`."""
         self._follow()
         state = super().state_dict()
         if self.scaler is not None:

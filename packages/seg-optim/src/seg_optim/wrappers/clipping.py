@@ -17,7 +17,7 @@ logger = logging.getLogger("seg_optim")
 
 
 def clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Tensor | None]:
-    """The function that clips the gradients of parameters, and returns their norm before or None.
+    """Make the function that clips the gradients of parameters, and returns their norm before or None.
 
     Args:
         clip_grad: `dict(max_norm=1.0)`, or with `type='value'` a `clip_value`; other keys go to torch's function.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from seg_optim.wrapping import unwrap
+from seg_optim.unwrap import unwrap
 
 __all__ = ["Watch"]
 
@@ -51,7 +51,7 @@ class Watch:
         complete = complete or not any(parameter.requires_grad for parameter in left_out.values())
         if not complete and any(known) and not all(known):
             left_out = {}  # beside tensors of this model it holds some that are not: replaced before, as it seems
-        self._told = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
+        self._named = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
         self.next_look = 1
 
     def stepped(self, count: int) -> None:
@@ -64,7 +64,7 @@ class Watch:
         names = self.missing()
         if not names:
             return
-        self._told.update(names)
+        self._named.update(names)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         logger.warning(
             "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they learn "
@@ -75,9 +75,9 @@ class Watch:
         )  # fmt: skip
 
     def missing(self) -> list[str]:
-        """Names of the model's parameters that learn, that the optimizer does not hold, and that were not told yet."""
+        """Return the model's parameters that learn, that the optimizer does not hold, and that were not named yet."""
         outside = self._outside().items()
-        return [name for name, parameter in outside if parameter.requires_grad and name not in self._told]
+        return [name for name, parameter in outside if parameter.requires_grad and name not in self._named]
 
     def _outside(self) -> dict[str, nn.Parameter]:
         model = self._model()
@@ -86,7 +86,7 @@ class Watch:
         return {name: parameter for name, parameter in named if id(parameter) not in held}
 
     def _in_model(self) -> list[bool]:
-        """For each parameter that the optimizer holds whether it is one of the model's."""
+        """Tell for each parameter that the optimizer holds whether it is one of the model's."""
         model = self._model()
         own = set() if model is None else {id(parameter) for parameter in model.parameters()}
         return [id(parameter) in own for parameter in self._held()]
@@ -96,8 +96,8 @@ class Watch:
         return [parameter for group in groups for parameter in group["params"]]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        """A copy of a wrapper watches nothing: its model is another one."""
+        """Copy as None: a copy of a wrapper watches nothing, as its model is another one."""
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Nor does a pickled one."""
+        """Pickle as None, for the same reason."""
         return type(None), ()

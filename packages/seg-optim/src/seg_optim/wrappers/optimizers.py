@@ -43,7 +43,7 @@ logger = logging.getLogger("seg_optim")
 
 
 def find(where: str, name: object, group: str, builtin: Mapping[str, Any]) -> Any:
-    """A class by its name: ours, then what packages registered as entry points. Classes and functions pass through.
+    """Find a class by name: ours, then entry points of other packages. Classes and functions pass through.
 
     Args:
         where: the place in the config, for messages.
@@ -72,7 +72,7 @@ def find(where: str, name: object, group: str, builtin: Mapping[str, Any]) -> An
 
 
 def torch_optimizers() -> dict[str, type[Optimizer]]:
-    """The classes of torch.optim by name; its Adafactor also as `TorchAdafactor`."""
+    """Return the classes of torch.optim by name; its Adafactor also as `TorchAdafactor`."""
     found = {
         name: value
         for name, value in vars(torch.optim).items()
@@ -82,7 +82,7 @@ def torch_optimizers() -> dict[str, type[Optimizer]]:
 
 
 def optimizer_options(cfg: object, where: str = "optim_wrapper.optimizer") -> tuple[Factory, dict[str, Any]]:
-    """The class (or factory) that `optimizer=dict(type=..., ...)` names, and the rest of the dict.
+    """Return the class (or factory) that `optimizer=dict(type=..., ...)` names, and the rest of the dict.
 
     Raises:
         TypeError: the config is not a dict, or its type is neither a name nor callable.
@@ -176,7 +176,7 @@ def check_group_options(
 def make_optimizer(
     factory: Factory, groups: Sequence[dict[str, Any]], options: Mapping[str, Any], model: nn.Module, how: str = "auto"
 ) -> Optimizer:
-    """The optimizer over groups.
+    """Make the optimizer over groups.
 
     Args:
         factory: class of the optimizer.
@@ -201,7 +201,7 @@ def make_optimizer(
 
 
 def _made(factory: Factory, groups: Sequence[dict[str, Any]], options: dict[str, Any]) -> Optimizer:
-    """The optimizer over copies of the groups; what its class says about a value gets the place in the config."""
+    """Make the optimizer over copies of the groups; what its class refuses gets its place in the config."""
     try:
         made = factory([dict(group) for group in groups], **options)
     except (TypeError, ValueError, LookupError) as error:
@@ -244,7 +244,7 @@ def _refuse(names: Sequence[str], why: str) -> None:
 
 
 def is_muon(factory: Factory) -> bool:
-    """Whether a class is torch's Muon (torch 2.9 and later)."""
+    """Tell whether a class is torch's Muon (torch 2.9 and later)."""
     return factory is getattr(torch.optim, "Muon", None)
 
 
@@ -255,7 +255,7 @@ def _may_fuse(factory: Factory, options: Mapping[str, Any], model: nn.Module) ->
 
 
 def _has_sparse(model: nn.Module) -> bool:
-    """Whether a part gets sparse gradients (walked by hand: `modules()` takes eight times as long)."""
+    """Tell whether a part gets sparse gradients (walked by hand: `modules()` takes eight times as long)."""
     found: list[nn.Module] = [model]
     for module in found:  # which grows meanwhile
         if module._modules:
@@ -265,7 +265,7 @@ def _has_sparse(model: nn.Module) -> bool:
 
 
 def sparse_parameters(model: nn.Module) -> list[str]:
-    """Names of the parameters that get sparse gradients."""
+    """Return the names of the parameters that get sparse gradients."""
     return [
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()

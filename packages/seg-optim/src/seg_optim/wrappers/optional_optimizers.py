@@ -34,7 +34,7 @@ LIBRARIES: dict[str, tuple[str, str, str]] = {
 
 
 def __getattr__(name: str) -> Callable[..., Optimizer]:
-    """What the entry points ask for: a function that makes the optimizer called `name`."""
+    """Return what the entry points ask for: a function that makes the optimizer called `name`."""
     if name not in LIBRARIES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     library, attribute, distribution = LIBRARIES[name]
@@ -53,14 +53,14 @@ def __getattr__(name: str) -> Callable[..., Optimizer]:
 
 
 def __dir__() -> list[str]:
-    """All names, those of libraries that are not installed, too."""
+    """Return all names, also those of libraries that are not installed."""
     return sorted({*globals(), *LIBRARIES})
 
 
 def zero_redundancy(
     params: Iterable[Any], optimizer_type: str | type[Optimizer] | None = None, **options: Any
 ) -> Optimizer:
-    """`ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`: the optimizer's state shared out over the ranks."""
+    """Make `ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`, whose state is shared out over the ranks."""
     import torch
 
     kind = getattr(torch.optim, optimizer_type, None) if isinstance(optimizer_type, str) else optimizer_type

@@ -16,8 +16,8 @@ from torch.optim import LBFGS, Optimizer
 
 from seg_optim.protocols import NoSync
 from seg_optim.wrappers.clipping import clipper
-from seg_optim.wrappers.layout import OWN_KEYS, Layout, Order, check_shapes, sizes
 from seg_optim.wrappers.not_trained import Watch
+from seg_optim.wrappers.state_layout import OWN_KEYS, Layout, Order, check_shapes, sizes
 
 __all__ = ["OptimWrapper"]
 
@@ -47,7 +47,7 @@ class OptimWrapper:
     Attributes:
         grad_norm: norm before clipping in the last step, a tensor still on its device; None without clipping by norm.
         step_count: optimizer steps tried so far.
-        layout: parameter names by group in the reference's layout, set by a constructor; None for plain optimizers.
+        layout: parameter names by group in MMEngine's layout, set by a constructor; None for plain optimizers.
 
     Example:
         >>> net = torch.nn.Linear(2, 1)
@@ -96,7 +96,7 @@ class OptimWrapper:
     def update_params(
         self, loss: Tensor, step_kwargs: dict[str, Any] | None = None, zero_kwargs: dict[str, Any] | None = None
     ) -> None:
-        """One micro-step from a loss: scale, backward and, when the window is full, step and clear.
+        """Take one micro-step from a loss: scale, backward and, when the window is full, step and clear.
 
         Args:
             loss: of this batch alone; it is divided by the number of micro-steps here.
@@ -112,7 +112,7 @@ class OptimWrapper:
             self.zero_grad(**(zero_kwargs or {}))
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """The loss divided by the number of micro-steps in its window; the run's last window may be shorter."""
+        """Divide the loss by the number of micro-steps in its window; the run's last window may be shorter."""
         if self._accumulative_counts == 1:
             return loss
         whole = self._max_counts == -1 or self._inner_count < self._max_counts - self._remainder_counts
@@ -124,7 +124,7 @@ class OptimWrapper:
         return loss / factor
 
     def backward(self, loss: Tensor, **kwargs: object) -> None:
-        """Gradients of a scaled loss; counts the micro-step."""
+        """Work out the gradients of a scaled loss; counts the micro-step."""
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss is a {type(loss).__name__}, a tensor of one number is needed")
         loss.backward(**kwargs)  # type: ignore[no-untyped-call]
@@ -151,11 +151,11 @@ class OptimWrapper:
                 parameter.grad = None
 
     def should_update(self) -> bool:
-        """Whether the micro-step just done fills its window or ends the run."""
+        """Tell whether the micro-step just done fills its window or ends the run."""
         return self._inner_count % self._accumulative_counts == 0 or self._inner_count == self._max_counts
 
     def should_sync(self) -> bool:
-        """Whether the micro-step to come does: only then must ranks exchange gradients."""
+        """Tell whether the micro-step to come does: only then must ranks exchange gradients."""
         return (self._inner_count + 1) % self._accumulative_counts == 0 or self._inner_count + 1 == self._max_counts
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
@@ -199,18 +199,18 @@ class OptimWrapper:
 
     @property
     def accumulative_counts(self) -> int:
-        """Micro-steps per optimizer step."""
+        """Return the number of micro-steps per optimizer step."""
         return self._accumulative_counts
 
     @property
     def inner_count(self) -> int:
-        """Micro-steps done so far."""
+        """Return the number of micro-steps done so far."""
         return self._inner_count
 
     # -- clipping ------------------------------------------------------------------------------------------------
 
     def _parameters(self) -> list[nn.Parameter]:
-        """All parameters in the order in which the reference takes their norm."""
+        """Return all parameters in the order in which MMEngine takes their norm."""
         own = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         layout = self._layout
         return own if layout is None or layout.same else [own[place] for place in layout.places]
@@ -240,21 +240,21 @@ class OptimWrapper:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups; with several, one more that follows the schedule unmultiplied and is never stepped."""
+        """Return the groups; with several, one more that follows the schedule unmultiplied and is never stepped."""
         return [*self.optimizer.param_groups, *self.base_groups]
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The optimizer's defaults."""
+        """Return the optimizer's defaults."""
         return self.optimizer.defaults
 
     def get_lr(self) -> dict[str, list[float]]:
-        """`{'lr': [one per group]}`, before it `base_lr` where groups differ."""
+        """Return `{'lr': [one per group]}`, before it `base_lr` where groups differ."""
         rates = {"base_lr": [self.base_groups[0]["lr"]]} if self.base_groups else {}
         return {**rates, "lr": [group["lr"] for group in self.optimizer.param_groups]}
 
     def get_momentum(self) -> dict[str, list[float]]:
-        """`{'momentum': [one per group]}`: momentum, else the first beta, else 0."""
+        """Return `{'momentum': [one per group]}`: momentum, or the first beta, or 0."""
         groups = self.optimizer.param_groups
         return {"momentum": [g["momentum"] if "momentum" in g else g.get("betas", (0,))[0] for g in groups]}
 
@@ -265,12 +265,12 @@ class OptimWrapper:
 
     @property
     def layout(self) -> list[list[str]] | None:
-        """Parameter names by group in the reference's layout."""
+        """Return the parameter names by group in MMEngine's layout."""
         return None if self._layout is None else self._layout.reference
 
     @property
     def _layout(self) -> Layout | None:
-        """Both orders of the groups, worked out when first asked for; None once groups were changed by hand."""
+        """Return both orders of the groups, worked out when first asked for; None once groups were changed by hand."""
         groups = self.optimizer.param_groups
         if self._described is not None:
             names, reference = self._described
@@ -283,23 +283,23 @@ class OptimWrapper:
         return known if known is not None and sizes(known.own) == sizes(groups) else None
 
     def describe(self, names: Mapping[int, str], reference: Order) -> None:
-        """Say what the parameters are called, by id, and how the reference would have grouped them.
+        """Say what the parameters are called, by id, and how MMEngine would have grouped them.
 
-        Called by constructors; from then on states are written in the reference's layout.
+        Called by constructors; from then on states are written in MMEngine's layout.
         """
         self._described = (names, reference)
         self.base_groups = [] if reference.single else [self._phantom()]
 
     def unfold(self, values: Sequence[Any]) -> list[Any]:
-        """Values of our groups -> of the reference's groups, for checkpoints."""
+        """Turn values of our groups into values of MMEngine's groups, for checkpoints."""
         return list(values) if self._layout is None else self._layout.unfold(values)
 
     def fold(self, values: Sequence[Any]) -> list[Any] | None:
-        """The way back; None if that many values do not fit the layout."""
+        """Go the way back; None if that many values do not fit the layout."""
         return None if self._layout is None else self._layout.fold(values)
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state in the reference's layout, with `base_param_settings` where groups differ."""
+        """Return the optimizer's state in MMEngine's layout, with `base_param_settings` where groups differ."""
         if self._watch is not None:
             self._watch.look()
         state = self.optimizer.state_dict()
@@ -310,7 +310,7 @@ class OptimWrapper:
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state written in the reference's layout (MMEngine's, or ours), or in the optimizer's own.
+        """Take over a state written in MMEngine's layout (by MMEngine, or by us), or in the optimizer's own.
 
         Raises:
             ValueError: it is no state, its groups do not fit, or another optimizer wrote it; nothing is changed then.
@@ -366,7 +366,7 @@ class OptimWrapper:
 
 
 def _other_settings(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
-    """Lines on settings that are neither scheduled nor how a step is carried out, and differ from what was built."""
+    """Return lines on settings that differ from what was built and are neither scheduled nor how a step is done."""
     return [
         f"{key} is {own[key]} in the config and {loaded[key]} in the checkpoint, whose value is kept"
         for key in ("weight_decay", "momentum", "betas", "eps", "nesterov", "amsgrad")

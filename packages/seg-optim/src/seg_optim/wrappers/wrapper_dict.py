@@ -36,19 +36,19 @@ class OptimWrapperDict:
         self.optim_wrappers = optim_wrappers
 
     def update_params(self, *args: object, **kwargs: object) -> NoReturn:
-        """Not for several: use one wrapper by name."""
+        """Refuse: this is each wrapper's own."""
         self._refuse("update_params")
 
     def backward(self, *args: object, **kwargs: object) -> NoReturn:
-        """Not for several: use one wrapper by name."""
+        """Refuse: this is each wrapper's own."""
         self._refuse("backward")
 
     def step(self, *args: object, **kwargs: object) -> NoReturn:
-        """Not for several: use one wrapper by name."""
+        """Refuse: this is each wrapper's own."""
         self._refuse("step")
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Not for several: use one wrapper by name."""
+        """Refuse: this is each wrapper's own."""
         self._refuse("optim_context")
 
     def _refuse(self, method: str) -> NoReturn:
@@ -76,20 +76,20 @@ class OptimWrapperDict:
                 wrapper._watch.look()
 
     def get_lr(self) -> dict[str, list[float]]:
-        """`<name>.lr` and `<name>.base_lr` of all."""
+        """Return `<name>.lr` and `<name>.base_lr` of all."""
         return {f"{name}.{key}": rates for name, w in self.items() for key, rates in w.get_lr().items()}
 
     def get_momentum(self) -> dict[str, list[float]]:
-        """`<name>.momentum` of all."""
+        """Return `<name>.momentum` of all."""
         return {f"{name}.{key}": values for name, w in self.items() for key, values in w.get_momentum().items()}
 
     @property
     def param_groups(self) -> dict[str, list[dict[str, Any]]]:
-        """The groups by name."""
+        """Return the groups by name."""
         return {name: wrapper.param_groups for name, wrapper in self.items()}
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """The states by name."""
+        """Return the states by name."""
         return {name: wrapper.state_dict() for name, wrapper in self.items()}
 
     def load_state_dict(self, state_dict: dict[str, dict[str, Any]]) -> None:
@@ -101,15 +101,15 @@ class OptimWrapperDict:
             self.optim_wrappers[name].load_state_dict(state)
 
     def items(self) -> ItemsView[str, OptimWrapper]:
-        """Names and wrappers."""
+        """Return names and wrappers."""
         return self.optim_wrappers.items()
 
     def values(self) -> ValuesView[OptimWrapper]:
-        """The wrappers."""
+        """Return the wrappers."""
         return self.optim_wrappers.values()
 
     def keys(self) -> KeysView[str]:
-        """The names."""
+        """Return the names."""
         return self.optim_wrappers.keys()
 
     def __getitem__(self, name: str) -> OptimWrapper:

@@ -75,7 +75,7 @@ def check_paramwise(cfg: object, lr: float | None, weight_decay: float | None, o
 
 
 def _unknown(text: str, strict: bool | None) -> None:
-    """An error, unless `strict=False` was said."""
+    """Raise an error, or log a line where `strict=False` was said."""
     if strict is not False:
         raise ValueError(text)
     logger.warning("%s", text)
@@ -105,7 +105,7 @@ def _check_custom(custom: object, where: str, weight_decay: float | None) -> Non
 
 
 def _check_patterns(custom: Mapping[str, Any], match: str | None, where: str) -> None:
-    """With `match='regex'`, raise ValueError for a key that is none."""
+    """Raise ValueError for a key that is no regular expression, with `match='regex'`."""
     for key in custom if match == "regex" else ():
         check_pattern(f"{where}[{key!r}]", key)
 

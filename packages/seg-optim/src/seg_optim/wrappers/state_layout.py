@@ -1,4 +1,4 @@
-"""The two orders of parameter groups: our fused groups, and the reference's layout that checkpoints are written in."""
+"""The two orders of parameter groups: our fused groups, and MMEngine's layout that checkpoints are written in."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Order:
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[nn.Parameter]]) -> Order:
-        """The order of listed groups."""
+        """Return the order of listed groups."""
         listed = list(groups)
         return cls([p for group in listed for p in group], [len(group) for group in listed])
 
     @property
     def single(self) -> bool:
-        """Whether there is one group at most."""
+        """Tell whether there is one group at most."""
         return (len(self.parameters) if self.sizes is None else len(self.sizes)) <= 1
 
     def named(self, names: Mapping[int, str]) -> list[list[str]]:
-        """The parameters' names, group by group."""
+        """Return the parameters' names, group by group."""
         rest = iter(self.parameters)
         sizes = self.sizes if self.sizes is not None else [1] * len(self.parameters)
         return [[names[id(parameter)] for parameter in islice(rest, size)] for size in sizes]
@@ -52,11 +52,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Layout:
-    """Parameter names by group: as the optimizer has them, and as the reference would have made them.
+    """Parameter names by group: as the optimizer has them, and as MMEngine would have made them.
 
     Attributes:
         own: names in each group of the optimizer.
-        reference: names in each group of the reference's optimizer; each lies within one group of `own`.
+        reference: names in each group of MMEngine's optimizer; each lies within one group of `own`.
     """
 
     own: list[list[str]]
@@ -64,27 +64,27 @@ class Layout:
 
     @property
     def owners(self) -> list[int]:
-        """For each reference group the index of our group that it lies in."""
+        """Return the index of our group in which each of MMEngine's groups lies."""
         where = {name: index for index, names in enumerate(self.own) for name in names}
         return [where[names[0]] for names in self.reference]
 
     @cached_property
     def same(self) -> bool:
-        """Whether both orders are one."""
+        """Tell whether both orders are one."""
         return self.own == self.reference
 
     @cached_property
     def places(self) -> list[int]:
-        """For each parameter in the reference's order its place in ours."""
+        """Return the place in our order of each parameter in MMEngine's."""
         own = _numbered(self.own)
         return [own[name] for names in self.reference for name in names]
 
     def unfold(self, values: Sequence[T]) -> list[T]:
-        """One value per group of ours (and any after them) -> one per reference group (and those after them)."""
+        """Turn values of our groups (and any after them) into values of MMEngine's groups (and those after them)."""
         return [*(values[owner] for owner in self.owners), *values[len(self.own) :]]
 
     def fold(self, values: Sequence[T]) -> list[T] | None:
-        """The way back; None if there are fewer values than reference groups."""
+        """Go the way back; None if there are fewer values than MMEngine has groups."""
         if len(values) < len(self.reference):
             return None
         owners = self.owners
@@ -92,7 +92,7 @@ class Layout:
         return [*firsts, *values[len(self.reference) :]]
 
     def to_reference(self, state: dict[str, Any]) -> dict[str, Any]:
-        """An optimizer's state dict in our order -> in the reference's."""
+        """Turn an optimizer's state dict in our order into one in MMEngine's."""
         own_index, reference_index = _numbered(self.own), _numbered(self.reference)
         move = {own_index[name]: reference_index[name] for name in own_index}
         groups = [
@@ -106,7 +106,7 @@ class Layout:
         }
 
     def from_reference(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The way back. Our group takes the options of the first reference group in it."""
+        """Go the way back. Our group takes the options of the first of MMEngine's groups in it."""
         own_index, reference_index = _numbered(self.own), _numbered(self.reference)
         saved = [key for group in state["param_groups"] for key in group["params"]]
         move = {saved[reference_index[name]]: own_index[name] for name in own_index}
@@ -118,7 +118,7 @@ class Layout:
         return {**state, "state": {move[key]: value for key, value in state["state"].items()}, "param_groups": groups}
 
     def disagreements(self, groups: Sequence[dict[str, Any]]) -> list[str]:
-        """Options in which reference groups that we hold as one differ (`lr: 0.1 and 0.2 in one group`)."""
+        """Return options in which MMEngine's groups differ that we hold as one (`lr: 0.1 and 0.2 in one group`)."""
         first: dict[int, dict[str, Any]] = {}
         found = []
         for owner, group in zip(self.owners, groups, strict=True):
@@ -134,7 +134,7 @@ class Layout:
 
 
 def sizes(groups: Sequence[Any]) -> list[int]:
-    """Number of parameters in each group of a state dict, or of names in each group of a layout."""
+    """Return the number of parameters in each group of a state dict, or of names in each group of a layout."""
     return [len(group["params"] if isinstance(group, dict) else group) for group in groups]
 
 

@@ -8,15 +8,15 @@ from typing import Any, TypedDict, Unpack
 from torch import nn
 
 from seg_optim.checks import check_flag, unknown_key
-from seg_optim.groups.check_paramwise import check_model
+from seg_optim.groups.checks import check_model
 from seg_optim.groups.constructor import DefaultOptimWrapperConstructor, Groups
 from seg_optim.groups.depth import read_depths
-from seg_optim.groups.layer_decay import Decay, check_options, given, layer_groups, undecayed
+from seg_optim.groups.layer_decay import Decay, check_options, has_no_decay, layer_groups, select
 from seg_optim.groups.layer_ids import Depths, LayerIds, from_function, layer_count
-from seg_optim.groups.rules import spared
-from seg_optim.wrappers.layout import Order
+from seg_optim.groups.rules import names_without_decay
+from seg_optim.unwrap import unwrap
 from seg_optim.wrappers.optimizers import check_rates
-from seg_optim.wrapping import unwrap
+from seg_optim.wrappers.state_layout import Order
 
 __all__ = ["layer_decay_param_groups", "param_groups"]
 
@@ -31,7 +31,7 @@ class _Groups(DefaultOptimWrapperConstructor):
 def param_groups(
     model: nn.Module, lr: float, weight_decay: float, paramwise_cfg: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Parameter groups by the rules of `paramwise_cfg`, ready for any torch optimizer.
+    """Return the parameter groups by the rules of `paramwise_cfg`, ready for any torch optimizer.
 
     Args:
         model: the model, maybe inside DDP or torch.compile.
@@ -73,7 +73,7 @@ class DecayOptions(TypedDict, total=False):
 def layer_decay_param_groups(
     model: nn.Module, lr: float, weight_decay: float, decay_rate: float, **options: Unpack[DecayOptions]
 ) -> list[dict[str, Any]]:
-    """Parameter groups whose learning rate falls by `decay_rate` from layer to layer, from the head down.
+    """Return the parameter groups whose learning rate falls by `decay_rate` from layer to layer, from the head down.
 
     The depth is read from the model: its own `get_layer_id(name)`, timm's `group_matcher`, or the naming scheme of
     its backbone, wherever in the model that lies. Frozen parameters are left out and do not move the others.
@@ -116,10 +116,10 @@ def layer_decay_param_groups(
     model = unwrap(model)
     check_model(model)
     depths = _depths(model, options)
-    wishes = spared(model) if options.get("no_weight_decay", True) else set()
+    wishes = names_without_decay(model) if options.get("no_weight_decay", True) else set()
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad or hasattr(p, "unfreezes_at")]
-    decay = Decay(lr, weight_decay, decay_rate, **given(options, ("min_scale", "head")))
-    groups = layer_groups(trainable, depths, decay, lambda name, p: undecayed(name, p) or name in wishes, {})
+    decay = Decay(lr, weight_decay, decay_rate, **select(options, ("min_scale", "head")))
+    groups = layer_groups(trainable, depths, decay, lambda name, p: has_no_decay(name, p) or name in wishes, {})
     for group in groups:
         del group["param_names"], group["group_name"]
         if options.get("style") == "timm":
