@@ -49,16 +49,10 @@ class Prediction:
         """Return the image under its classes' colours, H x W x 3, RGB."""
         from seg_vis import overlay
 
-        return np.asarray(
-            overlay(
-                self.image,
-                self.labels,
-                palette=self.palette,
-                alpha=alpha,
-                classes=self.classes,
-                with_labels=with_labels,
-            )
+        picture = overlay(
+            self.image, self.labels, palette=self.palette, alpha=alpha, classes=self.classes, with_labels=with_labels
         )
+        return np.asarray(picture)
 
     def save(
         self, labels: str | Path, overlay: str | Path, alpha: float = 0.5, colours: str | Path | None = None
