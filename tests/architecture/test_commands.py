@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,11 @@ def test_a_wrong_command_gets_a_near_name(tmp_path: Path) -> None:
     done = run("tests", cwd=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'test'?" in done.stderr
+
+
+def test_commands_of_one_package_are_known() -> None:
+    near_name = runpy.run_path(str(ROOT / "run"), run_name="run")["near_name"]
+    assert [near_name(f"alone.{package}:test") for package in ("seg-vis", "seg-runner", "seg-optim")] == [None] * 3
 
 
 def test_seg_runs_where_it_is_typed(tmp_path: Path) -> None:
