@@ -120,3 +120,10 @@ def test_logits_without_height_and_width() -> None:
     net = LogitsModel(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     with pytest.raises(TypeError, match=r"returned a tensor of shape \(2, 4\): logits are expected as N x C x H x W"):
         net.train_step((images(), masks()), WRAPPER)
+
+
+@pytest.mark.parametrize("names", [("inputs", "masks"), ("image", "mask")])
+def test_masks_of_a_dict_are_the_ground_truth_of_its_predictions(names: tuple[str, str]) -> None:
+    batch = dict(zip(names, (images(), masks() + 1), strict=True))
+    found = LogitsModel(nn.Conv2d(3, 4, 1)).eval().val_step(batch)
+    assert [sample.gt_sem_seg.data.unique().tolist() for sample in found] == [[1], [1]]
