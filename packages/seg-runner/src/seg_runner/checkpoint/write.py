@@ -30,8 +30,8 @@ __all__ = ["LONGEST_PLACE", "MARK", "TRAILER", "CheckpointWriteError", "write_ch
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
 PLACE = ("generation", "run_id", "epoch", "iter")
-LONGEST_PLACE = 1000
-SMALL = 2**12
+LONGEST_PLACE = 1000  # bytes; with the checksum it must fit into the zip's comment of at most 65,535
+SMALL = 2**12  # bytes; what torch writes round the tensors is gathered, the zip's end (to be changed) among it
 _CRC_LOCK = threading.Lock()
 
 
