@@ -73,7 +73,7 @@ class BaseRunner:
         self.device = use_argument(pick_device, self.arguments, "device")
         self.work_dir = folder_of(work_dir)
         self.outside = places_outside(self.arguments, self.work_dir)
-        self.log_interval = self.arguments["log_interval"]
+        self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
         self.made_folders = missing_folders(self.work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         try:

@@ -61,16 +61,16 @@ def stop_for_signal(runner: Stopped, name: str) -> None:
         SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
     """
     if not _made_steps(runner):
-        told = "stopped before its first step: there was nothing to save"
-        runner.logger.warning("%s: %s. %s", name, told, resume_advice(runner))
+        text = "stopped before its first step: there was nothing to save"
+        runner.logger.warning("%s: %s. %s", name, text, resume_advice(runner))
         raise leaving(name)
     done = runner.finished_iters
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_last)
     if path is None:
-        told = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_advice(runner)}"
+        text = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_advice(runner)}"
     else:
-        told = f"saved {path.name} after iteration {done} and stopped{_pointer_words(runner, path)}"
-    runner.logger.warning("%s: %s", name, told)
+        text = f"saved {path.name} after iteration {done} and stopped{_pointer_words(runner, path)}"
+    runner.logger.warning("%s: %s", name, text)
     raise leaving(name)
 
 
@@ -113,13 +113,13 @@ def break_off(runner: Stopped, name: str, stop: StopNow) -> None:
         SystemExit: always, but for an interrupt in a notebook or at a prompt: KeyboardInterrupt.
     """
     done = runner.finished_iters
-    told = f"broken off after iteration {done}, since the run did not come to an end in time"
+    text = f"broken off after iteration {done}, since the run did not come to an end in time"
     if not stop.between_steps or not _made_steps(runner):
-        runner.logger.warning("%s: %s; nothing was saved. %s", name, told, resume_advice(runner))
+        runner.logger.warning("%s: %s; nothing was saved. %s", name, text, resume_advice(runner))
         raise leaving(name)
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
     kept = f"not saved: {trouble}. {resume_advice(runner)}" if path is None else f"in {path} ({_again(runner, path)})"
-    runner.logger.warning("%s: %s; the state is %s", name, told, kept)
+    runner.logger.warning("%s: %s; the state is %s", name, text, kept)
     raise leaving(name)
 
 
