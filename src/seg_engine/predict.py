@@ -185,7 +185,7 @@ class Predictor:
         return Prediction(picture, labels, sample, tuple(classes) if classes else None, palette)
 
     def _read(self, image: object, name: str) -> Record:
-        """Return the record of an image after reading; an array is told of under this name."""
+        """Return the record of an image after reading; messages call an array by this name."""
         from seg_engine.data.files import read_picture
         from seg_engine.data.pixels import as_read
 
@@ -211,8 +211,8 @@ def warn_of_pixels(packed: object, name: str) -> None:
     inputs = packed.get("inputs") if isinstance(packed, Mapping) else packed
     if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
         count = int((~torch.isfinite(inputs)).sum())
-        told = f"{printable(name, lines=False)}: NaN or infinite values reach the model ({count}); the classes "
-        warnings.warn(f"{told}there, or everywhere, mean nothing", stacklevel=5)
+        text = f"{printable(name, lines=False)}: NaN or infinite values reach the model ({count}); the classes "
+        warnings.warn(f"{text}there, or everywhere, mean nothing", stacklevel=5)
 
 
 def batch_of(packed: object, record: Record) -> Any:
@@ -242,7 +242,7 @@ def load_model(
     Args:
         checkpoint: A file that training wrote.
         model: The model, where the checkpoint has no config: what `Runner(model=...)` was given.
-        device: Where to run; None: the first CUDA device, else the CPU.
+        device: Where to run; None: the accelerator that torch reports, else the CPU.
         strict: Refuse weights that do not fit the model whole; False takes those that fit and warns of the others.
         allow_imports: Carry out the config's `custom_imports`: only for checkpoints of your own.
         trust: Build from any installed package that the config names, and carry out its `custom_imports`.
@@ -354,8 +354,8 @@ def tell_of_weights(model: Any, path: str | Path) -> None:
     found = not_finite({"state_dict": model.state_dict()})
     if found:
         names = ", ".join(printable(name, lines=False) for name in found[:3]) + (", ..." if len(found) > 3 else "")
-        told = f"{path}: weights are not finite ({names}); what this model predicts means nothing"
-        warnings.warn(told, stacklevel=3)
+        text = f"{path}: weights are not finite ({names}); what this model predicts means nothing"
+        warnings.warn(text, stacklevel=3)
 
 
 def test_transforms(cfg: Config, parts: NestedBuilder) -> tuple[Any, Any]:

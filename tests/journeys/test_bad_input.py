@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers.command import seg
 
 Write = Callable[..., Path]
 
 
 def refused(*words: str, cwd: Path) -> str:
     """The message of a command that ends with an error; there is no traceback in it."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "seg_engine", *words]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
+    done = seg(*words, cwd=cwd, code=1)
     assert "Traceback" not in done.stderr
     message = done.stderr[done.stderr.index("error: ") :]
     assert len(message.splitlines()) <= 6, message

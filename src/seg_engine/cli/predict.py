@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha", type=float, default=0.5, help="how much of the colours covers the image, 0 to 1 (0.5)"
     )
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...: the best there is, unless given")
+    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ... (an accelerator, if there is one)")
     add_trust_option(parser)
 
 

@@ -89,8 +89,8 @@ def show(cfg: Config, options: argparse.Namespace) -> None:
         local = [index for index, backend in enumerate(backends) if backend.get("type") == "LocalVisBackend"]
         if not local:
             raise ValueError("--show-dir needs dict(type='LocalVisBackend') in visualizer.vis_backends")
-        told = {f"visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
-        cfg.merge_from_dict(told, source="--show-dir")
+        changes = {f"visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
+        cfg.merge_from_dict(changes, source="--show-dir")
 
 
 def write_predictions(cfg: Config, out: str) -> None:
@@ -103,8 +103,8 @@ def write_predictions(cfg: Config, out: str) -> None:
     if not found:
         raise ValueError(f"--out needs one of {', '.join(WRITERS)} in test_evaluator: these write the predictions")
     for key, kind in found.items():
-        told = {f"{key}.output_dir": out, **({f"{key}.keep_results": True} if kind == "CityscapesMetric" else {})}
-        cfg.merge_from_dict(told, source="--out")
+        changes = {f"{key}.output_dir": out, **({f"{key}.keep_results": True} if kind == "CityscapesMetric" else {})}
+        cfg.merge_from_dict(changes, source="--out")
 
 
 def metrics_of(evaluator: object, key: str = "test_evaluator") -> list[tuple[str, Any]]:

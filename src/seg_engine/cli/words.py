@@ -35,14 +35,14 @@ def in_order(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]
     if not words or not verbs or words[0] not in verbs[0]:
         return list(words)
     verb: argparse.ArgumentParser = verbs[0][words[0]]
-    rest, plain, options = list(words[1:]), [words[0]], list[str]()
+    rest, positional, options = list(words[1:]), [words[0]], list[str]()
     while rest:
         word = rest.pop(0)
         if word == "--":
             options += [word, *rest]
             break
         if not word.startswith("-") or word == "-":
-            plain.append(word)
+            positional.append(word)
             continue
         name, equals, value = word.partition("=")
         name = spelled(name, verb)
@@ -50,7 +50,7 @@ def in_order(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]
         action = verb._option_string_actions.get(name)
         if action is not None and not equals:
             options += _values(action.nargs, rest)
-    return [*plain, *options]
+    return [*positional, *options]
 
 
 def _refuse_verb(word: str, verbs: list[str], parser: argparse.ArgumentParser) -> None:

@@ -147,8 +147,8 @@ class Pad:
         self.size = None if size is None else pair("Pad: size", size)
         self.divisor = None if size_divisor is None else whole(size_divisor, "Pad: size_divisor", 1)
         values = pad_val if isinstance(pad_val, dict) else {"img": pad_val}
-        if strange := set(values) - {"img", "seg"}:
-            raise ValueError(f"Pad: pad_val takes img and seg, not {', '.join(map(str, sorted(strange, key=str)))}")
+        if unknown := set(values) - {"img", "seg"}:
+            raise ValueError(f"Pad: pad_val takes img and seg, not {', '.join(map(str, sorted(unknown, key=str)))}")
         seg = values.get("seg")
         self.image_value = number(values.get("img", 0), "Pad: pad_val")
         self.label_value = None if seg is None else whole(seg, "Pad: pad_val (seg)", None)

@@ -95,8 +95,8 @@ class _Joined:
 
     def leave_out(self, label: int) -> str | None:
         """Let pixels that do not count have this label, in all data sets inside; what to say about it."""
-        told = [one.leave_out(label) for one in self.inside if callable(getattr(one, "leave_out", None))]
-        return "; ".join(dict.fromkeys(filter(None, told))) or None
+        changes = [one.leave_out(label) for one in self.inside if callable(getattr(one, "leave_out", None))]
+        return "; ".join(dict.fromkeys(filter(None, changes))) or None
 
     def data_report(self) -> list[tuple[int, str]]:
         """Say what is worth knowing about the data sets inside, before the first step."""
@@ -145,7 +145,7 @@ class ConcatDataset(_Joined):
         first, *others = (getattr(one, "metainfo", None) or {} for one in self.inside)
         for position, other in enumerate(others, 1):
             for key in sorted((set(first) | set(other)) - ignored):
-                if _plain(first.get(key)) != _plain(other.get(key)):
+                if _as_lists(first.get(key)) != _as_lists(other.get(key)):
                     raise ValueError(
                         f"ConcatDataset: datasets[{position}] has another metainfo[{key!r}] than the first one: "
                         f"{other.get(key)!r}, not {first.get(key)!r}. Give both the same, or "
@@ -238,8 +238,8 @@ def repeats(held: Sequence[Sequence[int]], threshold: float) -> list[int]:
     return [int(factor) for factor in np.ceil(repeat_factors(presence, threshold))]
 
 
-def _plain(value: object) -> Any:
+def _as_lists(value: object) -> Any:
     """Return values so that lists, tuples and arrays of the same ones are equal."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    return [_as_lists(one) for one in value] if isinstance(value, list | tuple) else value

@@ -92,8 +92,8 @@ class LoadAnnotations:
     ) -> None:
         known = {"backend_args", "with_bbox", "with_label", "with_seg", "file_client_args"}
         refuse_unknown(LoadAnnotations, ignored, known)
-        told = reduce_zero_label
-        self.reduce_zero_label = None if told is None else flag(told, "LoadAnnotations: reduce_zero_label")
+        own = reduce_zero_label
+        self.reduce_zero_label = None if own is None else flag(own, "LoadAnnotations: reduce_zero_label")
         self.check_labels = flag(check_labels, "LoadAnnotations: check_labels")
 
     def __call__(self, record: Record) -> Record:
@@ -107,8 +107,8 @@ class LoadAnnotations:
 
     def reduces(self, record: Mapping[str, Any]) -> bool:
         """Tell whether label 0 does not count."""
-        told = self.reduce_zero_label
-        return bool(record.get("reduce_zero_label", False) if told is None else told)
+        own = self.reduce_zero_label
+        return bool(record.get("reduce_zero_label", False) if own is None else own)
 
     def numbered(self, stored: npt.NDArray[Any], record: Mapping[str, Any]) -> npt.NDArray[Any]:
         """Return the labels that the values of a file become.

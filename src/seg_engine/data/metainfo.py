@@ -101,14 +101,14 @@ def _palette(given: object, classes: Sequence[Any] | None, name: str) -> Any:
 
 def _whole(colours: object) -> Any:
     """Make whole numbers of those that are written as 128.0."""
-    plain = colours.tolist() if hasattr(colours, "tolist") else colours
-    if not isinstance(plain, list | tuple):
-        return plain
+    listed = colours.tolist() if hasattr(colours, "tolist") else colours
+    if not isinstance(listed, list | tuple):
+        return listed
     return [
         [int(part) if isinstance(part, float) and part.is_integer() else part for part in one]
         if isinstance(one, list | tuple)
         else one
-        for one in (row.tolist() if hasattr(row, "tolist") else row for row in plain)
+        for one in (row.tolist() if hasattr(row, "tolist") else row for row in listed)
     ]
 
 
@@ -118,9 +118,9 @@ def renumbering(wanted: Sequence[str], known: Sequence[str], owner: str, ignore:
     >>> renumbering(["b"], ["a", "b"], "Data", 255)
     {0: 255, 1: 0}
     """
-    strange = [name for name in wanted if name not in known]
-    if strange:
-        raise ValueError(f"{owner}: metainfo.classes has {strange[0]!r}, but the data set has {', '.join(known)}")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"{owner}: metainfo.classes has {unknown[0]!r}, but the data set has {', '.join(known)}")
     return {old: list(wanted).index(name) if name in wanted else ignore for old, name in enumerate(known)}
 
 

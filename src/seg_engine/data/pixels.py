@@ -127,8 +127,8 @@ def _values(pixels: Pixels, eight_bits: bool) -> Pixels:
         return pixels.astype(np.uint8) * np.uint8(255)
     if kind == "f":
         if eight_bits and 0 < pixels.max() <= 1:
-            told = "predict: these pixels are within 0 ... 1, and the model was trained on 0 ... 255"
-            warnings.warn(told, stacklevel=5)
+            text = "predict: these pixels are within 0 ... 1, and the model was trained on 0 ... 255"
+            warnings.warn(text, stacklevel=5)
         return pixels.astype(np.float32)
     if eight_bits and pixels.dtype != np.uint8:
         low, high = int(pixels.min()), int(pixels.max())

@@ -375,6 +375,17 @@ def test_a_killed_worker_is_named_with_what_it_was_reading():
         list(islice(batches, 8))
 
 
+class Stops(Noise):
+    def __getitem__(self, index):
+        raise StopIteration
+
+
+def test_no_sample_ends_the_stream_without_a_word():
+    with pytest.raises(RuntimeError, match="raised StopIteration") as caught:
+        list(TrainBatches(DataLoader(Stops(), 4), RUN))
+    assert "sample 0 of Stops in pass 0" in "".join(caught.value.__cause__.__notes__)
+
+
 def test_an_empty_data_set_is_an_error():
     with pytest.raises(ValueError, match="gives no batch"):
         next(TrainBatches(DataLoader(Noise(3), 4, drop_last=True), RUN))

@@ -57,7 +57,7 @@ class Prefetch:
         self._seed = seed
         self._stream = stream_of(self.device)
         self._next: list[Any] = []
-        self._given = 0
+        self._delivered = 0
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -65,36 +65,36 @@ class Prefetch:
     def __next__(self) -> Any:
         batch = self._next.pop() if self._next else self._fetch()
         self._arrive(batch)
-        self._given += 1
+        self._delivered += 1
         length = self.batches.batches_per_pass
-        if self.ahead and not (length and self._given % length == 0):
+        if self.ahead and not (length and self._delivered % length == 0):
             self._read_ahead()
         if self.ahead and self._seed is not None:
-            self._seed(self._given - 1)
+            self._seed(self._delivered - 1)
         return batch
 
     def seek(self, iteration: int) -> None:
         """Go to where a run stands after so many batches; what was read ahead is dropped."""
         self._next.clear()
-        self._given = iteration
+        self._delivered = iteration
         self.batches.seek(iteration)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> list[str]:
         """Go to a saved position."""
         self._next.clear()
-        self._given = int(state_dict["iteration"])
+        self._delivered = int(state_dict["iteration"])
         return self.batches.load_state_dict(state_dict)
 
     def restart(self, state_dict: Mapping[str, Any]) -> None:
         """Go on counting, with a fresh pass over the data."""
         self._next.clear()
-        self._given = int(state_dict.get("iteration", 0))
+        self._delivered = int(state_dict.get("iteration", 0))
         self.batches.restart(state_dict)
 
     def follow(self, seed: int) -> None:
         """Take another seed; what was read ahead is read again."""
         if self._next:
-            self.seek(self._given)
+            self.seek(self._delivered)
         self.batches.follow(seed)
 
     def last_samples(self, limit: int = 8) -> list[str]:

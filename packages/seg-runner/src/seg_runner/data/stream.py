@@ -237,8 +237,8 @@ class IndexedSource:
         if self._reader is not None and (death := self._reader.death(error)) is not None:
             self.close()
             raise RuntimeError(death) from error
-        told = "\n".join([str(error), *getattr(error, "__notes__", [])])
-        if "while reading" not in told:
+        text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        if "while reading" not in text:
             names = [describe_sample(self.dataset, index) for _, index, _ in keys[:MOST_NAMED]]
             more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
             add_note(
