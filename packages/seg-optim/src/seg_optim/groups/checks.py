@@ -86,7 +86,7 @@ def _check_custom(custom: object, where: str, weight_decay: float | None) -> Non
         raise TypeError(f"{where} is a {type(custom).__name__}, a dict is needed")
     for key, options in custom.items():
         if not isinstance(key, str):
-            raise TypeError(f"{where} has the key {key!r}, a {type(key).__name__}: a part of a name is needed")
+            raise TypeError(f"{where} has the key {key!r}, a {type(key).__name__}: part of a name, a text, is needed")
         if not isinstance(options, Mapping):
             raise TypeError(
                 f"{where}[{key!r}] is a {type(options).__name__}, a dict such as dict(lr_mult=0.1) is needed"
@@ -97,7 +97,7 @@ def _check_custom(custom: object, where: str, weight_decay: float | None) -> Non
             if name in options:
                 check_given(f"{where}[{key!r}].{name}", options[name])
         if "params" in options:
-            raise ValueError(f"{where}[{key!r}].params: which parameters a key means is decided by their names")
+            raise ValueError(f"{where}[{key!r}].params is not allowed: the key chooses parameters by name")
         if "decay_mult" in options and weight_decay is None:
             raise ValueError(
                 f"{where}[{key!r}].decay_mult multiplies weight_decay, but optim_wrapper.optimizer has none: add it"

@@ -219,7 +219,9 @@ class DefaultOptimWrapperConstructor:
 
     def _base(self, value: float | None, key: str, rule: str) -> float:
         if value is None:
-            raise ValueError(f"paramwise_cfg.{rule} multiplies {key}, but optim_wrapper.optimizer has no {key}: add it")
+            raise ValueError(
+                f"optim_wrapper.paramwise_cfg.{rule} multiplies {key}, but optim_wrapper.optimizer has no {key}: add it"
+            )
         return value
 
     def wrap(self, model: nn.Module, groups: Groups, names: dict[int, str], reference: Order) -> OptimWrapper:

@@ -92,14 +92,14 @@ class SplitOptimizer(Optimizer):
         hidden = set() if model is None else hidden_matrices(model)
         if any(parameter.ndim == 2 and id(parameter) not in names for parameter in parameters):
             raise ValueError(
-                "add_param_group: a matrix that is not in the model may be a hidden one or a head's; put it into the "
-                f"model first, or say part='main' ({main} steps the group) or part='rest' ({rest} does)"
+                "add_param_group: a matrix that is not in the model may be a hidden weight or a head's. Put "
+                f"it into the model first, or give part='main' ({main} steps the group) or part='rest' ({rest} does)"
             )
         inside = [names.get(id(parameter)) in hidden for parameter in parameters]
         if any(inside) and not all(inside):
             raise ValueError(
                 f"add_param_group: {main} takes hidden matrices only, {rest} the others: add them as two groups, or "
-                "say part='rest'"
+                "give part='rest'"
             )
         return 0 if all(inside) else 1
 

@@ -85,7 +85,7 @@ def by_name(kind: type[Any], args: tuple[object, ...], common: CommonArguments) 
     """
     name, known, positions = kind.__name__, list(inspect.signature(kind).parameters), kind._positions
     if len(args) > len(positions):
-        raise TypeError(f"{name} takes {len(known)} arguments at most, and was given more. It takes {known}")
+        raise TypeError(f"{name} takes {len(known)} arguments at most: {', '.join(known)}")
     found: dict[str, Any] = dict(zip(positions, args, strict=False))
     for key, value in common.items():
         if key in found:

@@ -243,7 +243,7 @@ class ParamScheduler:
                 or it belongs to another number of groups.
         """
         if not isinstance(state_dict, Mapping) or not {"_global_step", "last_step"} <= state_dict.keys():
-            raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a _global_step")
+            raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a '_global_step'")
         self._take_in()
         shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
         bases = self._fold(state_dict.get("base_values", []))
@@ -256,8 +256,8 @@ class ParamScheduler:
             return
         if shape.get("by_epoch", self.by_epoch) != self.by_epoch:
             raise ValueError(
-                f"{type(self).__name__} counts {'epochs' if self.by_epoch else 'iterations'}, the checkpoint's does "
-                "not: its position cannot be taken over. Keep `by_epoch`, or say resume_schedule='checkpoint'."
+                f"{type(self).__name__} counts {'epochs' if self.by_epoch else 'iterations'}, but the checkpoint's "
+                "does not, so its position cannot be used. Keep by_epoch, or give resume_schedule='checkpoint'"
             )
         self._global_step = state_dict["_global_step"]
         self.last_step = self._position(self._global_step) if different else state_dict["last_step"]

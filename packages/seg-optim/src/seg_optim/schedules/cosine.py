@@ -149,7 +149,7 @@ class OneCycleParamScheduler(ParamScheduler):
         check_flag(f"{name}: three_phase", three_phase)
         (check_list if isinstance(eta_max, list | tuple) else check_given)(f"{name}: eta_max", eta_max)
         if eta_max == 0:
-            logger.warning("%s: eta_max=0 keeps the learning rate at 0; say how high it shall rise", name)
+            logger.warning("%s: eta_max=0 keeps the learning rate at 0; give the highest rate", name)
         self.eta_max, self.div_factor, self.final_div_factor = eta_max, div_factor, final_div_factor
         length = window_length(name, named.get("begin", 0), named.get("end", INF))
         self.total_steps = length if total_steps is None else total_steps

@@ -118,9 +118,7 @@ class OptimWrapper:
         whole = self._max_counts == -1 or self._inner_count < self._max_counts - self._remainder_counts
         factor = self._accumulative_counts if whole else self._remainder_counts
         if factor <= 0:
-            raise RuntimeError(
-                f"micro-step {self._inner_count} lies beyond the {self._max_counts} that the run was said to have"
-            )
+            raise RuntimeError(f"micro-step {self._inner_count} lies beyond the {self._max_counts} that the run has")
         return loss / factor
 
     def backward(self, loss: Tensor, **kwargs: object) -> None:
