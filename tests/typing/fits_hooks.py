@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seg_hooks import TrainState
-from seg_hooks.protocols import Data, Describes, HasModel, Logs, Progress, Resumes, Saves, Stops, Updates
+from seg_hooks.protocols import Data, Describes, HasModel, Hub, Logs, Progress, Resumes, Saves, Stops, Updates
 from seg_runner import Runner
 
 
@@ -17,6 +17,16 @@ def runner_describes_itself(runner: Runner) -> Describes:
     return runner
 
 
-def train_state_fits(state: TrainState) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes]:
+def train_state_fits(state: TrainState) -> tuple[Progress, HasModel, Updates, Logs, Saves, Resumes, Data, Stops]:
     """So is TrainState, in anybody's own loop."""
-    return state, state, state, state, state, state
+    return state, state, state, state, state, state, state, state
+
+
+def train_state_describes_itself(state: TrainState) -> Describes:
+    """What RuntimeInfoHook keeps of a run."""
+    return state
+
+
+def hubs_fit(runner: Runner, state: TrainState) -> tuple[Hub, Hub]:
+    """Both message hubs are what hooks write into."""
+    return runner.message_hub, state.message_hub

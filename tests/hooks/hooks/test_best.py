@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_hooks.hooks.best import (
-    file_key,
     infer_rule,
     is_better,
     missing_text,
     pick_auto,
     read_score,
     rule_doubt,
-    surplus,
 )
+from seg_hooks.hooks.checkpoint_files import file_key, surplus
 
 METRICS = {"mIoU": 50.0, "mDice": 60.0, "aAcc": 90.0, "loss": 0.25, "coco/bbox_mAP": 0.4, "IoU": {"road": 95.0}}
 

@@ -51,7 +51,11 @@ class Wandb:
 
     def __init__(self) -> None:
         self.resumed: bool | None = None
+        self.axes: list[tuple[str, str | None]] = []
         self.rows: list[dict[str, Any]] = []
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        self.axes.append((name, step_metric))
 
     def log(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
@@ -59,6 +63,19 @@ class Wandb:
 
 def hooks(interval: int = 4) -> list[Any]:
     return [LoggerHook(1), CheckpointHook(interval, by_epoch=False, save_last=False)]
+
+
+def test_a_writer_by_shape_gets_train_and_val_on_one_axis(make_state: Make, train: Train) -> None:
+    board, wandb = Board(), Wandb()
+    for writer in (board, wandb):
+        train(make_state([LoggerHook(5)], writer=writer), every=10, metrics=lambda state: {"mIoU": 0.5})
+    assert ("val/mIoU", 0.5, 10) in board.seen
+    assert [step for name, _, step in board.seen if name == "train/loss"] == [5, 10]
+    assert wandb.axes == [("iter", None), ("*", "iter")]
+    assert [row["iter"] for row in wandb.rows] == [5, 10, 10]
+    assert wandb.rows[-1]["val/mIoU"] == 0.5
+    with pytest.raises(TypeError, match="neither add_scalar"):
+        make_state(writer=object())
 
 
 def killed_and_resumed(make: Make, train: Train, first: Any, second: Any, interval: int = 4) -> Path:

@@ -356,37 +356,6 @@ def test_other_parts_are_saved_and_resumed_and_what_is_missing_is_said(
     assert "not in the file: hook EarlyStoppingHook, extra other" in caplog.text
 
 
-def test_a_writer_by_shape_gets_train_and_val_on_one_axis(make_state: Make, train: Train) -> None:
-    class TensorBoard:
-        def __init__(self) -> None:
-            self.seen: list[tuple[str, float, int]] = []
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            self.seen.append((name, value, step))
-
-    class Wandb:
-        def __init__(self) -> None:
-            self.axes: list[Any] = []
-            self.rows: list[dict[str, Any]] = []
-
-        def define_metric(self, name: str, step_metric: str | None = None) -> None:
-            self.axes.append((name, step_metric))
-
-        def log(self, row: dict[str, Any]) -> None:
-            self.rows.append(row)
-
-    board, wandb = TensorBoard(), Wandb()
-    for writer in (board, wandb):
-        train(make_state([LoggerHook(5)], writer=writer), every=10, metrics=lambda state: {"mIoU": 0.5})
-    assert ("val/mIoU", 0.5, 10) in board.seen
-    assert [step for name, _, step in board.seen if name == "train/loss"] == [5, 10]
-    assert wandb.axes == [("iter", None), ("*", "iter")]
-    assert [row["iter"] for row in wandb.rows] == [5, 10, 10]
-    assert wandb.rows[-1]["val/mIoU"] == 0.5
-    with pytest.raises(TypeError, match="neither add_scalar"):
-        make_state(writer=object())
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_curves_of_a_real_tensorboard_writer_are_read_back(make_state: Make, train: Train, tmp_path: Path) -> None:
     tensorboard = pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat
 
 from seg_hooks.checks import did_you_mean, names, one_of
 from seg_hooks.files import file_name
@@ -18,17 +17,13 @@ __all__ = [
     "GREATER",
     "LESS",
     "BestOf",
-    "file_key",
     "infer_rule",
     "is_better",
     "pick_auto",
     "read_best",
     "read_score",
     "rule_doubt",
-    "surplus",
 ]
-
-Kept = TypeVar("Kept")
 
 GREATER = ("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc")
 LESS = ("loss",)
@@ -36,11 +31,7 @@ LESS = ("loss",)
 ALSO_GREATER = ("iou", "dice", "fscore", "f1", "recall", "psnr", "ssim")
 ALSO_LESS = ("rmse", "mae", "mse", "abs_rel", "sq_rel", "silog", "error")
 
-LONGEST = 120
-"""Bytes of a metric's name in a file name, of which a system takes 255 in all."""
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-
-
 OWN = "CheckpointHook"
 
 
@@ -303,22 +294,3 @@ def _paths(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _paths(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-def file_key(key: str) -> str:
-    """Return a metric's name as part of a file name; a long expression is cut, and told apart by its hash.
-
-    Example:
-        >>> file_key("coco/bbox_mAP"), file_key("0.5*mIoU + 0.5*mDice")
-        ('coco_bbox_mAP', '0.5_mIoU+0.5_mDice')
-    """
-    name = re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
-    data = name.encode("utf-8", "replace")
-    if len(data) <= LONGEST:
-        return name
-    return f"{data[:LONGEST].decode('utf-8', 'ignore')}_{hashlib.sha256(data).hexdigest()[:8]}"
-
-
-def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
-    """List which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
-    return list(kept[:-most]) if most > 0 else []

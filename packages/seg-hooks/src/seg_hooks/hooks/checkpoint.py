@@ -12,7 +12,7 @@ from seg_hooks.checks import flag, folder, names, refuse_remote, whole
 from seg_hooks.files import beside, delete, file_name, interrupted_at, interrupted_in, pointer_to, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.hooks import best
-from seg_hooks.hooks.checkpoint_files import publish, template
+from seg_hooks.hooks.checkpoint_files import file_key, publish, surplus, template
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.processes import rank
 from seg_hooks.protocols import Logs, Progress, Saves
@@ -221,7 +221,7 @@ class CheckpointHook(Hook[_Runner]):
         other[:] = [one for one in other if one != entry]
         if finite:
             self._remove_surplus(runner, iteration)
-        for old in best.surplus(self.spoilt, self.max_keep_ckpts):  # they take no place of good ones
+        for old in surplus(self.spoilt, self.max_keep_ckpts):  # they take no place of good ones
             self.spoilt.remove(old)
             if rank() == 0:
                 delete(self._path(old))
@@ -237,7 +237,7 @@ class CheckpointHook(Hook[_Runner]):
             return
         broken = [path for path in interrupted_in(self._work_dir, iteration) if path != new]
         kept: list[Path | Entry] = [*broken, *self.kept, *([new] if new is not None else [])]
-        for old in best.surplus(kept, self.max_keep_ckpts):
+        for old in surplus(kept, self.max_keep_ckpts):
             if self.kept and old == self.kept[-1]:
                 continue
             if not isinstance(old, Path):
@@ -275,7 +275,7 @@ class CheckpointHook(Hook[_Runner]):
         self._write(runner, path, done, optimizer=self.save_optimizer, schedulers=self.save_param_scheduler)
 
     def _save_best(self, runner: _Runner, one: best.BestOf, score: float, count: int) -> None:
-        name = f"best_{best.file_key(one.key)}_{self.filename_tmpl.format(count)}"
+        name = f"best_{file_key(one.key)}_{self.filename_tmpl.format(count)}"
         path = self._folder / name
         one.writing = (score, name)
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: the template of their names, and published copies."""
+"""Checkpoint files: their names, which of them go, and published copies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -17,40 +18,63 @@ from seg_hooks.files import write_whole
 from seg_hooks.model.finite import is_marked
 from seg_hooks.read_checkpoint import load_bounded
 
-__all__ = ["publish", "template"]
+__all__ = ["file_key", "publish", "surplus", "template"]
+
+Kept = TypeVar("Kept")
 
 LONGEST_NAME = 255
 """Bytes that file systems allow a name, and the widest that a number in one is written."""
+LONGEST_KEY = 120
+"""Bytes of a metric's name in a file name, of which a system takes 255 in all."""
 
 
-def template(owner: str, given: str | None, by_epoch: bool) -> str:
+def template(owner: str, value: str | None, by_epoch: bool) -> str:
     """Check the template of file names: exactly one `{}`; `{:06d}` writes the count with six digits."""
-    if given is None:
+    if value is None:
         return "epoch_{}.pth" if by_epoch else "iter_{}.pth"
     try:
-        parsed = [(field, spec or "") for _, field, spec, _ in string.Formatter().parse(given) if field is not None]
+        parsed = [(field, spec or "") for _, field, spec, _ in string.Formatter().parse(value) if field is not None]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{owner}: filename_tmpl={given!r} is no template; write e.g. 'iter_{{}}.pth'.") from error
-    if [field for field, _ in parsed] != [""] or "/" in given or "\0" in given:
+        raise ValueError(f"{owner}: filename_tmpl={value!r} is no template; write e.g. 'iter_{{}}.pth'.") from error
+    if [field for field, _ in parsed] != [""] or "/" in value or "\0" in value:
         raise ValueError(
-            f"{owner}: filename_tmpl={given!r} must be a file name with exactly one {{}}: 'iter_{{}}.pth'."
+            f"{owner}: filename_tmpl={value!r} must be a file name with exactly one {{}}: 'iter_{{}}.pth'."
         )
-    _try_name(owner, given, parsed[0][1])
-    return given
+    _try_name(owner, value, parsed[0][1])
+    return value
 
 
-def _try_name(owner: str, given: str, spec: str) -> None:
+def _try_name(owner: str, value: str, spec: str) -> None:
     """Refuse a template that cannot name a file, before a number as wide as it asks for is written."""
-    told = f"{owner}: filename_tmpl={given[:LONGEST_NAME]!r}"
+    start = f"{owner}: filename_tmpl={value[:LONGEST_NAME]!r}"
     digits = re.findall("[0-9]+", spec)
-    if len(given) > LONGEST_NAME or any(len(one.lstrip("0")) > 3 or int(one) > LONGEST_NAME for one in digits):
-        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+    if len(value) > LONGEST_NAME or any(len(one.lstrip("0")) > 3 or int(one) > LONGEST_NAME for one in digits):
+        raise ValueError(f"{start} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
     try:
-        size = len(os.fsencode(f"best_{given.format(10**9)}"))
+        size = len(os.fsencode(f"best_{value.format(10**9)}"))
     except (ValueError, LookupError, OverflowError) as error:
-        raise ValueError(f"{told} cannot write a count: {error}; write e.g. 'iter_{{:06d}}.pth'.") from error
+        raise ValueError(f"{start} cannot write a count: {error}; write e.g. 'iter_{{:06d}}.pth'.") from error
     if size > LONGEST_NAME:
-        raise ValueError(f"{told} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+        raise ValueError(f"{start} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+
+
+def file_key(key: str) -> str:
+    """Return a metric's name as part of a file name; a long expression is cut, and told apart by its hash.
+
+    Example:
+        >>> file_key("coco/bbox_mAP"), file_key("0.5*mIoU + 0.5*mDice")
+        ('coco_bbox_mAP', '0.5_mIoU+0.5_mDice')
+    """
+    name = re.sub(r"[^\w.@+-]+", "_", re.sub(r"\s+", "", key))
+    data = name.encode("utf-8", "replace")
+    if len(data) <= LONGEST_KEY:
+        return name
+    return f"{data[:LONGEST_KEY].decode('utf-8', 'ignore')}_{hashlib.sha256(data).hexdigest()[:8]}"
+
+
+def surplus(kept: Sequence[Kept], most: int) -> list[Kept]:
+    """List which of the kept ones go when only the newest `most` may stay; none for `most` <= 0."""
+    return list(kept[:-most]) if most > 0 else []
 
 
 def publish(path: Path, keys: Sequence[str], logger: logging.Logger) -> Path | None:
