@@ -430,6 +430,25 @@ def test_new_style_by_name_and_from_above(write: Write) -> None:
     assert load(path) == {"z": 1, "y": 3}
 
 
+def test_new_style_bases_are_loaded_before_the_file_is_evaluated(write: Write) -> None:
+    path = write(
+        base_py="x = '{{$OURS_NONE:1}}'\n",
+        train_py="use = 1\nif use:\n    with read_base():\n        from .base import x\nelse:\n    y = 1\n",
+    )
+    cfg = Config.fromfile(path)
+    assert cfg.to_dict() == {"use": 1, "x": "1"}
+    assert cfg.env_variables == {"OURS_NONE": "1"}
+    assert [Path(file).name for file, _ in cfg._texts] == ["train.py", "base.py"]
+    path.write_text("if 0:\n    with read_base():\n        from .absent import x\n")
+    with pytest.raises(ConfigFileError, match=r"train\.py:3: cannot read"):  # whatever the condition
+        load(path)
+
+
+def test_a_base_that_is_missing_is_told_before_the_file_is_evaluated(write: Write) -> None:
+    with pytest.raises(ConfigFileError, match=r"train\.py:2: cannot read"):
+        load(write(train_py="x = open('a')\n_base_ = 'absent.py'\n"))
+
+
 def test_new_style_rules(write: Write) -> None:
     write(base_py="x = 1\n")
     for text, match in [
@@ -488,7 +507,7 @@ def test_a_circle_of_new_style_files_is_shown(write: Write) -> None:
         load(path)
 
 
-def test_the_keywords_of_the_reference_are_taken(write: Write) -> None:
+def test_the_keywords_of_mmengine_are_taken(write: Write) -> None:
     path = write(a_py="x = '{{fileBasename}}'\ncustom_imports = dict(imports=['no_such_module'])")
     cfg = Config.fromfile(path, True, False, True, lazy_import=False, format_python_code=False)
     assert cfg.x == "a.py"

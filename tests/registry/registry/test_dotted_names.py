@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from seg_registry import NotAllowedError
 from seg_registry.registry.dotted_names import (
-    are_plain_names,
+    are_public_names,
     is_at,
     is_forbidden,
-    is_ours,
+    is_own,
     may_import,
     resolve,
     why_forbidden,
@@ -127,15 +127,15 @@ def test_only_what_is_known_is_imported_and_what_it_lies_in(module: str, known: 
     ],
 )
 def test_names_are_such_as_people_write(parts: list[str], plain: bool) -> None:
-    assert are_plain_names(parts) is plain
+    assert are_public_names(parts) is plain
 
 
 def test_whose_a_module_is() -> None:
     assert is_forbidden("os.path")
     assert is_forbidden("pip")
     assert not is_forbidden("torch.os")
-    assert is_ours("seg_registry.registry.builder")
-    assert not is_ours("my.seg_registry")
+    assert is_own("seg_registry.registry.builder")
+    assert not is_own("my.seg_registry")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def used_names(texts: Iterable[tuple[str, bytes]]) -> set[str]:
 def _read_in_python(text: str, path: str) -> set[str]:
     try:
         tree = parse_python(text, path)
-    except ConfigError:  # such as the text of a config that was given as a dict
+    except ConfigError:  # such as the text of a config that was made from a dict
         return set(re.findall(r"\w+", text))
     changed = {id(_begin(each)) for node in ast.walk(tree) for each in _changed(node)}
     return {_name(node) for node in ast.walk(tree) if id(_begin(node)) not in changed} - {""}

@@ -136,10 +136,10 @@ class Evaluator:
             key = node.attr if isinstance(node, ast.Attribute) else self.eval(node.slice)
             holder = eval_holder(self, node.value)
             if isinstance(holder, Marked):
-                return self.carried(holder, key, node)
+                return self.mark_of_item(holder, key, node)
         return node.lineno
 
-    def carried(self, table: object, key: object, node: ast.expr) -> Any:
+    def mark_of_item(self, table: object, key: object, node: ast.expr) -> Any:
         """Return the mark of a value taken out of a dict."""
         before = chain_of(table, key)
         return (*before, (self.file, node.lineno, _shown(node))) if before else node.lineno

@@ -77,7 +77,7 @@ def _unpack(ev: Evaluator, result: MarkedDict, marks: dict[Any, Any], node: ast.
         raise TypeError(f"** needs a dict, got {type(other).__name__}")
     ev.budget.spend_on(other)
     result.update(other)
-    marks.update({key: ev.carried(other, key, node) for key in other})
+    marks.update({key: ev.mark_of_item(other, key, node) for key in other})
 
 
 def _call(ev: Evaluator, node: ast.Call) -> Any:
@@ -141,7 +141,7 @@ def _builtin(ev: Evaluator, node: ast.Call, name: str) -> Any:
         value._file_ = ev.file
         value._marks_ = dict.fromkeys(value, node.lineno)
         source = args[0] if args and isinstance(args[0], dict) else {}
-        value._marks_ |= {key: ev.carried(source, key, node) for key in source}
+        value._marks_ |= {key: ev.mark_of_item(source, key, node) for key in source}
         value._marks_ |= {keyword.arg: keyword.value.lineno for keyword in node.keywords if keyword.arg}
     return value
 

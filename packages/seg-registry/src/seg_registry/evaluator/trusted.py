@@ -33,7 +33,7 @@ def execute(tree: ast.Module, ev: Evaluator) -> MarkedDict:
         error.add_note(f"while executing the trusted config {ev.file}")
         raise
     lines = _assigned(tree)
-    kept = {name: _drafted(value, ev) for name, value in names.items() if _is_value(name, value, ev)}
+    kept = {name: _with_marks(value, ev) for name, value in names.items() if _is_value(name, value, ev)}
     return MarkedDict(kept, file=ev.file, marks={name: lines.get(name, 1) for name in kept})
 
 
@@ -52,10 +52,10 @@ def _assigned(tree: ast.Module) -> dict[str, int]:
     return {node.id: node.lineno for node in sorted(stored, key=lambda node: node.lineno)}
 
 
-def _drafted(value: object, ev: Evaluator) -> Any:
+def _with_marks(value: object, ev: Evaluator) -> Any:
     value = to_builtins(value)
     if isinstance(value, dict):
-        return MarkedDict({key: _drafted(each, ev) for key, each in value.items()}, file=ev.file)
+        return MarkedDict({key: _with_marks(each, ev) for key, each in value.items()}, file=ev.file)
     if type(value) is list or type(value) is tuple:
-        return type(value)([_drafted(each, ev) for each in value])
+        return type(value)([_with_marks(each, ev) for each in value])
     return ev.filled(value) if type(value) is str and ev.placeholders else value

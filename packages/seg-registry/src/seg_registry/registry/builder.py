@@ -21,10 +21,10 @@ def builder(cfg: object = None, *, allow: Sequence[str] = (), allow_imports: boo
     """Return a builder for one config: its `default_scope` and `custom_imports` count.
 
     Args:
-        cfg: The whole config, or None.
-        allow: Packages, or dotted paths, that the caller vouches for beyond what every config may use; '*' is every
+        cfg: The registered config, or None.
+        allow: Packages, or dotted paths, that the caller trusts, beyond what every config may use; '*' is every
             package (`--trust-config`). The standard library, pip and setuptools stay out of reach.
-        allow_imports: Carry out the config's `custom_imports` (each is logged first; never the standard library).
+        allow_imports: Import the config's `custom_imports` (each is logged first; never the standard library).
 
     >>> builder().get("hook", "NoSuchHook")  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
@@ -88,19 +88,19 @@ class Builder:
         return type(error)(f"{prefix}{error}" + (f" (at '{path}' of the config)" if path else ""))
 
     def _find(self, kind: Kind, name: str, default_scope: str = "") -> tuple[Any, scopes.Scope | None, str]:
-        """Return the object, the scope whose registry has it (None: ours), and its name there."""
+        """Return the object, the scope whose registry has it (None: this project's), and its name there."""
         prefix, _, rest = name.partition(".")
-        whole = kind.registry.find_here(name)
+        registered = kind.registry.find_here(name)
         explicit = bool(rest) and ":" not in name and "." not in rest and self._is_scope(prefix)
-        if whole is not None and not (self._scope_first(kind, default_scope) and not rest):
-            return whole, None, name
+        if registered is not None and not (self._scope_first(kind, default_scope) and not rest):
+            return registered, None, name
         scope = self._scope(prefix if explicit else default_scope or self.default_scope)
         found = self._ordered(kind, rest if explicit else name, scope)
         if found is not None:
             return found
-        theirs = self._by_path(kind, name)
-        if theirs is not None:
-            return theirs
+        of_scope = self._by_path(kind, name)
+        if of_scope is not None:
+            return of_scope
         if "." in name or ":" in name:
             return self._dotted(kind, name, rest), None, name
         raise self._miss(kind, name, scope)
@@ -108,12 +108,12 @@ class Builder:
     def _ordered(
         self, kind: Kind, name: str, scope: scopes.Scope | None
     ) -> tuple[Any, scopes.Scope | None, str] | None:
-        ours = (kind.registry.find_here(name), None, name) if not kind.scope_first else None
-        if ours is not None and ours[0] is not None:
-            return ours
-        theirs = scope.find(kind, name) if scope is not None else None
-        if theirs is not None:
-            return theirs, scope, name
+        own = (kind.registry.find_here(name), None, name) if not kind.scope_first else None
+        if own is not None and own[0] is not None:
+            return own
+        of_scope = scope.find(kind, name) if scope is not None else None
+        if of_scope is not None:
+            return of_scope, scope, name
         found = kind.registry.find_here(name)
         return (found, None, name) if found is not None else None
 
@@ -183,20 +183,20 @@ class Builder:
         try:
             return resolve(name, self.allow, self.imported.opened)
         except ModuleNotFoundError as error:
-            ours = kind.registry.find_here(rest) if rest else None
-            if ours is None:
+            own = kind.registry.find_here(rest) if rest else None
+            if own is None:
                 self.failures.append(error)
                 raise self._miss(kind, name, None) from error
-            return self._ours_instead(name, ours)
+            return self._use_own(name, own)
         except NotAllowedError:
-            ours = kind.registry.find_here(rest) if rest and "." not in rest else None
-            if ours is None:
+            own = kind.registry.find_here(rest) if rest and "." not in rest else None
+            if own is None:
                 raise
-            return self._ours_instead(name, ours)
+            return self._use_own(name, own)
 
-    def _ours_instead(self, name: str, ours: object) -> Any:
-        _log(f"{name!r}: {name.partition('.')[0]!r} is not a scope here, so the part of {ours.__module__} is used")
-        return ours
+    def _use_own(self, name: str, own: object) -> Any:
+        _log(f"{name!r}: {name.partition('.')[0]!r} is not a scope here, so the part of {own.__module__} is used")
+        return own
 
     def _miss(self, kind: Kind, name: str, scope: scopes.Scope | None) -> RegistryError:
         searched = [f"{scope.name}.registry"] if scope is not None else []

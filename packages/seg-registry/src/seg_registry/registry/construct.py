@@ -46,7 +46,7 @@ def arguments(cfg: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Any,
 
 
 def construct(target: Callable[..., Any], kwargs: dict[str, Any], cfg: Mapping[str, Any]) -> Any:
-    """Call a class or function; an exception passes through unchanged, with one note of ours."""
+    """Call a class or function; an exception passes through unchanged, with one note."""
     try:
         return target(**kwargs)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`custom_imports` of a config: recorded while loading, carried out by the builder, never the standard library."""
+"""`custom_imports` of a config: recorded while loading, imported by the builder, never the standard library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seg_registry.errors import ConfigTypeError, NotAllowedError
-from seg_registry.registry.dotted_names import are_plain_names, is_forbidden, is_ours, within
+from seg_registry.registry.dotted_names import are_public_names, is_forbidden, is_own, within
 from seg_registry.values.origins import place_of
 
 __all__ = ["Imported", "allowed_packages", "import_custom_modules"]
 
-# They register nothing, and what they hold is judged without an import.
+# They register nothing, and what they hold is looked at without an import.
 _NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
 
 
@@ -49,7 +49,7 @@ def import_custom_modules(
     Args:
         entry: The value of `custom_imports`.
         filename: The config's file: modules beside it are found.
-        allow: Modules and packages that the caller vouches for ('*': all).
+        allow: Modules and packages that the caller trusts ('*': all).
         all_of_them: Import the others, too.
 
     Raises:
@@ -86,7 +86,7 @@ def import_custom_modules(
             log.warning("importing %s failed, which the config allows: %s", module, error)
             failures.append(error)
         else:
-            opened += [module] if _lies_beside(module, filename) else []
+            opened += [module] if _is_local(module, filename) else []
     return Imported(tuple(opened), tuple(left_out), tuple(failures))
 
 
@@ -94,7 +94,7 @@ def _check(module: str, entry: object) -> None:
     if is_forbidden(module):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
     parts = module.split(".")
-    if not are_plain_names(parts) or _NO_PARTS.intersection(parts[1:]):
+    if not are_public_names(parts) or _NO_PARTS.intersection(parts[1:]):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, a program or a test, which has no parts")
 
 
@@ -127,7 +127,7 @@ def make_importable(module: str, filename: str | None) -> None:
 def allowed_packages(allow: Iterable[str] | str, filename: str | None = None) -> tuple[str, ...]:
     """Return what `--allow NAME` opens: that name; where a distribution has it, the packages that this installs.
 
-    A name that is neither is told, as nothing follows from it.
+    A name that is neither is logged, as nothing follows from it.
 
     >>> allowed_packages(["my_parts.blocks", "json"])
     ('my_parts.blocks', 'json')
@@ -144,26 +144,26 @@ def allowed_packages(allow: Iterable[str] | str, filename: str | None = None) ->
             make_importable(name, filename)
         if name == "*" or "." in name or (top.isidentifier() and find_spec(top) is not None):
             continue
-        asked = _plain(name)
-        below = sorted(each for each, owners in packages_distributions().items() if asked in map(_plain, owners))
+        asked = _normalized(name)
+        below = sorted(each for each, owners in packages_distributions().items() if asked in map(_normalized, owners))
         opened += below
         if not below:
             logging.getLogger("seg_registry").warning("%r is allowed, but no package of this name is installed", name)
     return tuple(opened)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     """Return the name of a distribution as the package index compares it: `My_Parts` is `my-parts`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _lies_beside(module: str, filename: str | None) -> bool:
+def _is_local(module: str, filename: str | None) -> bool:
     """Tell whether an imported module is the user's own: beside the config, or in the folder where the command runs.
 
     A folder that packages were installed into (`pip install --target`) is no such place.
     """
     top = sys.modules.get(module.partition(".")[0])
-    if top is None or is_ours(module) or within(module, _NOTHING_TO_REGISTER):
+    if top is None or is_own(module) or within(module, _NOTHING_TO_REGISTER):
         return False
     folders = [Path(each).parent for each in getattr(top, "__path__", ())]
     if not folders and getattr(top, "__file__", None):

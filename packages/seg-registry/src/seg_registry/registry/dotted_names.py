@@ -11,18 +11,18 @@ from seg_registry.errors import NotAllowedError
 
 __all__ = [
     "FORBIDDEN",
-    "OURS",
-    "are_plain_names",
+    "OWN_PACKAGES",
+    "are_public_names",
     "is_at",
     "is_class",
     "is_forbidden",
-    "is_ours",
+    "is_own",
     "resolve",
     "why_forbidden",
     "within",
 ]
 
-OURS = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
+OWN_PACKAGES = ("seg_registry", "seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_engine")
 FORBIDDEN = (
     frozenset({"builtins", "distutils", "pip", "setuptools", "pkg_resources", "_distutils_hack", "wheel"})
     | sys.stdlib_module_names
@@ -52,9 +52,9 @@ def is_forbidden(module: str) -> bool:
     return module.partition(".")[0] in FORBIDDEN
 
 
-def is_ours(module: str) -> bool:
+def is_own(module: str) -> bool:
     """Tell whether a module belongs to this project, where only what is registered or an entry point may be named."""
-    return module.partition(".")[0] in OURS
+    return module.partition(".")[0] in OWN_PACKAGES
 
 
 def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) -> Any:
@@ -62,7 +62,7 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) ->
 
     Args:
         path: The dotted path.
-        allow: What the caller vouches for, classes and functions: packages, modules, dotted paths; '*' is all.
+        allow: What the caller trusts, classes and functions: packages, modules, dotted paths; '*' is all.
         opened: Modules beside the config that `custom_imports` brought in: the classes defined there, or below.
     """
     allow, opened = tuple(allow), tuple(opened)
@@ -70,13 +70,13 @@ def resolve(path: str, allow: Iterable[str] = (), opened: Iterable[str] = ()) ->
     top = dotted.partition(".")[0]
     if is_forbidden(top):
         raise NotAllowedError(f"{path!r}: a config can never use {top!r} (standard library, pip or setuptools)")
-    if is_ours(top):
+    if is_own(top):
         raise NotAllowedError(f"{path!r} is neither registered nor an entry point, so no config can name it")
     known = (*_TORCH, *allow, *opened)
     if not may_import(top, known):
         raise NotAllowedError(_how_to_allow(path, top))
     found = _find(path, known)
-    module = _home(path, found)
+    module = _module_of(path, found)
     if not _allowed(found, dotted, module, allow, opened):
         raise NotAllowedError(_how_to_allow(path, module.partition(".")[0], found))
     return found
@@ -87,10 +87,10 @@ def may_import(module: str, known: tuple[str, ...]) -> bool:
     return "*" in known or within(module, known) or any(within(each, [module]) for each in known)
 
 
-def _home(path: str, found: object) -> str:
+def _module_of(path: str, found: object) -> str:
     """Return the module where an object is defined; raise an error where no config may use that."""
     why = why_forbidden(found)
-    if why is not None or is_ours(found.__module__):
+    if why is not None or is_own(found.__module__):
         raise NotAllowedError(f"{path!r} is {found!r}{why or ''}, which a config can never use")
     return str(found.__module__)
 
@@ -170,7 +170,7 @@ def _split(path: str, known: tuple[str, ...]) -> tuple[ModuleType, list[str]]:
     head, colon, tail = path.partition(":")
     parts, names = head.split("."), tail.split(".") if colon else []
     limit = len(parts) if colon else len(parts) - 1
-    if not are_plain_names([*parts, *names]) or limit == 0:
+    if not are_public_names([*parts, *names]) or limit == 0:
         raise NotAllowedError(f"{path!r} is not of the form package.module.Name")
     module = import_module(parts[0])
     used = 1
@@ -188,7 +188,7 @@ def _split(path: str, known: tuple[str, ...]) -> tuple[ModuleType, list[str]]:
     return module, [*parts[used:], *names]
 
 
-def are_plain_names(parts: Iterable[str]) -> bool:
+def are_public_names(parts: Iterable[str]) -> bool:
     """Tell whether these are names as people write them: no `__main__`, which is a program, no other dunder."""
     return all(part.isidentifier() and not (part.startswith("__") or part.endswith("__")) for part in parts)
 

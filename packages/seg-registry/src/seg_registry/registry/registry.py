@@ -60,6 +60,7 @@ class Registry:
     ) -> None:
         self.name = name
         self.parent = parent
+        # frame 1: the module that makes the registry
         self.scope = scope or sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
         self.group = group
         self.build_func: Callable[..., Any] | None = build_func or getattr(parent, "build_func", None)

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from seg_registry.registry.catalog import KINDS, Kind
-from seg_registry.registry.dotted_names import is_at, is_class, is_forbidden, is_ours, why_forbidden
+from seg_registry.registry.dotted_names import is_at, is_class, is_forbidden, is_own, why_forbidden
 from seg_registry.registry.entry_points import is_installed
 from seg_registry.values.config_dict import ConfigDict
 
@@ -21,7 +21,7 @@ _LOCK = threading.RLock()
 
 def exists(name: str) -> bool:
     """Tell whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
-    if not name.isidentifier() or is_forbidden(name) or is_ours(name) or not is_installed(name):
+    if not name.isidentifier() or is_forbidden(name) or is_own(name) or not is_installed(name):
         return False
     return any(
         (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()

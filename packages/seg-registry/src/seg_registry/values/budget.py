@@ -14,6 +14,7 @@ MAX_UNITS = 500_000  # of work for a file: a unit is one small step, or 16 chara
 MAX_TEXT = 200_000  # characters of a string made by an operation
 MAX_BITS = 10_000  # of an integer made by an operation: 3,010 digits, so that every one can be printed
 _CONTAINERS = (list, tuple, dict, set, frozenset)
+_TEXTS = (str, bytes)  # made once: `str | bytes` inside a call is made anew each time
 
 
 class Budget:
@@ -54,7 +55,7 @@ class Budget:
         for each in values:
             if isinstance(each, _CONTAINERS):
                 self._walk(each, depth + 1)
-            elif isinstance(each, str | bytes):
+            elif isinstance(each, _TEXTS):
                 self.spend(len(each) >> 4)
             elif type(each) is int and each.bit_length() > 64:
                 self.spend(each.bit_length() >> 4)
@@ -71,6 +72,7 @@ class Budget:
         spent = self.spend_on(value)
         if isinstance(value, str | bytes):
             return len(value)
+        # a number of MAX_BITS has 3,010 digits; anything else shows at most 32 characters for a unit of work
         return 3100 if isinstance(value, int | float | complex) and spent else 32 * (1 + spent)
 
     def spend_on_text(self, length: int) -> None:

@@ -152,7 +152,7 @@ def _assign(table: ConfigDict, key: object, value: object, chain: Chain = ()) ->
         value = wrap(value, key if not table._path_ else f"{table._path_}.{key}")
     dict.__setitem__(table, key, value)
     if not chain:
-        frame = sys._getframe(2)
+        frame = sys._getframe(2)  # whoever wrote `cfg.x = ...`: this function's caller is a method of ConfigDict
         chain = ((frame.f_code.co_filename, frame.f_lineno),)
     mark(table, key, (*chain_of(table, key), *chain))
 

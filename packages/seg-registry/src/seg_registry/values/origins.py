@@ -1,6 +1,6 @@
-"""Where each value came from: marks kept beside the keys of a dict, read back as a chain.
+"""Where each value came from: marks kept for the keys of a dict, read back as a chain.
 
-A dict of ours carries `_marks_` (key -> mark) and `_file_`. A mark is a line number in `_file_`, or, once files have
+A `Marked` dict has `_marks_` (key -> mark) and `_file_`. A mark is a line number in `_file_`, or, once files have
 been merged, a chain: a tuple of `(file, line)` or `(file, line, note)`. Marks are never changed in place, so dicts may
 share them.
 """
@@ -19,7 +19,7 @@ OVERRIDE = "<override>"
 
 
 class Mark(NamedTuple):
-    """One place that set or carried a value: `file:line`, or an override with its text in `note`."""
+    """One place that set a value or passed it on: `file:line`, or an override with its text in `note`."""
 
     file: str
     line: int
@@ -83,24 +83,24 @@ def place_of(table: object, key: object = "type") -> str:
 
 
 def origin_of(root: object, steps: Iterable[Any], files: list[str]) -> Origin:
-    """Return the chain of the value at the end of `steps`, with the assignments that carried it there, bases first."""
+    """Return the chain of the value at the end of `steps`, with the assignments that passed it on, bases first."""
     chain: Chain = ()
-    carried: list[Chain] = []
+    through: list[Chain] = []
     here: Any = root
     for depth, step in enumerate(steps):
         found = chain_of(here, step)
         if not isinstance(here, dict):
             chain = tuple(mark for mark in chain if not _elsewhere(mark, depth, step))
-        carried.append(tuple(mark for mark in chain if len(mark) > 2))
+        through.append(tuple(mark for mark in chain if len(mark) > 2))
         chain = found if found or isinstance(here, dict) else chain
         here = here[step]
     marks = list(chain)
-    for each in reversed(carried):
+    for each in reversed(through):
         for mark in each:
             if mark not in marks:
                 _insert(marks, mark)
     order = {file: position for position, file in enumerate(files)}
     marks.sort(key=lambda mark: order.get(mark[0], len(files)))
     if chain:
-        marks = marks[marks.index(chain[0]) :]  # what carried the place before the value was there is not its story
+        marks = marks[marks.index(chain[0]) :]  # what was assigned before the value was there is not its story
     return Origin(Mark(*mark) for mark in dict.fromkeys(marks))
