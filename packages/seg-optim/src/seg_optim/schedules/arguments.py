@@ -125,7 +125,7 @@ def check_common(
         raise TypeError(f"{name}: by_epoch={by_epoch!r}: True or False is needed")
 
 
-def window_length(name: str, begin: float, end: float) -> int:
+def window_length(name: str, begin: float, end: float) -> float:
     """Return the number of steps in `[begin, end)`.
 
     Raises:
@@ -139,7 +139,7 @@ def window_length(name: str, begin: float, end: float) -> int:
             check_number(f"{name}: {key}", value)
     if end <= begin:
         raise ValueError(f"{name}: end={end} is not after begin={begin}, so the schedule would never act")
-    return end - begin  # type: ignore[return-value]
+    return end - begin
 
 
 def check_factor(where: str, value: float) -> None:
