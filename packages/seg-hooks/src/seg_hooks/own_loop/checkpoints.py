@@ -78,7 +78,7 @@ class Checkpoints:
                 find_checkpoint.refuse_not_finite(self.work_dir)
             best = sorted(path.name for path in self.work_dir.glob("best_*.pth"))
             if best:
-                text = "No regular checkpoint: the run starts from the beginning. resume(%r) takes the best one."
+                text = "No regular checkpoint: the run starts from the beginning. resume(%r) would go on."
                 self.logger.warning(text, best[-1])
         elif finite.is_marked(found[1]):
             self.logger.warning("%s holds weights that are not finite.", found[0])
