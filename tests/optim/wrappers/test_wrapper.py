@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -374,3 +374,35 @@ def test_a_method_that_is_put_on_a_wrapper_counts_from_the_start_of_the_run() ->
     wrapper.initialize_count_status(nn.Identity(), 0, 10)
     wrapper.update_params(parameter * 3)
     assert wrapper.step_count == 0
+
+
+def test_and_so_does_one_that_is_put_on_it_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = []
+
+    class Wrapped(nn.Identity):
+        def no_sync(self) -> Any:
+            entered.append(wrapper.inner_count)
+            return nullcontext()
+
+    parameter = Parameter(torch.zeros(()))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=1.0))
+    wrapper.initialize_count_status(nn.Identity(), 0, 10)
+    wrapper.update_params(parameter * 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(wrapper, "should_update", lambda: False)
+        patched.setattr(wrapper, "should_sync", lambda: False)
+        patched.setattr(wrapper, "scale_loss", lambda loss: loss * 2)
+        wrapper.optim_context(Wrapped())
+        wrapper.update_params(parameter * 3)
+    assert (wrapper.step_count, parameter.grad, entered) == (1, 6.0, [1])
+    wrapper.update_params(parameter * 3)
+    assert (wrapper.step_count, parameter.item()) == (2, -12.0)
+
+
+def test_a_method_that_is_put_on_the_class_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OptimWrapper, "should_update", lambda self: self.inner_count % 2 == 0)
+    parameter = Parameter(torch.zeros(()))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=1.0))
+    for _ in range(3):
+        wrapper.update_params(parameter * 3)
+    assert wrapper.step_count == 1

@@ -87,9 +87,8 @@ class OptimWrapper:
         self._watch: Watch | None = None
 
     def _is_overridden(self) -> bool:
-        """Tell whether a subclass, or a patch of this object, decides itself which micro-steps are counted how."""
-        names = ("scale_loss", "should_update", "should_sync")
-        return any(getattr(getattr(self, name), "__func__", None) is not getattr(OptimWrapper, name) for name in names)
+        """Tell whether a subclass, or a patch of a class, decides itself which micro-steps are counted how."""
+        return any(getattr(type(self), rule.__name__) is not rule for rule in WINDOW_RULES)
 
     # -- the training step ---------------------------------------------------------------------------------------
 
@@ -103,8 +102,9 @@ class OptimWrapper:
             step_kwargs: for the optimizer's `step`; LBFGS needs `closure=`, which clears, computes and goes backward.
             zero_kwargs: for the optimizer's `zero_grad`.
         """
-        windows = self._accumulative_counts > 1 or self._overridden  # else each micro-step is a step
-        if windows:
+        own = self.__dict__  # where a method lies that was put on this wrapper, in the middle of a run, too
+        windows = self._accumulative_counts > 1 or self._overridden or "should_update" in own or "scale_loss" in own
+        if windows:  # else each micro-step is a step
             loss = self.scale_loss(loss)
         self.backward(loss)
         if not windows or self.should_update():
@@ -158,7 +158,7 @@ class OptimWrapper:
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Put this round preprocessing and forward pass; leaves out needless exchanges of gradients."""
-        windows = self._accumulative_counts > 1 or self._overridden
+        windows = self._accumulative_counts > 1 or self._overridden or "should_sync" in self.__dict__
         if windows and not self.should_sync() and isinstance(model, NoSync):
             return model.no_sync()
         return nullcontext()
@@ -361,6 +361,10 @@ class OptimWrapper:
                 f"{sum(own)}: it was written for another model, constructor or paramwise_cfg"
             )
         return state
+
+
+WINDOW_RULES = (OptimWrapper.scale_loss, OptimWrapper.should_update, OptimWrapper.should_sync)
+"""As they are here; nothing calls them where each micro-step is a step, unless somebody put others in their place."""
 
 
 def _other_settings(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> list[str]:
