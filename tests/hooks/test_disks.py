@@ -81,7 +81,7 @@ def test_a_pointer_that_cannot_be_written_is_reported(
     (state.work_dir / "last_checkpoint").mkdir()
     train(state)
     assert state.iter == 10
-    assert "iter_5.pth is written; then pointing to it, or deleting older files, failed" in caplog.text
+    assert "iter_5.pth is written, but updating last_checkpoint or deleting older files failed" in caplog.text
     assert f"A resume goes on from {state.work_dir / 'iter_10.pth'} (iteration 10)" in caplog.text
     assert make_state().resume() == state.work_dir / "iter_10.pth"
 
@@ -115,7 +115,7 @@ def test_a_writer_that_never_comes_back_is_told_at_the_end(
     state = make_state([LoggerHook(2)], writer=Wandb())
     state.logger.addHandler(caplog.handler)
     train(state)
-    assert "it lacks 5 records, which the JSON lines hold" in caplog.text
+    assert "5 records are missing there; the JSON lines have them" in caplog.text
     assert len((state.log_dir / "vis_data/scalars.json").read_text().splitlines()) == 5
 
 

@@ -89,7 +89,7 @@ def test_priorities() -> None:
     assert priority_number(33) == 33
     with pytest.raises(KeyError, match="VERY_LOW"):
         priority_number("lowish")
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(ValueError, match="not between"):
         priority_number(101)
     with pytest.raises(TypeError, match="float"):
         priority_number(1.5)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def content(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"message_hub": folded()}, "share one another"),
+        ({"message_hub": folded()}, "contain one another"),
         ({"state_dict": {"w": torch.zeros(1).expand(2**40)}}, "declare tensors"),
         ({"meta": {"iter": 10**30}}, "meta.iter"),
         ({"meta": {"iter": -1}}, "meta.iter"),
@@ -99,7 +99,7 @@ def test_a_pointer_is_a_file(tmp_path: Path) -> None:
 
 def test_publishing_refuses_a_file_that_declares_too_much(tmp_path: Path) -> None:
     torch.save(content(message_hub=folded()), tmp_path / "x.pth")
-    with pytest.raises(ValueError, match="share one another"):
+    with pytest.raises(ValueError, match="contain one another"):
         publish(tmp_path / "x.pth", ["meta"], logging.getLogger("test"))
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
 
@@ -107,7 +107,7 @@ def test_publishing_refuses_a_file_that_declares_too_much(tmp_path: Path) -> Non
 def test_a_replay_refuses_a_bundle_that_declares_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"iter": 3, "batch": folded()}, tmp_path / "bundle.pt")
     monkeypatch.setenv(REPLAY, str(tmp_path / "bundle.pt"))
-    with pytest.raises(ValueError, match=r"no bundle\.pt .* share one another"):
+    with pytest.raises(ValueError, match=r"not a bundle\.pt .* contain one another"):
         last_step()
 
 

@@ -34,7 +34,7 @@ ALONE = [
 
 @pytest.mark.parametrize("given", SEVERAL)
 def test_one_of_several_processes_is_refused(given: dict[str, str]) -> None:
-    with pytest.raises(RuntimeError, match="TrainState works in one process, and here are several"):
+    with pytest.raises(RuntimeError, match="TrainState works in one process, but there are several"):
         refuse_several(given)
 
 

@@ -289,22 +289,22 @@ def test_the_words_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         ({"save_optimizer": None}, TypeError, "save_optimizer=None"),
         ({"save_param_scheduler": "x"}, TypeError, "save_param_scheduler='x'"),
         ({"out_dir": 3}, TypeError, "out_dir=3"),
-        ({"out_dir": "s3://bucket"}, ValueError, "is an address"),
+        ({"out_dir": "s3://bucket"}, ValueError, "is a remote address"),
         ({"max_keep_ckpts": 1.5}, TypeError, "max_keep_ckpts=1.5"),
         ({"save_last": 0}, TypeError, "save_last=0"),
         ({"save_best": 3}, TypeError, "save_best=3"),
         ({"save_best": ["mIoU", "mIoU"]}, ValueError, "twice"),
-        ({"save_best": ["auto", "mIoU"]}, ValueError, "stands alone"),
+        ({"save_best": ["auto", "mIoU"]}, ValueError, "cannot be combined"),
         ({"save_best": []}, TypeError, "save_best"),
         ({"save_best": "score"}, ValueError, "cannot tell"),
         ({"save_best": "mIoU", "rule": "more"}, ValueError, "rule='more'"),
         ({"save_best": ["mIoU", "loss"], "rule": ["less"] * 3}, ValueError, "3 entries for 2"),
-        ({"rule": ["less"]}, ValueError, "save_best, which is None"),
+        ({"rule": ["less"]}, ValueError, "has no effect without save_best"),
         ({"save_best": "mIoU", "greater_keys": 3}, TypeError, "greater_keys=3"),
         ({"save_best": "mIoU", "less_keys": 3}, TypeError, "less_keys=3"),
         ({"filename_tmpl": "iter.pth"}, ValueError, "exactly one {}"),
         ({"filename_tmpl": "{}_{}.pth"}, ValueError, "exactly one {}"),
-        ({"filename_tmpl": "{.pth"}, ValueError, "no template"),
+        ({"filename_tmpl": "{.pth"}, ValueError, "not a template"),
         ({"filename_tmpl": "a/{}.pth"}, ValueError, "file name"),
         ({"filename_tmpl": "a\0{}.pth"}, ValueError, "file name"),
         ({"filename_tmpl": "{:>999999999}.pth"}, ValueError, "longer than the 255 bytes"),
@@ -397,9 +397,9 @@ def test_in_a_run_by_epochs_a_file_by_iterations_is_known_after_a_resume(tmp_pat
 @pytest.mark.parametrize("name", ["../precious.pth", "/precious.pth", "..", ".", "", "a/b.pth", "a\\b.pth"])
 def test_a_checkpoint_names_no_file_of_another_folder_for_deletion(tmp_path: Path, name: str) -> None:
     hook = CheckpointHook(1, by_epoch=False, save_best="mIoU")
-    with pytest.raises(ValueError, match="no name of a file"):
+    with pytest.raises(ValueError, match="not a file name"):
         hook.load_state_dict({"kept": [name], "best": []})
     if name:
         best = {"option": "mIoU", "key": "mIoU", "score": 1.0, "file": name}
-        with pytest.raises(ValueError, match="no name of a file"):
+        with pytest.raises(ValueError, match="not a file name"):
             hook.load_state_dict({"kept": [], "best": [best]})

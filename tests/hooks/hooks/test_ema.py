@@ -312,7 +312,7 @@ def test_a_foreign_average_is_used_by_shape(make_state: Make, train: Train) -> N
         ({"begin_epoch": "1"}, TypeError, "begin_epoch='1'"),
         ({"start_iters": -1}, ValueError, "start_iters=-1"),
         ({"decay": 2}, ValueError, "decay=2"),
-        ({"decay": 0.9, "momentum": 0.1}, ValueError, "say the same"),
+        ({"decay": 0.9, "momentum": 0.1}, ValueError, "mean the same"),
         ({"momentum": 0}, ValueError, "momentum=0"),
         ({"momentun": 0.1}, TypeError, "Did you mean 'momentum'"),
         ({"strict_load": 1}, TypeError, "strict_load=1"),

@@ -192,7 +192,7 @@ def test_numbers_that_json_cannot_hold_become_null() -> None:
         ({"keep_local": "no"}, TypeError, "keep_local='no'"),
         ({"log_metric_by_epoch": 0}, TypeError, "log_metric_by_epoch=0"),
         ({"out_dir": 3}, TypeError, "out_dir=3"),
-        ({"out_dir": "s3://x"}, ValueError, "is an address"),
+        ({"out_dir": "s3://x"}, ValueError, "is a remote address"),
         ({"out_suffix": 3}, TypeError, "out_suffix=3"),
         ({"file_client_args": {}}, ValueError, "out_dir"),
         ({"file_client_args": {}, "backend_args": {}, "out_dir": "x"}, ValueError, "old name"),

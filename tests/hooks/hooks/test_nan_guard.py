@@ -341,7 +341,7 @@ def test_the_printed_command_replays_the_step_and_changes_nothing(tmp_path: Path
 def test_a_replay_of_something_else_is_an_error(make_state: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     state = make_state([NanGuardHook()])
     monkeypatch.setenv("SEG_NAN_REPLAY", str(state.work_dir / "bundle.pt"))
-    with pytest.raises(ValueError, match=r"bundle\.pt' is no bundle\.pt that NanGuardHook has kept"):
+    with pytest.raises(ValueError, match=r"bundle\.pt' is not a bundle\.pt written by NanGuardHook"):
         state.resume()
 
 

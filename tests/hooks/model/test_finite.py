@@ -120,7 +120,7 @@ def test_where_no_good_one_is_left_the_newest_goes_on_with_a_warning(
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "iter_4.pth"
     assert not list((tmp_path / "out").glob("best_*"))
     assert make_state([], 10).resume() == tmp_path / "out" / "iter_4.pth"
-    assert "holds weights that are not finite" in capsys.readouterr().out
+    assert "contains weights that are not finite" in capsys.readouterr().out
 
 
 def test_an_average_of_spoilt_weights_is_marked_too(make_state: Make, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_metric_that_is_not_finite_is_never_the_best(
             if state.every(1):
                 state.validated({"mIoU": next(scores)})
     assert [path.name for path in (tmp_path / "out").glob("best_*")] == ["best_mIoU_iter_2.pth"]
-    assert f"mIoU is {score} at 1, which is not the best" in capsys.readouterr().out
+    assert f"mIoU is {score} at 1, so this checkpoint cannot be the best" in capsys.readouterr().out
 
 
 def test_the_guard_stops_before_a_spoilt_file(make_state: Make, tmp_path: Path) -> None:

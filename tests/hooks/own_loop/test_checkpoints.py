@@ -149,7 +149,7 @@ def test_a_file_that_is_gone_when_its_writer_tells_is_not_saved(tmp_path: Path, 
     for done in runner.waiting:
         done()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-    assert "iter_5.pth was written, and is empty or not there any more" in caplog.text
+    assert "iter_5.pth was written, but is now empty or missing" in caplog.text
     assert not (tmp_path / "last_checkpoint").exists()
     assert hook.kept == []
     assert hook.best[0].best_score is None
@@ -318,7 +318,7 @@ def steps_of(state: TrainState, losses: list[float], spoilt: bool = False) -> No
             state.after_step(loss=losses[state.iter])
 
 
-@pytest.mark.parametrize(("blocked", "words"), [("report.json", "Kept in"), ("bundle.pt", "It could not be kept, so")])
+@pytest.mark.parametrize(("blocked", "words"), [("report.json", "Kept in"), ("bundle.pt", "The step was not saved")])
 def test_evidence_is_kept_where_it_is_there(make_state: Make, blocked: str, words: str) -> None:
     state = make_state([NanGuardHook()])
     (state.work_dir / "nan/iter_1" / blocked).mkdir(parents=True)

@@ -85,7 +85,7 @@ def test_what_is_no_checkpoint_says_so(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "x.pth")
-    with pytest.raises(ValueError, match="no checkpoint to resume from"):
+    with pytest.raises(ValueError, match="not a checkpoint to resume from"):
         read_whole(tmp_path / "x.pth")
 
 

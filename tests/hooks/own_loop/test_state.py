@@ -110,11 +110,11 @@ def with_methods(*names: str) -> Any:
     [
         (object(), "no method named after a point"),
         (Recorder, r"give an object: Recorder\(\.\.\.\)"),
-        ({"type": "EMAHook"}, "nothing builds hooks here"),
-        ("EMAHook", "nothing builds hooks here"),
+        ({"type": "EMAHook"}, "does not build hooks"),
+        ("EMAHook", "does not build hooks"),
         (with_methods("after_train_itr"), "Did you mean 'after_train_iter'"),
-        (with_methods("before_val", "after_val_epok"), "after_val_epok is named nearly like a point"),
-        (with_methods("after_train_iter"), r"'bach_idx'\); it may take \(self, runner, batch_idx, data_batch, outp"),
+        (with_methods("before_val", "after_val_epok"), "after_val_epok is almost the name of a point"),
+        (with_methods("after_train_iter"), r"'bach_idx'\); its arguments may be \(self, runner"),
         (type("Mine", (), {"after_run": lambda self: None})(), r"after_run cannot be called .* \(self, runner\)"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_state_that_no_safe_file_can_hold_is_refused_before_the_first_step(
 
         def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
-    with pytest.raises(TypeError, match=r"state_dict\(\) of Mine holds a pathlib\.\w+Path; numbers, text, tensors"):
+    with pytest.raises(TypeError, match=r"state_dict\(\) of Mine contains a pathlib\.\w+Path; only numbers"):
         train(make_state([Mine()]))
     hook = Mine()
     hook.value = 3
@@ -260,7 +260,7 @@ def test_best_files_alone_are_named_when_nothing_else_is_there(
     state = make_state()
     state.logger.addHandler(caplog.handler)
     assert state.resume() is None
-    assert "resume('best_mIoU_iter_4.pth') would go on" in caplog.text
+    assert "To use the best one: resume('best_mIoU_iter_4.pth')" in caplog.text
 
 
 @pytest.mark.parametrize("spoil", [False, True])
@@ -294,7 +294,7 @@ def test_a_newer_file_that_an_exception_left_is_named(
     assert again.resume() == state.work_dir / "iter_2.pth"
     assert "interrupted_iter_3.pth is newer than iteration 2" in caplog.text
     train(again)
-    assert "Removed interrupted_iter_3.pth, which an exception left" in caplog.text
+    assert "Removed interrupted_iter_3.pth, saved at an exception" in caplog.text
 
 
 def test_the_checkpoint_of_another_optimizer_is_refused_by_name(make_state: Make, train: Train, net: nn.Module) -> None:
@@ -309,7 +309,7 @@ def test_what_belongs_inside_the_block_says_so(make_state: Make) -> None:
     for use in (lambda: next(iter(state.batches([1]))), state.after_step, lambda: state.every(1)):
         with pytest.raises(RuntimeError, match="outside of `with state:`"):
             use()
-    with state, pytest.raises(RuntimeError, match=r"resume\(\) comes before `with state:`"):
+    with state, pytest.raises(RuntimeError, match=r"call resume\(\) before `with state:`"):
         state.resume()
 
 
@@ -398,7 +398,7 @@ def test_a_disk_that_fails_while_logging_is_reported_once_and_training_goes_on(
     train(state)
     assert state.iter == 10
     assert caplog.text.count("a backend failed (FileExistsError") == 1
-    assert "the backend still fails; it lacks 5 records" in caplog.text
+    assert "the backend still fails; 5 records are missing." in caplog.text
     assert len((state.log_dir / "unsent.json").read_text().splitlines()) == 5
 
 
@@ -496,8 +496,8 @@ def test_a_disk_that_fails_while_saving_is_reported_and_training_goes_on(
         ({"extra": {"a": 3}}, TypeError, r"extra\['a'\]: 3 has no state_dict"),
         ({"work_dir": 3}, TypeError, "work_dir=3"),
         ({"work_dir": None}, TypeError, "work_dir=None"),
-        ({"work_dir": "s3://bucket"}, ValueError, "is an address"),
-        ({"work_dir": "a\0b"}, ValueError, "is no name of a folder"),
+        ({"work_dir": "s3://bucket"}, ValueError, "is a remote address"),
+        ({"work_dir": "a\0b"}, ValueError, "is not a valid folder name"),
         ({"writer": 3}, TypeError, "neither add_scalar"),
     ],
 )
@@ -515,7 +515,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     for work_dir in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(OSError, match="file") as caught:
             TrainState(net, torch.optim.SGD(net.parameters(), 0.1), work_dir, 3)
-        assert "give a folder that can be written" in caught.value.__notes__[0]
+        assert "give a writable folder" in caught.value.__notes__[0]
 
 
 def test_one_scheduler_need_not_stand_in_a_list(make_state: Make, net: nn.Module) -> None:

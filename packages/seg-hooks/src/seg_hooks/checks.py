@@ -86,8 +86,8 @@ def folder(owner: str, name: str, value: object, kind: str = "folder") -> Path |
         )
     if "://" in str(value):
         raise ValueError(
-            f"{owner}: {name}={str(value)!r} is an address, and only local disks can be written; mount the store, "
-            "or copy the work directory after the run."
+            f"{owner}: {name}={str(value)!r} is a remote address, but files are written to local disks only; mount "
+            "the remote store, or copy the work directory after the run."
         )
     return Path(value)
 
@@ -110,7 +110,7 @@ def names(owner: str, name: str, value: object) -> list[str]:
     if not found or not all(isinstance(one, str) and one for one in found):
         raise TypeError(f"{owner}: {name}={value!r}: give a name, or a list of names.")
     if len(set(found)) != len(found):
-        raise ValueError(f"{owner}: {name}={value!r} holds a name twice.")
+        raise ValueError(f"{owner}: {name}={value!r} contains a name twice; give each name once.")
     return found
 
 

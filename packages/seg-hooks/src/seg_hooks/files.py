@@ -168,7 +168,7 @@ def file_name(given: str) -> str:
         ValueError: it is no name of a file.
     """
     if not isinstance(given, str) or given in ("", ".", "..") or Path(given).name != given or "\\" in given:
-        raise ValueError(f"the checkpoint names {given!r} as a file of its run, which is no name of a file")
+        raise ValueError(f"the checkpoint names {given!r} as a file of its run, but that is not a file name")
     return given
 
 

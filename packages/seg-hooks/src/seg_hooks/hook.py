@@ -52,7 +52,7 @@ def priority_number(priority: object) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise TypeError(f"priority {priority!r} is a {type(priority).__name__}; give a name or a whole number.")
     if not 0 <= priority <= 100:
-        raise ValueError(f"priority {priority} lies outside 0 (first) to 100 (last).")
+        raise ValueError(f"priority {priority} is not between 0 (first) and 100 (last).")
     return priority
 
 

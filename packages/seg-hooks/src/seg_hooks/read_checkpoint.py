@@ -65,7 +65,7 @@ def check_values(content: object, size: int) -> None:
 
     unfolded = count(content, 0) if isinstance(content, dict | list | tuple) else 1
     if unfolded > FEW and unfolded > UNFOLDED * size:
-        raise ValueError(f"its lists share one another and unfold to {float(unfolded):.1e} values")
+        raise ValueError(f"its lists contain one another and expand to {float(unfolded):.1e} values")
     if tensors > DECLARED * size + DECLARED_ROOM:
         raise ValueError(f"its {size:,} bytes declare tensors of {tensors:,} bytes")
 

@@ -105,15 +105,18 @@ def read_best(owner: str, save_best: object, rule: object, greater_keys: object,
     """Check the options `save_best`, `rule`, `greater_keys` and `less_keys`."""
     if save_best is None:
         if rule is not None and not isinstance(rule, str):
-            raise ValueError(f"{owner}: rule={rule!r} is for save_best, which is None; name the metrics there.")
+            raise ValueError(f"{owner}: rule={rule!r} has no effect without save_best; give save_best.")
         one_of(owner, "rule", rule, (None, "greater", "less"))
         return []
     keys = names(owner, "save_best", save_best)
     if "auto" in keys and len(keys) > 1:
-        raise ValueError(f"{owner}: save_best={save_best!r}: 'auto' stands alone, not among other metrics.")
+        raise ValueError(f"{owner}: save_best={save_best!r}: 'auto' cannot be combined with other metrics.")
     each = list(rule) if isinstance(rule, list | tuple) else [rule]
     if len(each) not in (1, len(keys)):
-        raise ValueError(f"{owner}: rule={rule!r} has {len(each)} entries for {len(keys)} metrics in save_best.")
+        raise ValueError(
+            f"{owner}: rule={rule!r} has {len(each)} entries for {len(keys)} metrics in save_best; give one rule for "
+            "all metrics, or one for each."
+        )
     rules: list[str | None] = [one_of(owner, "rule", one, (None, "greater", "less")) for one in each]
     greater = GREATER if greater_keys is None else tuple(names(owner, "greater_keys", greater_keys))
     less = LESS if less_keys is None else tuple(names(owner, "less_keys", less_keys))
@@ -135,7 +138,7 @@ def infer_rule(owner: str, key: str, greater: Sequence[str] = GREATER, less: Seq
         return str(rules.pop())
     raise ValueError(
         f"{owner}: cannot tell from {key!r} whether greater or less is better.{did_you_mean(key, (*greater, *less))} "
-        "For a metric of your own say rule='greater' or rule='less'."
+        "For a metric of your own, give rule='greater' or rule='less'."
     )
 
 
@@ -146,7 +149,7 @@ def rule_doubt(key: str, greater: Sequence[str] = GREATER, less: Sequence[str] =
     odd = [part for part in (*less, "error", "err") if part.lower() in key.lower()]
     if not odd:
         return None
-    return f"{key!r} also holds {odd[0]!r}, and still counts as 'greater is better'; say rule='less' if it is not."
+    return f"{key!r} also contains {odd[0]!r}, but counts as 'greater is better'; give rule='less' if that is wrong."
 
 
 def _infer_one(key: str, greater: Sequence[str], less: Sequence[str]) -> str | None:

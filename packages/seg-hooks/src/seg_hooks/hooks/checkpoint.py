@@ -113,8 +113,8 @@ class CheckpointHook(Hook[_Runner]):
         self._off = replaying()
         if self.by_epoch and runner.max_epochs == 1 < self.interval:
             runner.logger.warning(
-                "CheckpointHook: interval=%d counts epochs, and this run is one epoch, so nothing is saved before its "
-                "end; by_epoch=False counts iterations.",
+                "CheckpointHook: interval=%d counts epochs, but this run is a single epoch, so nothing is saved before "
+                "its end; give by_epoch=False to count iterations.",
                 self.interval,
             )
         for one in self.best:
@@ -153,13 +153,14 @@ class CheckpointHook(Hook[_Runner]):
         if not self.best or not runner.max_iters:
             return
         if not metrics:
-            runner.logger.warning("CheckpointHook: the validation gave no metrics, so none can be the best.")
+            runner.logger.warning("CheckpointHook: the validation gave no metrics, so there is no best checkpoint.")
             return
         count = runner.epoch if self.by_epoch else runner.iter
         for one in self.best:
             score = one.score(metrics)
             if score is not None and not math.isfinite(score):
-                runner.logger.warning("CheckpointHook: %s is %s at %d, which is not the best.", one.key, score, count)
+                text = "CheckpointHook: %s is %s at %d, so this checkpoint cannot be the best."
+                runner.logger.warning(text, one.key, score, count)
             if one.writing is not None and not (self._folder / one.writing[1]).exists():
                 one.writing = None  # the disk did not take it
             if score is not None and one.is_beaten_by(score):
@@ -245,7 +246,7 @@ class CheckpointHook(Hook[_Runner]):
             if rank() == 0:
                 delete(old if isinstance(old, Path) else self._path(old))
             if isinstance(old, Path):
-                text = "Removed %s, which an exception left: max_keep_ckpts=%d, and iteration %d is saved."
+                text = "Removed %s, saved at an exception: max_keep_ckpts=%d, and iteration %d is saved now."
                 runner.logger.info(text, old.name, self.max_keep_ckpts, iteration)
 
     def _save(self, runner: _Runner, count: int, unit: str) -> None:
@@ -286,7 +287,7 @@ class CheckpointHook(Hook[_Runner]):
             if not _is_finite(runner):
                 one.writing = None
                 delete(path)
-                runner.logger.warning("%s is removed: weights that are not finite are not the best.", name)
+                runner.logger.warning("%s is removed: its weights are not finite, so it cannot be the best.", name)
                 return
             if not best.is_better(score, one.best_score, one.rule):
                 delete(path)  # while it was being written a better one was finished
@@ -316,7 +317,7 @@ class CheckpointHook(Hook[_Runner]):
         self, runner: _Runner, path: Path, done: Callable[[], None], *, optimizer: bool, schedulers: bool
     ) -> None:
         if self._off:
-            runner.logger.info("%s is not written: this is the replay of a step.", path.name)
+            runner.logger.info("%s is not written, because this run only replays a step.", path.name)
             return
         began = time.perf_counter()
         told: list[bool] = []
@@ -377,5 +378,5 @@ def _is_there(runner: _Runner, path: Path) -> bool:
     """Tell whether a file that was written is still there when this process hears of it."""
     if rank() != 0 or (path.is_file() and path.stat().st_size):
         return True
-    runner.logger.error("%s was written, and is empty or not there any more; was its folder removed?", path)
+    runner.logger.error("%s was written, but is now empty or missing; was its folder removed?", path)
     return False

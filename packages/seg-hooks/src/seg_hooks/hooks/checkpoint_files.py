@@ -35,7 +35,7 @@ def template(owner: str, value: str | None, by_epoch: bool) -> str:
     try:
         parsed = [(field, spec or "") for _, field, spec, _ in string.Formatter().parse(value) if field is not None]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{owner}: filename_tmpl={value!r} is no template; write e.g. 'iter_{{}}.pth'.") from error
+        raise ValueError(f"{owner}: filename_tmpl={value!r} is not a template; write e.g. 'iter_{{}}.pth'.") from error
     if [field for field, _ in parsed] != [""] or "/" in value or "\0" in value:
         raise ValueError(
             f"{owner}: filename_tmpl={value!r} must be a file name with exactly one {{}}: 'iter_{{}}.pth'."
@@ -49,13 +49,13 @@ def _try_name(owner: str, value: str, spec: str) -> None:
     start = f"{owner}: filename_tmpl={value[:LONGEST_NAME]!r}"
     digits = re.findall("[0-9]+", spec)
     if len(value) > LONGEST_NAME or any(len(one.lstrip("0")) > 3 or int(one) > LONGEST_NAME for one in digits):
-        raise ValueError(f"{start} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+        raise ValueError(f"{start} makes file names longer than the {LONGEST_NAME} bytes allowed; shorten it.")
     try:
         size = len(os.fsencode(f"best_{value.format(10**9)}"))
     except (ValueError, LookupError, OverflowError) as error:
         raise ValueError(f"{start} cannot write a count: {error}; write e.g. 'iter_{{:06d}}.pth'.") from error
     if size > LONGEST_NAME:
-        raise ValueError(f"{start} makes names longer than the {LONGEST_NAME} bytes that a file name may have.")
+        raise ValueError(f"{start} makes file names longer than the {LONGEST_NAME} bytes allowed; shorten it.")
 
 
 def file_key(key: str) -> str:

@@ -178,8 +178,9 @@ class EMAHook(Hook[_Runner]):
         updates = self._steps() + runner.max_iters - before
         if runner.iter < runner.max_iters and 1 < updates <= interval:
             runner.logger.warning(
-                "EMAHook: interval=%d, and the run makes only %d updates once the average has begun: the weights that "
-                "are validated, tested and saved stay those of its first one. Give a smaller interval.",
+                "EMAHook: interval=%d, but the run makes only %d updates after the average begins: the average "
+                "does not change after the first of them, and is validated, tested and saved like that. Give a "
+                "smaller interval.",
                 interval,
                 updates,
             )
@@ -214,7 +215,10 @@ class EMAHook(Hook[_Runner]):
         fitting = {own[name][0]: value for name, value in averaged.items() if name in own and _fits(own[name], value)}
         skipped = sorted(set(own) - {clean_key(name) for name in fitting})
         if skipped and self.strict_load:
-            raise ValueError(f"EMAHook: strict_load=True, and the checkpoint does not fit at {', '.join(skipped)}.")
+            raise ValueError(
+                f"EMAHook: strict_load=True, but the checkpoint does not fit the model at {', '.join(skipped)}; give "
+                "strict_load=False to start these from the current weights."
+            )
         if skipped:
             runner.logger.warning(
                 "EMAHook: missing in the checkpoint or of another shape, averaged from the current weights: %s",
@@ -269,10 +273,10 @@ def _check_begin(name: str, begin: int, unit: str, most: int) -> None:
 def _average_options(ema_cls: type[Average], options: dict[str, object], decay: float | None) -> dict[str, Any]:
     if decay is not None:
         if "momentum" in options:
-            raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} say the same; give one.")
+            raise ValueError(f"EMAHook: decay={decay} and momentum={options['momentum']} mean the same; give one.")
         decay = number("EMAHook", "decay", decay, above=0, below=1)
         if "momentum" not in (allowed_options(ema_cls) or ["momentum"]):
-            raise TypeError(f"EMAHook: decay={decay} cannot be used: {ema_cls.__name__} has no momentum.")
+            raise TypeError(f"EMAHook: decay={decay} has no use: {ema_cls.__name__} has no momentum; leave it out.")
         options["momentum"] = round(1 - decay, 12)  # 0.9998 is 0.0002 and no more digits
     allowed = allowed_options(ema_cls)
     if allowed is not None:
@@ -287,7 +291,9 @@ def _average_options(ema_cls: type[Average], options: dict[str, object], decay: 
 def _average_class(ema_type: object) -> type[Average]:
     if isinstance(ema_type, type):
         if not callable(getattr(ema_type, "update_parameters", None)):
-            raise TypeError(f"EMAHook: ema_type={ema_type.__name__} has no method update_parameters; name an average.")
+            raise TypeError(
+                f"EMAHook: ema_type={ema_type.__name__} has no method update_parameters; give the class of an average."
+            )
         return ema_type
     if not isinstance(ema_type, str):
         raise TypeError(f"EMAHook: ema_type={ema_type!r} is a {type(ema_type).__name__}; give a class or its name.")

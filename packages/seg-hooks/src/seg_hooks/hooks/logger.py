@@ -67,7 +67,7 @@ class LoggerHook(Hook[_Runner]):
     ) -> None:
         own = "LoggerHook"
         if file_client_args is not None and out_dir is None:
-            raise ValueError(f"{own}: file_client_args says how to write to out_dir, which is not given.")
+            raise ValueError(f"{own}: file_client_args has no effect without out_dir; give out_dir.")
         refuse_remote(own, file_client_args, backend_args)
         self.interval = whole(own, "interval", interval, least=1)
         self.ignore_last = flag(own, "ignore_last", ignore_last)
@@ -151,7 +151,7 @@ class LoggerHook(Hook[_Runner]):
     def after_run(self, runner: _Runner) -> None:
         """Send what is left, close the backends, copy the logs."""
         if not self._flush(runner):
-            runner.logger.warning("LoggerHook: the backend still fails; it lacks %d records.", len(self._unsent))
+            runner.logger.warning("LoggerHook: the backend still fails; %d records are missing.", len(self._unsent))
         if runner.visualizer is not None:
             self._guard(runner.logger, runner.visualizer.close)
         if self.out_dir is not None and rank() == 0:
@@ -184,8 +184,8 @@ class LoggerHook(Hook[_Runner]):
         if not self._failing:
             self._failing = True
             runner.logger.warning(
-                "LoggerHook: a backend failed (%s: %s). Training goes on; the records wait, in unsent.json too where "
-                "the disk takes it, and are tried again at the next log point.",
+                "LoggerHook: a backend failed (%s: %s). Training goes on; the records are kept (in unsent.json too, "
+                "if it can be written), and sent again at the next log point.",
                 type(error).__name__,
                 error,
             )
@@ -238,7 +238,7 @@ def _last_batch(loader: object) -> int:
 def _suffixes(owner: str, value: object) -> tuple[str, ...]:
     found = (value,) if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
-        raise TypeError(f"{owner}: out_suffix={value!r}: give an ending of file names, or a list of these.")
+        raise TypeError(f"{owner}: out_suffix={value!r}: give the ending of a file name, or a list of endings.")
     return tuple(found)
 
 

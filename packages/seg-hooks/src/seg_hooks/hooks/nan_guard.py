@@ -201,7 +201,7 @@ class NanGuardHook(Hook[_Runner]):
     def _write(self, runner: _Runner, step: _Step) -> str:
         """Keep the evidence and the checkpoint before it; return what to say."""
         if self._replay is not None:
-            return f"iteration {step.index + 1} is not finite, as it was in the run."
+            return f"iteration {step.index + 1} is not finite, as in the original run."
         folder = _folder(runner, step.index)
         replay = nan_replay.replay_command(
             nan_replay.keep_checkpoint(self._last_checkpoint(runner), folder), runner.seed
@@ -218,7 +218,7 @@ class NanGuardHook(Hook[_Runner]):
         """Load raw weights and optimizer state of the last checkpoint; rates stay, averages saw no bad step."""
         path = kept if kept.is_file() else self._last_checkpoint(runner)
         if path is None:
-            raise FloatingPointError("NanGuardHook: policy='rollback', and there is no checkpoint yet to go back to.")
+            raise FloatingPointError("NanGuardHook: policy='rollback', but there is no checkpoint yet to go back to.")
         try:
             checkpoint = load_bounded(path)
         except Exception as error:  # whatever is wrong with the file, there is nothing to go back to

@@ -61,7 +61,7 @@ def _read() -> dict[str, Any]:
     try:
         bundle: dict[str, Any] = load_bounded(path)
     except Exception as error:  # whatever the file is, it is no bundle
-        raise ValueError(f"{REPLAY}={str(path)!r} is no bundle.pt that NanGuardHook has kept: {error}") from error
+        raise ValueError(f"{REPLAY}={str(path)!r} is not a bundle.pt written by NanGuardHook: {error}") from error
     return bundle
 
 
@@ -77,7 +77,7 @@ class Replay:
         self.index, self.random = int(bundle["iter"]), bundle["random"]["torch"]
         if iteration > self.index:
             raise ValueError(
-                f"{REPLAY}: its step is {self.index + 1}, and this run begins with step {iteration + 1}; "
+                f"{REPLAY}: the step to replay is {self.index + 1}, but this run begins with step {iteration + 1}; "
                 "start it from an earlier checkpoint."
             )
         self.first: str | None = None
@@ -101,9 +101,9 @@ class Replay:
         self.release()
         found = self.first or "none: the forward pass was finite, so look at the loss and the gradient"
         doubt = (
-            "The random numbers at its start are those of the run."
+            "The random numbers at its start are those of the original run."
             if self.same
-            else "The random numbers at its start are not those of the run: was it seeded, and resumed?"
+            else "The random numbers at its start differ from those of the original run: was it seeded, and resumed?"
         )
         raise FloatingPointError(
             f"Replayed iteration {self.index + 1}. {doubt} The first module whose output is not finite: {found}."
@@ -159,7 +159,7 @@ def write_bundle(
     lost = _try(lambda: write_whole(folder / "report.json", json.dumps(report, indent=1).encode()))
     missing = _try(lambda: write_whole(folder / "bundle.pt", lambda file: torch.save(bundle, file)))
     if missing:
-        kept = f"It could not be kept, so it cannot be replayed: {missing}"
+        kept = f"The step was not saved and cannot be replayed: {missing}"
     else:
         kept = f"Kept in {folder}{f' ({lost})' if lost else ''}; replay with:\n  {report['replay']}"
     what = ", ".join(report["not_finite"]) or f"the gradient (norm {_number(facts['grad_norm'])})"

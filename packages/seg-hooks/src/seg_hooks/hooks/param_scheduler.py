@@ -70,6 +70,6 @@ def as_list(schedulers: object) -> list[Any]:
 def _refuse_plateau_of_torch(scheduler: object) -> None:
     if type(scheduler).__name__ == "ReduceLROnPlateau":
         raise TypeError(
-            "ParamSchedulerHook: torch's ReduceLROnPlateau does not say which metric it waits for; use "
+            "ParamSchedulerHook: torch's ReduceLROnPlateau does not name the metric it watches; use "
             "ReduceOnPlateauLR(monitor=...) of seg-optim, or step it yourself."
         )

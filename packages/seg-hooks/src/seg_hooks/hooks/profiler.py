@@ -78,12 +78,15 @@ class ProfilerHook(Hook[_Runner]):
         self.profile_times = whole(own, "profile_times", profile_times, least=1)
         if self.by_epoch and self.profile_times > 1:
             raise ValueError(
-                f"{own}: by_epoch=True profiles one epoch, and profile_times={profile_times}; say by_epoch=False."
+                f"{own}: by_epoch=True profiles one epoch, but profile_times={profile_times}; give by_epoch=False."
             )
         self.activity_with_cpu = flag(own, "activity_with_cpu", activity_with_cpu)
         self.activity_with_cuda = flag(own, "activity_with_cuda", activity_with_cuda)
         if not activity_with_cpu and not activity_with_cuda:
-            raise ValueError(f"{own}: activity_with_cpu and activity_with_cuda are both False: nothing to profile.")
+            raise ValueError(
+                f"{own}: activity_with_cpu and activity_with_cuda are both False, so there is nothing to profile; give "
+                "True for one of them."
+            )
         values = (record_shapes, profile_memory, with_stack, with_flops)
         self.flags: dict[str, Any] = {name: flag(own, name, value) for name, value in zip(FLAGS, values, strict=True)}
         self.schedule = _read_schedule(own, schedule)
@@ -181,7 +184,7 @@ def _check_ending(path: Path) -> None:
         while piece := file.read(2**20):
             end = (end + piece)[-20:]
     if not end.rstrip().endswith(b"}"):
-        raise ValueError(f"the trace is cut short; is there room in {tempfile.gettempdir()}?")
+        raise ValueError(f"the trace is incomplete; is there free space in {tempfile.gettempdir()}?")
 
 
 def _read_schedule(owner: str, schedule: object) -> dict[str, int] | None:
@@ -192,7 +195,7 @@ def _read_schedule(owner: str, schedule: object) -> dict[str, int] | None:
     refuse_unknown(f"{owner}: schedule", schedule, list(SCHEDULE))
     missing = [name for name in ("wait", "warmup", "active") if name not in schedule]
     if missing:
-        raise ValueError(f"{owner}: schedule={schedule!r} lacks {', '.join(missing)}; give a whole number for each.")
+        raise ValueError(f"{owner}: schedule={schedule!r} has no {', '.join(missing)}; give a whole number for each.")
     return {name: whole(f"{owner}: schedule", name, value, least=SCHEDULE[name]) for name, value in schedule.items()}
 
 

@@ -10,7 +10,7 @@ class NaiveVisualizationHook:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError(
-            "NaiveVisualizationHook drew an old layout of batches. Use dict(type='SegVisualizationHook', draw=True, "
+            "NaiveVisualizationHook expects batches in an old layout. Use dict(type='SegVisualizationHook', draw=True, "
             "interval=...) of seg-vis (pip install seg-vis)."
         )
 

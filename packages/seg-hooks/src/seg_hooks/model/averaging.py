@@ -289,7 +289,7 @@ def _momentum(owner: str, momentum: float) -> float:
     if momentum > 0.5:
         warnings.warn(
             f"{owner}: momentum={momentum} is the share of the new weights, and usually small (0.0002); "
-            f"decay={round(1 - momentum, 6)} may have been meant the other way round.",
+            f"did you mean momentum={round(1 - momentum, 6)}?",
             stacklevel=3,
         )
     return momentum

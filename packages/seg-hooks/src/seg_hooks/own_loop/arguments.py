@@ -92,9 +92,9 @@ def refuse_several(environment: Mapping[str, str] | None = None) -> None:
         several.insert(0, f"a process group of {count}")
     if several:
         raise RuntimeError(
-            f"{OWN} works in one process, and here are several ({several[0]}): each would train alone, and they would "
-            "overwrite one another's files. Start one process (without torchrun, mpirun or srun -n), or unset these "
-            "variables where they are left over from elsewhere."
+            f"{OWN} works in one process, but there are several ({several[0]}): each would train on its own, and they "
+            "would overwrite one another's files. Start one process (without torchrun, mpirun or srun -n), or unset "
+            "these variables if another program left them."
         )
 
 
@@ -123,9 +123,9 @@ def make_folder(work_dir: object) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except ValueError as error:
-        raise ValueError(f"{OWN}: work_dir={str(work_dir)!r} is no name of a folder: {error}.") from error
+        raise ValueError(f"{OWN}: work_dir={str(work_dir)!r} is not a valid folder name: {error}.") from error
     except OSError as error:
-        error.add_note(f"{OWN}: work_dir={str(work_dir)!r} cannot be made; give a folder that can be written.")
+        error.add_note(f"{OWN}: work_dir={str(work_dir)!r} cannot be created; give a writable folder.")
         raise
     return path
 

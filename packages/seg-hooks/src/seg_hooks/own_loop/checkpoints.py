@@ -78,17 +78,17 @@ class Checkpoints:
                 find_checkpoint.refuse_not_finite(self.work_dir)
             best = sorted(path.name for path in self.work_dir.glob("best_*.pth"))
             if best:
-                text = "No regular checkpoint: the run starts from the beginning. resume(%r) would go on."
+                text = "No regular checkpoint: the run starts from the beginning. To use the best one: resume(%r)."
                 self.logger.warning(text, best[-1])
         elif finite.is_marked(found[1]):
-            self.logger.warning("%s holds weights that are not finite.", found[0])
+            self.logger.warning("%s contains weights that are not finite.", found[0])
         return found
 
     def warn_of_newer_interrupted(self, iteration: int) -> None:
         """Warn of each newer file that an exception left and a resume from `iteration` leaves out."""
         for path in interrupted_in(self.work_dir, find_checkpoint.MOST_ITERS):
             if interrupted_at(path) > iteration:
-                text = "%s is newer than iteration %d, from which this run goes on: resume(%r) takes it."
+                text = "%s is newer than iteration %d, from which this run goes on. To use the newer file: resume(%r)."
                 self.logger.warning(text, path.name, iteration, str(path))
 
     def gather(self, finished: int, *, optimizer: bool, schedulers: bool) -> dict[str, Any]:
@@ -160,13 +160,13 @@ class Checkpoints:
             if on_done is not None:
                 on_done()
         except OSError as error:  # it may meet the same full disk
-            text = "%s is written; then pointing to it, or deleting older files, failed (%s). %s."
+            text = "%s is written, but updating last_checkpoint or deleting older files failed (%s). %s."
             self.logger.error(text, path, error, self._resume_words(done))
         if bad and path.exists():
             text = "%s is marked: its weights are not finite (%s). %s."
             self.logger.warning(text, path.name, ", ".join(bad[:3]), self._resume_words(done))
         elif (kept := meta.get("optimizer_not_finite")) and path.exists():
-            text = "%s: the optimizer's state is not finite (%s): such parameters may learn no more."
+            text = "%s: the optimizer's state is not finite (%s): these parameters may not learn any more."
             self.logger.warning(text, path.name, ", ".join(kept[:3]))
 
     def write_postponed(self) -> None:
@@ -257,8 +257,8 @@ def checked_state(name: str, state_dict: Callable[[], dict[str, Any]]) -> dict[s
     unsafe = _unsafe(state)
     if unsafe is not None:
         raise TypeError(
-            f"TrainState: state_dict() of {name} holds {unsafe}; numbers, text, tensors, and lists and dicts of these "
-            "can be saved."
+            f"TrainState: state_dict() of {name} contains {unsafe}; only numbers, text, tensors, and lists and dicts "
+            "of these can be saved."
         )
     return state
 
@@ -280,7 +280,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
         lacking = [name for name in optimizer.defaults if name in own and name not in group]
         if lacking:
             raise ValueError(
-                f"the checkpoint's optimizer has no {', '.join(lacking)}; is it another kind than the "
+                f"the checkpoint's optimizer has no {', '.join(lacking)}; is it of another type than the "
                 f"{type(optimizer).__name__} of this run?"
             )
     optimizer.load_state_dict(dict(saved))

@@ -30,7 +30,7 @@ def read_whole(path: Path) -> dict[str, Any]:
     except Exception as error:  # damaged bytes make the unpickler and the zip reader fail in many ways
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or not {"meta", "state_dict", "message_hub"} <= set(checkpoint):
-        raise ValueError(f"{path} holds no meta, state_dict and message_hub; it is no checkpoint to resume from.")
+        raise ValueError(f"{path} has no meta, state_dict and message_hub; it is not a checkpoint to resume from.")
     finished = checkpoint["meta"].get("iter") if isinstance(checkpoint["meta"], dict) else None
     if type(finished) is not int or not 0 <= finished <= MOST_ITERS:
         raise ValueError(
@@ -62,7 +62,7 @@ def newest_whole(work_dir: Path, logger: logging.Logger, most: int | None = None
             continue
         if not is_marked(checkpoint):
             return path, checkpoint
-        logger.warning("%s holds weights that are not finite. Another one is looked for.", path)
+        logger.warning("%s contains weights that are not finite. Another one is tried.", path)
         not_finite = not_finite or path
     if not_finite is None:
         return _newest_interrupted(work_dir, most)
@@ -94,8 +94,8 @@ def refuse_not_finite(work_dir: Path) -> None:
         except ValueError:
             continue
         raise FileExistsError(
-            f"TrainState: {path.name} is all that an earlier run has left in {work_dir}, and its weights are not "
-            f"finite. To go on from it all the same: resume({str(path)!r}); to start from the beginning: leave out "
+            f"TrainState: {path.name} is all that an earlier run has left in {work_dir}, but its weights are not "
+            f"finite. To go on from it anyway: resume({str(path)!r}); to start from the beginning: leave out "
             "resume() and give overwrite=True, or another work_dir."
         )
 

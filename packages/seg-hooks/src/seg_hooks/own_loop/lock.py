@@ -148,5 +148,5 @@ def _is_at(path: Path, file: int) -> bool:
 def _taken(work_dir: Path, holder: str) -> str:
     return (
         f"TrainState: another run is training in {work_dir} ({holder or 'unknown'}): both would write "
-        "iter_N.pth and last_checkpoint there, each over the other's. Stop that one, or give another work_dir."
+        "iter_N.pth and last_checkpoint there, and overwrite each other's. Stop that one, or give another work_dir."
     )

@@ -165,7 +165,7 @@ class _File(logging.Handler):
         except OSError as error:
             if not self.failed:
                 self.failed = True
-                print(f"the log {self.path} cannot be written: {error}; its lines wait.", file=sys.stderr)
+                print(f"the log {self.path} cannot be written: {error}; its lines are kept for later.", file=sys.stderr)
 
     def close(self) -> None:
         """Write what waits, and say what the file lacks; called when the process ends."""
@@ -173,7 +173,7 @@ class _File(logging.Handler):
         with contextlib.suppress(OSError):
             self._write()
         if self.waiting:
-            print(f"the log {self.path} lacks its last {len(self.waiting)} lines.", file=sys.stderr)
+            print(f"the last {len(self.waiting)} lines are missing in the log {self.path}.", file=sys.stderr)
             self.waiting.clear()
 
     def _write(self) -> None:
@@ -200,7 +200,7 @@ def _session_folder(work_dir: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            error.add_note(f"TrainState: work_dir={str(work_dir)!r} cannot be written; give a folder that can.")
+            error.add_note(f"TrainState: work_dir={str(work_dir)!r} is not writable; give a folder that is.")
             raise
         return work_dir / name
     raise AssertionError("the names never end")

@@ -72,14 +72,16 @@ def _lives(hook: object, point: str) -> bool:
 def _check(hook: object) -> None:
     """Refuse what is no hook, or has a method named nearly like a point."""
     if isinstance(hook, type):
-        raise TypeError(f"TrainState: hooks holds the class {hook.__name__}; give an object: {hook.__name__}(...).")
+        raise TypeError(f"TrainState: hooks contains the class {hook.__name__}; give an object: {hook.__name__}(...).")
     if isinstance(hook, dict | str):
-        raise TypeError(f"TrainState: hooks holds {hook!r}, and nothing builds hooks here; give objects: EMAHook(...).")
+        raise TypeError(
+            f"TrainState: hooks contains {hook!r}, but TrainState does not build hooks; give objects: EMAHook(...)."
+        )
     name = type(hook).__name__
     for method in (one for one in dir(hook) if not one.startswith("_") and one not in Hook.stages):
         meant = [point for point in Hook.stages if edit_distance(method, point) <= 2]
         if meant and callable(getattr(hook, method)):
-            raise TypeError(f"TrainState: {name}.{method} is named nearly like a point. Did you mean {meant[0]!r}?")
+            raise TypeError(f"TrainState: {name}.{method} is almost the name of a point. Did you mean {meant[0]!r}?")
     if not any(_lives(hook, point) for point in Hook.stages):
         raise TypeError(f"TrainState: {name} has no method named after a point (after_train_iter(self, runner), ...).")
 
@@ -96,8 +98,8 @@ def _fit(hook: object, point: str) -> Callable[..., object]:
     except TypeError as error:
         wanted = ", ".join(["self", "runner", *keywords])
         raise TypeError(
-            f"TrainState: {type(hook).__name__}.{point} cannot be called ({error}); it may take ({wanted}), "
-            "or some of these."
+            f"TrainState: {type(hook).__name__}.{point} cannot be called ({error}); its arguments may be "
+            f"({wanted}), or some of these."
         ) from error
     if any(p.kind is p.VAR_KEYWORD for p in parameters) or len(taken) == len(keywords):
         return method

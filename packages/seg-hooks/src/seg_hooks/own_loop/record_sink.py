@@ -86,7 +86,7 @@ class RecordSink:
             try:
                 rows = take_out(path, lambda row: _is_beyond(row, step), path.with_name("superseded.json"))
             except (OSError, ValueError) as error:
-                self.logger.warning("%s keeps the records beyond iteration %d: %s", path, step, error)
+                self.logger.warning("%s still contains records after iteration %d: %s", path, step, error)
                 continue
             self._there |= {_place(row): _lasting(row) for row in rows}
         if self._purge(step + 1):
@@ -98,7 +98,7 @@ class RecordSink:
             self._feed(self.writer)
         if self._waiting:
             self.logger.warning(
-                "The writer still fails: it lacks %d records, which the JSON lines hold.", len(self._waiting)
+                "The writer still fails: %d records are missing there; the JSON lines have them.", len(self._waiting)
             )
 
     def _feed(self, writer: Feed) -> None:
@@ -109,7 +109,8 @@ class RecordSink:
                 if not self._failing:
                     self._failing = True
                     kind = type(error).__name__
-                    self.logger.warning("The writer failed (%s: %s); its records wait, training goes on.", kind, error)
+                    text = "The writer failed (%s: %s). Training goes on; its records are kept and sent later."
+                    self.logger.warning(text, kind, error)
                 return
             self._waiting.popleft()
         self._failing = False

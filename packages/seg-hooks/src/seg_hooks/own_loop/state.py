@@ -177,7 +177,7 @@ class TrainState:
             data: Also go on within the pass over the data; False begins a new one, which reads nothing again.
         """
         if self._lock is not None:
-            raise RuntimeError("TrainState: resume() comes before `with state:`; hooks have begun to count by now.")
+            raise RuntimeError("TrainState: call resume() before `with state:`; inside it, the hooks already count.")
         found = self._checkpoints.find(path)
         if found is None:
             self._log.is_resumed = not replaying()  # what records there are belong to steps that are made again
@@ -243,7 +243,10 @@ class TrainState:
 
     def _must_be_inside(self, what: str) -> None:
         if self._lock is None:
-            raise RuntimeError(f"TrainState: {what} outside of `with state:`; the hooks begin and end with that block.")
+            raise RuntimeError(
+                f"TrainState: {what} was called outside of `with state:`; call it inside, as the hooks begin and end "
+                "with that block."
+            )
 
     def batches(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the loader's batches, pass after pass, until `max_iters` steps are done or a hook stops the run."""
@@ -325,7 +328,7 @@ class TrainState:
     def _close_validation(self) -> None:
         """End a validation that gave no metrics."""
         self._end_validation(None)
-        self.logger.warning("every() was true, and validated() was not called; the averaged weights were put back.")
+        self.logger.warning("every() returned True, but validated() was not called; the raw weights were put back.")
 
     def _end_validation(self, metrics: dict[str, object] | None) -> None:
         training, self._was_training = bool(self._was_training), None
