@@ -55,9 +55,9 @@ def due(cfg: dict[str, Any], last: int) -> list[int]:
     loop = TrainLoop.__new__(TrainLoop)
     loop.runner = type("R", (), {"val_loop": object()})()
     loop.val_begin, loop.val_interval = cfg.get("val_begin", 1), cfg.get("val_interval", 1)
-    from seg_runner.loop.train import _schedule
+    from seg_runner.loop.train import _interval_table
 
-    loop._milestones, loop._intervals = _schedule(cfg.get("dynamic_intervals"), loop.val_interval)
+    loop._milestones, loop._intervals = _interval_table(cfg.get("dynamic_intervals"), loop.val_interval)
     return [count for count in range(1, last + 1) if loop.validation_is_due(count, last)]
 
 

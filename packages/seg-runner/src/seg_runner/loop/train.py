@@ -96,13 +96,13 @@ class TrainLoop:
         self.dataloader = dataloader
         self.val_begin = whole(val_begin, "val_begin")
         self.val_interval = whole(val_interval, "val_interval", 1)
-        self._milestones, self._intervals = _schedule(dynamic_intervals, self.val_interval)
+        self._milestones, self._intervals = _interval_table(dynamic_intervals, self.val_interval)
         self.iter = 0
         self.epoch = 0
         self.stop_training = False
-        self.finished_iters = 0
+        self.finished_iters = 0  # as `iter`, but a step counts as soon as its update is done, before the hooks
         self.finished_epochs = 0
-        self.validated = 0
+        self.validated = 0  # `iter` when validation last ran
         self.validating = False
         batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
         self.batches = prefetched(batches, runner.device, runner.randomness, runner.rank)
@@ -123,16 +123,16 @@ class TrainLoop:
 
     def step(self, batch: object, on: Points, batch_idx: int) -> None:
         """Do one iteration: hooks, forward, backward, update, hooks."""
-        runner, part = self.runner, ""
+        runner, part = self.runner, ""  # "model" while the update may be half done
         try:
             on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
             part = "model"
             outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
             part = ""
-            self.finished_iters = self.iter + 1
+            self.finished_iters = self.iter + 1  # before the hooks, since a checkpoint that one saves holds the update
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
         except StopNow as stop:
-            stop.between_steps = not part
+            stop.between_steps = not part  # hooks run between two updates
             raise
         except Exception as error:
             note_out_of_memory(error, runner.model, batch, runner.optim_wrapper)
@@ -185,7 +185,8 @@ class TrainLoop:
     def validate(self) -> None:
         """Run the validation loop, set the model back to training, and act on a signal that came meanwhile."""
         before, self.validated = self.validated, self.iter
-        seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)  # the same numbers in a resumed run
+        # The same numbers in a resumed run; negative, since training steps are seeded by the numbers from 0 on.
+        seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)
         self.validating = True
         try:
             self.runner.val_loop.run()
@@ -284,7 +285,8 @@ class EpochBasedTrainLoop(TrainLoop):
         """Train to the end and return the model. Hook points fire where `on.` stands."""
         runner, on = self.runner, self.runner.points
         on.before_train()
-        self.begin(self.epoch if self.iter == self.epoch * self.epoch_length else 0, self.max_epochs)
+        between_epochs = self.iter == self.epoch * self.epoch_length  # in the middle of one, no validation is owed
+        self.begin(self.epoch if between_epochs else 0, self.max_epochs)
         while self.epoch < self.max_epochs and not self.stop_training:
             self._run_epoch(on)
             if self.validation_is_due(self.epoch, self.max_epochs):
@@ -314,7 +316,7 @@ def position(train_loop: object) -> tuple[int, int]:
     return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
 
 
-def _schedule(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
+def _interval_table(dynamic: Intervals | None, first: int) -> tuple[list[int], list[int]]:
     """Return milestones, and the interval before the first and from each of them on."""
     pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
     for item in pairs:
