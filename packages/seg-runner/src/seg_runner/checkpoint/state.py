@@ -88,9 +88,9 @@ def restore_state(parts: Iterable[Part], checkpoint: Mapping[str, object], *, st
     return report
 
 
-def is_stateful(part: object) -> TypeGuard[Stateful]:
-    """Tell whether a part has a state to keep."""
-    return callable(getattr(part, "state_dict", None)) and callable(getattr(part, "load_state_dict", None))
+def is_stateful(value: object) -> TypeGuard[Stateful]:
+    """Tell whether an object has a state to keep."""
+    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
 
 
 class State:

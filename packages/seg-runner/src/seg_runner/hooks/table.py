@@ -1,4 +1,4 @@
-"""The hook table: which hooks run at which point, in which order; checked when frozen, printable, fast to call."""
+"""The hook table: which hooks run at which point, in which order; frozen during a run, printable, fast to call."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Points:
 
 
 class HookTable:
-    """The hooks of a runner while they are being registered; `freeze` checks them and gives the callable points."""
+    """The hooks of a runner: `add` checks and registers one, `freeze` gives the callable points of all of them."""
 
     def __init__(self, runner: object) -> None:
         self._runner = runner
@@ -214,8 +214,8 @@ class HookTable:
     @property
     def registered(self) -> list[Any]:
         """Return the hooks without the fallbacks."""
-        mine = list(map(id, self.fallbacks.values()))
-        return [hook for hook in self.hooks if id(hook) not in mine]
+        fallbacks = list(map(id, self.fallbacks.values()))  # by identity: a hook may define its own ==
+        return [hook for hook in self.hooks if id(hook) not in fallbacks]
 
     def freeze(self) -> Points:
         """Return the table as it stands, built once and kept until the next registration."""
