@@ -33,8 +33,18 @@ class Loaded(NamedTuple):
 class Loader:
     """Loads one config with all its bases.
 
-    `texts` then holds the path and the bytes of every file that was read, the config first; `notes` holds remarks with
-    their places, and `variables` the environment variables that templates took in.
+    Args:
+        predefined: Fill in `{{ fileDirname }}` and its like.
+        environment: Fill in `{{$ENV:default}}`.
+        trusted: Execute Python files as Python, instead of evaluating them.
+        origins: Record where each value is from.
+        keep: Use the cache of files; with `trusted` it is never used.
+        alone: Refuse every other file that the config names.
+
+    Attributes:
+        texts: Path and bytes of every file that was read, the config first.
+        notes: Remarks, each with its file and line.
+        variables: The environment variables that templates took in.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class Loader:
         self._origins = origins
         self._keep = keep and not trusted
         self._alone = alone
-        self._open: dict[tuple[int, int], str] = {}
+        self._open: dict[tuple[int, int], str] = {}  # files that are being loaded now, the config first: finds circles
         self._bytes = 0
         self._budget = Budget()
 
@@ -134,9 +144,9 @@ class Loader:
             raise LimitError(f"the chain of bases reads more than {_MAX_FILES} files", file=source.path, line=1)
 
 
-def _own_copy(table: MarkedDict) -> ConfigDict:
+def _own_copy(values: MarkedDict) -> ConfigDict:
     """Return what was loaded as a ConfigDict that is the caller's own."""
     try:
-        return to_config_dict(table)
+        return to_config_dict(values)
     except LimitError as error:
-        raise LimitError(error.message, file=table._file_, line=1) from error
+        raise LimitError(error.message, file=values._file_, line=1) from error
