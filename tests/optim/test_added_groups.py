@@ -78,7 +78,7 @@ MAKERS: list[Callable[[], Any]] = [
     sgd,
     adam,
     lambda: OptimWrapper(sgd(1)),
-    lambda: OptimWrapper(sgd(2)),  # which has a phantom group behind the others
+    lambda: OptimWrapper(sgd(2)),  # which has a base group behind the others
     lambda: OptimWrapper(adam(2)),
 ]
 
@@ -108,7 +108,7 @@ def test_an_added_group_begins_at_its_own_value_and_goes_the_way_of_the_others(
     for _ in range(4):
         scheduler.step()
     first, at = torch_of(optimizer).param_groups[0], value(torch_of(optimizer).param_groups[0], name)
-    phantoms = [dict(group) for group in getattr(optimizer, "base_groups", [])]
+    base_groups = [dict(group) for group in getattr(optimizer, "base_groups", [])]
     add(optimizer)
     late = torch_of(optimizer).param_groups[-1]
     begins = value(late, name)
@@ -118,7 +118,7 @@ def test_an_added_group_begins_at_its_own_value_and_goes_the_way_of_the_others(
         if name == "momentum" and "betas" in late:
             assert late["betas"][0] == late["momentum"]
     assert scheduler.get_last_value()[len(torch_of(optimizer).param_groups) - 1] == value(late, name)
-    for before, group in zip(phantoms, getattr(optimizer, "base_groups", []), strict=True):
+    for before, group in zip(base_groups, getattr(optimizer, "base_groups", []), strict=True):
         assert value(group, name) / value(before, name) == pytest.approx(value(first, name) / at)
 
 

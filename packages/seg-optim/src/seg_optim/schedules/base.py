@@ -85,6 +85,7 @@ class ParamScheduler:
     _filled_in: ClassVar[tuple[str, ...]] = ()
     """Arguments that the class gives itself."""
     _hidden: ClassVar[frozenset[str]] = frozenset({"optimizer", "unit", "resume_schedule"})
+    """Attributes that a state leaves out."""
 
     def __init_subclass__(cls, formula: Callable[..., float | None] | None = None, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -124,12 +125,12 @@ class ParamScheduler:
         self._global_step = -1
         new = last_step == -1
         self.base_values: list[float] = [self._base(group, index, new) for index, group in enumerate(self._groups)]
-        self._late: list[int] = []
-        self._floors: list[float] = [0.0] * len(self._groups)
+        self._late: list[int] = []  # indices of groups that were added after step 0
+        self._floors: list[float] = [0.0] * len(self._groups)  # what the values of each group go down to
         self._prepare()
         self._chain: Chain = chain_of(optimizer, param_name)
         self._ticks = self._chain.ticks(optimizer) if unit == "step" else None
-        self._seen = 0
+        self._seen = 0  # optimizer steps that were followed, with `unit='step'`
         self._start()
 
     # -- what subclasses say -------------------------------------------------------------------------------------
@@ -177,7 +178,10 @@ class ParamScheduler:
             logger.info("%s: step %d, %s = %s", type(self).__name__, self.last_step, self.param_name, self.values)
 
     def _take_in(self) -> None:
-        """Let groups that were added since the last step take part; they stand behind the others, before a phantom."""
+        """Let groups that were added since the last step take part.
+
+        They stand behind the other groups, but before the one that a wrapper adds at the end (`base_groups`).
+        """
         groups, known = self.optimizer.param_groups, len(self.base_values)
         if len(groups) == known:
             return
@@ -186,9 +190,9 @@ class ParamScheduler:
                 f"{type(self).__name__}: the optimizer has {len(groups)} parameter groups, {known} when the scheduler "
                 "was made. Groups may be added, not taken away: make a new scheduler, or freeze their parameters"
             )
-        phantoms = len(getattr(self.optimizer, "base_groups", ()))
-        added = range(known - phantoms, len(groups) - phantoms)
-        self.base_values[known - phantoms : known - phantoms] = [self._base(groups[i], i, new=True) for i in added]
+        extra = len(getattr(self.optimizer, "base_groups", ()))
+        added = range(known - extra, len(groups) - extra)
+        self.base_values[known - extra : known - extra] = [self._base(groups[i], i, new=True) for i in added]
         self._late += added
         self._floors = [0.0] * len(groups)
         self._prepare()

@@ -1,7 +1,8 @@
 """The families of schedules, each for any option of the groups (`XxxParamScheduler`): a row for each formula.
 
-To add one: write its formula in `formulae.py`, name it in a class here, and give it a row in `learning_rate.py` and
-`momentum.py`.
+To add one: write its formula in `formulae.py`, name it in a class here, give it a row in `learning_rate.py` and
+`momentum.py`, and name those as entry points in `pyproject.toml`. Cosine schedules and one-cycle are in `cosine.py`,
+the one that follows a metric is in `plateau.py`.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class FloorParamScheduler(ParamScheduler):
     eta_min: float | None
     eta_min_ratio: float | None
     _shape: ClassVar[tuple[str, ...]] = ("eta_min", "eta_min_ratio")
-    _positions = (*POSITIONS[:5], "eta_min_ratio", *POSITIONS[5:])
+    _positions = (*POSITIONS[:5], "eta_min_ratio", *POSITIONS[5:])  # behind MMEngine's own five, before ours
 
     def _take_floor(self, eta_min: float | None, ratio: float | None) -> None:
         name = type(self).__name__

@@ -90,13 +90,13 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
         if not isinstance(given, list | tuple):
             self.min_values: list[float] = [float(given)] * len(groups)  # type: ignore[arg-type]
             return
-        phantom = len(getattr(self.optimizer, "base_groups", ()))
-        if len(given) != len(groups) - phantom:
+        extra = len(getattr(self.optimizer, "base_groups", ()))  # a wrapper's own, at the end
+        if len(given) != len(groups) - extra:
             raise ValueError(
-                f"{type(self).__name__}: min_value has {len(given)} values for {len(groups) - phantom} parameter groups"
+                f"{type(self).__name__}: min_value has {len(given)} values for {len(groups) - extra} parameter groups"
                 "; where groups are added later, give one number for all"
             )
-        self.min_values = [*given, *[given[-1]] * phantom]
+        self.min_values = [*given, *[given[-1]] * extra]
 
     def _start(self) -> None:
         self._global_step = 0

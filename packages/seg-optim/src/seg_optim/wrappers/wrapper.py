@@ -81,7 +81,7 @@ class OptimWrapper:
         self._remainder_counts = -1
         self._known_layout: Layout | None = None
         self._described: tuple[Mapping[int, str], Order] | None = None
-        self.base_groups = [self._phantom()] if len(optimizer.param_groups) > 1 else []
+        self.base_groups = [self._base_group()] if len(optimizer.param_groups) > 1 else []
         self._clear_plainly = type(optimizer).zero_grad is Optimizer.zero_grad
         self._overridden = self._is_overridden()
         self._watch: Watch | None = None
@@ -256,7 +256,8 @@ class OptimWrapper:
         groups = self.optimizer.param_groups
         return {"momentum": [g["momentum"] if "momentum" in g else g.get("betas", (0,))[0] for g in groups]}
 
-    def _phantom(self) -> dict[str, Any]:
+    def _base_group(self) -> dict[str, Any]:
+        """Return a group without a parameter of the model: schedules write the rate without multipliers into it."""
         return {"params": torch.tensor([0.0]), **self.optimizer.defaults}
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ class OptimWrapper:
         Called by constructors; from then on states are written in MMEngine's layout.
         """
         self._described = (names, reference)
-        self.base_groups = [] if reference.single else [self._phantom()]
+        self.base_groups = [] if reference.single else [self._base_group()]
 
     def unfold(self, values: Sequence[Any]) -> list[Any]:
         """Turn values of our groups into values of MMEngine's groups, for checkpoints."""
