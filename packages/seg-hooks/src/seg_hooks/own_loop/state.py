@@ -93,7 +93,7 @@ class TrainState:
             self.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
         self._checkpoints = Checkpoints(parts, self.message_hub, self.passes, folder, self.logger, overwrite)
         self._lock: ExitStack | None = None  # the folder's, held inside `with state:`
-        self._in_step = False
+        self._in_step = False  # inside `after_train_iter`: the update is done, and `iter` does not count it yet
         self._was_training: bool | None = None  # the model's mode before the validation that is open; None: none is
 
     @property
@@ -281,8 +281,8 @@ class TrainState:
 
     def after_step(self, loss: object = None, grad_norm: object = None, **values: object) -> None:
         """Say that a step is done. What is given is logged; tensors may stay on their device, nothing waits for it."""
-        if self._lock is None or self._was_training is not None:
-            self._must_be_inside("after_step()")
+        if self._lock is None or self._was_training is not None:  # one test per step: both are rare
+            self._must_be_inside("after_step()")  # raises where the lock is not held; else a validation is open
             self._close_validation()
         outputs = values if loss is None else {"loss": loss, **values}
         for name, value in outputs.items():
