@@ -72,7 +72,7 @@ class Rates(Protocol):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's groups (plus the phantom `base_lr` group, where there is one)."""
+        """The optimizer's groups (plus the extra `base_lr` group, where there is one)."""
 
     def get_lr(self) -> dict[str, list[float]]:
         """`{'lr': [one per group]}`, plus `base_lr`."""

@@ -66,14 +66,15 @@ class Runner(BaseRunner):
     """
 
     def __init__(self, model: nn.Module | Mapping[str, Any], work_dir: str | Path, **more: Unpack[Arguments]) -> None:
-        self.started = self.underway = False
-        self.began_at: int | None = None
+        self.started = False  # whether a training was prepared: weights initialised or loaded, modules changed
+        self.underway = False  # whether a first step was reached: from then on the folders of this start stay
+        self.began_at: int | None = None  # finished iterations when this training began; None before its first step
         self.lost = ""  # what the end of a training could not save
         self.signals: StopSignals | None = None
         super().__init__(model, work_dir, more)
         self.checkpoints = Checkpoints(
-            run=self,
-            training=self,
+            run=self,  # two facets of one runner: where it writes,
+            training=self,  # and what is trained, and how far
             arguments=self.arguments,
             parts=self.state_parts,
             saver=self.saver,
@@ -125,7 +126,11 @@ class Runner(BaseRunner):
         return model
 
     def _prepare_training(self) -> None:
-        """Go from built parts to the first step: weights, resume, counts, compilation, checks."""
+        """Go from built parts to the first step: weights, resume, counts, compilation, checks.
+
+        In this order: what a file holds goes over the weights that the model initialised itself; the wrapper counts
+        from the iteration that a resume has set; an earlier run's files go last.
+        """
         first = not self.started
         if first:
             init_weights(self.model)
@@ -142,7 +147,7 @@ class Runner(BaseRunner):
             check_before_training(self)
         if not self.underway:
             self._record("train")
-            clear_folder(self)  # last, so that a start that fails deletes nothing
+            clear_folder(self)  # after all that can fail, so that a start that fails deletes nothing
         tell_where_it_begins(self)
         self.began_at = self.finished_iters
         if self.signals is not None:
@@ -175,7 +180,7 @@ class Runner(BaseRunner):
 
     @contextmanager
     def _session(self, mode: str) -> Iterator[None]:
-        """Do what one `train`, `val` or `test` needs round it: freeze hooks, hear signals, close files at the end.
+        """Hold what one `train`, `val` or `test` needs: frozen hooks, signals, the folder; close files at the end.
 
         What fails before its first step leaves no folder behind.
         """
@@ -279,7 +284,8 @@ class Runner(BaseRunner):
     def call_hook(self, fn_name: str, **keywords: object) -> None:
         """Run a point of the table, or any other method that some hooks have.
 
-        Loops that are not ours name their points here and know of no signals, so these are looked at before each step.
+        A loop from elsewhere calls its points by this method and knows of no signals, so they are checked here, before
+        each of its steps.
         """
         if fn_name == "before_train_iter":
             self.check_signals()
@@ -334,7 +340,7 @@ class Runner(BaseRunner):
         """
         loop, optimizer = self.train_loop, saved.Optimizer(self.optim_wrapper)
         return [
-            Meta(self, self, loop, self.checkpoints.identity, take_seed=self._take_seed),
+            Meta(run=self, progress=self, loop=loop, identity=self.checkpoints.identity, take_seed=self._take_seed),
             saved.Weights(self.model, self.hooks, self.arguments["load_options"]),
             State("message_hub", self.message_hub, expected=True),
             optimizer,

@@ -63,7 +63,7 @@ MODULES = Argument("the name of a module, or a list of names", is_words)
 OFF = Argument("True or False", is_flag, False)
 ON = Argument("True or False", is_flag, True)
 OPEN = Argument()
-"""Looked at by whoever uses it."""
+"""Not checked here: the part that uses the value checks it."""
 
 
 class Arguments(TypedDict, total=False):
@@ -140,7 +140,7 @@ class Arguments(TypedDict, total=False):
     env_cfg: Annotated[Any, Argument("a dict such as dict(cudnn_benchmark=True)", is_dict)]
     randomness: Annotated[Any, Argument("a dict such as dict(seed=0)", is_randomness)]
     device: Annotated[str | None, OPEN]
-    # Words and numbers.
+    # Logs, names, and where objects come from.
     log_processor: Annotated[
         Any,
         Argument("a LogProcessor, or its config", is_config_or_has("get_log_after_iter", "get_log_after_epoch")),
@@ -167,7 +167,7 @@ ALSO = ("model", "work_dir", "runner_type", "custom_imports", "tta_model", "tta_
 
 
 def misspelt(cfg: Config) -> list[str]:
-    """Write a line for each top-level key that looks like one of a run, is none, and is read by nothing in the config.
+    """Return a line for each top-level key that is probably a misspelt key of a run, and that the config never reads.
 
     >>> misspelt({"modle": {}, "crop_size": 4})
     ["'modle' is no key of a run. Did you mean 'model'?"]
@@ -281,7 +281,10 @@ def experiment_name(given: str | None, cfg: object, timestamp: str) -> str:
 
 
 def expects_epochs(arguments: Arguments) -> bool:
-    """Tell whether lines count epochs where no log processor was configured: as MMEngine does for configs."""
+    """Tell whether log lines count epochs where no log processor is given.
+
+    They do with a config, as in MMEngine, and with a ready loop; else they count as `train_cfg` does.
+    """
     cfg = arguments["train_cfg"]
     if arguments["cfg"] is not None or not isinstance(cfg, Mapping):
         return True
