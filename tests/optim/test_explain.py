@@ -76,11 +76,11 @@ def test_what_would_surprise_is_noted(convnet: nn.Module) -> None:
     schedule = [WARM, {**POLY, "begin": 40, "eta_min": 1e-4}]
     notes = explain(convnet, cfg, schedule, max_iters=400).notes
     assert notes == [
-        "weight decay on norms (2): norm.weight, norm.bias; norm_decay_mult=0.0 spares them",
-        "weight decay on biases (3): stem.bias, depthwise.bias, head.bias; bias_decay_mult=0.0 spares them",
+        "weight decay on norms (2): norm.weight, norm.bias; norm_decay_mult=0.0 turns it off",
+        "weight decay on biases (3): stem.bias, depthwise.bias, head.bias; bias_decay_mult=0.0 turns it off",
         "LinearLR: 40 iterations of warm-up are 10 optimizer steps with accumulative_counts=4; "
         "unit='step' counts those",
-        "PolyLR: eta_min=0.0001 is above the rate of lr_x0.01, which will rise to it; use eta_min_ratio",
+        "PolyLR: eta_min=0.0001 is above the learning rate of lr_x0.01, which will rise to it; use eta_min_ratio",
     ]
     flattened = explain(convnet, CFG, {**POLY, "eta_min": 1e-4}, max_iters=40).notes
     assert any("their ratio is lost" in note for note in flattened)

@@ -169,7 +169,7 @@ def test_a_learning_rate_of_0_is_said(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("make", [schedule(StepLR, step_size=2), schedule(ExponentialLR)])
 def test_a_factor_of_0_is_said(make: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     make(gamma=0)
-    assert "gamma=0 brings the value to its lowest at once" in caplog.text
+    assert "gamma=0 brings the value to its minimum at once" in caplog.text
 
 
 TWO = {"type": "AdamW", "lr": 0.1, "weight_decay": 0.1}
@@ -233,16 +233,16 @@ def test_what_was_silent_or_unclear_is_refused_by_name(make: Callable[[], Any], 
 
 
 TOLD: list[tuple[Callable[[], Any], str]] = [
-    (lambda: optimizer("SGD")(momentum=1.5), "optimizer.momentum=1.5: at 1 or more, steps grow without end"),
+    (lambda: optimizer("SGD")(momentum=1.5), "optimizer.momentum=1.5: at 1 or more, steps grow without limit"),
     (lambda: layers(decay_rate=2), "decay_rate=2 is above 1: the first layers learn fastest"),
     (lambda: layers(num_layers=9), "num_layers=9, but the deepest layer found is 3"),
     (lambda: StepLR(sgd(), step_size=2, gamma=10), "StepLR: gamma=10 is above 1, so the value grows each time"),
     (lambda: PolyLR(sgd(), end=9, eta_min=1.0), "eta_min=1 is above the base value 0.1, so that the value rises"),
     (lambda: PolyLR(sgd(), end=9, eta_min_ratio=2), "eta_min_ratio=2 is above the base value 0.1"),
     (lambda: CosineAnnealingLR(sgd(), eta_min=1.0, end=9), "CosineAnnealingLR: eta_min=1 is above the base value"),
-    (lambda: LinearLR(sgd(), start_factor=0.1, end=1), "its window is one epoch .begin=0, end=1., so that lr stays at"),
+    (lambda: LinearLR(sgd(), start_factor=0.1, end=1), "its window is one epoch .begin=0, end=1., so lr stays at"),
     (lambda: LinearLR(sgd(), end=6, begin=5, by_epoch=False), "LinearLR: its window is one step .begin=5, end=6."),
-    (lambda: ConstantLR(sgd(), factor=0.5, end=1), "stays at factor=0.5 times its base for good"),
+    (lambda: ConstantLR(sgd(), factor=0.5, end=1), "stays at factor=0.5 times its base until the run ends"),
 ]
 
 

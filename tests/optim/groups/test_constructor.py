@@ -404,7 +404,7 @@ def test_a_ready_optimizer_is_only_wrapped(convnet: nn.Module) -> None:
     optimizer = torch.optim.SGD(convnet.parameters(), lr=0.1)
     wrapper = build_optim_wrapper(convnet, {"type": "OptimWrapper", "optimizer": optimizer, "accumulative_counts": 2})
     assert wrapper.optimizer is optimizer
-    with pytest.raises(ValueError, match="paramwise_cfg cannot regroup a ready optimizer"):
+    with pytest.raises(ValueError, match="paramwise_cfg cannot change the groups of an optimizer object"):
         build_optim_wrapper(convnet, {"optimizer": optimizer, "paramwise_cfg": {"norm_decay_mult": 0.0}})
 
 

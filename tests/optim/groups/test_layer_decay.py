@@ -275,7 +275,7 @@ def test_rules_act_with_layer_decay_when_composed(vit: nn.Module, caplog: pytest
     alone = built(vit, "LearningRateDecayOptimizerConstructor", decay_rate=0.5, num_layers=3)
     ignored = built(vit, "LearningRateDecayOptimizerConstructor", **rules)
     assert scales(vit, ignored.optimizer.param_groups) == scales(vit, alone.optimizer.param_groups)
-    assert "does not look at custom_keys, bias_decay_mult: compose=True" in caplog.text
+    assert "ignores custom_keys, bias_decay_mult: set compose=True" in caplog.text
     wrapper = built(vit, "LearningRateDecayOptimizerConstructor", compose=True, **rules)
     groups, found = wrapper.optimizer.param_groups, decays(wrapper, vit)
     expected = scales(vit, alone.optimizer.param_groups) | {"head.weight": 10.0, "head.bias": 10.0}
@@ -510,7 +510,7 @@ def test_a_backbone_is_looked_for_four_levels_down() -> None:
     names = [f"a.b.c.d.blocks.{index}.w.weight" for index in range(2)]
     found = read_depths(named("a.b.c.d.patch_embed.weight", *names, "top.weight"))
     assert list(found.ids.values()) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="no scheme"):
+    with pytest.raises(ValueError, match="no known naming scheme"):
         read_depths(named("e.a.b.c.d.patch_embed.weight", *[f"e.{name}" for name in names], "top.weight"))
 
 
@@ -570,7 +570,7 @@ def test_bad_options(vit: nn.Module, options: dict[str, Any], error: type[Except
 
 
 def test_a_model_of_no_known_scheme_lists_its_names() -> None:
-    with pytest.raises(ValueError, match=r"no scheme.*layer_ids=.*thing\.weight, other\.weight"):
+    with pytest.raises(ValueError, match=r"no known naming scheme.*layer_ids=.*thing\.weight, other\.weight"):
         layer_decay_param_groups(named("thing.weight", "other.weight"), **OPTIONS)
 
 

@@ -24,7 +24,7 @@ def steps(wrapper: OptimWrapper, net: nn.Module, count: int) -> None:
 def named(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What each line on parameters that are not trained names."""
     lines = [text for text in caplog.messages if text.startswith("not trained: ")]
-    return [text.removeprefix("not trained: ").partition(". The model")[0] for text in lines]
+    return [text.removeprefix("not trained: ").partition(". These were")[0] for text in lines]
 
 
 def other_tensor(net: Any) -> None:
@@ -207,4 +207,4 @@ def test_the_line_says_how_to_add_them_without_what_gathered(vit: Any, caplog: p
     wrapper = build_optim_wrapper(vit, PLAIN)
     other_tensor(vit)
     steps(wrapper, vit, 1)
-    assert "parameter.grad = None, then optimizer.add_param_group(...)" in caplog.text
+    assert "optimizer.add_param_group(...)" in caplog.text

@@ -153,7 +153,7 @@ def test_muon_needs_a_rest_for_what_is_not_a_matrix(
     assert type(alone.optimizer) is torch.optim.Muon
     wrapper = build_optim_wrapper(convnet, {"optimizer": MUON})
     assert type(wrapper.optimizer) is torch.optim.AdamW
-    assert "Muon has no parameter here, AdamW takes them all" in caplog.text
+    assert "Muon gets no parameter of this model, AdamW gets all of them" in caplog.text
 
 
 @pytest.mark.parametrize(

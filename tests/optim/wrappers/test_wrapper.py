@@ -39,7 +39,7 @@ def test_the_reference_case_of_a_shorter_last_window() -> None:
             stepped.append(iteration)
     assert losses == [2.0] * 9 + [6.0]
     assert stepped == synced == [2, 5, 8, 9]
-    with pytest.raises(RuntimeError, match="beyond the 10"):
+    with pytest.raises(RuntimeError, match=r"after the last one of the run \(10\)"):
         OptimWrapper.scale_loss(_beyond(), torch.ones(1))
 
 
@@ -172,9 +172,9 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing() -> None:
     adam = OptimWrapper(torch.optim.AdamW([parameter], lr=0.2))
     adam.update_params(parameter.sum())
     for state, words in (
-        (adam.state_dict(), "another optimizer than SGD: it lacks dampening, momentum"),
-        ({}, "no optimizer state"),
-        (None, "no optimizer state"),
+        (adam.state_dict(), "another optimizer than SGD: it has no dampening, momentum"),
+        ({}, "not the state of an optimizer"),
+        (None, "not the state of an optimizer"),
     ):
         with pytest.raises(ValueError, match=words):
             wrapper.load_state_dict(state)  # type: ignore[arg-type]
@@ -332,7 +332,7 @@ def test_a_dict_of_wrappers_saves_and_clears_all() -> None:
     wrappers.load_state_dict(state)
     assert wrappers["b"].get_lr() == {"lr": [0.3]}
     assert list(wrappers.param_groups) == ["a", "b"]
-    with pytest.raises(KeyError, match="no wrapper is called 'c'"):
+    with pytest.raises(KeyError, match="no optimizer wrapper is called 'c'"):
         wrappers.load_state_dict({"c": {}})
 
 

@@ -29,7 +29,7 @@ class Two(torch.nn.Module):
 def untrained(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What each line on parameters that are not trained names."""
     lines = [text for text in caplog.messages if text.startswith("not trained: ")]
-    return [text.removeprefix("not trained: ").partition(". The model")[0] for text in lines]
+    return [text.removeprefix("not trained: ").partition(". These were")[0] for text in lines]
 
 
 def started(net: torch.nn.Module, parameters: Any = None) -> FallbackOptimWrapper:
@@ -147,4 +147,4 @@ def test_a_run_with_a_plain_optimizer_tells_it(make_runner: MakeRunner) -> None:
 
     runner = make_runner(hooks=[Grows()])
     runner.train()
-    assert next(runner.log_dir.glob("*.log")).read_text().count("not trained: scale. The model") == 1
+    assert next(runner.log_dir.glob("*.log")).read_text().count("not trained: scale. These were") == 1

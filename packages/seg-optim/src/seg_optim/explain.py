@@ -94,7 +94,7 @@ def explain(
         0.bias    4        default                  base      0.001   0.05
         1.weight  4        norm_decay_mult          no_decay  0.001   0
         1.bias    4        norm_decay_mult          no_decay  0.001   0
-        note: weight decay on biases (1): 0.bias; bias_decay_mult=0.0 spares them
+        note: weight decay on biases (1): 0.bias; bias_decay_mult=0.0 turns it off
     """
     model = unwrap(model)
     built = cfg if isinstance(cfg, OptimWrapper | Optimizer) else build_optim_wrapper(model, cfg)
@@ -169,10 +169,10 @@ def _notes_on_rows(model: nn.Module, rows: Sequence[Mapping[str, Any]]) -> list[
              for name, _ in module.named_parameters(recurse=False)}  # fmt: skip
     decayed = [row["name"] for row in rows if row["weight_decay"] and row["name"] in norms]
     if decayed:
-        notes.append(f"weight decay on norms ({len(decayed)}): {_some(decayed)}; norm_decay_mult=0.0 spares them")
+        notes.append(f"weight decay on norms ({len(decayed)}): {_some(decayed)}; norm_decay_mult=0.0 turns it off")
     biases = [r["name"] for r in rows if r["weight_decay"] and r["name"].endswith("bias") and r["name"] not in norms]
     if biases:
-        notes.append(f"weight decay on biases ({len(biases)}): {_some(biases)}; bias_decay_mult=0.0 spares them")
+        notes.append(f"weight decay on biases ({len(biases)}): {_some(biases)}; bias_decay_mult=0.0 turns it off")
     return notes
 
 
@@ -183,8 +183,8 @@ def _notes_on_schedule(configs: Sequence[Mapping[str, Any]], rates: Mapping[str,
         floor = 0 if name.endswith("Momentum") or cfg.get("param_name", "lr") != "lr" else cfg.get("eta_min") or 0
         below = [group for group, rate in rates.items() if 0 < rate < floor]
         if below:
-            notes.append(f"{name}: eta_min={floor} is above the rate of {_some(below)}, which will rise to it; "
-                         "use eta_min_ratio")  # fmt: skip
+            notes.append(f"{name}: eta_min={floor} is above the learning rate of {_some(below)}, which will rise to "
+                         "it; use eta_min_ratio")  # fmt: skip
         elif floor and len(set(rates.values())) > 1:
             notes.append(f"{name}: eta_min={floor} is the same for all groups, so their ratio is lost towards the end; "
                          "use eta_min_ratio")  # fmt: skip

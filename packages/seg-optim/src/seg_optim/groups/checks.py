@@ -124,7 +124,7 @@ def _check_options(custom: Mapping[str, Mapping[str, Any]], where: str, strict: 
         for name in options:
             hint = "" if name in MULTIPLIERS else did_you_mean(name, MULTIPLIERS)
             if hint:
-                _unknown(f"{where}[{key!r}].{name} is no multiplier and changes no rate.{hint}", strict)
+                _unknown(f"{where}[{key!r}].{name} is not a multiplier and has no effect.{hint}", strict)
 
 
 def report_unmatched(rules: Rules, names: Iterable[str], strict: bool) -> None:

@@ -82,7 +82,10 @@ class DefaultOptimWrapperConstructor:
         self.optimizer_cfg: Any = self.optim_wrapper_cfg.pop("optimizer")
         if isinstance(self.optimizer_cfg, Optimizer):
             if paramwise_cfg:
-                raise ValueError("optim_wrapper.paramwise_cfg cannot regroup a ready optimizer: give its dict instead")
+                raise ValueError(
+                    "optim_wrapper.paramwise_cfg cannot change the groups of an optimizer object: give "
+                    "optimizer=dict(type=..., lr=...) instead"
+                )
             return
         self.factory, self.optimizer_options = optimizer_options(self.optimizer_cfg)
         self.rest = self.optimizer_options.pop("rest", None)
@@ -120,7 +123,7 @@ class DefaultOptimWrapperConstructor:
         names = self._seen if type(self).add_params is _ADD_PARAMS else parameter_names(model) | self._seen
         report_unmatched(self.rules, names.values(), strict=bool(self.paramwise_cfg.get("strict")))
         if self._frozen:
-            logger.info("in no group, because frozen: %s", ", ".join(self._frozen))
+            logger.info("frozen, so in no parameter group: %s", ", ".join(self._frozen))
         return self.wrap(model, groups, names, reference)
 
     def add_params(
@@ -196,7 +199,7 @@ class DefaultOptimWrapperConstructor:
         first = self._seen[id(parameter)]
         if first != name:
             if self.paramwise_cfg.get("bypass_duplicate"):
-                logger.info("%s is the parameter %s, taken once", name, first)
+                logger.info("%s is the same parameter as %s, and is used once", name, first)
                 return False
             raise ValueError(
                 f"{name} and {first} are one parameter, which cannot be in two groups. "
@@ -255,7 +258,7 @@ class DefaultOptimWrapperConstructor:
         if len(made) == 2:
             return SplitOptimizer(made[0], made[1], model)
         logger.warning(
-            "optim_wrapper.optimizer: %s has no parameter here, %s takes them all",
+            "optim_wrapper.optimizer: %s gets no parameter of this model, %s gets all of them",
             *(("Muon", type(made[0]).__name__) if others else ("rest", "Muon")),
         )
         return made[0]

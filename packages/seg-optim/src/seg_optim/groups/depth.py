@@ -95,7 +95,7 @@ def _no_scheme(model: nn.Module, names: Sequence[str]) -> str:
         for scheme, left in [closest_scheme(inside)]
     ]
     matched, scheme, prefix, left = max(found, key=lambda fit: fit[0])
-    about, unknown = "its names follow no scheme that is known", list(names)
+    about, unknown = "its names follow no known naming scheme", list(names)
     if matched:
         inside_of = f" in {prefix.rstrip('.')!r}" * bool(prefix)
         about, unknown = f"the names{inside_of} are nearly those of {scheme}", [prefix + name for name in left]

@@ -92,7 +92,7 @@ class Frozen:
             module.train(self._model.training)
         self._parameters, self._modules = [], []
         if gone:
-            logger.warning("freeze: no longer in the model, so that they do not learn: %s", ", ".join(gone))
+            logger.warning("freeze: these are no longer in the model, so they do not learn: %s", ", ".join(gone))
 
     def before_train_iter(self, runner: CountsIterations) -> None:
         """Thaw in time, as a hook of a runner."""

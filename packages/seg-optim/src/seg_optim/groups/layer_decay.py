@@ -185,7 +185,7 @@ class LearningRateDecayOptimizerConstructor(DefaultOptimWrapperConstructor):
         idle = [key for key in RULE_KEYS if self.paramwise_cfg.get(key) is not None]
         if idle and not self.paramwise_cfg.get("compose"):
             names = ", ".join(idle)
-            logger.warning("%s does not look at %s: compose=True lets them act too", type(self).__name__, names)
+            logger.warning("%s ignores %s: set compose=True to use them too", type(self).__name__, names)
 
     def add_params(self, params: Groups, module: nn.Module, *args: object, **kwargs: object) -> None:
         """Append one group per depth and kind of decay for the whole model."""

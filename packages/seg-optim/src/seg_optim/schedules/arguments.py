@@ -146,7 +146,7 @@ def check_factor(where: str, value: float) -> None:
     """Accept a factor of at least 0 that acts again and again; 0 and more than 1 are told in a line."""
     check_given(where, value)
     if value == 0:
-        logger.warning("%s=0 brings the value to its lowest at once, for good", where)
+        logger.warning("%s=0 brings the value to its minimum at once, and it stays there", where)
     if value > 1:
         logger.warning("%s=%s is above 1, so the value grows each time", where, value)
 
@@ -155,7 +155,7 @@ def check_start_factor(where: str, value: float) -> None:
     """Accept what a value begins at: a share of its base above 0."""
     check_given(where, value, most=1)
     if value == 0:
-        raise ValueError(f"{where}=0 cannot be multiplied up again; write a small number such as 1e-6")
+        raise ValueError(f"{where}=0: a value of 0 cannot grow by multiplication; give a small number such as 1e-6")
 
 
 def check_step_count(where: str, value: float) -> None:

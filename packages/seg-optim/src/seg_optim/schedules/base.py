@@ -201,7 +201,7 @@ class ParamScheduler:
         if len(values) != len(groups):
             raise ValueError(
                 f"{type(self).__name__}._get_value() gave {len(values)} values for {len(groups)} parameter groups: "
-                "one for each is needed (self.values are those of now)"
+                "one for each is needed (self.values has the current ones)"
             )
         name = self.param_name
         for group, value in zip(groups, values, strict=True):
@@ -247,7 +247,7 @@ class ParamScheduler:
                 or it belongs to another number of groups.
         """
         if not isinstance(state_dict, Mapping) or not {"_global_step", "last_step"} <= state_dict.keys():
-            raise ValueError(f"{type(self).__name__}: this is no state of a scheduler, which has a '_global_step'")
+            raise ValueError(f"{type(self).__name__}: this is not the state of a scheduler: it has no '_global_step'")
         self._take_in()
         shape = {key: state_dict[key] for key in (*self._shape, "begin", "end", "by_epoch") if key in state_dict}
         bases = self._fold(state_dict.get("base_values", []))

@@ -92,8 +92,8 @@ class Ticks:
         if self._wrapper is None:
             if not isinstance(optimizer, HasStepHooks):
                 raise TypeError(
-                    f"unit='step' counts the optimizer's steps, which {type(optimizer).__name__} does not tell: it has "
-                    "neither register_step_post_hook(...) nor a step_count"
+                    f"unit='step' counts the optimizer's steps, which {type(optimizer).__name__} does not report: it "
+                    "has neither register_step_post_hook(...) nor a step_count"
                 )
             optimizer.register_step_post_hook(self._tick)
 

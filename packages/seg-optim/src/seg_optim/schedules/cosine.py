@@ -96,7 +96,7 @@ class CosineRestartParamScheduler(FloorParamScheduler, formula=cosine_restart_fa
         check_list(f"{name}: restart_weights", restart_weights)
         self.periods, self.restart_weights = list(periods), list(restart_weights)
         if (eta_min is None) == (eta_min_ratio is None):
-            raise ValueError(f"{name}: give eta_min or eta_min_ratio, one of the two (got {eta_min}, {eta_min_ratio})")
+            raise ValueError(f"{name}: give either eta_min or eta_min_ratio (got {eta_min} and {eta_min_ratio})")
         if len(self.periods) != len(self.restart_weights):
             raise ValueError(
                 f"{name}: {len(self.periods)} periods need as many restart_weights, {len(self.restart_weights)} given"
@@ -176,6 +176,6 @@ class OneCycleParamScheduler(ParamScheduler):
     def _get_value(self) -> list[float]:
         if self.last_step > self.total_steps:
             raise ValueError(
-                f"{type(self).__name__}: step {self.last_step} lies after the last of total_steps={self.total_steps}"
+                f"{type(self).__name__}: step {self.last_step} is after the last of total_steps={self.total_steps}"
             )
         return [one_cycle_value(self.last_step, self._phases, lv, self._linear) for lv in self._levels]

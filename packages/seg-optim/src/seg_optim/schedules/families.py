@@ -99,7 +99,7 @@ class FloorParamScheduler(ParamScheduler):
         check_number(f"{name}: eta_min", eta_min)
         check_number(f"{name}: eta_min_ratio", ratio)
         if eta_min is not None and ratio is not None:
-            raise ValueError(f"{name}: eta_min={eta_min} and eta_min_ratio={ratio} exclude each other; keep the ratio")
+            raise ValueError(f"{name}: eta_min={eta_min} and eta_min_ratio={ratio} exclude each other; keep one")
         self.eta_min, self.eta_min_ratio = eta_min, ratio
 
     def _prepare(self) -> None:
@@ -216,6 +216,7 @@ def _warn_one_step(scheduler: ParamScheduler, key: str, factor: float) -> None:
     if scheduler.end - scheduler.begin <= 1 and factor != 1:
         kind, name, unit = type(scheduler).__name__, scheduler.param_name, "epoch" if scheduler.by_epoch else "step"
         logger.warning(
-            "%s: its window is one %s (begin=%s, end=%s), so that %s stays at %s=%.4g times its base for good: give a "
-            "later end, or convert_to_iter_based=True", kind, unit, scheduler.begin, scheduler.end, name, key, factor,
+            "%s: its window is one %s (begin=%s, end=%s), so %s stays at %s=%.4g times its base until the run ends: "
+            "give a later end, or convert_to_iter_based=True",
+            kind, unit, scheduler.begin, scheduler.end, name, key, factor,
         )  # fmt: skip

@@ -80,7 +80,7 @@ class SchedulePlot:
         try:
             figure = importlib.import_module("matplotlib.figure").Figure(figsize=(WIDTH / 100, HEIGHT / 100))
         except ImportError as error:
-            raise ImportError("a PNG needs `pip install matplotlib`; .svg needs nothing") from error
+            raise ImportError("a PNG needs `pip install matplotlib`; .svg needs no other package") from error
         axes = figure.subplots()
         for name, track in self.values.items():
             axes.plot(track, label=name)

@@ -189,8 +189,8 @@ def _check_largest(where: str, scale: float) -> None:
     largest = torch.finfo(torch.float32).max
     if float(scale) > largest:
         raise ValueError(
-            f"{where}={scale!r}: at most {largest:.3g} is possible, the largest float32, in which a scale is kept; "
-            "every step would be left out. 65536 is usual"
+            f"{where}={scale!r}: at most {largest:.3g} is possible, as a scale is a float32; with more, every step "
+            "would be skipped. 65536 is usual"
         )
 
 

@@ -67,10 +67,10 @@ class Watch:
         self._named.update(names)
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         logger.warning(
-            "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they learn "
-            "only since then; the optimizer does not hold them. Change the model before the optimizer is built, give "
-            "new values in place (parameter.data.copy_(...)), or add them, without the gradients that gathered "
-            "meanwhile: parameter.grad = None, then optimizer.add_param_group(...)",
+            "not trained: %s%s. These were replaced, added or unfrozen after the optimizer was built, so it does not "
+            "know them. Change the model before the optimizer is built, set new values in place "
+            "(parameter.data.copy_(...)), or add them to the optimizer: parameter.grad = None, which drops the "
+            "gradients summed up since then, and then optimizer.add_param_group(...)",
             ", ".join(names[:NAMED]), more,
         )  # fmt: skip
 

@@ -68,7 +68,7 @@ def find(where: str, name: object, group: str, builtin: Mapping[str, Any]) -> An
             return points[key].load()
         if key in builtin:
             return builtin[key]
-    raise KeyError(f"{where}={name!r}: nothing is called that.{did_you_mean(plain, [*points, *builtin])}")
+    raise KeyError(f"{where}={name!r}: no optimizer has this name.{did_you_mean(plain, [*points, *builtin])}")
 
 
 def torch_optimizers() -> dict[str, type[Optimizer]]:
@@ -125,7 +125,7 @@ def check_options(factory: Factory, options: Mapping[str, Any], where: str) -> N
         elif isinstance(default, int | float):
             check_given(f"{where}.{key}", value, least=least)
             if key == "momentum" and value >= 1:
-                logger.warning("%s.momentum=%s: at 1 or more, steps grow without end", where, value)
+                logger.warning("%s.momentum=%s: at 1 or more, steps grow without limit", where, value)
         elif isinstance(default, tuple) and (key == "betas" or _is_of_torch(factory)):
             _check_tuple(f"{where}.{key}", value, default)
         elif isinstance(default, tuple) and isinstance(value, tuple | list):

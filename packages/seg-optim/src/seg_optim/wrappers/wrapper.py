@@ -118,7 +118,7 @@ class OptimWrapper:
         whole = self._max_counts == -1 or self._inner_count < self._max_counts - self._remainder_counts
         factor = self._accumulative_counts if whole else self._remainder_counts
         if factor <= 0:
-            raise RuntimeError(f"micro-step {self._inner_count} lies beyond the {self._max_counts} that the run has")
+            raise RuntimeError(f"micro-step {self._inner_count} is after the last one of the run ({self._max_counts})")
         return loss / factor
 
     def backward(self, loss: Tensor, **kwargs: object) -> None:
@@ -180,7 +180,8 @@ class OptimWrapper:
             logger.warning("accumulative_counts=%d: batch normalisation still sees each batch alone", counts)
         if init_counts % counts and not any(p.grad is not None for p in self._parameters()):
             logger.warning(
-                "starting at micro-step %d inside a window of %d: the gradients of its first %d are missing",
+                "starting at micro-step %d inside an accumulation window of %d: the gradients of its first %d are "
+                "missing",
                 init_counts, counts, init_counts % counts,
             )  # fmt: skip
 
@@ -315,7 +316,7 @@ class OptimWrapper:
             ValueError: it is no state, its groups do not fit, or another optimizer wrote it; nothing is changed then.
         """
         if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
-            raise ValueError("this is no optimizer state: it has no 'param_groups' and 'state'")
+            raise ValueError("this is not the state of an optimizer: it has no 'param_groups' and 'state'")
         state = dict(state_dict)
         base = state.pop("base_param_settings", None)
         before = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
@@ -345,7 +346,7 @@ class OptimWrapper:
             optimizer.param_groups, optimizer.state = kept
             raise ValueError(
                 f"the optimizer state was written by another optimizer than {type(optimizer).__name__}: "
-                f"it lacks {error.args[0]}"
+                f"it has no {error.args[0]}"
             ) from error
 
     def _in_own_order(self, state: dict[str, Any]) -> dict[str, Any]:

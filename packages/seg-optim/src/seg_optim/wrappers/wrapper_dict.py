@@ -53,7 +53,10 @@ class OptimWrapperDict:
 
     def _refuse(self, method: str) -> NoReturn:
         names = ", ".join(self.optim_wrappers)
-        raise NotImplementedError(f"{method} is each wrapper's own: optim_wrapper['<name>'].{method}(...), of {names}")
+        raise NotImplementedError(
+            f"call {method} on one of the optimizer wrappers: optim_wrapper['<name>'].{method}(...), with a name of "
+            f"{names}"
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         own = hasattr(OptimWrapper, name) and not name.startswith("_")
@@ -96,7 +99,7 @@ class OptimWrapperDict:
         """Load each state by its name."""
         missing = [name for name in state_dict if name not in self.optim_wrappers]
         if missing:
-            raise KeyError(f"no wrapper is called {missing[0]!r}; there are {', '.join(self.optim_wrappers)}")
+            raise KeyError(f"no optimizer wrapper is called {missing[0]!r}; there are {', '.join(self.optim_wrappers)}")
         for name, state in state_dict.items():
             self.optim_wrappers[name].load_state_dict(state)
 

@@ -37,10 +37,10 @@ class Watch:
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             logging.getLogger("seg_runner").warning(
-                "not trained: %s%s. The model holds other tensors there than when the optimizer was built, or they "
-                "learn only since then; the optimizer does not hold them. Change the model before the optimizer is "
-                "built, give new values in place (parameter.data.copy_(...)), or add them, without the gradients that "
-                "gathered meanwhile: parameter.grad = None, then optimizer.add_param_group(...)",
+                "not trained: %s%s. These were replaced, added or unfrozen after the optimizer was built, so it does "
+                "not know them. Change the model before the optimizer is built, set new values in place "
+                "(parameter.data.copy_(...)), or add them to the optimizer: parameter.grad = None, which drops the "
+                "gradients summed up since then, and then optimizer.add_param_group(...)",
                 ", ".join(names[:5]), more,
             )  # fmt: skip
 
