@@ -277,6 +277,16 @@ def test_a_wrapped_model_is_opened(module: str, name: str) -> None:
         assert unwrap(WRAPPERS[other](wrap(net))) is net
 
 
+@twins("unwrap")
+def test_a_net_that_is_called_like_a_wrapper_keeps_its_head(module: str) -> None:
+    unwrap = load(module).unwrap
+    net, scaled = of_class("SegModelWrapper", nn.Linear(1, 1)), of_class("SegModelWrapper", nn.Linear(1, 1))
+    net.head, scaled.scale = nn.Linear(1, 1), nn.Parameter(torch.ones(1))
+    for own in (net, scaled):
+        assert unwrap(own) is own
+        assert unwrap(nn.DataParallel(own)) is own
+
+
 # --------------------------------------------------------------------------------------------------------- run lock
 
 

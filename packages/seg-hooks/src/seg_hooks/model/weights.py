@@ -23,11 +23,16 @@ def unwrap(model: nn.Module) -> nn.Module:
     True
     """
     while True:
-        wraps = any(kind.__name__.endswith(WRAPPERS) for kind in type(model).__mro__)
+        wraps = any(kind.__name__.endswith(WRAPPERS) for kind in type(model).__mro__) and _holds_one_module(model)
         inner = getattr(model, "module" if wraps else "_orig_mod", None)
         if not isinstance(inner, nn.Module):
             return model
         model = inner
+
+
+def _holds_one_module(model: nn.Module) -> bool:
+    """Tell whether all weights lie in one part: a net called so that has a head beside its `module` is no wrapper."""
+    return len(model._modules) == 1 and not model._parameters
 
 
 def clean_key(name: str) -> str:

@@ -36,8 +36,13 @@ def unwrap_once(model: object) -> tuple[str, nn.Module] | None:
     if compiled is not None:
         return "_orig_mod", compiled
     known = any(kind.__name__.endswith(WRAPPERS) for kind in type(model).__mro__)
-    module = getattr(model, "module", None) if known else None
+    module = getattr(model, "module", None) if known and _holds_one_module(model) else None
     return ("module", module) if isinstance(module, nn.Module) else None
+
+
+def _holds_one_module(model: object) -> bool:
+    """Tell whether all weights lie in one part: a net called so that has a head beside its `module` is no wrapper."""
+    return isinstance(model, nn.Module) and len(model._modules) == 1 and not model._parameters
 
 
 class TransparentWrapper(nn.Module):
