@@ -250,6 +250,6 @@ def test_gamma_must_be_positive() -> None:
 
 
 def test_a_large_momentum_warns() -> None:
-    with pytest.warns(UserWarning, match="share of the new weights.* decay=0.0002 may") as told:
+    with pytest.warns(UserWarning, match="share of the new weights.* mean momentum=0.0002") as told:
         ExponentialMovingAverage(nn.Linear(1, 1), momentum=0.9998)
     assert told[0].filename == __file__
