@@ -179,7 +179,7 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing() -> None:
         with pytest.raises(ValueError, match=words):
             wrapper.load_state_dict(state)  # type: ignore[arg-type]
     assert wrapper.state_dict() == before
-    with pytest.raises(ValueError, match="another optimizer than AdamW: it lacks"):
+    with pytest.raises(ValueError, match="another optimizer than AdamW: it has no"):
         adam.load_state_dict(before)
     wrapper.update_params(parameter.sum())
     adam.update_params(parameter.sum())
