@@ -14,7 +14,7 @@ from seg_runner.data.samples import seed_generators
 from seg_runner.data.workers import shield_workers, shut_down
 from seg_runner.process.randomness import Randomness
 
-__all__ = ["IterableSource", "StatefulSource", "is_stateful"]
+__all__ = ["IterableSource", "StatefulSource", "keeps_position"]
 
 LOG = logging.getLogger("seg_runner")
 END = object()
@@ -34,7 +34,7 @@ class StatefulLoader(Protocol):
         """Go to a position."""
 
 
-def is_stateful(loader: object) -> TypeGuard[StatefulLoader]:
+def keeps_position(loader: object) -> TypeGuard[StatefulLoader]:
     """Tell whether a loader keeps its own position."""
     return all(callable(getattr(loader, name, None)) for name in ("state_dict", "load_state_dict"))
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from seg_runner.checks import count_of
 from seg_runner.data.named_dataset import WorkerProgress, dataset_fingerprint, describe_sample
 from seg_runner.data.order import KeyBatch, Position, order_of
-from seg_runner.data.other_sources import IterableSource, StatefulSource, is_stateful
+from seg_runner.data.other_sources import IterableSource, StatefulSource, keeps_position
 from seg_runner.data.private_loader import KeyedLoader, is_map_style
 from seg_runner.data.samples import SampleKey, SeededDataset, seed_step
 from seg_runner.errors import add_note
@@ -50,7 +50,7 @@ class TrainBatches:
         self.loader, self.randomness, self.rank, self.world_size = loader, randomness, rank, world_size
         self.iteration = 0
         self.source: IndexedSource | StatefulSource | IterableSource
-        if is_stateful(loader):
+        if keeps_position(loader):
             self.source = StatefulSource(loader)
         elif is_map_style(loader) and randomness.by_sample:
             self.source = IndexedSource(loader, randomness, rank, world_size)

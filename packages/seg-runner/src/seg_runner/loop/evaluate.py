@@ -15,7 +15,7 @@ from seg_runner.data.samples import seed_step
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.evaluation.fields import LogitsWatch
 from seg_runner.loop.out_of_memory import note_out_of_memory
-from seg_runner.loop.train import Process, Steps, position
+from seg_runner.loop.train import Process, Steps, progress
 from seg_runner.loop.validation_loss import LossMeter
 from seg_runner.process.signals import StopNow, StopRequested
 from seg_runner.protocols import Metric
@@ -107,7 +107,7 @@ class EvalLoop:
         return metrics
 
     def _due_sets(self) -> list[str]:
-        done, last = position(self.runner.train_loop)
+        done, last = progress(self.runner.train_loop)
         return [name for name in self.sets if done in (0, last) or done % self.intervals.get(name, 1) == 0]
 
     @torch.no_grad()

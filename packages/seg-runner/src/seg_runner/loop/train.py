@@ -21,7 +21,7 @@ from seg_runner.loop.out_of_memory import note_out_of_memory
 from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopRequested, StopSignals
 
-__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "Process", "Steps", "TrainLoop", "TrainRunner", "position"]
+__all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "Process", "Steps", "TrainLoop", "TrainRunner", "progress"]
 
 Intervals = Sequence[tuple[int, int]]
 
@@ -307,7 +307,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epoch += 1
 
 
-def position(train_loop: object) -> tuple[int, int]:
+def progress(train_loop: object) -> tuple[int, int]:
     """Return finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
     if train_loop is None:
         return 0, 0
