@@ -14,7 +14,7 @@ __all__ = ["Chain", "Ticks", "chain_of"]
 
 logger = logging.getLogger("seg_optim")
 LOOK_AHEAD = 20000
-"""How many steps of an overlap are looked at."""
+"""How many steps of an overlap are looked at, so that a long run does not wait for it at its start."""
 _ATTRIBUTE = "_seg_schedule_chains"
 
 
@@ -213,7 +213,7 @@ def chain_of(optimizer: HasGroups, param_name: str) -> Chain:
     return chains.setdefault(param_name, Chain(param_name))
 
 
-class _Stand:
+class _TrialOptimizer:
     """One group on which schedules are tried out."""
 
     def __init__(self, name: str, base: float) -> None:
@@ -222,17 +222,17 @@ class _Stand:
 
 def _highest(members: list[Member], name: str, base: float, start: int, end: int) -> tuple[int, float]:
     """Return step and value of the highest point that schedules reach together in `[start, end)`."""
-    stand = _Stand(name, base)
+    optimizer = _TrialOptimizer(name, base)
     trial = [copy.copy(member) for member in members]
     for member in trial:
-        member.optimizer, member.base_values, member._floors = stand, [base], [0.0]
+        member.optimizer, member.base_values, member._floors = optimizer, [base], [0.0]
         member._global_step = member.last_step = -1
         member._prepare()
     best = (0, 0.0)
     for step in range(end):
         for member in trial:
             member._advance()
-        value = stand.param_groups[0][name]
+        value = optimizer.param_groups[0][name]
         if step >= start and value > best[1]:
             best = (step, value)
     return best
