@@ -1,8 +1,8 @@
-"""The families of schedules, each for any option of the groups (`XxxParamScheduler`): a row for each formula.
+"""The families of schedules, each for any option of the groups (`XxxParamScheduler`): a class for each formula.
 
-To add one: write its formula in `formulae.py`, name it in a class here, give it a row in `learning_rate.py` and
-`momentum.py`, and name those as entry points in `pyproject.toml`. Cosine schedules and one-cycle are in `cosine.py`,
-the one that follows a metric is in `plateau.py`.
+To add one: write its formula in `formulae.py`, name it in a class here, derive a class from it in `learning_rate.py`
+and in `momentum.py`, and list all three in `seg_optim/__init__.py` and as entry points in `pyproject.toml`. Cosine
+schedules and one-cycle are in `cosine.py`, the one that follows a metric is in `plateau.py`.
 """
 
 from __future__ import annotations

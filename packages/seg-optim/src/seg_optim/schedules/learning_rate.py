@@ -1,4 +1,4 @@
-"""The schedules of the learning rate, by the names that configs use: a row for each family.
+"""The schedules of the learning rate, by the names that configs use: a class for each family.
 
 Arguments, errors and the formula of `XxxLR` are those of `XxxParamScheduler` without `param_name`.
 

@@ -1,4 +1,4 @@
-"""The schedules of the momentum, by the names that configs use: a row for each family.
+"""The schedules of the momentum, by the names that configs use: a class for each family.
 
 Arguments, errors and the formula of `XxxMomentum` are those of `XxxParamScheduler` without `param_name`. For the Adam
 family the momentum is `betas[0]`.
