@@ -13,6 +13,7 @@ from seg_registry import (
     ConfigKeyError,
     ConfigTypeError,
     ConfigWarning,
+    LimitError,
     UnsafeConfigError,
 )
 
@@ -528,3 +529,13 @@ def test_names_that_are_read(write: Write) -> None:
     assert [name for name in cfg if cfg.copy().reads(name)] == ["a", "e", "f", "i", "l"]
     assert not Config({"a": 1}).reads("a")
     assert Config({"a": 1}, cfg_text="not [python a").reads("a")
+
+
+def test_a_chain_that_is_too_large_names_the_limit_that_it_passes(write: Write) -> None:
+    """Bases of many bytes are refused for their bytes, not for their number."""
+    text = f"words = {'x' * 250_000!r}\n"
+    names = [f"base_{index}" for index in range(40)]
+    written = {f"{name}_py": text.replace("words", name) for name in names}
+    path = write(**written, train_py=f"_base_ = {[f'{name}.py' for name in names]}\n")
+    with pytest.raises(LimitError, match="the chain of bases reads more than 8388608 bytes"):
+        Config.fromfile(path)

@@ -18,6 +18,7 @@ from seg_registry.values.merge import merge_over
 __all__ = ["Loader"]
 
 _MAX_FILES = 1000  # of a chain of bases; every mention counts
+_MOST_BYTES = 32 * MAX_BYTES  # of all of them
 _CACHE: Cache[Parsed] = Cache()
 """Files that depend on nothing but their own text, by path and whether they have origins; evaluated."""
 
@@ -140,8 +141,9 @@ class Loader:
         """Note that a file was read; refuse a chain that names files again and again."""
         self.texts.append((source.path, source.data))
         self._bytes += len(source.data)
-        if len(self.texts) > _MAX_FILES or self._bytes > 32 * MAX_BYTES:
-            raise LimitError(f"the chain of bases reads more than {_MAX_FILES} files", file=source.path, line=1)
+        limit = f"{_MAX_FILES} files" if len(self.texts) > _MAX_FILES else f"{_MOST_BYTES} bytes"
+        if len(self.texts) > _MAX_FILES or self._bytes > _MOST_BYTES:
+            raise LimitError(f"the chain of bases reads more than {limit}", file=source.path, line=1)
 
 
 def _own_copy(values: MarkedDict) -> ConfigDict:
