@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -69,6 +70,23 @@ with StopSignals():
     assert done.stdout == "still here\n"
     assert done.returncode == 130
     assert "leaving at once" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_the_end_waits_for_no_child_that_was_forked_meanwhile():
+    code = """
+import multiprocessing
+from seg_runner.process.signals import StopSignals
+context = multiprocessing.get_context("fork")
+done = context.Event()
+with StopSignals():
+    child = context.Process(target=done.wait)
+    child.start()
+print("over, and the child", "lives on" if child.is_alive() else "is gone", flush=True)
+done.set()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "over, and the child lives on\n"
 
 
 def test_while_a_run_waits_the_handler_raises():

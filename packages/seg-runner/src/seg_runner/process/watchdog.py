@@ -77,6 +77,7 @@ class Watchdog:
         """End the thread once the run has ended, and give the place back to whoever had it."""
         signal.set_wakeup_fd(self._before)
         OPEN.discard(self._write.fileno())
+        self._write.shutdown(socket.SHUT_WR)  # `close` alone ends nothing where a forked child has a copy
         self._write.close()
         self._thread.join()
         self._read.close()
