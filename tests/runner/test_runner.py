@@ -125,6 +125,26 @@ def test_a_run_cut_in_two_is_the_same_run(make_runner: MakeRunner, tmp_path: Pat
     assert cut.seed == 0
 
 
+def test_a_visualizer_that_was_put_in_later_hears_where_the_run_goes_on(make_runner: MakeRunner) -> None:
+    class Rows:
+        resumed: int | None = None
+
+        def resume_from(self, step: int, **where: object) -> None:
+            self.resumed = step
+
+        def add_scalars(self, scalars: dict[str, Any], step: int = 0) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    make_runner(train_cfg={"max_iters": 2}).train()
+    runner = make_runner(train_cfg={"max_iters": 4}, resume=True)
+    runner.visualizer = rows = Rows()
+    runner.train()
+    assert rows.resumed == 2
+
+
 def test_resume_starts_afresh_where_there_is_nothing(make_runner: MakeRunner) -> None:
     runner = make_runner(resume=True)
     runner.train()

@@ -79,7 +79,7 @@ class Runner(BaseRunner):
             parts=self.state_parts,
             saver=self.saver,
             message_hub=self.message_hub,
-            visualizer=self.visualizer,
+            visualizer=lambda: self.visualizer,
         )
 
     @classmethod

@@ -83,7 +83,7 @@ class Checkpoints:
         parts: Gives the parts of the run's state as they are now.
         saver: Writes the files.
         message_hub: Where hooks see whether the weights of the latest file are finite.
-        visualizer: Where a run that goes on writes no row twice.
+        visualizer: Gives the visualizer as it is now: a run that goes on writes no row twice there.
 
     Attributes:
         identity: The name of the run, which its files hold.
@@ -101,7 +101,7 @@ class Checkpoints:
         parts: Callable[[], Sequence[Part]],
         saver: CheckpointSaver,
         message_hub: MessageHub,
-        visualizer: object,
+        visualizer: Callable[[], object],
     ) -> None:
         self.run, self.training, self.arguments = run, training, arguments
         self.parts, self.saver, self.message_hub, self.visualizer = parts, saver, message_hub, visualizer
@@ -314,11 +314,12 @@ class Checkpoints:
 
     def _tell_visualizer(self, checkpoint: Path) -> None:
         """Say where the run goes on; sessions of this folder count if the file is theirs."""
-        if not isinstance(self.visualizer, Resumes) or self.run.rank != 0:
+        visualizer = self.visualizer()
+        if not isinstance(visualizer, Resumes) or self.run.rank != 0:
             return
         place, folder, done = checkpoint.resolve().parent, self.run.work_dir, self.training.finished_iters
         theirs = folder in (place, *place.parents) or place.name == folder.name  # or in an out_dir
-        self.visualizer.resume_from(
+        visualizer.resume_from(
             done,
             owes_validation=getattr(self.training.train_loop, "validated", done) != done,
             log_dir=self.run.log_dir,
