@@ -58,7 +58,7 @@ WRONG = [
     ("save_best='mIoU'", "save_best='mIuO'", 12, "Did you mean 'mIoU'"),
     ("save_best='mIoU'", "save_best='mDice'", 12, "waits for a metric that validation does not give"),
     ("'EMAHook'", "'EMAHook', priority='LOWW'", 13, "Did you mean 'LOW'"),
-    ("dict(type='EMAHook')", "3", 13, "int is no hook"),
+    ("dict(type='EMAHook')", "3", 13, "int is not a hook"),
     ("opencv_num_threads", "opencv_num_thread", 14, "Did you mean 'opencv_num_threads'"),
     ("seed=0", "sead=0", 15, "Did you mean 'seed'"),
     ("by_epoch=False)\nlog", "by_epoch=False, window_size='x')\nlog", 16, "window_size must be a whole number"),

@@ -84,7 +84,7 @@ def test_going_back_says_which_file_a_later_resume_takes(tmp_path, capsys):
     work_dir = tmp_path / "run"
     assert in_child(train, work_dir, total=16) == 0
     make_runner(work_dir, total=16, resume="iter_7.pth").train()
-    text = "iter_16.pth is of iteration 16, this run goes back to 7: until it has saved one, resume=True takes it"
+    text = "iter_16.pth is of iteration 16, but this run goes back to 7: until it has saved one, resume=True takes"
     assert text in capsys.readouterr().out
     make_runner(work_dir, total=18, resume="iter_16.pth").train()
     assert "goes back" not in capsys.readouterr().out

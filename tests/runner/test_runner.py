@@ -293,7 +293,7 @@ def test_graph_breaks_of_a_compiled_model_are_told(make_runner: MakeRunner, brea
         ({"env_cfg": {"cudnn_benchmrk": True}}, ValueError, "Did you mean 'cudnn_benchmark'"),
         ({"optim_wrapper": 3}, TypeError, "optim_wrapper must be a torch optimizer"),
         ({"default_hooks": {"loger": None}}, ValueError, "no default hook of that name"),
-        ({"hooks": [object()]}, TypeError, "is no hook"),
+        ({"hooks": [object()]}, TypeError, "is not a hook"),
         ({"randomness": {"sed": 1}}, TypeError, "sed"),
     ],
 )
@@ -342,7 +342,7 @@ def test_a_folder_that_cannot_be_made_is_named(make_runner: MakeRunner, tmp_path
 def test_a_missing_checkpoint_is_named(make_runner: MakeRunner) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no checkpoint 'gone.pth'"):
         make_runner(load_from="gone.pth").train()
-    with pytest.raises(FileNotFoundError, match=r"is an address \(https:\).*download the file first"):
+    with pytest.raises(FileNotFoundError, match=r"is a remote address \(https:\).*download the file first"):
         make_runner(load_from="https://example.org/net.pth").train()
     runner = make_runner()
     with pytest.raises(IsADirectoryError, match="and resume=True, which takes the newest whole one"):

@@ -70,7 +70,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"compile": {"backedn": "eager"}}, TypeError, r"compile has 'backedn'.*Did you mean 'backend'"),
     ({"compile": {"backend": "egaer"}}, ValueError, r"compile.backend must be one of .*'egaer'. Did you mean 'eager'"),
     ({"compile": {"backend": 3}}, ValueError, r"compile.backend must be one of .*not 3"),
-    ({"compile": {"mode": "fast"}}, ValueError, r"nothing that torch.compile takes: Unrecognized mode=fast"),
+    ({"compile": {"mode": "fast"}}, ValueError, r"is not accepted by torch.compile: Unrecognized mode=fast"),
     ({"compile": {"fullgraph": "x"}}, TypeError, r"compile.fullgraph must be True or False"),
     ({"default_hooks": {"chekpoint": None}}, ValueError, r"no default hook of that name.*Did you mean 'checkpoint'"),
     ({"data_preprocessor": 3}, TypeError, r"data_preprocessor must be a module"),

@@ -236,5 +236,5 @@ def test_a_runner_does_not_believe_it(make_runner: Any, tmp_path: Path, value: A
     content = torch.load(tmp_path / "x.pth", weights_only=True)
     content["meta"]["iter"] = value
     torch.save(content, tmp_path / "y.pth")
-    with pytest.raises(ValueError, match=r"meta\.iter of this checkpoint is .* no run counts"):
+    with pytest.raises(ValueError, match=r"meta\.iter of this checkpoint is .* no run can have"):
         make_runner(work_dir=tmp_path / "other", resume=str(tmp_path / "y.pth")).train()

@@ -64,7 +64,7 @@ def test_a_file_chosen_by_hand_is_taken_with_a_warning(make_runner, tmp_path, ca
     make_runner(hooks=[Spoils(), SavesEach()]).train()
     runner = make_runner(resume=str(tmp_path / "out" / "iter_5.pth"))
     runner.load_or_resume()
-    assert "iter_5.pth holds weights that are not finite: 0.weight, " in capsys.readouterr().out
+    assert "iter_5.pth contains weights that are not finite: 0.weight, " in capsys.readouterr().out
 
 
 def save(folder, name, iteration, value=0.0, marked=True, optimizer=True, **meta):

@@ -185,7 +185,7 @@ def test_other_schedulers_are_not_mixed_up(make_runner, tmp_path):
     report = restore_state(make(2, work_dir=tmp_path / "other"), gather_state(make(1)))
     told = next(line for line in report.not_restored if line.startswith("schedulers: "))
     assert told.startswith("schedulers: 1 in the checkpoint, 2 in this run: not restored; the learning rate is what")
-    assert "StepLR, StepLR cannot be moved on and begins anew" in told
+    assert "StepLR, StepLR cannot be moved on and starts again" in told
     assert told in report.warnings
 
 

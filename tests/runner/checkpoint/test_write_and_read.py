@@ -319,7 +319,7 @@ def test_a_file_of_another_kind_is_told_by_what_it_is(tmp_path):
     }
     for data, words in others.items():
         (tmp_path / "x.pth").write_bytes(data)
-        with pytest.raises(CheckpointError, match=f"is no checkpoint, but {words}.*Give a file that a training saved"):
+        with pytest.raises(CheckpointError, match=f"is not a checkpoint, but {words}.*Give a file that a training"):
             read_checkpoint(tmp_path / "x.pth")
     np.savez(tmp_path / "x.npz", a=np.zeros(2))
     with pytest.raises(CheckpointError, match="but arrays of numpy"):

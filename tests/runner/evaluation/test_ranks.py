@@ -48,7 +48,7 @@ def environment(monkeypatch):
 @pytest.mark.parametrize("given", SEVERAL)
 def test_one_of_several_processes_is_refused_before_anything_is_written(make_runner, environment, tmp_path, given):
     environment(given)
-    with pytest.raises(RuntimeError, match=r"Runner works in one process, and this is number \d+ of \d+ \("):
+    with pytest.raises(RuntimeError, match=r"Runner works in one process, but this is number \d+ of \d+ \("):
         make_runner()
     assert not (tmp_path / "out").exists()
 

@@ -163,7 +163,7 @@ def test_a_hook_that_lists_its_points_is_believed() -> None:
 @pytest.mark.parametrize("name", ["after_train_itter", "before_trian", "after_val_epochs"])
 def test_a_method_named_nearly_like_a_point_is_refused(name: str) -> None:
     hook = type("Misspelt", (), {name: lambda self, runner: None})()
-    with pytest.raises(TypeError, match=f"Misspelt.{name} is no point of a run. Did you mean"):
+    with pytest.raises(TypeError, match=f"Misspelt.{name} is not a point of a run. Did you mean"):
         table(hook)
 
 

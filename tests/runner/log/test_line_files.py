@@ -56,7 +56,7 @@ def test_too_many_lines_are_counted_and_the_last_ones_lacking_are_said(
     for number in range(5):
         file.write(str(number))
     file.close()
-    assert said[-1] == "the log file lacks its last 3 lines"
+    assert said[-1] == "the last 3 lines are missing in the log file"
     disk.free = 100
     file.write("5")
     assert (tmp_path / "x.log").read_text().split() == ["3", "4", "5"]

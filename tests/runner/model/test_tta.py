@@ -106,7 +106,7 @@ def test_checkpoints_fit_with_and_without_it() -> None:
 
 
 def test_mistakes() -> None:
-    with pytest.raises(TypeError, match="test_step, which Conv2d lacks"):
+    with pytest.raises(TypeError, match="test_step: Conv2d has none"):
         SegTTAModel(nn.Conv2d(3, 3, 1))
     with pytest.raises(ValueError, match="positive factors"):
         SegTTAModel(a_model(), scales=[0.0])

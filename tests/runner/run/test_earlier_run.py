@@ -209,7 +209,7 @@ def test_a_resume_takes_what_an_exception_left_where_there_is_nothing_else(make_
     again = make_runner(resume=True)
     again.train()
     said = capsys.readouterr().out
-    assert "interrupted_iter_2.pth was written when an error" in said
+    assert "interrupted_iter_2.pth was saved when an error" in said
     assert re.search(r"Resumed from .*interrupted_iter_2.pth", said)
     straight = make_runner(work_dir=tmp_path / "straight")
     straight.train()
@@ -222,8 +222,8 @@ def test_a_resume_names_the_newer_file_that_it_leaves_out(make_runner, tmp_path,
     make_runner(resume=True).train()
     said = capsys.readouterr().out
     assert re.search(r"Resumed from .*/iter_2.pth", said)
-    assert re.search(r"interrupted_iter_3.pth, which .* left, is of iteration 3, .* from iteration 2: resume='", said)
-    assert "(--resume interrupted_iter_3.pth) takes it" in said
+    assert re.search(r"interrupted_iter_3.pth, saved at .*, is of iteration 3, .* iteration 2. To use .*resume='", said)
+    assert "(--resume interrupted_iter_3.pth)" in said
     make_runner(resume=True, train_cfg={"max_iters": 8}).train()
     assert "interrupted" not in capsys.readouterr().out, "the run is further than that by now"
 

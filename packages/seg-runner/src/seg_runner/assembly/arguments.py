@@ -229,7 +229,7 @@ def arguments_of(cfg: Config) -> dict[str, Any]:
     lines = misspelt(cfg) if cfg.get("strict_keys", True) is True else []
     if lines:
         raise ValueError(
-            "\n".join(lines) + "\nNothing in the config reads it, so it would do nothing. If it is meant: "
+            "\n".join(lines) + "\nNothing in the config reads it, so it would have no effect. To keep it anyway: "
             "strict_keys=False"
         )
     for key in ("model", "work_dir"):
@@ -247,8 +247,8 @@ def arguments_of(cfg: Config) -> dict[str, Any]:
             )
     if cfg.get("overwrite"):
         raise ValueError(
-            f"overwrite{origin_of(cfg, 'overwrite')} is no key of a config, since it deletes files: say it where the "
-            "run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
+            f"overwrite{origin_of(cfg, 'overwrite')} cannot be set in a config, since it deletes files: give it where "
+            "the run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
         )
     return {name: cfg[name] for name in ("model", "work_dir", *CONFIG_KEYS) if name in cfg and name != "overwrite"}
 

@@ -54,8 +54,8 @@ def scale_lr(wrapper: object, cfg: Mapping[str, Any] | None, batch_size: int | N
     factor = batch_size * runner.world_size / base
     if factor != 1 and runner.param_schedulers:
         raise ValueError(
-            f"auto_scale_lr would multiply the learning rates by {factor:g}, but the schedulers were made from those "
-            "before: give param_scheduler as configs, or scale the rate where the optimizer is made"
+            f"auto_scale_lr would multiply the learning rates by {factor:g}, but the schedulers were made from the "
+            "old ones: give param_scheduler as configs, or scale the learning rate where the optimizer is made"
         )
     wrappers: list[Any] = list(wrapper.values()) if hasattr(wrapper, "values") else [wrapper]
     for each in wrappers:

@@ -129,7 +129,7 @@ class Checkpoints:
             self.run.logger.warning(text, path.name)
         elif place.get("optimizer_not_finite"):
             self.run.logger.warning(
-                "%s: the optimizer's state is not finite (%s): such parameters may learn no more.",
+                "%s: the optimizer's state is not finite (%s): these parameters may not learn any more.",
                 path.name,
                 ", ".join(place["optimizer_not_finite"]),
             )
@@ -189,7 +189,7 @@ class Checkpoints:
         marked = (read_place(path) or {}).get("finite")
         bad = [] if marked else not_finite(checkpoint)
         if bad:
-            self.run.logger.warning("%s holds weights that are not finite: %s", path, ", ".join(bad))
+            self.run.logger.warning("%s contains weights that are not finite: %s", path, ", ".join(bad))
 
     def load_for_evaluation(self) -> None:
         """Load what validation or test without training needs: `load_from`, or the newest checkpoint.
@@ -208,7 +208,7 @@ class Checkpoints:
             weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(self.run.work_dir)
             if weights is None:
                 folder = self.run.work_dir
-                raise FileNotFoundError(f"resume=True, and there is no whole checkpoint in {folder} to evaluate")
+                raise FileNotFoundError(f"resume=True, but there is no whole checkpoint in {folder} to evaluate")
         if weights is None:
             if self.arguments["cfg"] is not None:
                 text = "no checkpoint is loaded (load_from): this evaluates the model as its class makes it"
@@ -218,7 +218,7 @@ class Checkpoints:
         try:
             self.load_weights(weights, **{"complete": "strict" not in options, **options})
         except RuntimeError as error:
-            hint = "metrics of such a model mean nothing; to have them all the same: load_options.strict=False"
+            hint = "metrics of such a model mean nothing; to get them anyway: load_options.strict=False"
             add_note(error, hint)
             raise
 
@@ -289,21 +289,22 @@ class Checkpoints:
         newest, done = find_resumable(self.run.work_dir), self.training.finished_iters
         count = None if newest is None else (read_place(newest) or {}).get("iter")
         if newest is not None and isinstance(count, int) and count > done:
-            text = "%s is of iteration %d, this run goes back to %d: until it has saved one, resume=True takes it"
+            text = "%s is of iteration %d, but this run goes back to %d: until it has saved one, "
+            text += "resume=True takes the newer file"
             self.run.logger.warning(text, newest.name, count, done)
 
     def _tell_broken_off(self, taken: Path) -> None:
         """Warn of what an exception left of this run after the file it goes on from; or that this is such a file."""
         warn, done = self.run.logger.warning, self.training.finished_iters
         if taken.name.startswith("interrupted"):
-            warn("%s was written when an error, or a hang, broke the run off: going on there", taken.name)
+            warn("%s was saved when an error or a hang ended the run: going on from there", taken.name)
             return
         for path, iteration, run in broken_off(self.run.work_dir):
             if run == self.identity.run_id and iteration > done:
                 finite = (read_place(path) or {}).get("finite") is not False
                 warn(
-                    "%s, which an error (or a hang) left, is of iteration %d, and this run goes on from iteration %d: "
-                    "resume=%r (--resume %s) takes it%s",
+                    "%s, saved at an error or a hang, is of iteration %d, but this run goes on from iteration %d. To "
+                    "use that file: resume=%r (--resume %s)%s",
                     path.name,
                     iteration,
                     done,
@@ -332,8 +333,9 @@ def _refuse_spoilt(work_dir: Path) -> None:
     if left:
         raise FileExistsError(
             f"{left[-1][0].name} is all that an earlier run has left in {work_dir}, and its weights are not finite, so "
-            f"resume=True does not take it. To go on from it all the same: resume={str(left[-1][0])!r} (--resume "
-            f"{left[-1][0].name}); to begin anew: overwrite=True (--overwrite) deletes it, or give another work_dir"
+            f"resume=True does not take it. To go on from it anyway: resume={str(left[-1][0])!r} (--resume "
+            f"{left[-1][0].name}); to start from the beginning: overwrite=True (--overwrite) deletes it, or give "
+            "another work_dir"
         )
 
 

@@ -89,7 +89,7 @@ def _is_finite(path: Path) -> bool:
     """Tell of a file without a mark whether its weights are finite."""
     bad = not_finite(read_checkpoint(path, verify=False))
     if bad:
-        LOG.warning("%s holds weights that are not finite (%s, ...); looking for another one", path, bad[0])
+        LOG.warning("%s contains weights that are not finite (%s, ...); looking for another one", path, bad[0])
     return not bad
 
 
@@ -120,7 +120,7 @@ def pointed_by(folder: Path) -> Path | None:
             if text and len(text) <= LONGEST and path.is_file():
                 return path
     except (OSError, ValueError):  # no text, or no name that a file can have
-        text = "what is no name of a file"
+        text = "something that is not a file name"
     LOG.warning("%s points to %s, which is not there", pointer, ascii(text[:200])[1:-1] or "nothing")
     return None
 
@@ -146,7 +146,7 @@ def _candidate(path: Path) -> _Candidate | None:
     counts = [count_of(place.get(key, 0)) for key in COUNTS]
     if None in counts:
         said = ", ".join(f"{key}={place.get(key)!r:.40}" for key in COUNTS)
-        LOG.warning("%s says %s, which no run counts; looking for another one", path, said)
+        LOG.warning("%s says %s, which no run can have; looking for another one", path, said)
         return None
     generation, epoch, iteration = (count or 0 for count in counts)
     complete, finite = bool(place.get("complete")), place.get("finite")
@@ -183,12 +183,12 @@ def locate(path: str | Path, work_dir: Path) -> Path:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path))
     if scheme is not None:
         raise FileNotFoundError(
-            f"{str(path)!r} is an address ({scheme[1]}:), and checkpoints are read from the local disk only: "
+            f"{str(path)!r} is a remote address ({scheme[1]}:), but checkpoints are read from the local disk only: "
             "download the file first, then give its path"
         )
     there = f", nor in {work_dir}" if found.name == str(path) else ""
     raise FileNotFoundError(
-        f"there is no checkpoint {str(path)!r} here{there}: look at load_from, resume and the working folder"
+        f"there is no checkpoint {str(path)!r} here{there}: check load_from, resume and the current folder"
         + _checkpoints_in(work_dir)
     )
 

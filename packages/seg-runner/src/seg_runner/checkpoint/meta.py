@@ -128,7 +128,7 @@ def _count(meta: Content, key: str) -> int:
     found = count_of(meta.get(key, 0))
     if found is None:
         raise ValueError(
-            f"meta.{key} of this checkpoint is {meta[key]!r:.60}, which no run counts: it was damaged, or made by "
+            f"meta.{key} of this checkpoint is {meta[key]!r:.60}, which no run can have: it was damaged, or made by "
             "something else. Its weights can still be loaded with load_from"
         )
     return found
@@ -185,7 +185,7 @@ class Changes:
         told = class_changes(meta.get("dataset_meta"), dataset_meta(self.run))
         if told:
             report.unexplained.append(told)
-            report.warnings.append(f"{told}: the weights go on with what they learned as the first")
+            report.warnings.append(f"{told}: the weights keep what they learned for the old one")
         report.changed += config_changes(str(meta.get("cfg", "")), config_text(self.run.cfg))
         if any(line.split(":")[0].startswith("train_dataloader") for line in report.changed):
             data = [line for line in report.unexplained if line.startswith("data:")]

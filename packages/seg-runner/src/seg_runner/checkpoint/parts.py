@@ -54,7 +54,7 @@ class Weights:
         if found.wanted and not found.loaded and self.load_options.get("strict") is not False:
             raise RuntimeError(
                 "no weight of this checkpoint fits the model, so no run can go on from it (load_options.strict=False "
-                "goes on with fresh weights all the same):\n  " + "\n  ".join(found.lines()[1:])
+                "goes on with fresh weights anyway):\n  " + "\n  ".join(found.lines()[1:])
             )
         (report.restored if found.whole else report.not_restored).append(name)
         report.not_restored += found.lines()[1:]

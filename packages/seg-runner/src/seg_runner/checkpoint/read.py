@@ -67,7 +67,7 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
         verify_checkpoint(path)
     content = _load(path, unsafe)
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict")
+        raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict")
     try:
         check_tree(content, path.stat().st_size)
     except ExcessiveError as error:
@@ -76,7 +76,7 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
 
 
 def _refused(path: str | Path, error: ExcessiveError) -> CheckpointError:
-    return CheckpointError(f"{path} is refused: {error}. No checkpoint is like that; it was damaged, or made to harm")
+    return CheckpointError(f"{path} is refused: {error}. No real checkpoint is so; it was damaged, or made to harm")
 
 
 def _load(path: Path, unsafe: bool) -> Any:
@@ -98,7 +98,7 @@ def _load(path: Path, unsafe: bool) -> Any:
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     """Say of a file that no reader takes: what it is, where that is clear."""
     if kind := kind_of_file(path):
-        return CheckpointError(f"{path} is no checkpoint, but {kind}. Give a file that a training saved (*.pth)")
+        return CheckpointError(f"{path} is not a checkpoint, but {kind}. Give a file that a training saved (*.pth)")
     return CheckpointError(
         f"{path} is not a whole checkpoint: it was cut off or damaged, or something else than torch.save wrote it "
         f"({_first_line(error)}). Copy it again, or give another one"
@@ -208,7 +208,7 @@ def _verify_zip(path: str | Path, pickle_only: bool) -> None:
     if broken is not None:
         raise CheckpointError(
             f"{path} was damaged, or written without checksums: {broken} does not match its CRC32 "
-            f"(verify=False reads it all the same)"
+            f"(verify=False reads it anyway)"
         )
 
 

@@ -107,7 +107,7 @@ class Schedulers:
             scheduler.seek(self._steps(scheduler))
             names.add(scheduler.param_name)
         if fixed:
-            return f"{_words(names)} what this config says, but {', '.join(fixed)} cannot be moved on and begins anew"
+            return f"{_words(names)} what this config says, but {', '.join(fixed)} cannot be moved on and starts again"
         return f"{_words(names)} what the schedulers of this config give at iteration {self.progress.finished_iters}"
 
     def _steps(self, scheduler: Movable) -> int:
@@ -155,7 +155,7 @@ def _other_kinds(mine: Mapping[str, list[Scheduler]], theirs: Mapping[str, list[
     pairs = [pair for name, group in mine.items() for pair in zip(group, theirs[name], strict=True)]
     for scheduler, state in pairs if ours else ():
         if _is_movable(scheduler) and isinstance(state, Mapping) and scheduler.state_dict().keys() != state.keys():
-            return f"{type(scheduler).__name__} in this run stands where the checkpoint has another kind"
+            return f"{type(scheduler).__name__} in this run is of another type than in the checkpoint"
     return ""
 
 

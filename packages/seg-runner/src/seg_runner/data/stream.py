@@ -264,7 +264,7 @@ class IndexedSource:
             return
         epoch, offset = count_of(state["pass"]), count_of(state.get("offset"))
         if epoch is None or offset is None:
-            raise ValueError(f"the checkpoint stands at a place in the data that there is none of: {state!r:.200}")
+            raise ValueError(f"the checkpoint has an impossible position in the data: {state!r:.200}")
         self.position = Position(epoch, offset)
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class LogitsWatch:
         >>> for value in (1.0, torch.nan, torch.inf, -torch.inf):
         ...     watch.add([{"seg_logits": {"data": torch.tensor([1.0, value]).view(2, 1, 1)}}])
         >>> watch.told("validation")
-        'validation: the logits of 2 of 4 images are not finite, and they count all the same'
+        'validation: the logits of 2 of 4 images are not finite, but they are counted anyway'
     """
 
     def __init__(self) -> None:
@@ -88,4 +88,4 @@ class LogitsWatch:
         bad = sum(int(count) for count in self._bad.values())
         if not bad:
             return None
-        return f"{what}: the logits of {bad} of {self._count} images are not finite, and they count all the same"
+        return f"{what}: the logits of {bad} of {self._count} images are not finite, but they are counted anyway"

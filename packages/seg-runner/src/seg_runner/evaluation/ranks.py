@@ -77,9 +77,9 @@ def refuse_several(what: str) -> None:
     rank, world, why = started_as()
     if world > 1:
         raise RuntimeError(
-            f"{what} works in one process, and this is number {rank + 1} of {world} ({why}): each would work alone, "
-            "and they would overwrite one another's files. Start one process (without torchrun, mpirun or srun -n), or "
-            "unset these variables where they are left over from elsewhere"
+            f"{what} works in one process, but this is number {rank + 1} of {world} ({why}): each would work "
+            "on its own, and they would overwrite one another's files. Start one process (without torchrun, mpirun or "
+            "srun -n), or unset these variables if another program left them"
         )
 
 

@@ -299,11 +299,11 @@ def check_hook(hook: object) -> None:
     for name in methods:
         near = [point for point in POINTS if name not in POINTS and edit_distance(name, point) <= 2]
         if near:
-            raise TypeError(f"{type(hook).__name__}.{name} is no point of a run. Did you mean {near[0]!r}?")
+            raise TypeError(f"{type(hook).__name__}.{name} is not a point of a run. Did you mean {near[0]!r}?")
     points = [name for name in POINTS if callable(getattr(hook, name, None))]
     if not points and not any(is_live(hook, point) for point in POINTS):
         raise TypeError(
-            f"{type(hook).__name__} is no hook: it has no method named after a point. Points: {', '.join(POINTS)}"
+            f"{type(hook).__name__} is not a hook: it has no method named after a point. Points: {', '.join(POINTS)}"
         )
     for point in points:
         _check_signature(hook, point)

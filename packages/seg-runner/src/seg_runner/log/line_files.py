@@ -57,7 +57,7 @@ class LineFile:
         except OSError as error:
             if not self._failed:
                 self._failed = True
-                self._say(f"{self.what} cannot be written: {error}; its lines wait, the run goes on")
+                self._say(f"{self.what} cannot be written: {error}; its lines are kept for later; the run goes on")
             return
         if self._failed:
             lost = f", {self._lost} lines were lost" if self._lost else ""
@@ -68,7 +68,7 @@ class LineFile:
         """Write what waits; say what could not be written."""
         self.flush()
         if self._waiting:
-            self._say(f"{self.what} lacks its last {len(self._waiting)} lines")
+            self._say(f"the last {len(self._waiting)} lines are missing in {self.what}")
 
 
 def _on_stderr(text: str) -> None:

@@ -125,7 +125,7 @@ def make_log_dir(work_dir: Path) -> tuple[Path, str]:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        error.add_note(f"work_dir={str(work_dir)!r} cannot be made: choose a folder that you may write to")
+        error.add_note(f"work_dir={str(work_dir)!r} cannot be created: choose a folder that you may write to")
         raise
     stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime())
     for number in range(1, 1000):
@@ -138,7 +138,7 @@ def make_log_dir(work_dir: Path) -> tuple[Path, str]:
             error.add_note(f"work_dir={str(work_dir)!r} cannot be written to: choose a folder that you may write to")
             raise
         return work_dir / name, name
-    raise FileExistsError(f"{work_dir} holds a thousand runs of this second")
+    raise FileExistsError(f"{work_dir} already contains a thousand runs of this second")
 
 
 def missing_folders(folder: Path) -> list[Path]:

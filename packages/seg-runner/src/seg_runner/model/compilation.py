@@ -43,7 +43,7 @@ def check_compile(options: object, where: str = "", from_config: bool = False) -
     try:
         torch.compile(torch.nn.Identity(), **options)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"compile{where}={dict(options)!r} is nothing that torch.compile takes: {error}") from error
+        raise ValueError(f"compile{where}={dict(options)!r} is not accepted by torch.compile: {error}") from error
 
 
 def _refuse_programs(options: object, where: str) -> None:

@@ -52,7 +52,7 @@ class SegTTAModel(TransparentWrapper):
         super().__init__(_built(module))
         model = self.module
         if not callable(getattr(model, "test_step", None)):
-            raise TypeError(f"test-time augmentation needs a model with test_step, which {type(model).__name__} lacks")
+            raise TypeError(f"test-time augmentation needs a model with test_step: {type(model).__name__} has none")
         if not isinstance(scales, Sequence) or isinstance(scales, str) or not scales:
             raise ValueError(f"scales: a list of positive factors is expected, not {scales!r}")
         self.scales = [number(scale, "each of scales, positive factors,", above=0) for scale in scales]

@@ -106,5 +106,6 @@ def _is_at(path: Path, file: int) -> bool:
 def _refusal(work_dir: Path, holder: str) -> str:
     return (
         f"another run is training in {work_dir} ({holder or 'it does not say which'}): both would write iter_N.pth "
-        "and last_checkpoint there, each over the other's. Stop that one, or give another folder (work_dir, --work-dir)"
+        "and last_checkpoint there, and overwrite each other's. Stop that one, or give another folder (work_dir, "
+        "--work-dir)"
     )

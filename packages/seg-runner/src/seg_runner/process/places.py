@@ -138,7 +138,7 @@ def _place(key: str, shown: str, value: str) -> Path | None:
         ValueError: It is no path, or a name with folders in it.
     """
     if "\0" in value:
-        raise ValueError(f"{shown} is no path: it has a zero character in it")
+        raise ValueError(f"{shown} is not a path: it contains a zero character")
     if key.rpartition(".")[2] not in NAMES:
         return local(value).resolve()
     parts = re.split(r"[/\\]", value)

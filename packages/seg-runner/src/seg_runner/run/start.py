@@ -101,5 +101,5 @@ def tell_where_it_begins(runner: Begins) -> None:
         runner.logger.warning(text, runner.work_dir, done, end, more)
     elif again:
         stopped = getattr(loop, "stop_training", False)
-        does = "stays stopped (train_loop.stop_training is set)" if stopped else "goes on; a new Runner starts anew"
+        does = "stays stopped (train_loop.stop_training is set)" if stopped else "goes on; a new Runner starts again"
         runner.logger.warning("after iteration %d of %d training %s", done, end, does)

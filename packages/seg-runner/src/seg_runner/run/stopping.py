@@ -183,7 +183,7 @@ def resume_advice(runner: Stopped) -> str:
     if found is None and broken_off(runner.work_dir):
         return f"There is no other checkpoint in {runner.work_dir}, so resume=True refuses to go on{lost}"
     if found is None:
-        return f"There is no checkpoint in {runner.work_dir}: a resume starts from nothing{lost}"
+        return f"There is no checkpoint in {runner.work_dir}: a resume starts from the beginning{lost}"
     count = (read_place(found) or {}).get("iter")
     if not isinstance(count, int):
         return f"A resume goes on from {found}"
