@@ -21,7 +21,7 @@ LONGEST = 180
 
 
 def printable(text: object, lines: bool = True) -> str:
-    r"""Return a text in which what a terminal would carry out (colours, bells, a changed direction) is escaped.
+    r"""Return a text with escapes for what a terminal would carry out: colours, bells, a changed direction.
 
     Args:
         text: Anything that has a text.
@@ -39,7 +39,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def file_name(text: str) -> str:
-    """Return a text as one part of a path: no folders, no control characters, not too long, nothing Windows refuses.
+    """Return a text as one part of a path: no folders, no control characters, not too long, fit for Windows.
 
     >>> file_name("../x"), file_name("a.b")
     ('.._x', 'a.b')
@@ -57,7 +57,7 @@ def file_name(text: str) -> str:
 
 
 def fitting_parts(name: str) -> str:
-    """Return a name with no part between `/` longer than a file name may be: trackers write files of these names."""
+    """Shorten parts between `/` that are longer than a file name may be: trackers write files of these names."""
     return "/".join(file_name(part) if len(part.encode()) > LONGEST else part for part in name.split("/"))
 
 
@@ -107,7 +107,7 @@ class FileNames:
 
 
 def _key(folder: str, name: str) -> str:
-    """Return what is one name to file systems that do not tell upper from lower case, or two forms of a letter."""
+    """Return what is the same for file systems that do not tell upper from lower case, or two forms of one letter."""
     return unicodedata.normalize("NFC", f"{folder}/{name}").casefold()
 
 
