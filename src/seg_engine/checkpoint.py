@@ -34,7 +34,7 @@ def checked_meta(meta: object, path: str | Path) -> dict[str, Any]:
         ("meta.dataset_meta.classes", classes, list | tuple | None),
     ):
         if not isinstance(value, kinds):
-            raise ValueError(f"{path}: {name} is a {type(value).__name__}, so this is no checkpoint of a training")
+            raise ValueError(f"{path}: {name} is a {type(value).__name__}, so this is not a checkpoint of a training")
     if not all(isinstance(one, str) for one in classes or ()):
         raise ValueError(f"{path}: meta.dataset_meta.classes holds something that is no name")
     return dict(held)

@@ -63,7 +63,7 @@ def test_an_unknown_format_is_named() -> None:
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     for content in (b"", b"text"):
         (tmp_path / "x.png").write_bytes(content)
-        with pytest.raises(ValueError, match=rf"x\.png is no image that OpenCV can read \({len(content)} bytes\)"):
+        with pytest.raises(ValueError, match=rf"x\.png is not an image that OpenCV can read \({len(content)} bytes\)"):
             read_image(tmp_path / "x.png")
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "gone.png")

@@ -99,7 +99,7 @@ def test_a_picture_that_cannot_be_read_is_reported_and_skipped(paths: list[str],
         drawn = one_pass(SegVisualizationHook(draw=True, interval=1), run, paths)
     assert drawn == [f"val_street{number}.png" for number in (0, 2, 4, 5)]
     assert [paths[1] in caplog.messages[0], paths[3] in caplog.messages[1]] == [True, True]
-    assert "is no image that OpenCV can read" in caplog.text
+    assert "is not an image that OpenCV can read" in caplog.text
 
 
 def test_a_visualizer_that_fails_does_not_stop_the_run(paths: list[str], caplog: Any) -> None:

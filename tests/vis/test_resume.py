@@ -147,7 +147,7 @@ def test_a_failure_to_clean_up_is_said_and_stops_nothing(tmp_path: Path, monkeyp
     monkeypatch.setattr("seg_vis.backends.line_files.write_whole", fail)
     with caplog.at_level(logging.WARNING, "seg_vis"):
         train(session(tmp_path, B, [{"type": "LocalVisBackend"}], step=2), B, 3, 4)
-    assert "keeps the rows beyond iteration 2 of earlier sessions, which come twice now" in caplog.text
+    assert "still has rows after iteration 2 of earlier sessions; they occur twice now" in caplog.text
     assert [row["iter"] for row in rows(tmp_path / B) if row["mode"] == "train"] == [3, 4]
 
 

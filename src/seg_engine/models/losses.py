@@ -137,7 +137,7 @@ class FocalLoss(NamedLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, reduction, class_weight)
         if not flag(use_sigmoid, "FocalLoss: use_sigmoid"):
-            raise ValueError("FocalLoss: use_sigmoid=False is not there, in MMSegmentation neither: set it to True")
+            raise ValueError("FocalLoss: use_sigmoid=False is not supported, as in MMSegmentation: set it to True")
         self.gamma = number(gamma, "FocalLoss: gamma", least=0, most=1000)
         listed = list(alpha) if isinstance(alpha, list | tuple) else [alpha]
         if not listed:

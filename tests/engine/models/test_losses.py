@@ -273,7 +273,7 @@ def test_class_weights_that_cannot_be_meant_are_named(value: Any) -> None:
         (CrossEntropyLoss, {"reduction": "avg"}, "reduction: 'mean' or 'sum' or 'none' is expected, not 'avg'"),
         (CrossEntropyLoss, {"use_sigmoid": "False"}, "use_sigmoid must be True or False"),
         (CrossEntropyLoss, {"loss_name": 3}, "loss_name must be a text"),
-        (FocalLoss, {"use_sigmoid": False}, "use_sigmoid=False is not there"),
+        (FocalLoss, {"use_sigmoid": False}, "use_sigmoid=False is not supported"),
         (TverskyLoss, {"alpha": 0.5}, "alpha and beta must add up to 1, not 0.5 \\+ 0.7"),
         (LovaszLoss, {"classes": "presnt"}, "classes must be 'present', 'all' or a list"),
         (LovaszLoss, {"classes": []}, "classes must be 'present', 'all' or a list"),

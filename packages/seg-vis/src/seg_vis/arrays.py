@@ -25,7 +25,7 @@ def to_numpy(value: object, name: str = "the value") -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is no array: its rows have different lengths") from error
+        raise ValueError(f"{name} is not an array: its rows have different lengths") from error
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__} (dtype {array.dtype})")
     return array

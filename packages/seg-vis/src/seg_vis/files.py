@@ -199,5 +199,5 @@ def read_image(path: str | Path, backend_args: dict[str, object] | None = None, 
     flag = cv2.IMREAD_UNCHANGED if raw else cv2.IMREAD_COLOR_RGB
     image: Image | None = cv2.imdecode(data, flag) if len(data) else None
     if image is None:
-        raise ValueError(f"{path} is no image that OpenCV can read ({len(data)} bytes)")
+        raise ValueError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
     return image

@@ -62,7 +62,7 @@ class Rows:
                 for row in backend.resume_from(point) or ():
                     self._there[place_of(row, 0)] = lasting(row)
             except Exception as error:
-                text = "backend %s keeps the rows beyond iteration %d of earlier sessions, which come twice now: %s"
+                text = "backend %s still has rows after iteration %d of earlier sessions; they occur twice now: %s"
                 logging.getLogger("seg_vis").warning(text, name, point.step, error)
 
 
