@@ -144,7 +144,7 @@ def test_a_disk_that_takes_nothing_at_all(small_disk, capsys):
         runner.train()
     said = capsys.readouterr().out.splitlines()[-1]
     assert "There is no checkpoint in" in said
-    assert "starts from nothing; 13 iterations are lost" in said
+    assert "starts from the beginning; 13 iterations are lost" in said
 
 
 class KeepsTensors:

@@ -127,7 +127,7 @@ def test_no_file_and_a_file_of_another_kind(tmp_path):
     with pytest.raises(CheckpointError, match=r"text\.pth"):
         read_checkpoint(tmp_path / "text.pth")
     torch.save([1], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match="contains a list"):
         read_checkpoint(tmp_path / "list.pth")
 
 

@@ -42,7 +42,7 @@ def test_a_full_disk_costs_no_line_and_leaves_no_half(tmp_path: Path, monkeypatc
         file.write(f"line {number}")
     assert (tmp_path / "a/x.log").read_text().splitlines() == [f"line {number}" for number in range(9)]
     assert len(said) == 2
-    assert "No space left on device; its lines wait" in said[0]
+    assert "No space left on device; its lines are kept for later" in said[0]
     assert said[1] == "the log file is written again"
 
 

@@ -94,7 +94,7 @@ def test_a_bad_file_is_named_and_the_others_are_drawn(here: Path, capsys: Any) -
     cv2.imwrite("gt/c.png", LABELS[:5])
     assert main(["overlay", "img", "gt", "--out", "o"]) == 1
     said = capsys.readouterr()
-    assert "gt/b.png is no image" in said.err
+    assert "gt/b.png is not an image" in said.err
     assert "labels is 5 x 30 and the image 20 x 30" in said.err
     assert "1 of 3 pictures written" in said.out
     assert [path.name for path in Path("o").iterdir()] == ["a.png"]
