@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-ISLANDS = ["registry", "hooks", "optim", "runner", "vis"]
+from projects import NAMES, ROOT, Project
 
 
 def main() -> int:
     """Return mypy's exit code."""
-    sources = [f"packages/seg-{island}/src/seg_{island}" for island in ISLANDS] + ["src/seg_engine", "tests/typing"]
+    sources = [*(str(Project(name).source.relative_to(ROOT)) for name in NAMES), "tests/typing"]
     given = sys.argv[1:] or sources
     return subprocess.call([sys.executable, "-m", "mypy", *given], cwd=ROOT)
 

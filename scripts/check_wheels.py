@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PROJECTS = [ROOT, *sorted((ROOT / "packages").iterdir())]
+from projects import META, NAMES, ROOT, Project
+
 USE = """
 import importlib, importlib.metadata, pathlib, sys
 for name in sys.argv[2:]:
@@ -39,8 +39,8 @@ def main() -> None:
         sys.exit("check_wheels: needs uv on the path (the default environment has it: ./run wheels)")
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    for project in PROJECTS:
-        run(uv, "build", "--quiet", "--out-dir", dist, project)
+    for name in NAMES:
+        run(uv, "build", "--quiet", "--out-dir", dist, Project(name).folder)
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "env"
         python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -48,8 +48,8 @@ def main() -> None:
         if os.environ.get("UV_FIND_LINKS"):
             links += ["--find-links", os.environ["UV_FIND_LINKS"]]
         run(uv, "venv", "--quiet", "--python", sys.executable, environment)
-        run(uv, "pip", "install", "--quiet", "--python", python, *links, "seg-engine")
-        names = ["seg_engine", *(f"seg_{p.name.removeprefix('seg-')}" for p in PROJECTS[1:])]
+        run(uv, "pip", "install", "--quiet", "--python", python, *links, META)
+        names = [Project(name).module for name in NAMES]
         run(python, "-I", "-W", "error", "-c", USE, str(ROOT), *names, cwd=Path(folder))
         run(environment / python.parent.name / "seg", "--help", cwd=Path(folder))
     print(f"check_wheels: {len(list(dist.glob('*.whl')))} wheels install and work without the repository")

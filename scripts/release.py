@@ -21,72 +21,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from projects import ISLANDS, META, NAMES, ROOT, VERSION, Project, ProjectError, of_tag, project
+
 DIST = ROOT / "dist"
-ISLANDS = ["seg-registry", "seg-optim", "seg-hooks", "seg-runner", "seg-vis"]
-NAMES = [*ISLANDS, "seg-engine"]
-VERSION = re.compile(r'^__version__ = "(?P<version>.+)"$', re.MULTILINE)
 UNRELEASED = "not yet released"
 
 
-class ReleaseError(Exception):
+class ReleaseError(ProjectError):
     """What stands in the way of a release, in words."""
-
-
-@dataclass(frozen=True)
-class Project:
-    """One package, and where its parts lie."""
-
-    name: str
-
-    @property
-    def folder(self) -> Path:
-        """Its folder; the meta-package's is the project's root."""
-        return ROOT if self.name == "seg-engine" else ROOT / "packages" / self.name
-
-    @property
-    def about(self) -> Path:
-        """The file that holds the version."""
-        return self.folder / "src" / self.name.replace("-", "_") / "__about__.py"
-
-    @property
-    def changelog(self) -> Path:
-        """Its changelog, newest version first."""
-        return self.folder / "CHANGELOG.md"
-
-    def version(self) -> str:
-        """Return the version as it stands in the source."""
-        found = VERSION.search(self.about.read_text(encoding="utf-8"))
-        if found is None:
-            raise ReleaseError(f'{self.about.relative_to(ROOT)} has no line `__version__ = "..."`')
-        return found["version"]
-
-    def section(self, version: str) -> tuple[str, str]:
-        """Return the changelog's heading and text for a version."""
-        text = self.changelog.read_text(encoding="utf-8")
-        found = re.search(rf"^## ({re.escape(version)}\b[^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-        if found is None or not found[2].strip():
-            where = self.changelog.relative_to(ROOT)
-            raise ReleaseError(f"{where} has no section `## {version}` that says what changed")
-        return found[1], found[2].strip() + "\n"
-
-
-def project(name: str) -> Project:
-    """Return the package of a name, or say which there are."""
-    if name not in NAMES:
-        raise ReleaseError(f"there is no package {name!r}; there are {', '.join(NAMES)}")
-    return Project(name)
-
-
-def of_tag(tag: str) -> tuple[Project, str]:
-    """Read a tag such as `seg-optim-v1.2.0`."""
-    found = re.fullmatch(r"(seg-\w+)-v(\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)", tag)
-    if found is None:
-        raise ReleaseError(f"{tag!r} is no tag of a release; one is `seg-optim-v1.2.0`")
-    return project(found[1]), found[2]
 
 
 def check_words(it: Project, tag: str | None) -> str:
@@ -156,15 +100,14 @@ def check_files(it: Project, files: list[Path]) -> None:
     if not wheel.name.endswith("-py3-none-any.whl"):
         raise ReleaseError(f"{wheel.name}: a package without compiled code is for every Python 3 and every machine")
     names = zipfile.ZipFile(wheel).namelist()
-    module = it.name.replace("-", "_")
-    for needed in (f"{module}/py.typed", "/licenses/LICENSE", ".dist-info/METADATA"):
+    for needed in (f"{it.module}/py.typed", "/licenses/LICENSE", ".dist-info/METADATA"):
         if not any(name.endswith(needed) for name in names):
             raise ReleaseError(f"{wheel.name} has no {needed}")
     (held,) = [name for name in names if name.endswith(".dist-info/METADATA")]
     metadata = zipfile.ZipFile(wheel).read(held).decode()
     if " @ file:" in metadata:
         raise ReleaseError(f"{wheel.name} requires a folder of this machine; an index refuses that")
-    if strangers := [name for name in names if not name.startswith((f"{module}/", f"{module}-"))]:
+    if strangers := [name for name in names if not name.startswith((f"{it.module}/", f"{it.module}-"))]:
         raise ReleaseError(f"{wheel.name} holds what is not the package's: {strangers[:5]}")
     run(sys.executable, ROOT / "run", "lint:dist")
 
@@ -184,7 +127,7 @@ def try_wheel(it: Project, wheel: Path) -> None:
         place = Path(folder)
         python = place / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         links = ["--find-links", DIST]
-        if it.name == "seg-engine":  # its siblings as they stand here: they are released before it
+        if it.name == META:  # its siblings as they stand here: they are released before it
             for name in ISLANDS:
                 build(Project(name), place / "siblings")
             links += ["--find-links", place / "siblings"]
@@ -200,7 +143,7 @@ def dry_run(it: Project, tag: str | None, tests: bool = True) -> None:
     notes = check_words(it, tag)
     print(f"{it.name} {it.version()}: tag, version and changelog agree", flush=True)
     if tests:
-        command = ["test", "-q"] if it.name == "seg-engine" else [f"alone.{it.name}:test", "-q"]
+        command = ["test", "-q"] if it.name == META else [f"alone.{it.name}:test", "-q"]
         tail = run(sys.executable, ROOT / "run", *command).strip().splitlines()[-1]
         print(f"tested alone: {tail}", flush=True)
     files = build_twice(it)
@@ -268,7 +211,7 @@ def main() -> int:
             dry_run(it, tag, tests=not options.no_tests)
         else:
             prepare(it, options.version)
-    except ReleaseError as error:
+    except ProjectError as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
     return 0

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers.tree import ISLANDS, PACKAGES, ROOT, source_files
+from helpers.tree import PACKAGES, ROOT, source_files
+from projects import ISLANDS, Project
 
 HEAVY = {
     "torch",
@@ -63,7 +64,7 @@ def test_the_engine_import_stays_light() -> None:
 @pytest.mark.parametrize("island", ISLANDS)
 def test_no_sibling_is_imported_by_name(island: str) -> None:
     """import-linter does not see `importlib.import_module("seg_runner")`; this does."""
-    own = f"seg_{island}"
+    own = Project(island).module
     siblings = tuple(name for name in PACKAGES if name != own)
     found = []
     for path in source_files(own):

@@ -5,20 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from runpy import run_path
-from typing import Any
 
+import projects
 import pytest
-from helpers.tree import ROOT
-
-RELEASE: dict[str, Any] = run_path(str(ROOT / "scripts/release.py"), run_name="release")
-ReleaseError = RELEASE["ReleaseError"]
+import release
+from projects import ROOT, Project, ProjectError
 
 
-def package(folder: Path, version: str, changelog: str) -> Any:
+def package(folder: Path, version: str, changelog: str) -> Project:
     """A package of a few files that is taken for seg-optim."""
 
-    class Here(RELEASE["Project"]):  # type: ignore[misc,name-defined]
+    class Here(Project):
         about = folder / "__about__.py"
         changelog = folder / "CHANGELOG.md"
 
@@ -29,13 +26,13 @@ def package(folder: Path, version: str, changelog: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in ("check_words", "prepare"):
-        monkeypatch.setitem(RELEASE[function].__globals__, "ROOT", tmp_path)
+    for module in (projects, release):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
 
 
 def test_the_notes_are_the_sections_own(tmp_path: Path) -> None:
     text = "# Changes\n\n## 1.2.0 (2026-12-01)\n\n- Frozen groups are named.\n\n## 1.1.0 (2026-11-01)\n\n- Older.\n"
-    notes = RELEASE["check_words"](package(tmp_path, "1.2.0", text), "seg-optim-v1.2.0")
+    notes = release.check_words(package(tmp_path, "1.2.0", text), "seg-optim-v1.2.0")
     assert notes == "- Frozen groups are named.\n"
 
 
@@ -49,8 +46,8 @@ def test_the_notes_are_the_sections_own(tmp_path: Path) -> None:
     ],
 )
 def test_what_disagrees_is_refused(tmp_path: Path, version: str, changelog: str, tag: str, words: str) -> None:
-    with pytest.raises(ReleaseError, match=words):
-        RELEASE["check_words"](package(tmp_path, version, changelog), tag)
+    with pytest.raises(ProjectError, match=words):
+        release.check_words(package(tmp_path, version, changelog), tag)
 
 
 TAGS = ["seg-optim-1.2.0", "v1.2.0", "seg-opt-v1.2.0", "seg-optim-v1.2", "seg-optim-v1.2.0\nx"]
@@ -58,8 +55,8 @@ TAGS = ["seg-optim-1.2.0", "v1.2.0", "seg-opt-v1.2.0", "seg-optim-v1.2", "seg-op
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_other_tags_start_no_release(tag: str) -> None:
-    with pytest.raises(ReleaseError):
-        RELEASE["of_tag"](tag)
+    with pytest.raises(ProjectError):
+        projects.of_tag(tag)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +64,7 @@ def test_other_tags_start_no_release(tag: str) -> None:
     [("0.2.0", "0.1.0", True), ("0.1.10", "0.1.9", True), ("0.1.0", "0.1.0", False), ("0.9.0", "1.0.0", False)],
 )
 def test_which_version_is_above(version: str, old: str, above: bool) -> None:
-    assert RELEASE["newer"](version, old) is above
+    assert release.newer(version, old) is above
 
 
 def test_a_dry_run_builds_twice_and_uses_the_wheel() -> None:

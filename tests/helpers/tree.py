@@ -6,11 +6,10 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-ISLANDS = ["registry", "hooks", "optim", "runner", "vis"]
-PACKAGES = {f"seg_{name}": ROOT / f"packages/seg-{name}/src/seg_{name}" for name in ISLANDS}
-PACKAGES["seg_engine"] = ROOT / "src/seg_engine"
-PROJECTS = {f"seg_{name}": ROOT / f"packages/seg-{name}" for name in ISLANDS} | {"seg_engine": ROOT}
+from projects import NAMES, ROOT, Project
+
+PACKAGES = {Project(name).module: Project(name).source for name in NAMES}
+PROJECTS = {Project(name).module: Project(name).folder for name in NAMES}
 
 
 @dataclass(frozen=True)
