@@ -14,6 +14,7 @@ from runpy import run_path
 import pytest
 from helpers.tree import ROOT
 
+SHORT = runpy.run_path(str(ROOT / "run"), run_name="run")["SHORT"]
 HATCH = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
 TOLD = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -30,8 +31,8 @@ def test_each_command_is_told(command: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\./run ([a-z-]+)", TOLD))))
 def test_what_is_told_is_a_command(command: str) -> None:
-    scripts = HATCH["default"]["scripts"]
-    assert command in scripts or command in HATCH or command.partition(":")[0] in HATCH
+    environment, _, script = SHORT.get(command, command).rpartition(":")
+    assert script in HATCH or script in HATCH[environment or "default"]["scripts"]
 
 
 @pytest.mark.parametrize(
