@@ -88,6 +88,24 @@ def test_thawing_at_an_iteration(convnet: nn.Module) -> None:
     assert not convnet.eval().norm.training
 
 
+@pytest.mark.parametrize("dampening", [0.0, 0.5])
+def test_what_thaws_gets_the_momentum_that_torch_gives_it(convnet: nn.Module, dampening: float) -> None:
+    """Torch's fused SGD cannot take a parameter whose first gradient comes after the first step."""
+    options = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "dampening": dampening, "weight_decay": 0.01}
+    nets = []
+    for implementation in ("auto", "plain"):
+        net = copy.deepcopy(convnet)
+        frozen = freeze(net, "stem", until=2)
+        wrapper = build_optim_wrapper(net, {"optimizer": options, "implementation": implementation})
+        torch.manual_seed(0)
+        for iteration in range(5):
+            frozen.update(iteration)
+            step(net, wrapper)
+        nets.append(net)
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_everything_frozen_for_a_while_can_be_built(convnet: nn.Module) -> None:
     freeze(convnet, [name for name, _ in convnet.named_children()], until=1)
     assert len(build_optim_wrapper(convnet, CFG).layout or []) == 8

@@ -194,10 +194,38 @@ def make_optimizer(
     check_arguments(f"optim_wrapper.optimizer: {_called(factory)}", factory, [*options, *chosen])
     if how == "auto" and _may_fuse(factory, options, model):
         try:
-            return _made(factory, groups, {**options, "fused": True})
+            return _learning_late(_made(factory, groups, {**options, "fused": True}))
         except RuntimeError:  # torch's word for: not on this device or not for these tensors
             chosen = {}
-    return _made(factory, groups, {**options, **chosen})
+    return _learning_late(_made(factory, groups, {**options, **chosen}))
+
+
+def _learning_late(optimizer: Optimizer) -> Optimizer:
+    """Let a fused SGD take parameters whose first gradient comes after the first step, which torch's own refuses."""
+    if type(optimizer) is torch.optim.SGD and optimizer.defaults.get("fused"):
+        optimizer.register_step_pre_hook(_LateMomentum())
+    return optimizer
+
+
+class _LateMomentum:
+    """Gives what learns later than the others the momentum 0, as torch does in its other implementations."""
+
+    def __init__(self) -> None:
+        self.complete = False
+
+    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        if self.complete:
+            return
+        moved = {p for p in optimizer.state if optimizer.state[p].get("momentum_buffer") is not None}
+        missing = False
+        for group in optimizer.param_groups:
+            late = [p for p in group["params"] if p not in moved]
+            missing = missing or bool(late)
+            if group["momentum"] and len(late) < len(group["params"]):
+                for parameter in late:
+                    if parameter.grad is not None:
+                        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.complete = not missing
 
 
 def _made(factory: Factory, groups: Sequence[dict[str, Any]], options: dict[str, Any]) -> Optimizer:
@@ -251,6 +279,7 @@ def is_muon(factory: Factory) -> bool:
 def _may_fuse(factory: Factory, options: Mapping[str, Any], model: nn.Module) -> bool:
     known = inspect.isclass(factory) and factory.__module__.startswith("torch.optim") and factory.__name__ in FUSED
     said = {"fused", "foreach", "differentiable", "capturable"} & {key for key in options if options[key] is not None}
+    said |= {"dampening"} if options.get("dampening") else set()  # which a momentum's first step leaves out
     return known and not said and not torch.are_deterministic_algorithms_enabled() and not _has_sparse(model)
 
 
