@@ -45,6 +45,27 @@ def test_no_rules_is_one_group_with_all_parameters(convnet: nn.Module) -> None:
     assert wrapper.get_lr() == {"lr": [LR]}
 
 
+class Wrapped(nn.Module):
+    """Gives a model a loss, and leaves the names of its parameters alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.loss = model, nn.Linear(1, 1)
+
+    def named_modules(self, memo: Any = None, prefix: str = "", remove_duplicate: bool = True) -> Any:
+        for name, module in super().named_modules(memo, prefix, remove_duplicate):
+            yield name.removeprefix("model").removeprefix("."), module
+
+
+@pytest.mark.parametrize(("match", "key"), [("glob", "stem.*"), ("regex", "^stem"), ("exact", "stem")])
+def test_names_are_those_that_the_model_gives_its_parameters(convnet: nn.Module, match: str, key: str) -> None:
+    model = Wrapped(convnet)
+    rules = {"match": match, "strict": True, "custom_keys": {key: {"lr_mult": 0.5}}}
+    got = rates(model, build_optim_wrapper(model, config(rules)))
+    assert {name for name, (rate, _) in got.items() if rate == LR * 0.5} == {"stem.weight", "stem.bias"}
+    assert "loss.bias" in got
+
+
 def test_each_rule_reaches_its_parameters(convnet: nn.Module) -> None:
     rules = {"norm_decay_mult": 0.0, "bias_lr_mult": 2.0, "bias_decay_mult": 0.5, "dwconv_decay_mult": 0.1}
     assert rates(convnet, build_optim_wrapper(convnet, config(rules))) == {

@@ -147,6 +147,7 @@ def test_the_older_name_always_goes_by_layer() -> None:
 
 TIMM_BEIT = ["cls_token", "patch_embed.weight", *[f"blocks.{i}.weight" for i in range(3)], "norm.weight"]
 TIMM_CONVNEXT = ["stem.0.weight", *[f"stages.{s}.blocks.0.weight" for s in range(4)]]
+STEM_VIT = ["stem.0.weight", "pos_embed", *[f"layers.{i}.weight" for i in range(3)]]
 SMALL_MIT = ["layers.0.0.weight", *[f"layers.{s}.1.0.weight" for s in range(4)]]
 
 
@@ -156,6 +157,7 @@ SMALL_MIT = ["layers.0.0.weight", *[f"layers.{s}.1.0.weight" for s in range(4)]]
         ("BEiT", TIMM_BEIT, "blocks.1.weight", 0.25),
         ("ConvNeXtV2", TIMM_CONVNEXT, "stages.2.blocks.0.weight", 0.25),
         ("MyNet", CONVNEXT, "stages.2.26.weight", 0.5**4),
+        ("ConvStemViT", STEM_VIT, "layers.1.weight", 0.25),
         ("MixVisionTransformer", SMALL_MIT, "layers.2.1.0.weight", 0.25),
     ],
 )

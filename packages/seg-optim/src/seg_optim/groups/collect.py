@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["fuse", "members", "parameter_names", "with_names"]
+__all__ = ["bare_model", "fuse", "members", "parameter_names", "with_names"]
 
 Group = dict[str, Any]
 NOTES = frozenset({"params", "name", "lr_mult", "decay_mult", "param_names"})
@@ -19,6 +19,13 @@ PLAIN = NOTES | {"lr", "weight_decay"}
 def parameter_names(model: nn.Module) -> dict[int, str]:
     """Name of each parameter by its id; a shared one has its first name."""
     return {id(parameter): name for name, parameter in model.named_parameters()}
+
+
+def bare_model(model: nn.Module) -> nn.Module | None:
+    """Return the part of a wrapper that its `named_modules` gives no name of its own; None for any other model."""
+    if type(model).named_modules is nn.Module.named_modules:
+        return None
+    return next((part for name, part in model.named_modules() if not name and part is not model), None)
 
 
 def members(group: Group) -> list[nn.Parameter]:

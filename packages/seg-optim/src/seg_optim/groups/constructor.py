@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from seg_optim.checks import check_arguments
 from seg_optim.groups.checks import check_model, check_paramwise, report_unmatched
-from seg_optim.groups.collect import fuse, members, parameter_names, with_names
+from seg_optim.groups.collect import bare_model, fuse, members, parameter_names, with_names
 from seg_optim.groups.rules import NO_WEIGHT_DECAY, Decision, Rules, Subject, names_without_decay
 from seg_optim.groups.split_optimizer import SplitOptimizer, hidden_matrices, split_groups
 from seg_optim.unwrap import unwrap
@@ -117,6 +117,7 @@ class DefaultOptimWrapperConstructor:
             return self.wrap(model, [{"params": everything}], parameter_names(model), Order.of([everything]))
         wishes = names_without_decay(model) if self.paramwise_cfg.get("no_weight_decay") else ()
         self.rules = Rules(self.paramwise_cfg, bool(self.paramwise_cfg.get("compose")), self.forced, wishes)
+        self._bare = bare_model(model)
         self._seen: dict[int, str] = {}
         self._frozen: list[str] = []
         groups, reference = self._collected(model)
@@ -188,7 +189,8 @@ class DefaultOptimWrapperConstructor:
     def _children(self, module: nn.Module, prefix: str) -> list[tuple[str, nn.Module, bool]]:
         """Return path, child and whether it lies in a deformable convolution; one registered twice comes once."""
         start, deformable = f"{prefix}." if prefix else "", self.rules.is_deformable(module)
-        found = [(start + name, child, deformable) for name, child in module._modules.items() if child is not None]
+        children = [(name, child) for name, child in module._modules.items() if child is not None]
+        found = [("" if child is self._bare else start + name, child, deformable) for name, child in children]
         if len({id(child) for child in module._modules.values()}) == len(module._modules):
             return found
         firsts = {id(child): (name, child, inside) for name, child, inside in reversed(found)}

@@ -57,7 +57,7 @@ def _scheme(name: str, *patterns: tuple[str, str], stages: int | None = None) ->
 SCHEMES: tuple[Scheme, ...] = (
     _scheme(
         "ViT, BEiT, MAE, DeiT, DINOv2, EVA, CLIP",
-        ("stem", r"(embeddings|patch_embed\w*|conv_proj|conv1|pos_drop|norm_pre|pre_norm|pre_layrnorm|ln_pre)\b"),
+        ("stem", r"(embeddings|stem|patch_embed\w*|conv_proj|conv1|pos_drop|norm_pre|pre_norm|pre_layrnorm|ln_pre)\b"),
         ("stem", r"encoder\.(pos_embed\w*|norm_pre)\b"),
         (
             "block",
