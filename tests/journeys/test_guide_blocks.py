@@ -1,6 +1,7 @@
-"""Configuration blocks from the training guide, pasted as they stand at the end of a config: they run.
+"""Configuration blocks from guides, pasted as they stand at the end of a config: they run.
 
-The guide itself is not part of this project; where it lies beside it, its own blocks run as well.
+Those of our own pages, and the peculiarities of the training guide in our own words. That guide is not part of this
+project; where it lies beside it, its own blocks run as well.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tree import ROOT
 from seg_registry import Config
 from seg_runner import Runner
 
+PAGES = ("docs/hooks.md", "docs/optimizers.md")
 GUIDE = Path(__file__).resolve().parents[3] / "shared" / "guide.txt"
 # The same peculiarities, in our own words: trailing commas, a leftover `_delete_`, dynamic loss scale without CUDA.
 OWN = {
@@ -79,6 +82,20 @@ def blocks(text: str) -> list[str]:
     return found
 
 
+def page_blocks() -> list[Any]:
+    """The Python blocks of our pages that hold nothing but keys of a config: the other blocks run by themselves.
+
+    Their 500 iterations are 5 here.
+    """
+    fence = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(block.replace("=500", "=5"), id=f"{Path(page).stem} {number}")
+        for page in PAGES
+        for number, block in enumerate(fence.findall((ROOT / page).read_text(encoding="utf-8")))
+        if all(isinstance(statement, ast.Assign) for statement in ast.parse(block).body)
+    ]
+
+
 def assigns(text: str) -> bool:
     try:
         tree = ast.parse(text)
@@ -88,7 +105,7 @@ def assigns(text: str) -> bool:
 
 
 def all_blocks() -> list[Any]:
-    cases = [pytest.param(text, id=name) for name, text in OWN.items()]
+    cases = [pytest.param(text, id=name) for name, text in OWN.items()] + page_blocks()
     if GUIDE.exists():
         cases += [
             pytest.param(text, id=f"guide {n}") for n, text in enumerate(blocks(GUIDE.read_text(encoding="utf-8")))
@@ -108,8 +125,8 @@ def run(path: Path, work_dir: Path) -> Runner:
 
 @pytest.mark.parametrize("block", all_blocks())
 def test_a_block_runs_pasted_as_it_stands(block: str, write_config: Callable[..., Path], tmp_path: Path) -> None:
-    model = "tiny_vit" if "pos_embed" in block else "tiny_convnext"
-    runner = run(write_config(block, model=model, iters=505 if "500" in block else 3), tmp_path / "out")
+    model = "tiny_vit" if "pos_embed" in block or "layer_decay_rate" in block else "tiny_convnext"
+    runner = run(write_config(block, model=model, iters=505 if "500" in block else 8), tmp_path / "out")
     assert runner.iter == runner.max_iters
     assert (tmp_path / "out" / f"iter_{runner.max_iters}.pth").exists()
     records = (runner.log_dir / "vis_data" / "scalars.json").read_text(encoding="utf-8").splitlines()
@@ -122,6 +139,17 @@ def test_the_guide_has_its_five_blocks() -> None:
     assert len(blocks(text)) == 5
     if GUIDE.exists():
         assert len(blocks(GUIDE.read_text(encoding="utf-8"))) == 5
+
+
+def test_our_pages_have_their_blocks() -> None:
+    """A fence of another kind would take a block out of the tests in silence."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        fences = re.findall(r"^```(\w*)$(?=\n.)", text, flags=re.MULTILINE)
+        configs = [one for one in page_blocks() if one.id.startswith(Path(page).stem)]
+        assert configs
+        assert {fence for fence in fences if fence} <= {"python", "py"}
+        assert fences.count("py") <= 1  # a file of one's own beside the config
 
 
 def test_the_comma_is_reported_once_with_its_place(write_config: Callable[..., Path]) -> None:
