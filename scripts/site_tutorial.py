@@ -1,7 +1,7 @@
 """Runs the steps of the tutorial as a reader would, and keeps what they print and draw for its page.
 
 The steps are `docs/tutorial/steps/NN_name.sh` and `.py`, run in order, all in one folder that is empty at first, with
-`seg` and `python` of this environment. What step `05_train` prints lies afterwards in `docs/_made/tutorial/05_train.txt`,
+`seg` and `python` of this environment. What `05_train` prints lies afterwards in `docs/_made/tutorial/05_train.txt`,
 and beside it each picture that a step left in that folder. A step with `mistake` in its name shows an error message: it
 must fail, the others must not.
 
