@@ -7,8 +7,10 @@ the meta-package.
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ISLANDS = ["seg-registry", "seg-optim", "seg-hooks", "seg-runner", "seg-vis"]  # each can be installed alone
@@ -68,6 +70,11 @@ class Project:
         if found is None:
             raise ProjectError(f'{self.about.relative_to(ROOT)} has no line `__version__ = "..."`')
         return found["version"]
+
+    def pyproject(self) -> dict[str, Any]:
+        """Return what its `pyproject.toml` says."""
+        found: dict[str, Any] = tomllib.loads((self.folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return found
 
     def section(self, version: str) -> tuple[str, str]:
         """Return the changelog's heading and text for a version.

@@ -61,7 +61,10 @@ def main() -> int:
     """Run the three at once; return 1 if one of them fails."""
     began = time.monotonic()
     files = changed(*sys.argv[1:2] or ["main"])
-    tests = sorted(set().union(*map(tests_of, files), [ROOT / "tests/architecture/test_sizes.py"]))
+    always = {ROOT / "tests/architecture/test_sizes.py"}
+    if any(map(SOURCE.fullmatch, files)):
+        always.add(ROOT / "tests/architecture/test_interface.py::test_the_file_is_what_the_code_has")
+    tests = sorted(set().union(*map(tests_of, files), always))
     print(f"quick: {len(files)} changed files, {len(tests)} test files, the linter, the types", flush=True)
     commands = {
         "lint": [sys.executable, str(ROOT / "run"), "lint"],
