@@ -44,7 +44,8 @@ def changed_files(base: str) -> list[str] | None:
     except subprocess.CalledProcessError:
         if re.fullmatch("[0-9a-f]{40}", base):  # it was there before a forced push
             return None
-        raise SystemExit(f"changed: git knows no commit {base!r}; give one: `./run changed HEAD~3`") from None
+        command = Path(sys.argv[0]).stem
+        raise SystemExit(f"{command}: git knows no commit {base!r}; give one: `./run {command} HEAD~3`") from None
     known = git("diff", "--name-only", "--no-renames", start)
     return sorted({*known.splitlines(), *git("ls-files", "--others", "--exclude-standard").splitlines()})
 
