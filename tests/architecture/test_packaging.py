@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from helpers.tree import PACKAGES, PROJECTS, ROOT
 
+REPOSITORY = "https://github.com/seg-engine/seg-engine"
+SITE = "https://seg-engine.github.io/seg-engine/"
+
 
 def project_table(package: str) -> dict[str, object]:
     """The `[project]` table of a package."""
@@ -49,6 +52,20 @@ def test_every_package_has_an_exhaustive_contract_of_layers(package: str) -> Non
     layers = [c for c in tool["importlinter"]["contracts"] if c["type"] == "layers" and package in c["containers"]]
     assert layers
     assert all(contract.get("exhaustive") for contract in layers)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_says_where_it_lives_and_where_it_runs(package: str) -> None:
+    table = project_table(package)
+    urls: dict[str, str] = table["urls"]  # type: ignore[assignment]
+    assert list(urls) == ["Homepage", "Documentation", "Source", "Issues", "Changelog"]
+    assert {url for name, url in urls.items() if name in ("Homepage", "Documentation")} == {SITE}
+    folder = str(PROJECTS[package].relative_to(ROOT))
+    assert urls["Source"] == (REPOSITORY if folder == "." else f"{REPOSITORY}/tree/main/{folder}")
+    assert urls["Changelog"] == f"{REPOSITORY}/blob/main/{'' if folder == '.' else folder + '/'}CHANGELOG.md"
+    told = [text.rpartition(" ")[2] for text in table["classifiers"] if "Python :: 3." in text]  # type: ignore[attr-defined]
+    assert told == ["3.11", "3.12", "3.13", "3.14"]
+    assert table["requires-python"] == f">={told[0]}"
 
 
 def test_dependencies_between_packages_run_one_way() -> None:
