@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from seg_engine.__about__ import __version__
 from seg_engine.cli.messages import Parser, describe, guard_terminal
+from seg_engine.cli.version import ShowVersions
 from seg_engine.cli.words import in_order
 
 __all__ = ["main"]
@@ -77,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train segmentation models from MMSegmentation-style configs.",
         epilog="Start with `seg demo`: it draws a data set, trains, validates and shows what it made.",
     )
-    parser.add_argument("--version", action="version", version=f"seg-engine {__version__}")
+    parser.add_argument("--version", action=ShowVersions, help="show the versions of all packages, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in VERBS:
         module = import_module(f"seg_engine.cli.{name}")

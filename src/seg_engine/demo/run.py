@@ -6,11 +6,13 @@ import argparse
 import os
 import shlex
 import shutil
+import sys
 import time
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seg_engine.demo.backends import keep_installed
 from seg_engine.demo.scenes import write_scenes
 from seg_engine.demo.summary import print_summary
 
@@ -48,7 +50,10 @@ def run_demo(options: argparse.Namespace) -> int:
         override(cfg, [*SHORT, *(SHORT_AVERAGE if cfg.get("custom_hooks") else [])])
     override(cfg, options.cfg_options)
     cfg.work_dir, cfg.resume = str(out / options.config), options.resume
-    print(f"Config: {path}", flush=True)
+    print(f"Config: {path}")
+    if left_out := keep_installed(cfg):
+        print(left_out)
+    sys.stdout.flush()
     share_cores(cfg)
     runner = make_runner(cfg, overwrite=not options.resume)
     train(runner, again=command(options))

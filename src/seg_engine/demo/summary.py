@@ -45,10 +45,11 @@ def left_behind(runner: Runner, facts: Mapping[str, Any]) -> list[tuple[str, str
     work, logs = short(runner.work_dir), short(runner.log_dir)
     best = newest(runner.work_dir, "best_*.pth")
     last = newest(runner.work_dir, "iter_*.pth")
+    events = first(runner.work_dir, "*/vis_data/**/events.out.tfevents.*")  # a resumed one goes on in the first's
     rows = [
         ("log", f"{logs}/{runner.timestamp}.log"),
         ("scalars", f"{logs}/vis_data/scalars.json"),
-        ("TensorBoard", first(runner.work_dir, "*/vis_data/**/events.out.tfevents.*")),  # a resumed one is the first's
+        ("TensorBoard", events),
         ("W&B, offline", first(runner.log_dir, "vis_data/**/offline-run-*")),
         ("pictures of validation", f"{logs}/vis_data/vis_image/"),
         ("last checkpoint", f"{work}/{last}" if last else ""),
@@ -56,7 +57,7 @@ def left_behind(runner: Runner, facts: Mapping[str, Any]) -> list[tuple[str, str
         ("config", f"{short(facts['config'])}"),
         ("", ""),
         ("go on after Ctrl-C", as_typed(facts["resume"])),
-        ("look at the curves", as_typed(f"tensorboard --logdir {work}")),
+        ("look at the curves", as_typed(f"tensorboard --logdir {work}") if events else ""),
     ]
     if best:
         scenes = short(Path(facts["config"]).parent.parent / "street_scenes" / "images" / "validation")

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from helpers.tree import ISLANDS
 from seg_registry import Config
 
 import seg_engine
@@ -19,6 +23,7 @@ from seg_engine.cli.messages import describe, from_worker
 from seg_engine.cli.options import find_work_dir, use_amp
 from seg_engine.cli.rerun import differences, find_record
 from seg_engine.cli.test import metrics_of, show, use_tta, write_predictions
+from seg_engine.cli.version import versions
 from seg_engine.cli.words import in_order
 from seg_engine.launch import read_config
 
@@ -89,7 +94,28 @@ def test_the_help_waits_for_nothing_heavy() -> None:
 
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "seg_engine", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"seg-engine {seg_engine.__version__}"
+    lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    islands = {f"seg-{name}": import_module(f"seg_{name}").__version__ for name in ISLANDS}
+    assert lines == {
+        "seg-engine": seg_engine.__version__,
+        **islands,
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def test_versions_are_those_of_the_files_and_not_of_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metadata of an editable installation is as old as the installation."""
+    (tmp_path / "seg_vis").mkdir()
+    (tmp_path / "seg_vis/__init__.py").write_text("raise RuntimeError('nothing is imported')\n", encoding="utf-8")
+    (tmp_path / "seg_vis/__about__.py").write_text('__version__: str = "9.8.7"\n', encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "seg_vis", raising=False)
+    monkeypatch.setitem(sys.modules, "seg_hooks", None)
+    found = versions()
+    assert (found["seg-vis"], found["seg-hooks"]) == ("9.8.7", "not installed")
 
 
 def test_an_error_is_one_message_and_with_debug_a_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

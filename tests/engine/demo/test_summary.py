@@ -18,6 +18,7 @@ def runner(tmp_path: Path) -> Any:
     records: list[dict[str, Any]] = [{"loss": 1.0}, {"mIoU": 40.0}, {"mIoU": 30.0}]
     text = "".join(json.dumps(record) + "\n" for record in records)
     (logs / "vis_data" / "scalars.json").write_text(text, encoding="utf-8")
+    (logs / "vis_data/events.out.tfevents.1.here").touch()
     for name in ("iter_5.pth", "best_mIoU_iter_5.pth"):
         (tmp_path / "run" / name).touch()
     hub = SimpleNamespace(get_info=lambda name, default: 55.5)
