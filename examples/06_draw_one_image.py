@@ -1,4 +1,4 @@
-"""Draw one image: label map, errors, legend. Needs `pip install seg-vis`, nothing else."""
+"""Draw one image: label map, errors, legend. Needs seg-vis, nothing else."""
 
 from __future__ import annotations
 

@@ -59,6 +59,50 @@ def test_no_placeholder_is_left_in_any_text() -> None:
     assert not found
 
 
+INSTALLS = re.compile(r"\b(?:pip3?|pipx|uv|uvx|poetry|pdm|conda|mamba) (?:[\w-]+ )?(?:install|add)\b([^`\n]*)")
+OURS = "|".join(package.partition("_")[2] for package in PACKAGES)
+OUR_NAME = re.compile(rf"(?<![\w./=-])seg-(?:{OURS})\b(?:\[[\w, -]*\])?(?![\[/\w-]|\s*@ )")
+
+
+def asks_an_index(line: str) -> bool:
+    """Tell whether a line tells people to install one of our packages from an index."""
+    asked = (found[1].partition("  #")[0] for found in INSTALLS.finditer(line))
+    return any(OUR_NAME.search(words) for words in asked if "--find-links" not in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [
+        ("seg-optim", True),
+        ("'seg-vis[tensorboard]>=0.1'", True),
+        ("torch seg-engine", True),
+        ("-U seg-hooks`.", True),
+        ('"seg-optim @ git+https://github.com/seg-engine/seg-engine#subdirectory=packages/seg-optim"', False),
+        ('"seg-engine[all] @ git+https://github.com/seg-engine/seg-engine"', False),
+        ("./packages/seg-optim", False),
+        ("safetensors` lets seg-runner export", False),
+        ("--find-links dist seg-vis", False),
+        (".  # seg-engine and what it needs", False),
+    ],
+)
+def test_what_asks_an_index(words: str, asks: bool) -> None:
+    assert asks_an_index(f"`pip install {words}") is asks
+
+
+def test_nothing_tells_people_to_install_what_no_index_has() -> None:
+    """Until there is a release. What works: the line with a git address, or a folder of a clone."""
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    found = []
+    for name in filter(None, listed.split("\0")):
+        try:
+            lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        if name != "tests/architecture/test_documents.py":
+            found += [f"{name}:{number}: {line.strip()}" for number, line in enumerate(lines, 1) if asks_an_index(line)]
+    assert not found, "\n".join(found)
+
+
 MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 

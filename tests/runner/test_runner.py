@@ -328,7 +328,7 @@ def test_a_dict_without_a_builder_says_what_to_install(
     make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seg_runner.assembly.assembler.find_builder", lambda cfg: None)
-    with pytest.raises(TypeError, match="pip install seg-registry"):
+    with pytest.raises(TypeError, match='pip install "seg-registry @ git'):
         make_runner(hooks=[{"type": "EMAHook"}])
 
 

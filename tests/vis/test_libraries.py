@@ -56,5 +56,5 @@ def test_a_missing_system_library_names_the_packages(monkeypatch: Any) -> None:
 
 
 def test_an_optional_library_says_what_to_install() -> None:
-    with pytest.raises(ImportError, match=r'nothing is not installed: pip install "seg-vis\[nothing\]"'):
-        load_library("no_such_library", "nothing", '"seg-vis[nothing]"')
+    with pytest.raises(ImportError, match="nothing is not installed: pip install nothing-at-all"):
+        load_library("no_such_library", "nothing", "nothing-at-all")

@@ -186,7 +186,7 @@ def test_log_processors(assembler: Assembler) -> None:
 def test_a_class_as_type_needs_no_builder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seg_runner.assembly.assembler.find_builder", lambda cfg: None)
     assert Assembler(None).part("model", {"type": Part, "a": 1}, "model", b=2).given == {"a": 1, "b": 2}
-    with pytest.raises(TypeError, match="pip install seg-registry, or give the object itself"):
+    with pytest.raises(TypeError, match='give the object itself, or pip install "seg-registry @ git'):
         Assembler(None).part("model", {"type": "Part"}, "model")
     with pytest.raises(TypeError, match="a dict without 'type'"):
         Assembler(None).part("model", {"a": 1}, "model")

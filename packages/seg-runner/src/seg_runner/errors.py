@@ -13,6 +13,7 @@ __all__ = [
     "check_options",
     "did_you_mean",
     "edit_distance",
+    "install_line",
     "near_key",
     "nearest",
     "note_step",
@@ -21,6 +22,15 @@ __all__ = [
     "sample_paths",
     "written_at",
 ]
+
+
+def install_line(package: str) -> str:
+    """Return the command that installs a sibling: no index has it yet.
+
+    >>> print(install_line("seg-hooks"))
+    pip install "seg-hooks @ git+https://github.com/seg-engine/seg-engine#subdirectory=packages/seg-hooks"
+    """
+    return f'pip install "{package} @ git+https://github.com/seg-engine/seg-engine#subdirectory=packages/{package}"'
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

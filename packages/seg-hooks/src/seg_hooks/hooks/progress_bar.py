@@ -51,7 +51,7 @@ class ProgressBarHook(Hook[_Runner]):
     brought from the device.
 
     Args:
-        kind: 'rich' (a live bar; `pip install "seg-hooks[rich]"`), 'plain' (a line in the log now and then), 'none',
+        kind: 'rich' (a live bar; `pip install rich`), 'plain' (a line in the log now and then), 'none',
             or 'auto': a bar on a terminal where rich is installed, else plain.
         plain_every: Seconds between two plain lines.
     """
@@ -141,7 +141,7 @@ class ProgressBarHook(Hook[_Runner]):
             kind = "rich" if sys.stdout.isatty() and _has_rich() else "plain"
         if kind == "rich":
             if not _has_rich():
-                runner.logger.warning('ProgressBarHook: rich is not installed (pip install "seg-hooks[rich]").')
+                runner.logger.warning("ProgressBarHook: rich is not installed (pip install rich).")
                 return _Plain(runner.logger, self.plain_every)
             return _Rich()
         return _Plain(runner.logger, self.plain_every) if kind == "plain" else _Nothing()

@@ -11,7 +11,8 @@ class NaiveVisualizationHook:
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             "NaiveVisualizationHook expects batches in an old layout. Use dict(type='SegVisualizationHook', draw=True, "
-            "interval=...) of seg-vis (pip install seg-vis)."
+            'interval=...) of seg-vis: pip install "seg-vis @ git+https://github.com/seg-engine/seg-engine'
+            '#subdirectory=packages/seg-vis"'
         )
 
 

@@ -102,7 +102,7 @@ def yaml_module() -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise ConfigError("YAML configs need PyYAML: pip install 'seg-registry[yaml]'") from error
+        raise ConfigError("YAML configs need PyYAML: pip install pyyaml") from error
     return yaml
 
 

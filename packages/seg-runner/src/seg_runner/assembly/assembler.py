@@ -14,7 +14,7 @@ from typing import Any
 
 from seg_runner.checks import flag
 from seg_runner.data.loader import build_dataloader
-from seg_runner.errors import add_note, check_options, did_you_mean, origin_of, written_at
+from seg_runner.errors import add_note, check_options, did_you_mean, install_line, origin_of, written_at
 from seg_runner.evaluation.evaluator import Evaluator
 from seg_runner.log.processor import LogProcessor
 from seg_runner.model.logits_model import LogitsModel
@@ -22,8 +22,6 @@ from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder, find_builder
 
 __all__ = ["Assembler"]
-
-_INSTALL = "pip install seg-registry"
 
 
 class Assembler:
@@ -76,8 +74,8 @@ class Assembler:
     def _builder(self, key: str) -> Builder:
         if self.builder is None:
             raise TypeError(
-                f"{key} is a dict, and no package that builds objects from dicts is installed: {_INSTALL}, "
-                f"or give the object itself"
+                f"{key} is a dict, and no package that builds objects from dicts is installed: give the object "
+                f"itself, or {install_line('seg-registry')}"
             )
         return self.builder
 

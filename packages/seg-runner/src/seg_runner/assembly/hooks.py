@@ -10,14 +10,11 @@ from typing import Protocol
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.fallback import fallback_hooks
-from seg_runner.errors import did_you_mean, near_key, origin_of, written_at
+from seg_runner.errors import did_you_mean, install_line, near_key, origin_of, written_at
 from seg_runner.hooks.defaults import DEFAULT_HOOKS, DEFAULT_PRIORITIES, merge_default_hooks
 from seg_runner.hooks.table import HookTable, priority_number
 
 __all__ = ["add_custom_hooks", "add_default_hooks", "add_fallback_hooks", "check_slots", "describe_fallbacks"]
-
-
-INSTALL_HOOKS = "pip install seg-hooks"
 
 
 class TakesHooks(Protocol):
@@ -94,7 +91,7 @@ def _add_default_hook(runner: TakesHooks, slot: str, cfg: object, named: bool) -
     except (KeyError, LookupError, ImportError, TypeError) as error:
         if named or not isinstance(cfg, Mapping) or not _is_absent(runner.assembler, cfg["type"]):
             raise
-        runner.logger.info("%s is not installed (%s; %s)", cfg["type"], INSTALL_HOOKS, type(error).__name__)
+        runner.logger.info("%s is not installed (%s; %s)", cfg["type"], install_line("seg-hooks"), type(error).__name__)
         return
     with written_at(runner.cfg, f"default_hooks.{slot}"):
         runner.table.add(hook, priority, origin_of(runner.cfg, f"default_hooks.{slot}.type"))
@@ -126,7 +123,8 @@ def add_fallback_hooks(table: HookTable, default_hooks: Mapping[str, object] | N
 def describe_fallbacks(slots: Iterable[str]) -> str:
     """Say for which default hooks fallback ones stand in, and what replaces them."""
     if find_spec("seg_hooks") is None:
-        return f"seg-hooks is not installed ({INSTALL_HOOKS}): simpler hooks stand in for {', '.join(slots)}"
+        told = f"seg-hooks is not installed: simpler hooks stand in for {', '.join(slots)}"
+        return f"{told} ({install_line('seg-hooks')})"
     return (
         f"No hooks were given for {', '.join(slots)}: simpler ones stand in (hooks=[...] from seg-hooks replaces them)"
     )

@@ -189,7 +189,7 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
     try:
         from safetensors.torch import save
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("safetensors is not installed: pip install seg-runner[safetensors]") from error
+        raise ModuleNotFoundError("safetensors is not installed: pip install safetensors") from error
     content = read_checkpoint(checkpoint)
     weights = content.get("state_dict", content)
     tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}

@@ -14,7 +14,7 @@ from seg_runner.checks import flag, number, whole
 from seg_runner.data.named_dataset import DatasetProxy, Samples
 from seg_runner.data.samples import pseudo_collate
 from seg_runner.data.workers import WorkerInit
-from seg_runner.errors import add_note, did_you_mean
+from seg_runner.errors import add_note, did_you_mean, install_line
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder
 
@@ -162,7 +162,7 @@ def _part(given: object, builder: Builder | None, kind: str, **defaults: object)
     if builder is None:
         raise TypeError(
             f"{kind} is given as a dict ({dict(given)}), but nothing here builds dicts: give the object itself, "
-            f"or install seg-registry (`pip install seg-registry`)"
+            f"or {install_line('seg-registry')}"
         )
     return builder.build(kind, given, **defaults)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from seg_runner.checks import flag, number
+from seg_runner.errors import install_line
 from seg_runner.model.batches_and_outputs import images_and_masks, masks_on, samples_for
 from seg_runner.model.inference import labels_of, resize
 from seg_runner.model.samples import SegDataSample
@@ -111,7 +112,8 @@ def _built(module: nn.Module | Mapping[str, Any]) -> nn.Module:
     builder = find_builder(module)
     if builder is None:
         raise TypeError(
-            "module is a dict, and nothing that builds models from dicts is installed: pip install seg-registry"
+            "module is a dict, and nothing that builds models from dicts is installed: give the model itself, or "
+            + install_line("seg-registry")
         )
     model: nn.Module = builder.build("model", module)
     return model

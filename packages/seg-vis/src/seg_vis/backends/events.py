@@ -17,7 +17,7 @@ from seg_vis.libraries import load_library
 
 __all__ = ["EventFile", "take_out_events"]
 
-INSTALL = '"seg-vis[tensorboard]"'
+INSTALL = "tensorboard"
 LENGTH = struct.Struct("<Q")
 HEAD, TAIL = 12, 4
 """Bytes of a record before and after its content: its length and two checksums."""

@@ -26,7 +26,7 @@ from seg_vis.names import fitting_parts
 
 __all__ = ["MLflowVisBackend"]
 
-INSTALL = '"seg-vis[mlflow]"'
+INSTALL = "mlflow-skinny sqlalchemy alembic"
 STORE = "mlflow.db"
 KEY_LENGTH = 250
 VALUE_LENGTH = 500

@@ -18,7 +18,7 @@ from seg_vis.names import printable
 
 __all__ = ["TensorboardVisBackend"]
 
-INSTALL = '"seg-vis[tensorboard]"'
+INSTALL = "tensorboard"
 EVENTS = "events.out.tfevents.*"
 VAL = ("val/", "val_")
 """How the names of what a validation writes begin."""
