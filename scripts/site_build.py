@@ -1,7 +1,7 @@
 """`./run site`: the documentation, from nothing, in both languages, into `site/`.
 
-The steps of the tutorial are run, if they or the packages changed; Sphinx builds each language, with warnings as
-errors; then the pages that belong to no language are written.
+The steps of the tutorial are run, if they or the packages changed; the reference is made from the packages; Sphinx
+builds each language, with warnings as errors; then the pages that belong to no language are written.
 
     ./run site                      # both languages, into site/
     ./run site --language en        # one of them
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import site_pages
+import site_reference
 import site_tutorial
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,7 @@ def main(words: list[str]) -> int:
     folders = [options.language] if options.language else list(LANGUAGES)
     version = options.out / options.version
     site_tutorial.run_steps()
+    site_reference.write_all()
     builds = {folder: build_language(folder, version / folder) for folder in folders}
     faulty = [folder for folder, build in builds.items() if build.wait()]
     for folder in faulty:

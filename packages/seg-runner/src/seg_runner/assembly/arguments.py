@@ -162,8 +162,16 @@ ARGUMENTS: dict[str, Argument] = {
 DEFAULTS = cast(Arguments, {name: argument.default for name, argument in ARGUMENTS.items()})
 CONFIG_KEYS = [name for name, argument in ARGUMENTS.items() if argument.in_config]
 
-ALSO = ("model", "work_dir", "runner_type", "custom_imports", "tta_model", "tta_pipeline", "vis_backends")
-"""Keys of a config that are read beside those of `Runner`."""
+ALSO = {
+    "model": "What is trained: a dict with its `type`, or a module.",
+    "work_dir": "The folder of the run: checkpoints, logs, pictures. `--work-dir` sets it.",
+    "runner_type": "Another runner's name; `Runner` where there is none.",
+    "custom_imports": "Modules of your own that register parts: a name, a list, or `dict(imports=[...])`.",
+    "tta_model": "What makes one prediction of the versions of an image; used with `seg test --tta`.",
+    "tta_pipeline": "The transforms that make the versions of an image; used with `seg test --tta`.",
+    "vis_backends": "The backends of a visualizer, where a config keeps them apart from it.",
+}
+"""Keys of a config that are read beside those of `Runner`, and what each is for."""
 
 
 def misspelt(cfg: Config) -> list[str]:
