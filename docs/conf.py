@@ -16,7 +16,7 @@ copyright = author
 release = version = runpy.run_path(str(ROOT / "src/seg_engine/__about__.py"))["__version__"]
 language = "en"  # the other one: -D language=zh_CN
 
-extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links", "translations"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links"]
 exclude_patterns = ["_*", "locale", "**/steps"]
 source_suffix = {".md": "markdown"}
 nitpicky = False  # types in signatures are not links; links in the text are checked
@@ -41,7 +41,8 @@ locale_dirs = ["locale"]
 gettext_compact = False
 gettext_uuid = False
 gettext_location = False
-TRANSLATED = ["index", "install", "mmsegmentation", "hooks", "optimizers"]
+gettext_additional_targets = ["image"]
+TRANSLATED: list[str] = []
 
 # The look. Nothing is fetched from elsewhere when a page is read.
 html_theme = "furo"

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from interface_changes import SECTIONS, Change, Interface, compare, least_version
 from packaging.version import Version
-from projects import NAMES, ROOT, Project, ProjectError, project
+from projects import NAMES, ROOT, UNRELEASED, Project, ProjectError, project
 from ranges import allowed
 
-UNRELEASED = "not yet released"
 SHOWN = 40
 """Lines of changes that are printed; the file has them all."""
 
@@ -102,7 +101,7 @@ def judge(it: Project, version: str) -> list[str]:
     """Say what stands in the way of releasing a version of a package as its files are; empty where nothing does."""
     released = last_release(it)
     if released is None:
-        return []
+        return _left_out(it, version)
     changes = compare(at(f"{it.name}-v{released}", it), json.loads(file_of(it).read_text(encoding="utf-8")))
     least = least_version(released, changes)
     lines = []
@@ -110,7 +109,7 @@ def judge(it: Project, version: str) -> list[str]:
         broken = [change for change in changes if change.broken]
         why = f"{len(broken)} changes break something" if broken else f"{len(changes)} changes break nothing"
         lines.append(f"{it.name} {version}: since {released} {why}, which asks for {least} at least")
-    notes = unreleased(it) or ("" if version == released else _dated(it, version))
+    notes = it.unreleased()[1] or ("" if version == released else _dated(it, version))
     return lines + _changelog(it, notes, least, changes) + _range(it, version, least, released, changes)
 
 
@@ -122,13 +121,6 @@ def _changelog(it: Project, notes: str, least: str, changes: list[Change]) -> li
     words = set(re.findall(r"\w+|--[\w-]+", notes))
     silent = [change for change in changes if change.broken and not change.words & words]
     return [f"{where}: the section that is {UNRELEASED} does not name {change.name}" for change in silent]
-
-
-def unreleased(it: Project) -> str:
-    """Return the text of the section that is not yet released; empty where there is none."""
-    text = it.changelog.read_text(encoding="utf-8")
-    found = re.search(rf"^## [^\n]*\b{UNRELEASED}[^\n]*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return found[1].strip() if found else ""
 
 
 def _dated(it: Project, version: str) -> str:
@@ -144,9 +136,7 @@ def _range(it: Project, version: str, least: str, released: str, changes: list[C
     where = allowed().get(it.name)
     if where is None:
         return []
-    lines = []
-    if not where.contains(version, prereleases=True):
-        lines.append(f"pyproject.toml: seg-engine requires {it.name}{where}, which leaves {version} out")
+    lines = _left_out(it, version)
     asks = [change.name for change in changes if change.section == "protocols" and change.broken]
     if asks and where.contains(released):
         lines.append(
@@ -154,6 +144,14 @@ def _range(it: Project, version: str, least: str, released: str, changes: list[C
             f"asks for more ({asks[0]}), so begin at {least}: `{it.name}>={least},<...`"
         )
     return lines
+
+
+def _left_out(it: Project, version: str) -> list[str]:
+    """Say that a version lies outside of the meta-package's range: who installs that one would not get it."""
+    where = allowed().get(it.name)
+    if where is None or where.contains(version, prereleases=True):
+        return []
+    return [f"pyproject.toml: seg-engine requires {it.name}{where}, which leaves {version} out"]
 
 
 def check(it: Project, base: str | None) -> list[str]:
@@ -180,7 +178,7 @@ def check(it: Project, base: str | None) -> list[str]:
 def new_lines(it: Project, base: str) -> set[str]:
     """Return lines of the changelog's section that is not yet released which a commit had not."""
     before = git("show", f"{base}:{it.changelog.relative_to(ROOT).as_posix()}")
-    return set(unreleased(it).splitlines()) - set(before.splitlines())
+    return set(it.unreleased()[1].splitlines()) - set(before.splitlines())
 
 
 def show(title: str, changes: list[Change]) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ISLANDS = ["seg-registry", "seg-optim", "seg-hooks", "seg-runner", "seg-vis"]  # each can be installed alone
 META = "seg-engine"  # ties them together; lies in the root
 NAMES = [*ISLANDS, META]  # in the order of their releases: the meta-package requires the others
+UNRELEASED = "not yet released"  # in the heading of the changelog's section for the next release
 VERSION = re.compile(r'^__version__ = "(?P<version>.+)"$', re.MULTILINE)
 TAG = re.compile(r"(?P<name>seg-\w+)-v(?P<version>\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)")
 
@@ -88,6 +89,12 @@ class Project:
             where = self.changelog.relative_to(ROOT)
             raise ProjectError(f"{where} has no section `## {version}` that says what changed")
         return found[1], found[2].strip() + "\n"
+
+    def unreleased(self) -> tuple[str, str]:
+        """Return the changelog's heading and text for the next release; two empty texts where there is no section."""
+        text = self.changelog.read_text(encoding="utf-8")
+        found = re.search(rf"^## ([^\n]*{UNRELEASED}[^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        return (found[1], found[2].strip() and found[2].strip() + "\n") if found else ("", "")
 
 
 def project(name: str) -> Project:

@@ -2,189 +2,153 @@
 
 A dry run does what the release does but the upload: it compares the tag, `__about__.py` and the changelog, tests the
 package alone, builds it twice from what is committed and compares the files byte by byte, checks the files, installs
-the wheel into an empty environment, and runs the README's first example there. What it leaves in `dist/`: the wheel,
-the sdist, and `NAME-notes.md`, the changelog's section for the release page.
+the wheel into an empty environment, runs the README's first example there, and lists what is installed there. It leaves
+in `dist/`: the wheel, the sdist, the list (an SBOM, `*.cdx.json`), and `NAME-notes.md`, the changelog's section for the
+release page. `--all` does so with every package.
 
 A version makes the release's commit and tag on this machine: it raises `__about__.py`, dates the changelog's section,
-does the dry run, commits, tags. Nothing is sent anywhere; `git push` with the tag starts `release.yml`.
+writes the table of supported versions, does the dry run, commits, tags, and opens the changelog's next section in a
+commit of its own. It refuses what is not clean, fails a test, breaks the rule of compatibility, or would be left out by
+the range of a package that requires it. Nothing is sent anywhere; `git push` with the tag starts `release.yml`.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
-import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
-import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from projects import ISLANDS, META, NAMES, ROOT, VERSION, Project, ProjectError, of_tag, project
-
-DIST = ROOT / "dist"
-UNRELEASED = "not yet released"
-
-
-class ReleaseError(ProjectError):
-    """What stands in the way of a release, in words."""
+import interface
+import supported
+from packaging.version import Version
+from projects import META, NAMES, ROOT, UNRELEASED, VERSION, Project, ProjectError, of_tag, project
+from ranges import allowed
+from release_files import DIST, ReleaseError, ask_tools, build_twice, check_wheel, run, try_wheel
 
 
 def check_words(it: Project, tag: str | None) -> str:
     """Compare tag, source and changelog; return the release's notes."""
     version = it.version()
+    if tag is None:
+        return it.unreleased()[1] or it.section(version)[1]
     heading, notes = it.section(version)
-    if tag is not None:
-        tagged = of_tag(tag)[1]
-        if tagged != version:
-            raise ReleaseError(f"the tag says {tagged}, {it.about.relative_to(ROOT)} says {version}")
-        if UNRELEASED in heading:
-            raise ReleaseError(f"{it.changelog.relative_to(ROOT)} says `## {heading}`: date it, it is released now")
+    tagged = of_tag(tag)[1]
+    if tagged != version:
+        raise ReleaseError(f"the tag says {tagged}, {it.about.relative_to(ROOT)} says {version}")
+    if UNRELEASED in heading:
+        raise ReleaseError(f"{it.changelog.relative_to(ROOT)} says `## {heading}`: date it, it is released now")
     return notes
 
 
-def run(*words: object, cwd: Path = ROOT, **environment: str) -> str:
-    """Run a command and return what it prints; what it printed is shown where it fails."""
-    command = [str(word) for word in words]
-    done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ReleaseError(f"{' '.join(command)}\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
-    return done.stdout
-
-
-def committed(it: Project, target: Path) -> Path:
-    """Write what is committed of a package to a folder, so that no file of this machine gets into a release."""
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(target)], input=archive, check=True)
-    return target / it.folder.relative_to(ROOT)
-
-
-def build(it: Project, out: Path) -> list[Path]:
-    """Build wheel and sdist from the commit, with the commit's time in the files."""
-    time = run("git", "log", "-1", "--format=%ct").strip()
-    with tempfile.TemporaryDirectory() as folder:
-        source = committed(it, Path(folder))
-        run(uv(), "build", "--quiet", "--out-dir", out, source, SOURCE_DATE_EPOCH=time)
-    return sorted(path for path in out.iterdir() if path.suffix in (".whl", ".gz"))
-
-
-def uv() -> str:
-    """Return where uv is; the default environment has it."""
-    found = shutil.which("uv")
-    if found is None:
-        raise ReleaseError("needs uv on the path; `./run release` has it")
-    return found
-
-
-def build_twice(it: Project) -> list[Path]:
-    """Build in two folders at two times; return the first build's files in `dist/`."""
-    shutil.rmtree(DIST, ignore_errors=True)
-    DIST.mkdir()
-    first = build(it, DIST)
-    with tempfile.TemporaryDirectory() as folder:
-        second = build(it, Path(folder))
-        for one, two in zip(first, second, strict=True):
-            if hashlib.sha256(one.read_bytes()).digest() != hashlib.sha256(two.read_bytes()).digest():
-                raise ReleaseError(f"two builds of {one.name} differ; a stranger could not check it against the source")
-    return first
-
-
-def check_files(it: Project, files: list[Path]) -> None:
-    """Look into the wheel, and ask the tools that look at both."""
-    (wheel,) = [path for path in files if path.suffix == ".whl"]
-    if not wheel.name.endswith("-py3-none-any.whl"):
-        raise ReleaseError(f"{wheel.name}: a package without compiled code is for every Python 3 and every machine")
-    names = zipfile.ZipFile(wheel).namelist()
-    for needed in (f"{it.module}/py.typed", "/licenses/LICENSE", ".dist-info/METADATA"):
-        if not any(name.endswith(needed) for name in names):
-            raise ReleaseError(f"{wheel.name} has no {needed}")
-    (held,) = [name for name in names if name.endswith(".dist-info/METADATA")]
-    metadata = zipfile.ZipFile(wheel).read(held).decode()
-    if " @ file:" in metadata:
-        raise ReleaseError(f"{wheel.name} requires a folder of this machine; an index refuses that")
-    if strangers := [name for name in names if not name.startswith((f"{it.module}/", f"{it.module}-"))]:
-        raise ReleaseError(f"{wheel.name} holds what is not the package's: {strangers[:5]}")
-    run(sys.executable, ROOT / "run", "lint:dist")
-
-
-def quick_start(it: Project) -> str:
-    """Return the first python block of the README, as a newcomer pastes it."""
-    readme = (it.folder / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ReleaseError(f"{it.name}: the README has no example")
-    return found[1]
-
-
-def try_wheel(it: Project, wheel: Path) -> None:
-    """Install the wheel into an empty environment, without this folder, and run the quick start there."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        python = place / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        links = ["--find-links", DIST]
-        if it.name == META:  # its siblings as they stand here: they are released before it
-            for name in ISLANDS:
-                build(Project(name), place / "siblings")
-            links += ["--find-links", place / "siblings"]
-        for extra in filter(None, os.environ.get("UV_FIND_LINKS", "").split(",")):
-            links += ["--find-links", extra]
-        run(uv(), "venv", "--quiet", "--python", sys.executable, place / "env")
-        run(uv(), "pip", "install", "--quiet", "--python", python, *links, wheel)
-        run(python, "-I", "-W", "error::DeprecationWarning", "-c", quick_start(it), cwd=place)
-
-
 def dry_run(it: Project, tag: str | None, tests: bool = True) -> None:
-    """Do all of a release but the upload."""
+    """Do all of a release but the upload, and but what the tools say of `dist/`."""
     notes = check_words(it, tag)
-    print(f"{it.name} {it.version()}: tag, version and changelog agree", flush=True)
+    said = f"{it.name} {it.version()}:"
+    print(said, "tag, version and changelog agree", flush=True)
     if tests:
         command = ["test", "-q"] if it.name == META else [f"alone.{it.name}:test", "-q"]
         tail = run(sys.executable, ROOT / "run", *command).strip().splitlines()[-1]
-        print(f"tested alone: {tail}", flush=True)
+        print(said, f"tested alone: {tail}", flush=True)
     files = build_twice(it)
-    check_files(it, files)
-    print(f"built twice, equal byte by byte: {', '.join(path.name for path in files)}", flush=True)
-    try_wheel(it, next(path for path in files if path.suffix == ".whl"))
+    (wheel,) = [path for path in files if path.suffix == ".whl"]
+    check_wheel(it, wheel)
+    print(said, f"built twice, equal byte by byte: {', '.join(path.name for path in files)}", flush=True)
+    sbom = try_wheel(it, wheel)
     (DIST / f"{it.name}-notes.md").write_text(notes, encoding="utf-8")
-    print("the wheel runs the README's first example in an empty environment")
+    print(said, f"runs the README's first example in an empty environment, listed in {sbom.name}", flush=True)
+
+
+def dry_runs(chosen: list[Project], tag: str | None, tests: bool) -> None:
+    """Do the dry runs of several packages, two at a time; the meta-package's takes the others' wheels."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda it: dry_run(it, tag, tests), [it for it in chosen if it.name != META]))
+    for it in chosen:
+        if it.name == META:
+            dry_run(it, tag, tests)
+    ask_tools()
 
 
 def newer(version: str, old: str) -> bool:
-    """Tell whether a version is above another one; only numbers count."""
-    numbers = [tuple(map(int, re.findall(r"\d+", each)[:3])) for each in (version, old)]
-    return numbers[0] > numbers[1]
+    """Tell whether a version is above another one."""
+    return Version(version) > Version(old)
 
 
-def prepare(it: Project, version: str) -> None:
-    """Raise the version, date the changelog, try everything, commit and tag."""
-    old, tag = it.version(), f"{it.name}-v{version}"
-    of_tag(tag)
+def released(it: Project) -> list[str]:
+    """Return the versions of a package that have a tag."""
+    return [of_tag(tag)[1] for tag in run("git", "tag", "--list", f"{it.name}-v*").split()]
+
+
+def hindrances(it: Project, version: str) -> Iterator[str]:
+    """Say what stands in the way of a release, and what to do."""
+    where, old = it.changelog.relative_to(ROOT), it.version()
     if changed := run("git", "status", "--porcelain").strip():
-        raise ReleaseError(f"the working tree is not clean, so the release would not be what is tested:\n{changed}")
-    if tag in run("git", "tag", "--list", tag).split():
-        raise ReleaseError(f"the tag {tag} is there already")
-    heading, _ = it.section(old)
-    if UNRELEASED not in heading:
-        raise ReleaseError(f"{it.changelog.relative_to(ROOT)} has no section that is {UNRELEASED!r}: what is new?")
-    if version != old and not newer(version, old):
-        raise ReleaseError(f"{version} is not above {old}")
+        yield f"the working tree is not clean, so the release would not be what is tested:\n{changed}"
+    if version in released(it):
+        yield f"the tag {it.name}-v{version} is there already"
+    elif version != old and not newer(version, old):
+        yield f"{version} is not above {old}"
+    heading, notes = it.unreleased()
+    if not heading:
+        yield f"{where} has no section `## {UNRELEASED}`: write it above the others, with what users notice"
+    elif not notes:
+        yield f"{where} says nothing under `## {heading}`: write there what users notice"
+    yield from not_released(it)
+    yield from incompatible(it, version)
+
+
+def not_released(it: Project) -> Iterator[str]:
+    """Say which packages the meta-package requires that nobody could install."""
+    for name, where in allowed().items() if it.name == META else []:
+        if not list(where.filter(released(Project(name)))):
+            yield f"{META} requires {name}{where}, and no such version has a tag: release {name} first"
+
+
+def incompatible(it: Project, version: str) -> Iterator[str]:
+    """Say where the step is too small for what changed in the public interface, and which range leaves it out."""
+    if interface.text_of(interface.build(it)) != interface.file_of(it).read_text(encoding="utf-8"):
+        yield f"{interface.file_of(it).relative_to(ROOT)} is not what the code has: `./run interface` writes it"
+    yield from interface.judge(it, version)
+
+
+def raise_version(it: Project, version: str) -> list[Path]:
+    """Write the version where it stands; return the files that changed."""
     about = it.about.read_text(encoding="utf-8")
     it.about.write_text(VERSION.sub(f'__version__ = "{version}"', about), encoding="utf-8")
     text = it.changelog.read_text(encoding="utf-8")
     dated = f"## {version} ({datetime.datetime.now(datetime.UTC):%Y-%m-%d})"
-    it.changelog.write_text(text.replace(f"## {heading}", dated, 1), encoding="utf-8")
-    run("git", "commit", "--quiet", "--message", f"{it.name}: {version}", it.about, it.changelog)
+    it.changelog.write_text(text.replace(f"## {it.unreleased()[0]}", dated, 1), encoding="utf-8")
+    supported.write()
+    changed = [it.about, it.changelog, supported.PAGE]
+    if it.name == META:
+        changed.append(ROOT / "CITATION.cff")
+        cited = re.sub(r"(?<=\nversion: ).+", version, changed[-1].read_text(encoding="utf-8"))
+        changed[-1].write_text(cited, encoding="utf-8")
+    return changed
+
+
+def prepare(it: Project, version: str) -> None:
+    """Raise the version, date the changelog, try everything, commit and tag; on a failure all is as it was."""
+    tag = f"{it.name}-v{version}"
+    of_tag(tag)
+    if found := list(hindrances(it, version)):
+        raise ReleaseError("\n".join([f"{it.name} {version} cannot be released:", *(f"- {each}" for each in found)]))
+    start = run("git", "rev-parse", "HEAD").strip()
     try:
+        run("git", "commit", "--quiet", "--message", f"{it.name}: {version}", *raise_version(it, version))
         dry_run(it, tag)
-    except ReleaseError:
-        run("git", "reset", "--quiet", "--hard", "HEAD~1")
+        ask_tools()
+        run("git", "tag", "--annotate", tag, "--message", f"{it.name} {version}")
+    except BaseException:
+        run("git", "reset", "--quiet", "--hard", start)
         raise
-    run("git", "tag", "--annotate", tag, "--message", f"{it.name} {version}")
+    text = it.changelog.read_text(encoding="utf-8")
+    it.changelog.write_text(text.replace("\n## ", f"\n## {UNRELEASED}\n\n## ", 1), encoding="utf-8")
+    run("git", "commit", "--quiet", "--message", f"{it.name}: the changelog is open for what comes next", it.changelog)
     print(f"\nCommitted and tagged. To release: git push origin HEAD {tag}")
 
 
@@ -192,9 +156,11 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     shown = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(prog="./run release", description=__doc__, formatter_class=shown)
-    parser.add_argument("package", help=f"one of {', '.join(NAMES)}, or in CI the tag, such as seg-optim-v1.2.0")
+    known = f"one of {', '.join(NAMES)}, or in CI the tag, such as seg-optim-v1.2.0"
+    parser.add_argument("package", nargs="?", help=known)
     parser.add_argument("version", nargs="?", help="the new version, such as 0.2.0")
     parser.add_argument("--dry-run", action="store_true", help="all but the upload; commits and tags nothing")
+    parser.add_argument("--all", action="store_true", help="with --dry-run: every package, in the order of releases")
     parser.add_argument("--no-tests", action="store_true", help="with --dry-run: the tests ran in jobs of their own")
     return parser.parse_args()
 
@@ -203,14 +169,16 @@ def main() -> int:
     """Return 1 with words where something stands in the way."""
     options = arguments()
     try:
-        tag = options.package if re.search(r"-v\d", options.package) else None
-        it = of_tag(tag)[0] if tag else project(options.package)
-        if options.dry_run == bool(options.version):
-            raise ReleaseError("give either --dry-run or a version")
+        if options.all == bool(options.package) or options.dry_run == bool(options.version):
+            raise ReleaseError("give a package and a version, a package and --dry-run, or --all and --dry-run")
+        tag = options.package if re.search(r"-v\d", options.package or "") else None
+        names = [options.package] if options.package else NAMES
+        chosen = [of_tag(tag)[0]] if tag else [project(name) for name in names]
+        shutil.rmtree(DIST, ignore_errors=True)
         if options.dry_run:
-            dry_run(it, tag, tests=not options.no_tests)
+            dry_runs(chosen, tag, tests=not options.no_tests)
         else:
-            prepare(it, options.version)
+            prepare(chosen[0], options.version)
     except ProjectError as error:
         print(f"release: {error}", file=sys.stderr)
         return 1

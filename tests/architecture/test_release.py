@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,11 @@ from pathlib import Path
 import projects
 import pytest
 import release
-from projects import ROOT, Project, ProjectError
+import release_files
+from projects import ROOT as CHECKOUT
+from projects import Project, ProjectError
+
+SCRIPTS = CHECKOUT / "scripts"
 
 
 def package(folder: Path, version: str, changelog: str) -> Project:
@@ -61,23 +66,45 @@ def test_other_tags_start_no_release(tag: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "old", "above"),
-    [("0.2.0", "0.1.0", True), ("0.1.10", "0.1.9", True), ("0.1.0", "0.1.0", False), ("0.9.0", "1.0.0", False)],
+    [
+        ("0.2.0", "0.1.0", True),
+        ("0.1.10", "0.1.9", True),
+        ("0.1.0", "0.1.0", False),
+        ("0.9.0", "1.0.0", False),
+        ("0.2.0", "0.2.0rc1", True),
+        ("0.2.0rc1", "0.1.0", True),
+    ],
 )
 def test_which_version_is_above(version: str, old: str, above: bool) -> None:
     assert release.newer(version, old) is above
 
 
-def test_a_dry_run_builds_twice_and_uses_the_wheel() -> None:
+def test_a_dry_run_builds_twice_uses_the_wheel_and_lists_what_is_there() -> None:
     """The registry needs nothing but Python, so this needs no network."""
-    command = [sys.executable, str(ROOT / "scripts/release.py"), "seg-registry", "--dry-run", "--no-tests"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(SCRIPTS / "release.py"), "seg-registry", "--dry-run", "--no-tests"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "built twice, equal byte by byte: seg_registry-" in done.stdout
-    assert "the wheel runs the README's first example in an empty environment" in done.stdout
+    (wheel,) = release_files.DIST.glob("seg_registry-*.whl")
+    version = wheel.name.split("-")[1]
+    assert f"seg-registry {version}: built twice, equal byte by byte: {wheel.name}, seg_registry-" in done.stdout
+    assert f"seg-registry {version}: runs the README's first example in an empty environment" in done.stdout
+    listed = json.loads((release_files.DIST / f"seg_registry-{version}.cdx.json").read_text(encoding="utf-8"))
+    about = listed["metadata"]["component"]
+    assert about["purl"] == f"pkg:pypi/seg-registry@{version}"
+    assert about["hashes"] == [{"alg": "SHA-256", "content": release_files.digest(wheel)}]
+    assert listed.get("components", []) == []  # it needs nothing
+    assert listed["serialNumber"].startswith("urn:uuid:")
 
 
 def test_a_release_of_nothing_is_refused_in_words() -> None:
-    command = [sys.executable, str(ROOT / "scripts/release.py"), "seg-optm", "--dry-run"]
+    command = [sys.executable, str(SCRIPTS / "release.py"), "seg-optm", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("release: there is no package 'seg-optm'; there are seg-registry,")
+
+
+@pytest.mark.parametrize("words", [[], ["--all"], ["seg-optim"], ["seg-optim", "--all", "--dry-run"]])
+def test_what_is_meant_must_be_said(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPTS / "release.py"), *words], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "give a package and a version, a package and --dry-run, or --all and --dry-run" in done.stderr
