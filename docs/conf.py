@@ -16,7 +16,7 @@ copyright = author
 release = version = runpy.run_path(str(ROOT / "src/seg_engine/__about__.py"))["__version__"]
 language = "en"  # the other one: -D language=zh_CN
 
-extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links", "translations"]
 exclude_patterns = ["_*", "locale", "**/steps"]
 source_suffix = {".md": "markdown"}
 nitpicky = False  # types in signatures are not links; links in the text are checked
@@ -41,8 +41,7 @@ locale_dirs = ["locale"]
 gettext_compact = False
 gettext_uuid = False
 gettext_location = False
-gettext_additional_targets = ["image"]
-TRANSLATED: list[str] = []
+TRANSLATED = ["index", "install", "mmsegmentation", "hooks", "optimizers"]
 
 # The look. Nothing is fetched from elsewhere when a page is read.
 html_theme = "furo"
