@@ -158,11 +158,14 @@ def as_module(file: str) -> str:
 
 
 def packages_of(file: str) -> set[str]:
-    """Return the package whose file this is: of the sources, the metadata, or the README, which tests run."""
+    """Return the package whose file this is: of the sources, the metadata, or the README, which tests run.
+
+    Of the root's files only the sources are the meta-package's alone, and what is made from them.
+    """
     parts = file.split("/")
     if parts[0] == "packages" and parts[1] in NAMES and parts[-1] != "CHANGELOG.md":
         return {parts[1]}
-    return {META} if parts[0] == "src" else set()
+    return {META} if parts[0] == "src" or file == "interface.json" else set()
 
 
 def is_document(file: str) -> bool:

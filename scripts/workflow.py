@@ -97,6 +97,8 @@ class Run:
                 raise
             matrix = {}  # what the jobs before would have said is not known
         chosen = [each for each in (combinations(matrix) if matrix else [{}]) if self.is_wanted(each)]
+        if matrix and not chosen:
+            raise WorkflowError(f"no combination of {job.name} has {', '.join(self.options.matrix)}")
         self.results[job.name] = []
         for number, combination in enumerate(chosen):
             result = Result(job.name, combination)

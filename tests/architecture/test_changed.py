@@ -85,8 +85,9 @@ def test_a_package_is_tested_alone_and_where_it_meets_others(clone: Path, packag
     assert found["site"] is True
 
 
-def test_the_meta_package_is_nobodys_requirement(clone: Path) -> None:
-    change(clone, "src/seg_engine/demo.py")
+@pytest.mark.parametrize("file", ["src/seg_engine/demo.py", "interface.json"])
+def test_the_meta_package_is_nobodys_requirement(clone: Path, file: str) -> None:
+    change(clone, file)
     found = changed(clone)
     assert (found["packages"], found["releases"]) == ([], ["seg-engine"])
     assert {"tests/engine", "tests/journeys", "tests/contracts"} <= set(found["tests"])

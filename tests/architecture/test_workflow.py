@@ -255,6 +255,11 @@ def test_a_wrong_name_is_an_error_in_words(
     assert words in capsys.readouterr().err
 
 
+def test_a_combination_that_is_not_there_is_an_error(runs: Runs) -> None:
+    code, text = runs(one("run: echo ran", job="    strategy: {matrix: {a: [1, 2]}}"), "--matrix", "a=3")
+    assert (code, "workflow: no combination of one has a=3" in text, "\nran" in text) == (2, True, False)
+
+
 def test_a_list_runs_nothing(runs: Runs) -> None:
     code, text = runs(one("run: echo ran"), "--list")
     assert (code, "1. echo ran" in text, "\nran" in text) == (0, True, False)
