@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from helpers.tree import PACKAGES, PROJECTS, ROOT
+from projects import ISLANDS
 
 REPOSITORY = "https://github.com/seg-engine/seg-engine"
 SITE = "https://seg-engine.github.io/seg-engine/"
@@ -82,15 +87,67 @@ def test_installing_asks_nothing_of_the_machine_but_python() -> None:
     assert [c for c in commands if not c.startswith("{env:HATCH_UV:uv} pip ")] == []
 
 
-def test_pip_takes_the_packages_of_a_checkout(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def with_builder() -> list[str]:
+    """Run what follows where pip and what builds our wheels is installed beside everything else."""
+    command = [sys.executable, "-m", "uv", "run", "--no-project", "--quiet"]
+    return [*command, "--with", "hatchling>=1.27", "--with", "pip>=25"]
+
+
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def siblings(metadata: str) -> set[str]:
+    """What metadata requires of our own packages."""
+    return set(re.findall(r"^Requires-Dist: (seg-.*)$", metadata, flags=re.MULTILINE))
+
+
+def test_pip_takes_the_packages_of_a_checkout(tmp_path: Path, with_builder: list[str]) -> None:
     """`pip install .` works without an index that has them; what is built for an index names no folder."""
     code = "import sys, build_backend; print(build_backend.prepare_metadata_for_build_wheel(sys.argv[1]))"
-    command = [sys.executable, "-m", "uv", "run", "--no-project", "--quiet", "--with", "hatchling>=1.27"]
-    command += ["python", "-c", code, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    metadata = (tmp_path / done.stdout.splitlines()[-1] / "METADATA").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^Requires-Dist: (seg-\w+)[^@\n]*@ (\S+)$", metadata, flags=re.MULTILINE))
-    assert told == {path.name: path.as_uri() for path in (ROOT / "packages").glob("seg-*")}
+    told = run(*with_builder, "python", "-c", code, str(tmp_path), PYTHONPATH=str(ROOT / "scripts"))
+    metadata = (tmp_path / told.splitlines()[-1] / "METADATA").read_text(encoding="utf-8")
+    needs, places = siblings(metadata), {path.name: path.as_uri() for path in (ROOT / "packages").glob("seg-*")}
+    assert {f"{name} @ {place}" for name, place in places.items()} <= needs
+    assert {f"seg-vis[wandb] @ {places['seg-vis']} ; extra == '{extra}'" for extra in ("wandb", "all")} <= needs
     assert "pillow>=10.1" in metadata
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an installation reads, committed to a repository of its own."""
+    folder = tmp_path_factory.mktemp("clone") / "seg-engine"
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "src", "packages", "scripts"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / name, folder / name)
+    run("git", "init", "--quiet", cwd=folder)
+    run("git", "add", "--all", cwd=folder)
+    author = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
+    run("git", *author, "commit", "--quiet", "--message", "all: as it stands", cwd=folder)
+    return folder
+
+
+def test_pip_installs_everything_from_a_git_address(tmp_path: Path, with_builder: list[str], repository: Path) -> None:
+    """pip keeps the wheel of a commit and deletes the clone: so the wheel has addresses, not folders of the clone."""
+    address = f"git+{repository.as_uri()}@{run('git', 'rev-parse', 'HEAD', cwd=repository).strip()}"
+    pip = [*with_builder, "python", "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", "-w"]
+    run(*pip, str(tmp_path), f"seg-engine @ {address}", cwd=tmp_path, PIP_CACHE_DIR=str(tmp_path / "cache"))
+    (wheel,) = tmp_path.glob("seg_engine-*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        name = next(each for each in files.namelist() if each.endswith(".dist-info/METADATA"))
+        metadata = files.read(name)
+        record = files.read(name.replace("METADATA", "RECORD")).decode()
+    needs = siblings(metadata.decode())
+    assert {f"{name} @ {address}#subdirectory=packages/{name}" for name in ISLANDS} <= needs
+    assert f"seg-vis[wandb] @ {address}#subdirectory=packages/seg-vis ; extra == 'wandb'" in needs
+    digest = base64.urlsafe_b64encode(hashlib.sha256(metadata).digest()).rstrip(b"=").decode()
+    assert f"{name},sha256={digest},{len(metadata)}" in record.splitlines()
+    pip[pip.index("wheel") :] = ["install", "--dry-run", "--no-index", "--no-build-isolation"]
+    told = run(*pip, str(wheel), cwd=tmp_path)
+    assert all(f"{name}-" in told.splitlines()[-1] for name in ISLANDS)
