@@ -16,7 +16,7 @@ copyright = author
 release = version = runpy.run_path(str(ROOT / "src/seg_engine/__about__.py"))["__version__"]
 language = "en"  # the other one: -D language=zh_CN
 
-extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links", "translations"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links", "plain_pages", "translations"]
 exclude_patterns = ["_*", "locale", "**/steps"]
 source_suffix = {".md": "markdown"}
 nitpicky = False  # types in signatures are not links; links in the text are checked
@@ -33,7 +33,6 @@ suppress_warnings = ["config.cache"]
 
 # Links from a page to a file of the repository that is no page.
 repository = "https://github.com/seg-engine/seg-engine"
-site_address = "https://seg-engine.github.io/seg-engine"
 
 # The second language: catalogues in locale/zh_CN/LC_MESSAGES. Of these pages every message is translated; of the others
 # what a catalogue has.
@@ -44,6 +43,7 @@ gettext_location = False
 TRANSLATED = ["index", "install", "mmsegmentation", "hooks", "optimizers"]
 
 # The look. Nothing is fetched from elsewhere when a page is read.
+smartquotes = False
 html_theme = "furo"
 html_title = "seg-engine"
 html_static_path = ["_static"]

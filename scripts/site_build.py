@@ -1,7 +1,8 @@
 """`./run site`: the documentation, from nothing, in both languages, into `site/`.
 
 The steps of the tutorial are run, if they or the packages changed; the reference is made from the packages; Sphinx
-builds each language, with warnings as errors; then the pages that belong to no language are written.
+builds each language, with warnings as errors, as HTML and beside it as plain Markdown; then what belongs to no language
+is written, and the whole is checked.
 
     ./run site                      # both languages, into site/
     ./run site --language en        # one of them
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import site_pages
@@ -34,27 +36,39 @@ def options_of(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def build_language(folder: str, target: Path) -> subprocess.Popen[bytes]:
-    """Start Sphinx for one language; its folder is the language's, beside the other's."""
-    command = [sys.executable, "-m", "sphinx", "--builder", "html", "--fail-on-warning", "--keep-going", "--quiet"]
-    command += ["--define", f"language={LANGUAGES[folder]}", "--doctree-dir", str(MADE / "doctrees" / folder)]
-    return subprocess.Popen([*command, str(DOCS), str(target)], cwd=ROOT)
+def build(builder: str, language: str, version: str, target: Path) -> int:
+    """Let Sphinx write one language; both builders read the sources once."""
+    command = [sys.executable, "-m", "sphinx", "--builder", builder, "--fail-on-warning", "--keep-going", "--quiet"]
+    command += ["--define", f"language={LANGUAGES[language]}"]
+    command += ["--define", f"html_baseurl={site_pages.ADDRESS}/{version}/{language}/"]
+    command += ["--doctree-dir", str(MADE / "doctrees" / language), str(DOCS), str(target)]
+    return subprocess.call(command, cwd=ROOT)
+
+
+def build_language(language: str, version: str, out: Path) -> bool:
+    """Write HTML, plain Markdown and the files for assistants of one language; tells whether all is well."""
+    target = out / version / language
+    if build("html", language, version, target) or build("markdown", language, version, target):
+        return False
+    site_pages.mend_pictures(target)
+    site_pages.write_for_assistants(DOCS, target, f"{site_pages.ADDRESS}/{version}/{language}")
+    return True
 
 
 def main(words: list[str]) -> int:
     """Build the site; the exit status is the number of languages that have faults."""
     options = options_of(words)
-    folders = [options.language] if options.language else list(LANGUAGES)
-    version = options.out / options.version
+    languages = [options.language] if options.language else list(LANGUAGES)
     site_tutorial.run_steps()
     site_reference.write_all()
-    builds = {folder: build_language(folder, version / folder) for folder in folders}
-    faulty = [folder for folder, build in builds.items() if build.wait()]
-    for folder in faulty:
-        print(f"site: the pages of {folder!r} have the faults above", file=sys.stderr)
+    with ThreadPoolExecutor() as pool:  # a process of Sphinx each
+        well = list(pool.map(lambda one: build_language(one, options.version, options.out), languages))
+    faulty = [language for language, good in zip(languages, well, strict=True) if not good]
+    for language in faulty:
+        print(f"site: the pages of {language!r} have the faults above", file=sys.stderr)
     if not faulty:
         site_pages.write_root(options.out)
-        print(f"site: {version / folders[0] / 'index.html'}")
+        print(f"site: {options.out / options.version / languages[0] / 'index.html'}")
     return len(faulty)
 
 

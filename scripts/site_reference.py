@@ -25,6 +25,8 @@ def changelog() -> str:
     for name in reversed(NAMES):
         text = project(name).changelog.read_text(encoding="utf-8")
         body = text.partition("\n")[2].strip()
+        here = f"../{project(name).folder.relative_to(ROOT).as_posix()}/".replace("/./", "/")
+        body = re.sub(r"\]\((?!https?:|#)", f"]({here}", body)
         blocks += [f"## {name}", re.sub(r"^(#+) (.*)$", rf"#\1 {name} \2", body, flags=re.MULTILINE)]
     return "\n\n".join(blocks) + "\n"
 

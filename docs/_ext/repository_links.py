@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
 
-logger = logging.getLogger(__name__)
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
+CODE = re.compile(r"^(?:```|~~~|:::).*?^(?:```|~~~|:::)$", re.DOTALL | re.MULTILINE)
 
 
-class RepositoryLinks(SphinxTransform):
-    """Turns such links into plain ones, before Sphinx would copy their files into the site."""
+def lead_to_repository(app: Sphinx, page: str, source: list[str]) -> None:
+    """Replace the target of each such link in a page's source; pictures and pages stay."""
+    pages = Path(app.srcdir).resolve()
+    here = (pages / page).parent
 
-    default_priority = 4  # before Sphinx collects downloads
-
-    def apply(self, **kwargs: object) -> None:
-        """Replace each link whose target lies in the repository and outside the pages."""
-        source = Path(str(self.document["source"]))
-        for link in list(self.document.findall(addnodes.download_reference)):
-            self.replace(link, link["reftarget"], source)
-        for link in list(self.document.findall(addnodes.pending_xref)):
-            if link.get("refdomain") != "doc" and link.get("reftype") == "myst":
-                self.replace(link, link["reftarget"], source)
-
-    def replace(self, link: nodes.Element, target: str, source: Path) -> None:
-        """Put a plain link in the place of one whose target is a file or folder of the repository."""
-        path, _, part = unquote(target).partition("#")
-        root = Path(self.env.srcdir).parent.resolve()
-        places = [(source.parent / path).resolve(), (Path(self.env.srcdir) / path.lstrip("/")).resolve()]
-        found = next((place for place in places if path and place.exists() and place.is_relative_to(root)), None)
-        if found is None:
-            return
+    def address(match: re.Match[str]) -> str:
+        found = (here / unquote(match[1])).resolve()
+        if not found.exists() or found.is_relative_to(pages) or not found.is_relative_to(pages.parent):
+            return match[0]
         kind = "tree" if found.is_dir() else "blob"
-        address = f"{self.config.repository}/{kind}/main/{found.relative_to(root).as_posix()}" + (part and f"#{part}")
-        link.replace_self(nodes.reference("", "", *link.children, refuri=address, internal=False))
+        return f"{app.config.repository}/{kind}/main/{found.relative_to(pages.parent).as_posix()}{match[2] or ''}"
+
+    parts, end = [], 0
+    for code in CODE.finditer(source[0]):
+        parts += [LINK.sub(address, source[0][end : code.start()]), code[0]]
+        end = code.end()
+    source[0] = "".join([*parts, LINK.sub(address, source[0][end:])])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx."""
     app.add_config_value("repository", "", "env", str)
-    app.add_config_value("site_address", "", "env", str)
-    app.add_transform(RepositoryLinks)
+    app.connect("source-read", lead_to_repository)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,17 @@
+"""What the plain Markdown of each page needs beside sphinx-markdown-builder: `./run site` writes it beside the HTML."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+
+def _children(_translator: object, _node: nodes.Node) -> None:
+    """Write what is inside, and nothing for the mark-up itself."""
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Tell Sphinx how the builder writes a node that it does not know: the `*` in a signature."""
+    app.setup_extension("sphinx_markdown_builder")
+    app.add_node(nodes.abbreviation, override=True, markdown=(_children, _children))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
