@@ -13,6 +13,7 @@ from pathlib import Path
 
 import lock
 import pytest
+import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -113,6 +114,15 @@ def test_the_locks_hold_for_every_python_and_system(python: str, system: str) ->
             markers = [found[1] for rest in rests if (found := re.match(r" *; (.+?) *\\\n", rest))]
             held = sum(Marker(marker).evaluate(machine) for marker in markers) + len(rests) - len(markers)
             assert held == 1, f"{held} versions of {wanted} in {locked.name}"
+
+
+def test_whatever_is_locked_is_kept_up_to_date() -> None:
+    """Dependabot looks into the workflows, and into each folder that holds a lock."""
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    node = {("npm", f"/{Path(path).parent}") for path in listed if path.endswith("package-lock.json")}
+    held = {(each["package-ecosystem"], each["directory"]) for each in updates}
+    assert held == {("github-actions", "/"), ("uv", "/constraints/locks")} | node
 
 
 def wheel(folder: Path) -> Path:

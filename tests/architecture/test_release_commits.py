@@ -165,6 +165,25 @@ def test_what_fails_its_try_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, err
     assert (git("rev-parse", "HEAD"), git("status", "--porcelain"), git("tag")) == (before, "", "")
 
 
+def test_all_packages_are_tried_and_the_one_that_requires_the_others_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(release, "dry_run", lambda it, *_: tried.append(it.name))
+    monkeypatch.setattr(release, "ask_tools", lambda: tried.append("tools"))
+    release.dry_runs([Project(name) for name in reversed(NAMES)], None, tests=False)
+    assert sorted(tried[:5]) == sorted(NAMES[:-1])
+    assert tried[5:] == ["seg-engine", "tools"]
+
+
+def test_what_fails_in_one_package_ends_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(it: Project, *_: object) -> None:
+        if it.name == "seg-optim":
+            raise release_files.ReleaseError("two builds differ")
+
+    monkeypatch.setattr(release, "dry_run", fail)
+    with pytest.raises(ProjectError, match="two builds differ"):
+        release.dry_runs([Project(name) for name in NAMES], None, tests=False)
+
+
 def test_the_table_of_supported_versions_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one of the checkout, not of the copy."""
     monkeypatch.setattr(projects, "ROOT", ROOT)
