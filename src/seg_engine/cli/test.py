@@ -70,7 +70,7 @@ def tell_missing(runner: Runner, options: argparse.Namespace) -> bool:
 
 
 def show(cfg: Config, options: argparse.Namespace) -> None:
-    """Switch the visualization hook on.
+    """Switch the visualization hook on; with `--show-dir` for every image, whatever validation draws.
 
     Raises:
         ValueError: the config has no such hook, no visualizer, or none that writes files.
@@ -85,11 +85,13 @@ def show(cfg: Config, options: argparse.Namespace) -> None:
         hook["show"], hook["wait_time"] = True, options.wait_time
     if options.show_dir:
         hook["interval"] = 1
+        for few in ("samples", "max_pictures"):
+            hook.pop(few, None)
         backends = cfg.visualizer.get("vis_backends") or []
         local = [index for index, backend in enumerate(backends) if backend.get("type") == "LocalVisBackend"]
         if not local:
             raise ValueError("--show-dir needs dict(type='LocalVisBackend') in visualizer.vis_backends")
-        changes = {f"visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
+        changes = {f"+visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
         cfg.merge_from_dict(changes, source="--show-dir")
 
 
@@ -103,7 +105,7 @@ def write_predictions(cfg: Config, out: str) -> None:
     if not found:
         raise ValueError(f"--out needs one of {', '.join(WRITERS)} in test_evaluator: these write the predictions")
     for key, kind in found.items():
-        changes = {f"{key}.output_dir": out, **({f"{key}.keep_results": True} if kind == "CityscapesMetric" else {})}
+        changes = {f"+{key}.output_dir": out, **({f"+{key}.keep_results": True} if kind == "CityscapesMetric" else {})}
         cfg.merge_from_dict(changes, source="--out")
 
 

@@ -194,6 +194,23 @@ def test_pictures_go_where_the_command_line_says() -> None:
         show(Config({"default_hooks": hook, "visualizer": {"vis_backends": both[:1]}}), Namespace(show=0, show_dir="x"))
 
 
+def test_every_image_is_drawn_where_validation_draws_a_few() -> None:
+    hook = {"visualization": {"type": "SegVisualizationHook", "samples": 3, "max_pictures": 2}}
+    cfg = Config({"default_hooks": hook, "visualizer": {"vis_backends": [{"type": "LocalVisBackend"}]}})
+    show(cfg, Namespace(show=False, show_dir="/here"))
+    assert cfg.default_hooks.visualization.to_dict() == {"type": "SegVisualizationHook", "draw": True, "interval": 1}
+
+
+def test_what_a_flag_adds_is_not_told_as_a_new_key(caplog: pytest.LogCaptureFixture) -> None:
+    backends = {"vis_backends": [{"type": "LocalVisBackend"}]}
+    cfg = Config({"default_hooks": {"visualization": {}}, "visualizer": backends, "test_evaluator": {"type": "A"}})
+    cfg.test_evaluator.type = "IoUMetric"
+    show(cfg, Namespace(show=False, show_dir="/here"))
+    write_predictions(cfg, "/there")
+    assert (cfg.visualizer.vis_backends[0].save_dir, cfg.test_evaluator.output_dir) == ("/here", "/there")
+    assert not caplog.records
+
+
 def test_tta_wraps_the_model() -> None:
     cfg = Config({"model": {"type": "A"}, "test_dataloader": {"dataset": {"pipeline": []}}})
     use_tta(cfg)
