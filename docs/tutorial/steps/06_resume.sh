@@ -1,0 +1,1 @@
+seg train fields.py --work-dir run --resume
