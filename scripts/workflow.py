@@ -97,9 +97,10 @@ class Run:
                 raise
             matrix = {}  # what the jobs before would have said is not known
         chosen = [each for each in (combinations(matrix) if matrix else [{}]) if self.is_wanted(each)]
-        if matrix and not chosen:
+        if not chosen and job.name in self.options.jobs:
             raise WorkflowError(f"no combination of {job.name} has {', '.join(self.options.matrix)}")
-        self.results[job.name] = []
+        without = Result(job.name, {}, "not run", not_run=["no combination has what --matrix asks for"])
+        self.results[job.name] = [] if chosen else [without]
         for number, combination in enumerate(chosen):
             result = Result(job.name, combination)
             self.results[job.name].append(result)

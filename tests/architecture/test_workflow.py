@@ -256,8 +256,11 @@ def test_a_wrong_name_is_an_error_in_words(
 
 
 def test_a_combination_that_is_not_there_is_an_error(runs: Runs) -> None:
-    code, text = runs(one("run: echo ran", job="    strategy: {matrix: {a: [1, 2]}}"), "--matrix", "a=3")
-    assert (code, "workflow: no combination of one has a=3" in text, "\nran" in text) == (2, True, False)
+    text = one("run: echo ran", job="    strategy: {matrix: {a: [1, 2]}}")
+    code, printed = runs(text, "one", "--matrix", "a=3")
+    assert (code, "workflow: no combination of one has a=3" in printed, "\nran" in printed) == (2, True, False)
+    code, printed = runs(text, "--matrix", "a=3")  # of a job that only comes along, it is told
+    assert (code, "not run: no combination has what --matrix asks for" in printed) == (0, True)
 
 
 def test_a_list_runs_nothing(runs: Runs) -> None:
