@@ -1,8 +1,8 @@
 """`./run site`: the documentation, from nothing, in both languages, into `site/`.
 
 The steps of the tutorial are run, if they or the packages changed; the reference is made from the packages; Sphinx
-builds each language, with warnings as errors, as HTML and beside it as plain Markdown; then what belongs to no language
-is written, and the whole is checked.
+builds each language, with warnings as errors, as HTML and beside it as plain Markdown; the two languages must have the
+same headings, code, figures and tables; then what belongs to no language is written, and the whole is checked.
 
     ./run site                      # both languages, into site/
     ./run site --language en        # one of them
@@ -17,6 +17,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import site_languages
 import site_pages
 import site_reference
 import site_tutorial
@@ -56,7 +57,7 @@ def build_language(language: str, version: str, out: Path) -> bool:
 
 
 def main(words: list[str]) -> int:
-    """Build the site; the exit status is the number of languages that have faults."""
+    """Build the site; the exit status is the number of faulty languages, and of differences between them."""
     options = options_of(words)
     languages = [options.language] if options.language else list(LANGUAGES)
     site_tutorial.run_steps()
@@ -66,10 +67,14 @@ def main(words: list[str]) -> int:
     faulty = [language for language, good in zip(languages, well, strict=True) if not good]
     for language in faulty:
         print(f"site: the pages of {language!r} have the faults above", file=sys.stderr)
+    pages = [options.out / options.version / language for language in languages]
+    other = site_languages.differences(*pages) if len(pages) == 2 and not faulty else []
+    for line in other:
+        print(f"site: the languages differ: {line}", file=sys.stderr)
     if not faulty:
         site_pages.write_root(options.out)
         print(f"site: {options.out / options.version / languages[0] / 'index.html'}")
-    return len(faulty)
+    return min(len(faulty) + len(other), 100)
 
 
 if __name__ == "__main__":

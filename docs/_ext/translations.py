@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 from messages import needs_words
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -22,8 +23,15 @@ def look_at_page(app: Sphinx, doctree: nodes.document) -> None:
             title.parent.insert(title.parent.index(title) + 1, line)
         return
     for node in doctree.findall(nodes.Element):
-        if node.get("translated") is False and needs_words(node.rawsource):
-            logger.warning("not translated (./run site:catalogues): %s", node.rawsource[:90], location=node)
+        if needs_words(text := left_in_english(node)):
+            logger.warning("not translated (./run site:catalogues): %s", text[:90], location=node)
+
+
+def left_in_english(node: nodes.Element) -> str:
+    """Return the message of a node that has no translation; of a list of pages, its caption."""
+    if isinstance(node, addnodes.toctree):
+        return str(node["caption"]) if node.get("caption") and node["caption"] == node.get("rawcaption") else ""
+    return node.rawsource if node.get("translated") is False else ""
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -16,6 +16,7 @@ DOCS = ROOT / "docs"
 CATALOGUES = DOCS / "locale/zh_CN/LC_MESSAGES"
 PARTS = run_path(str(DOCS / "_ext/messages.py"))
 CODE, LINK, needs_words, fixed_parts = (PARTS[name] for name in ("CODE", "LINK", "needs_words", "fixed_parts"))
+LANGUAGES = run_path(str(ROOT / "scripts/site_languages.py"))
 TERMS = tomllib.loads((DOCS / "locale/terms.toml").read_text(encoding="utf-8"))
 PAGES = sorted(str(path.relative_to(CATALOGUES).with_suffix("")) for path in CATALOGUES.rglob("*.po"))
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -121,3 +122,45 @@ def test_the_terms_are_in_use() -> None:
 def test_catalogues_lie_where_pages_are() -> None:
     made = {str(path.relative_to(DOCS).with_suffix("")) for path in Path(DOCS).rglob("*.md")}
     assert set(PAGES) - {"sphinx"} <= made
+
+
+PAGE = """<body><nav><h1>seg-engine</h1><a href="other.html">Other</a></nav><article><section id="hooks"><h1>Hooks
+<a href="#hooks">#</a></h1><pre><span>x = </span>1</pre><img src="a.png"><table><tr><td>one</td></tr></table>
+<a href="b.html">b</a> <a href="c.html">c</a></section></article></body>"""
+LINKS = '<a href="b.html">b</a> <a href="c.html">c</a>'
+
+
+def test_two_languages_may_differ_in_words_and_their_order(tmp_path: Path) -> None:
+    other = PAGE.replace("Hooks", "钩子").replace('"other.html">Other', '"zh.html">其他').replace("one", "一")
+    other = other.replace(LINKS, '<a href="c.html">c</a>，<a href="b.html">b</a>')
+    assert built_differences(tmp_path, PAGE, other) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "part"),
+    [
+        ("<h1>Hooks", "<h2>Hooks", "headings"),
+        ('id="hooks"', 'id="gou-zi"', "headings"),
+        ("x = </span>1", "x = </span>2", "code"),
+        ("a.png", "b.png", "figures"),
+        ("<tr><td>one</td></tr>", "", "tables"),
+        ("c.html", "d.html", "links"),
+        ("</pre>", "</pre><pre>more</pre>", "code"),
+    ],
+)
+def test_two_languages_have_the_same_parts(tmp_path: Path, there: str, here: str, part: str) -> None:
+    (line,) = built_differences(tmp_path, PAGE, PAGE.replace(there, here))
+    assert line.startswith(f"hooks.html: {part} differ: ")
+
+
+def test_a_page_of_one_language_alone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en/more.html").write_text(PAGE, encoding="utf-8")
+    assert built_differences(tmp_path, PAGE, PAGE) == ["more.html: in one language only"]
+
+
+def built_differences(folder: Path, english: str, chinese: str) -> list[str]:
+    for language, text in (("en", english), ("zh", chinese)):
+        (folder / language).mkdir(exist_ok=True)
+        (folder / language / "hooks.html").write_text(text, encoding="utf-8")
+    return list(LANGUAGES["differences"](folder / "en", folder / "zh"))
