@@ -141,8 +141,12 @@ def main() -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     options = parser.parse_args()
     if not options.check:
-        for name, asked in wanted().items():
+        locks = wanted()
+        for name, asked in locks.items():
             write(name, asked, ["--upgrade"] if options.upgrade else [])
+        for path in LOCKS.glob("*"):
+            if path.stem not in locks:  # of an environment that is gone
+                path.unlink()
     found = problems()
     for line in found:
         print(f"lock: {line}", file=sys.stderr)
