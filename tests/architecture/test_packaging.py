@@ -91,7 +91,7 @@ def test_installing_asks_nothing_of_the_machine_but_python() -> None:
 def with_builder() -> list[str]:
     """Run what follows where pip and what builds our wheels is installed beside everything else."""
     command = [sys.executable, "-m", "uv", "run", "--no-project", "--quiet"]
-    return [*command, "--with", "hatchling>=1.27", "--with", "pip>=25"]
+    return [*command, "--with", "hatchling>=1.27", "--with", "hatch-fancy-pypi-readme>=24.1", "--with", "pip>=25"]
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> str:
@@ -116,6 +116,10 @@ def test_pip_takes_the_packages_of_a_checkout(tmp_path: Path, with_builder: list
     assert {f"{name} @ {place}" for name, place in places.items()} <= needs
     assert {f"seg-vis[wandb] @ {places['seg-vis']} ; extra == '{extra}'" for extra in ("wandb", "all")} <= needs
     assert "pillow>=10.1" in metadata
+    page = metadata.partition("\n\n")[2]
+    assert "](https://raw.githubusercontent.com/seg-engine/seg-engine/main/docs/demo.png)" in page
+    assert "](https://github.com/seg-engine/seg-engine/blob/main/packages/seg-optim/README.md)" in page
+    assert re.findall(r"\]\((?!https://|#)", page) == [], "an index has no files beside the page"
 
 
 @pytest.fixture(scope="module")
