@@ -117,7 +117,7 @@ def _changelog(it: Project, notes: str, least: str, changes: list[Change]) -> li
     """Ask for a section that is not yet released, and in it for a word on each change that breaks something."""
     where = it.changelog.relative_to(ROOT)
     if changes and not notes:
-        return [f"{where} has no section `## {least} ({UNRELEASED})` that says what changed"]
+        return [f"{where} has no section `## {UNRELEASED}` that says what changed"]
     words = set(re.findall(r"\w+|--[\w-]+", notes))
     silent = [change for change in changes if change.broken and not change.words & words]
     return [f"{where}: the section that is {UNRELEASED} does not name {change.name}" for change in silent]
@@ -141,7 +141,7 @@ def _range(it: Project, version: str, least: str, released: str, changes: list[C
     if asks and where.contains(released):
         lines.append(
             f"pyproject.toml: seg-engine requires {it.name}{where}, which allows {released}; since then a Protocol "
-            f"asks for more ({asks[0]}), so begin at {least}: `{it.name}>={least},<...`"
+            f"asks for more ({asks[0]}): raise the version to {least}, and begin at it, `{it.name}>={least},<...`"
         )
     return lines
 
@@ -165,7 +165,9 @@ def check(it: Project, base: str | None) -> list[str]:
     else:
         changes = compare(at(f"{it.name}-v{released}", it), now)
         show(f"{it.name} {version}: since release {released}", changes)
-        print(f"  least version: {least_version(released, changes)}")
+        least = least_version(released, changes)
+        print(f"  least version: {least}")
+        version = least if version == released else version  # raised by `./run release`
     lines = judge(it, version)
     if base is not None:
         changes = compare(at(base, it), now)

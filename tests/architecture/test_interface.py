@@ -14,6 +14,7 @@ from helpers.copies import Copy
 from interface_changes import compare, least_version
 from projects import NAMES, Project
 
+ABOUT = "packages/seg-registry/src/seg_registry/__about__.py"
 REGISTRY = "packages/seg-registry/src/seg_registry/registry/registry.py"
 
 
@@ -172,14 +173,16 @@ def test_an_argument_that_is_renamed_asks_for_a_minor_version_and_its_name_in_th
     assert "[breaks: parameter was removed: name; parameter was added as required: key]" in printed
     assert "least version: 0.2.0" in printed
     assert lines == [
-        "seg-registry 0.1.0: since 0.1.0 1 changes break something, which asks for 0.2.0 at least",
-        "packages/seg-registry/CHANGELOG.md has no section `## 0.2.0 (not yet released)` that says what changed",
+        "packages/seg-registry/CHANGELOG.md has no section `## not yet released` that says what changed",
+        "pyproject.toml: seg-engine requires seg-registry<0.2,>=0.1, which leaves 0.2.0 out",
     ]
-    copy.raise_version("seg-registry", "0.2.0", "- Look-ups are quicker.")
-    assert check(copy, "seg-registry")[2][0] == (
+    copy.raise_version("seg-registry", "0.1.1", "- Look-ups are quicker.")
+    assert check(copy, "seg-registry")[2] == [
+        "seg-registry 0.1.1: since 0.1.0 1 changes break something, which asks for 0.2.0 at least",
         "packages/seg-registry/CHANGELOG.md: the section that is not yet released does not name "
-        "seg_registry.Registry.find"
-    )
+        "seg_registry.Registry.find",
+    ]
+    copy.edit(ABOUT, "0.1.1", "0.2.0")
     copy.edit(
         "packages/seg-registry/CHANGELOG.md", "Look-ups are quicker.", "`Registry.find` calls its argument `key`."
     )
@@ -201,8 +204,7 @@ def test_a_new_name_asks_for_a_patch_and_a_line_in_the_changelog(copy: Copy) -> 
     assert code == 1
     assert printed.count("+ names: seg_registry.Registry.has: def () -> bool") == 2  # since the release, and since HEAD
     assert lines == [
-        "seg-registry 0.1.0: since 0.1.0 1 changes break nothing, which asks for 0.1.1 at least",
-        "packages/seg-registry/CHANGELOG.md has no section `## 0.1.1 (not yet released)` that says what changed",
+        "packages/seg-registry/CHANGELOG.md has no section `## not yet released` that says what changed",
         f"packages/seg-registry/CHANGELOG.md has no line that {head} has not: say what changed",
     ]
     copy.raise_version("seg-registry", "0.1.1", "- `Registry.has` is new.")
@@ -214,7 +216,8 @@ def test_an_entry_point_that_is_gone_asks_for_a_minor_version(copy: Copy) -> Non
     code, printed, lines = check(copy, "seg-vis")
     assert code == 1
     assert "- entry points: seg_engine.hooks.SegVisualizationHook" in printed
-    assert "asks for 0.2.0 at least" in lines[0]
+    assert "least version: 0.2.0" in printed
+    assert lines[0] == "packages/seg-vis/CHANGELOG.md has no section `## not yet released` that says what changed"
 
 
 def test_a_protocol_that_asks_for_more_and_a_checkpoint_key_that_is_gone(copy: Copy) -> None:
@@ -233,7 +236,8 @@ def test_a_protocol_that_asks_for_more_and_a_checkpoint_key_that_is_gone(copy: C
     assert "- checkpoint: meta.seg_hooks_version: str  [breaks: what uses it]" in printed
     assert lines == [
         "pyproject.toml: seg-engine requires seg-hooks<0.3,>=0.1, which allows 0.1.0; since then a Protocol asks for "
-        "more (seg_hooks.protocols.Resumes.resumed_from), so begin at 0.2.0: `seg-hooks>=0.2.0,<...`"
+        "more (seg_hooks.protocols.Resumes.resumed_from): raise the version to 0.2.0, and begin at it, "
+        "`seg-hooks>=0.2.0,<...`"
     ]
     copy.allow("seg-hooks", ">=0.2,<0.3")
     assert check(copy, "seg-hooks")[::2] == (0, [])
