@@ -30,7 +30,13 @@ def accelerator() -> str | None:
     found = getattr(torch, "accelerator", None)
     if found is not None:
         return str(found.current_accelerator().type) if found.is_available() else None
-    return next((name for name in OLDER if getattr(torch, name).is_available()), None)
+    return next(filter(_sees, OLDER), None)
+
+
+def _sees(kind: str) -> bool:
+    """Tell whether torch sees one of a kind; before 2.6 not `torch.mps` but `torch.backends.mps` can tell."""
+    module = getattr(torch, kind)
+    return bool((module if hasattr(module, "is_available") else getattr(torch.backends, kind)).is_available())
 
 
 def _in_use() -> Any:

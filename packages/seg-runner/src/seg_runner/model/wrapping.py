@@ -62,7 +62,8 @@ class TransparentWrapper(nn.Module):
             raise TypeError(f"{type(self).__name__} wraps an nn.Module, not {type(model).__name__}")
         self.add_module(self.model_name, model)
         self._register_state_dict_hook(_remove_path)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add_path)  # type: ignore[no-untyped-call]
+        # the public one is there from torch 2.5 on
+        self._register_load_state_dict_pre_hook(_add_path, with_module=True)  # type: ignore[no-untyped-call]
 
     @property
     def model_path(self) -> str:

@@ -39,7 +39,13 @@ def accelerator() -> str | None:
     found = getattr(torch, "accelerator", None)
     if found is not None:
         return str(found.current_accelerator().type) if found.is_available() else None
-    return next((name for name in OLDER if getattr(torch, name).is_available()), None)
+    return next(filter(_sees, OLDER), None)
+
+
+def _sees(kind: str) -> bool:
+    """Tell whether torch sees one of a kind; before 2.6 not `torch.mps` but `torch.backends.mps` can tell."""
+    module = getattr(torch, kind)
+    return bool((module if hasattr(module, "is_available") else getattr(torch.backends, kind)).is_available())
 
 
 def is_accelerator(device: torch.device | str) -> bool:
@@ -99,7 +105,7 @@ def _found_device(name: str) -> torch.device:
 def _count(device: torch.device) -> int:
     """Count the devices of this kind that torch sees."""
     module = module_of(device)
-    if module is None or not module.is_available():
+    if module is None or not _sees(device.type):
         return 0
     count = getattr(module, "device_count", None)
     return 1 if count is None else int(count())
