@@ -278,6 +278,7 @@ def test_seeking_leaves_an_added_group_alone() -> None:
 
 
 MUON = {"type": "Muon", "lr": 0.02, "weight_decay": 0.1, "rest": {"type": "AdamW", "lr": 0.001, "weight_decay": 0.05}}
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 
 
 def split(net: nn.Module) -> tuple[OptimWrapper, Any]:
@@ -285,6 +286,7 @@ def split(net: nn.Module) -> tuple[OptimWrapper, Any]:
     return wrapper, wrapper.optimizer
 
 
+@needs_muon
 @pytest.mark.parametrize(
     ("kind", "muon"),
     [
@@ -314,6 +316,7 @@ def test_the_right_part_of_two_steps_an_added_group(vit: Any, kind: Any, muon: b
 ADAMS = {"step", "exp_avg", "exp_avg_sq"}
 
 
+@needs_muon
 def test_which_part_may_be_said(vit: Any) -> None:
     _, optimizer = split(vit)
     matrix, flat = nn.Parameter(torch.eye(4)), nn.Parameter(torch.ones(4))
@@ -340,6 +343,7 @@ def test_which_part_may_be_said(vit: Any) -> None:
     assert set(optimizer.state[matrix]) == set(optimizer.state[flat]) == ADAMS
 
 
+@needs_muon
 def test_two_in_one_resume_and_copy_with_an_added_group(vit: Any) -> None:
     nets = [vit, copy.deepcopy(vit)]
     pairs = [split(net) for net in nets]
@@ -362,6 +366,7 @@ def test_two_in_one_resume_and_copy_with_an_added_group(vit: Any) -> None:
         assert all(torch.equal(a, b) for a, b in zip(vit.parameters(), other.parameters(), strict=True))
 
 
+@needs_muon
 def test_two_in_one_are_unchanged_by_a_state_that_is_refused(vit: Any) -> None:
     wrapper, optimizer = split(vit)
     other = copy.deepcopy(wrapper.state_dict())

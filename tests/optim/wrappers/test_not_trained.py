@@ -167,6 +167,7 @@ def test_of_a_model_that_is_not_the_optimizers_nothing_is_said(vit: Any, caplog:
     assert named(caplog) == []
 
 
+@pytest.mark.filterwarnings("ignore:You are using .torch.load.:FutureWarning")  # torch 2.4's own way to unpickle
 def test_models_go_and_wrappers_are_copied(vit: Any, caplog: pytest.LogCaptureFixture) -> None:
     wrapper = build_optim_wrapper(vit, BIASES)
     for other in (copy.deepcopy(wrapper), pickle.loads(pickle.dumps(wrapper))):

@@ -29,6 +29,7 @@ ORDINARY = [
     "Rprop",
     "SGD",
 ]
+NEWER = {"Adafactor", "Muon"}  # torch has them from 2.5 and 2.9 on
 RULES = {"norm_decay_mult": 0.0, "custom_keys": {"head": {"lr_mult": 10.0}}}
 
 
@@ -42,10 +43,20 @@ def test_every_optimizer_of_torch_is_tested_here() -> None:
         for name, value in vars(torch.optim).items()
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
     }
-    assert known == {*ORDINARY, "LBFGS", "Muon", "SparseAdam", "Optimizer"}
+    assert known | NEWER == {*ORDINARY, "LBFGS", "Muon", "SparseAdam", "Optimizer"}
 
 
-@pytest.mark.parametrize("kind", [*ORDINARY, "TorchAdafactor"])
+@pytest.mark.parametrize("name", sorted(NEWER))
+def test_an_optimizer_that_this_torch_lacks_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, name, raising=False)
+    told = rf"type='{name}': torch \S+ has no torch\.optim\.{name}: take another one, or a newer torch"
+    with pytest.raises(KeyError, match=told):
+        build_optim_wrapper(nn.Linear(2, 2), {"optimizer": {"type": name, "lr": 0.1}})
+
+
+@pytest.mark.parametrize(
+    "kind", [name for name in [*ORDINARY, "TorchAdafactor"] if hasattr(torch.optim, name.removeprefix("Torch"))]
+)
 def test_ordinary_optimizers_learn_with_rules(kind: str, convnet: nn.Module, images: Callable[[int], Tensor]) -> None:
     optimizer = {"type": kind, "lr": 0.01} | ({} if kind == "Rprop" else {"weight_decay": 0.001})
     rules = {"custom_keys": {"head": {"lr_mult": 2.0}}} if kind == "Rprop" else RULES
@@ -105,8 +116,10 @@ def test_sparse_gradients_are_not_fused() -> None:
 
 
 MUON = {"type": "Muon", "lr": 0.02, "weight_decay": 0.1, "rest": {"type": "AdamW", "lr": 0.001, "weight_decay": 0.05}}
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
 
 
+@needs_muon
 def test_muon_and_the_rest_are_one_wrapper_with_one_schedule(vit: nn.Module) -> None:
     rules = {"norm_decay_mult": 0.0, "custom_keys": {"blocks.0": {"lr_mult": 0.5}}}
     wrapper = build_optim_wrapper(vit, {"optimizer": MUON, "paramwise_cfg": rules})
@@ -131,6 +144,7 @@ def test_muon_and_the_rest_are_one_wrapper_with_one_schedule(vit: nn.Module) -> 
     assert [g["lr"] for g in wrapper.optimizer.param_groups] == pytest.approx([0.01, 0.005, 0.0005, 0.00025, 0.0005])
 
 
+@needs_muon
 def test_the_state_of_two_in_one_goes_on_exactly(vit: nn.Module) -> None:
     twin = copy.deepcopy(vit)
     wrappers = [build_optim_wrapper(net, {"optimizer": MUON}) for net in (vit, twin)]
@@ -142,6 +156,7 @@ def test_the_state_of_two_in_one_goes_on_exactly(vit: nn.Module) -> None:
     assert all(torch.equal(a, b) for a, b in zip(vit.parameters(), twin.parameters(), strict=True))
 
 
+@needs_muon
 def test_muon_needs_a_rest_for_what_is_not_a_matrix(
     vit: nn.Module, convnet: nn.Module, caplog: pytest.LogCaptureFixture
 ) -> None:

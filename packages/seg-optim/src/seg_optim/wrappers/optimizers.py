@@ -6,7 +6,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import torch
@@ -65,10 +65,21 @@ def find(where: str, name: object, group: str, builtin: Mapping[str, Any]) -> An
     plain = name.rpartition(".")[2]
     for key in (name, plain):
         if key in points:
-            return points[key].load()
+            return _loaded(points[key], f"{where}={name!r}")
         if key in builtin:
             return builtin[key]
     raise KeyError(f"{where}={name!r}: no optimizer has this name.{did_you_mean(plain, [*points, *builtin])}")
+
+
+def _loaded(point: EntryPoint, what: str) -> Any:
+    """Load what an entry point names; some optimizers are in newer releases of torch only."""
+    try:
+        return point.load()
+    except AttributeError as error:
+        if point.module != "torch.optim":
+            raise
+        told = f"torch {torch.__version__} has no torch.optim.{point.attr}: take another one, or a newer torch"
+        raise KeyError(f"{what}: {told}") from error
 
 
 def torch_optimizers() -> dict[str, type[Optimizer]]:
