@@ -18,6 +18,9 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 # One thread for the tiny nets of the tests: on a busy machine two mostly wait for each other. Read before torch starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A wandb that fails in a test reports it to nobody.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
 # Commands are printed as a user without the wrapper `./run` types them.
 os.environ.pop("SEG_COMMAND_PREFIX", None)
 

@@ -33,9 +33,9 @@ def test_making_a_visualizer_draws_nothing_and_loads_nothing() -> None:
 
 def test_opencv_that_is_missing_names_both_wheels(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match='pip install "opencv-python-headless>=5"') as raised:
+    with pytest.raises(ImportError, match="pip install opencv-python-headless") as raised:
         load_cv2()
-    assert 'pip install "opencv-python>=5"' in str(raised.value)
+    assert "pip install opencv-python " in str(raised.value)
 
 
 def test_a_missing_system_library_names_the_packages(monkeypatch: Any) -> None:

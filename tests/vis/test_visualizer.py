@@ -311,7 +311,7 @@ SIZES = [(8, 8), (64, 64), (64, 200), (300, 90), (400, 600), (2100, 2500)]
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_sheet_has_all_four_and_a_legend_of_what_occurs(size: tuple[int, int]) -> None:
-    visualizer = SegLocalVisualizer(classes=["road", "車", "a long name " * 9, "none"], palette="distinct")
+    visualizer = SegLocalVisualizer(classes=["road", "car", "a long name " * 9, "none"], palette="distinct")
     truth = np.zeros(size, int)
     truth[: size[0] // 2] = 1
     sample = {"gt_sem_seg": truth, "pred_sem_seg": np.roll(truth, 2, 0)}

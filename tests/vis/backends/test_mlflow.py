@@ -48,7 +48,7 @@ def test_numbers_pictures_config_and_files(store: Path, tmp_path: Path) -> None:
     assert run.info.run_name == "first"
     names = {file.path for file in client.list_artifacts(number, "val")}
     assert names == {"val/a_7.png", "val/a_8.png"}
-    stored = cv2.imread(client.download_artifacts(number, "val/a_7.png", str(tmp_path)), cv2.IMREAD_COLOR_RGB)
+    stored = cv2.imread(client.download_artifacts(number, "val/a_7.png", str(tmp_path)))[..., ::-1]
     assert np.array_equal(stored, image)
     backend.close()
     kept = {file.path for file in client.list_artifacts(number)}

@@ -39,7 +39,7 @@ def test_pictures_come_back_to_the_bit(tmp_path: Path) -> None:
     backend.add_image("val/street", image, step=40)
     events = read(tmp_path)
     (event,) = events.Images("val/street")
-    stored = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR_RGB)
+    stored = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert (event.step, event.width, event.height) == (40, 7, 6)
     assert np.array_equal(stored, image)
     backend.close()

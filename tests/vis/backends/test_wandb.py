@@ -63,7 +63,7 @@ def test_pictures_and_native_masks_with_class_names(tmp_path: Path, offline: Non
     assert {key.split("/")[2] for key in rows[0] if "/masks/" in key} == {"ground truth", "prediction"}
     media = tmp_path.rglob("media")
     folder = next(media)
-    stored = cv2.imread(str(next((folder / "images").glob("val_a*.png"))), cv2.IMREAD_COLOR_RGB)
+    stored = cv2.imread(str(next((folder / "images").glob("val_a*.png"))))[..., ::-1]
     assert np.array_equal(stored, image)
     masks = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (folder / "images/mask").glob("*.mask.png")]
     assert any(np.array_equal(mask, truth) for mask in masks)
@@ -78,7 +78,7 @@ def test_drawn_pictures_where_they_are_wanted(tmp_path: Path, offline: None) -> 
     image = np.full((6, 7, 3), 100, np.uint8)
     visualizer.add_datasample("val_a", image, {"pred_sem_seg": np.zeros((6, 7), int)}, with_labels=False)
     visualizer.close()
-    stored = cv2.imread(str(next(tmp_path.rglob("val_a*.png"))), cv2.IMREAD_COLOR_RGB)
+    stored = cv2.imread(str(next(tmp_path.rglob("val_a*.png"))))[..., ::-1]
     assert stored[0, 0].tolist() == [114, 82, 114]
 
 

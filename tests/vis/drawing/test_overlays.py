@@ -256,7 +256,7 @@ def test_names_change_the_picture_under_their_boxes_only() -> None:
 def test_numbers_are_written_where_there_are_no_names() -> None:
     labels = np.zeros((60, 60), np.uint8)
     named = overlay(np.zeros((60, 60)), labels, palette=[[9, 9, 9]], with_labels=True)
-    assert (named == 255).any()
+    assert (named > 100).any()  # nothing but the letters is brighter than 9
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (40, 300), (500, 700)])

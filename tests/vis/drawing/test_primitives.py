@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seg_vis import Visualizer
 from seg_vis.drawing.colours import NAMES, colour, colour_list, dashes
+from seg_vis.drawing.text import text_size
 
 
 def canvas(value: int = 0, height: int = 60, width: int = 80) -> Visualizer:
@@ -253,7 +254,7 @@ def test_a_text_may_have_several_lines() -> None:
         return canvas.draw_texts(text, np.array([[5, y]]), font_sizes=20, colors="w").get_image()
 
     both = drawn("road\ncar", 4)
-    first, second = drawn("road", 4), drawn("car", 4 + 25)
+    first, second = drawn("road", 4), drawn("car", 4 + text_size("road", 20)[1])
     assert np.array_equal(both, np.maximum(first, second))
 
 

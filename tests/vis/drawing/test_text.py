@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seg_vis.drawing import fonts
+from seg_vis.drawing import text as text_module
 from seg_vis.drawing.text import draw_text, font_size, prepared, readable_on, shortened, tag_size, text_size, write_tag
 
 WORDS = ["road", "pgjyÉ", "道路", "보행자", "トラック", "дорога", "שלום", "مرحبا", "Straße ñ", "traffic light 0123"]
+needs_fonts = pytest.mark.skipif(not fonts.has_fonts(), reason="OpenCV has fonts from 5.0 on, older ones strokes")
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What was measured before is measured anew, and forgotten afterwards."""
+    caches = [fonts.font_face, fonts.has_letter, fonts.font_with, text_module.prepared, text_module.text_size]
+    for each in caches:
+        each.cache_clear()
+    yield
+    for each in caches:
+        each.cache_clear()
+
+
+@pytest.fixture
+def without_fonts(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV 4: letters are strokes."""
+    monkeypatch.setattr(fonts, "has_fonts", lambda: False)
+    monkeypatch.setattr(text_module, "has_fonts", lambda: False)
 
 
 def drawn(text: str, size: int, corner: tuple[int, int] = (20, 20)) -> np.ndarray:
@@ -21,9 +43,7 @@ def drawn(text: str, size: int, corner: tuple[int, int] = (20, 20)) -> np.ndarra
     return canvas.any(axis=2)
 
 
-@pytest.mark.parametrize("text", WORDS)
-@pytest.mark.parametrize("size", [9, 13, 26, 48])
-def test_text_fills_its_box_and_stays_in_it(text: str, size: int) -> None:
+def check_box(text: str, size: int) -> None:
     width, height = text_size(text, size)
     ink = drawn(text, size)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
@@ -34,6 +54,39 @@ def test_text_fills_its_box_and_stays_in_it(text: str, size: int) -> None:
     assert columns[-1] - columns[0] > 0.8 * width - 4
 
 
+@needs_fonts
+@pytest.mark.parametrize("text", WORDS)
+@pytest.mark.parametrize("size", [9, 13, 26, 48])
+def test_text_fills_its_box_and_stays_in_it(text: str, size: int) -> None:
+    check_box(text, size)
+
+
+@pytest.mark.parametrize("text", ["road", "pgjyE", "traffic light 0123"])
+@pytest.mark.parametrize("size", [9, 13, 26, 48])
+def test_strokes_fill_their_box_and_stay_in_it(text: str, size: int, without_fonts: None) -> None:
+    check_box(text, size)
+
+
+def test_strokes_have_the_letters_of_ascii_and_say_what_they_lack(without_fonts: None) -> None:
+    told = r"OpenCV \S+ has ASCII letters only, .* for '路道' of '道路': OpenCV 5 has fonts"
+    with pytest.warns(UserWarning, match=told):
+        asked = drawn("道路", 26)
+    assert np.array_equal(asked, drawn("??", 26))
+    assert np.array_equal(drawn("Zürich Ñ", 26), drawn("Zurich N", 26))
+
+
+def test_strokes_are_drawn_by_what_every_opencv_has(without_fonts: None, tmp_path: Path) -> None:
+    """The two kinds of letters that OpenCV brings differ; a font file is refused by name."""
+    canvas = np.zeros((2, 60, 200, 3), np.uint8)
+    for sheet, font in zip(canvas, ("sans", "italic"), strict=True):
+        draw_text(sheet, "road", (10, 2), 24, (255, 255, 255), font)
+    assert not np.array_equal(*canvas)
+    (tmp_path / "some.ttf").touch()
+    with pytest.raises(ValueError, match=r"some\.ttf': this is OpenCV \S+, font files need 5\.0 or newer"):
+        text_size("road", 20, str(tmp_path / "some.ttf"))
+
+
+@needs_fonts
 @pytest.mark.parametrize("text", ["道路", "보행자", "トラック", "дорога"])
 def test_letters_are_letters_and_no_boxes(text: str) -> None:
     """OpenCV draws a question mark for what its font lacks."""
@@ -49,6 +102,7 @@ def test_text_at_the_right_edge_is_cut_and_not_wrapped() -> None:
     assert not canvas[24:].any()
 
 
+@needs_fonts
 def test_the_height_depends_on_the_size_but_for_deep_letters() -> None:
     assert {text_size(text, 20)[1] for text in WORDS if text != "مرحبا"} == {25}
     assert text_size("مرحبا", 20)[1] > 25
@@ -83,6 +137,7 @@ def test_a_name_is_one_line(text: str) -> None:
     assert text_size(text, 20) == text_size("a b", 20)
 
 
+@needs_fonts
 def test_right_to_left_writing_is_drawn_in_its_reading_order() -> None:
     """OpenCV draws letters as they are stored, the first one to the left."""
     assert np.array_equal(drawn("שלום", 26), drawn("םולש", 26)) is False
@@ -93,8 +148,9 @@ def test_right_to_left_writing_is_drawn_in_its_reading_order() -> None:
     assert np.array_equal(word[:, where[-1] - width + 1 : where[-1] + 1], ink)
 
 
+@needs_fonts
 def test_letters_that_no_font_has_are_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seg_vis.drawing.text.shutil.which", lambda name: None)
+    monkeypatch.setattr("seg_vis.drawing.fonts.shutil.which", lambda name: None)
     with pytest.warns(UserWarning, match=r"no font here has the letters '[\u1200\u1201]+' of .* or give font="):
         text_size("\u1200\u1201 road", 20)
     with warnings.catch_warnings():
@@ -104,13 +160,14 @@ def test_letters_that_no_font_has_are_named_once(monkeypatch: pytest.MonkeyPatch
             text_size(word, 20)
 
 
+@needs_fonts
 def test_an_installed_font_stands_in_where_it_has_the_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The program that lists fonts names two; only one of them has the letter."""
     lister = tmp_path / "fc-list"
     lister.write_text("#!/bin/sh\necho none.ttf\necho some.ttf\n")
     lister.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("seg_vis.drawing.text.has_letter", lambda letter, font: font == "some.ttf")
+    monkeypatch.setattr("seg_vis.drawing.fonts.has_letter", lambda letter, font: font == "some.ttf")
     assert prepared("\u1202", "sans") == ("\u1202", "some.ttf")
 
 

@@ -38,7 +38,7 @@ def test_the_headless_wheel_is_an_error_with_both_commands(monkeypatch: Any) -> 
     with pytest.raises(RuntimeError, match="headless") as raised:
         show_window(PICTURE, "x")
     assert "pip uninstall -y opencv-python-headless" in str(raised.value)
-    assert 'pip install --force-reinstall "opencv-python>=5"' in str(raised.value)
+    assert "pip install --force-reinstall opencv-python\n" in str(raised.value)
 
 
 def test_a_window_shows_the_picture_in_bgr_and_closes(monkeypatch: Any) -> None:

@@ -101,8 +101,8 @@ def to_rgb(
 
     Example:
         >>> import numpy as np
-        >>> to_rgb(np.full((2, 2, 3), 0.5)).max()
-        np.uint8(128)
+        >>> int(to_rgb(np.full((2, 2, 3), 0.5)).max())
+        128
         >>> to_rgb(np.zeros((4, 5, 12), np.uint16), bands=(7, 3, 2)).shape
         (4, 5, 3)
     """

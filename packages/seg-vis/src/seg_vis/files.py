@@ -196,8 +196,7 @@ def read_image(path: str | Path, backend_args: dict[str, object] | None = None, 
     """
     cv2 = load_cv2()
     data = np.frombuffer(read_bytes(str(path), backend_args), np.uint8)
-    flag = cv2.IMREAD_UNCHANGED if raw else cv2.IMREAD_COLOR_RGB
-    image: Image | None = cv2.imdecode(data, flag) if len(data) else None
+    image: Image | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED if raw else cv2.IMREAD_COLOR) if len(data) else None
     if image is None:
         raise ValueError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
-    return image
+    return image if raw else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image))

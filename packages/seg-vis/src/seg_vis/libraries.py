@@ -10,15 +10,15 @@ __all__ = ["load_cv2", "load_library"]
 MISSING = """\
 seg-vis draws with OpenCV, and Python could not import it: {error}
 Install it with one of
-    pip install "opencv-python>=5"            (also opens windows: show=True)
-    pip install "opencv-python-headless>=5"   (servers and containers: no windows, no system libraries)"""
+    pip install opencv-python            (also opens windows: show=True)
+    pip install opencv-python-headless   (servers and containers: no windows, no system libraries)"""
 
 MISSING_LIBRARY = """\
 OpenCV is installed, but a system library that it needs is not: {error}
 Either install the libraries (Debian, Ubuntu)
     apt-get install libgl1 libglib2.0-0
 or take the wheel that needs none (it cannot open windows)
-    pip uninstall -y opencv-python && pip install "opencv-python-headless>=5\""""
+    pip uninstall -y opencv-python && pip install opencv-python-headless"""
 
 
 def load_cv2() -> Any:

@@ -54,8 +54,8 @@ class Visualizer:
         >>> import numpy as np
         >>> canvas = Visualizer(image=np.zeros((20, 20, 3), np.uint8))
         >>> _ = canvas.draw_bboxes(np.array([[4, 4, 15, 15]]), edge_colors="w")
-        >>> canvas.get_image().max()
-        np.uint8(204)
+        >>> int(canvas.get_image().max())
+        204
     """
 
     def __init__(

@@ -6,83 +6,42 @@ Arabic is written in its reading order, but its letters are not joined: OpenCV s
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import unicodedata
 import warnings
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seg_vis.arrays import Image
+from seg_vis.drawing.fonts import extent, font_with, has_fonts, lacking, put, spelled_plainly
 from seg_vis.drawing.reading_order import visual_order
 from seg_vis.libraries import load_cv2
 
 __all__ = ["draw_text", "font_size", "readable_on", "shortened", "tag_size", "text_size", "write_tag"]
 
-WEIGHT = 500
-"""Weight of the letters as fonts count it: 400 is regular, 700 bold."""
 DOTS = "..."
 FEWEST = 3
 """A text cut to fewer letters says nothing."""
-BUILT_IN = ("sans", "italic", "uni")
-
-
-@cache
-def font_face(font: str) -> Any:
-    """Return a font by the path of its file, or one of those that OpenCV brings: `sans`, `italic`, `uni`."""
-    if font not in BUILT_IN and not Path(font).is_file():
-        raise ValueError(f"font must be 'sans', 'italic', 'uni' or a font file, and {font!r} is no file")
-    return load_cv2().FontFace(font)
+INSTALL_FONT = """\
+no font here has the letters {letters!r} of {text!r}, question marks stand for them: install one \
+(Debian, Ubuntu: apt-get install fontconfig fonts-noto-core) or give font= the path of one"""
+INSTALL_OPENCV = """\
+OpenCV {version} has ASCII letters only, question marks stand for {letters!r} of {text!r}: OpenCV 5 has fonts \
+(pip install "opencv-python>=5")"""
 
 
 @lru_cache(4096)
 def prepared(text: str, font: str) -> tuple[str, str]:
     """Return a text as one line in the order in which it is drawn, and a font that has its letters."""
     line = "".join(letter for letter in " ".join(text.split()) if unicodedata.category(letter) not in ("Cc", "Cf"))
-    lacking = "".join(sorted({letter for letter in line if letter > "\u02ff" and not has_letter(letter, font)}))
-    other = font_with(lacking) if lacking else None
-    if lacking and other is None:
-        warnings.warn(
-            f"no font here has the letters {lacking!r} of {text!r}, question marks stand for them: install one "
-            "(Debian, Ubuntu: apt-get install fontconfig fonts-noto-core) or give font= the path of one",
-            UserWarning,
-            stacklevel=6,
-        )
-    return visual_order(line), other or font
-
-
-@cache
-def has_letter(letter: str, font: str) -> bool:
-    """Tell whether a font draws anything else than its question mark for a letter."""
-    if unicodedata.combining(letter):
-        return True
-    own, mark = np.zeros((2, 48, 64, 3), np.uint8)
-    put(own, letter, (8, 36), 24, (255, 255, 255), font)
-    put(mark, "?", (8, 36), 24, (255, 255, 255), font)
-    return not np.array_equal(own, mark)
-
-
-@lru_cache(4096)
-def font_with(letters: str) -> str | None:
-    """Return the file of an installed font that has these letters, by fontconfig; None where there is none."""
-    if shutil.which("fc-list") is None:
-        return None
-    signs = " ".join(f"{ord(letter):x}" for letter in letters)
-    command = ["fc-list", f":charset={signs}:fontformat=TrueType", "--format", "%{file}\n"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")
-    usual = sorted(filter(None, found), key=lambda path: ("Sans" not in path, "Regular" not in path, path))
-    return next((path for path in usual if all(has_letter(letter, path) for letter in letters)), None)
-
-
-def put(image: Image, line: str, baseline: tuple[int, int], size: int, colour: tuple[int, int, int], font: str) -> None:
-    """Draw one prepared line, cut at the picture's edge."""
-    cv2 = load_cv2()
-    wide = (0, 1 << 15)
-    cv2.putText(image, line, baseline, colour, font_face(font), size, WEIGHT, cv2.PUT_TEXT_ALIGN_LEFT, wide)
+    letters = lacking(line, font)
+    other = font_with(letters) if letters else None
+    if letters and other is None:
+        words = INSTALL_FONT if has_fonts() else INSTALL_OPENCV
+        told = words.format(letters=letters, text=text, version=load_cv2().__version__)
+        warnings.warn(told, UserWarning, stacklevel=6)
+    return visual_order(line) if has_fonts() else spelled_plainly(line), other or font
 
 
 def font_size(height: int, width: int) -> int:
@@ -93,10 +52,9 @@ def font_size(height: int, width: int) -> int:
 @lru_cache(4096)
 def text_size(text: str, size: int, font: str = "sans") -> tuple[int, int]:
     """Return width and height in pixels of one line; the height is the font size's, or more for deep letters."""
-    cv2 = load_cv2()
     line, face = prepared(text, font)
-    box = cv2.getTextSize((1 << 15, 1 << 15), line, (0, size), font_face(face), size, WEIGHT)
-    return max(0, box[0] + box[2]), max(-(-size * 5 // 4), box[1] + box[3])
+    right, below = extent(line, size, face)
+    return right, max(-(-size * 5 // 4), below)
 
 
 def shortened(text: str, size: int, width: int, font: str = "sans") -> str:

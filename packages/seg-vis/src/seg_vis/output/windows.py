@@ -17,7 +17,7 @@ __all__ = ["check_windows", "show_window"]
 NO_WINDOWS = """\
 show=True needs an OpenCV that opens windows, and the headless wheel is installed. Either
     pip uninstall -y opencv-python-headless
-    pip install --force-reinstall "opencv-python>=5"
+    pip install --force-reinstall opencv-python
 or write files instead: show=False with out_file= or a LocalVisBackend"""
 NO_SCREEN = """\
 show=True needs a screen, and {reason}.
