@@ -86,8 +86,8 @@ class Run:
     def job(self, job: Job) -> None:
         """Run all combinations of a job, if it is to run at all."""
         contexts = self.contexts(job, {})
-        succeeded = all(self.outcome(name) in ("success", "not run") for name in job.needs)
-        if not self.expressions.holds(job.keys.get("if"), contexts, succeeded):
+        before = [self.outcome(each.name) for each in in_order(self.workflow, job.needs)]  # all, not only the last ones
+        if not self.expressions.holds(job.keys.get("if"), contexts, before):
             self.results[job.name] = [Result(job.name, {}, "skipped")]
             return
         try:
@@ -186,7 +186,7 @@ class Steps:
             print(f"  {number}. {title}")
             return
         environment = self.environment(step)
-        if not self.expressions.holds(step.get("if"), self.contexts, self.result.outcome == "success"):
+        if not self.expressions.holds(step.get("if"), self.contexts, [self.result.outcome]):
             print(f"----- {number}. {title}: skipped", flush=True)
             return
         print(f"----- {number}. {title}", flush=True)

@@ -15,8 +15,7 @@ from workflow_expressions import WorkflowError
 from workflow_plan import only
 
 NOT_RUN = {
-    "actions/attest-build-provenance": "needs the identity of a runner",
-    "actions/attest-sbom": "needs the identity of a runner",
+    "actions/attest": "signs with the identity of a runner",
     "actions/deploy-pages": "needs the site's address at GitHub",
     "pypa/gh-action-pypi-publish": "uploads",
 }

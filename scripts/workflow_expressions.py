@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -32,9 +32,10 @@ class Expressions:
     ) -> None:
         self.process.communicate()
 
-    def ask(self, text: str, contexts: Mapping[str, Any], succeeded: bool = True) -> dict[str, Any]:
+    def ask(self, text: str, contexts: Mapping[str, Any], outcomes: Collection[str] = ()) -> dict[str, Any]:
         """Return the value of an expression, and the text that it becomes inside of other text."""
-        status = {"always": True, "success": succeeded, "failure": not succeeded, "cancelled": False}
+        succeeded = not {*outcomes} - {"success", "not run"}  # after what was skipped, neither holds
+        status = {"always": True, "success": succeeded, "failure": "failure" in outcomes, "cancelled": False}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps({"text": text, "contexts": contexts, "status": status}), file=self.process.stdin, flush=True)
@@ -55,11 +56,11 @@ class Expressions:
             return self.ask(whole[1], contexts)["value"]
         return INSIDE.sub(lambda found: self.ask(found[1], contexts)["text"], value)
 
-    def holds(self, condition: object, contexts: Mapping[str, Any], succeeded: bool) -> bool:
-        """Tell whether an `if` is met; without a word about failures it also asks that nothing failed."""
+    def holds(self, condition: object, contexts: Mapping[str, Any], outcomes: Collection[str]) -> bool:
+        """Tell whether an `if` is met after these outcomes; without a word about them, all must be successes."""
         text = "success()" if condition is None else condition if isinstance(condition, str) else json.dumps(condition)
         if whole := INSIDE.fullmatch(text.strip()):
             text = whole[1]
         if not STATUS.search(text):
             text = f"success() && ({text})"
-        return bool(self.ask(f"!!({text})", contexts, succeeded)["value"])
+        return bool(self.ask(f"!!({text})", contexts, outcomes)["value"])

@@ -173,6 +173,20 @@ def test_jobs_after_a_failure_are_skipped_but_for_those_that_ask(runs: Runs) -> 
     assert (code, "=success=false=" in text) == (0, True)
 
 
+def test_after_a_skipped_job_neither_success_nor_failure_holds(runs: Runs) -> None:
+    """Of all jobs before, not only of those that are named: GitHub skips `third` as well."""
+    text = """
+on: push
+jobs:
+  first: {if: "false", runs-on: ubuntu-latest, steps: [{run: echo 1}]}
+  second: {needs: first, if: "${{ !failure() && !cancelled() }}", runs-on: ubuntu-latest, steps: [{run: echo 2}]}
+  third: {needs: second, runs-on: ubuntu-latest, steps: [{run: echo 3}]}
+"""
+    code, printed = runs(text)
+    assert code == 0
+    assert [line.split()[0] for line in printed.splitlines()[-3:]] == ["skipped", "success", "skipped"]
+
+
 def test_a_step_that_may_fail(runs: Runs) -> None:
     step = "{id: may, run: exit 1, continue-on-error: true}"
     code, text = runs(one(step, "run: echo =${{ steps.may.outcome }}="))
@@ -300,22 +314,24 @@ def expressions() -> Iterator[Expressions]:
 
 
 @pytest.mark.parametrize(
-    ("condition", "succeeded", "holds"),
+    ("condition", "before", "holds"),
     [
-        (None, True, True),
-        (None, False, False),
-        ("always()", False, True),
-        ("failure()", False, True),
-        ("a.b == 'c'", True, True),
-        ("a.b == 'c'", False, False),  # no word about failures: it also asks that nothing failed
-        ("${{ a.b != 'c' || a.nothing }}", True, False),
-        ("a.list != '[]'", True, False),
-        ("a.B == 'C'", True, True),  # GitHub compares without regard to case
-        (False, True, False),
+        (None, "success", True),
+        (None, "failure", False),
+        (None, "skipped", False),
+        ("always()", "failure", True),
+        ("failure()", "failure", True),
+        ("failure()", "skipped", False),
+        ("a.b == 'c'", "success", True),
+        ("a.b == 'c'", "failure", False),  # no word about outcomes: it also asks that nothing failed
+        ("${{ a.b != 'c' || a.nothing }}", "success", False),
+        ("a.list != '[]'", "success", False),
+        ("a.B == 'C'", "success", True),  # GitHub compares without regard to case
+        (False, "success", False),
     ],
 )
-def test_conditions(expressions: Expressions, condition: object, succeeded: bool, holds: bool) -> None:
-    assert expressions.holds(condition, {"a": {"b": "c", "list": "[]"}}, succeeded) is holds
+def test_conditions(expressions: Expressions, condition: object, before: str, holds: bool) -> None:
+    assert expressions.holds(condition, {"a": {"b": "c", "list": "[]"}}, [before]) is holds
 
 
 def test_an_expression_keeps_its_type_or_becomes_text(expressions: Expressions) -> None:
