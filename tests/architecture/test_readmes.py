@@ -51,6 +51,7 @@ def test_the_first_page_is_decided_on_in_a_minute() -> None:
         "## Who it is for",
         "## Which package",
         "## What is diff",
+        "## The whole stack",
     ]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
