@@ -17,7 +17,7 @@ from seg_vis.names import fitting_parts, printable
 
 __all__ = ["WandbVisBackend"]
 
-INSTALL = "wandb"
+INSTALL = "wandb pillow"  # its pictures need Pillow, and it does not require it
 ROOM = 2**18
 """Bytes that must be free for a row: more than W&B writes at once."""
 
