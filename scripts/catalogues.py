@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 import furo
+import site_reference
 import sphinx
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
@@ -56,10 +57,10 @@ def is_known(message: str) -> bool:
 
 
 def pages() -> dict[str, bool]:
-    """Return the pages that are written by hand, and whether all of each is translated."""
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=DOCS, capture_output=True, text=True, check=True).stdout
+    """Return the pages, those that the build makes too, and whether all of each is translated."""
     translated = runpy.run_path(str(DOCS / "conf.py"))["TRANSLATED"]
-    names = [name.removesuffix(".md") for name in listed.splitlines()]
+    found = [path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")]
+    names = {name for name in found if not name.startswith(("_", "locale/")) and "/steps/" not in name}
     return {name: name in translated for name in sorted({*names, *translated})} | {"sphinx": True}
 
 
@@ -84,6 +85,8 @@ def update(page: str, template: Path, whole: bool) -> list[str]:
     catalogue.update(wanted(page, template, whole))
     written = io.BytesIO()
     write_po(written, catalogue, width=110, omit_header=True, no_location=True, ignore_obsolete=True)
+    if not any(message.id for message in catalogue):  # a page whose title is a name
+        return []
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(HEADER.format(page=page).encode() + b"\n" + written.getvalue().strip(b"\n") + b"\n")
     return [str(message.id) for message in catalogue if message.id and (not message.string or message.fuzzy)]
@@ -91,6 +94,7 @@ def update(page: str, template: Path, whole: bool) -> list[str]:
 
 def main() -> int:
     """Bring all catalogues up to date; 1 where translations are missing."""
+    site_reference.write_all()
     with tempfile.TemporaryDirectory() as folder:
         templates(Path(folder))
         missing = {page: update(page, Path(folder) / f"{page}.pot", whole) for page, whole in pages().items()}

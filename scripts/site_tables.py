@@ -30,7 +30,7 @@ def timetable() -> str:
         "What each hook does at each point of a run, in the order in which they are called: a smaller number comes "
         "first, equal ones in the order in which they are registered. The hooks that every run from a config has are "
         "**bold**. Made from the classes: `./run site`. The table of one run, with your own hooks: "
-        "`print(runner.hooks)`.",
+        "`print(runner.points)`.",
     ]
     for point, keywords in POINTS.items():
         live = sorted(

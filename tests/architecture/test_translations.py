@@ -39,7 +39,8 @@ def translated() -> list[str]:
 
 
 def test_the_pages_that_most_need_it_are_translated() -> None:
-    assert {"index", "install", "mmsegmentation", "hooks", "optimizers"} <= set(translated()) <= set(PAGES)
+    least = {"index", "install", "tutorial/index", "mmsegmentation", "hooks", "optimizers"}
+    assert least <= set(translated()) <= set(PAGES)
     for page in translated():
         assert len(messages(page)) > 10  # and not its title alone
 
@@ -120,8 +121,9 @@ def test_the_terms_are_in_use() -> None:
 
 
 def test_catalogues_lie_where_pages_are() -> None:
-    made = {str(path.relative_to(DOCS).with_suffix("")) for path in Path(DOCS).rglob("*.md")}
-    assert set(PAGES) - {"sphinx"} <= made
+    written = {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")}
+    made = {page for page in PAGES if page.startswith("reference/")} | {"timetable", "changelog"}
+    assert set(PAGES) - {"sphinx"} <= written | made
 
 
 PAGE = """<body><nav><h1>seg-engine</h1><a href="other.html">Other</a></nav><article><section id="hooks"><h1>Hooks
