@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from _record import add_table
+
 __all__ = ["block", "cpu_seconds", "differences", "in_process", "paired", "print_table", "ratios"]
 
 
@@ -83,7 +85,8 @@ def differences(found: dict[str, list[float]], base: str) -> dict[str, float]:
 
 
 def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """A small table: first column to the left, the others to the right."""
+    """A small table: first column to the left, the others to the right. `./run bench --record` keeps it."""
+    add_table(title, header, rows)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     print(f"\n{title}")
     for row in [header, *rows]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import sys
 
-from _measure import in_process
+from _measure import in_process, print_table
 
 ROUNDS = 7
 STATEMENTS = {
@@ -39,9 +39,11 @@ def main() -> None:
             if (spent := cpu_seconds(statement)) is not None:
                 seconds[name].append(spent)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items() if values}
-    print(f"{'import':18}{'CPU s':>8}{'above bare, ms':>17}{'x torch':>9}")
-    for name, value in median.items():
-        print(f"{name:18}{value:8.3f}{1000 * (value - median['nothing']):17.1f}{value / median['torch']:9.2f}")
+    rows = [
+        [name, f"{value:.3f}", f"{1000 * (value - median['nothing']):.1f}", f"{value / median['torch']:.2f}"]
+        for name, value in median.items()
+    ]
+    print_table("CPU time of an import in a fresh process", ["import", "CPU s", "above bare, ms", "x torch"], rows)
     for name in STATEMENTS.keys() - median.keys():
         print(f"{name:18} not installed here")
 

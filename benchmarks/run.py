@@ -1,25 +1,48 @@
-"""Run the benchmarks named on the command line, or all of them: `./run bench`, `./run bench loop ema`."""
+"""Run the benchmarks named on the command line, or all of them.
+
+./run bench                                          # all
+./run bench loop ema                                 # some
+./run bench --record docs/performance loop ema       # and keep their tables for the documentation
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from _record import TABLES, keep
+
 FOLDER = Path(__file__).resolve().parent
+
+
+def run(name: str, record: Path | None) -> int:
+    """Run one benchmark, and keep its tables in the folder `record`; its exit code."""
+    print(f"\n== {name}", flush=True)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    with tempfile.TemporaryDirectory() as folder:
+        tables = Path(folder) / "tables"
+        environment = {**os.environ, TABLES: str(tables)} if record else None
+        code = subprocess.call([sys.executable, str(FOLDER / f"{name}.py")], env=environment)
+        if record and not code:
+            keep(name, tables, load, record)
+    return code
 
 
 def main() -> int:
     """Return 1 if a benchmark could not run."""
     known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "run" and not path.stem.startswith("_"))
-    asked = sys.argv[1:] or known
-    if unknown := [name for name in asked if name not in known]:
+    parser = argparse.ArgumentParser(prog="./run bench", description="Runs benchmarks.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all, if none is named")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="keep the tables in this folder, with the machine")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in known]:
         print(f"bench: no benchmark called {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 1
-    codes = []
-    for name in asked:
-        print(f"\n== {name}", flush=True)
-        codes.append(subprocess.call([sys.executable, str(FOLDER / f"{name}.py")]))
+    codes = [run(name, options.record) for name in options.names or known]
     return int(any(codes))
 
 

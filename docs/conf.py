@@ -16,7 +16,8 @@ copyright = author
 release = version = runpy.run_path(str(ROOT / "src/seg_engine/__about__.py"))["__version__"]
 language = "en"  # the other one: -D language=zh_CN
 
-extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design", "repository_links", "plain_pages", "translations"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design"]
+extensions += ["repository_links", "plain_pages", "translations", "benchmarks"]  # of _ext
 exclude_patterns = ["_*", "locale", "**/steps"]
 source_suffix = {".md": "markdown"}
 nitpicky = False  # types in signatures are not links; links in the text are checked

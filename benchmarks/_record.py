@@ -1,0 +1,63 @@
+"""Keeping the tables of a benchmark for the documentation, with the machine and the versions that they are of."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+__all__ = ["TABLES", "add_table", "keep"]
+
+TABLES = "SEG_BENCH_TABLES"
+"""The environment variable that names the file which tables are added to, a line of JSON each."""
+
+LIBRARIES = ("torch", "numpy", "opencv-python", "mmengine", "mmsegmentation", "lightning", "supervision")
+
+
+def add_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Add a table to the file that `TABLES` names; nothing where it names none."""
+    if path := os.environ.get(TABLES):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"title": title, "header": header, "rows": rows}) + "\n")
+
+
+def keep(name: str, tables: Path, load: float | None, folder: Path) -> None:
+    """Write `<folder>/<name>.json`.
+
+    Raises:
+        RuntimeError: the benchmark has made no table.
+    """
+    if not tables.exists():
+        raise RuntimeError(f"the benchmark {name} has made no table: only what `print_table` prints is kept")
+    record = {
+        "command": f"./run bench {name}",
+        "day": time.strftime("%Y-%m-%d"),
+        "machine": machine(load),
+        "versions": versions(),
+        "tables": [json.loads(line) for line in tables.read_text(encoding="utf-8").splitlines()],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def machine(load: float | None) -> dict[str, object]:
+    """Return the processor, its cores, and how many of them other programs kept busy when the benchmark began."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "load": load}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
