@@ -93,7 +93,15 @@ def test_a_dry_run_builds_twice_uses_the_wheel_and_lists_what_is_there() -> None
     assert about["purl"] == f"pkg:pypi/seg-registry@{version}"
     assert about["hashes"] == [{"alg": "SHA-256", "content": release_files.digest(wheel)}]
     assert listed.get("components", []) == []  # it needs nothing
-    assert listed["serialNumber"].startswith("urn:uuid:")
+    again = release_files.DIST / "again.json"
+    python, time = sys.executable, {"SOURCE_DATE_EPOCH": "1800000000"}
+    written = []
+    for _ in range(2):
+        release_files.run(sys.executable, CHECKOUT / "run", "lint:sbom", python, wheel, again, cwd=CHECKOUT, **time)
+        written.append(again.read_bytes())
+    assert written[0] == written[1]
+    assert json.loads(written[0])["serialNumber"] == listed["serialNumber"]
+    assert {"torch", "pytest"} <= {each["name"] for each in json.loads(written[0])["components"]}
 
 
 def test_a_release_of_nothing_is_refused_in_words() -> None:

@@ -1,0 +1,64 @@
+"""The workflow that a tag starts: nothing is published untested, and what publishes runs no code of the repository."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.tree import ROOT
+from workflow_plan import read
+
+PATH = ROOT / ".github/workflows/release.yml"
+JOBS = read(PATH).jobs
+READS = {"contents": "read"}
+MAY = {
+    "build": READS,
+    "test": READS,
+    "everything": READS,
+    "attest": {"id-token": "write", "attestations": "write"},
+    "publish": {"id-token": "write"},
+    "page": {"contents": "write"},
+}
+
+
+def before(name: str) -> set[str]:
+    """All jobs that must have ended well before one begins."""
+    return {*JOBS[name].needs, *(each for need in JOBS[name].needs for each in before(need))}
+
+
+def test_each_job_may_do_what_it_must_and_no_more() -> None:
+    assert {name: job.keys["permissions"] for name, job in JOBS.items()} == MAY
+    assert "\npermissions: {}\n" in PATH.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name, may in MAY.items() if may != READS])
+def test_what_may_write_runs_no_code_of_the_repository(name: str) -> None:
+    used = {step["uses"].partition("@")[0] for step in JOBS[name].steps if "uses" in step}
+    assert used <= {"actions/download-artifact", "actions/attest", "pypa/gh-action-pypi-publish"}
+    assert {step["run"].split()[0] for step in JOBS[name].steps if "run" in step} <= {"mkdir", "gh"}
+
+
+def test_no_secret_is_kept() -> None:
+    assert "secrets." not in PATH.read_text(encoding="utf-8")
+
+
+def test_nothing_is_published_before_all_is_tested() -> None:
+    assert {"build", "test", "everything", "attest"} <= before("publish")
+    assert "publish" in before("page")
+    for name in ("attest", "publish", "page"):  # a job that is not needed counts as none, one that failed ends all
+        assert JOBS[name].keys["if"] == "${{ !failure() && !cancelled() }}"
+
+
+def test_a_package_is_tested_on_every_system() -> None:
+    matrix = JOBS["test"].keys["strategy"]["matrix"]
+    assert matrix == {"os": ["ubuntu-latest", "macos-latest", "windows-latest"], "python": ["3.11", "3.14"]}
+    assert JOBS["test"].steps[-1]["run"] == 'python run "alone.$PACKAGE:test" -q'
+
+
+def test_the_list_of_what_is_installed_goes_along() -> None:
+    attested = [step["with"] for step in JOBS["attest"].steps if "actions/attest@" in step["uses"]]
+    assert [sorted(each) for each in attested] == [["subject-path"], ["sbom-path", "subject-path"]]
+    assert "dist/*.cdx.json" in attested[0]["subject-path"]
+    assert "dist/*.cdx.json" in JOBS["page"].steps[-1]["run"]
+
+
+def test_each_package_has_its_own_publisher() -> None:
+    assert JOBS["publish"].keys["environment"] == "pypi-${{ needs.build.outputs.package }}"
