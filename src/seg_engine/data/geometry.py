@@ -42,6 +42,8 @@ def filled(record: Record, name: str, given: float | None) -> tuple[float, Pixel
 class RandomCrop:
     """Cuts a random window out of image and labels; a smaller image stays whole.
 
+    In a config: `dict(type='RandomCrop', crop_size=(512, 1024), cat_max_ratio=0.75)`.
+
     Args:
         crop_size: (height, width).
         cat_max_ratio: Draw again, up to ten times, while one class covers more than this share.
@@ -180,6 +182,8 @@ class Pad:
 
 class RandomRotate:
     """Turns image and labels about the middle, with a probability; the size stays.
+
+    In a config: `dict(type='RandomRotate', prob=0.5, degree=10)`.
 
     Args:
         prob: Probability.

@@ -113,6 +113,8 @@ class _Joined:
 class ConcatDataset(_Joined):
     """Data sets one after the other.
 
+    In a config: `dict(type='ConcatDataset', datasets=[dict(type='CityscapesDataset', data_root='data/a')])`.
+
     Args:
         datasets: Data sets, or their configs (of the same kinds as a loader's `dataset`).
         lazy_init: Look at the files later.
@@ -167,6 +169,8 @@ class ConcatDataset(_Joined):
 class RepeatDataset(_Joined):
     """A data set several times in a row: one pass over this is `times` passes over that.
 
+    In a config: `dict(type='RepeatDataset', times=10, dataset=dict(type='PascalVOCDataset', data_root='data/voc'))`.
+
     Args:
         dataset: The data set, or its config.
         times: How often.
@@ -192,6 +196,8 @@ class ClassBalancedDataset(_Joined):
     A class that a share f of the images holds has the factor max(1, sqrt(oversample_thr / f)); an image comes as often
     as the largest factor of its classes says, rounded up. All label maps are read once for that. `ClassBalancedSampler`
     draws the fractions by chance instead of rounding up.
+
+    In a config: `dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=dict(type='ADE20KDataset'))`.
 
     Args:
         dataset: The data set, or its config; it has `get_cat_ids(index)`.

@@ -163,6 +163,8 @@ class RandomResize:
 class RandomChoiceResize:
     """Resizes to one of several sizes, drawn at random.
 
+    In a config: `dict(type='RandomChoiceResize', scales=[(1024, 512), (2048, 1024)], keep_ratio=True)`.
+
     Args:
         scales: Sizes as (width, height); a single number is the length of the shorter side (`keep_ratio` is implied).
         keep_ratio: Take the largest size of the same shape that fits.

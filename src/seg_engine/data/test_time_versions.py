@@ -18,6 +18,9 @@ class TestTimeAug:
     The last step of a `tta_pipeline`: what it returns has one entry per version in every value, as `SegTTAModel`
     expects it.
 
+    In a config:
+    `dict(type='TestTimeAug', transforms=[[dict(type='RandomFlip', prob=1.0)], [dict(type='PackSegInputs')]])`.
+
     Args:
         transforms: A list of steps, each a list of alternatives.
 

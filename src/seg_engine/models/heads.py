@@ -41,6 +41,8 @@ def dropout(ratio: float, head: str) -> nn.Dropout2d:
 class FuseHead(nn.Module):
     """Adds up feature maps from coarse to fine (a feature pyramid) and classifies each pixel of the finest.
 
+    In a config: `dict(type='FuseHead', in_channels=[16, 32, 64, 128], channels=32, num_classes=19)`.
+
     Args:
         in_channels: Channels of each feature map that is used.
         channels: Channels inside the head.
@@ -87,6 +89,8 @@ class FuseHead(nn.Module):
 
 class TinyFCNHead(nn.Module):
     """Convolutions on one feature map, then one score per class: the usual auxiliary head.
+
+    In a config: `dict(type='TinyFCNHead', in_channels=64, in_index=2, channels=32, num_classes=19)`.
 
     Args:
         in_channels: Channels of that map.

@@ -34,6 +34,11 @@ class CosineAnnealingParamScheduler(FloorParamScheduler, formula=cosine_factor):
     With the default `T_max` the last value is not quite the floor: the wave ends one step after the window. The floor
     is `eta_min`, the same for all groups, or `eta_min_ratio` times each group's base value.
     Source: SGDR, Loshchilov and Hutter 2017, without restarts.
+
+    In a config: `dict(type='CosineAnnealingLR', T_max=40000, eta_min_ratio=0.01, by_epoch=False)`.
+
+    Args:
+        T_max: Steps of half a wave; None or 0: the window's length.
     """
 
     _epoch_keys: ClassVar[Mapping[str, bool]] = {"T_max": False}
@@ -72,6 +77,12 @@ class CosineRestartParamScheduler(FloorParamScheduler, formula=cosine_restart_fa
 
     A restart sets the value outright, whatever other schedulers made of it. After the last period nothing changes.
     Source: SGDR, Loshchilov and Hutter 2017.
+
+    In a config: `dict(type='CosineRestartLR', periods=[10000, 30000], restart_weights=[1, 0.5], by_epoch=False)`.
+
+    Args:
+        periods: Steps of each period, one after the other.
+        restart_weights: What the base value is multiplied by at the begin of each period.
     """
 
     _shape = ("periods", "restart_weights", "eta_min", "eta_min_ratio")
@@ -120,6 +131,17 @@ class OneCycleParamScheduler(ParamScheduler):
 
     Start is `eta_max / div_factor`, the end `start / final_div_factor`. Only for `lr`.
     Source: Super-Convergence, Smith and Topin 2018; the phases are those of `torch.optim.lr_scheduler.OneCycleLR`.
+
+    In a config: `dict(type='OneCycleLR', eta_max=0.01, total_steps=40000, by_epoch=False)`.
+
+    Args:
+        eta_max: The highest value, for all groups or one for each.
+        total_steps: Steps of the whole cycle; None: the window's length.
+        pct_start: The share of the cycle in which the value rises, 0 to 1.
+        anneal_strategy: 'cos' or 'linear': the shape of rise and fall.
+        div_factor: The first value is `eta_max` divided by this.
+        final_div_factor: The last value is the first one divided by this.
+        three_phase: Fall back to the first value as slowly as it rose, and only then to the last.
     """
 
     _shape = ("eta_max", "div_factor", "final_div_factor", "total_steps")

@@ -47,7 +47,13 @@ logger = logging.getLogger("seg_optim")
 
 
 class ConstantParamScheduler(ParamScheduler, formula=constant_factor):
-    """Multiplies by `factor`, and undoes it one step before the window's end."""
+    """Multiplies by `factor`, and undoes it one step before the window's end.
+
+    In a config: `dict(type='ConstantLR', factor=0.1, end=500, by_epoch=False)`.
+
+    Args:
+        factor: What the value is multiplied by inside of the window.
+    """
 
     _checks: ClassVar[Checks] = {"factor": check_start_factor}
 
@@ -65,7 +71,14 @@ class ConstantParamScheduler(ParamScheduler, formula=constant_factor):
 
 
 class LinearParamScheduler(ParamScheduler, formula=linear_factor):
-    """Goes from `start_factor` to `end_factor` times the base in a straight line; the usual warm-up."""
+    """Goes from `start_factor` to `end_factor` times the base in a straight line; the usual warm-up.
+
+    In a config: `dict(type='LinearLR', start_factor=0.001, end=1500, by_epoch=False)`.
+
+    Args:
+        start_factor: What the base value is multiplied by at the window's begin.
+        end_factor: The same at its end.
+    """
 
     _checks: ClassVar[Checks] = {"start_factor": check_start_factor, "end_factor": partial(check_given, most=1)}
 
@@ -87,6 +100,10 @@ class FloorParamScheduler(ParamScheduler):
     """What goes down to a floor: `eta_min`, the same for all groups, or `eta_min_ratio` times each group's own base.
 
     The ratio keeps the groups apart: with `eta_min` they all end at one value.
+
+    Args:
+        eta_min: The lowest value, the same for all groups; without either of the two, 0.
+        eta_min_ratio: The lowest value as a share of each group's own base value.
     """
 
     eta_min: float | None
@@ -132,6 +149,11 @@ class PolyParamScheduler(FloorParamScheduler, formula=poly_factor):
 
     The floor is `eta_min`, the same for all groups, or `eta_min_ratio` times each group's own base value, which keeps
     the groups' ratio.
+
+    In a config: `dict(type='PolyLR', power=0.9, eta_min_ratio=0.01, begin=1500, by_epoch=False)`.
+
+    Args:
+        power: 1 is a straight line; less stays high for longer, more falls early.
     """
 
     _checks: ClassVar[Checks] = {"power": check_given}
@@ -153,7 +175,13 @@ class PolyParamScheduler(FloorParamScheduler, formula=poly_factor):
 
 
 class ExponentialParamScheduler(ParamScheduler, formula=exponential_factor):
-    """Multiplies by `gamma` at every step."""
+    """Multiplies by `gamma` at every step.
+
+    In a config: `dict(type='ExponentialLR', gamma=0.95)`.
+
+    Args:
+        gamma: What the value is multiplied by at each step.
+    """
 
     _checks: ClassVar[Checks] = {"gamma": check_factor}
 
@@ -165,7 +193,14 @@ class ExponentialParamScheduler(ParamScheduler, formula=exponential_factor):
 
 
 class StepParamScheduler(ParamScheduler, formula=step_factor):
-    """Multiplies by `gamma` every `step_size` steps."""
+    """Multiplies by `gamma` every `step_size` steps.
+
+    In a config: `dict(type='StepLR', step_size=30, gamma=0.1)`.
+
+    Args:
+        step_size: Steps between two changes.
+        gamma: What the value is multiplied by at each change.
+    """
 
     _checks: ClassVar[Checks] = {"step_size": check_step_size, "gamma": check_factor}
     _epoch_keys: ClassVar[Mapping[str, bool]] = {"step_size": True}
@@ -184,7 +219,14 @@ class StepParamScheduler(ParamScheduler, formula=step_factor):
 
 
 class MultiStepParamScheduler(ParamScheduler, formula=multi_step_factor):
-    """Multiplies by `gamma` at each of `milestones`, which count from `begin`. One listed twice acts twice."""
+    """Multiplies by `gamma` at each of `milestones`, which count from `begin`. One listed twice acts twice.
+
+    In a config: `dict(type='MultiStepLR', milestones=[60000, 72000], by_epoch=False)`.
+
+    Args:
+        milestones: The steps at which the value changes, counted from `begin`.
+        gamma: What the value is multiplied by at each change.
+    """
 
     _checks: ClassVar[Checks] = {"gamma": check_factor}
     _epoch_keys: ClassVar[Mapping[str, bool]] = {"milestones": True}

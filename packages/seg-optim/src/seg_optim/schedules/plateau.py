@@ -31,6 +31,19 @@ class ReduceOnPlateauParamScheduler(ParamScheduler):
     `step()` without metrics counts an epoch; `step(metrics)` compares. The value does not fall below `min_value`, and
     changes smaller than `eps` are not made. A metric that is not a number counts as bad.
 
+    In a config: `dict(type='ReduceOnPlateauLR', monitor='mIoU', rule='greater', patience=5)`.
+
+    Args:
+        monitor: The name of the metric.
+        rule: 'less' or 'greater': which is better.
+        factor: What the value is multiplied by.
+        patience: Epochs without getting better until the value falls.
+        threshold: How much counts as better.
+        threshold_rule: 'rel': a share of the best so far; 'abs': in the metric's unit.
+        cooldown: Epochs after a change in which nothing counts as bad.
+        min_value: The lowest value, for all groups or one for each.
+        eps: A smaller change is not made.
+
     Raises:
         ValueError: `by_epoch=False`, a factor of 1 or more, an unknown rule, or a wrong number of `min_value`s.
         KeyError: `monitor` is not among the metrics.

@@ -60,7 +60,12 @@ def __dir__() -> list[str]:
 def zero_redundancy(
     params: Iterable[Any], optimizer_type: str | type[Optimizer] | None = None, **options: Any
 ) -> Optimizer:
-    """Make `ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`, whose state is shared out over the ranks."""
+    """Make `ZeroRedundancyOptimizer(optimizer_type='AdamW', ...)`, whose state is shared out over the ranks.
+
+    Args:
+        params: The model's parameters, or groups of them.
+        optimizer_type: The optimizer that each rank has for its share: a name of `torch.optim`, or a class.
+    """
     import torch
 
     kind = getattr(torch.optim, optimizer_type, None) if isinstance(optimizer_type, str) else optimizer_type

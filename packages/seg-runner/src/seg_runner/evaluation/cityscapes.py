@@ -52,6 +52,8 @@ class CityscapesMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor, str]]):
     as large ones, need the files `*_gtFine_instanceIds.png` beside the label maps, and Pillow to read them; without
     them they are left out, and one line says so.
 
+    In a config: `dict(type='CityscapesMetric', output_dir='results')`.
+
     Args:
         output_dir: where result files are written: label ids, under the image's name.
         ignore_index: the label of pixels that do not count.

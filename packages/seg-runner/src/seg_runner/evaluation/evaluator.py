@@ -34,6 +34,8 @@ class Evaluator:
     Metrics are anything with `process` and `evaluate` (ours, MMEngine's), or with `update`, `compute` and `reset`
     (torchmetrics). Nested results are flattened: `{'IoU': {'road': 97.5}}` becomes `IoU/road`.
 
+    In a config: `dict(type='Evaluator', metrics=[dict(type='IoUMetric')])`.
+
     Args:
         metrics: one metric or several.
 

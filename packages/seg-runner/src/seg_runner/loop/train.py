@@ -244,6 +244,8 @@ class IterBasedTrainLoop(TrainLoop):
 class EpochBasedTrainLoop(TrainLoop):
     """Train for `max_epochs` passes over the loader, validating every `val_interval` epochs.
 
+    In a config: `dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=5)`.
+
     Args:
         runner: Holds model, optimizer wrapper, hooks.
         dataloader: An iterable of batches with a length.
