@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import site_names
 from interface_config import signature, written
 from projects import NAMES, Project, project
 from site_docstrings import Parts, documented, escape, parse
@@ -30,7 +31,11 @@ def page(one: Project) -> str:
         "\n".join(f"- {{py:obj}}`{name} <{one.module}.{name}>`: {summary(getattr(module, name))}" for name in names),
         f"```{{py:module}} {one.module}\n```",
     ]
-    return "\n\n".join([*head, *(entry(module, name, listed) for name in names)]) + "\n"
+    blocks = [*head, *(entry(module, name, listed) for name in names)]
+    for path in site_names.others(one.name):
+        inner, _, name = path.rpartition(".")
+        blocks.append(f"```{{py:currentmodule}} {inner}\n```\n\n" + entry(importlib.import_module(inner), name, listed))
+    return "\n\n".join(blocks) + "\n"
 
 
 def summary(value: Any) -> str:
@@ -44,11 +49,25 @@ def entry(module: Any, name: str, listed: set[type]) -> str:
     """Return the section of one public name."""
     value = getattr(module, name)
     if inspect.isclass(value):
-        blocks = ["\n\n".join(body(documented(value))), *members(value, listed)]
+        blocks = ["\n\n".join(body(documented(value))), fields(module.__name__, name), *members(value, listed)]
         return section(name, directive("py:class", f"{name}{call(value)}", "\n\n".join(filter(None, blocks)), 5))
     if inspect.isroutine(value):
         return section(name, directive("py:function", f"{name}{call(value)}", "\n\n".join(body(documented(value))), 5))
     return section(name, directive("py:data", name, f"{summary(value)}\n\nA `{type(value).__name__}`.", 5))
+
+
+def fields(module: str, name: str) -> str:
+    """Return the attributes of a class on one line, each with an anchor."""
+    path = f"{module}.{name}"
+    found = attributes_of(module).get(path, ())
+    marked = (f"`{one}`{{#{site_names.slug('api', path, one)}}}" for one in found)
+    return f"**Attributes** {', '.join(marked)}" if found else ""
+
+
+@functools.cache
+def attributes_of(module: str) -> dict[str, list[str]]:
+    """Return class -> attributes of the package that a module is in."""
+    return site_names.attributes(module.partition(".")[0].replace("_", "-"))
 
 
 def section(name: str, text: str) -> str:

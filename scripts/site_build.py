@@ -1,8 +1,8 @@
 """`./run site`: the documentation, from nothing, in both languages, into `site/`.
 
 The steps of the tutorial are run, if they or the packages changed; the reference is made from the packages; Sphinx
-builds each language, with warnings as errors, as HTML and beside it as plain Markdown; the two languages must have the
-same headings, code, figures and tables; then what belongs to no language is written, and the whole is checked.
+builds each language, with warnings as errors, as HTML and beside it as plain Markdown; then what belongs to no language
+is written, and the whole is checked: HTML, links, a place for each name, the same in both languages, spelling.
 
     ./run site                      # both languages, into site/
     ./run site --language en        # one of them
@@ -14,12 +14,16 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import site_checks
 import site_languages
+import site_names
 import site_pages
 import site_reference
+import site_spelling
 import site_tutorial
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +38,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--language", choices=LANGUAGES, help="one language instead of both")
     parser.add_argument("--out", type=Path, default=ROOT / "site", metavar="DIR", help="folder to write to (site)")
     parser.add_argument("--version", default="latest", metavar="NAME", help="folder of this version (latest)")
+    parser.add_argument("--links", action="store_true", help="also ask for every address of other sites")
     return parser.parse_args(words)
 
 
@@ -56,8 +61,22 @@ def build_language(language: str, version: str, out: Path) -> bool:
     return True
 
 
+def faults_of(out: Path, languages: list[str], links: bool) -> Iterator[str]:
+    """Yield a line for each fault of what was built: pages, names without a place, languages, spelling, dead links."""
+    read = {language: site_checks.read_pages(out / language) for language in languages}
+    for language, pages in read.items():
+        yield from (f"{language}/{fault}" for fault in site_checks.faults_of(out / language, pages))
+        yield from (f"{language}: {what}" for what in site_names.missing(out / language))
+    if len(languages) == len(LANGUAGES):
+        differing = site_languages.differences(*(out / language for language in languages))
+        yield from (f"the languages differ: {line}" for line in differing)
+    yield from site_spelling.faults()
+    if links:
+        yield from site_checks.dead(site_checks.outside(page for pages in read.values() for page in pages.values()))
+
+
 def main(words: list[str]) -> int:
-    """Build the site; the exit status is the number of faulty languages, and of differences between them."""
+    """Build the site and check it; the exit status is 0 where all is well."""
     options = options_of(words)
     languages = [options.language] if options.language else list(LANGUAGES)
     site_tutorial.run_steps()
@@ -67,14 +86,14 @@ def main(words: list[str]) -> int:
     faulty = [language for language, good in zip(languages, well, strict=True) if not good]
     for language in faulty:
         print(f"site: the pages of {language!r} have the faults above", file=sys.stderr)
-    pages = [options.out / options.version / language for language in languages]
-    other = site_languages.differences(*pages) if len(pages) == 2 and not faulty else []
-    for line in other:
-        print(f"site: the languages differ: {line}", file=sys.stderr)
-    if not faulty:
-        site_pages.write_root(options.out)
-        print(f"site: {options.out / options.version / languages[0] / 'index.html'}")
-    return min(len(faulty) + len(other), 100)
+    if faulty:
+        return 1
+    site_pages.write_root(options.out)
+    faults = list(faults_of(options.out / options.version, languages, options.links))
+    for fault in faults:
+        print(f"site: {fault}", file=sys.stderr)
+    print(f"site: {options.out / options.version / languages[0] / 'index.html'}, {len(faults)} faults")
+    return int(bool(faults))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An example of each registered name, taken from where it is used: the documents, the examples, the demo, the tests."""
+"""An example of each registered name, taken from where it is used: documents, examples, the demo, docstrings."""
 
 from __future__ import annotations
 
@@ -10,34 +10,48 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PLACES = ("docs/*.md", "packages/*/README.md", "README.md", "examples/**/*.py", "src/**/*.py", "packages/*/src/**/*.py")
-TESTS = ("tests/engine/**/*.py", "tests/journeys/**/*.py", "tests/*/**/*.py")
-FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PLACES = ("docs/*.md", "docs/tutorial/**/*.*", "packages/*/README.md", "README.md", "CHANGELOG.md", "examples/**/*.py")
+SOURCES = ("src/**/*.py", "packages/*/src/**/*.py")  # the demo's configs, and docstrings
+
+BEGIN = re.compile(r"\b[A-Za-z]\w*\(")
 Call = Mapping[str, Any]
 
 
 class Name(str):
-    """A name that a config gives elsewhere, such as `train_pipeline`."""
+    """What stands in a config as it is: a name that is given elsewhere, such as `train_pipeline`."""
 
 
-def sources(patterns: tuple[str, ...]) -> Iterator[str]:
-    """Yield every piece of Python in these files: the files, and the blocks of documents."""
-    for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern))):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        yield from FENCE.findall(text) if path.suffix == ".md" else [text]
+def texts(patterns: tuple[str, ...]) -> Iterator[str]:
+    """Yield the text of each of these files."""
+    for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()):
+        yield path.read_text(encoding="utf-8", errors="replace")
 
 
-def calls_in(source: str) -> Iterator[Call]:
-    """Yield each `dict(type="...", ...)` and `dict(constructor="...", ...)` that has nothing but plain values."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, RecursionError, ValueError, MemoryError):  # tests hold such files
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+def calls_of(text: str) -> Iterator[str]:
+    """Yield each call in a text, in code, in a document's code and in a docstring alike."""
+    for found in BEGIN.finditer(text):
+        depth = 0
+        for end in range(found.end() - 1, min(len(text), found.end() + 1500)):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            if not depth:
+                yield text[found.start() : end + 1]
+                break
+
+
+def calls_in(text: str) -> Iterator[Call]:
+    """Yield each `dict(type="...", ...)`, `dict(constructor="...", ...)` and `Part(...)` that has only plain values."""
+    for call in calls_of(text):
+        try:
+            node = ast.parse(call, mode="eval").body
+        except (SyntaxError, ValueError):
+            continue
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             values = {word.arg: value(word.value) for word in node.keywords}
-            plain = None not in values and ... not in values.values()
-            if plain and any(isinstance(values.get(key), str) for key in ("type", "constructor")):
+            if None in values or ... in values.values():
+                continue
+            if node.func.id != "dict":  # the part itself is called
+                yield {"type": node.func.id} | values
+            elif not node.args and any(isinstance(values.get(key), str) for key in ("type", "constructor")):
                 yield values
 
 
@@ -46,6 +60,9 @@ def value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
         inner = {word.arg: value(word.value) for word in node.keywords}
         return ... if None in inner or ... in inner.values() else inner
+    if isinstance(node, ast.List | ast.Tuple):
+        parts = [value(part) for part in node.elts]
+        return ... if ... in parts else parts if isinstance(node, ast.List) else tuple(parts)
     if isinstance(node, ast.Name) and node.id.endswith("_pipeline"):
         return Name(node.id)
     try:
@@ -56,11 +73,11 @@ def value(node: ast.expr) -> Any:
 
 @cache
 def used() -> dict[str, list[tuple[int, Call]]]:
-    """Return the calls in which each name is used; the first number is 1 for those of tests, which come last."""
+    """Return the calls in which each name is used; the first number is 1 for those of sources, which come last."""
     found: dict[str, list[tuple[int, Call]]] = {}
-    for rank, patterns in enumerate((PLACES, TESTS)):
-        for source in sources(patterns):
-            for call in calls_in(source):
+    for rank, patterns in enumerate((PLACES, SOURCES)):
+        for text in texts(patterns):
+            for call in calls_in(text):
                 for key in ("constructor", "type"):
                     found.setdefault(str(call.get(key)), []).append((rank, call))
     return found
@@ -71,10 +88,13 @@ def example(name: str, takes: set[str], needs: set[str], key: str = "type") -> C
     fitting = [
         (rank, call)
         for rank, call in used().get(name, ())
-        if call.get(key) == name and needs <= set(call) and (key != "type" or set(call) - {"type"} <= takes)
+        if call.get(key) == name
+        and needs <= set(call)
+        and "_delete_" not in call
+        and (key != "type" or set(call) - {"type"} <= takes)
     ]
-    tests_last = sorted(fitting, key=lambda one: (one[0], *cost(one[1], needs)))
-    return tests_last[0][1] if tests_last else None
+    documents_first = sorted(fitting, key=lambda one: (one[0], *cost(one[1], needs)))
+    return documents_first[0][1] if documents_first else None
 
 
 def cost(call: Call, needs: set[str]) -> tuple[bool, int, int]:

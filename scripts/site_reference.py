@@ -61,20 +61,26 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def write_all() -> None:
-    """Write every generated page, and delete those of names that are gone."""
+def pages() -> dict[str, str]:
+    """Return file and text of every generated page."""
     groups = dict(site_registered.pages())
-    pages = {f"reference/{name}": text for name, text in groups.items()}
-    pages |= {f"reference/{name}": make() for name, make in TABLES.items()}
-    pages |= {
+    made = {f"reference/{name}": text for name, text in groups.items()}
+    made |= {f"reference/{name}": make() for name, make in TABLES.items()}
+    made |= {
         "reference/index.md": index(list(groups)),
         "timetable.md": site_tables.timetable(),
         "changelog.md": changelog(),
     }
-    pages |= {f"api/{name}": text for name, text in site_api.pages()}
+    made |= {f"api/{name}": text for name, text in site_api.pages()}
+    return made
+
+
+def write_all() -> None:
+    """Write every generated page, and delete those of names that are gone."""
+    made = pages()
     for folder in ("reference", "api"):
         for path in (DOCS / folder).glob("*"):
-            if f"{folder}/{path.name}" not in pages:
+            if f"{folder}/{path.name}" not in made:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name, text in pages.items():
+    for name, text in made.items():
         write_if_changed(DOCS / name, text)

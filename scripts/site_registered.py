@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from interface_config import shown, signature
 from projects import NAMES, ROOT, project
 from site_docstrings import Parts, documented, escape, parse
 from site_examples import example, written
+from site_names import FROM_THE_RUN
 
 PREFIX = "seg_engine."
 GROUPS = {  # group: title, what it is, and where a config names it
@@ -88,7 +89,8 @@ class Registered:
     @property
     def ours(self) -> bool:
         """Whether it is ours, and not another library's."""
-        return self.target.startswith("seg_") and "optional" not in self.target
+        module, _, attribute = self.target.partition(":")
+        return module.startswith("seg_") and not (module.endswith("optional_optimizers") and attribute == self.name)
 
     @cached_property
     def options(self) -> dict[str, inspect.Parameter]:
@@ -124,7 +126,7 @@ def option_line(anchor: str, name: str, option: inspect.Parameter, text: str) ->
     kind = "" if option.annotation is option.empty else f" · `{option.annotation}`"
     default = "**required**" if option.default is option.empty else f"default `{shown(option.default)}`"
     default = "" if option.default is ... else f" · {default}"
-    return f"`{name}`{{#{anchor}-{name}}}{kind}{default}\n: {text or 'As its name says.'}\n"
+    return f"`{name}`{{#{anchor}-{name}}}{kind}{default}\n: {text or 'Not described.'}\n"
 
 
 def text_of_key(one: Registered, name: str) -> str:
@@ -153,30 +155,26 @@ def example_of(one: Registered) -> str:
         where = f"default_hooks = dict({slot}={{}})"
     if one.group == "loops":
         where = where.replace("train", {"Tes": "test", "Val": "val"}.get(one.name[:3], "train"))
-    given = given_by_runner(one)
-    needs = {key for key, each in one.options.items() if each.default is each.empty} - given
+    given = FROM_THE_RUN.get(one.group, set())
+    needs = {key for key, each in one.options.items() if each.default is each.empty} - given - {"save_dir"}
     if one.group == "models" and one.distribution == "seg-hooks":
         where, needs = f'custom_hooks = [dict(type="EMAHook", ema_type="{one.name}")]', set()
     key = "constructor" if one.group == "optim_wrapper_constructors" else "type"
-    found = example(one.name, set(one.options), needs, key)
+    found = example(one.name, set(one.options), needs, key) or example_of_family(one, needs)
     if found is None:
         found = {key: one.name} | ({"optimizer": {"type": "AdamW", "lr": 0.001}} if key == "constructor" else {})
         found |= {"lr": 0.001} if one.group == "optimizers" else {}
     return "```python\n" + where.format(written(found), name=one.name) + "\n```"
 
 
-def given_by_runner(one: Registered) -> set[str]:
-    """Return the options that come from the run and not from the config."""
-    return {
-        "loops": {"runner", "dataloader", "evaluator", "fp16", "loss"},
-        "optim_wrappers": {"optimizer"},
-        "param_schedulers": {"optimizer"},
-        "data_samplers": {"dataset", "seed"},
-        "models": {"model", "module"},
-        "functions": {"data_batch"},
-        "optim_wrapper_constructors": {"optim_wrapper_cfg"},
-        "build": set(),
-    }.get(one.group, set())
+def example_of_family(one: Registered, needs: set[str]) -> Mapping[str, Any] | None:
+    """Return the example of another schedule of the same shape, under this one's name."""
+    shape = one.name.removesuffix("Momentum").removesuffix("ParamScheduler")
+    if one.group != "param_schedulers" or shape == one.name:
+        return None
+    found = example(f"{shape}LR", set(one.options), needs - {"param_name"})
+    named = {"param_name": "lr"} if "param_name" in needs else {}
+    return None if found is None else {**found, "type": one.name} | named
 
 
 def section(one: Registered) -> str:
@@ -192,13 +190,13 @@ def section(one: Registered) -> str:
     lines = [
         option_line(f"ref-{one.anchor}".lower(), name, option, said.options.get(name) or text_of_key(one, name))
         for name, option in one.options.items()
-        if name not in given_by_runner(one)
+        if name not in FROM_THE_RUN.get(one.group, set())
     ]
     if lines:
         blocks.append("**Options**\n\n" + "\n".join(lines))
     if one.target.startswith("torch.optim"):
         blocks.append(f"Its options are PyTorch's: [{one.name}]({LINKS.format(one.target.partition(':')[2])}).")
-    if "optional" in one.target:
+    if not one.ours and not one.target.startswith("torch.optim"):
         blocks.append("Its options are those of the library that has it, which must be installed.")
     if said.raises:
         blocks.append("**Errors**\n\n" + "\n".join(f"- `{kind}`: {text}" for kind, text in said.raises))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from interface_config import annotation_of, shown
 from projects import NAMES, project
 from site_docstrings import escape, one_line, parse
+from site_names import slug
 from site_registered import entries
 
 
@@ -163,7 +164,7 @@ def commands() -> str:
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for verb in action.choices.values():
-                    blocks += [f"(command-{anchor(verb.prog)})=", f"## {verb.prog}", described(verb), options(verb)]
+                    blocks += [f"(command-{slug(verb.prog)})=", f"## {verb.prog}", described(verb), options(verb)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -179,21 +180,17 @@ def options(parser: argparse.ArgumentParser) -> str:
     """Return the options of a parser as a definition list."""
     lines = []
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) or action.help == argparse.SUPPRESS:
+        if isinstance(action, argparse._SubParsersAction):
             continue
         names = action.option_strings or [str(action.metavar or action.dest)]
         given = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or action.dest.upper()}"
         given = given if isinstance(given, str) else ""
         choices = f" · one of {', '.join(f'`{one}`' for one in action.choices)}" if action.choices else ""
-        text = escape(one_line((action.help or "") % {"default": action.default, "prog": parser.prog}))
-        mark = f"option-{anchor(parser.prog)}-{anchor(names[-1])}"
+        said = "taken and not looked at" if action.help == argparse.SUPPRESS else action.help or ""
+        text = escape(one_line(said % {"default": action.default, "prog": parser.prog}))
+        mark = slug("option", parser.prog, (action.option_strings or [action.dest])[-1])
         lines.append(f"`{', '.join(names)}{given}`{{#{mark}}}{choices}\n: {text or 'No more to say.'}\n")
     return "\n".join(lines)
-
-
-def anchor(text: str) -> str:
-    """Return a text as a part of an anchor."""
-    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
 
 
 def variables() -> str:

@@ -54,7 +54,7 @@ def run_step(step: Path, folder: Path) -> str:
     if (done.returncode != 0) != ("mistake" in step.stem):
         wanted = "fail, and it did not" if "mistake" in step.stem else "work"
         sys.exit(
-            f"{done.stdout}\nsite: the step {step.relative_to(ROOT)} of the tutorial ended with {done.returncode}; "
+            f"{done.stdout}\nsite: the step {step.name} of the tutorial ended with {done.returncode}; "
             f"it should {wanted}. What it printed stands above."
         )
     return done.stdout.replace(f"{folder}{os.sep}", "").replace(str(folder), ".")
