@@ -66,3 +66,18 @@ def test_each_package_has_its_line_to_install_it() -> None:
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         assert project["name"] == name
     assert set(found) == {"seg-engine", *(path.parent.name for path in Path(ROOT).glob("packages/*/pyproject.toml"))}
+
+
+def test_what_each_package_needs_is_what_it_declares() -> None:
+    rows = re.findall(r"^\| `(seg-\w+)` \| ([^|`]+) \| [^|]+ \|$", text_of("docs/packages.md"), flags=re.MULTILINE)
+    assert {name for name, _ in rows} == {"seg-engine", *(path.name for path in ROOT.glob("packages/*"))}
+    names = {"opencv-python": "opencv"}
+    for name, told in rows:
+        folder = ROOT if name == "seg-engine" else ROOT / "packages" / name
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        needs = {re.split(r"[\[<>=~! ;]", line)[0] for line in project["dependencies"]}
+        words = set(re.split(r", ", told.lower())) - {"nothing but python"}
+        if "all five" in words:
+            words |= {path.name for path in ROOT.glob("packages/*")} - {"all five"}
+            words.discard("all five")
+        assert words == {names.get(need, need) for need in needs}, name
