@@ -68,6 +68,10 @@ def test_a_large_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
         Config.fromfile(path)
 
 
+needs_links = pytest.mark.skipif(os.name == "nt", reason="to make a link, Windows asks for special rights")
+
+
+@needs_links
 def test_a_symbolic_link_to_itself(tmp_path: Path) -> None:
     path = tmp_path / "loop.py"
     path.symlink_to(path)
@@ -75,6 +79,7 @@ def test_a_symbolic_link_to_itself(tmp_path: Path) -> None:
         Config.fromfile(path)
 
 
+@needs_links
 def test_a_circle_through_a_linked_folder(tmp_path: Path) -> None:
     (tmp_path / "again").symlink_to(tmp_path)
     (tmp_path / "a.py").write_text("_base_ = 'again/a.py'\n")
@@ -90,6 +95,7 @@ def test_a_hard_link_to_the_child_is_a_circle(tmp_path: Path) -> None:
         Config.fromfile(tmp_path / "a.py")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.py")
     with pytest.raises(ConfigFileError, match="not a regular file"):

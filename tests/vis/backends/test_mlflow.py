@@ -102,7 +102,7 @@ def test_configs_are_flattened() -> None:
 
 
 def test_the_local_store_is_a_file_of_its_own(store: Path, tmp_path: Path) -> None:
-    assert local_store(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert local_store(tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
     assert (tmp_path / "mlflow.db").exists()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,17 @@ from helpers.wandb_files import history, records
 from seg_vis import SegLocalVisualizer, WandbVisBackend
 
 wandb = pytest.importorskip("wandb")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # wandb's own, in older releases
 
 
 @pytest.fixture
-def offline(monkeypatch: Any) -> None:
+def offline(monkeypatch: Any) -> Iterator[None]:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    with warnings.catch_warnings():  # what it leaves open is closed here, not in somebody else's test
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_nothing_starts_before_the_first_row(tmp_path: Path, offline: None) -> None:

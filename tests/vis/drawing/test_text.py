@@ -161,6 +161,7 @@ def test_letters_that_no_font_has_are_named_once(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_fonts
+@pytest.mark.skipif(os.name == "nt", reason="a script of the shell stands for the program")
 def test_an_installed_font_stands_in_where_it_has_the_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The program that lists fonts names two; only one of them has the letter."""
     lister = tmp_path / "fc-list"
