@@ -24,6 +24,7 @@ Interface = Mapping[str, Mapping[str, str]]
 """Section -> name -> text, as in `interface.json`."""
 SECTIONS = ("names", "protocols", "entry points", "config", "commands", "checkpoint")
 CALL = re.compile(r"(?:def |classmethod |staticmethod )?(\(.*)", re.DOTALL)
+ON_CLASS = ("classmethod ", "staticmethod ")  # can be called without an object
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,10 @@ def broken_by(
 def _broken_by_text(section: str, was: str, now: str) -> str:
     if section == "entry points":
         return ""
-    if section in ("names", "config") and CALL.fullmatch(was) and CALL.fullmatch(now):
-        return ""  # griffe has looked at it
+    if section in ("names", "config") and CALL.fullmatch(was) and CALL.fullmatch(now):  # griffe has looked at the rest
+        return "calls on the class" if was.startswith(ON_CLASS) and not now.startswith(ON_CLASS) else ""
+    if was.startswith("writable property") and now.startswith("property"):
+        return "what sets it"
     if section == "names":
         kinds = [re.match(r"(?:writable )?(\w+)", text) for text in (was, now)]
         if kinds[0] and kinds[1] and kinds[0][1] == kinds[1][1]:
