@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from projects import ISLANDS, META, NAMES, ROOT, Project, ProjectError
 
 DIST = ROOT / "dist"
@@ -92,9 +94,9 @@ def check_wheel(it: Project, wheel: Path) -> None:
         if not any(name.endswith(needed) for name in names):
             raise ReleaseError(f"{wheel.name} has no {needed}")
     (held,) = [name for name in names if name.endswith(".dist-info/METADATA")]
-    metadata = zipfile.ZipFile(wheel).read(held).decode()
-    if " @ file:" in metadata:
-        raise ReleaseError(f"{wheel.name} requires a folder of this machine; an index refuses that")
+    required = message_from_bytes(zipfile.ZipFile(wheel).read(held)).get_all("Requires-Dist", [])
+    if placed := [each for each in required if Requirement(each).url]:
+        raise ReleaseError(f"{wheel.name} requires what lies in one place, {placed[:5]}; an index refuses that")
     if strangers := [name for name in names if not name.startswith((f"{it.module}/", f"{it.module}-"))]:
         raise ReleaseError(f"{wheel.name} holds what is not the package's: {strangers[:5]}")
 

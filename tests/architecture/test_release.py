@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import projects
@@ -77,6 +78,29 @@ def test_other_tags_start_no_release(tag: str) -> None:
 )
 def test_which_version_is_above(version: str, old: str, above: bool) -> None:
     assert release.newer(version, old) is above
+
+
+PLACES = ["file:///home/a/seg-hooks", "git+https://example.org/seg@1f2e#subdirectory=packages/seg-hooks"]
+
+
+def wheel_with(folder: Path, requirement: str) -> Path:
+    """A wheel of seg-optim as it should be, but for what it requires."""
+    wheel = folder / "seg_optim-1.2.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("seg_optim/py.typed", "seg_optim-1.2.0.dist-info/licenses/LICENSE"):
+            archive.writestr(name, "")
+        metadata = (
+            f"Name: seg-optim\nVersion: 1.2.0\nRequires-Dist: {requirement}\n\nA README with x @ git+https://y.\n"
+        )
+        archive.writestr("seg_optim-1.2.0.dist-info/METADATA", metadata)
+    return wheel
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_wheel_that_requires_what_lies_in_one_place_is_refused(tmp_path: Path, place: str) -> None:
+    with pytest.raises(release_files.ReleaseError, match="requires what lies in one place"):
+        release_files.check_wheel(Project("seg-optim"), wheel_with(tmp_path, f"seg-hooks @ {place} ; extra == 'all'"))
+    release_files.check_wheel(Project("seg-optim"), wheel_with(tmp_path, "seg-hooks<0.3,>=0.1; extra == 'all'"))
 
 
 def test_a_dry_run_builds_twice_uses_the_wheel_and_lists_what_is_there() -> None:
