@@ -1,10 +1,10 @@
 """Release one package: `./run release seg-optim --dry-run` tries it, `./run release seg-optim 0.2.0` prepares it.
 
 A dry run does what the release does but the upload: it compares the tag, `__about__.py` and the changelog, tests the
-package alone, builds it twice from what is committed and compares the files byte by byte, checks the files, installs
-the wheel into an empty environment, runs the README's first example there, and lists what is installed there. It leaves
-in `dist/`: the wheel, the sdist, the list (an SBOM, `*.cdx.json`), and `NAME-notes.md`, the changelog's section for the
-release page. `--all` does so with every package.
+package alone with the locked versions and at both ends of what it declares, builds it twice from what is committed and
+compares the files byte by byte, checks the files, installs the wheel into an empty environment, runs the README's first
+example there, and lists what is installed there. It leaves in `dist/`: the wheel, the sdist, the list (an SBOM,
+`*.cdx.json`), and `NAME-notes.md`, the changelog's section for the release page. `--all` does so with every package.
 
 A version makes the release's commit and tag on this machine: it raises `__about__.py`, dates the changelog's section,
 writes the table of supported versions, does the dry run, commits, tags, and opens the changelog's next section in a
@@ -45,15 +45,20 @@ def check_words(it: Project, tag: str | None) -> str:
     return notes
 
 
+def tries(it: Project) -> list[list[str]]:
+    """Return the commands that test a package: with the locked versions, and at both ends of what it declares."""
+    locked = "test" if it.name == META else f"alone.{it.name}:test"
+    return [[locked, "-q"], *(["bounds", it.name, end] for end in ("oldest", "newest"))]
+
+
 def dry_run(it: Project, tag: str | None, tests: bool = True) -> None:
     """Do all of a release but the upload, and but what the tools say of `dist/`."""
     notes = check_words(it, tag)
     said = f"{it.name} {it.version()}:"
     print(said, "tag, version and changelog agree", flush=True)
-    if tests:
-        command = ["test", "-q"] if it.name == META else [f"alone.{it.name}:test", "-q"]
+    for command in tries(it) if tests else []:
         tail = run(sys.executable, ROOT / "run", *command).strip().splitlines()[-1]
-        print(said, f"tested alone: {tail}", flush=True)
+        print(said, f"`./run {' '.join(command)}`: {tail}", flush=True)
     files = build_twice(it)
     (wheel,) = [path for path in files if path.suffix == ".whl"]
     check_wheel(it, wheel)

@@ -16,6 +16,7 @@ from projects import NAMES, ROOT, Project, ProjectError
 
 OPTIM = Project("seg-optim")
 META = Project("seg-engine")
+REAL_DRY_RUN = release.dry_run
 
 
 def git(*words: str) -> str:
@@ -163,6 +164,22 @@ def test_what_fails_its_try_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, err
     with pytest.raises(type(error)):
         release.prepare(OPTIM, "0.2.0")
     assert (git("rev-parse", "HEAD"), git("status", "--porcelain"), git("tag")) == (before, "", "")
+
+
+def test_a_package_is_tested_as_it_is_locked_and_at_both_ends() -> None:
+    ends = [["bounds", "seg-optim", "oldest"], ["bounds", "seg-optim", "newest"]]
+    assert release.tries(OPTIM) == [["alone.seg-optim:test", "-q"], *ends]
+    assert release.tries(META)[0] == ["test", "-q"]
+
+
+def test_a_failing_test_ends_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object, **_: object) -> str:
+        assert words[-1] == "-q"
+        raise release_files.ReleaseError("1 failed")
+
+    monkeypatch.setattr(release, "run", fail)
+    with pytest.raises(ProjectError, match="1 failed"):
+        REAL_DRY_RUN(OPTIM, None)
 
 
 def test_all_packages_are_tried_and_the_one_that_requires_the_others_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,10 +72,14 @@ def test_only_what_was_tested_goes_on(name: str, ends: dict[str, str], goes_on: 
         assert expressions.holds(JOBS[name].keys["if"], contexts, [*ends.values(), "skipped"]) is goes_on
 
 
-def test_a_package_is_tested_on_every_system() -> None:
+def test_a_package_is_tested_at_both_ends_on_every_system() -> None:
     matrix = JOBS["test"].keys["strategy"]["matrix"]
-    assert matrix == {"os": ["ubuntu-latest", "macos-latest", "windows-latest"], "python": ["3.11", "3.14"]}
-    assert JOBS["test"].steps[-1]["run"] == 'python run "alone.$PACKAGE:test" -q'
+    assert matrix == {
+        "os": ["ubuntu-latest", "macos-latest", "windows-latest"],
+        "python": ["3.11", "3.14"],
+        "end": ["oldest", "newest"],
+    }
+    assert JOBS["test"].steps[-1]["run"] == 'python run bounds "$PACKAGE" "$END"'
 
 
 def test_the_list_of_what_is_installed_goes_along() -> None:
