@@ -21,7 +21,7 @@ from pathlib import Path
 
 from interface_changes import SECTIONS, Change, Interface, compare, least_version
 from packaging.version import Version
-from projects import NAMES, ROOT, UNRELEASED, Project, ProjectError, project
+from projects import NAMES, ROOT, UNRELEASED, Project, ProjectError, project, versions_of
 from ranges import allowed
 
 SHOWN = 40
@@ -92,8 +92,7 @@ def at(commit: str, it: Project) -> Interface:
 def last_release(it: Project) -> str | None:
     """Return the version of the newest release that this commit goes back to; None where there is none yet."""
     tags = git("tag", "--list", f"{it.name}-v*", "--merged", "HEAD").split()
-    versions = [Version(tag.removeprefix(f"{it.name}-v")) for tag in tags]
-    final = [each for each in versions if not each.is_prerelease]
+    final = [each for each in map(Version, versions_of(tags)) if not each.is_prerelease]
     return str(max(final)) if final else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ META = "seg-engine"  # ties them together; lies in the root
 NAMES = [*ISLANDS, META]  # in the order of their releases: the meta-package requires the others
 UNRELEASED = "not yet released"  # in the heading of the changelog's section for the next release
 VERSION = re.compile(r'^__version__ = "(?P<version>.+)"$', re.MULTILINE)
-TAG = re.compile(r"(?P<name>seg-\w+)-v(?P<version>\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)")
+NUMBER = "(?:0|[1-9][0-9]*)"  # one way to write each, the one that the wheel's name will have
+TAG = re.compile(rf"(?P<name>seg-\w+)-v(?P<version>{NUMBER}\.{NUMBER}\.{NUMBER}(?:(?:a|b|rc){NUMBER})?)")
 
 
 class ProjectError(Exception):
@@ -95,6 +97,11 @@ class Project:
         text = self.changelog.read_text(encoding="utf-8")
         found = re.search(rf"^## ([^\n]*{UNRELEASED}[^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         return (found[1], found[2].strip() and found[2].strip() + "\n") if found else ("", "")
+
+
+def versions_of(tags: Iterable[str]) -> list[str]:
+    """Return the versions of those tags that are a release's; `seg-optim-vnext` is not."""
+    return [found["version"] for found in map(TAG.fullmatch, tags) if found]
 
 
 def project(name: str) -> Project:

@@ -26,7 +26,7 @@ from pathlib import Path
 import interface
 import supported
 from packaging.version import Version
-from projects import META, NAMES, ROOT, UNRELEASED, VERSION, Project, ProjectError, of_tag, project
+from projects import META, NAMES, ROOT, UNRELEASED, VERSION, Project, ProjectError, of_tag, project, versions_of
 from ranges import allowed
 from release_files import DIST, ReleaseError, ask_tools, build_twice, check_wheel, run, try_wheel
 
@@ -85,7 +85,7 @@ def newer(version: str, old: str) -> bool:
 
 def released(it: Project) -> list[str]:
     """Return the versions of a package that have a tag."""
-    return [of_tag(tag)[1] for tag in run("git", "tag", "--list", f"{it.name}-v*").split()]
+    return versions_of(run("git", "tag", "--list", f"{it.name}-v*").split())
 
 
 def hindrances(it: Project, version: str) -> Iterator[str]:
@@ -176,7 +176,9 @@ def main() -> int:
     try:
         if options.all == bool(options.package) or options.dry_run == bool(options.version):
             raise ReleaseError("give a package and a version, a package and --dry-run, or --all and --dry-run")
-        tag = options.package if re.search(r"-v\d", options.package or "") else None
+        if options.no_tests and not options.dry_run:
+            raise ReleaseError("a release is always tested; --no-tests goes with --dry-run only")
+        tag = options.package if options.dry_run and re.search(r"-v\d", options.package or "") else None
         names = [options.package] if options.package else NAMES
         chosen = [of_tag(tag)[0]] if tag else [project(name) for name in names]
         shutil.rmtree(DIST, ignore_errors=True)

@@ -56,7 +56,15 @@ def test_what_disagrees_is_refused(tmp_path: Path, version: str, changelog: str,
         release.check_words(package(tmp_path, version, changelog), tag)
 
 
-TAGS = ["seg-optim-1.2.0", "v1.2.0", "seg-opt-v1.2.0", "seg-optim-v1.2", "seg-optim-v1.2.0\nx"]
+TAGS = [
+    "seg-optim-1.2.0",
+    "v1.2.0",
+    "seg-opt-v1.2.0",
+    "seg-optim-v1.2",
+    "seg-optim-v1.2.0\nx",
+    "seg-optim-v1.02.0",
+    "seg-optim-v١.2.0",
+]
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -140,3 +148,23 @@ def test_what_is_meant_must_be_said(words: list[str]) -> None:
     done = subprocess.run([sys.executable, str(SCRIPTS / "release.py"), *words], capture_output=True, text=True)
     assert done.returncode == 1
     assert "give a package and a version, a package and --dry-run, or --all and --dry-run" in done.stderr
+
+
+def test_a_release_cannot_do_without_tests() -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "release.py"), "seg-optim", "0.2.0", "--no-tests"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "release: a release is always tested; --no-tests goes with --dry-run only\n",
+    )
+
+
+def test_a_tag_beside_a_version_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "release.py"), "seg-optim-v0.3.0", "0.2.0"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("release: there is no package 'seg-optim-v0.3.0'; there are")

@@ -104,6 +104,13 @@ def test_a_release_of_the_meta_package_follows_the_others() -> None:
     assert "\nversion: 0.2.0\n" in git("show", "seg-engine-v0.2.0:CITATION.cff")
 
 
+def test_tags_that_only_look_like_a_release_stop_none() -> None:
+    for tag in ("seg-optim-vnext", "seg-optim-v1", "seg-optim-v0.3.0.post1"):
+        git("tag", tag)
+    release.prepare(OPTIM, "0.1.0")
+    assert interface.last_release(OPTIM) == "0.1.0"
+
+
 def dirty() -> None:
     (projects.ROOT / "left.txt").write_text("left", encoding="utf-8")
 
