@@ -18,6 +18,7 @@ import argparse
 import datetime
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,10 @@ def hindrances(it: Project, version: str) -> Iterator[str]:
     where, old = it.changelog.relative_to(ROOT), it.version()
     if changed := run("git", "status", "--porcelain").strip():
         yield f"the working tree is not clean, so the release would not be what is tested:\n{changed}"
+    if run("git", "rev-parse", "--is-shallow-repository").strip() == "true":
+        yield "this clone is shallow, which hides earlier releases: git fetch --unshallow --tags"
+    if run("git", "log", "-1", "--format=%s").strip() == f"{it.name}: {version}":
+        yield "an earlier try was killed, and left the release's commit without a tag: git reset --keep HEAD~1"
     if version in released(it):
         yield f"the tag {it.name}-v{version} is there already"
     elif version != old and not newer(version, old):
@@ -120,6 +125,11 @@ def incompatible(it: Project, version: str) -> Iterator[str]:
     yield from interface.judge(it, version)
 
 
+def files_of(it: Project) -> list[Path]:
+    """Return the files that a release changes."""
+    return [it.about, it.changelog, supported.PAGE, *([ROOT / "CITATION.cff"] if it.name == META else [])]
+
+
 def raise_version(it: Project, version: str) -> list[Path]:
     """Write the version where it stands; return the files that changed."""
     about = it.about.read_text(encoding="utf-8")
@@ -128,12 +138,10 @@ def raise_version(it: Project, version: str) -> list[Path]:
     dated = f"## {version} ({datetime.datetime.now(datetime.UTC):%Y-%m-%d})"
     it.changelog.write_text(text.replace(f"## {it.unreleased()[0]}", dated, 1), encoding="utf-8")
     supported.write()
-    changed = [it.about, it.changelog, supported.PAGE]
-    if it.name == META:
-        changed.append(ROOT / "CITATION.cff")
-        cited = re.sub(r"(?<=\nversion: ).+", version, changed[-1].read_text(encoding="utf-8"))
-        changed[-1].write_text(cited, encoding="utf-8")
-    return changed
+    for cited in files_of(it)[3:]:
+        text = re.sub(r"(?<=\nversion: ).+", version, cited.read_text(encoding="utf-8"))
+        cited.write_text(text, encoding="utf-8")
+    return files_of(it)
 
 
 def prepare(it: Project, version: str) -> None:
@@ -145,16 +153,29 @@ def prepare(it: Project, version: str) -> None:
     start = run("git", "rev-parse", "HEAD").strip()
     try:
         run("git", "commit", "--quiet", "--message", f"{it.name}: {version}", *raise_version(it, version))
+        made = run("git", "rev-parse", "HEAD").strip()
         dry_run(it, tag)
         ask_tools()
-        run("git", "tag", "--annotate", tag, "--message", f"{it.name} {version}")
+        text = it.changelog.read_text(encoding="utf-8")
+        it.changelog.write_text(text.replace("\n## ", f"\n## {UNRELEASED}\n\n## ", 1), encoding="utf-8")
+        opened = f"{it.name}: the changelog is open for what comes next"
+        run("git", "commit", "--quiet", "--message", opened, it.changelog)
+        run("git", "tag", "--annotate", tag, made, "--message", f"{it.name} {version}")
     except BaseException:
-        run("git", "reset", "--quiet", "--hard", start)
+        take_back(start, files_of(it))
         raise
-    text = it.changelog.read_text(encoding="utf-8")
-    it.changelog.write_text(text.replace("\n## ", f"\n## {UNRELEASED}\n\n## ", 1), encoding="utf-8")
-    run("git", "commit", "--quiet", "--message", f"{it.name}: the changelog is open for what comes next", it.changelog)
     print(f"\nCommitted and tagged. To release: git push origin HEAD {tag}")
+
+
+def take_back(start: str, files: list[Path]) -> None:
+    """Undo the commits and the files of a release; what was edited in the minutes of its tests stays."""
+    run("git", "reset", "--quiet", "--soft", start)
+    run("git", "checkout", "--quiet", start, "--", *files)
+
+
+def ended(number: int, _frame: object) -> None:
+    """Turn a signal that would end the process at once into an exception, so that all is put back first."""
+    raise SystemExit(128 + number)
 
 
 def arguments() -> argparse.Namespace:
@@ -173,6 +194,8 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Return 1 with words where something stands in the way."""
     options = arguments()
+    for name in {"SIGTERM", "SIGHUP"} & {*dir(signal)}:  # Windows has no SIGHUP
+        signal.signal(getattr(signal, name), ended)
     try:
         if options.all == bool(options.package) or options.dry_run == bool(options.version):
             raise ReleaseError("give a package and a version, a package and --dry-run, or --all and --dry-run")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +190,63 @@ def test_a_failing_test_ends_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "run", fail)
     with pytest.raises(ProjectError, match="1 failed"):
         REAL_DRY_RUN(OPTIM, None)
+
+
+def test_what_is_edited_while_a_release_is_tried_stays(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    """The tests take minutes."""
+
+    def fail(*_: object) -> None:
+        (repository / "CITATION.cff").write_text("my words\n", encoding="utf-8")
+        raise release_files.ReleaseError("a test failed")
+
+    monkeypatch.setattr(release, "dry_run", fail)
+    with pytest.raises(ProjectError, match="a test failed"):
+        release.prepare(OPTIM, "0.2.0")
+    assert (repository / "CITATION.cff").read_text(encoding="utf-8") == "my words\n"
+    assert git("status", "--porcelain") == "M CITATION.cff"
+
+
+def test_a_tag_that_cannot_be_made_leaves_no_trace(repository: Path) -> None:
+    (repository / ".git/refs/tags/seg-optim-v0.2.0").mkdir(parents=True)
+    (repository / ".git/refs/tags/seg-optim-v0.2.0/x.lock").touch()
+    assert "git tag --annotate seg-optim-v0.2.0" in refused(OPTIM, "0.2.0")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
+def test_a_release_that_is_ended_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    number = getattr(signal, sent)
+    kept = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    before = git("rev-parse", "HEAD")
+    monkeypatch.setattr(sys, "argv", ["release.py", "seg-optim", "0.2.0"])
+    monkeypatch.setattr(release, "DIST", projects.ROOT / "dist")
+    monkeypatch.setattr(release, "dry_run", lambda *_: signal.raise_signal(number))
+    try:
+        with pytest.raises(SystemExit):
+            release.main()
+    finally:
+        for name, handler in kept.items():
+            signal.signal(name, handler)
+    assert (git("rev-parse", "HEAD"), git("status", "--porcelain"), git("tag")) == (before, "", "")
+
+
+def test_the_commit_of_a_try_that_was_killed_is_told() -> None:
+    git("commit", "--quiet", "--allow-empty", "--message", "seg-optim: 0.2.0")
+    assert "left the release's commit without a tag: git reset --keep HEAD~1" in refused(OPTIM, "0.2.0")
+
+
+def test_a_shallow_clone_is_refused(monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path) -> None:
+    """It has neither the tags nor the commits by which earlier releases are known."""
+    commit_empty = ("commit", "--quiet", "--allow-empty", "--message", "docs: one more")
+    git(*commit_empty)
+    shallow = tmp_path / "shallow"
+    git("clone", "--quiet", "--depth", "1", repository.as_uri(), str(shallow))
+    for module in (projects, release, release_files, interface):
+        monkeypatch.setattr(module, "ROOT", shallow)
+    monkeypatch.setattr(supported, "PAGE", shallow / "SECURITY.md")
+    assert "this clone is shallow, which hides earlier releases: git fetch --unshallow --tags" in refused(
+        OPTIM, "0.2.0"
+    )
 
 
 def test_all_packages_are_tried_and_the_one_that_requires_the_others_last(monkeypatch: pytest.MonkeyPatch) -> None:
