@@ -6,7 +6,8 @@ is written, and the whole is checked: HTML, links, a place for each name, the sa
 
     ./run site                      # both languages, into site/
     ./run site --language en        # one of them
-    ./run site --version 0.1        # as the site of a release: site/0.1/en, beside site/latest
+    ./run site --version 0.1        # as the site of a release: site/0.1/en, beside site/latest, listed
+    ./run site --screenshots DIR    # and pictures of one page of each kind, to be looked at
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import site_languages
 import site_names
 import site_pages
 import site_reference
+import site_screenshots
 import site_spelling
 import site_tutorial
 
@@ -39,6 +41,7 @@ def options_of(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "site", metavar="DIR", help="folder to write to (site)")
     parser.add_argument("--version", default="latest", metavar="NAME", help="folder of this version (latest)")
     parser.add_argument("--links", action="store_true", help="also ask for every address of other sites")
+    parser.add_argument("--screenshots", type=Path, metavar="DIR", help="also take pictures of pages, with chromium")
     return parser.parse_args(words)
 
 
@@ -66,6 +69,7 @@ def faults_of(out: Path, languages: list[str], links: bool) -> Iterator[str]:
     read = {language: site_checks.read_pages(out / language) for language in languages}
     for language, pages in read.items():
         yield from (f"{language}/{fault}" for fault in site_checks.faults_of(out / language, pages))
+        yield from (f"{language}/{fault}" for fault in site_checks.search_faults(out / language))
         yield from (f"{language}: {what}" for what in site_names.missing(out / language))
     if len(languages) == len(LANGUAGES):
         differing = site_languages.differences(*(out / language for language in languages))
@@ -93,6 +97,8 @@ def main(words: list[str]) -> int:
     for fault in faults:
         print(f"site: {fault}", file=sys.stderr)
     print(f"site: {options.out / options.version / languages[0] / 'index.html'}, {len(faults)} faults")
+    if options.screenshots:
+        site_screenshots.take_all(options.out / options.version, options.screenshots)
     return int(bool(faults))
 
 

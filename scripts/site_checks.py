@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,6 +67,14 @@ def faults_of(folder: Path, pages: Mapping[Path, Page]) -> Iterator[str]:
             reason = broken(link, path, pages)
             if reason:
                 yield f"{name}: the link {link!r} {reason}"
+
+
+def search_faults(folder: Path) -> Iterator[str]:
+    """Yield a line where the search of a language names a stemmer that its page has not: it would never end."""
+    text = (folder / "_static/language_data.js").read_text(encoding="utf-8")
+    for name in re.findall(r"window\.Stemmer = (\w+)", text):
+        if not re.search(rf"\b{name} ?= ?function", text):
+            yield f"search: _static/language_data.js has no {name}"
 
 
 def twice(values: Iterable[str]) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 CODE = re.compile(r"^(?:```|~~~|:::).*?^(?:```|~~~|:::)$", re.DOTALL | re.MULTILINE)
 
 
@@ -31,8 +34,23 @@ def lead_to_repository(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = "".join([*parts, LINK.sub(address, source[0][end:])])
 
 
+def lead_to_tests(app: Sphinx, page: str, source: list[str]) -> None:
+    """On the page of differences, make the name of each test a link to its line."""
+    root = Path(app.srcdir).resolve().parent
+
+    def link(match: re.Match[str]) -> str:
+        path = root / match[1]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        found = [at for at, line in enumerate(lines, 1) if re.match(rf"\s*def {match[2]}\b", line)]
+        return f"[{match[0]}]({app.config.repository}/blob/main/{match[1]}#L{found[0]})" if found else match[0]
+
+    if page == "differences":
+        source[0] = TEST.sub(link, source[0])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx."""
     app.add_config_value("repository", "", "env", str)
     app.connect("source-read", lead_to_repository)
+    app.connect("source-read", lead_to_tests)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

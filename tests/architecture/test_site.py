@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ import site_names
 import site_pages
 import site_reference
 import site_registered
+import site_screenshots
 import site_spelling
 import site_tables
 import site_tutorial
@@ -144,6 +147,27 @@ def test_a_fault_of_a_page_is_seen(tmp_path: Path, body: str, fault: str | None)
     assert any(fault in line for line in found) if fault else not found
 
 
+def test_links_out_of_the_pages_lead_to_the_repository() -> None:
+    made = runpy.run_path(str(ROOT / "docs/_ext/repository_links.py"))
+    app = SimpleNamespace(srcdir=str(ROOT / "docs"), config=SimpleNamespace(repository="https://r"))
+    source = ["[a](../SECURITY.md#x) [b](install.md) [c](https://a.org)\n\n```md\n[d](../SECURITY.md)\n```\n"]
+    made["lead_to_repository"](app, "tour", source)
+    outside, inside = source[0].split("```md")
+    assert "](https://r/blob/main/SECURITY.md#x) [b](install.md) [c](https://a.org)" in outside
+    assert "](../SECURITY.md)" in inside
+    source = ["`tests/architecture/test_site.py::test_links_out_of_the_pages_lead_to_the_repository` `tests/no.py::no`"]
+    made["lead_to_tests"](app, "differences", source)
+    assert re.search(r"\]\(https://r/blob/main/tests/architecture/test_site\.py#L\d+\) `tests/no", source[0])
+
+
+@pytest.mark.parametrize("stemmer", ["EnglishStemmer", "ChineseStemmer"])
+def test_a_search_that_would_never_end_is_seen(tmp_path: Path, stemmer: str) -> None:
+    (tmp_path / "_static").mkdir()
+    script = f"var EnglishStemmer=function(){{}};\nwindow.Stemmer = {stemmer};"
+    (tmp_path / "_static/language_data.js").write_text(script)
+    assert bool(list(site_checks.search_faults(tmp_path))) is (stemmer == "ChineseStemmer")
+
+
 def test_addresses_of_other_sites_are_gathered(tmp_path: Path) -> None:
     page = tmp_path / "a.html"
     page.write_text(PAGE.format(f'<a href="https://a.org">x</a><a href="{site_checks.SITE}/latest">y</a>'))
@@ -158,6 +182,14 @@ def test_a_misspelt_word_is_seen_and_code_is_not_read() -> None:
     assert not {"cdoe", "xyzzy", "adress"} & set(words)
     assert not site_spelling.in_dictionary("recieved")
     assert "configs" in site_spelling.own_words()
+
+
+def test_without_a_browser_no_screenshots_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(site_screenshots, "BROWSERS", ("no-such-browser",))
+    assert site_screenshots.take_all(tmp_path / "latest", tmp_path / "pictures") == 0
+    assert "no-such-browser" in capsys.readouterr().out
 
 
 def test_versions_are_in_order_and_the_door_leads_to_both_languages(tmp_path: Path) -> None:
