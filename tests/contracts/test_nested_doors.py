@@ -160,6 +160,7 @@ NO_DOORS = {
     "getattr(torch, kind, None)": FIXED,
     "getattr(torch, name)": FIXED,  # in legacy.py and mapped.py a dtype, checked before
     "getattr(torch, name, None)": FIXED,
+    "getattr(torch.backends, kind)": FIXED,
     "getattr(torch, value.device.type, None)": FIXED,
     "getattr(torch, torch.device(device).type, None)": FIXED,
     "getattr(torch.optim, optimizer_type, None)": "a class of optimizers, checked in the next line",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -219,24 +220,24 @@ def _learning_late(optimizer: Optimizer) -> Optimizer:
 
 
 class _LateMomentum:
-    """Gives what learns later than the others the momentum 0, as torch does in its other implementations."""
+    """Gives what learns later than the others the momentum 0, as torch does in its other implementations.
 
-    def __init__(self) -> None:
-        self.complete = False
+    It goes once every parameter has what it needs, so that a step does not pass through here for ever.
+    """
 
     def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        if self.complete:
-            return
         moved = {p for p in optimizer.state if optimizer.state[p].get("momentum_buffer") is not None}
         missing = False
         for group in optimizer.param_groups:
             late = [p for p in group["params"] if p not in moved]
-            missing = missing or bool(late)
+            missing = missing or any(group["momentum"] or p.grad is None for p in late)
             if group["momentum"] and len(late) < len(group["params"]):
                 for parameter in late:
                     if parameter.grad is not None:
                         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        self.complete = not missing
+        if not missing:  # torch is going over its table of hooks, so it gets another one
+            hooks = optimizer._optimizer_step_pre_hooks
+            optimizer._optimizer_step_pre_hooks = OrderedDict(each for each in hooks.items() if each[1] is not self)
 
 
 def _made(factory: Factory, groups: Sequence[dict[str, Any]], options: dict[str, Any]) -> Optimizer:
