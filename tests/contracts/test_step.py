@@ -30,6 +30,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[
     return {name.partition(",")[0]: files for name, files in found.items()}
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("run", LIMITS)
 def test_a_step_runs_through_few_files_and_functions(run: str, steps: dict[str, dict[str, list[str]]]) -> None:
     files = steps[run]
@@ -37,6 +38,7 @@ def test_a_step_runs_through_few_files_and_functions(run: str, steps: dict[str, 
     assert all(count <= limit for count, limit in zip(counts, LIMITS[run], strict=True)), (counts, files)
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("run", LIMITS)
 def test_what_a_step_must_do_is_in_the_trace(run: str, steps: dict[str, dict[str, list[str]]]) -> None:
     functions = {name for names in steps[run].values() for name in names}

@@ -1,0 +1,164 @@
+"""Sets of versions of our packages, built as wheels and installed into an environment of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+from projects import META, NAMES, ROOT, Project, ProjectError
+
+NOW = "now"
+"""The state of this checkout, in place of a tag."""
+PROBE = """
+import importlib, importlib.metadata, sys
+from packaging.requirements import Requirement
+for name in sys.argv[2:]:
+    module = importlib.import_module(name)
+    assert module.__file__.startswith(sys.argv[1]), f"{name} comes from {module.__file__}"
+for each in map(Requirement, importlib.metadata.requires("seg-engine")):
+    if each.name.startswith("seg-"):
+        version = importlib.metadata.version(each.name)
+        assert version in each.specifier, f"seg-engine requires {each}, this is {version}"
+"""
+FACTS = """
+import importlib.metadata, platform
+print("Python", platform.python_version())
+for name in ("torch", "numpy", "opencv-python"):
+    print(name, importlib.metadata.version(name))
+print(platform.system(), platform.machine())
+"""
+
+
+@dataclass(frozen=True)
+class Set:
+    """One state of each package.
+
+    Attributes:
+        name: What is tried.
+        states: Package -> a tag, or NOW.
+        missing: Why there is nothing to try; empty where there is.
+    """
+
+    name: str
+    states: Mapping[str, str]
+    missing: str = ""
+
+    @property
+    def older(self) -> dict[str, str]:
+        """The packages that are not as they are now, with their tags."""
+        return {name: tag for name, tag in self.states.items() if tag != NOW}
+
+
+def run(*words: object, cwd: Path = ROOT, **environment: str) -> str:
+    """Run a command and return what it prints.
+
+    Raises:
+        ProjectError: it failed; the error has what it printed.
+    """
+    command = [str(word) for word in words]
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ProjectError(f"{' '.join(command)[:300]}\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
+    return done.stdout
+
+
+def releases(package: str) -> list[str]:
+    """Return the versions of a package that were released, of those that this commit goes back to; oldest first."""
+    tags = run("git", "tag", "--list", f"{package}-v*", "--merged", "HEAD").split()
+    versions = sorted(Version(tag.removeprefix(f"{package}-v")) for tag in tags)
+    return [str(each) for each in versions if not each.is_prerelease]
+
+
+def plan(allowed: Mapping[str, object]) -> list[Set]:
+    """Return the sets to be tried: the newest, the oldest allowed one, and each previous release beside the rest."""
+    now = dict.fromkeys(NAMES, NOW)
+    oldest = {}
+    for name, versions in allowed.items():
+        inside = [each for each in releases(name) if each in versions]  # type: ignore[operator] # a SpecifierSet
+        oldest[name] = f"{name}-v{inside[0]}" if inside else NOW
+    sets = [Set("newest", now)]
+    none = "" if set(oldest.values()) != {NOW} else "no release is in the ranges yet: the oldest set is the newest"
+    sets.append(Set("oldest", {**now, **oldest}, none))
+    for name in NAMES:
+        before = releases(name)[-1:]
+        tag = f"{name}-v{before[0]}" if before else NOW
+        left_out = bool(before) and name != META and before[0] not in allowed[name]  # type: ignore[operator]
+        why = "no release yet" if not before else f"{before[0]} is outside of the range" if left_out else ""
+        sets.append(Set(f"previous {name}", {**now, name: tag}, why))
+    return sets
+
+
+class Wheels:
+    """Wheels of states of packages, each built once.
+
+    Args:
+        folder: Where they are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.built: dict[tuple[str, str], Path] = {}
+
+    def of(self, package: str, state: str) -> Path:
+        """Return the wheel of a package at a tag, or as it is in this checkout."""
+        if (package, state) not in self.built:
+            out = self.folder / f"{package}-{state}"
+            with tempfile.TemporaryDirectory() as place:
+                source = Project(package).folder if state == NOW else _unpacked(package, state, Path(place))
+                run(uv(), "build", "--quiet", "--wheel", "--out-dir", out, source)
+            (self.built[package, state],) = out.glob("*.whl")
+        return self.built[package, state]
+
+
+def _unpacked(package: str, tag: str, place: Path) -> Path:
+    """Write what a tag has of everything to a folder; return the package's folder in it."""
+    archive = subprocess.run(["git", "archive", tag], cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
+    return place / Project(package).folder.relative_to(ROOT)
+
+
+def uv() -> str:
+    """Return where uv is; the default environment has it."""
+    found = shutil.which("uv")
+    if found is None:
+        raise ProjectError("needs uv on the path; `./run compat` has it")
+    return found
+
+
+def install(these: Set, wheels: Wheels, folder: Path, libraries: Sequence[str], here: bool) -> Path:
+    """Make an environment with these states of our packages; return its Python.
+
+    Args:
+        these: The states.
+        wheels: Where their wheels come from.
+        folder: Where the environment is made.
+        libraries: What the tests need besides.
+        here: Take the libraries of this environment, which is quick, instead of new ones, which is what a user gets.
+
+    Raises:
+        ProjectError: their requirements do not allow these versions together.
+    """
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    files = {name: wheels.of(name, state) for name, state in these.states.items()}
+    extras = {META: "[all]" if "all" in Project(META).pyproject()["project"].get("optional-dependencies", {}) else ""}
+    wanted = [f"{name}{extras.get(name, '')} @ {path.resolve().as_uri()}" for name, path in files.items()]
+    run(uv(), "venv", "--quiet", "--python", sys.executable, folder)
+    if here:
+        run(uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, *files.values())
+        place = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        (place / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    else:
+        run(uv(), "pip", "install", "--quiet", "--python", python, *wanted, *libraries)
+    modules = [Project(name).module for name in these.states]
+    run(python, "-I", "-c", PROBE, folder.resolve(), *modules)
+    return python
