@@ -174,6 +174,13 @@ def test_addresses_of_other_sites_are_gathered(tmp_path: Path) -> None:
     assert site_checks.outside([site_checks.read_page(page)]) == {"https://a.org": "a.html"}
 
 
+def test_an_address_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "here.html").write_text("x")
+    with site_screenshots.served(tmp_path) as address:
+        asked = {f"{address}/here.html#part": "a.html", f"{address}/gone.html": "b.html"}
+        assert site_checks.dead(asked) == [f"b.html: {address}/gone.html answers 404"]
+
+
 @pytest.mark.filterwarnings("ignore:.*en_US:pytest.PytestUnraisableExceptionWarning")  # spylls leaves it open
 def test_a_misspelt_word_is_seen_and_code_is_not_read() -> None:
     text = "A recieved word, `cdoe` and [lnk](adress.md).\n\n```python\nxyzzy = 1\n```\n\nconfigs"
