@@ -32,7 +32,8 @@ ALWAYS = "tests/architecture"  # reads all files, so every change can break it
 
 def git(*words: str) -> str:
     """Return what a git command prints."""
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True)
+    return done.stdout.decode("utf-8", "surrogateescape")  # a file's name may be any bytes
 
 
 def changed_files(base: str) -> list[str] | None:
@@ -46,8 +47,9 @@ def changed_files(base: str) -> list[str] | None:
             return None
         command = Path(sys.argv[0]).stem
         raise SystemExit(f"{command}: git knows no commit {base!r}; give one: `./run {command} HEAD~3`") from None
-    known = git("diff", "--name-only", "--no-renames", start)
-    return sorted({*known.splitlines(), *git("ls-files", "--others", "--exclude-standard").splitlines()})
+    known = git("diff", "--name-only", "--no-renames", "-z", start)  # else git quotes what is not ASCII
+    new = git("ls-files", "--others", "--exclude-standard", "-z")
+    return sorted({*f"{known}{new}".split("\0")} - {""})
 
 
 @cache

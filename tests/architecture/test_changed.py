@@ -170,6 +170,13 @@ def test_deleted_moved_and_new_files_count(clone: Path) -> None:
     assert changed(clone)["packages"] == ["seg-registry", "seg-optim", "seg-hooks", "seg-vis"]
 
 
+def test_names_that_are_not_ascii_count(clone: Path) -> None:
+    """Git would write such a name in quotes and with escapes, which no file has."""
+    change(clone, "tests/optim/test_größe.py")
+    (clone / "tests/registry/test_名.py").write_text("", encoding="utf-8")
+    assert changed(clone)["packages"] == ["seg-registry", "seg-optim"]
+
+
 def test_only_this_branch_counts(clone: Path) -> None:
     """What came to `main` since is not this branch's change; `HEAD~1` asks for the last commit."""
     git(clone, "checkout", "--quiet", "main")
