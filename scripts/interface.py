@@ -206,6 +206,8 @@ def main() -> int:
             for it in chosen:
                 file_of(it).write_text(text_of(build(it)), encoding="utf-8")
             return 0
+        if git("rev-parse", "--is-shallow-repository").strip() == "true":
+            raise ProjectError("this clone is shallow, which hides earlier releases: git fetch --unshallow --tags")
         base = git("merge-base", options.check, "HEAD").strip() if options.check else None
         lines = [line for it in chosen for line in check(it, base)]
     except ProjectError as error:

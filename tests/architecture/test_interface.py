@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,20 @@ def test_without_a_release_nothing_is_asked_for(tmp_path: Path) -> None:
     done = Copy(tmp_path).run("interface.py", "seg-registry", "--check")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("no release yet, nothing to compare with\n")
+
+
+def test_a_shallow_clone_is_refused(tagged: Copy, tmp_path: Path) -> None:
+    """It lacks the tags, and everything would pass as the first release."""
+    (shallow := tmp_path / "shallow").mkdir()
+    tagged.git("commit", "--quiet", "--allow-empty", "--message", "docs: one more")
+    tagged.git("clone", "--quiet", "--depth", "1", tagged.folder.as_uri(), str(shallow))
+    tagged.git("reset", "--quiet", "--hard", "HEAD~1")
+    command = [sys.executable, "scripts/interface.py", "seg-registry", "--check"]
+    done = subprocess.run(command, cwd=shallow, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "interface: this clone is shallow, which hides earlier releases: git fetch --unshallow --tags\n"
+    )
 
 
 def test_a_file_that_is_not_fresh_is_told(copy: Copy) -> None:
