@@ -48,11 +48,11 @@ def test_nothing_is_published_before_all_is_tested() -> None:
 
 ENDS = [
     ("attest", {"build": "success", "test": "success", "everything": "skipped"}, True),
-    ("attest", {"build": "success", "test": "skipped", "everything": "success"}, True),
+    ("attest", {"build": "success", "test": "success", "everything": "success"}, True),
     ("attest", {"build": "success", "test": "failure", "everything": "skipped"}, False),
     ("attest", {"build": "success", "test": "cancelled", "everything": "skipped"}, False),  # what is out of time
-    ("attest", {"build": "success", "test": "skipped", "everything": "cancelled"}, False),
-    ("attest", {"build": "success", "test": "skipped", "everything": "skipped"}, False),
+    ("attest", {"build": "success", "test": "success", "everything": "cancelled"}, False),
+    ("attest", {"build": "success", "test": "skipped", "everything": "success"}, False),
     ("attest", {"build": "failure", "test": "skipped", "everything": "skipped"}, False),
     ("publish", {"build": "success", "attest": "success"}, True),
     ("publish", {"build": "success", "attest": "skipped"}, False),
