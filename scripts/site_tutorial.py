@@ -38,6 +38,7 @@ def environment() -> dict[str, str]:
     bin_folder = str(Path(sys.executable).parent)
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("SEG_", "PYTHON"))}
     plain = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
+    plain["OMP_NUM_THREADS"] = "1"  # the same numbers on every machine, and no waiting for threads on a busy one
     return clean | plain | {"PATH": os.pathsep.join([bin_folder, clean["PATH"]])}
 
 
