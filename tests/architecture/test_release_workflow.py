@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from helpers.tree import ROOT
 from workflow_expressions import Expressions
@@ -91,3 +95,21 @@ def test_the_list_of_what_is_installed_goes_along() -> None:
 
 def test_each_package_has_its_own_publisher() -> None:
     assert JOBS["publish"].keys["environment"] == "pypi-${{ needs.build.outputs.package }}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the job runs on Linux")
+@pytest.mark.parametrize(
+    ("tag", "package", "candidate"),
+    [("seg-vis-v1.2.0", "seg-vis", "false"), ("seg-optim-v0.10.0rc1", "seg-optim", "true")],
+)
+def test_a_release_candidate_is_not_shown_as_the_newest_release(
+    tmp_path: Path, tag: str, package: str, candidate: str
+) -> None:
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/one.cdx.json").touch()
+    (step,) = [step["run"] for step in JOBS["build"].steps if step.get("id") == "files"]
+    told = {**os.environ, "TAG": tag, "GITHUB_OUTPUT": str(tmp_path / "outputs")}
+    subprocess.run(["bash", "-e", "-c", step], cwd=tmp_path, env=told, check=True)
+    outputs = (tmp_path / "outputs").read_text(encoding="utf-8").splitlines()
+    assert outputs == [f"package={package}", "sbom=dist/one.cdx.json", f"candidate={candidate}"]
+    assert '--prerelease="$CANDIDATE"' in JOBS["page"].steps[-1]["run"]
