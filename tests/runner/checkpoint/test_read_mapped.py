@@ -22,6 +22,9 @@ DTYPES = [
 ]  # fmt: skip
 
 
+NEWER = hasattr(torch.serialization, "set_crc32_options")  # 2.6: torch's reader knows bytes and sets
+
+
 def everything() -> dict:
     """All that `to_plain` lets into a file, and what share memory."""
     base = torch.arange(60.0)
@@ -47,7 +50,7 @@ def same(one, other) -> bool:
 
 def test_it_builds_what_torch_builds(tmp_path):
     write_checkpoint(tmp_path / "x.pth", everything())
-    found, expected = read_mapped(tmp_path / "x.pth"), torch.load(tmp_path / "x.pth", weights_only=True)
+    found, expected = read_mapped(tmp_path / "x.pth"), torch.load(tmp_path / "x.pth", weights_only=NEWER)
     assert same(found, expected)
     assert found["model"]._metadata == expected["model"]._metadata
     assert found["tensors"]["part"].untyped_storage().data_ptr() == found["tensors"]["a"].data_ptr()
@@ -86,7 +89,7 @@ def test_the_file_stays_as_it_is_and_may_go(tmp_path):
     assert found["tensors"]["a"].sum() == 0
 
 
-@pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), torch.ones(2).to(torch.uint16)])
+@pytest.mark.parametrize("value", [torch.eye(3).to_sparse(), *([torch.ones(2).to(torch.uint16)] if NEWER else [])])
 def test_what_it_does_not_build_torch_reads(tmp_path, value):
     write_checkpoint(tmp_path / "x.pth", {"x": value})
     with pytest.raises(pickle.UnpicklingError):
