@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import subprocess
@@ -27,6 +28,19 @@ def tests_of() -> Callable[[str], set[Path]]:
 @pytest.mark.parametrize("command", sorted(HATCH["default"]["scripts"]))
 def test_each_command_is_told(command: str) -> None:
     assert re.search(rf"\./run {command}\b", TOLD)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program that stands for uv is a script of sh")
+def test_the_environment_is_made_in_a_folder_with_a_blank(tmp_path: Path) -> None:
+    """Hatch hands these commands to a shell, with the place of its own uv in them."""
+    uv = tmp_path / "a blank" / "uv"
+    uv.parent.mkdir()
+    uv.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    uv.chmod(0o755)
+    (command,) = HATCH["default"]["pre-install-commands"]
+    typed = command.replace("{env:HATCH_UV:uv}", str(uv))
+    done = subprocess.run(typed, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:4] == ["pip", "install", "--quiet", "-e"]
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\./run ([a-z-]+)", TOLD))))
