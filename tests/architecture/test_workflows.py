@@ -23,7 +23,7 @@ WORKFLOWS = [read(path) for path in sorted((ROOT / ".github/workflows").glob("*.
 JOBS = [pytest.param(job, id=f"{each.name}-{job.name}") for each in WORKFLOWS for job in each.jobs.values()]
 ENVIRONMENTS = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
 SHORT = runpy.run_path(str(ROOT / "run"), run_name="run")["SHORT"]
-PROGRAMS = {"bash", "echo", "gh", "mkdir", "mv", "test"}  # a runner has them
+PROGRAMS = {"bash", "case", "echo", "gh", "mkdir", "mv", "test"}  # a runner has them, or its shell
 
 
 def commands(step: dict[str, Any], job: Job) -> list[list[str]]:
