@@ -130,7 +130,8 @@ def write(name: str, asked: list[str], options: list[str]) -> None:
     if name == "development":
         command += [word for build in sorted(BUILDS) for word in ("--no-emit-package", build)]
     environment = {key: value for key, value in os.environ.items() if key not in OF_THIS_MACHINE}
-    subprocess.run(command, cwd=LOCKS, env=environment, stdout=subprocess.DEVNULL, check=True)
+    if subprocess.run(command, cwd=LOCKS, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise SystemExit(f"lock: {name}.txt stays as it was: uv said why above; it needs the package index")
 
 
 def main() -> int:

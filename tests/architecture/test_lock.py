@@ -84,6 +84,17 @@ def test_locks_of_no_environment_are_told(copied: Path) -> None:
     assert lock.problems() == ["constraints/locks has ['lnt.in'] too much, and lacks ['lint.in']"]
 
 
+def test_without_an_index_the_locks_stay_and_words_say_why(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+    before = (lock.LOCKS / "ci.txt").read_bytes()
+    with pytest.raises(SystemExit, match=r"lock: ci.txt stays as it was: uv said why above"):
+        lock.write("ci", ["pyyaml>=6"], [])
+    assert (lock.LOCKS / "ci.txt").read_bytes() == before
+
+
 def test_every_pin_of_a_lock_is_read() -> None:
     for path in lock.LOCKS.glob("*.txt"):
         text = path.read_text(encoding="utf-8")
