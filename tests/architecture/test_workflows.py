@@ -23,7 +23,8 @@ WORKFLOWS = [read(path) for path in sorted((ROOT / ".github/workflows").glob("*.
 JOBS = [pytest.param(job, id=f"{each.name}-{job.name}") for each in WORKFLOWS for job in each.jobs.values()]
 ENVIRONMENTS = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
 SHORT = runpy.run_path(str(ROOT / "run"), run_name="run")["SHORT"]
-PROGRAMS = {"bash", "case", "echo", "gh", "mkdir", "mv", "test"}  # a runner has them, or its shell
+CHOICE = re.compile(r"case \S+ in(?: \S+\) \w+=\w+(?: ;;)?)+ esac")  # sets a variable, and runs nothing
+PROGRAMS = {"bash", "echo", "gh", "mkdir", "mv", "test"}  # a runner has them
 
 
 def commands(step: dict[str, Any], job: Job) -> list[list[str]]:
@@ -35,7 +36,7 @@ def commands(step: dict[str, Any], job: Job) -> list[list[str]]:
         values = matrix.get(key[1], []) if key else []
         for each in values if isinstance(values, list) and values else [f"${name}"]:
             text = re.sub(rf"\$\{{?{name}\b\}}?", str(each), step["run"]) if name else step["run"]
-            found += [shlex.split(line, comments=True) for line in re.split(r"\n|&&|\|\||;", text)]
+            found += [shlex.split(line, comments=True) for line in re.split(r"\n|&&|\|\||;", CHOICE.sub("", text))]
     return [words for words in found if words]
 
 
