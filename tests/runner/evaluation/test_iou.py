@@ -299,7 +299,7 @@ def test_padded_samplers_over_two_processes_give_the_values_of_one(size: int, tm
     alone.process(None, dataset(size))
     expected = alone.evaluate(size)
     for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(expected)
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(expected)
 
 
 if __name__ == "__main__":
