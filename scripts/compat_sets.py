@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
-from projects import META, NAMES, ROOT, Project, ProjectError
+from projects import META, NAMES, ROOT, Project, ProjectError, versions_of
 
 NOW = "now"
 """The state of this checkout, in place of a tag."""
@@ -75,7 +75,7 @@ def run(*words: object, cwd: Path = ROOT, **environment: str) -> str:
 def releases(package: str) -> list[str]:
     """Return the versions of a package that were released, of those that this commit goes back to; oldest first."""
     tags = run("git", "tag", "--list", f"{package}-v*", "--merged", "HEAD").split()
-    versions = sorted(Version(tag.removeprefix(f"{package}-v")) for tag in tags)
+    versions = sorted(map(Version, versions_of(tags)))
     return [str(each) for each in versions if not each.is_prerelease]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import compat
+import compat_sets
 import compat_tests
 import pytest
 from helpers.copies import Copy
@@ -38,6 +39,12 @@ def test_the_document_is_the_commands_own() -> None:
     assert list(works) == ["newest", "oldest", *(f"previous {name}" for name in NAMES)]
     assert works["newest"] == "yes"
     assert "no" not in works.values()
+
+
+def test_only_tags_of_releases_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = ["seg-vis-vnext", "seg-vis-v0.10.0", "seg-vis-v0.9.0", "seg-vis-v0.11.0rc1", "seg-vis-v1"]
+    monkeypatch.setattr(compat_sets, "run", lambda *_: "\n".join(tags))
+    assert compat_sets.releases("seg-vis") == ["0.9.0", "0.10.0"]
 
 
 def test_the_ranges_hold_the_versions_of_this_checkout() -> None:
