@@ -24,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     guard_terminal()
     parser = make_parser()
-    options = parser.parse_args(in_order(sys.argv[1:] if arguments is None else arguments, parser))
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:  # whoever types the bare name asks what there is
+        parser.print_help(sys.stderr)
+        return 2
+    options = parser.parse_args(in_order(given, parser))
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:

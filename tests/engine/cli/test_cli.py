@@ -36,6 +36,12 @@ def test_every_verb_has_its_flags_and_one_line_of_help(capsys: pytest.CaptureFix
     assert all(f"    {verb} " in text for verb in VERBS)
 
 
+def test_the_bare_name_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert all(f"    {verb} " in told for verb in VERBS)
+
+
 @pytest.mark.parametrize(
     ("verb", "flags"),
     [
