@@ -80,7 +80,7 @@ class DepthMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
     def _values(self) -> dict[str, float]:
         own = np.zeros(len(NAMES) + 1) if self._sum is None else self._sum.cpu().numpy()
         total, self._sum = sum_over_ranks(own), None
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
         found = {name: means[name] for name in self.depth_metrics}
         self.logger.info("results:")
