@@ -71,6 +71,8 @@ def dry_run(it: Project, tag: str | None, tests: bool = True) -> None:
 
 def dry_runs(chosen: list[Project], tag: str | None, tests: bool) -> None:
     """Do the dry runs of several packages, two at a time; the meta-package's takes the others' wheels."""
+    if changed := run("git", "status", "--porcelain").strip():
+        print(f"not committed, so tested here and not in what is built:\n{changed}", file=sys.stderr, flush=True)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda it: dry_run(it, tag, tests), [it for it in chosen if it.name != META]))
     for it in chosen:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.tree import ISLANDS
+from projects import ISLANDS, Project
 from seg_registry import Config
 
 import seg_engine
@@ -101,7 +101,7 @@ def test_the_help_waits_for_nothing_heavy() -> None:
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "seg_engine", "--version"], capture_output=True, text=True, check=True)
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    islands = {f"seg-{name}": import_module(f"seg_{name}").__version__ for name in ISLANDS}
+    islands = {name: import_module(Project(name).module).__version__ for name in ISLANDS}
     assert lines == {
         "seg-engine": seg_engine.__version__,
         **islands,
