@@ -171,7 +171,6 @@ NO_DOORS = {
     "importlib.import_module(library)": A_TABLE,
     "importlib.import_module(module)": FIXED,
     "others[ema_type].load()": LOADED,
-    "points[key].load()": LOADED,
     "known[kind].load()": LOADED,
     "found[0].load()": LOADED,
     "find('optim_wrapper.constructor', kind, 'seg_engine.optim_wrapper_constructors', CONSTRUCTORS)": (
