@@ -28,4 +28,5 @@ def test_importing_brings_in_what_is_declared_and_no_more() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     new = set(eval(done.stdout)) - set(sys.stdlib_module_names)
-    assert {name for name in new if not name.startswith("_")} <= {"seg_runner", "xxhash", "torch", "numpy"}
+    torch_2_4 = {"sympy", "mpmath"}  # older torch imports what it requires later
+    assert {name for name in new if not name.startswith("_")} <= {"seg_runner", "xxhash", "torch", "numpy", *torch_2_4}

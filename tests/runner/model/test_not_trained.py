@@ -124,6 +124,7 @@ def test_what_was_frozen_and_learns_later_is_told(caplog: pytest.LogCaptureFixtu
     assert untrained(caplog) == ["first.weight, first.bias"]
 
 
+@pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")  # torch 2.4 does, to unpickle a tensor
 def test_what_the_owner_leaves_out_and_groups_added_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
     net: Any = Two()
     wrapper = started(net, net.last.parameters())

@@ -15,6 +15,7 @@ def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4)))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.cpu.amp.autocast:FutureWarning")  # torch 2.4 uses its own old name
 @pytest.mark.parametrize("names", ["0", ["0", "2"], ["2.*"]])
 def test_activations_computed_again_give_the_same_gradients_and_names(names: Any) -> None:
     model, other = net(), net()

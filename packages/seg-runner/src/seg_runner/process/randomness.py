@@ -84,7 +84,8 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
         near = did_you_mean(str(unknown[0]), known)
         raise TypeError(f"randomness: unknown key {unknown[0]!r}; it takes {', '.join(known)}.{near}")
     flag(given.get("diff_rank_seed", False), "randomness.diff_rank_seed")
-    if given.get("deterministic", False) not in (True, False, "warn"):
+    switch = given.get("deterministic", False)
+    if type(switch).__name__ not in ("bool", "bool_", "int", "str") or switch not in (True, False, "warn"):
         raise ValueError(f"randomness.deterministic is {given['deterministic']!r}; it is True, False or 'warn'")
     seed = given.pop("seed", None)
     stream = given.get("stream", "sample")

@@ -96,13 +96,17 @@ def _paths(path: str, value: object) -> Iterator[str]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the version of each package of ours and of torch and numpy that is installed."""
+    """Return the version of each package of ours and of torch and numpy that is installed.
+
+    One that is imported is asked itself: its metadata may be older than the files, and lacks the build (`2.4.0+cu121`).
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str] = {}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            module = sys.modules.get(name.replace("-", "_"))
+            found[name] = str(getattr(module, "__version__", None) or version(name))
         except PackageNotFoundError:
             continue
     return found
