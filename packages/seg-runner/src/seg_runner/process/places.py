@@ -120,7 +120,8 @@ class Mark(Protocol):
 def _is_callers(cfg: object, key: str) -> bool:
     """Tell whether the caller's command line set this value, or the whole of what it lies in.
 
-    A list counts as overridden where one of its elements is; the option itself says which one.
+    A list counts as overridden where one of its elements is; the option itself says which one. `+key` adds a key, but
+    what it appends to a list may lie beside elements that are not the caller's.
     """
     find: Callable[[str], Iterable[Mark]] | None = getattr(cfg, "origin", None)
     try:
@@ -128,7 +129,7 @@ def _is_callers(cfg: object, key: str) -> bool:
         options = [str(mark.note).partition("=")[0] for mark in marks if mark.file == "<override>"]
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
-    return any(key == option or key.startswith(f"{option}.") for option in options)
+    return any(key == option.removeprefix("+") or key.startswith(f"{option}.") for option in options)
 
 
 def _place(key: str, shown: str, value: str) -> Path | None:
