@@ -1,1 +1,4 @@
-"""The tests, as a package: spylls, which checks spelling, installs a package of this name, too, and would be found first."""
+"""The tests, as a package.
+
+spylls, which checks the spelling of documents, installs a package of this name, and would be found before a folder.
+"""

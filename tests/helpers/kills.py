@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import torch
+from helpers.drill import Child, checkpoint_differences, in_child, log_lines, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.write import write_checkpoint
 from seg_runner.files import clean_leftovers
-
-from helpers.drill import Child, checkpoint_differences, in_child, log_lines, train
 
 SIZES = (10, 1_000, 100_000, 1_000_000, 8_000_000)
 """Elements of the tensor that is saved."""
