@@ -125,6 +125,7 @@ def test_as_dict_and_text() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")  # torch 2.4 does, to unpickle a tensor
 def test_samples_travel_between_processes() -> None:
     sample = pickle.loads(pickle.dumps(a_sample()))
     assert sample.all_keys() == a_sample().all_keys()
