@@ -25,10 +25,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from commands import python_in
 from projects import META, NAMES, ROOT, Project, ProjectError, project
 
 ENDS = {"oldest": ["--resolution", "lowest-direct"], "newest": [], "pre": ["--prerelease", "allow"]}
@@ -54,7 +54,7 @@ def requirements(it: Project) -> list[str]:
     """Return what a package and its extras require, without our own packages; seg-engine: what all six require."""
     wanted: set[str] = set()
     for each in map(project, NAMES) if it.name == META else [it]:
-        table = tomllib.loads((each.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        table = each.pyproject()["project"]
         extras = table.get("optional-dependencies", {}).values()
         wanted |= {*table.get("dependencies", []), *(one for extra in extras for one in extra)}
     return sorted(one for one in wanted if name_of(one) not in NAMES)
@@ -97,7 +97,7 @@ def make(it: Project, end: str, python: str, folder: Path) -> Path:
         ProjectError: there are no such versions, they do not fit together, or one of them cannot be imported.
     """
     uv("venv", "--quiet", "--clear", "--python", python, folder)
-    inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    inside = python_in(folder)
     install = ["pip", "install", "--quiet", "--python", inside]
     wanted = requirements(it)
     if wanted:

@@ -24,8 +24,8 @@ import site_reference
 import sphinx
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
+from projects import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CATALOGUES = DOCS / "locale/zh_CN/LC_MESSAGES"
 THEME = Path(furo.__file__).parent / "theme/furo"

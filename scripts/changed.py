@@ -19,13 +19,12 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from projects import ISLANDS, META, NAMES, ROOT, Project
+from projects import ISLANDS, META, NAMES, ROOT, Project, environments
 
 ALWAYS = "tests/architecture"  # reads all files, so every change can break it
 
@@ -54,9 +53,8 @@ def changed_files(base: str) -> list[str] | None:
 
 @cache
 def metadata(name: str) -> dict[str, Any]:
-    """Return what a package says of itself."""
-    text = (Project(name).folder / "pyproject.toml").read_text(encoding="utf-8")
-    found: dict[str, Any] = tomllib.loads(text)["project"]
+    """Return what a package says of itself, read once."""
+    found: dict[str, Any] = Project(name).pyproject()["project"]
     return found
 
 
@@ -91,8 +89,7 @@ def shared_folders() -> tuple[str, ...]:
 def own_environments() -> dict[str, str]:
     """Return the environments that are there for one folder of tests, with that folder."""
     found = {}
-    environments = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
-    for name, environment in environments.items():
+    for name, environment in environments().items():
         script = " ".join(str(each) for each in environment.get("scripts", {}).values())
         if name != "default" and (folders := re.findall(r"pytest [^']*?(tests/\w+)(?= |'|$)", script)):
             found[name] = folders[0]

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from commands import python_in
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from projects import ISLANDS, META, NAMES, ROOT, Project
 
 NEEDED: dict[str, set[str]] = {
@@ -60,11 +62,6 @@ def run(*words: str | Path, cwd: Path | None = None) -> str:
     return done.stdout + done.stderr
 
 
-def plain(name: str) -> str:
-    """Return a distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def closure(names: Iterable[str], requires: Callable[[str], Iterable[str]]) -> set[str]:
     """Return distributions and all that they need.
 
@@ -81,11 +78,11 @@ def closure(names: Iterable[str], requires: Callable[[str], Iterable[str]]) -> s
     seen: set[tuple[str, str]] = set()
     while waiting:
         one = waiting.pop()
-        found.add(plain(one.name))
+        found.add(canonicalize_name(one.name))
         for extra in ("", *one.extras):
-            if (plain(one.name), extra) not in seen:
-                seen.add((plain(one.name), extra))
-                needs = [Requirement(text) for text in requires(plain(one.name))]
+            if (canonicalize_name(one.name), extra) not in seen:
+                seen.add((canonicalize_name(one.name), extra))
+                needs = [Requirement(text) for text in requires(canonicalize_name(one.name))]
                 waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
     return found
 
@@ -105,14 +102,14 @@ def difference(package: str, found: dict[str, Distribution]) -> str:
 def installed(environment: Path) -> dict[str, Distribution]:
     """Return the distributions of an environment by name."""
     folder = next(environment.rglob("site-packages"))
-    return {plain(each.metadata["Name"]): each for each in distributions(path=[str(folder)])}
+    return {canonicalize_name(each.metadata["Name"]): each for each in distributions(path=[str(folder)])}
 
 
 def check_extras(install: list[str | Path]) -> None:
     """Resolve each extra beside what is installed, and exit where it brings not what it promises."""
     for extra, promised in EXTRAS.items():
         told = run(*install, "--dry-run", f"{META}[{extra}]")
-        added = {plain(name) for name in re.findall(r"^ \+ ([\w.-]+)==", told, flags=re.MULTILINE)}
+        added = {canonicalize_name(name) for name in re.findall(r"^ \+ ([\w.-]+)==", told, flags=re.MULTILINE)}
         if not promised <= added or added & (EXTRAS["all"] - promised - EXTRAS["yaml"]):  # MLflow needs PyYAML too
             sys.exit(f"check_wheels: seg-engine[{extra}] brings {sorted(added)}, and should bring {sorted(promised)}")
 
@@ -144,7 +141,7 @@ def main() -> None:
     for package in NAMES:
         with tempfile.TemporaryDirectory() as folder:
             environment = Path(folder) / "env"
-            python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            python = python_in(environment)
             run(uv, "venv", "--quiet", "--python", sys.executable, environment)
             install = [uv, "pip", "install", "--python", python, *links]
             run(*install, package)

@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compat_sets import FACTS, NOW, Set, Wheels, install, plan, run
+from commands import run
+from compat_sets import FACTS, NOW, Set, Wheels, install, plan
 from compat_tests import libraries, run_contracts, run_demo, run_types
 from projects import META, NAMES, ROOT, Project, ProjectError, project
 from ranges import allowed

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -12,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from commands import python_in, run, unpack, uv
 from packaging.version import Version
-from projects import META, NAMES, ROOT, Project, ProjectError, versions_of
+from projects import META, NAMES, Project, versions_of
 
 NOW = "now"
 """The state of this checkout, in place of a tag."""
@@ -55,21 +53,6 @@ class Set:
     def older(self) -> dict[str, str]:
         """The packages that are not as they are now, with their tags."""
         return {name: tag for name, tag in self.states.items() if tag != NOW}
-
-
-def run(*words: object, cwd: Path = ROOT, **environment: str) -> str:
-    """Run a command and return what it prints.
-
-    Raises:
-        ProjectError: it failed; the error has what it printed.
-    """
-    command = [str(word) for word in words]
-    done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ProjectError(f"{' '.join(command)[:300]}\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
-    return done.stdout
 
 
 def releases(package: str) -> list[str]:
@@ -114,25 +97,10 @@ class Wheels:
         if (package, state) not in self.built:
             out = self.folder / f"{package}-{state}"
             with tempfile.TemporaryDirectory() as place:
-                source = Project(package).folder if state == NOW else _unpacked(package, state, Path(place))
+                source = Project(package).folder if state == NOW else unpack(Project(package), state, Path(place))
                 run(uv(), "build", "--quiet", "--wheel", "--out-dir", out, source)
             (self.built[package, state],) = out.glob("*.whl")
         return self.built[package, state]
-
-
-def _unpacked(package: str, tag: str, place: Path) -> Path:
-    """Write what a tag has of everything to a folder; return the package's folder in it."""
-    archive = subprocess.run(["git", "archive", tag], cwd=ROOT, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
-    return place / Project(package).folder.relative_to(ROOT)
-
-
-def uv() -> str:
-    """Return where uv is; the default environment has it."""
-    found = shutil.which("uv")
-    if found is None:
-        raise ProjectError("needs uv on the path; `./run compat` has it")
-    return found
 
 
 def install(these: Set, wheels: Wheels, folder: Path, libraries: Sequence[str], here: bool) -> Path:
@@ -148,7 +116,7 @@ def install(these: Set, wheels: Wheels, folder: Path, libraries: Sequence[str], 
     Raises:
         ProjectError: their requirements do not allow these versions together.
     """
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = python_in(folder)
     files = {name: wheels.of(name, state) for name, state in these.states.items()}
     extras = {META: "[all]" if "all" in Project(META).pyproject()["project"].get("optional-dependencies", {}) else ""}
     wanted = [f"{name}{extras.get(name, '')} @ {path.resolve().as_uri()}" for name, path in files.items()]

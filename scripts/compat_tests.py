@@ -13,12 +13,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from compat_sets import Set, run
-from projects import ROOT, Project, ProjectError
+from commands import run
+from compat_sets import Set
+from projects import ROOT, Project, ProjectError, environments
 
 CONTRACTS = ROOT / "tests/contracts"
 OF_A_TEST = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT")
@@ -116,5 +116,4 @@ def run_demo(python: Path) -> str:
 
 def libraries() -> list[str]:
     """Return what the tests need besides our packages: what the default environment of `hatch.toml` has."""
-    environments = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
-    return [str(each) for each in environments["default"]["dependencies"]]
+    return [str(each) for each in environments()["default"]["dependencies"]]

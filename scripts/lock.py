@@ -29,9 +29,9 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from projects import ROOT
 from uv import find_uv_bin
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "constraints" / "locks"
 HEAD = "# Written by `./run lock`, from hatch.toml and the pyproject.toml files.\n"
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)(?P<rest>(?:[^\n]*\\\n)*[^\n]*)", re.MULTILINE)

@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ISLANDS = ["seg-registry", "seg-optim", "seg-hooks", "seg-runner", "seg-vis"]  # each can be installed alone
+REPOSITORY = "https://github.com/seg-engine/seg-engine"
+SITE = "https://seg-engine.github.io/seg-engine"
 META = "seg-engine"  # ties them together; lies in the root
 NAMES = [*ISLANDS, META]  # in the order of their releases: the meta-package requires the others
 UNRELEASED = "not yet released"  # in the heading of the changelog's section for the next release
@@ -97,6 +99,12 @@ class Project:
         text = self.changelog.read_text(encoding="utf-8")
         found = re.search(rf"^## ([^\n]*{UNRELEASED}[^\n]*)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         return (found[1], found[2].strip() and found[2].strip() + "\n") if found else ("", "")
+
+
+def environments() -> dict[str, dict[str, Any]]:
+    """Return the environments of `hatch.toml`."""
+    found: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
+    return found
 
 
 def versions_of(tags: Iterable[str]) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import sys
 from importlib import import_module
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from projects import ROOT
+
 sys.path.insert(0, str(ROOT))
 
 FILE = ROOT / "docs" / "reference_names.json"

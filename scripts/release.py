@@ -26,10 +26,11 @@ from pathlib import Path
 
 import interface
 import supported
+from commands import run
 from packaging.version import Version
 from projects import META, NAMES, ROOT, UNRELEASED, VERSION, Project, ProjectError, of_tag, project, versions_of
 from ranges import allowed
-from release_files import DIST, ReleaseError, ask_tools, build_twice, check_wheel, run, try_wheel
+from release_files import DIST, ReleaseError, ask_tools, build_twice, check_wheel, try_wheel
 
 
 def check_words(it: Project, tag: str | None) -> str:

@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
+from commands import python_in, run, unpack, uv
 from packaging.requirements import Requirement
 from projects import ISLANDS, META, NAMES, ROOT, Project, ProjectError
 
@@ -25,41 +25,15 @@ class ReleaseError(ProjectError):
     """What stands in the way of a release, in words."""
 
 
-def run(*words: object, cwd: Path | None = None, **environment: str) -> str:
-    """Run a command and return what it prints; what it printed is shown where it fails."""
-    command = [str(word) for word in words]
-    done = subprocess.run(
-        command, cwd=cwd or ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ReleaseError(f"{' '.join(command)}\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
-    return done.stdout
-
-
-def uv() -> str:
-    """Return where uv is; the default environment has it."""
-    found = shutil.which("uv")
-    if found is None:
-        raise ReleaseError("needs uv on the path; `./run release` has it")
-    return found
-
-
 def time_of_commit() -> str:
     """Return the time that stands in all files of a release, in seconds."""
     return run("git", "log", "-1", "--format=%ct").strip()
 
 
-def committed(it: Project, target: Path) -> Path:
-    """Write what is committed of a package to a folder, so that no file of this machine gets into a release."""
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(target)], input=archive, check=True)
-    return target / it.folder.relative_to(ROOT)
-
-
 def build(it: Project, out: Path) -> list[Path]:
     """Build wheel and sdist from the commit, with the locked build tools and the commit's time in the files."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as built:
-        source = committed(it, Path(folder))
+        source = unpack(it, "HEAD", Path(folder))
         locked = ["--build-constraints", LOCK, "--require-hashes"]
         run(uv(), "build", "--quiet", *locked, "--out-dir", built, source, SOURCE_DATE_EPOCH=time_of_commit())
         made = [path for path in Path(built).iterdir() if path.suffix in (".whl", ".gz")]
@@ -123,7 +97,7 @@ def try_wheel(it: Project, wheel: Path) -> Path:
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        python = place / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        python = python_in(place / "env")
         run(uv(), "venv", "--quiet", "--python", sys.executable, place / "env")
         links = [word for source in sources(it, place / "siblings") for word in ("--find-links", source)]
         # By its name, as from an index: what is installed by path says so, and the path would stand in the SBOM.

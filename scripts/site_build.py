@@ -27,8 +27,8 @@ import site_reference
 import site_screenshots
 import site_spelling
 import site_tutorial
+from projects import ROOT, SITE
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 MADE = DOCS / "_made"
 LANGUAGES = {"en": "en", "zh": "zh_CN"}
@@ -49,7 +49,7 @@ def build(builder: str, language: str, version: str, target: Path) -> int:
     """Let Sphinx write one language; both builders read the sources once."""
     command = [sys.executable, "-m", "sphinx", "--builder", builder, "--fail-on-warning", "--keep-going", "--quiet"]
     command += ["--define", f"language={LANGUAGES[language]}"]
-    command += ["--define", f"html_baseurl={site_pages.ADDRESS}/{version}/{language}/"]
+    command += ["--define", f"html_baseurl={SITE}/{version}/{language}/"]
     command += ["--doctree-dir", str(MADE / "doctrees" / language), str(DOCS), str(target)]
     return subprocess.call(command, cwd=ROOT)
 
@@ -60,7 +60,7 @@ def build_language(language: str, version: str, out: Path) -> bool:
     if build("html", language, version, target) or build("markdown", language, version, target):
         return False
     site_pages.mend_pictures(target)
-    site_pages.write_for_assistants(DOCS, target, f"{site_pages.ADDRESS}/{version}/{language}")
+    site_pages.write_for_assistants(DOCS, target, f"{SITE}/{version}/{language}")
     return True
 
 

@@ -12,10 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import html5lib
-
-ROOT = Path(__file__).resolve().parents[1]
-REPOSITORY = "https://github.com/seg-engine/seg-engine"
-SITE = "https://seg-engine.github.io/seg-engine"
+from projects import REPOSITORY, ROOT, SITE
 
 
 @dataclass

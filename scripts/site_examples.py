@@ -6,10 +6,10 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from projects import ROOT
+
 PLACES = ("docs/*.md", "docs/tutorial/**/*.*", "packages/*/README.md", "README.md", "CHANGELOG.md", "examples/**/*.py")
 SOURCES = ("src/**/*.py", "packages/*/src/**/*.py")  # the demo's configs, and docstrings
 

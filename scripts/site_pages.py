@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-ADDRESS = "https://seg-engine.github.io/seg-engine"
+from projects import SITE
+
 NOT_PAGES = {"search", "genindex", "py-modindex"}
 STYLE = "body { font: 1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 18vh auto; padding: 0 1rem }"
 HEAD = f"""<!doctype html>
@@ -20,7 +21,7 @@ HEAD = f"""<!doctype html>
 <style>{STYLE}</style>
 """
 DOOR = f"""{HEAD}<title>seg-engine</title>
-<link rel="canonical" href="{ADDRESS}/latest/en/index.html">
+<link rel="canonical" href="{SITE}/latest/en/index.html">
 <script>
 const chinese = navigator.languages.find((one) => /^(zh|en)/i.test(one))?.toLowerCase().startsWith("zh");
 location.replace(`latest/${{chinese ? "zh" : "en"}}/index.html`);
@@ -37,9 +38,9 @@ MISSING = f"""{HEAD}<title>No such page: seg-engine</title>
 </head>
 <body>
 <h1>There is no such page</h1>
-<p>It may have another name in this version. <a href="{ADDRESS}/latest/en/index.html">Documentation in English</a>,
-<a href="{ADDRESS}/latest/en/search.html">search</a></p>
-<p lang="zh">没有这个页面。<a href="{ADDRESS}/latest/zh/index.html">简体中文文档</a></p>
+<p>It may have another name in this version. <a href="{SITE}/latest/en/index.html">Documentation in English</a>,
+<a href="{SITE}/latest/en/search.html">search</a></p>
+<p lang="zh">没有这个页面。<a href="{SITE}/latest/zh/index.html">简体中文文档</a></p>
 </body>
 </html>
 """
@@ -121,7 +122,7 @@ def site_map(out: Path) -> str:
     )
     for language in ("en", "zh"):
         for page in pages_of(out / "latest" / language):
-            where = {code: escape(f"{ADDRESS}/latest/{code}/{page}.html") for code in ("en", "zh")}
+            where = {code: escape(f"{SITE}/latest/{code}/{page}.html") for code in ("en", "zh")}
             others = [f'<xhtml:link rel="alternate" hreflang="{one}" href="{url}"/>' for one, url in where.items()]
             lines.append(f"<url><loc>{where[language]}</loc>{''.join(others)}</url>")
     return "\n".join([*lines, "</urlset>", ""])
@@ -136,7 +137,7 @@ def write_root(out: Path) -> None:
         "404.html": MISSING,
         "versions.json": json.dumps(versions, indent=2) + "\n",
         "sitemap.xml": site_map(out),
-        "robots.txt": f"User-agent: *\nAllow: /\nSitemap: {ADDRESS}/sitemap.xml\n",
+        "robots.txt": f"User-agent: *\nAllow: /\nSitemap: {SITE}/sitemap.xml\n",
     }
     for name in ("llms.txt", "llms-full.txt"):
         source = out / "latest" / "en" / name

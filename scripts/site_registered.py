@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -109,7 +108,7 @@ class Registered:
 def entries() -> Iterator[Registered]:
     """Yield every entry point of the project's groups, by name."""
     for name in NAMES:
-        table = tomllib.loads((project(name).folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        table = project(name).pyproject()["project"]
         for group, names in table.get("entry-points", {}).items():
             if group.startswith(PREFIX):
                 for one, target in names.items():

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from projects import ROOT
 from spylls.hunspell import Dictionary
 
-ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "docs/words.txt"
 GENERATED = ("docs/reference/*.md", "docs/api/*.md", "docs/timetable.md")
 NO_PROSE = [

@@ -18,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from projects import ROOT
+
 STEPS = ROOT / "docs/tutorial/steps"
 MADE = ROOT / "docs/_made/tutorial"
 PICTURES = {".png", ".jpg", ".svg"}
