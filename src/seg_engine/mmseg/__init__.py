@@ -1,0 +1,1 @@
+"""MMSegmentation's own models and data sets, trained here: what its import needs where mmcv is not compiled."""
