@@ -12,6 +12,7 @@ from seg_registry.registry.catalog import KINDS, Kind, kind_of
 from seg_registry.registry.construct import add_note, arguments, as_mapping, construct
 from seg_registry.registry.custom_imports import Imported, allowed_packages, import_custom_modules
 from seg_registry.registry.dotted_names import resolve
+from seg_registry.registry.user_classes import ENGINE, is_imported, registered_by_users
 from seg_registry.values.origins import place_of
 
 __all__ = ["Builder", "builder"]
@@ -92,10 +93,17 @@ class Builder:
         prefix, _, rest = name.partition(".")
         registered = kind.registry.find_here(name)
         explicit = bool(rest) and ":" not in name and "." not in rest and self._is_scope(prefix)
+        wanted, short = (prefix, rest) if explicit else (default_scope or self.default_scope, name)
+        users = registered_by_users(kind, short, wanted) if name not in list(kind.registry) else None
+        if users is not None:
+            return users[0], self._scope(wanted) or self._scope(users[1]), short
         if registered is not None and not (self._scope_first(kind, default_scope) and not rest):
             return registered, None, name
-        scope = self._scope(prefix if explicit else default_scope or self.default_scope)
-        found = self._ordered(kind, rest if explicit else name, scope)
+        scope = self._scope(wanted)
+        found = self._ordered(kind, short, scope)
+        if found is None and scope is None and is_imported(ENGINE):  # its own scope is the one that it takes by default
+            scope = self._scope(ENGINE)
+            found = self._ordered(kind, short, scope)
         if found is not None:
             return found
         of_scope = self._by_path(kind, name)
