@@ -15,7 +15,7 @@ for package in ("torchvision", "transformers"):
 
 from seg_runner import Evaluator, IoUMetric, LogitsModel  # noqa: E402
 
-from benchmarks._mmsegmentation import import_torchvision  # noqa: E402
+from seg_engine.mmseg.vision import import_torchvision  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

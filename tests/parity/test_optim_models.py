@@ -15,7 +15,7 @@ for package in ("timm", "transformers", "torchvision"):
 from seg_optim import layer_decay_param_groups  # noqa: E402
 from torch import nn  # noqa: E402
 
-from benchmarks._mmsegmentation import import_torchvision  # noqa: E402
+from seg_engine.mmseg.vision import import_torchvision  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -1,1 +1,5 @@
 """MMSegmentation's own models and data sets, trained here: what its import needs where mmcv is not compiled."""
+
+from seg_engine.mmseg.imports import prepare
+
+__all__ = ["prepare"]
