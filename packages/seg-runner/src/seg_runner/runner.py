@@ -189,7 +189,7 @@ class Runner(BaseRunner):
         add_fallback_hooks(self.table, self.arguments["default_hooks"])
         self.table.running, self.began_at = True, None
         try:
-            with library_log(self.logger):
+            with library_log(self.logger), self.instances:
                 with ExitStack() as stack:  # left from the last line to the first
                     if mode == "train":
                         self.signals = stack.enter_context(hear_signals(self, self.arguments["signals"]))

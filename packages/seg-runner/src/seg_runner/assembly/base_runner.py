@@ -37,6 +37,7 @@ from seg_runner.log.history import LossWatch
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import IN_FILE, MMENGINE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop
+from seg_runner.mmengine.instances import Instances
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.device import pick_device
 from seg_runner.process.environment import describe_environment, set_up_process
@@ -77,21 +78,28 @@ class BaseRunner:
         self.made_folders = missing_folders(self.work_dir)
         self.log_dir, self.timestamp = make_log_dir(self.work_dir)
         try:
-            self._make_parts(model)
-            self._add_hooks()
-            self._announce()
+            self._make_log()
+            with self.instances:
+                self._make_parts(model)
+                self._add_hooks()
+                self._announce()
         except BaseException:
             remove_start(self.log_dir, self.made_folders)
             raise
 
-    def _make_parts(self, model: object) -> None:
-        """Make what is needed from the start; loops, and what only training needs, are built later."""
+    def _make_log(self) -> None:
+        """Make what any part may ask for while it is built."""
         self.experiment_name = experiment_name(self.arguments["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else MMENGINE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
-        self.logger = use_argument(
-            lambda level: make_logger(log_file, level, name=name, rank=self.rank), self.arguments, "log_level"
-        )
+        ours = {"name": name, "rank": self.rank, "run": self.experiment_name}
+        self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
+        self.message_hub = MessageHub(name=self.experiment_name)
+        self.loss_watch = LossWatch()
+        self.instances = Instances(self)
+
+    def _make_parts(self, model: object) -> None:
+        """Make what is needed from the start; loops, and what only training needs, are built later."""
         seed_everything(self.randomness, self.rank)
         self.assembler = Assembler(self.arguments["build"], self.cfg, self.arguments["default_scope"])
         self.assembler.exact = not self.randomness.by_sample
@@ -103,10 +111,9 @@ class BaseRunner:
         self.log_processor = self.assembler.log_processor(
             self.arguments["log_processor"], by_epoch=expects_epochs(self.arguments)
         )
-        self.message_hub = MessageHub()
-        self.loss_watch = LossWatch()
         visualizer = self.arguments["visualizer"]
         self.visualizer = make_visualizer(visualizer, self.assembler, self.experiment_name, self.log_dir)
+        self.instances.put("mmengine.visualization")
         self.model: Any = make_model(self, model)
         self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
         self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])

@@ -29,6 +29,10 @@ class FallbackVisualizer:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_text(self._folder / "config.py", text)
 
+    def add_scalar(self, name: str, value: object, step: int = 0, **kwargs: object) -> None:
+        """Append a record of one scalar."""
+        self.add_scalars({name: value}, step)
+
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
         line = json.dumps({**scalar_dict, "step": step}, default=_to_json)

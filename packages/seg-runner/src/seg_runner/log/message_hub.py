@@ -33,6 +33,7 @@ class MessageHub:
     Args:
         max_length: how many values of each scalar are kept.
         state_length: how many of them go into checkpoints.
+        name: what MMEngine calls its `instance_name`: the run's name.
 
     Example:
         >>> hub = MessageHub()
@@ -42,7 +43,8 @@ class MessageHub:
         (2.0, 1)
     """
 
-    def __init__(self, max_length: int = 10_000, state_length: int = 200) -> None:
+    def __init__(self, max_length: int = 10_000, state_length: int = 200, name: str = "") -> None:
+        self.instance_name = name
         self.max_length = whole(max_length, "max_length", 1)
         self.state_length = whole(state_length, "state_length")
         self._scalars: dict[str, HistoryBuffer] = {}

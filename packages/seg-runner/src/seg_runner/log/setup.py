@@ -164,8 +164,14 @@ def _by_time(folder: Path) -> tuple[str, int]:
     return folder.name[:15], int(folder.name[16:] or 1)
 
 
+class _Logger(logging.Logger):
+    """The logger of one run, which has a name of its own beside the one in its lines."""
+
+    instance_name = ""
+
+
 def make_logger(
-    log_file: Path | None, level: str = "INFO", *, name: str = "seg_runner", rank: int = 0
+    log_file: Path | None, level: str = "INFO", *, name: str = "seg_runner", rank: int = 0, run: str = ""
 ) -> logging.Logger:
     """Return a logger that belongs to one run: it is not in logging's global table, so that two runs never mix.
 
@@ -174,7 +180,8 @@ def make_logger(
     """
     if level.upper() not in logging.getLevelNamesMapping():
         raise ValueError(f"log_level must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not {level!r}")
-    logger = logging.Logger(name, level.upper())
+    logger = _Logger(name, level.upper())
+    logger.instance_name = run
     logger.addFilter(_OncePerWarning())
     console = _Console()
     console.setFormatter(_Lines("%m/%d %H:%M:%S", colour=True))
