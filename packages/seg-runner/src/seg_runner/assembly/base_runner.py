@@ -92,7 +92,7 @@ class BaseRunner:
         self.experiment_name = experiment_name(self.arguments["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else MMENGINE_NAME
         log_file = self.log_dir / f"{self.timestamp}.log"
-        ours = {"name": name, "rank": self.rank, "run": self.experiment_name}
+        ours: dict[str, Any] = {"name": name, "rank": self.rank, "run": self.experiment_name}
         self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
         self.message_hub = MessageHub(name=self.experiment_name)
         self.loss_watch = LossWatch()

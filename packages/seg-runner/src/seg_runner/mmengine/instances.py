@@ -125,7 +125,8 @@ def _scope(owner: Any, run: Run) -> Any:
 
 def _family(owner: type) -> list[type]:
     """Return a class and all that derive from it: each has a table of its own."""
-    return [owner, *(one for kind in owner.__subclasses__() for one in _family(kind))]
+    below: list[type] = owner.__subclasses__()
+    return [owner, *(one for kind in below for one in _family(kind))]
 
 
 class _Watch:
