@@ -121,11 +121,13 @@ def shown(value: object) -> str:
 def runner_keys() -> Lines:
     """Return the top-level keys of a config that a Runner reads, with types and defaults, and its default hooks."""
     table = importlib.import_module("seg_runner.assembly.arguments")
-    slots = importlib.import_module("seg_runner.hooks.defaults").DEFAULT_HOOKS
-    lines = {f"config.{key}": "no effect" for key in table.WITHOUT_EFFECT}
+    defaults = importlib.import_module("seg_runner.hooks.defaults")
+    slots = defaults.DEFAULT_HOOKS
+    lines = {f"config.{key}": "no effect" for key in defaults.WITHOUT_EFFECT}
     lines |= {f"config.{key}": "read" for key in table.ALSO}
     for key in table.CONFIG_KEYS:
-        lines[f"config.{key}"] = f"{annotation_of(table.Arguments, key)} = {shown(table.DEFAULTS[key])}"
+        place = f"{table.OWN}.{key}" if key in table.OWN_KEYS else key
+        lines[f"config.{place}"] = f"{annotation_of(table.Arguments, key)} = {shown(table.DEFAULTS[key])}"
     return lines | {f"config.default_hooks.{slot}": str(hook["type"]) for slot, hook in slots.items()}
 
 

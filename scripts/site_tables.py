@@ -68,7 +68,8 @@ def config_keys() -> str:
     slots = importlib.import_module("seg_runner.hooks.defaults")
     blocks = [
         "# Keys of a config",
-        "Every top-level key that a run reads. All other names of a config are yours. "
+        "Every key that a run reads. All other names of a config are yours; what is this runner's own, and no key of "
+        f"MMEngine's, lies under `{table.OWN}`. "
         "What stands in the dicts is the part's own: [hooks](hooks.md), [schedules](param-schedulers.md), "
         "[metrics](metrics.md), and so on.",
         "## What is trained, and where",
@@ -82,7 +83,8 @@ def config_keys() -> str:
         kind = annotation_of(table.Arguments, key)
         facts = f" · `{kind}`" * (kind != "Any") + f" · default `{shown(argument.default)}`"
         text = " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in (remark, argument.expected) if text)
-        blocks.append(key_line(key, facts, escape(text)) + inner_keys(key))
+        place = f"{table.OWN}.{key}" if key in table.OWN_KEYS else key
+        blocks.append(key_line(key, facts, escape(text), place) + inner_keys(key))
     listing = "\n".join(
         f"- `{slot}`{{#config-default_hooks-{slot}}}: `{shown(hook)}`" for slot, hook in slots.DEFAULT_HOOKS.items()
     )
@@ -97,9 +99,9 @@ def config_keys() -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def key_line(key: str, facts: str, text: str) -> str:
-    """Return a key as an item of a definition list."""
-    return f"`{key}`{{#config-{key}}}{facts}\n: {text or 'See the part that it names.'}"
+def key_line(key: str, facts: str, text: str, place: str = "") -> str:
+    """Return a key as an item of a definition list; `place` is where a config has it, if not at the top."""
+    return f"`{place or key}`{{#config-{key}}}{facts}\n: {text or 'See the part that it names.'}"
 
 
 def inner_keys(key: str) -> str:
@@ -116,8 +118,9 @@ def inner_keys(key: str) -> str:
     }.get(key, {})
     if key.endswith("_dataloader"):
         inner = {"": parse(loader.build_dataloader.__doc__).options["cfg"]}
+    place = f"seg.{key}" if key == "load_options" else key
     lines = [
-        f"`{key}.{name}`{{#config-{key}-{name}}}" * bool(name) + f"{': ' * bool(name and text)}{text}"
+        f"`{place}.{name}`{{#config-{key}-{name}}}" * bool(name) + f"{': ' * bool(name and text)}{text}"
         for name, text in inner.items()
     ]
     return "".join(f"\n\n  {line}" for line in lines)

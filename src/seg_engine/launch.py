@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +69,17 @@ def make_runner(
 
     own = imports and not is_data(cfg)
     if not (own or trust):
-        cfg.strict_paths = True  # somebody else may have written it: it writes below its work directory
+        stay_below(cfg)  # somebody else may have written it: it writes below its work directory
     build = make_builder(cfg, trust, allow, own, files="read" if imports or trust else "refuse")
     return Runner.from_cfg(cfg, build=build, overwrite=overwrite)
+
+
+def stay_below(cfg: Config) -> None:
+    """Let a config write below its work directory only, whatever it says itself."""
+    if isinstance(cfg.get("seg"), Mapping | None):
+        cfg.seg = {**(cfg.get("seg") or {}), "strict_paths": True}
+    else:
+        cfg.strict_paths = True
 
 
 def is_data(cfg: Config) -> bool:

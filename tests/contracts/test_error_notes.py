@@ -10,7 +10,7 @@ import torch
 from helpers.tiny import Squares, config, model_cfg
 from seg_registry import Config
 from seg_runner import Runner
-from seg_runner.assembly.arguments import arguments_of
+from seg_runner.assembly.from_config import arguments_of
 from torch import nn
 
 LINES = """\

@@ -12,7 +12,7 @@ from helpers.tiny import config, model_cfg
 from seg_hooks import EMAHook
 from seg_registry import Config
 from seg_runner import Runner, find_resumable
-from seg_runner.assembly.arguments import arguments_of
+from seg_runner.assembly.from_config import arguments_of
 from torch import nn
 
 

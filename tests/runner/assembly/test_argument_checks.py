@@ -74,6 +74,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"compile": {"fullgraph": "x"}}, TypeError, r"compile.fullgraph must be True or False"),
     ({"default_hooks": {"chekpoint": None}}, ValueError, r"no default hook of that name.*Did you mean 'checkpoint'"),
     ({"data_preprocessor": 3}, TypeError, r"data_preprocessor must be a module"),
+    ({"signals": [3]}, ValueError, r"signals: 3 cannot be handled; use names like SIGTERM"),
+    ({"checkpoint": {"on_full": "wait"}}, ValueError, r"checkpoint.on_full: 'continue' or 'stop' is expected"),
 ]
 
 
@@ -101,7 +103,6 @@ LATE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"val_cfg": {"fp16": "bfloat16"}}, TypeError, r"val_cfg.fp16 must be True or False, not 'bfloat16'"),
     ({"val_cfg": {"loss": 2}}, TypeError, r"val_cfg.loss must be True or False, not 2"),
     ({"val_evaluator": IoUMetric}, TypeError, r"IoUMetric is a class.*write IoUMetric\(\.\.\.\)"),
-    ({"signals": [3]}, ValueError, r"signals: 3 cannot be handled; use names like SIGTERM"),
     ({"train_cfg": {"type": 3, "max_iters": 2}}, TypeError, r"train_cfg.type must be the name of a loop.*not 3"),
     ({"train_cfg": {"by_epoch": "x", "max_iters": 2}}, TypeError, r"train_cfg.by_epoch must be True or False"),
     ({"train_cfg": {"max_iters": float("inf")}}, ValueError, r"max_iters must be a whole number.*not inf"),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from seg_runner import IoUMetric, Runner
-from seg_runner.assembly.arguments import arguments_of, experiment_name
+from seg_runner.assembly.arguments import experiment_name
 from seg_runner.assembly.fallback import FallbackOptimWrapper
+from seg_runner.assembly.from_config import arguments_of
 from seg_runner.assembly.parts import ready_schedulers, ready_wrapper
 from seg_runner.data.samplers import DefaultSampler, InfiniteSampler
 from torch import nn

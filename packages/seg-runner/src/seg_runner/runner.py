@@ -11,9 +11,11 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from seg_runner.assembly.arguments import Arguments, arguments_of, runner_class
+from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.base_runner import BaseRunner
+from seg_runner.assembly.from_config import arguments_of, runner_class
 from seg_runner.assembly.hooks import add_fallback_hooks
+from seg_runner.assembly.own_keys import keep_apart
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
 from seg_runner.checkpoint.meta import Changes, Meta
@@ -97,7 +99,8 @@ class Runner(BaseRunner):
         """
         if not callable(getattr(cfg, "get", None)):
             raise TypeError(f"Runner.from_cfg takes a dict or a Config, not {cfg!r}; a file is read by Config.fromfile")
-        own = copy.deepcopy(cfg)
+        own: Any = copy.deepcopy(cfg)
+        keep_apart(own)
         kind = runner_class(cls, own, build)
         more = {"overwrite": True} if overwrite else {}
         runner: Runner = kind(**arguments_of(own), **more, cfg=own, build=build)

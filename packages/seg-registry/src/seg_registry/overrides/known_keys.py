@@ -12,7 +12,7 @@ _RUNNER_KEYS = """
     optim_wrapper param_scheduler val_evaluator test_evaluator default_hooks custom_hooks data_preprocessor
     load_from resume launcher env_cfg log_processor log_level visualizer default_scope randomness experiment_name
     cfg model_wrapper_cfg custom_imports vis_backends tta_model tta_pipeline compile sync_bn find_unused_parameters
-    strict_keys strict_paths
+    strict_keys strict_paths seg
 """
 RUNNER_KEYS = frozenset(_RUNNER_KEYS.split())
 

@@ -8,19 +8,24 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, IterableDataset
 
-from seg_runner.checks import MOST, flag, number, text, whole
-from seg_runner.errors import did_you_mean, origin_of
+from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checks import MOST, flag, number, one_of, text, whole
+from seg_runner.errors import add_note, check_options, did_you_mean, origin_of
+from seg_runner.process.device import pick_device
 from seg_runner.process.randomness import Randomness
+from seg_runner.process.signals import read_signals
 
 __all__ = [
     "LOAD_OPTIONS",
     "Argument",
+    "check_device",
     "check_evaluation",
     "check_launcher",
     "check_load_options",
     "check_log_interval",
     "check_saving",
     "check_scaling",
+    "check_signals",
     "check_training",
     "has",
     "is_config_or_has",
@@ -49,6 +54,7 @@ class Argument(NamedTuple):
         default: The value where none is given.
         check: Called with a value that fits, its key, and the line of the config; raises in its own words.
         in_config: Whether the argument is also a key of a config.
+        own: It is this runner's own, and none of MMEngine's: in a config it lies under `seg`.
     """
 
     expected: str = ""
@@ -56,6 +62,7 @@ class Argument(NamedTuple):
     default: object = None
     check: Callable[[Any, str, str], object] = lambda value, key, origin: None
     in_config: bool = True
+    own: bool = False
 
     def check_value(self, key: str, value: object, cfg: object) -> None:
         """Refuse a value that cannot be meant.
@@ -179,8 +186,30 @@ def check_scaling(scaling: Mapping[str, object], key: str, origin: str) -> None:
 
 
 def check_saving(options: Mapping[str, object], key: str, origin: str) -> None:
-    """Check the one option of `checkpoint` that its class takes as it is."""
+    """Check how checkpoints are written."""
+    check_options(CheckpointSaver, options, f"{key}{origin}")
     flag(options.get("async_save", False), f"{key}.async_save")
+    one_of(options.get("on_full", "continue"), f"{key}.on_full", ("continue", "stop"))
+
+
+def check_signals(signals: object, key: str, origin: str) -> None:
+    """Check which signals stop the run."""
+    _noted(read_signals, signals, f"{key}{origin}")
+
+
+def check_device(device: str | None, key: str, origin: str) -> None:
+    """Check that torch sees the device."""
+    _noted(pick_device, device, f"{key}{origin}")
+
+
+def _noted(check: Callable[[Any], object], value: object, where: str) -> None:
+    """Check a value; where it raises, a note names the line of the config."""
+    try:
+        check(value)
+    except (TypeError, ValueError) as error:
+        if where.endswith(")"):
+            add_note(error, f"in {where}")
+        raise
 
 
 def check_load_options(options: Mapping[str, object], key: str, origin: str) -> None:

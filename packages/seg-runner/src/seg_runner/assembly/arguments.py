@@ -9,12 +9,14 @@ from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints
 from seg_runner.assembly.argument_checks import (
     LOAD_OPTIONS,
     Argument,
+    check_device,
     check_evaluation,
     check_launcher,
     check_load_options,
     check_log_interval,
     check_saving,
     check_scaling,
+    check_signals,
     check_training,
     has,
     is_config_or_has,
@@ -30,25 +32,23 @@ from seg_runner.assembly.argument_checks import (
     is_words,
     refuse_data_set,
 )
-from seg_runner.assembly.assembler import Assembler
-from seg_runner.errors import did_you_mean, near_key, nearest, origin_of, written_at
-from seg_runner.hooks.defaults import WITHOUT_EFFECT
+from seg_runner.errors import did_you_mean, written_at
 from seg_runner.process.places import check_places
-from seg_runner.protocols import Builder, Config
+from seg_runner.protocols import Config
 
 __all__ = [
     "ARGUMENTS",
     "CONFIG_KEYS",
     "DEFAULTS",
+    "OWN",
+    "OWN_KEYS",
     "Arguments",
-    "arguments_of",
     "expects_epochs",
     "experiment_name",
     "fill_arguments",
     "folder_of",
-    "misspelt",
+    "place_of",
     "places_outside",
-    "runner_class",
     "use_argument",
 ]
 
@@ -59,9 +59,10 @@ LOADER = Argument(
     "an iterable of batches, or a dict such as dict(dataset=..., batch_size=...)", is_loader, check=refuse_data_set
 )
 HOOKS = Argument("a list of hooks, or of their configs", is_listed)
+OWN_HOOKS = HOOKS._replace(own=True)
 MODULES = Argument("the name of a module, or a list of names", is_words)
-OFF = Argument("True or False", is_flag, False)
-ON = Argument("True or False", is_flag, True)
+OFF = Argument("True or False", is_flag, False, own=True)
+ON = Argument("True or False", is_flag, True, own=True)
 OPEN = Argument()
 """Not checked here: the part that uses the value checks it."""
 
@@ -82,7 +83,9 @@ class Arguments(TypedDict, total=False):
     loss: Annotated[  # where the model gives logits and has no train_step
         Any,
         Argument(
-            "a function loss(logits, labels), an object such as torch.nn.CrossEntropyLoss(), or its config", is_loss
+            "a function loss(logits, labels), an object such as torch.nn.CrossEntropyLoss(), or its config",
+            is_loss,
+            own=True,
         ),
     ]
     auto_scale_lr: Annotated[
@@ -100,12 +103,12 @@ class Arguments(TypedDict, total=False):
         Any, Argument("a dict from the name of a default hook to its config, or None to leave it out", is_dict)
     ]
     custom_hooks: Annotated[Any, HOOKS]
-    hooks: Annotated[Any, HOOKS]  # the same list, by its short name
+    hooks: Annotated[Any, OWN_HOOKS]  # the same list, by its short name
     # The model.
     data_preprocessor: Annotated[Any, OPEN]
     load_from: Annotated[str | Path | None, Argument("the path of a checkpoint", is_path)]  # weights to start from
     load_options: Annotated[  # dict(key='model', revise_keys=[(r'^backbone\.', '')], strict=True, unsafe=True)
-        Any, Argument(f"a dict with some of {', '.join(LOAD_OPTIONS)}", is_dict, check=check_load_options)
+        Any, Argument(f"a dict with some of {', '.join(LOAD_OPTIONS)}", is_dict, check=check_load_options, own=True)
     ]
     compile: Annotated[
         Any, Argument("True, or a dict of torch.compile's arguments", lambda value: is_flag(value) or is_dict(value))
@@ -123,23 +126,29 @@ class Arguments(TypedDict, total=False):
             "True, False, or the path of a checkpoint", lambda value: is_flag(value) or is_path(value), default=False
         ),
     ]
-    overwrite: Annotated[bool, OFF]  # delete the checkpoints of an earlier run in work_dir; not from a config
+    overwrite: Annotated[bool, OFF._replace(in_config=False)]  # delete the checkpoints of an earlier run in work_dir
     strict_keys: Annotated[bool, ON]  # False: a top-level key that looks like a misspelt one is only reported
     strict_paths: Annotated[bool, OFF]  # a part that writes outside of work_dir is an error, and not only told
     strict_resume: Annotated[bool, OFF]  # anything that is not restored is an error
     resume_data: Annotated[bool, ON]  # False: a fresh pass over the data
     skip_checks: Annotated[bool, OFF]
-    log_interval: Annotated[int, Argument(default=50, check=check_log_interval)]  # where there is no LoggerHook
-    checkpoint: Annotated[Any, Argument("a dict such as dict(async_save=True)", is_dict, check=check_saving)]
+    log_interval: Annotated[int, Argument(default=50, check=check_log_interval, own=True)]  # without a LoggerHook
+    checkpoint: Annotated[Any, Argument("a dict such as dict(async_save=True)", is_dict, check=check_saving, own=True)]
     signals: Annotated[  # those that save and stop the run
-        Any, Argument("a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)", is_listed)
+        Any,
+        Argument(
+            "a list of names, such as ['SIGTERM'], or dict(names=[...], grace=30)",
+            is_listed,
+            check=check_signals,
+            own=True,
+        ),
     ]
     launcher: Annotated[
         str, Argument("the name of a launcher, such as 'none'", is_text, default="none", check=check_launcher)
     ]
     env_cfg: Annotated[Any, Argument("a dict such as dict(cudnn_benchmark=True)", is_dict)]
     randomness: Annotated[Any, Argument("a dict such as dict(seed=0)", is_randomness)]
-    device: Annotated[str | None, OPEN]
+    device: Annotated[str | None, Argument(check=check_device, own=True)]
     # Logs, names, and where objects come from.
     log_processor: Annotated[
         Any,
@@ -161,10 +170,14 @@ ARGUMENTS: dict[str, Argument] = {
 }
 DEFAULTS = cast(Arguments, {name: argument.default for name, argument in ARGUMENTS.items()})
 CONFIG_KEYS = [name for name, argument in ARGUMENTS.items() if argument.in_config]
+OWN_KEYS = [name for name in CONFIG_KEYS if ARGUMENTS[name].own]
+OWN = "seg"
+"""The one key of a config under which the run's own arguments lie: those that are not MMEngine's."""
 
 ALSO = {
     "model": "What is trained: a dict with its `type`, or a module.",
     "work_dir": "The folder of the run: checkpoints, logs, pictures. `--work-dir` sets it.",
+    OWN: "What is this runner's own and not MMEngine's, such as `dict(device='cpu', strict_resume=True)`.",
     "runner_type": "Another runner's name; `Runner` where there is none.",
     "custom_imports": "Modules of your own that register parts: a name, a list, or `dict(imports=[...])`.",
     "tta_model": "What makes one prediction of the versions of an image; used with `seg test --tta`.",
@@ -174,20 +187,15 @@ ALSO = {
 """Keys of a config that are read beside those of `Runner`, and what each is for."""
 
 
-def misspelt(cfg: Config) -> list[str]:
-    """Return a line for each top-level key that is probably a misspelt key of a run, and that the config never reads.
+def place_of(cfg: object, key: str) -> str:
+    """Return where a config has an argument: `seg.device` where it lies there, else its name.
 
-    >>> misspelt({"modle": {}, "crop_size": 4})
-    ["'modle' is no key of a run. Did you mean 'model'?"]
+    >>> place_of({"seg": {"device": "cpu"}}, "device"), place_of(None, "device")
+    ('seg.device', 'device')
     """
-    known = [*ALSO, *CONFIG_KEYS, *WITHOUT_EFFECT]
-    reads = getattr(cfg, "reads", None)
-    lines = []
-    for key in cfg:
-        near = near_key(key, known) if isinstance(key, str) else None
-        if near is not None and not (callable(reads) and reads(key)):
-            lines.append(f"{key!r}{origin_of(cfg, key)} is no key of a run. Did you mean {near!r}?")
-    return lines
+    find = getattr(cfg, "get", None)
+    under = find(OWN) if callable(find) else None
+    return f"{OWN}.{key}" if isinstance(under, Mapping) and key in under else key
 
 
 def fill_arguments(given: Mapping[str, object]) -> Arguments:
@@ -202,7 +210,7 @@ def fill_arguments(given: Mapping[str, object]) -> Arguments:
             raise TypeError(f"Runner takes no argument {name!r}.{did_you_mean(name, ['model', 'work_dir', *DEFAULTS])}")
     arguments = cast(Arguments, {**DEFAULTS, **given})
     for name, value in arguments.items():
-        ARGUMENTS[name].check_value(name, value, arguments["cfg"])
+        ARGUMENTS[name].check_value(place_of(arguments["cfg"], name), value, arguments["cfg"])
     if arguments["overwrite"] and arguments["resume"]:
         raise ValueError("overwrite=True deletes the checkpoints that resume goes on from: give one of the two")
     check_training(arguments)
@@ -213,7 +221,7 @@ def fill_arguments(given: Mapping[str, object]) -> Arguments:
 
 def use_argument(use: Callable[[Any], Used], arguments: Arguments, key: str) -> Used:
     """Return what a function makes of an argument; where it raises, a note names the line of the config."""
-    with written_at(arguments["cfg"], key):
+    with written_at(arguments["cfg"], place_of(arguments["cfg"], key)):
         return use(arguments[key])  # type: ignore[literal-required]  # one of the names of Arguments
 
 
@@ -224,50 +232,7 @@ def places_outside(arguments: Arguments, work_dir: Path) -> list[str]:
         ValueError: a place where a config may not write.
     """
     named: Config = dict(arguments) if arguments["cfg"] is None else arguments["cfg"]
-    return check_places(named, ["model", *CONFIG_KEYS], work_dir, strict=arguments["strict_paths"])
-
-
-def arguments_of(cfg: Config) -> dict[str, Any]:
-    """Return the runner's arguments in a config; all other keys are left to whoever knows them.
-
-    Raises:
-        KeyError: `model` or `work_dir` is missing.
-        ValueError: a loader or evaluator without its `*_cfg`, or a key that looks misspelt.
-    """
-    lines = misspelt(cfg) if cfg.get("strict_keys", True) is True else []
-    if lines:
-        raise ValueError(
-            "\n".join(lines) + "\nNothing in the config reads it, so it would have no effect. To keep it anyway: "
-            "strict_keys=False"
-        )
-    for key in ("model", "work_dir"):
-        if cfg.get(key) is None:
-            near = nearest(key, cfg)
-            hint = f" Did you mean it by {near!r}{origin_of(cfg, near)}?" if near is not None and near != key else ""
-            raise KeyError(
-                f"the config has no {key!r}; Runner.from_cfg needs 'model' and 'work_dir' (--work-dir sets it).{hint}"
-            )
-    for mode in ("val", "test"):
-        if cfg.get(f"{mode}_dataloader") is not None and cfg.get(f"{mode}_cfg") is None:
-            raise ValueError(
-                f"the config has {mode}_dataloader{origin_of(cfg, f'{mode}_dataloader')} but no {mode}_cfg: "
-                f"write {mode}_cfg=dict(type='{mode.title()}Loop'), or set {mode}_dataloader, {mode}_evaluator to None"
-            )
-    if cfg.get("overwrite"):
-        raise ValueError(
-            f"overwrite{origin_of(cfg, 'overwrite')} cannot be set in a config, since it deletes files: give it where "
-            "the run is started (--overwrite, Runner.from_cfg(cfg, overwrite=True))"
-        )
-    return {name: cfg[name] for name in ("model", "work_dir", *CONFIG_KEYS) if name in cfg and name != "overwrite"}
-
-
-def runner_class(default: type[Any], cfg: Config, build: Builder | None) -> type[Any]:
-    """Return the class that `runner_type` names, else the default."""
-    name = cfg.get("runner_type")
-    if name is None:
-        return default
-    found: type[Any] = Assembler(build, cfg).resolve("runner", name, "runner_type")
-    return found
+    return check_places(named, ["model", OWN, *CONFIG_KEYS], work_dir, strict=arguments["strict_paths"])
 
 
 def folder_of(work_dir: object) -> Path:

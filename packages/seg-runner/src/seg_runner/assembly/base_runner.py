@@ -13,12 +13,13 @@ from seg_runner.assembly.arguments import (
     experiment_name,
     fill_arguments,
     folder_of,
-    misspelt,
+    place_of,
     places_outside,
     use_argument,
 )
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
+from seg_runner.assembly.from_config import misspelt
 from seg_runner.assembly.hooks import (
     add_custom_hooks,
     add_default_hooks,
@@ -27,9 +28,9 @@ from seg_runner.assembly.hooks import (
     describe_fallbacks,
 )
 from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
+from seg_runner.assembly.own_keys import own_lines
 from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.errors import check_options, origin_of
 from seg_runner.evaluation.ranks import refuse_several, started_as
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
@@ -71,7 +72,7 @@ class BaseRunner:
         self.cfg = copy.deepcopy(self.arguments["cfg"])
         use_argument(set_up_process, self.arguments, "env_cfg")
         self.randomness = use_argument(resolve_randomness, self.arguments, "randomness")
-        self.device = use_argument(pick_device, self.arguments, "device")
+        self.device = pick_device(self.arguments["device"])
         self.work_dir = folder_of(work_dir)
         self.outside = places_outside(self.arguments, self.work_dir)
         self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
@@ -117,9 +118,7 @@ class BaseRunner:
         self.model: Any = make_model(self, model)
         self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
         self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])
-        options = self.arguments["checkpoint"] or {}
-        check_options(CheckpointSaver, options, f"checkpoint{origin_of(self.cfg, 'checkpoint')}")
-        self.saver = CheckpointSaver(**options)
+        self.saver = CheckpointSaver(**(self.arguments["checkpoint"] or {}))
 
     def _announce(self) -> None:
         """Write the first lines of the log."""
@@ -134,6 +133,8 @@ class BaseRunner:
             warning("Written outside of work_dir: %s (strict_paths=True refuses it)", "; ".join(self.outside))
         for line in misspelt(self.cfg or {}):
             warning("%s", line)
+        for line in own_lines(self.cfg or {}):
+            info("%s", line)
         if self.cfg is not None and isinstance(getattr(self.cfg, "pretty_text", None), str):
             info("Config:\n%s", self.cfg.pretty_text, extra=IN_FILE)
         info("Hooks:\n%s", self.points, extra=IN_FILE)
@@ -195,7 +196,10 @@ class BaseRunner:
             self.register_default_hooks(arguments["default_hooks"])
         else:
             add_default_hooks(self, arguments["default_hooks"], named_only=True)
-        for key, listed in (("custom_hooks", arguments["custom_hooks"]), ("hooks", arguments["hooks"])):
+        for key, listed in (
+            ("custom_hooks", arguments["custom_hooks"]),
+            (place_of(self.cfg, "hooks"), arguments["hooks"]),
+        ):
             if listed:
                 self.register_custom_hooks([listed] if isinstance(listed, Mapping) else listed, key)
         add_fallback_hooks(self.table, arguments["default_hooks"])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from seg_runner.assembly.arguments import Arguments
+from seg_runner.assembly.arguments import Arguments, place_of
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.fallback import FallbackOptimWrapper
 from seg_runner.errors import origin_of
@@ -86,7 +86,7 @@ def make_model(runner: HoldsModel, model: object) -> torch.nn.Module:
         raise TypeError(f"model must be a torch.nn.Module or a dict, not {type(made).__name__}")
     if not any(hasattr(unwrap(made), f"{mode}_step") for mode in ("train", "val", "test")):
         made = _with_steps(runner.assembler, arguments, made)
-    elif arguments["loss"] is not None:
+    elif arguments["loss"] is not None and not _is_top_level(arguments["cfg"], "loss"):
         raise ValueError(
             f"loss is given, but {type(made).__name__} has a train_step, which has its own loss: leave loss out"
         )
@@ -94,6 +94,11 @@ def make_model(runner: HoldsModel, model: object) -> torch.nn.Module:
     if count:
         runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
     return use_channels_last(made) if arguments["channels_last"] else made
+
+
+def _is_top_level(cfg: object, key: str) -> bool:
+    """Tell whether an argument stands at the top of a config, where its name may be the config's own."""
+    return cfg is not None and place_of(cfg, key) == key
 
 
 def _with_steps(assembler: Assembler, arguments: Arguments, model: torch.nn.Module) -> torch.nn.Module:
