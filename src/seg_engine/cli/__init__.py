@@ -14,7 +14,7 @@ from seg_engine.cli.words import in_order
 
 __all__ = ["main"]
 
-VERBS = ("demo", "train", "test", "predict", "rerun")
+VERBS = ("demo", "train", "test", "predict", "rerun", "migrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

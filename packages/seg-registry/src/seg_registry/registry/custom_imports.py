@@ -13,7 +13,7 @@ from seg_registry.errors import ConfigTypeError, NotAllowedError
 from seg_registry.registry.dotted_names import are_public_names, is_forbidden, is_own, within
 from seg_registry.values.origins import place_of
 
-__all__ = ["Imported", "allowed_packages", "import_custom_modules"]
+__all__ = ["Imported", "allowed_packages", "check_module", "import_custom_modules", "modules_of"]
 
 # They register nothing, and what they hold is looked at without an import.
 _NOTHING_TO_REGISTER = ("torch", "numpy", "cv2")
@@ -71,7 +71,7 @@ def import_custom_modules(
     if left_out:
         log.warning("%s", _left_out(left_out, entry))
     for module in wanted:
-        _check(module, entry)
+        check_module(module, entry)
     failures: list[BaseException] = []
     opened = []
     for module in wanted:
@@ -90,7 +90,12 @@ def import_custom_modules(
     return Imported(tuple(opened), tuple(left_out), tuple(failures))
 
 
-def _check(module: str, entry: object) -> None:
+def check_module(module: str, entry: object = None) -> None:
+    """Refuse a module that is never imported for a config, whoever allows it; imports nothing.
+
+    Raises:
+        NotAllowedError: it is of the standard library, pip, setuptools or their like, a program, or a test.
+    """
     if is_forbidden(module):
         raise NotAllowedError(f"custom_imports{_at(entry)} names {module!r}, which a config can never use")
     parts = module.split(".")

@@ -1,0 +1,46 @@
+"""Which of MMSegmentation's tools a shell script calls, and what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.migration import report_on, said
+from helpers.tree import ROOT
+
+from seg_engine.migrate.tools import TOOLS
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        ("python tools/train.py a.py --amp", "seg train a.py --amp"),
+        ("python ../mmseg/tools/test.py a.py b.pth --show-dir 'x y'", "seg test a.py b.pth --show-dir 'x y'"),
+        ("bash tools/dist_train.sh a.py 4 --work-dir w", "seg train a.py --work-dir w"),
+        ("PORT=29500 ./tools/dist_test.sh $CONFIG $CHECKPOINT 8", "seg test $CONFIG $CHECKPOINT"),
+        ("GPUS=4 sh slurm_train.sh dev job a.py --resume", "seg train a.py --resume"),
+        ("python -m torch.distributed.launch tools/train.py a.py --launcher pytorch", "seg train a.py"),
+        ("cd x && python tools/misc/print_config.py a.py", "print(Config.fromfile(CONFIG).pretty_text)"),
+        ("python tools/analysis_tools/get_flops.py a.py # count", "torch.utils.flop_counter.FlopCounterMode"),
+    ],
+)
+def test_a_call_of_a_tool_has_its_command(tmp_path: Path, call: str, advice: str) -> None:
+    (found,) = report_on(tmp_path, {"run.sh": f"#!/bin/sh\n# tools/train.py\n{call}\n"}).findings
+    assert (found.place, found.advice) == ("run.sh:3", advice)
+
+
+def test_a_call_that_goes_on_over_lines_has_the_line_of_its_begin(tmp_path: Path) -> None:
+    report = report_on(tmp_path, {"run.sh": "\npython tools/train.py \\\n  a.py \\\n  --amp\necho 'done\n"})
+    assert said(report) == ["run.sh:2: tools/train.py is MMSegmentation's"]
+    assert report.findings[0].advice == "seg train a.py --amp"
+
+
+def test_other_commands_are_no_finding(tmp_path: Path) -> None:
+    assert not report_on(tmp_path, {"run.sh": "python train.py a.py\nseg train a.py\npip install tools\n"}).findings
+
+
+def test_the_page_of_the_tools_has_a_row_for_each() -> None:
+    page = (ROOT / "docs/mmseg-tools.md").read_text(encoding="utf-8")
+    rows = {f"| `{name}` | {tool.here or 'nothing'} | {tool.word} |" for name, tool in TOOLS.items()}
+    assert [row for row in rows if row not in page] == []
+    assert page.count("\n| `") == len(TOOLS)
