@@ -65,3 +65,16 @@ def found_in(known: Any, kind: str, name: str) -> bool:
         return known.get(kind, name) is not None
     except KeyError:
         return False
+
+
+def test_operators_that_need_no_compiler_are_there_and_run() -> None:
+    import mmcv.ops
+    import torch
+
+    from seg_engine.migrate.scopes import OPERATORS
+
+    assert [name for name in OPERATORS if not hasattr(mmcv.ops, name)] == []
+    image = torch.rand(1, 8, 4, 4)
+    assert mmcv.ops.CrissCrossAttention(8)(image).shape == image.shape
+    assert mmcv.ops.point_sample(image, torch.rand(1, 3, 2)).shape == (1, 8, 3)
+    assert mmcv.ops.SAConv2d(8, 8, 3, padding=1)(image).shape == image.shape

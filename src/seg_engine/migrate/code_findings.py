@@ -9,7 +9,7 @@ from seg_engine.migrate.code import Code, Used
 from seg_engine.migrate.findings import CHANGE, Finding
 from seg_engine.migrate.modules import absent_part
 from seg_engine.migrate.old_names import now
-from seg_engine.migrate.scopes import install
+from seg_engine.migrate.scopes import absent_operator, install
 from seg_engine.migrate.served import missing
 
 __all__ = ["findings_in"]
@@ -40,7 +40,8 @@ def findings_in(code: Code, file: str, roots: Sequence[Path], gives: frozenset[s
         gives: Names that the project's code assigns to the runner, or its parts to themselves.
     """
     for used in code.used:
-        found = old_name(used, file) or of_several(used, file) or of_engine(used, file) or not_there(used, file, roots)
+        found = old_name(used, file) or of_several(used, file) or of_engine(used, file)
+        found = found or of_operator(used, file) or not_there(used, file, roots)
         if found is not None:
             yield found
     if code.imports(*WRITTEN_FOR):
@@ -77,11 +78,21 @@ def of_engine(used: Used, file: str) -> Finding | None:
     return Finding(CHANGE, file, used.line, what, advice)
 
 
+def of_operator(used: Used, file: str) -> Finding | None:
+    """Say that code needs an operator that mmcv compiles, and that is not here."""
+    name = absent_operator(used.name) if used.name.startswith("mmcv.ops.") and not used.guarded else ""
+    if not name:
+        return None
+    advice = "install mmcv with its operators, in place of mmcv-lite"
+    return Finding(CHANGE, file, used.line, f"mmcv.ops.{name} is compiled, and is not here", advice)
+
+
 def not_there(used: Used, file: str, roots: Sequence[Path]) -> Finding | None:
     """Say which package, or module of one, an import does not find."""
     if not used.imported or used.guarded:
         return None
-    absent = absent_part(used.module, roots) if used.module else ""
+    needs = "mmcv" if used.module.startswith("mmcv.ops") else used.module  # the stand-in makes that one
+    absent = absent_part(needs, roots) if needs else ""
     if not absent:
         return None
     if "." in absent:

@@ -15,7 +15,7 @@ from seg_engine.migrate.differences import differences_of, place_of_key
 from seg_engine.migrate.findings import CHANGE, NOTE, UNREAD, Finding
 from seg_engine.migrate.modules import absent_part
 from seg_engine.migrate.old_names import CONFIG_KEYS, TYPES
-from seg_engine.migrate.scopes import EXTRAS, absent_scope, install
+from seg_engine.migrate.scopes import EXTRAS, absent_scope, install, prepared
 from seg_engine.migrate.type_names import Named, look_up, named_types
 
 __all__ = ["Loaded", "findings_of", "is_config", "load"]
@@ -129,31 +129,36 @@ def old_keys(cfg: Any) -> Iterator[Finding]:
 
 def wrong_arguments(cfg: Any, path: Path) -> Iterator[Finding]:
     """Yield what the runner says of the keys of a config, before it builds anything."""
-    from seg_runner.assembly.arguments import arguments_of, fill_arguments, misspelt
+    from seg_runner.assembly.arguments import fill_arguments
+    from seg_runner.assembly.from_config import arguments_of, misspelt
+    from seg_runner.assembly.own_keys import own_arguments, own_lines
 
-    lines = misspelt(cfg) if cfg.get("strict_keys", True) is True else []
-    for line in lines:
-        yield of_runner(line, path, "misspelt-keys")
-    if lines or not cfg.get("model"):
-        return
+    for line in own_lines(cfg):
+        yield of_runner(line, path, NOTE)
     own = copy.deepcopy(cfg)
-    own.work_dir, own.strict_keys = "work_dirs", False
+    own.work_dir = "work_dirs"
     try:
-        found = arguments_of(own)
-        fill_arguments({key: value for key, value in found.items() if key not in ("model", "work_dir")} | {"cfg": own})
+        strict = own_arguments(own).get("strict_keys", True) is True
+        lines = misspelt(own)
+        for line in lines:
+            yield of_runner(line, path, CHANGE if strict else NOTE, "misspelt-keys")
+        if own.get("model") and not (lines and strict):
+            given = arguments_of(own)
+            taken = {key: value for key, value in given.items() if key not in ("model", "work_dir")}
+            fill_arguments({**taken, "cfg": own})
     except (KeyError, TypeError, ValueError) as error:
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         name = "several-processes-are-refused" if "launcher" in text else ""
-        yield of_runner(text, path, name)
+        yield of_runner(text, path, CHANGE, name)
 
 
-def of_runner(text: str, path: Path, name: str = "") -> Finding:
+def of_runner(text: str, path: Path, level: str, name: str = "") -> Finding:
     """Return a finding of what the runner says; the place stands in brackets behind the key."""
     found = re.search(r" \(((?P<file>[^()]+?):(?P<line>\d+))[^()]*\)", text)
     if found is None:
-        return Finding(CHANGE, str(path), 0, text, "", name)
+        return Finding(level, str(path), 0, text, "", name)
     what = text.replace(found[0], "", 1)
-    return Finding(CHANGE, str(Path(found["file"]).absolute()), int(found["line"]), what, "", name)
+    return Finding(level, str(Path(found["file"]).absolute()), int(found["line"]), what, "", name)
 
 
 def imports_of(cfg: Any, roots: Sequence[Path]) -> Iterator[Finding]:
@@ -199,6 +204,8 @@ def unknown_types(cfg: Any, registered: dict[str, str]) -> Iterator[Finding]:
             absent.setdefault((f"an import fails ({looked.failed})", install(named.scope)), []).append(named)
         else:
             yield Finding(CHANGE, named.file, named.line, first_sentence(looked.why))
+    for line in prepared(str(cfg.get("default_scope") or "")) if cfg.get("model") else ():
+        yield Finding(NOTE, ".", 0, line)
     for (what, advice), missing in absent.items():
         yield Finding(CHANGE, missing[0].file, missing[0].line, f"{what}, which {listed(missing)} come from", advice)
 

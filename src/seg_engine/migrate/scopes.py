@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from seg_engine.migrate.modules import installed
+from functools import lru_cache
 
-__all__ = ["EXTRAS", "absent_scope", "install"]
+from seg_engine.migrate.modules import absent_part, installed
+
+__all__ = ["EXTRAS", "OPERATORS", "absent_operator", "absent_scope", "install", "prepared"]
+
+OPERATORS = frozenset(
+    {"sigmoid_focal_loss", "SigmoidFocalLoss", "PSAMask", "MultiScaleDeformableAttention", "SAConv2d"}
+    | {"deform_conv2d", "DeformConv2d", "DeformConv2dPack"}
+    | {"modulated_deform_conv2d", "ModulatedDeformConv2d", "ModulatedDeformConv2dPack"}
+    | {"CrissCrossAttention", "point_sample", "rel_roi_point_to_rel_img_point", "SimpleRoIAlign"}
+    | {"Conv2d", "ConvTranspose2d", "Linear", "MaxPool2d"}
+    | {"get_compiler_version", "get_compiling_cuda_version"}
+)
+"""Names of `mmcv.ops` that `seg_engine.mmseg.prepare` computes in torch, or that were Python all along."""
 
 EXTRAS = {
     "mmseg": 'pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"',
@@ -31,3 +43,27 @@ def absent_scope(name: str, scope: str) -> str:
 def install(package: str) -> str:
     """Return how a package comes here."""
     return EXTRAS.get(package, f"install what {package} comes from" if package else "")
+
+
+def absent_operator(dotted: str) -> str:
+    """Return the compiled operator of mmcv that a name means and that is not here; empty where it is.
+
+    >>> absent_operator("mmcv.ops.point_sample"), absent_operator("mmcv.imread")
+    ('', '')
+    """
+    name = dotted.removeprefix("mmcv.ops.").partition(".")[0]
+    compiled = installed("mmcv") is not None and not absent_part("mmcv._ext")
+    return "" if name == dotted.partition(".")[0] or name in OPERATORS or compiled else name
+
+
+@lru_cache
+def prepared(scope: str) -> tuple[str, ...]:
+    """Let a scope be imported where mmcv is not compiled, as `seg train` does; what that takes, a line each."""
+    from seg_engine.mmseg import prepare
+
+    if scope != "mmseg" or any(installed(package) is None for package in ("mmcv", "mmengine", "mmseg")):
+        return ()
+    try:
+        return tuple(prepare())
+    except Exception:  # what fails in it fails in the look-up too, which says so
+        return ()

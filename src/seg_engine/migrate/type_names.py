@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from seg_engine.migrate.scopes import prepared
+
 __all__ = ["Named", "is_ours", "look_up", "named_types", "quiet"]
 
 KINDS = {
@@ -138,6 +140,7 @@ def failed_import(error: BaseException) -> str:
 def _builder(scope: str) -> Any:
     from seg_registry import builder
 
+    prepared(scope)
     return builder({"default_scope": scope} if scope else {})
 
 

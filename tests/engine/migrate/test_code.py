@@ -75,6 +75,11 @@ def test_what_is_imported_and_nowhere_is_named_once_for_the_package(tmp_path: Pa
     ]
 
 
+def test_a_compiled_operator_is_named_and_one_of_the_stand_in_is_not(tmp_path: Path) -> None:
+    found = said(report_on(tmp_path, {"a.py": "from mmcv.ops import RoIAlign, DeformConv2d, point_sample\n"}))
+    assert [line for line in found if "mmcv.ops." in line] == ["a.py:1: mmcv.ops.RoIAlign is compiled, and is not here"]
+
+
 def test_an_import_that_may_fail_is_none(tmp_path: Path) -> None:
     text = "try:\n    import no_such_thing_x\nexcept ImportError:\n    no_such_thing_x = None\n"
     assert not report_on(tmp_path, {"a.py": text}).findings

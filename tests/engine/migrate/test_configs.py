@@ -58,6 +58,13 @@ def test_what_the_loader_warns_of_is_to_be_known(tmp_path: Path) -> None:
     assert said(report, "note")[0].startswith("a.py:10: ")
 
 
+def test_a_name_of_ours_that_the_config_uses_is_left_to_it(tmp_path: Path) -> None:
+    text = "checkpoint = 'https://x.org/a.pth'\n{config}model.backbone.init_cfg = dict(checkpoint=checkpoint)"
+    report = report_on(tmp_path, {"a.py": text})
+    assert report.code == 0
+    assert said(report, "note")[0].startswith("a.py:1: checkpoint is left to the config")
+
+
 def test_a_name_that_the_project_registers_wants_to_be_imported(tmp_path: Path) -> None:
     use = "{config}train_dataloader.dataset.pipeline.append(dict(type='Jitter'))\n"
     files = {"pkg/__init__.py": "from . import more", "pkg/more.py": REGISTERS, "a.py": use}
