@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seg_engine.mmseg import operators
 
+IN_TORCH = "sigmoid focal loss, PSAMask, deformable convolution (both versions), multi-scale deformable attention"
 # A function of mmcv's is given tensors in a fixed order, some of them to write its result into, and settings by name.
 Formula: TypeAlias = Callable[..., Tensor]
 
@@ -26,7 +27,7 @@ class Extension(types.ModuleType):
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        return partial(_refuse, name)
+        return partial(_refuse, repr(name))
 
 
 def extension() -> Extension:
@@ -39,9 +40,9 @@ def extension() -> Extension:
 
 def _refuse(name: str, *_args: object, **_settings: object) -> None:
     raise NotImplementedError(
-        f"mmcv's compiled operator {name!r} is called, and mmcv-lite has none; seg_engine.mmseg has those that "
-        f"MMSegmentation's own models call ({', '.join(sorted(OPERATORS))}), written in torch. For others, install "
-        f"mmcv with its operators in place of mmcv-lite"
+        "mmcv-lite has no compiled operators; seg_engine.mmseg has those in torch that MMSegmentation's own models "
+        f"call: {IN_TORCH}. The operator {name} is not among them: for it, install mmcv in place of mmcv-lite, "
+        "compiled for your torch"
     )
 
 
@@ -67,7 +68,7 @@ def _wide(tensor: Tensor) -> Tensor:
 
 def _focal(target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Formula:
     if weight.numel():
-        _refuse("sigmoid_focal_loss_forward, with weights of classes,")
+        _refuse("sigmoid_focal_loss with `weight`, one for each class,")
     return lambda input: operators.sigmoid_focal_loss(input, target, gamma, alpha)
 
 
