@@ -125,7 +125,7 @@ def test_early_stopping_and_the_best_are_the_same_after_a_kill_and_a_resume(tmp_
 def test_an_early_stop_saves_the_last(tmp_path: Path) -> None:
     runner = stopping(tmp_path)
     runner.train()
-    assert (tmp_path / "last_checkpoint").read_text() == f"iter_{runner.iter}.pth"
+    assert Path((tmp_path / "last_checkpoint").read_text()).name == f"iter_{runner.iter}.pth"
 
 
 def test_evaluating_after_training_uses_the_average(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_spoilt_weights_push_no_good_file_out(tmp_path: Path, asynchronous: bool
     runner = Runner.from_cfg(config(tmp_path, custom_hooks=hooks, skip_checks=True, **changes))
     runner.register_hook(Spoils())
     runner.train()
-    assert (tmp_path / "last_checkpoint").read_text() == "iter_4.pth"
+    assert Path((tmp_path / "last_checkpoint").read_text()).name == "iter_4.pth"
     assert find_resumable(tmp_path) == tmp_path / "iter_4.pth"
     best = torch.load(next(tmp_path.glob("best_*")), weights_only=True)
     assert best["meta"]["iter"] < 5

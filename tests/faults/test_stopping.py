@@ -60,7 +60,7 @@ def test_a_signal_saves_once_and_leaves_with_its_code(tmp_path, name, code):
     number = getattr(signal, name)
     assert stop_in_training(cut, tmp_path / "mark", lambda child: os.kill(child.pid, number)) == code
     assert sorted(path.name for path in cut.glob("iter_*.pth")) == ["iter_10.pth", "iter_7.pth"]
-    assert (cut / "last_checkpoint").read_text() == "iter_10.pth"
+    assert Path((cut / "last_checkpoint").read_text()).name == "iter_10.pth"
     assert in_child(train, cut) == 0
     assert checkpoint_differences(whole / "iter_20.pth", cut / "iter_20.pth") == []
     assert log_lines(whole) == log_lines(cut)
@@ -121,8 +121,9 @@ def test_a_signal_during_validation_is_acted_on_before_another_step(tmp_path, pl
     assert in_child(train, whole, **plan) == 0
     assert in_child(train_with, cut, TermAt(point, at), **plan) == 143
     assert sum("mIoU" in line for line in log_lines(cut)) == (1 if point == "before_val_iter" else 2)
-    assert f"saved {(cut / 'last_checkpoint').read_text()} after iteration {at}" in (tmp_path / "cut.log").read_text()
-    assert find_resumable(cut) == cut / (cut / "last_checkpoint").read_text()
+    newest = Path((cut / "last_checkpoint").read_text())
+    assert f"saved {newest.name} after iteration {at}" in (tmp_path / "cut.log").read_text()
+    assert find_resumable(cut) == newest
     assert in_child(train, cut, **plan) == 0
     name = f"iter_{plan.get('total', 20)}.pth"
     assert checkpoint_differences(whole / name, cut / name) == []
@@ -272,5 +273,5 @@ def test_eight_preemptions_leave_as_many_files_as_are_to_be_kept(tmp_path, raise
             runner.train()
         assert find_resumable(work_dir) is not None
         assert len(list(work_dir.glob("*.pth"))) <= 3
-        assert (work_dir / (work_dir / "last_checkpoint").read_text()).exists()
+        assert Path((work_dir / "last_checkpoint").read_text()).exists()
     assert runner.iter > 50

@@ -32,7 +32,7 @@ CHECKPOINT = "work_dirs/run/iter_4.pth"
 def test_train_writes_into_a_folder_named_after_the_config(trained: Path) -> None:
     work_dir = trained / "work_dirs" / "run"
     assert (trained / CHECKPOINT).exists()
-    assert (work_dir / "last_checkpoint").read_text() == "iter_4.pth"
+    assert Path((work_dir / "last_checkpoint").read_text()).name == "iter_4.pth"
     record = json.loads(next(work_dir.glob("*/run.json")).read_text())
     assert record["seed"] == 3
 

@@ -92,7 +92,7 @@ def test_a_spoilt_checkpoint_is_marked_and_takes_no_good_ones_place(
     spoil(make_state([hook], 10), at=5, every=2)
     assert load(out / "iter_4.pth")["meta"]["not_finite"] == []
     assert load(out / "iter_10.pth")["meta"]["not_finite"] == ["0.weight"]
-    assert (out / "last_checkpoint").read_text() == "iter_4.pth"
+    assert Path((out / "last_checkpoint").read_text()).name == "iter_4.pth"
     assert [path.name for path in out.glob("best_*") if "-" not in path.name] == ["best_mIoU_iter_4.pth"]
     assert all(not not_finite(load(path)) for path in out.glob("*-*.pth"))  # what was published
     assert len(list(out.glob("*-*.pth"))) == 2
@@ -117,7 +117,7 @@ def test_where_no_good_one_is_left_the_newest_goes_on_with_a_warning(
     make_state: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(make_state([CheckpointHook(interval=2, by_epoch=False, save_best="mIoU")], 4), at=1, every=2)
-    assert (tmp_path / "out" / "last_checkpoint").read_text() == "iter_4.pth"
+    assert Path((tmp_path / "out" / "last_checkpoint").read_text()).name == "iter_4.pth"
     assert not list((tmp_path / "out").glob("best_*"))
     assert make_state([], 10).resume() == tmp_path / "out" / "iter_4.pth"
     assert "contains weights that are not finite" in capsys.readouterr().out

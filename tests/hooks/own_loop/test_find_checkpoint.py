@@ -115,10 +115,22 @@ def test_writing_is_whole_or_nothing(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["file"]
 
 
-def test_pointers_are_relative_and_an_absolute_one_of_another_place_is_found_by_name(tmp_path: Path) -> None:
-    assert pointer_to(tmp_path / "a/iter_1.pth", tmp_path / "a") == "iter_1.pth"
-    assert pointer_to(tmp_path / "b/iter_1.pth", tmp_path / "a") == "../b/iter_1.pth"
+def test_pointers_are_absolute_and_one_of_another_place_is_found_by_its_end(tmp_path: Path) -> None:
+    assert pointer_to(tmp_path / "a/iter_1.pth", tmp_path / "a") == str(tmp_path / "a/iter_1.pth")
     assert read_pointer(tmp_path, "/no/such/place/iter_1.pth\n") == tmp_path / "iter_1.pth"
+    assert read_pointer(tmp_path, "iter_1.pth\n") == tmp_path / "iter_1.pth"
+
+
+@pytest.mark.parametrize("place", ["iter_1.pth", "deep/iter_1.pth", "../far/iter_1.pth"])
+def test_a_folder_that_was_copied_has_a_pointer_of_its_own(tmp_path: Path, place: str) -> None:
+    for folder in ("old", "new"):
+        path = tmp_path / folder / "run" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "run").mkdir(exist_ok=True)
+        path.touch()
+    text = pointer_to(tmp_path / "old/run" / place, tmp_path / "old/run")
+    assert Path(text).samefile(tmp_path / "old/run" / place)
+    assert read_pointer(tmp_path / "new/run", text).samefile(tmp_path / "new/run" / place)
 
 
 def test_two_hooks_of_one_class_have_two_names() -> None:

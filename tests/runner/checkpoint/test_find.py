@@ -144,6 +144,19 @@ def test_a_moved_folder(tmp_path):
     assert find_resumable(tmp_path / "second") == tmp_path / "second" / "iter_1.pth"
 
 
+@pytest.mark.parametrize("place", ["", "deep/", "../far/"])
+def test_a_folder_that_was_copied_goes_on_with_its_own_file(tmp_path, place):
+    for name in ("old", "new"):
+        folder = tmp_path / name / "run"
+        folder.mkdir(parents=True)
+        (folder / place).mkdir(exist_ok=True)
+        save(folder / place, "iter_1.pth", 1)
+        (folder / "last_checkpoint").write_text(str(tmp_path / "old" / "run" / place / "iter_1.pth"))
+    found = find_resumable(tmp_path / "new" / "run")
+    assert found is not None
+    assert found.samefile(tmp_path / "new" / "run" / place / "iter_1.pth")
+
+
 def test_files_elsewhere_are_found_through_the_pointer(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

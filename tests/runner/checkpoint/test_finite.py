@@ -1,6 +1,7 @@
 """Losses and weights that are not finite: told once, marked in the file, passed over on resuming."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_the_pointer_stays_at_a_good_one(make_runner, tmp_path):
                 runner.save_last()
 
     make_runner(hooks=[Spoils(), SavesLast()]).train()
-    assert (tmp_path / "out" / "last_checkpoint").read_text() == "iter_2.pth"
+    assert Path((tmp_path / "out" / "last_checkpoint").read_text()).name == "iter_2.pth"
 
 
 def test_a_file_chosen_by_hand_is_taken_with_a_warning(make_runner, tmp_path, capsys):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_a_run_waits_at_its_end(make_runner, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: (time.sleep(0.3), fsync(handle)))
     runner = make_runner(checkpoint={"async_save": True})
     runner.train()
-    assert (runner.work_dir / "last_checkpoint").read_text() == "iter_6.pth"
+    assert Path((runner.work_dir / "last_checkpoint").read_text()).name == "iter_6.pth"
     assert read_checkpoint(runner.work_dir / "iter_6.pth")["meta"]["iter"] == 6
 
 

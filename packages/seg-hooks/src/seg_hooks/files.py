@@ -114,19 +114,28 @@ def beside(out_dir: Path | None, work_dir: Path) -> Path:
 
 
 def pointer_to(path: Path, folder: Path) -> str:
-    """Return `path` relative to `folder`, so that moving both keeps the pointer right."""
+    """Return the absolute path of a file by way of `folder`: `/runs/a/iter_1.pth`, `/runs/a/../b/iter_1.pth`.
+
+    MMEngine opens it from whatever folder it was started in, and `read_pointer` finds the file where both were moved.
+    """
+    folder = folder.resolve()
     try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        return (folder / os.path.relpath(path.resolve(), folder)).as_posix()
     except ValueError:
         return path.resolve().as_posix()
 
 
 def read_pointer(folder: Path, text: str) -> Path:
-    """Return the file that a pointer means; an absolute path of another place is looked for in `folder` by its name."""
+    """Return the file that a pointer means.
+
+    An absolute path may be of the place that the folder was moved or copied from, so a file that its end names in
+    `folder` goes first.
+    """
     named = Path(text.strip())
-    if named.is_absolute() and not named.exists():
-        return folder / named.name
-    return folder / named
+    if not named.is_absolute():
+        return folder / named
+    ends = (folder.joinpath(*named.parts[-count:]) for count in range(1, len(named.parts)))
+    return next(filter(Path.is_file, ends), named if named.exists() else folder / named.name)
 
 
 def pointed_at(pointer: Path) -> Path:

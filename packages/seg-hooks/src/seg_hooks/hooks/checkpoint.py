@@ -31,7 +31,8 @@ class CheckpointHook(Hook[_Runner]):
     """Saves regular checkpoints, the best ones, and the last; old files go only after the new one is complete.
 
     Scores are compared as the metric gives them. A new best does not write the regular checkpoint again. Pointers
-    (`last_checkpoint`, the infos `best_ckpt` and `last_ckpt`) hold relative names, so a moved folder resumes.
+    (`last_checkpoint`, the infos `best_ckpt` and `last_ckpt`) hold absolute paths, so that MMEngine resumes too; in a
+    folder that was moved or copied, the file of that name there is meant.
 
     Args:
         interval: Save at every so many epochs or iterations; -1 saves none but the last and the best.
@@ -189,6 +190,15 @@ class CheckpointHook(Hook[_Runner]):
         for one in self.best:
             if one.option in saved:
                 one.load_state_dict(saved[one.option])
+
+    def before_save_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
+        """Note in a regular checkpoint that it is the newest one, and which are kept: MMEngine goes by that."""
+        notes = checkpoint.get("message_hub", {}).get("runtime_info")
+        if notes is not None and self._writing:
+            kept = [one for one in (*self.kept, *self._writing) if isinstance(one, int)]
+            gone = surplus(kept, self.max_keep_ckpts)
+            notes["keep_ckpt_ids"] = [one for one in kept if one not in gone]
+            notes["last_ckpt"] = pointer_to(self._path(self._writing[-1]), Path(runner.work_dir))
 
     def before_extra_checkpoint(self, runner: _Runner, path: Path) -> None:
         """Count a file that the runner saves by itself, for a signal or an exception: its own content says so."""

@@ -146,7 +146,7 @@ class Checkpoints:
         def point() -> None:
             if not self.message_hub.get_info("checkpoint_finite") and pointer.exists():
                 return  # what it points to is the one to go on from
-            write_or_explain(pointer, name.encode())
+            write_or_explain(pointer, (pointer.resolve().parent / name).as_posix().encode())
 
         return self._save_extra(name, point)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,20 +110,30 @@ def next_generation(work_dir: str | Path) -> int:
 
 
 def pointed_by(folder: Path) -> Path | None:
-    """Return where `last_checkpoint` points: a relative name, or an absolute path whose folder may have been moved."""
+    """Return where `last_checkpoint` points: a relative name, or an absolute path.
+
+    The folder may have been moved or copied, so what the end of an absolute path names in it goes first.
+    """
     pointer = folder / POINTER
     try:
         if not pointer.is_file():  # a pipe would be waited for
             return None
         with pointer.open(encoding="utf-8") as file:
             text = file.read(LONGEST + 1).strip()
-        for path in (folder / text, folder / Path(text.replace("\\", "/")).name):
-            if text and len(text) <= LONGEST and path.is_file():
+        for path in _meant_by(text, folder) if text and len(text) <= LONGEST else ():
+            if path.is_file():
                 return path
     except (OSError, ValueError):  # no text, or no name that a file can have
         text = "something that is not a file name"
     LOG.warning("%s points to %s, which is not there", pointer, ascii(text[:200])[1:-1] or "nothing")
     return None
+
+
+def _meant_by(text: str, folder: Path) -> Iterator[Path]:
+    parts, absolute = Path(text.replace("\\", "/")).parts, Path(text).is_absolute()
+    yield from () if absolute else (folder / text,)
+    yield from (folder.joinpath(*parts[-count:]) for count in range(1, len(parts)))
+    yield from (Path(text),) if absolute else ()
 
 
 def _files(folder: Path, pointed: Path | None, interrupted: bool) -> list[Path]:

@@ -166,7 +166,7 @@ def _attempt(saver: CheckpointSaver, save: Callable[[], Path]) -> tuple[Path | N
 def _pointer_words(runner: Stopped, path: Path) -> str:
     """Say what `last_checkpoint` names where that is another file; nothing where it is this one, as it should."""
     try:
-        named = (runner.work_dir / POINTER).read_text(encoding="utf-8").strip()
+        named = (runner.work_dir / POINTER).read_text(encoding="utf-8").strip().rpartition("/")[2]
     except OSError:
         named = "nothing"
     return "" if named == path.name else f", but {POINTER} names {named}. {resume_advice(runner)}"
