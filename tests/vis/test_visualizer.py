@@ -142,6 +142,17 @@ def test_a_file_instead_of_the_backends(tmp_path: Path) -> None:
     assert not (tmp_path / "vis_data").exists()
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_picture_takes_no_random_numbers(legacy: bool) -> None:
+    torch = pytest.importorskip("torch")
+    visualizer = SegLocalVisualizer(legacy_blend=legacy)
+    visualizer.set_dataset_meta(classes=[str(n) for n in range(19)], palette=get_palette("cityscapes").tolist())
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    drawn(visualizer, BOTH, with_labels=True)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])
+
+
 def test_the_backends_get_the_picture_at_its_step(tmp_path: Path) -> None:
     visualizer = SegLocalVisualizer(vis_backends={"type": LocalVisBackend}, save_dir=str(tmp_path))
     visualizer.add_datasample("val/x.jpg", IMAGE, BOTH, step=7)

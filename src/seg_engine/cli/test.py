@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_engine.cli.options import add_run_options, load_config
@@ -91,7 +92,8 @@ def show(cfg: Config, options: argparse.Namespace) -> None:
         local = [index for index, backend in enumerate(backends) if backend.get("type") == "LocalVisBackend"]
         if not local:
             raise ValueError("--show-dir needs dict(type='LocalVisBackend') in visualizer.vis_backends")
-        changes = {f"+visualizer.vis_backends.{index}.save_dir": options.show_dir for index in local}
+        folder = str(Path(options.show_dir) / "vis_data")  # as MMSegmentation has it
+        changes = {f"+visualizer.vis_backends.{index}.save_dir": folder for index in local}
         cfg.merge_from_dict(changes, source="--show-dir")
 
 

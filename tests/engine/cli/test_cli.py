@@ -194,7 +194,7 @@ def test_pictures_go_where_the_command_line_says() -> None:
     both = [{"type": "TensorboardVisBackend"}, {"type": "LocalVisBackend", "save_dir": "/there"}]
     cfg = Config({"default_hooks": hook, "visualizer": {"vis_backends": both}})
     show(cfg, Namespace(show=False, show_dir="/here"))
-    assert [backend.get("save_dir") for backend in cfg.visualizer.vis_backends] == [None, "/here"]
+    assert [backend.get("save_dir") for backend in cfg.visualizer.vis_backends] == [None, "/here/vis_data"]
     assert "(--show-dir)" in str(cfg.origin("visualizer.vis_backends.1.save_dir"))
     with pytest.raises(ValueError, match="LocalVisBackend"):
         show(Config({"default_hooks": hook, "visualizer": {"vis_backends": both[:1]}}), Namespace(show=0, show_dir="x"))
@@ -213,7 +213,7 @@ def test_what_a_flag_adds_is_not_told_as_a_new_key(caplog: pytest.LogCaptureFixt
     cfg.test_evaluator.type = "IoUMetric"
     show(cfg, Namespace(show=False, show_dir="/here"))
     write_predictions(cfg, "/there")
-    assert (cfg.visualizer.vis_backends[0].save_dir, cfg.test_evaluator.output_dir) == ("/here", "/there")
+    assert (cfg.visualizer.vis_backends[0].save_dir, cfg.test_evaluator.output_dir) == ("/here/vis_data", "/there")
     assert not caplog.records
 
 

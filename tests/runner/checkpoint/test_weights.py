@@ -163,3 +163,33 @@ def test_what_the_model_lacks_is_refused_and_what_the_file_has_beside_is_not() -
 def test_keys_that_are_no_texts_are_no_weights(key):
     with pytest.raises(ValueError, match=r"names of weights are texts.*no state_dict of a model"):
         load_weights(Net(), {"state_dict": {"head.bias": torch.zeros(3), key: torch.zeros(3)}})
+
+
+class Averager(nn.Module):
+    """Holds the model as `module` beside parts without weights, as MMSegmentation's test-time augmentation does."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.preprocessor = nn.Identity()
+        self.module = module
+
+
+def test_weights_reach_the_model_in_any_wrapper_whose_weights_are_all_its():
+    saved = weights_of(Net(seed=1))
+    for wrapped in (Averager(Net()), ModelWrapper(Averager(Net())), Averager(ModelWrapper(Averager(Net())))):
+        report = load_weights(wrapped, saved, complete=True, strict=True)
+        assert report.whole
+        inner = wrapped
+        while not isinstance(inner, Net):
+            inner = inner.module
+        assert all(torch.equal(inner.state_dict()[name], value) for name, value in saved.items())
+
+
+def test_a_model_that_names_its_part_module_keeps_its_names():
+    one, other = Averager(Net(seed=1)), Averager(Net())
+    load_weights(other, one.state_dict(), strict=True)
+    assert torch.equal(other.module.head.weight, one.module.head.weight)
+    beside = Averager(Net())
+    beside.head = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="nothing was loaded"):
+        load_weights(beside, {"norm.weight": torch.ones(2)})

@@ -119,10 +119,11 @@ def load_weights(
         RuntimeError: With `strict`, anything missing, unknown or of another shape; with `complete`, anything missing
             or of another shape.
     """
-    target = unwrap(model)
-    own = {_clean(name): (name, value) for name, value in target.state_dict().items()}
+    given = _at(state_dict, key)
+    target = _target(model, given, revise_keys)
+    own = _names_of(target)
     report, fitting = WeightsReport(), {}
-    for name, value in _named(_at(state_dict, key), own, revise_keys).items():
+    for name, value in _named(given, own, revise_keys).items():
         if name not in own:
             report.unexpected.append(name)
         elif isinstance(value, torch.Tensor) and value.shape != own[name][1].shape:
@@ -140,6 +141,26 @@ def load_weights(
     for line in report.lines() if not report.whole else []:
         LOG.warning("%s", line)
     return report
+
+
+def _names_of(model: nn.Module) -> dict[str, tuple[str, Any]]:
+    """Return the clean names of a model's weights, each with its own name and value."""
+    return {_clean(name): (name, value) for name, value in model.state_dict().items()}
+
+
+def _target(model: nn.Module, given: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]) -> nn.Module:
+    """Return what the weights are put into: the model, or where all it has lies in its `module` (test-time augmentation
+    of MMEngine's kind, a wrapper of one's own) and the file names it without, what lies there.
+    """
+    target = unwrap(model)
+    while isinstance(inner := getattr(target, "module", None), nn.Module):
+        own = _names_of(target)
+        if not own or not all(name.startswith("module.") for name in own):
+            break
+        if any(name in own for name in _named(given, own, revise_keys)):
+            break
+        target = unwrap(inner)
+    return target
 
 
 def _at(content: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:

@@ -69,9 +69,11 @@ class NamedLoader:
 
     Args:
         loader: Anything that can be iterated; it is left alone, a torch loader is copied privately.
+        seed: What the workers' numbers are seeded with (plus the number of the worker), where the loader was made of a
+            config and does not say.
     """
 
-    def __init__(self, loader: Iterable[Any]) -> None:
+    def __init__(self, loader: Iterable[Any], seed: int | None = None) -> None:
         self.loader = loader
         self._progress: WorkerProgress | None = None
         if not is_map_style(loader):
@@ -80,7 +82,10 @@ class NamedLoader:
         order = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         self.dataset = loader.dataset
         named = NamedDataset(loader.dataset, self._progress)
-        self.loader = copy_loader(loader, named, order, generator=loader.generator)
+        given, init = loader.worker_init_fn, None
+        if isinstance(given, WorkerInit) and given.seed is None:
+            init = WorkerInit(given.user, seed, given.warns)
+        self.loader = copy_loader(loader, named, order, loader.generator, init)
 
     def __iter__(self) -> Iterator[Any]:
         with shield_workers(self.loader):

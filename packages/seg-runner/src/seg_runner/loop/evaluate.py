@@ -17,6 +17,8 @@ from seg_runner.evaluation.fields import LogitsWatch
 from seg_runner.loop.out_of_memory import note_out_of_memory
 from seg_runner.loop.train import Process, Steps, progress
 from seg_runner.loop.validation_loss import LossMeter
+from seg_runner.process.device import random_states, restore_random_states
+from seg_runner.process.randomness import global_state, set_global_state
 from seg_runner.process.signals import StopNow, StopRequested
 from seg_runner.protocols import Metric
 
@@ -76,7 +78,8 @@ class EvalLoop:
         _refuse_endless(self.sets, mode, getattr(runner, "cfg", None))
         self.intervals = _checked_intervals(intervals, self.sets)
         self.current = next(iter(self.sets))
-        self._named: dict[str, NamedLoader] = {}
+        self._named: dict[tuple[str, bool], NamedLoader] = {}
+        self._began: dict[str, tuple[Any, list[torch.Tensor]]] = {}
         self._logits = LogitsWatch()
 
     @property
@@ -99,12 +102,27 @@ class EvalLoop:
         metrics: dict[str, Any] = {}
         for name in self._due_sets():
             self.current = name
-            seed_step(runner.randomness, runner.iter, runner.rank)  # so that a pass does not depend on what ran before
+            self._seed()
             values = self._run_set()
             metrics.update({f"{name}/{key}" if name else key: value for key, value in values.items()})
         getattr(on, f"after_{mode}_epoch")(metrics=metrics)
         getattr(on, f"after_{mode}")()
         return metrics
+
+    def _seed(self) -> None:
+        """Begin each pass with numbers of its own, so that it does not depend on what ran before.
+
+        Where nothing is trained, the first pass goes on from the seed of the run, whatever the stream, as MMEngine's
+        does: so a model that draws when it predicts gives the metrics that it gives there.
+        """
+        runner = self.runner
+        if runner.train_loop is not None:
+            seed_step(runner.randomness, runner.iter, runner.rank)
+        elif (began := self._began.get(self.current)) is None:
+            self._began[self.current] = global_state(), random_states()
+        elif runner.randomness.by_sample:
+            set_global_state(began[0])
+            restore_random_states(began[1])
 
     def _due_sets(self) -> list[str]:
         done, last = progress(self.runner.train_loop)
@@ -128,9 +146,11 @@ class EvalLoop:
 
     def _batches(self) -> Generator[Any, None, None]:
         """Yield the batches of the current set; an exception says which one it was, and which sample."""
-        if self.current not in self._named:
-            self._named[self.current] = NamedLoader(self.dataloader)
-        loader = self._named[self.current]
+        alone = self.runner.train_loop is None
+        if (self.current, alone) not in self._named:
+            first = self.runner.randomness.seed + self.runner.rank * getattr(self.dataloader, "num_workers", 0)
+            self._named[self.current, alone] = NamedLoader(self.dataloader, first if alone else None)
+        loader = self._named[self.current, alone]
         count, batches = 0, iter(loader)
         try:
             while True:
