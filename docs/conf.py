@@ -41,7 +41,7 @@ locale_dirs = ["locale"]
 gettext_compact = False
 gettext_uuid = False
 gettext_location = False
-TRANSLATED = ["index", "install", "mmsegmentation", "tutorial/index", "hooks", "optimizers"]
+TRANSLATED = ["index", "install", "from-mmseg", "tutorial/index", "hooks", "optimizers"]
 
 # The look. Nothing is fetched from elsewhere when a page is read.
 smartquotes = False

@@ -23,7 +23,7 @@ PAGES = {
     "front-zh": "zh/index.html",
     "install": "en/install.html",
     "tutorial": "en/tutorial/index.html",
-    "from-mmsegmentation": "en/mmsegmentation.html",
+    "from-mmsegmentation": "en/from-mmseg.html",
     "hooks-zh": "zh/hooks.html",
     "reference": "en/reference/hooks.html",
     "api": "en/api/seg-runner.html",

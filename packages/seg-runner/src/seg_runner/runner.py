@@ -13,7 +13,7 @@ from torch import nn
 
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.base_runner import BaseRunner
-from seg_runner.assembly.from_config import arguments_of, runner_class
+from seg_runner.assembly.from_config import arguments_of, drop_scopes, runner_class
 from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.assembly.own_keys import keep_apart
 from seg_runner.checkpoint import parts as saved
@@ -101,6 +101,7 @@ class Runner(BaseRunner):
             raise TypeError(f"Runner.from_cfg takes a dict or a Config, not {cfg!r}; a file is read by Config.fromfile")
         own: Any = copy.deepcopy(cfg)
         keep_apart(own)
+        drop_scopes(own)
         kind = runner_class(cls, own, build)
         more = {"overwrite": True} if overwrite else {}
         runner: Runner = kind(**arguments_of(own), **more, cfg=own, build=build)

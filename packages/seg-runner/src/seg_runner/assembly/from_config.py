@@ -11,7 +11,10 @@ from seg_runner.errors import near_key, nearest, origin_of
 from seg_runner.hooks.defaults import WITHOUT_EFFECT
 from seg_runner.protocols import Builder, Config
 
-__all__ = ["arguments_of", "misspelt", "runner_class"]
+__all__ = ["arguments_of", "drop_scopes", "misspelt", "runner_class"]
+
+WITHOUT_SCOPE = ("train_cfg", "val_cfg", "test_cfg", "optim_wrapper", "param_scheduler", "log_processor")
+"""Keys whose names are looked up here first, whatever the scope: a scope says nothing of them."""
 
 
 def misspelt(cfg: Config) -> list[str]:
@@ -63,6 +66,24 @@ def arguments_of(cfg: Config) -> dict[str, Any]:
             )
     keys = [name for name in ("model", "work_dir", *CONFIG_KEYS) if name not in OWN_KEYS]
     return {name: cfg[name] for name in keys if name in cfg} | own
+
+
+def drop_scopes(cfg: Any) -> None:
+    """Take `_scope_` away where it is no option of the part: a base `mmseg::path` brings it in beside every `type`.
+
+    >>> cfg = {"train_cfg": {"type": "IterBasedTrainLoop", "_scope_": "mmseg"}, "model": {"_scope_": "mmseg"}}
+    >>> drop_scopes(cfg)
+    >>> cfg
+    {'train_cfg': {'type': 'IterBasedTrainLoop'}, 'model': {'_scope_': 'mmseg'}}
+    """
+    waiting = [cfg[key] for key in WITHOUT_SCOPE if key in cfg]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            value.pop("_scope_", None)
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
 
 
 def runner_class(default: type[Any], cfg: Config, build: Builder | None) -> type[Any]:
