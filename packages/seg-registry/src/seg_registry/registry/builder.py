@@ -137,7 +137,9 @@ class Builder:
             prefix, _, rest = name.replace(":", ".").partition(".")
             if key == "_scope_":
                 if name and not self._is_scope(name):
-                    raise NotAllowedError(f"_scope_={name!r} is not a scope: an installed package that has registries")
+                    raise NotAllowedError(
+                        f"_scope_={name!r} is not a scope: a package with registries, installed or in PYTHONPATH"
+                    )
             elif not rest:
                 if self._would_import(key, name):
                     raise NotAllowedError(f"{key}={name!r} is the name of a module, not of a registered part")
@@ -181,7 +183,8 @@ class Builder:
         if name and name not in self._scopes:
             self._scopes[name] = scopes.Scope(name) if scopes.exists(name) else None
             if self._scopes[name] is None and name == self.default_scope:
-                _log(f"the scope {name!r} is not installed; names are looked up in this project only")
+                hint = scopes.how_to_find(name)
+                _log(f"the scope {name!r} is not installed{hint}; names are looked up in this project only")
         return self._scopes.get(name)
 
     def _dotted(self, kind: Kind, name: str, rest: str) -> Any:

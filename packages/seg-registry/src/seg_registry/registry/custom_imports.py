@@ -80,7 +80,7 @@ def import_custom_modules(
         try:
             import_module(module)
         except ImportError as error:
-            error.add_note(f"while importing {module!r} for custom_imports{_at(entry)}")
+            error.add_note(f"while importing {module!r} for custom_imports{_at(entry)}{_how_to_find(module)}")
             if not may_fail:
                 raise
             log.warning("importing %s failed, which the config allows: %s", module, error)
@@ -115,6 +115,13 @@ def _left_out(modules: list[str], entry: object) -> str:
 def _at(entry: object) -> str:
     where = place_of(entry, "imports")
     return f" of {where}" if where else ""
+
+
+def _how_to_find(module: str) -> str:
+    """Return what makes a package of the current folder importable (`projects` of a clone); else the empty string."""
+    top = module.partition(".")[0]
+    here = top.isidentifier() and top not in sys.modules and Path.cwd().joinpath(top).is_dir()
+    return f"; {top} lies in this folder: start with PYTHONPATH={Path.cwd()}" if here else ""
 
 
 def make_importable(module: str, filename: str | None) -> None:

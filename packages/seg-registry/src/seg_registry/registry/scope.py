@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,19 +15,46 @@ from seg_registry.registry.dotted_names import is_at, is_class, is_forbidden, is
 from seg_registry.registry.entry_points import is_installed
 from seg_registry.values.config_dict import ConfigDict
 
-__all__ = ["Scope", "exists", "is_module", "names_inside"]
+__all__ = ["Scope", "exists", "how_to_find", "is_module", "names_inside"]
 
 _LOCK = threading.RLock()
 
 
+_NO_SCOPES = ("torch", "numpy", "cv2")
+
+
 def exists(name: str) -> bool:
-    """Tell whether a name is a scope: an installed distribution that has a `registry` module. Imports nothing."""
-    if not name.isidentifier() or is_forbidden(name) or is_own(name) or not is_installed(name):
+    """Tell whether a name is a scope: a package that has a `registry` module, and that somebody has put there.
+
+    It belongs to an installed distribution, or lies in a folder that the caller's `PYTHONPATH` names, as a clone does.
+    Imports nothing.
+    """
+    if not name.isidentifier() or is_forbidden(name) or is_own(name) or name in _NO_SCOPES:
         return False
-    return any(
-        (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()
-        for folder in folders_of(name)
-    )
+    return (is_installed(name) or _is_on_pythonpath(name)) and any(map(_has_registry, folders_of(name)))
+
+
+def _has_registry(folder: str) -> bool:
+    return (Path(folder) / "registry.py").is_file() or (Path(folder) / "registry" / "__init__.py").is_file()
+
+
+def _is_on_pythonpath(name: str) -> bool:
+    """Tell whether a package lies in a folder of `PYTHONPATH`: the word of the caller, which no config can give.
+
+    An empty entry means the current folder, but mostly by mistake (`$PYTHONPATH:/more`): it counts where it is written
+    out (`PYTHONPATH=.`).
+    """
+    if sys.flags.ignore_environment:
+        return False
+    named = {Path(each).resolve() for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
+    folders = folders_of(name)
+    return bool(folders) and all(Path(each).parent.resolve() in named for each in folders)
+
+
+def how_to_find(name: str) -> str:
+    """Return what makes a scope of a clone in the current folder; empty where there is none."""
+    here = name.isidentifier() and not is_forbidden(name) and _has_registry(str(Path.cwd() / name))
+    return f" (the clone in this folder counts with PYTHONPATH={Path.cwd()})" if here else ""
 
 
 def folders_of(package: str) -> list[str]:
