@@ -165,6 +165,8 @@ NO_DOORS = {
     "getattr(torch, torch.device(device).type, None)": FIXED,
     "getattr(torch.optim, optimizer_type, None)": "a class of optimizers, checked in the next line",
     "getattr(signal, name)": A_TABLE,
+    "getattr(sys.modules.get(module), name, None)": A_TABLE,
+    "getattr(sys.modules.get('mmengine.runner'), TABLES[scheme], None)": A_TABLE,
     "getattr(ctypes.CDLL(None, use_errno=True), name, None)": FIXED,
     "resolve(palette, classes)": A_TABLE,
     "import_module(f'seg_engine.cli.{name}')": A_TABLE,

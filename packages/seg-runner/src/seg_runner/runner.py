@@ -19,6 +19,7 @@ from seg_runner.assembly.own_keys import keep_apart
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
 from seg_runner.checkpoint.meta import Changes, Meta
+from seg_runner.checkpoint.remote import told_where_to_put
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.evaluation.ranks import refuse_several
@@ -137,7 +138,8 @@ class Runner(BaseRunner):
         """
         first = not self.started
         if first:
-            init_weights(self.model)
+            with told_where_to_put(self.model):
+                init_weights(self.model)
             change_modules(self)
         self.load_or_resume()
         counts = getattr(self.optim_wrapper, "initialize_count_status", None)

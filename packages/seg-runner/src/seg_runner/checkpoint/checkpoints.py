@@ -261,7 +261,7 @@ class Checkpoints:
             _refuse_spoilt(folder)
             logger.info("Nothing to resume in %s: a fresh start", folder)
             return
-        checkpoint = read_checkpoint(found)
+        checkpoint = read_checkpoint(found, unsafe=bool((self.arguments["load_options"] or {}).get("unsafe")))
         self._warn_of_weights(found, checkpoint)
         if "meta" in checkpoint and "state_dict" not in checkpoint:
             raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")

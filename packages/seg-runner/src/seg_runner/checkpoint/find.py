@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.read import read_checkpoint, read_place, verify_checkpoint
+from seg_runner.checkpoint.remote import fetch, scheme_of
 from seg_runner.checks import count_of
 from seg_runner.errors import CheckpointError
 
@@ -176,11 +176,13 @@ def _place_inside(path: Path) -> dict[str, Any] | None:
 
 
 def locate(path: str | Path, work_dir: Path) -> Path:
-    """Return the file that a user means: a path, or a bare name in the working folder.
+    """Return the file that a user means: a path, an address, or a bare name in the working folder.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is none.
     """
+    if scheme_of(path):
+        path = fetch(str(path))
     found = Path(path).expanduser()
     if not found.exists() and found.name == str(path) and (work_dir / found).exists():
         return work_dir / found
@@ -191,12 +193,6 @@ def locate(path: str | Path, work_dir: Path) -> Path:
         )
     if found.exists():
         return found
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(path))
-    if scheme is not None:
-        raise FileNotFoundError(
-            f"{str(path)!r} is a remote address ({scheme[1]}:), but checkpoints are read from the local disk only: "
-            "download the file first, then give its path"
-        )
     there = f", nor in {work_dir}" if found.name == str(path) else ""
     raise FileNotFoundError(
         f"there is no checkpoint {str(path)!r} here{there}: check load_from, resume and the current folder"

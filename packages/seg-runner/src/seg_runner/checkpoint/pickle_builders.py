@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import _utils
 
 from seg_runner.checkpoint.bounds import check_call, check_tensor
+from seg_runner.checkpoint.plain_objects import FUNCTIONS, Fields, RefusedError, Text
 
 __all__ = ["BUILDERS", "History", "RefusedError", "Unknown", "plain_values", "rebuild_tensor"]
 
@@ -32,10 +34,6 @@ _LEAVES = (
     torch.Size,
     torch.device,
 )
-
-
-class RefusedError(Exception):
-    """A value that is not built."""
 
 
 class Unknown:
@@ -174,7 +172,7 @@ def _builders() -> dict[tuple[str, str], Callable[..., Any]]:
         table[module, "getattr"] = Nothing
         table |= {(module, kind.__name__): kind for kind in (set, frozenset, complex, slice)}
         table[module, "bytearray"] = _bytearray
-    return table
+    return table | FUNCTIONS
 
 
 BUILDERS = _builders()
@@ -200,6 +198,10 @@ def _plain(value: object, done: dict[int, Any]) -> Any:
 def _plain_of(value: object, done: dict[int, Any]) -> Any:
     if isinstance(value, History):
         return value.plain()
+    if isinstance(value, Fields):
+        return _plain(value.plain(), done)
+    if isinstance(value, Text | datetime.timezone):
+        return str(value)
     if isinstance(value, Array):
         return value.value.tolist() if value.value.dtype.kind in "SU" else torch.from_numpy(value.value)
     if isinstance(value, Nothing | Dtype | Counter):

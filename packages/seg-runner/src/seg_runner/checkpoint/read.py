@@ -110,8 +110,10 @@ def _load_by_torch(path: Path, mapped: bool, unsafe: bool, unknown: UnknownNames
         return torch.load(path, map_location="cpu", weights_only=not unsafe, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds {unknown}, which is neither a tensor nor a plain value; reading it could run code. "
-            f"If you trust the file, read it with unsafe=True"
+            f"{path} holds {unknown}, which is neither a tensor nor a plain value, so it is not read. Reading it would "
+            "run what the file says, with all that you may do on this machine. If you know who made it: "
+            "load_options=dict(unsafe=True), on the command line --cfg-options load_options.unsafe=True, in Python "
+            "unsafe=True. Safer: let its owner save the `state_dict` alone"
         ) from error
     except Exception as error:
         raise _unreadable(path, error) from error

@@ -14,6 +14,7 @@ import torch
 
 from seg_runner.checkpoint.bounds import check_call, check_key
 from seg_runner.checkpoint.pickle_builders import BUILDERS, History, RefusedError, Unknown, plain_values, rebuild_tensor
+from seg_runner.checkpoint.plain_objects import KINDS
 
 __all__ = ["UnknownNamesError", "read_restricted"]
 
@@ -63,6 +64,8 @@ class _Restricted(_Slow):  # type: ignore[misc]
         """Return the builder that stands for this name."""
         if module.startswith("mmengine.") and name.startswith("HistoryBuffer"):
             return type("HistoryBuffer", (History,), {})
+        if (module, name) in KINDS:
+            return type(name, (KINDS[module, name],), {"__slots__": ()})
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         found = BUILDERS.get((module, name))
