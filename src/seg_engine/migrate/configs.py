@@ -43,8 +43,10 @@ class Loaded:
 
     @property
     def trains(self) -> bool:
-        """Tell whether it describes an experiment, not only a part of one."""
-        return self.cfg is not None and bool(self.cfg.get("model"))
+        """Tell whether it describes an experiment, not only a part of one: a model, and data for it."""
+        if self.cfg is None or not self.cfg.get("model"):
+            return False
+        return any(self.cfg.get(f"{mode}_dataloader") for mode in ("train", "val", "test"))
 
 
 def is_config(tree: ast.Module) -> bool:
@@ -114,6 +116,8 @@ def findings_of(loaded: Loaded, roots: Sequence[Path], registered: dict[str, str
     cfg = loaded.cfg
     yield from old_keys(cfg)
     yield from wrong_arguments(cfg, loaded.path)
+    if not loaded.trains:  # a part of an experiment, which says the rest of what this one needs
+        return
     yield from imports_of(cfg, roots)
     yield from unknown_types(cfg, registered)
     yield from differences_of(cfg)
@@ -204,7 +208,7 @@ def unknown_types(cfg: Any, registered: dict[str, str]) -> Iterator[Finding]:
             absent.setdefault((f"an import fails ({looked.failed})", install(named.scope)), []).append(named)
         else:
             yield Finding(CHANGE, named.file, named.line, first_sentence(looked.why))
-    for line in prepared(str(cfg.get("default_scope") or "")) if cfg.get("model") else ():
+    for line in prepared(str(cfg.get("default_scope") or "")):
         yield Finding(NOTE, ".", 0, line)
     for (what, advice), missing in absent.items():
         yield Finding(CHANGE, missing[0].file, missing[0].line, f"{what}, which {listed(missing)} come from", advice)

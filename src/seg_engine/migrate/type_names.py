@@ -50,6 +50,9 @@ ROOTS = (
 )
 """Keys of a config that a run builds from; the others are helpers of these."""
 
+OTHERS = {"Albu": "transforms"}
+"""Parts that build what lies under a key from another library's names: Albumentations has no registry of ours."""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -84,7 +87,8 @@ def named_types(cfg: Any) -> Iterator[Named]:
         if isinstance(value.get("constructor"), str):
             file, line, *_ = (*(chain_of(value, "constructor") or (("", 0),))[-1],)
             yield Named(value["constructor"], "optim_wrapper_constructor", path, str(file), int(line), str(scope))
-        waiting += [(f"{path}.{name}", str(name), kind, one, scope) for name, one in reversed(list(value.items()))]
+        inside = [(key, one) for key, one in value.items() if OTHERS.get(str(name)) != key]
+        waiting += [(f"{path}.{key}", str(key), kind, one, scope) for key, one in reversed(inside)]
 
 
 class LookUp(NamedTuple):

@@ -82,11 +82,22 @@ def test_a_clone_of_a_scope_has_its_own_names(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_in_a_base_is_said_once_and_counts_for_each_config(tmp_path: Path) -> None:
-    files = {"_base_/model.py": "model = dict(type='Nothing')", "a.py": "_base_ = '_base_/model.py'"}
-    report = report_on(tmp_path, {**files, "b.py": "_base_ = '_base_/model.py'"})
-    assert said(report) == ["_base_/model.py:1: " + report.findings[0].what]
+    files = {"_base_/all.py": "{config}model.type = 'Nothing'", "a.py": "_base_ = '_base_/all.py'"}
+    report = report_on(tmp_path, {**files, "b.py": files["a.py"]})
+    assert said(report) == ["_base_/all.py:10: " + report.findings[0].what]
     assert report.as_is("configs") == 0
-    assert report.files["configs"] == ["a.py", "b.py", "_base_/model.py"]
+    assert report.files["configs"] == ["a.py", "b.py", "_base_/all.py"]
+
+
+def test_names_of_another_library_are_left_to_it(tmp_path: Path) -> None:
+    files = {"pkg.py": REGISTERS.replace("class Jitter", "class Albu")}
+    text = "dict(type='Albu', transforms=[dict(type='HueSaturationValue')])"
+    files["a.py"] = f"{{config}}train_dataloader.dataset.pipeline.append({text})\ncustom_imports = ['pkg']"
+    assert report_on(tmp_path, files).code == 0
+
+
+def test_a_base_without_data_is_a_part_and_no_experiment(tmp_path: Path) -> None:
+    assert report_on(tmp_path, {"_base_/model.py": "model = dict(type='Nothing')"}).code == 0
 
 
 @pytest.mark.parametrize(
@@ -129,5 +140,6 @@ def test_one_config_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("a.py").write_text(CONFIG + "model.type = 'Segmentr'", encoding="utf-8")
     report = look_at(Path("a.py"))
     assert (report.kind, report.code, report.findings[0].place) == ("config", 1, "a.py:10")
-    Path("b.json").write_text('{"model": {"type": "Segmentr"}}', encoding="utf-8")
-    assert said(look_at(Path("b.json")))[0].startswith("b.json:1: 'Segmentr'")
+    text = '{"model": {"type": "Segmentr"}, "train_dataloader": {"batch_size": 2}}'
+    Path("b.json").write_text(text, encoding="utf-8")
+    assert any(line.startswith("b.json:1: 'Segmentr'") for line in said(look_at(Path("b.json"))))
