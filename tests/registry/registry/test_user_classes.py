@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from seg_registry.registry.builder import builder
 from seg_registry.registry.catalog import HOOKS, KINDS
-from seg_registry.registry.user_classes import registered_by_users
+from seg_registry.registry.user_classes import has_scope, registered_by_users
 
 HOOK = KINDS["hook"]
 
@@ -67,3 +67,14 @@ def test_what_no_config_may_build_stays_out_of_reach(engine: dict[str, Any]) -> 
 def test_nothing_is_asked_that_nobody_has_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "mmengine.registry", raising=False)
     assert registered_by_users(HOOK, "CheckpointHook", "mmengine") is None
+
+
+def test_a_registry_that_a_user_made_is_a_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not has_scope(KINDS.values(), "necks")
+    module = ModuleType("mmengine.registry")
+    necks = SimpleNamespace(module_dict={}, children={})
+    module.MODELS = SimpleNamespace(module_dict={}, children={"mmseg": SimpleNamespace(children={"necks": necks})})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mmengine.registry", module)
+    assert has_scope(KINDS.values(), "necks")
+    assert has_scope(KINDS.values(), "mmseg")
+    assert not has_scope(KINDS.values(), "heads")

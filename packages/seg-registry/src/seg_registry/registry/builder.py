@@ -12,7 +12,7 @@ from seg_registry.registry.catalog import KINDS, Kind, kind_of
 from seg_registry.registry.construct import add_note, arguments, as_mapping, construct
 from seg_registry.registry.custom_imports import Imported, allowed_packages, import_custom_modules
 from seg_registry.registry.dotted_names import resolve
-from seg_registry.registry.user_classes import ENGINE, is_imported, registered_by_users
+from seg_registry.registry.user_classes import ENGINE, has_scope, is_imported, registered_by_users
 from seg_registry.values.origins import place_of
 
 __all__ = ["Builder", "builder"]
@@ -136,7 +136,7 @@ class Builder:
         for key, name in scopes.names_inside({key: value for key, value in table.items() if key != "type"}):
             prefix, _, rest = name.replace(":", ".").partition(".")
             if key == "_scope_":
-                if name and not self._is_scope(name):
+                if name and not self._is_scope(name) and not has_scope(KINDS.values(), name):
                     raise NotAllowedError(
                         f"_scope_={name!r} is not a scope: a package with registries, installed or in PYTHONPATH"
                     )

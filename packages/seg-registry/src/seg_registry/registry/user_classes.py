@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
 from seg_registry.registry.catalog import Kind
 from seg_registry.registry.dotted_names import is_class, why_forbidden
 
-__all__ = ["ENGINE", "is_imported", "registered_by_users"]
+__all__ = ["ENGINE", "has_scope", "is_imported", "registered_by_users"]
 
 ENGINE = "mmengine"
 """The package whose registries are the parents of all scopes'."""
@@ -21,6 +21,18 @@ _LIBRARIES = (ENGINE, "mmcv")
 def is_imported(package: str) -> bool:
     """Tell whether a package's registries are there to be asked; imports nothing."""
     return f"{package}.registry" in sys.modules
+
+
+def has_scope(kinds: Iterable[Kind], name: str) -> bool:
+    """Tell whether the user's code has made a registry with this scope, below one of MMEngine's."""
+    module = sys.modules.get(f"{ENGINE}.registry")
+    waiting = [getattr(module, kind.attribute, None) for kind in kinds]
+    while waiting:
+        below = getattr(waiting.pop(), "children", None) or {}
+        if name in below:
+            return True
+        waiting += below.values()
+    return False
 
 
 def registered_by_users(kind: Kind, name: str, scope: str) -> tuple[Any, str] | None:
