@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +17,7 @@ from seg_vis.drawing import primitives
 from seg_vis.drawing.feature_maps import feature_map
 from seg_vis.drawing.text import font_size
 from seg_vis.output.dispatch import Dispatch, make_backends
+from seg_vis.output.mmengine import is_of_mmengine, mmengine_config
 from seg_vis.output.ranks import first_process_only
 from seg_vis.output.rows import Rows
 from seg_vis.output.windows import show_window
@@ -246,7 +248,10 @@ class Visualizer:
     @first_process_only
     def add_config(self, config: object, **kwargs: object) -> None:
         """Send the config to every backend."""
-        self._dispatch.each("add_config", config, **kwargs)
+        for name, backend in list(self._dispatch.backends.items()):
+            if hasattr(backend, "add_config"):
+                own = mmengine_config(config) if is_of_mmengine(backend) else config
+                self._dispatch.guarded(name, functools.partial(backend.add_config, own, **kwargs), "add_config")
 
     @first_process_only
     def add_graph(self, model: object, data_batch: object = None, **kwargs: object) -> None:

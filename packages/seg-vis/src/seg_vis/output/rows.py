@@ -13,6 +13,7 @@ from typing import Any
 from seg_vis.backends.line_files import ResumePoint, axis
 from seg_vis.backends.local import LocalVisBackend, RowBook, jsonable
 from seg_vis.output.dispatch import Dispatch
+from seg_vis.output.mmengine import is_of_mmengine, mmengine_row
 
 __all__ = ["Rows"]
 
@@ -50,6 +51,8 @@ class Rows:
         for name, backend in self._dispatch.backends.items():
             if hasattr(backend, "add_scalars") and not (again and is_service(backend)):
                 chosen = row if getattr(backend, "raw_rows", False) else named
+                if is_of_mmengine(backend):
+                    chosen = mmengine_row(row)
                 call = functools.partial(backend.add_scalars, chosen, step, file_path, **kwargs)
                 self._dispatch.guarded(name, call, "rows")
 
