@@ -88,6 +88,15 @@ def test_every_record_says_where_it_belongs(tmp_path: Path) -> None:
     assert owner.visualizer.file_path == "20260101_000000.json"
 
 
+def test_a_visualizer_of_mmengine_gets_the_rows_of_mmengine(tmp_path: Path) -> None:
+    base = type("Visualizer", (Backend,), {"__module__": "mmengine.visualization"})
+    owner, hook = Owner(tmp_path, max_iters=3), LoggerHook(interval=3)
+    owner.visualizer = type("Mine", (base,), {})()
+    steps(owner, hook)
+    hook.after_val_epoch(owner, metrics={})
+    assert [record for _, record in owner.visualizer.records] == [{"value": 2}, {"value": 9}]
+
+
 @pytest.mark.parametrize(("by_epoch", "epoch", "step"), [(True, 2, 2), (False, 2, 40), (True, 0, 40)])
 def test_the_step_of_metrics(tmp_path: Path, by_epoch: bool, epoch: int, step: int) -> None:
     owner = Owner(tmp_path, max_epochs=3)

@@ -115,7 +115,7 @@ class LoggerHook(Hook[_Runner]):
         self._silent = None
         tags, text = runner.log_record("train", batch_idx)
         runner.logger.info(text)
-        self._send(runner, _complete(tags, "train", step, self._epoch), step)
+        self._send(runner, _row(runner.visualizer, tags, "train", step, self._epoch), step)
 
     def after_val_iter(
         self, runner: _Runner, batch_idx: int, data_batch: object = None, outputs: object = None
@@ -137,7 +137,7 @@ class LoggerHook(Hook[_Runner]):
         runner.logger.info(text)
         by_epoch = self.log_metric_by_epoch and runner.epoch > 0
         step = runner.epoch if by_epoch else runner.iter
-        self._send(runner, _complete(tags, "val", runner.iter, runner.epoch), step)
+        self._send(runner, _row(runner.visualizer, tags, "val", runner.iter, runner.epoch), step)
 
     def after_test_epoch(self, runner: _Runner, metrics: dict[str, Any] | None = None) -> None:
         """Log the metrics, as text and as one JSON file."""
@@ -216,6 +216,12 @@ class LoggerHook(Hook[_Runner]):
             _close_files(logger, files)
             for path in files:
                 path.unlink(missing_ok=True)
+
+
+def _row(visualizer: object, tags: dict[str, Any], mode: str, step: int, epoch: int) -> dict[str, Any]:
+    """Return what a visualizer gets: one that derives from MMEngine's gets what MMEngine would give it."""
+    packages = {base.__module__.partition(".")[0] for base in type(visualizer).__mro__}
+    return dict(tags) if "mmengine" in packages else _complete(tags, mode, step, epoch)
 
 
 def _complete(tags: Mapping[str, Any], mode: str, iteration: int, epoch: int) -> dict[str, Any]:
