@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,6 +136,17 @@ def test_schedules_by_the_optimizers_name(assembler: Assembler) -> None:
         assembler.param_schedulers({"three": []}, wrapper, {}, None)
 
 
+def test_a_list_of_schedules_is_for_each_of_several_optimizers(assembler: Assembler) -> None:
+    wrapper = {"one": "first", "two": "second"}
+    for cfg in ([{"type": "PolyLR", "end": 1}], {"type": "PolyLR", "end": 1}):
+        made = assembler.param_schedulers(cfg, wrapper, {True: 1, False: 1}, None)
+        assert {name: [each.given["optimizer"] for each in listed] for name, listed in made.items()} == {
+            "one": ["first"],
+            "two": ["second"],
+        }
+    assert assembler.param_schedulers(["ready"], wrapper, {True: 1, False: 1}, None) == ["ready"]
+
+
 @pytest.mark.parametrize(
     ("cfg", "error", "says"),
     [
@@ -164,6 +177,60 @@ def test_a_backends_name_is_for_the_visualizer(assembler: Assembler, tmp_path: P
     assert backend.name == "second"
     assert "name" not in backend.given
     assert cfg["vis_backends"] == {"type": "LocalVisBackend", "name": "second"}
+
+
+class OfMMEngine(Part):
+    """Derives from one of MMEngine's."""
+
+    __module__ = "mmengine.somewhere"
+
+
+class Average:
+    __module__ = "my_project.averages"
+
+
+@pytest.fixture
+def with_mmengine(monkeypatch: pytest.MonkeyPatch) -> Assembler:
+    """An assembler beside an MMEngine that knows an optimizer, a wrapper, and a constructor of the user's."""
+    more = {"Theirs": OfMMEngine, "Mine": type("Mine", (Constructor,), {}), "Own": Average, "mmengine.EMA": OfMMEngine}
+    monkeypatch.setattr(Builder, "names", {**Builder.names, **more})
+    module = ModuleType("mmengine.registry")
+    tables = {"OPTIMIZERS": {"SGD": 0}, "OPTIM_WRAPPERS": {"OptimWrapper": 0}, "OPTIM_WRAPPER_CONSTRUCTORS": more}
+    for name, table in tables.items():
+        monkeypatch.setattr(module, name, SimpleNamespace(module_dict=table, children={}), raising=False)
+    monkeypatch.setitem(sys.modules, "mmengine.registry", module)
+    return Assembler(Builder())
+
+
+def test_a_visualizer_of_mmengine_makes_its_backends_itself(with_mmengine: Assembler, tmp_path: Path) -> None:
+    cfg = {"type": "Theirs", "vis_backends": [{"type": "LocalVisBackend"}]}
+    made = with_mmengine.visualizer(cfg, "run", tmp_path)
+    assert type(made) is OfMMEngine
+    assert made.given == {"vis_backends": cfg["vis_backends"], "name": "run", "save_dir": str(tmp_path)}
+
+
+def test_a_constructor_written_for_mmengine_gets_the_names_that_mmengine_knows(with_mmengine: Assembler) -> None:
+    cfg: dict[str, Any] = {"constructor": "Mine", "type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
+    given = with_mmengine.optim_wrapper(cfg, None).given["optim_wrapper_cfg"]
+    assert given == {"type": "OptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
+    cfg["optimizer"]["type"] = "PolyLR"  # a name that only ours knows
+    assert with_mmengine.optim_wrapper(cfg, None).given["optim_wrapper_cfg"]["optimizer"]["type"] is Schedule
+    ours = with_mmengine.optim_wrapper({"optimizer": {"type": "SGD"}}, None).given["optim_wrapper_cfg"]
+    assert (ours["type"], ours["optimizer"]["type"]) == (Wrapper, torch.optim.SGD)
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "expected"),
+    [
+        ("SomeHook", "Own", Average),
+        ("SomeHook", "mmengine.EMA", "EMA"),
+        ("SomeHook", "Unknown", "Unknown"),
+        ("Theirs", "Own", "Own"),
+    ],
+)
+def test_an_average_that_somebody_registered(with_mmengine: Assembler, hook: str, given: str, expected: Any) -> None:
+    made, _ = with_mmengine.hook({"type": hook, "ema_type": given}, "custom_hooks.0")
+    assert made.given["ema_type"] == expected
 
 
 def test_evaluators(assembler: Assembler) -> None:

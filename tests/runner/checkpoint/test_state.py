@@ -4,6 +4,7 @@ import pytest
 import torch
 from seg_runner import Runner, find_resumable, read_checkpoint
 from seg_runner.checkpoint import state as parts
+from seg_runner.checkpoint.parts import Gradients
 from seg_runner.checkpoint.report import ResumeError, config_text
 from seg_runner.checkpoint.state import State
 from seg_runner.trees import tensors_of
@@ -49,6 +50,17 @@ def test_the_keys_of_the_reference_and_ours_beside_them(make_runner):
     assert found["hooks"]["Counting"] == {"steps": 6}
     assert found["data"]["iteration"] == 6
     assert "grads" not in found
+
+
+def test_gradients_that_a_model_leaves_to_one_of_several_optimizers():
+    class Several(dict):
+        def should_update(self):
+            raise AssertionError("each of them has its own")
+
+    model = torch.nn.Linear(1, 1)
+    assert Gradients(model, Several(a=1)).save() is None
+    model(torch.ones(1)).sum().backward()
+    assert set(Gradients(model, Several(a=1)).save()) == {"weight", "bias"}
 
 
 def test_weights_alone(make_runner):

@@ -24,6 +24,7 @@ from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.log.setup import library_log, remove_start
+from seg_runner.mmengine.configs import config_for
 from seg_runner.model.compilation import compile_model
 from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
@@ -235,7 +236,7 @@ class Runner(BaseRunner):
         kept = {"seed": self.seed, "stream": self.randomness.stream, "experiment_name": self.experiment_name}
         write_record(self.log_dir, cfg=self.cfg, work_dir=self.work_dir, facts=kept, keep=mode != "train")
         if self.cfg is not None and callable(getattr(self.visualizer, "add_config", None)):
-            self.visualizer.add_config(self.cfg)
+            self.visualizer.add_config(config_for(self.visualizer, self.cfg))
         self.underway = True
 
     # -- where it stands --------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from seg_runner.data.loader import build_dataloader
 from seg_runner.errors import add_note, check_options, did_you_mean, install_line, origin_of, written_at
 from seg_runner.evaluation.evaluator import Evaluator
 from seg_runner.log.processor import LogProcessor
+from seg_runner.mmengine.classes import is_of_mmengine, is_registered, is_written_for_mmengine
+from seg_runner.mmengine.schedulers import optimizer_for
 from seg_runner.model.logits_model import LogitsModel
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder, find_builder
@@ -104,20 +106,26 @@ class Assembler:
         own = dict(cfg)
         constructor = own.pop("constructor", "DefaultOptimWrapperConstructor")
         paramwise = own.pop("paramwise_cfg", None)
-        resolved = _changed(cfg, **self._wrapper_classes(own))
+        # resolved here, so that a miss names the place
+        found = self.resolve("optim_wrapper_constructor", constructor, "optim_wrapper.constructor")
+        foreign = is_written_for_mmengine(found, "OPTIM_WRAPPER_CONSTRUCTORS")
+        resolved = _changed(cfg, **self._wrapper_classes(own, foreign))
         for key in ("constructor", "paramwise_cfg"):
             resolved.pop(key, None)
-        self.resolve("optim_wrapper_constructor", constructor, "optim_wrapper.constructor")  # a miss names the place
         made = {"type": constructor, "optim_wrapper_cfg": resolved, "paramwise_cfg": paramwise}
         with written_at(self.cfg, "optim_wrapper"):
             return self.part("optim_wrapper_constructor", made, "optim_wrapper.constructor")(model)
 
-    def _wrapper_classes(self, cfg: dict[str, Any]) -> dict[str, Any]:
+    def _wrapper_classes(self, cfg: dict[str, Any], foreign: bool) -> dict[str, Any]:
+        """Return the classes for names; a constructor written for MMEngine gets the names that MMEngine knows."""
         changed: dict[str, Any] = {}
         optimizer = cfg.get("optimizer")
-        if optimizer is not None:
-            changed["type"] = self.resolve("optim_wrapper", cfg.get("type", "OptimWrapper"), "optim_wrapper.type")
+        name = cfg.get("type", "OptimWrapper")
+        if optimizer is not None and not (foreign and _is_known_there(name, "OPTIM_WRAPPERS")):
+            changed["type"] = self.resolve("optim_wrapper", name, "optim_wrapper.type")
         if isinstance(optimizer, Mapping) and "type" in optimizer:
+            if foreign and _is_known_there(optimizer["type"], "OPTIMIZERS"):
+                return changed
             found = self.resolve("optimizer", optimizer["type"], "optim_wrapper.optimizer.type")
             unfused = {"fused": False} if self.exact and _may_be_fused(found, optimizer) else {}
             changed["optimizer"] = _changed(optimizer, type=found, **unfused)
@@ -157,6 +165,8 @@ class Assembler:
                 )
             return {name: self.param_schedulers(own, named[name], ends, epoch_length) for name, own in cfg.items()}
         listed = cfg if isinstance(cfg, Sequence) else [cfg]
+        if hasattr(wrapper, "items") and all(isinstance(one, Mapping) for one in listed):  # the same for each optimizer
+            return {name: self.param_schedulers(listed, own, ends, epoch_length) for name, own in wrapper.items()}
         return [self._scheduler(one, wrapper, ends, epoch_length) for one in listed]
 
     def _scheduler(self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None) -> Any:
@@ -171,7 +181,8 @@ class Assembler:
             # A schedule that counts optimizer steps ends with the run's last one.
             counts = getattr(wrapper, "accumulative_counts", 1) if own.get("unit") == "step" and not by_epoch else 1
             end = -(-ends[by_epoch] // counts)
-            return self.part("param_scheduler", own, "param_scheduler", optimizer=wrapper, end=end)
+            optimizer = optimizer_for(self.resolve("param_scheduler", own["type"], "param_scheduler"), wrapper)
+            return self.part("param_scheduler", own, "param_scheduler", optimizer=optimizer, end=end)
         if not by_epoch or epoch_length is None:
             raise ValueError(
                 "convert_to_iter_based=True turns epochs into iterations: it needs by_epoch=True and a "
@@ -179,7 +190,7 @@ class Assembler:
             )
         found = self.resolve("param_scheduler", own.pop("type"), "param_scheduler")
         given = {"end": ends[True], **own}
-        return found.build_iter_from_epoch(optimizer=wrapper, epoch_length=epoch_length, **given)
+        return found.build_iter_from_epoch(optimizer=optimizer_for(found, wrapper), epoch_length=epoch_length, **given)
 
     def hook(self, cfg: object, key: str) -> tuple[Any, Any]:
         """Return the hook of a config, and the priority that the config gives it (None: the hook's own)."""
@@ -187,7 +198,17 @@ class Assembler:
             return cfg, None
         own = _changed(cfg)
         priority = own.pop("priority", None)
+        if isinstance(own.get("ema_type"), str) and not is_of_mmengine(self.resolve("hook", own.get("type"), key)):
+            own["ema_type"] = self._average(own["ema_type"], key)
         return self.part("hook", own, key), priority
+
+    def _average(self, name: str, key: str) -> Any:
+        """Return the class of an average that somebody has registered; the hook knows the usual ones by their names."""
+        try:
+            found = self.resolve("model", name, f"{key}.ema_type")
+        except Exception:
+            return name  # the hook says which ones there are
+        return name.rpartition(".")[2] if str(found.__module__).startswith("mmengine.") else found
 
     def dataloader(self, cfg: object, key: str, randomness: Randomness) -> Any:
         """Return the loader of a config; a dict of named loaders or configs becomes a dict of loaders."""
@@ -228,6 +249,9 @@ class Assembler:
         if not isinstance(cfg, Mapping):
             return cfg
         own = _changed(cfg)
+        kind = self.resolve("visualizer", own.get("type"), "visualizer")
+        if is_of_mmengine(kind):  # it makes its backends by itself; a class, as names may have an older instance
+            return self.part("visualizer", _changed(own, type=kind), "visualizer", name=name, save_dir=str(log_dir))
         backends = own.get("vis_backends")
         if isinstance(backends, Mapping):
             backends = [backends]
@@ -264,6 +288,10 @@ def _changed(cfg: Mapping[str, object], **new: object) -> Any:
     own: Any = copy() if callable(copy) else dict(cfg)
     own.update(new)
     return own
+
+
+def _is_known_there(name: object, registry: str) -> bool:
+    return isinstance(name, str) and is_registered(name, registry)
 
 
 def _may_be_fused(optimizer: Callable[..., object], options: Mapping[str, object]) -> bool:

@@ -126,10 +126,8 @@ class Gradients:
         """Return them by the names of their parameters, and what the model itself counts over a window."""
         if self.optim_wrapper is None:
             return None
-        should_update = getattr(self.optim_wrapper, "should_update", None)
-        single = getattr(self.optim_wrapper, "accumulative_counts", None) == 1
-        if single or (callable(should_update) and should_update()):
-            return None
+        if not hasattr(self.optim_wrapper, "items") and _ends_window(self.optim_wrapper):
+            return None  # where there are several, the model may leave gradients to any of them
         bare = unwrap(self.model)
         grads = {name: parameter.grad for name, parameter in bare.named_parameters() if parameter.grad is not None}
         counted = getattr(bare, "open_window", None)
@@ -148,6 +146,13 @@ class Gradients:
         if callable(take):
             take(grads)
         report.restored.append("gradients of the unfinished accumulation")
+
+
+def _ends_window(optim_wrapper: object) -> bool:
+    """Tell whether the step just done was an update, so that no gradient waits for the next one."""
+    should_update = getattr(optim_wrapper, "should_update", None)
+    single = getattr(optim_wrapper, "accumulative_counts", None) == 1
+    return single or (callable(should_update) and bool(should_update()))
 
 
 class Hooks:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 from seg_runner.checkpoint.content import own
 from seg_runner.checkpoint.report import ResumeReport
+from seg_runner.mmengine.schedulers import load_scheduler_state, scheduler_state
 from seg_runner.protocols import Progress, Scheduler
 
 __all__ = ["Schedulers", "Settings", "by_name", "settings"]
@@ -66,7 +67,7 @@ class Schedulers:
         """Return their states, in lists like theirs."""
         if not self.schedulers:
             return None
-        saved = {name: [one.state_dict() for one in group] for name, group in by_name(self.schedulers).items()}
+        saved = {name: [scheduler_state(one) for one in group] for name, group in by_name(self.schedulers).items()}
         return saved if isinstance(self.schedulers, Mapping) else saved[""]
 
     def restore(self, checkpoint: Mapping[str, object], report: ResumeReport) -> None:
@@ -86,7 +87,7 @@ class Schedulers:
             return
         for name, group in mine.items():
             for scheduler, state in zip(group, theirs[name], strict=True):
-                scheduler.load_state_dict(own(state))
+                load_scheduler_state(scheduler, own(state))
         report.restored.append("schedulers")
 
     def _begin_anew(self, mine: Mapping[str, list[Scheduler]], theirs: Mapping[str, list[Any]]) -> str:
