@@ -58,7 +58,7 @@ randomness = dict(seed=7)
 NOT_COMPARED = ("time", "data_time", "eta", "memory")
 """What the clock and the machine decide."""
 OURS_ALONE = {
-    "rows": ("mode", "epoch", "iter"),
+    "rows": ("mode", "epoch", "iter", "optim_step"),
     "files": ("START/origins.json", "START/project.py", "START/run.json", "START/uncommitted.diff"),
 }
 """What ours writes besides what MMEngine writes: keys of a row, and files."""
@@ -128,7 +128,9 @@ class Recorder(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.losses.append({name: float(value) for name, value in (outputs or {}).items()})
-        self.rates.append({name: list(map(float, values)) for name, values in runner.optim_wrapper.get_lr().items()})
+        self.rates.append(
+            {name: sorted(set(map(float, values))) for name, values in runner.optim_wrapper.get_lr().items()}
+        )
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         self.metrics.append(dict(metrics or {}))
@@ -212,6 +214,7 @@ def own_registries() -> Iterator[None]:
     """Put back, at the end, what a project has registered, and the instances that its run has left."""
     registries = list(_registries())
     kept = [dict(registry.module_dict) for registry in registries]
+    children = [dict(registry.children) for registry in registries]
     managed = (MessageHub, MMLogger, Visualizer, DefaultScope)
     instances = [dict(kind._instance_dict) for kind in managed]
     modules = set(sys.modules)
@@ -220,15 +223,26 @@ def own_registries() -> Iterator[None]:
     try:
         yield
     finally:
-        for registry, held in zip(registries, kept, strict=True):
-            registry.module_dict.clear()
+        for registry, held, below in zip(registries, kept, children, strict=True):
+            for name in [name for name, kind in registry.module_dict.items() if _is_users(kind)]:
+                del registry.module_dict[name]
             registry.module_dict.update(held)
+            registry.children.clear()
+            registry.children.update(below)
         for kind, held in zip(managed, instances, strict=True):
+            for name in kind._instance_dict.keys() - held.keys() if kind is MMLogger else ():
+                for handler in kind._instance_dict[name].handlers:
+                    handler.close()
             kind._instance_dict.clear()
             kind._instance_dict.update(held)
         for name in set(sys.modules) - modules:
             if name.startswith("user_project_"):
                 del sys.modules[name]
+
+
+def _is_users(kind: object) -> bool:
+    """Whether a project or this module has it; what libraries register while they are imported is theirs for good."""
+    return str(getattr(kind, "__module__", "")).startswith(("user_project_", __name__))
 
 
 def _registries() -> Iterator[Registry]:
