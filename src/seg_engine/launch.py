@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from seg_registry import Config
     from seg_runner import Runner
 
-__all__ = ["make_builder", "make_runner", "override", "read_config", "train"]
+__all__ = ["give", "make_builder", "make_runner", "override", "read_config", "train"]
 
 
 def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> Any:
@@ -50,6 +50,11 @@ def override(cfg: Config, words: list[str]) -> None:
 
     if words:
         cfg.merge_from_dict(parse_options(words), strict=True, source="--cfg-options")
+
+
+def give(cfg: Config, source: str, **values: object) -> None:
+    """Set top-level keys of a config for a flag of the command line, which errors about them then name."""
+    cfg.merge_from_dict({f"+{key}": value for key, value in values.items()}, source=source)
 
 
 def make_runner(

@@ -245,7 +245,7 @@ def test_a_run_of_somebody_else_writes_below_its_folder(place: str, capfd: pytes
     assert "outside of the work directory" in told
     assert "config.py:3" in told
     assert not Path("run_rerun").exists()
-    for words in (["--cfg-options", f"{key}=/tmp/elsewhere"], ["--cfg-options", f"{key}="]):
+    for words in (["--cfg-options", f"{key}=/tmp/elsewhere"], ["--cfg-options", f"{key}=_delete_"]):
         assert main(["rerun", "run", *words]) == 1
         assert "NoSuchModel" in capfd.readouterr().err
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_engine.launch import override, read_config
+from seg_engine.launch import give, override, read_config
 
 if TYPE_CHECKING:
     from seg_registry import Config
@@ -60,8 +60,9 @@ def load_config(options: argparse.Namespace) -> Any:
     cfg = read_config(options.config, options.trust_config)
     override(cfg, options.cfg_options)
     if options.launcher != "none":
-        cfg.launcher = options.launcher
-    cfg.work_dir = find_work_dir(cfg, options)
+        give(cfg, "--launcher", launcher=options.launcher)
+    if (work_dir := find_work_dir(cfg, options)) != cfg.get("work_dir"):
+        give(cfg, "--work-dir" if options.work_dir else "named after the config", work_dir=work_dir)
     return cfg
 
 

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Repeat."""
     from seg_vis.names import printable
 
-    from seg_engine.launch import make_runner, override, read_config
+    from seg_engine.launch import give, make_runner, override, read_config
 
     folder, record = find_record(Path(options.record))
     for line in differences(record):
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if not isinstance(before, Mapping):
         raise ValueError(f"{folder / record['config']}: randomness must be a dict, not {before!r:.100}")
     cfg.randomness = {**before, "seed": record["seed"]}
-    cfg.work_dir, cfg.resume = options.work_dir or free_folder(folder.parent), False
+    give(cfg, "seg rerun", work_dir=options.work_dir or free_folder(folder.parent), resume=False)
     override(cfg, options.cfg_options)
     make_runner(cfg, options.trust_config, options.allow, imports=False).train()
     return 0

@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> int:
     """Test."""
     from seg_vis.names import printable
 
-    from seg_engine.launch import make_runner
+    from seg_engine.launch import give, make_runner
 
     cfg = load_config(options)
     for key in ("test_dataloader", "test_evaluator"):
         if cfg.get(key) is None:
             raise ValueError(f"{options.config} has no {key}, so there is nothing to test on")
-    cfg.load_from, cfg.resume = options.checkpoint, False
+    give(cfg, "the checkpoint of seg test", load_from=options.checkpoint, resume=False)
     if options.show or options.show_dir:
         show(cfg, options)
     if options.out:

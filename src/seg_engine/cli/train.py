@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train."""
-    from seg_engine.launch import make_runner, train
+    from seg_engine.launch import give, make_runner, train
 
     cfg = load_config(options)
     if options.amp:
         use_amp(cfg)
     if options.resume is not None:
         newest = options.resume == "auto" and not Path("auto").exists()  # as MMDetection's --resume auto
-        cfg.resume = True if newest else options.resume
+        give(cfg, "--resume", resume=True if newest else options.resume)
     runner = make_runner(cfg, options.trust_config, options.allow, overwrite=options.overwrite)
     train(runner, again=command(options, cfg.work_dir))
     return 1 if runner.lost else 0  # the last line said so

@@ -25,7 +25,7 @@ from seg_engine.cli.rerun import differences, find_record
 from seg_engine.cli.test import metrics_of, show, use_tta, write_predictions
 from seg_engine.cli.version import versions
 from seg_engine.cli.words import in_order
-from seg_engine.launch import read_config
+from seg_engine.launch import give, read_config
 
 
 def test_every_verb_has_its_flags_and_one_line_of_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -408,3 +408,18 @@ def test_no_encoding_ends_a_command_and_nothing_is_carried_out(words: list[str],
     assert b"UnicodeEncodeError" not in done.stderr
     assert b"x1b" in done.stderr
     assert done.returncode == (1 if words in (["demo"], ["demo", "--debug"]) else 2)
+
+
+def test_what_a_flag_sets_is_told_by_the_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.py").write_text("model = dict(type='X')\n")
+    assert main(["train", "c.py", "--launcher", "slurm"]) == 1
+    told = capsys.readouterr().err
+    assert "launcher='slurm' (override +launcher='slurm' (--launcher)): this version trains in one process" in told
+    assert ".py:" not in told
+    cfg = read_config("c.py")
+    give(cfg, "the checkpoint of seg test", load_from="a.pth", resume=False)
+    assert (cfg.load_from, cfg.resume) == ("a.pth", False)
+    assert "the checkpoint of seg test" in str(cfg.origin("load_from"))

@@ -39,6 +39,14 @@ from seg_registry.registry.catalog import MODELS
         ("it's,fine", ["it's", "fine"]),
         ("dict(a=1,b=2)", "dict(a=1,b=2)"),
         ("''", ""),
+        ("", ""),
+        (" ", ""),
+        ('"[1,2]"', [1, 2]),
+        ("'(1, (2,x))'", (1, (2, "x"))),
+        ("\"'[1,2]'\"", "[1,2]"),
+        ('"[a-z]+"', "[a-z]+"),
+        ('["[1,2]"]', ["[1,2]"]),
+        ('"(1"', "(1"),
         ("''a'", "a"),
         ("[]", []),
         ("()", ()),
@@ -112,29 +120,29 @@ def test_appending() -> None:
 
 def test_deleting() -> None:
     values = {"m": {"neck": {"a": 1}, "n": 2}, "l": [1, 2]}
-    assert parse_options(["m.neck="]) == {"m.neck": DELETE}
-    assert changed(values, "m.neck=", "l.0=") == {"m": {"n": 2}, "l": [2]}
+    assert parse_options(["m.neck=_delete_", "m.n="]) == {"m.neck": DELETE, "m.n": ""}
+    assert changed(values, "m.neck=_delete_", "l.0=_delete_") == {"m": {"n": 2}, "l": [2]}
     assert changed(values, "m._delete_=True", "m.x=1")["m"] == {"x": 1}
     assert changed(values, "m.x=1", "m._delete_=True")["m"] == {"x": 1}
     assert changed(values, "m._delete_=False", "m.n=1")["m"] == {"neck": {"a": 1}, "n": 1}
     assert changed(values, "m.neck=''")["m"]["neck"] == ""
     with pytest.raises(KeyError, match="did you mean 'neck'"):
-        changed(values, "m.nek=")
+        changed(values, "m.nek=_delete_")
 
 
 def test_what_follows_a_deletion_is_done_all_the_same() -> None:
     values = {"m": {"neck": 1, "head": 2}}
-    assert changed(values, "m.neck=", "m.head=3", "m.new=4")["m"] == {"head": 3, "new": 4}
-    assert changed(values, "n.a=", "n.b=1", "n.c=") == {**values, "n": {"b": 1}}
+    assert changed(values, "m.neck=_delete_", "m.head=3", "m.new=4")["m"] == {"head": 3, "new": 4}
+    assert changed(values, "n.a=_delete_", "n.b=1", "n.c=_delete_") == {**values, "n": {"b": 1}}
     assert changed(values, "n._delete_=True", "n.b=1")["n"] == {"_delete_": True, "b": 1}
-    assert changed(values, "m._delete_=True", "m.neck=", "m.b=1")["m"] == {"b": 1}
+    assert changed(values, "m._delete_=True", "m.neck=_delete_", "m.b=1")["m"] == {"b": 1}
 
 
 def test_a_deletion_has_an_origin_too(tmp_path: Path) -> None:
     (tmp_path / "c.py").write_text("l = [1, 2]\nm = dict(x=1)\n")
     cfg = Config.fromfile(tmp_path / "c.py")
-    cfg.merge_from_dict(parse_options(["l.0=", "m.x=5"]), source="--cfg-options")
-    assert str(cfg.origin("l")).endswith("c.py:1 -> override l.0= (--cfg-options)")
+    cfg.merge_from_dict(parse_options(["l.0=_delete_", "m.x=5"]), source="--cfg-options")
+    assert str(cfg.origin("l")).endswith("c.py:1 -> override l.0=_delete_ (--cfg-options)")
     assert cfg.origin("m.x")[-1] == ("<override>", 0, "m.x=5 (--cfg-options)")
 
 
@@ -312,7 +320,7 @@ def test_a_dict_of_another_kind_is_changed_without_marks() -> None:
 
 def test_elements_are_deleted_from_the_end_too() -> None:
     cfg = Config({"l": [1, 2, 3], "t": (1, 2, 3)})
-    cfg.merge_from_dict(parse_options(["l.-1=", "t.-3=", "t.1="]))
+    cfg.merge_from_dict(parse_options(["l.-1=_delete_", "t.-3=_delete_", "t.1=_delete_"]))
     assert cfg.to_dict() == {"l": [1, 2], "t": (3,)}
 
 

@@ -40,7 +40,7 @@ class _NewValue:
     def __init__(self, value: object, key: str, source: str) -> None:
         self.value = value
         self.key = key
-        shown = "" if value is DELETE else repr(value)
+        shown = "_delete_" if value is DELETE else repr(value)
         self.chain: Chain = ((OVERRIDE, 0, f"{key}={shown}" + (f" ({source})" if source else "")),)
 
 

@@ -19,7 +19,7 @@ _CLOSING = {"(": ")", "[": "]"}
 
 
 class _Delete:
-    """The value of `key=`: the key goes away."""
+    """The value of `key=_delete_`: the key goes away."""
 
     def __repr__(self) -> str:
         return "<deleted>"
@@ -34,7 +34,8 @@ DELETE = _Delete()
 def parse_options(options: Iterable[str]) -> dict[str, Any]:
     """Return `KEY=VALUE` texts as a dict for `Config.merge_from_dict`; the later one wins.
 
-    A key that has a dot in it is quoted: `model."a.b"=1` or `model["a.b"]=1`.
+    A key that has a dot in it is quoted: `model."a.b"=1` or `model["a.b"]=1`. `KEY=_delete_` removes a key;
+    `KEY=` makes it the empty text.
 
     >>> parse_options(["lr=1e-3", "model.name='a b'", "scales=(1,2),(3,4)", "classes[0]=sky"])
     {'lr': 0.001, 'model.name': 'a b', 'scales': [(1, 2), (3, 4)], 'classes.0': 'sky'}
@@ -46,7 +47,7 @@ def parse_options(options: Iterable[str]) -> dict[str, Any]:
             raise OverrideError(f"{option!r} is not of the form KEY=VALUE")
         key, value = found[1] + join_key(split_key(found[2])), found[3]
         parsed.pop(key, None)
-        parsed[key] = parse_value(value) if value.strip() else DELETE
+        parsed[key] = DELETE if value.strip() == "_delete_" else parse_value(value)
     return parsed
 
 
@@ -85,10 +86,17 @@ def _quoted(step: str) -> str:
 def parse_value(text: str) -> Any:
     """Return one value: number, bool, None, quoted or bare string, list `[1,2]` or `1,2`, tuple `(1,2)`, nested.
 
+    Quotes round a whole list or tuple are a shell's, as in MMSegmentation's help: `"[1,2]"` is the list. A text that
+    looks like one is quoted twice.
+
     >>> parse_value("1,2"), parse_value("(1,)"), parse_value("'1'"), parse_value("hello world")
     ([1, 2], (1,), '1', 'hello world')
     """
-    return _value(text.strip(), text, 0)
+    text = text.strip()
+    inner = text[1:-1].strip() if _is_quoted(text) else ""
+    if _is_quoted(inner) and _is_enclosed(inner[1:-1]):
+        return inner[1:-1]
+    return _value(inner if _is_enclosed(inner) else text, text, 0)
 
 
 def _value(text: str, whole: str, depth: int) -> Any:
