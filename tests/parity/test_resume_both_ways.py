@@ -191,3 +191,23 @@ def test_mmengine_goes_on_from_the_middle_of_an_epoch_of_ours_as_from_one_of_its
         ends.append(train("epochs", False, tmp_path / name, 12, resume=True, scores=scores))
     assert weights(ends[0]) == weights(ends[1])
     assert ends[0].iter == ends[1].iter > 12
+
+
+@pytest.mark.parametrize("kind", ["plain", "several"])
+def test_converted_files_go_on_in_the_other_engine(kind: str, tmp_path: Path) -> None:
+    from seg_engine.migrate.checkpoints import convert
+
+    ends = {}
+    for name, legs, to in (
+        ("there", (True, False), "mmengine"),
+        ("here", (False, True), "seg"),
+        ("reference", (False, False), None),
+    ):
+        scores = itertools.chain(SCORES, itertools.repeat(0.0))
+        train(kind, legs[0], tmp_path / name, 6, resume=False, scores=scores)
+        if to is not None:
+            convert(tmp_path / name / "iter_6.pth", to, tmp_path / "converted.pth")
+            torch.load(tmp_path / "converted.pth", weights_only=True)
+            os.replace(tmp_path / "converted.pth", tmp_path / name / "iter_6.pth")
+        ends[name] = train(kind, legs[1], tmp_path / name, 12, resume=True, scores=scores)
+    assert weights(ends["there"]) == weights(ends["here"]) == weights(ends["reference"])

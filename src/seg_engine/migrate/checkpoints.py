@@ -10,10 +10,11 @@ from seg_engine.migrate.findings import CHANGE, NOTE, UNREAD, Finding, Report
 
 __all__ = ["convert", "describe", "findings_of_checkpoint", "origin"]
 
-OURS, MMENGINE, MMCV, PUBLISHED, WEIGHTS = (
+OURS, MMENGINE, MMCV, OTHER, PUBLISHED, WEIGHTS = (
     "seg-runner",
     "MMEngine",
     "mmcv 1.x",
+    "another program",
     "weights with what is said of them, such as a model zoo publishes",
     "weights alone (a state_dict)",
 )
@@ -51,7 +52,7 @@ def origin(content: Mapping[str, Any]) -> str:
         return PUBLISHED
     if "mmengine_version" in meta or "message_hub" in content:
         return MMENGINE
-    return MMCV if "mmcv_version" in meta else PUBLISHED
+    return MMCV if "mmcv_version" in meta else OTHER
 
 
 def describe(content: Mapping[str, Any]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def describe(content: Mapping[str, Any]) -> dict[str, str]:
     meta: Mapping[str, Any] = held if isinstance(held, Mapping) else {}
     facts = {
         "written by": origin(content),
-        "weights": f"{len(tensors)} tensors, {sum(one.numel() for one in tensors):,} numbers",
+        "weights": f"{len(tensors)} tensor{'s' * (len(tensors) != 1)}, {sum(one.numel() for one in tensors):,} numbers",
         "kept in": ", ".join(sorted({str(one.dtype).removeprefix("torch.") for one in tensors})),
         "average": average_of(content, meta),
         "optimizer": optimizers_of(content.get("optimizer")),
@@ -123,7 +124,7 @@ def told(content: Mapping[str, Any], file: str) -> Iterator[Finding]:
         return
     if kind == MMCV:
         yield Finding(NOTE, file, 0, "its weights load (load_from); a run of mmcv 1.x cannot go on", "")
-    elif kind in (PUBLISHED, WEIGHTS):
+    elif kind in (OTHER, PUBLISHED, WEIGHTS):
         yield Finding(NOTE, file, 0, "its weights load (load_from, init_cfg); there is no run in it to go on with", "")
 
 
