@@ -19,13 +19,17 @@ __all__ = ["checked_meta", "fitting_model", "put_weights", "test_transforms", "w
 
 
 def checked_meta(meta: object, path: str | Path) -> dict[str, Any]:
-    """Return what a checkpoint says of itself, whoever wrote it.
+    """Return what a checkpoint says of itself, whoever wrote it: mmcv 1.x wrote `CLASSES` and `PALETTE`.
 
     Raises:
         ValueError: its config is no text, or its classes are no list of names.
     """
     held = meta if isinstance(meta, Mapping) else {}
     about = held.get("dataset_meta")
+    if about is None and held.get("CLASSES") is not None:
+        about = {"classes": held["CLASSES"], "palette": held.get("PALETTE")}
+    if isinstance(about, Mapping) and hasattr(about.get("palette"), "tolist"):
+        about = {**about, "palette": about["palette"].tolist()}
     classes = about.get("classes") if isinstance(about, Mapping) else None
     for name, value, kinds in (
         ("meta", meta, Mapping),
@@ -37,7 +41,7 @@ def checked_meta(meta: object, path: str | Path) -> dict[str, Any]:
             raise ValueError(f"{path}: {name} is a {type(value).__name__}, so this is not a checkpoint of a training")
     if not all(isinstance(one, str) for one in classes or ()):
         raise ValueError(f"{path}: meta.dataset_meta.classes holds something that is no name")
-    return dict(held)
+    return {**held, "dataset_meta": about}
 
 
 def fitting_model(cfg: Config, parts: NestedBuilder, state: Mapping[str, Any], file: Path | None) -> Any:

@@ -224,6 +224,9 @@ NO_CONFIG = """\
 {path} holds no config (meta.cfg), so its model cannot be built: it was trained from objects, Runner(model=net, ...).
 Build the model as it was built for training, then load_model({path!r}, model=net); where the data set changed the
 pixels (a mean, a scale), do the same before, and give predict arrays"""
+OTHER_CONFIG = """\
+{path} was written by mmcv 1.x, whose configs are of another kind. Take the config of the same name from MMSegmentation
+1.x: `seg test CONFIG {path}` measures it; load_model({path!r}, model=net) takes a model that is built"""
 
 
 def load_model(
@@ -241,7 +244,7 @@ def load_model(
     The config comes from the checkpoint; averaged weights are used where EMA was on.
 
     Args:
-        checkpoint: A file that training wrote.
+        checkpoint: A file that training wrote, or its address (`https://`).
         model: The model, where the checkpoint has no config: what `Runner(model=...)` was given.
         device: Where to run; None: the accelerator that torch reports, else the CPU.
         strict: Refuse weights that do not fit the model whole; False takes those that fit and warns of the others.
@@ -252,18 +255,21 @@ def load_model(
     Raises:
         ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it, as those of a model
             far larger than the file (unless `trust`); torch has no such device.
+        FileNotFoundError: the file at this address cannot be had; the message says where to put it.
     """
     from seg_registry import Config
     from seg_runner import LogitsModel, pick_device, read_checkpoint
+    from seg_runner.checkpoint.remote import fetch, scheme_of
 
     from seg_engine.checkpoint import checked_meta, fitting_model, put_weights, test_transforms, warn_of_weights
     from seg_engine.launch import make_builder
 
     target = pick_device(device)
+    checkpoint = fetch(str(checkpoint)) if scheme_of(checkpoint) else checkpoint
     state = read_checkpoint(checkpoint)
     meta = checked_meta(state.get("meta") or {}, checkpoint)
     if not meta.get("cfg") and model is None:
-        raise ValueError(NO_CONFIG.format(path=checkpoint))
+        raise ValueError((OTHER_CONFIG if "config" in meta else NO_CONFIG).format(path=str(checkpoint)))
     cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
     parts = make_builder(cfg, trust, allow, imports=allow_imports, files="read" if trust else "leave")
     made = fitting_model(cfg, parts, state, None if trust else Path(checkpoint)) if model is None else model

@@ -295,6 +295,27 @@ def test_a_checkpoint_without_a_config_says_how_to_predict(tmp_path: Path) -> No
     assert np.array_equal(prediction.labels, model(torch.full((1, 3, 4, 5), 9.0))[0].argmax(0).numpy())
 
 
+def test_a_published_file_gives_its_classes_and_their_colours(tmp_path: Path) -> None:
+    """As mmcv 1.x wrote them; with numpy's arrays, as MMSegmentation does; at an address."""
+    for meta in (
+        {"CLASSES": ("a", "b", "c"), "PALETTE": np.eye(3, dtype=np.int64) * 255, "mmcv_version": "1.7.1"},
+        {"dataset_meta": {"classes": ("a", "b", "c"), "palette": np.eye(3, dtype=np.int64) * 255}},
+    ):
+        path = checkpoint(tmp_path / "made.pth")
+        weights = torch.load(path, weights_only=True)["state_dict"]
+        torch.save({"meta": {"cfg": CONFIG, **meta}, "state_dict": weights}, tmp_path / "net.pth")
+        prediction = load_model((tmp_path / "net.pth").as_uri()).predict(np.zeros((8, 8, 3), np.uint8))
+        assert prediction.classes == ("a", "b", "c")
+        colours = np.unique(prediction.overlay(alpha=1.0).reshape(-1, 3), axis=0)
+        assert {tuple(map(int, colour)) for colour in colours} <= {(255, 0, 0), (0, 255, 0), (0, 0, 255)}
+
+
+def test_a_config_of_mmcv_1_is_told(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "a.pth", meta={"config": "model = dict(type='EncoderDecoder')", "CLASSES": ["a"]})
+    with pytest.raises(ValueError, match=r"(?s)written by mmcv 1.x.*`seg test CONFIG .*a\.pth`"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_told_with_their_names(tmp_path: Path, value: float) -> None:
     path = checkpoint(tmp_path / "a.pth")
