@@ -90,7 +90,9 @@ def load(path: Path) -> Loaded:
             loaded.findings.append(said(error, CHANGE, path))
         except OSError as error:
             loaded.findings.append(Finding(UNREAD, str(path), 0, f"it cannot be read: {error.strerror}"))
-    loaded.findings += [said(warning.message, NOTE, path) for warning in caught]
+    for warning in caught:
+        comma = "a-comma-after-a-dict" if "comma" in str(warning.message) else ""
+        loaded.findings.append(said(warning.message, NOTE, path, "", comma))
     if loaded.cfg is not None:
         loaded.chain = frozenset(file for file, _ in loaded.cfg._texts)
     return loaded
@@ -138,7 +140,7 @@ def wrong_arguments(cfg: Any, path: Path) -> Iterator[Finding]:
     from seg_runner.assembly.own_keys import own_arguments, own_lines
 
     for line in own_lines(cfg):
-        yield of_runner(line, path, NOTE)
+        yield of_runner(line, path, NOTE, "one-key-is-ours")
     own = copy.deepcopy(cfg)
     own.work_dir = "work_dirs"
     try:

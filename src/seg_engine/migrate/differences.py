@@ -115,6 +115,10 @@ RULES: dict[str, tuple[str, Callable[[Any, list[Named]], list[Place]]]] = {
         "what a signal or an error left counts among the checkpoints that are kept",
         keyed(lambda key, value: key == "max_keep_ckpts" and isinstance(value, int) and value > 0),
     ),
+    "a-new-best-does-not-save-the-checkpoint-again": (
+        "a new best writes one file, its own",
+        keyed(lambda key, value: key == "save_best" and bool(value)),
+    ),
     "mixed-precision-follows-the-device": (
         "mixed precision follows the device that the model is on, and runs on a CPU too",
         typed("AmpOptimWrapper"),

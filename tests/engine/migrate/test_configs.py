@@ -56,6 +56,7 @@ def test_what_the_loader_warns_of_is_to_be_known(tmp_path: Path) -> None:
     report = report_on(tmp_path, {"a.py": "{config}optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1)),"})
     assert report.code == 0
     assert said(report, "note")[0].startswith("a.py:10: ")
+    assert report.findings[0].name == "a-comma-after-a-dict"
 
 
 def test_a_name_of_ours_that_the_config_uses_is_left_to_it(tmp_path: Path) -> None:
@@ -106,6 +107,11 @@ def test_a_base_without_data_is_a_part_and_no_experiment(tmp_path: Path) -> None
         ("randomness = dict(seed=0)", "random-numbers-belong-to-a-sample", 3),
         ("visualizer = dict(type='X', vis_backends=[dict(type='WandbVisBackend')])", "curves-by-mode", 10),
         ("default_hooks = dict(a=dict(type='CheckpointHook', max_keep_ckpts=2))", "every-checkpoint-counts", 10),
+        (
+            "default_hooks = dict(a=dict(type='CheckpointHook', save_best='mIoU'))",
+            "a-new-best-does-not-save-the-checkpoint-again",
+            10,
+        ),
         ("default_hooks = dict(v=dict(type='SegVisualizationHook', draw=True))", "pictures-with-headings", 10),
         ("optim_wrapper.type = 'AmpOptimWrapper'", "mixed-precision-follows-the-device", 10),
         ("optim_wrapper.clip_grad = dict(max_norm=0)", "clipping-at-0-is-off", 10),
@@ -132,6 +138,7 @@ def test_a_known_difference_is_named_with_its_line(tmp_path: Path, text: str, na
 def test_the_plain_config_meets_no_difference_but_each_rule_is_an_entry_of_the_list(tmp_path: Path) -> None:
     entries = (ROOT / "docs/differences.md").read_text(encoding="utf-8")
     used = {*RULES, "several-processes-are-refused", "misspelt-keys", "configs-are-not-run", "configs-open-no-package"}
+    used |= {"one-key-is-ours", "a-comma-after-a-dict"}
     assert [name for name in used if f"\n## `{name}`\n" not in entries] == []
 
 

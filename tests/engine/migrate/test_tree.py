@@ -55,9 +55,13 @@ def test_files_that_nobody_wrote(tmp_path: Path) -> None:
     assert report.code == 2
 
 
-def test_a_config_of_many_values_inside_one_another(tmp_path: Path) -> None:
-    report = report_on(tmp_path, {"a.py": "model = " + "dict(type='A', a=" * 60 + "1" + ")" * 60})
+@pytest.mark.parametrize("depth", [60, 400])
+def test_a_config_of_many_values_inside_one_another(tmp_path: Path, depth: int) -> None:
+    """Four hundred are more than Python parses; sixty are looked through to the last."""
+    deep = "dict(type='Nothing', a=" * depth + "dict(type='Nowhere')" + ")" * depth
+    report = report_on(tmp_path, {"a.py": "{config}model.backbone = " + deep})
     assert report.code in (1, 2)
+    assert (depth == 60) == any("'Nowhere' is not in" in line for line in said(report))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything can be read here")
