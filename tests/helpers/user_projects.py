@@ -144,11 +144,11 @@ def project_files() -> list[Path]:
     return sorted(path for path in PROJECTS.rglob("*.py") if not path.name.startswith("_"))
 
 
-def run_project(path: Path, engine: str, folder: Path) -> tuple[ModuleType, dict[str, Any]]:
-    """Run a project by `mmengine` or by `ours`; returns its module, and what it left."""
+def run_project(path: Path, engine: str, folder: Path, **more: object) -> tuple[ModuleType, dict[str, Any]]:
+    """Run a project by `mmengine` or by `ours`; returns its module, and what it left. `more` goes over its changes."""
     with own_registries():
         module = _loaded(path)
-        config = _config_file(module, engine, folder)
+        config = _config_file(engine, folder, {**getattr(module, "CHANGES", {}), **more})
         recorder = Recorder()
         runner = _runner(engine, config)
         runner.register_hook(recorder)
@@ -265,12 +265,12 @@ def _loaded(path: Path) -> ModuleType:
     return module
 
 
-def _config_file(module: ModuleType, engine: str, folder: Path) -> Path:
+def _config_file(engine: str, folder: Path, own: dict[str, Any]) -> Path:
     """Write the project's config over the common one; returns its path."""
     folder.mkdir()
     (folder / "common.py").write_text(COMMON, encoding="utf-8")
     stream = {"randomness": {"stream": "mmengine"}} if engine == "ours" else {}
-    changes = {"_base_": "common.py", "work_dir": str(folder / "work"), **stream, **getattr(module, "CHANGES", {})}
+    changes = {"_base_": "common.py", "work_dir": str(folder / "work"), **stream, **own}
     if engine == "ours" and "randomness" in changes:
         changes["randomness"] = {**changes["randomness"], "stream": "mmengine"}
     text = "\n".join(f"{key} = {pformat(value, sort_dicts=False)}" for key, value in changes.items())

@@ -71,10 +71,10 @@ CHANGES = dict(
     ),
     param_scheduler=dict(
         _delete_=True,
-        maker=[dict(type="HalvingLR", every=2, by_epoch=False)],
+        maker=[dict(type="HalvingLR", every=2, end=6, by_epoch=False)],
         judge=[
             dict(type="LinearLR", start_factor=0.1, begin=0, end=2, by_epoch=False),
-            dict(type="HalvingLR", every=3, begin=2, by_epoch=False),
+            dict(type="HalvingLR", every=3, begin=2, end=6, by_epoch=False),
         ],
     ),
 )
