@@ -68,6 +68,7 @@ class OptimWrapper:
         self.optimizer = optimizer
         self._accumulative_counts = _whole_number(accumulative_counts)
         self._clip = None if clip_grad is None else clipper(clip_grad)
+        self.clip_grad_kwargs = None if clip_grad is None else {k: v for k, v in clip_grad.items() if k != "type"}
         self._takes_closure = isinstance(optimizer, LBFGS)
         if self._takes_closure and self._accumulative_counts > 1:
             raise ValueError(
@@ -241,6 +242,11 @@ class OptimWrapper:
     def param_groups(self) -> list[dict[str, Any]]:
         """Return the groups; with several, one more that follows the schedule unmultiplied and is never stepped."""
         return [*self.optimizer.param_groups, *self.base_groups]
+
+    @property
+    def base_param_settings(self) -> dict[str, Any] | None:
+        """Return that further group (MMEngine's name of it), or None."""
+        return self.base_groups[0] if self.base_groups else None
 
     @property
     def defaults(self) -> dict[str, Any]:
