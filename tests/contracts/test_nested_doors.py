@@ -181,6 +181,8 @@ NO_DOORS = {
     "self.resolve('optim_wrapper', 'OptimWrapperDict', 'optim_wrapper')": FIXED,
     "assembler.resolve('hook', name, 'default_hooks')": "asked again once it was refused",
     "parts.build('transform', {'type': 'PackSegInputs'})": FIXED,
+    "getattr(sys.modules.get(f'mmengine.{module}'), name, None)": FIXED,
+    "self.builder.get(kind, ours.__name__)": FIXED,
 }
 
 

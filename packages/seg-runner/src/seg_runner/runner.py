@@ -17,13 +17,14 @@ from seg_runner.assembly.from_config import arguments_of, drop_scopes, runner_cl
 from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.assembly.own_keys import keep_apart
 from seg_runner.checkpoint import parts as saved
-from seg_runner.checkpoint.checkpoints import Checkpoints, mmengine_options
+from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.meta import Changes, Meta
 from seg_runner.checkpoint.remote import told_where_to_put
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.log.setup import library_log, remove_start
+from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
 from seg_runner.mmengine.configs import config_for
 from seg_runner.model.compilation import compile_model
 from seg_runner.model.prepare import init_weights
@@ -54,7 +55,7 @@ class Runner(BaseRunner):
 
     Args:
         model: A `torch.nn.Module` that gives logits (then `loss` says how to train it), or one with `train_step`,
-            `val_step`, `test_step` (every MMSegmentation model has them).
+            `val_step`, `test_step`.
         work_dir: Folder of the run: checkpoints, and one folder of logs per start.
         **more: Everything else, by the names of a config; see `seg_runner.assembly.arguments.Arguments`.
 
@@ -73,6 +74,7 @@ class Runner(BaseRunner):
         self.started = False  # whether a training was prepared: weights initialised or loaded, modules changed
         self.underway = False  # whether a first step was reached: from then on the folders of this start stay
         self.began_at: int | None = None  # finished iterations when this training began; None before its first step
+        self.ahead = (0, 0)  # iterations and epochs that are done, but that a loop from elsewhere does not count yet
         self.lost = ""  # what the end of a training could not save
         self.signals: StopSignals | None = None
         super().__init__(model, work_dir, more)
@@ -264,27 +266,12 @@ class Runner(BaseRunner):
     @property
     def finished_iters(self) -> int:
         """Return the iterations whose update is done, the one counted in which an `after_train_iter` hook asks."""
-        return getattr(self.train_loop, "finished_iters", self.iter)
+        return getattr(self.train_loop, "finished_iters", self.iter + self.ahead[0])
 
     @property
     def finished_epochs(self) -> int:
         """Return the epochs whose last step is done, the one counted in which an `after_train_epoch` hook asks."""
-        return getattr(self.train_loop, "finished_epochs", self.epoch)
-
-    @property
-    def resuming(self) -> bool:
-        """Tell whether the run is being put where a checkpoint stands right now."""
-        return self.checkpoints.resuming
-
-    @property
-    def resumed(self) -> bool:
-        """Tell whether the run goes on from a checkpoint."""
-        return self.checkpoints.resumed
-
-    @property
-    def run_id(self) -> object:
-        """Return the name of the run in its checkpoints, kept over resumes; None before the first."""
-        return self.checkpoints.identity.run_id
+        return getattr(self.train_loop, "finished_epochs", self.epoch + self.ahead[1] * self.counts_epochs)
 
     # -- between two steps ------------------------------------------------------------------------------------------
 
@@ -296,7 +283,11 @@ class Runner(BaseRunner):
         """
         if fn_name == "before_train_iter":
             self.check_signals()
-        self.table.call(fn_name, **keywords)
+        self.ahead = {"after_train_iter": (1, 0), "after_train_epoch": (0, 1)}.get(fn_name, (0, 0))
+        try:
+            self.table.call(fn_name, **keywords)
+        finally:
+            self.ahead = (0, 0)
 
     def check_signals(self) -> None:
         """Finish, between two steps, a save that is through; save and stop if a signal asked for it."""
@@ -317,27 +308,29 @@ class Runner(BaseRunner):
 
     def save_checkpoint(
         self,
-        path: str | Path,
+        path: str | Path | None = None,
         filename: str | None = None,
-        *,
+        *theirs: object,
         optimizer: bool = True,
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
-        **mmengine: object,
+        **mmengine: Any,
     ) -> None:
-        """Write the whole state to `path`: whole or absent, never half.
+        """Write the whole state: whole or absent, never half.
 
         Args:
-            path: Where to; relative paths lie in `work_dir`.
-            filename: Name of the file, where `path` is its folder (hooks written for MMEngine call it so).
+            path: The file, or with `filename` its folder; relative paths lie in `work_dir`.
+            filename: Name of the file.
+            *theirs: What MMEngine takes besides, in its order: `file_client_args`, `save_optimizer`, ...
             optimizer: Keep the optimizer's state too.
             schedulers: Keep the schedulers' state too.
             on_done: Called once the file is complete, which is later where saving is asynchronous.
-            **mmengine: `save_optimizer` and `save_param_scheduler`, MMEngine's names for two of them.
+            **mmengine: The same by name.
         """
-        optimizer, schedulers = mmengine_options(mmengine, optimizer, schedulers)
-        target = self.work_dir / path / (filename or "")
-        self.checkpoints.save(target, optimizer=optimizer, schedulers=schedulers, on_done=on_done)
+        folder = one_of("out_dir", path, mmengine)
+        optimizer, schedulers, meta = save_options(theirs, mmengine, optimizer, schedulers)
+        target = self.work_dir / folder / (filename or "")
+        self.checkpoints.save(target, optimizer=optimizer, schedulers=schedulers, on_done=on_done, meta=meta)
 
     def state_parts(self) -> list[Part]:
         """List what a checkpoint holds. A new part is one line here; `seg_runner.checkpoint.state` says what a part is.
@@ -368,11 +361,12 @@ class Runner(BaseRunner):
         """Write a checkpoint of this moment and point `last_checkpoint` at it; returns its path."""
         return self.checkpoints.save_last()
 
-    def load_checkpoint(self, path: str | Path, **options: Any) -> None:
+    def load_checkpoint(self, path: str | Path | None = None, *theirs: object, **options: Any) -> None:
         """Take over the weights of a file; differences are listed in the log.
 
         Args:
             path: The file.
+            *theirs: What MMEngine takes besides, in its order: `map_location`, `strict`, `revise_keys`.
             **options: `strict`, `key`, `revise_keys` as `seg_runner.load_weights` takes them; `unsafe=True` for a file
                 that you trust and that can only be read by running code from it.
 
@@ -381,15 +375,18 @@ class Runner(BaseRunner):
             ValueError: not one of its weights is one of the model's.
             RuntimeError: with `strict`, where names or shapes differ.
         """
-        self.checkpoints.load_weights(path, **options)
+        file = one_of("filename", path, options)
+        self.checkpoints.load_weights(file, **load_options(theirs, options))
 
-    def resume(self, path: str | Path | None = None) -> None:
+    def resume(self, path: str | Path | None = None, *theirs: object, **options: Any) -> None:
         """Go on from a checkpoint: weights, optimizer, schedulers, position in the data, hooks.
 
         Args:
             path: The file; None: the newest whole one of `work_dir`, or a fresh start where there is none.
+            *theirs: What MMEngine takes besides, in its order: `resume_optimizer`, ...
+            **options: The same by name; `resume_optimizer=False` leaves it out.
         """
-        self.checkpoints.resume(path)
+        self.checkpoints.resume(path or options.pop("filename", None), resume_without(theirs, options))
 
     def load_or_resume(self) -> None:
         """Load `load_from`, or resume, as the arguments say; once in the life of a runner."""

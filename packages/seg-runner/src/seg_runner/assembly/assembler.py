@@ -274,12 +274,23 @@ class Assembler:
         """Return the log processor; a dict without `type` is one of ours. `by_epoch` counts where nothing is given."""
         if cfg is None:
             return LogProcessor(by_epoch=by_epoch)
-        if isinstance(cfg, Mapping) and cfg.get("type", "LogProcessor") in ("LogProcessor", LogProcessor):
+        if isinstance(cfg, Mapping) and self._is_own(cfg.get("type", LogProcessor), LogProcessor, "log_processor"):
             options = {key: value for key, value in cfg.items() if key != "type"}
             check_options(LogProcessor, options, f"log_processor{origin_of(self.cfg, 'log_processor')}")
             with written_at(self.cfg, "log_processor"):
                 return LogProcessor(**options)
         return self.part("log_processor", cfg, "log_processor")
+
+    def _is_own(self, name: object, ours: type[Any], kind: str) -> bool:
+        """Tell whether a name means our class of that name: where nobody has registered another one under it."""
+        return name is ours or (name == ours.__name__ and self.known(kind, ours) is ours)
+
+    def known(self, kind: str, ours: type[Any]) -> Any:
+        """Return the class that the builder knows by the name of one of ours; ours where it knows none."""
+        try:
+            return ours if self.builder is None else self.builder.get(kind, ours.__name__)
+        except LookupError:
+            return ours
 
 
 def _changed(cfg: Mapping[str, object], **new: object) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 
 from seg_runner.assembly.arguments import (
     Arguments,
-    expects_epochs,
     experiment_name,
     fill_arguments,
     folder_of,
@@ -18,7 +17,8 @@ from seg_runner.assembly.arguments import (
     use_argument,
 )
 from seg_runner.assembly.assembler import Assembler
-from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
+from seg_runner.assembly.builds import Builds
+from seg_runner.assembly.fallback import FALLBACK_HOOKS
 from seg_runner.assembly.from_config import misspelt
 from seg_runner.assembly.hooks import (
     add_custom_hooks,
@@ -27,19 +27,20 @@ from seg_runner.assembly.hooks import (
     check_slots,
     describe_fallbacks,
 )
-from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.own_keys import own_lines
-from seg_runner.assembly.parts import make_model, make_visualizer, ready_loaders, ready_schedulers, ready_wrapper
+from seg_runner.assembly.parts import ready_loaders, ready_schedulers, ready_wrapper
+from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.evaluation.ranks import refuse_several, started_as
+from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
 from seg_runner.log.history import LossWatch
-from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import IN_FILE, MMENGINE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop
+from seg_runner.mmengine.attributes import FixedList, give_hub
+from seg_runner.mmengine.bases import counts_epochs
+from seg_runner.mmengine.folders import Folder
 from seg_runner.mmengine.instances import Instances
-from seg_runner.model.wrapping import unwrap
 from seg_runner.process.device import pick_device
 from seg_runner.process.environment import describe_environment, set_up_process
 from seg_runner.process.randomness import resolve_randomness, seed_everything
@@ -52,7 +53,7 @@ NOT_EXACT = (
 )
 
 
-class BaseRunner:
+class BaseRunner(Builds):
     """Holds the parts of a run. Reading one builds nothing: what is not there yet is None.
 
     Args:
@@ -64,7 +65,10 @@ class BaseRunner:
         counts_epochs: Whether the training loop counts epochs rather than iterations.
         log_interval: Iterations between two lines where no LoggerHook is registered.
         train_loop, val_loop, test_loop: The loops, each once it is built.
+        checkpoints: Writes and reads the files of the run; the runner that has a loop to save makes it.
     """
+
+    checkpoints: Checkpoints
 
     def __init__(self, model: object, work_dir: str | Path, arguments: Mapping[str, object]) -> None:
         refuse_several("Runner")
@@ -73,11 +77,12 @@ class BaseRunner:
         use_argument(set_up_process, self.arguments, "env_cfg")
         self.randomness = use_argument(resolve_randomness, self.arguments, "randomness")
         self.device = pick_device(self.arguments["device"])
-        self.work_dir = folder_of(work_dir)
+        self.work_dir = Folder(folder_of(work_dir))
         self.outside = places_outside(self.arguments, self.work_dir)
         self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
         self.made_folders = missing_folders(self.work_dir)
-        self.log_dir, self.timestamp = make_log_dir(self.work_dir)
+        log_dir, self.timestamp = make_log_dir(self.work_dir)
+        self.log_dir = Folder(log_dir)
         try:
             self._make_log()
             with self.instances:
@@ -95,7 +100,7 @@ class BaseRunner:
         log_file = self.log_dir / f"{self.timestamp}.log"
         ours: dict[str, Any] = {"name": name, "rank": self.rank, "run": self.experiment_name}
         self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
-        self.message_hub = MessageHub(name=self.experiment_name)
+        self.message_hub = self.build_message_hub()
         self.loss_watch = LossWatch()
         self.instances = Instances(self)
 
@@ -109,13 +114,10 @@ class BaseRunner:
         self.val_loop: Any = None
         self.test_loop: Any = None
         self.counts_epochs = False
-        self.log_processor = self.assembler.log_processor(
-            self.arguments["log_processor"], by_epoch=expects_epochs(self.arguments)
-        )
-        visualizer = self.arguments["visualizer"]
-        self.visualizer = make_visualizer(visualizer, self.assembler, self.experiment_name, self.log_dir)
+        self.log_processor = self.build_log_processor(self.arguments["log_processor"])
+        self.visualizer = self.build_visualizer(self.arguments["visualizer"])
         self.instances.put("mmengine.visualization")
-        self.model: Any = make_model(self, model)
+        self.model: Any = self.wrap_model((self.cfg or {}).get("model_wrapper_cfg"), self.build_model(model))
         self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
         self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])
         self.saver = CheckpointSaver(**(self.arguments["checkpoint"] or {}))
@@ -140,8 +142,8 @@ class BaseRunner:
         info("Hooks:\n%s", self.points, extra=IN_FILE)
         what = "config and timetable" if self.cfg is not None else "timetable"
         info("The %s of the hooks: %s", what, _shortened(self.log_dir / f"{self.timestamp}.log"))
-        if self.table.fallbacks:
-            info("%s", describe_fallbacks(self.table.fallbacks))
+        if slots := [slot for slot in self.table.fallbacks if slot in FALLBACK_HOOKS]:
+            info("%s", describe_fallbacks(slots))
 
     # -- built when first needed ------------------------------------------------------------------------------------
 
@@ -149,20 +151,15 @@ class BaseRunner:
         """Build the training loop, the optimizer wrapper, the schedulers and the validation loop, in this order."""
         if self.train_loop is not None:
             return
-        arguments, key = self.arguments, "train_dataloader"
-        loader = self.loaders["train"] = self.assembler.dataloader(arguments["train_dataloader"], key, self.randomness)
-        loop = train_loop(arguments["train_cfg"], self, loader, loop_class(self.assembler, "train_cfg"))
-        self.train_loop, self.counts_epochs = loop, isinstance(loop, EpochBasedTrainLoop)
+        arguments = self.arguments
+        self.train_loop = self.build_train_loop(arguments["train_cfg"])
+        self.counts_epochs = counts_epochs(self.train_loop, EpochBasedTrainLoop)
         if self.optim_wrapper is None and arguments["optim_wrapper"] is not None:
-            self.optim_wrapper = self.assembler.optim_wrapper(arguments["optim_wrapper"], unwrap(self.model))
-        size = batch_size_of(arguments, loader)
-        use_argument(lambda scaling: scale_lr(self.optim_wrapper, scaling, size, self), arguments, "auto_scale_lr")
+            self.optim_wrapper = self.build_optim_wrapper(arguments["optim_wrapper"])
+        give_hub(self.optim_wrapper, self.message_hub)
+        self._scale_lr()
         if self.param_schedulers is None:
-            ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
-            length = len(loader) if hasattr(loader, "__len__") else None
-            self.param_schedulers = self.assembler.param_schedulers(
-                arguments["param_scheduler"], self.optim_wrapper, ends, length
-            )
+            self.param_schedulers = self.build_param_scheduler(arguments["param_scheduler"])
         if arguments["val_dataloader"] is not None or arguments["val_cfg"] is not None:
             self.build_evaluation("val")
 
@@ -171,19 +168,9 @@ class BaseRunner:
         if (built := getattr(self, f"{mode}_loop")) is not None:
             return built
         arguments: Mapping[str, Any] = self.arguments
-        loader = self.assembler.dataloader(arguments[f"{mode}_dataloader"], f"{mode}_dataloader", self.randomness)
-        self.loaders[mode] = loader
-        evaluator = arguments[f"{mode}_evaluator"]
-        if evaluator is not None:
-            evaluator = self.assembler.evaluator(evaluator, f"{mode}_evaluator")
-        made = {"dataloader": loader, "evaluator": evaluator}
-        loop = eval_loop(mode, arguments[f"{mode}_cfg"], self, made, loop_class(self.assembler, f"{mode}_cfg"))
+        loop = getattr(self, f"build_{mode}_loop")(arguments[f"{mode}_cfg"])
         setattr(self, f"{mode}_loop", loop)
         return loop
-
-    def build_dataloader(self, dataloader: object, **ignored: object) -> Any:
-        """Return the loader of a config; a ready one passes through."""
-        return self.assembler.dataloader(dataloader, "dataloader", self.randomness)
 
     # -- hooks ------------------------------------------------------------------------------------------------------
 
@@ -240,9 +227,29 @@ class BaseRunner:
     @property
     def hooks(self) -> list[Any]:
         """Return the hooks in the order in which they run."""
-        return self.table.hooks
+        return FixedList(self.table.hooks)
+
+    def get_hooks_info(self) -> str:
+        """Return the timetable of the hooks as a text, in the columns that MMEngine's has."""
+        lines = str(self.points).splitlines()
+        return "\n".join(line.ljust(50) if line.startswith("(") else line for line in lines)
 
     # -- what hooks and loops read ----------------------------------------------------------------------------------
+
+    @property
+    def resuming(self) -> bool:
+        """Tell whether the run is being put where a checkpoint stands right now."""
+        return self.checkpoints.resuming
+
+    @property
+    def resumed(self) -> bool:
+        """Tell whether the run goes on from a checkpoint."""
+        return self.checkpoints.resumed
+
+    @property
+    def run_id(self) -> object:
+        """Return the name of the run in its checkpoints, kept over resumes; None before the first."""
+        return self.checkpoints.identity.run_id
 
     @property
     def train_dataloader(self) -> Any:
@@ -268,16 +275,6 @@ class BaseRunner:
     def deterministic(self) -> bool:
         """Tell whether only deterministic operations may be used."""
         return bool(self.randomness.deterministic)
-
-    @property
-    def rank(self) -> int:
-        """Return the number of this process, from 0."""
-        return started_as()[0]
-
-    @property
-    def world_size(self) -> int:
-        """Return how many processes train together."""
-        return started_as()[1]
 
     @property
     def distributed(self) -> bool:

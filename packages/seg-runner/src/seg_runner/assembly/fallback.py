@@ -15,6 +15,7 @@ from typing import Any, Protocol, SupportsFloat
 import torch
 
 from seg_runner.log.message_hub import MessageHub
+from seg_runner.mmengine.bases import derives_from
 from seg_runner.model.not_trained import Watch
 from seg_runner.protocols import Pictures, Rates
 
@@ -311,6 +312,22 @@ class FallbackCheckpointHook:
         runner.save_last()
 
 
+class GradNormHook:
+    """The norm of the gradients goes to the message hub; MMEngine's RuntimeInfoHook leaves that to its wrapper."""
+
+    priority = "HIGHEST"
+
+    def __init__(self) -> None:
+        self._last: object = None
+
+    def after_train_iter(self, runner: _Measures) -> None:
+        """Note the norm, where a step has measured a new one."""
+        norm: Any = getattr(runner.optim_wrapper, "grad_norm", None)
+        if norm is not self._last and norm is not None:
+            runner.message_hub.update_scalar("train/grad_norm", norm)
+        self._last = norm
+
+
 #: Slot of a default hook -> the class that stands in for it, and the class name that makes it step aside.
 FALLBACK_HOOKS: dict[str, tuple[type[Any], str]] = {
     "runtime_info": (FallbackRuntimeInfoHook, "RuntimeInfoHook"),
@@ -332,4 +349,6 @@ def fallback_hooks(hooks: Iterable[object], removed: Iterable[str], kept: Mappin
     names = {base.__name__ for hook in hooks for base in type(hook).__mro__}
     left_out = set(removed)
     wanted = {slot: make for slot, (make, name) in FALLBACK_HOOKS.items() if name not in names and slot not in left_out}
+    if any(derives_from(hook, "hooks", "RuntimeInfoHook") for hook in hooks):
+        wanted["grad_norm"] = GradNormHook
     return {slot: kept.get(slot) or make() for slot, make in wanted.items()}

@@ -9,6 +9,7 @@ from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.own_keys import COMMON, is_misspelt_own, is_used, own_arguments
 from seg_runner.errors import near_key, nearest, origin_of
 from seg_runner.hooks.defaults import WITHOUT_EFFECT
+from seg_runner.mmengine.runner_classes import as_runner
 from seg_runner.protocols import Builder, Config
 
 __all__ = ["arguments_of", "drop_scopes", "misspelt", "runner_class"]
@@ -91,5 +92,4 @@ def runner_class(default: type[Any], cfg: Config, build: Builder | None) -> type
     name = cfg.get("runner_type")
     if name is None:
         return default
-    found: type[Any] = Assembler(build, cfg).resolve("runner", name, "runner_type")
-    return found
+    return as_runner(Assembler(build, cfg).resolve("runner", name, "runner_type"), default)

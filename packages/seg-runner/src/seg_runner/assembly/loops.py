@@ -10,6 +10,7 @@ from seg_runner.checks import flag
 from seg_runner.errors import check_options, did_you_mean, origin_of, written_at
 from seg_runner.loop.evaluate import TestLoop, ValLoop
 from seg_runner.loop.train import EpochBasedTrainLoop, IterBasedTrainLoop
+from seg_runner.mmengine.bases import derives_from
 
 __all__ = ["OWN_LOOPS", "eval_loop", "is_loop", "loop_class", "train_loop"]
 
@@ -29,6 +30,9 @@ class HasConfig(Protocol):
     @property
     def cfg(self) -> object:
         """The config, or None."""
+
+    def build_evaluator(self, evaluator: object) -> Any:
+        """The evaluator of a config."""
 
 
 def is_loop(cfg: object) -> bool:
@@ -64,7 +68,7 @@ def train_loop(cfg: object, runner: HasConfig, dataloader: object, resolve: Reso
     if name is None and by_epoch is None:
         by_epoch = _unit(own, where)
     if name is None:
-        name = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
+        name = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
     return _make(name, "train_cfg", where, resolve, {"runner": runner, "dataloader": dataloader, **own})
 
 
@@ -80,12 +84,12 @@ def _unit(own: Mapping[str, Any], where: str) -> bool:
 
 
 def eval_loop(mode: str, cfg: object, runner: HasConfig, parts: Mapping[str, object], resolve: Resolve) -> Any:
-    """Return the validation or test loop; `parts` are its `dataloader` and `evaluator`."""
+    """Return the validation or test loop; `parts` are its `dataloader`, and its `evaluator` or what that is made of."""
     if is_loop(cfg):
         return cfg
     key = f"{mode}_cfg"
     own = _options(cfg or {}, key)
-    name = own.pop("type", "ValLoop" if mode == "val" else "TestLoop")
+    name = own.pop("type", ValLoop if mode == "val" else TestLoop)
     return _make(name, key, origin_of(runner.cfg, key), resolve, {"runner": runner, **parts, **own})
 
 
@@ -98,10 +102,19 @@ def _options(cfg: object, key: str) -> dict[str, Any]:
 
 
 def _make(name: str | type[Any], key: str, where: str, resolve: Resolve, options: dict[str, Any]) -> Any:
-    kind = OWN_LOOPS[name] if name in OWN_LOOPS else resolve(name) if isinstance(name, str) else name
+    kind = resolve(name) if isinstance(name, str) else name
+    if options.get("evaluator") is not None:
+        options["evaluator"] = _evaluator(kind, options["evaluator"], options["runner"])
     check_options(kind, options, f"{key}{where}", hidden=("runner", "dataloader", "evaluator"))
     with written_at(options["runner"].cfg, key):
         return kind(**options)
+
+
+def _evaluator(kind: object, given: object, runner: HasConfig) -> object:
+    """Return the evaluator; MMEngine's loops make it themselves of a config, by the runner's `build_evaluator`."""
+    if derives_from(kind, "runner", "BaseLoop") and isinstance(given, Mapping | list):
+        return given
+    return runner.build_evaluator(given)
 
 
 def _word(name: str | type) -> str:
@@ -109,9 +122,11 @@ def _word(name: str | type) -> str:
 
 
 def loop_class(assembler: Assembler, key: str) -> Callable[[str], Any]:
-    """Return what finds the class of a loop that is not ours, for `train_loop` and `eval_loop`."""
+    """Return what finds the class of a loop, for `train_loop` and `eval_loop`."""
 
     def find(name: str) -> Any:
+        if name in OWN_LOOPS:
+            return assembler.known("loop", OWN_LOOPS[name])
         if assembler.builder is None:
             raise KeyError(
                 f"{key}: there is no loop {name!r}.{did_you_mean(name, OWN_LOOPS)} Without seg-registry there are "

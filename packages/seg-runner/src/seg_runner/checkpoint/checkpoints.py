@@ -17,13 +17,13 @@ from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, load_weights
 from seg_runner.checkpoint.write import write_or_explain
-from seg_runner.errors import add_note, did_you_mean
+from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
 from seg_runner.protocols import Resumes
 
-__all__ = ["Checkpoints", "mmengine_options"]
+__all__ = ["Checkpoints"]
 
 
 class Run(Protocol):
@@ -111,10 +111,17 @@ class Checkpoints:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def save(
-        self, path: Path, *, optimizer: bool = True, schedulers: bool = True, on_done: Callable[[], None] | None = None
+        self,
+        path: Path,
+        *,
+        optimizer: bool = True,
+        schedulers: bool = True,
+        on_done: Callable[[], None] | None = None,
+        meta: Mapping[str, object] | None = None,
     ) -> None:
-        """Gather the state, let hooks change it, and hand it to the saver."""
+        """Gather the state, let hooks change it, and hand it to the saver; `meta` goes over what is written there."""
         payload = gather_state(self.parts(), optimizer=optimizer, schedulers=schedulers)
+        payload["meta"] = {**payload["meta"], **(meta or {})}
         if self.run.rank == 0:
             self.run.call_hook("before_save_checkpoint", checkpoint=payload)
             self.saver.save(path, payload, lambda: self._written(path, on_done))
@@ -249,8 +256,12 @@ class Checkpoints:
             text = "Training starts from fresh weights (load_options=dict(strict=True) refuses): %s"
             self.run.logger.warning(text, told)
 
-    def resume(self, path: str | Path | None = None) -> None:
+    def resume(self, path: str | Path | None = None, without: Sequence[str] = ()) -> None:
         """Go on from a file, or from the newest whole one of `work_dir`; a fresh start where there is none.
+
+        Args:
+            path: The file.
+            without: Keys of the file that are left out.
 
         Raises:
             FileExistsError: all that there is was left by an exception, and its weights are not finite.
@@ -268,7 +279,9 @@ class Checkpoints:
         self.resuming = True
         try:
             self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            report = restore_state(self.parts(), checkpoint, strict=self.arguments["strict_resume"])
+            parts = [part for part in self.parts() if part.key not in without]
+            report = restore_state(parts, checkpoint, strict=self.arguments["strict_resume"])
+            report.changed += [f"{key}: left out, as it was asked for" for key in without if key in checkpoint]
             for line in report.warnings:
                 logger.warning("%s", line)
         except Exception as error:
@@ -337,17 +350,3 @@ def _refuse_spoilt(work_dir: Path) -> None:
             f"{left[-1][0].name}); to start from the beginning: overwrite=True (--overwrite) deletes it, or give "
             "another work_dir"
         )
-
-
-def mmengine_options(named: Mapping[str, object], optimizer: bool, schedulers: bool) -> tuple[bool, bool]:
-    """Return what goes into the file, where it is said with MMEngine's names.
-
-    Raises:
-        TypeError: a name that is not known.
-    """
-    known = ("save_optimizer", "save_param_scheduler", "meta", "by_epoch", "backend_args", "file_client_args")
-    for name in named:
-        if name not in known:
-            choices = ["optimizer", "schedulers", "on_done", *known]
-            raise TypeError(f"save_checkpoint takes no argument {name!r}.{did_you_mean(name, choices)}")
-    return bool(named.get(known[0], optimizer)), bool(named.get(known[1], schedulers))

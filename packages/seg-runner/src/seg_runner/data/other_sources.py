@@ -119,9 +119,9 @@ class StatefulSource(_Source):
 class IterableSource(_Source):
     """Any iterable of batches. A list can begin anywhere; anything else is read again up to where it was."""
 
-    def __init__(self, loader: Iterable[Any], randomness: Randomness) -> None:
+    def __init__(self, loader: Iterable[Any], randomness: Randomness, tells_passes: bool = True) -> None:
         super().__init__()
-        self.loader, self.randomness = loader, randomness
+        self.loader, self.randomness, self.tells_passes = loader, randomness, tells_passes
         self._named = NamedLoader(loader)
         self.taken, self.epoch, self.in_pass = 0, 0, 0
         self._skip = 0
@@ -154,7 +154,8 @@ class IterableSource(_Source):
         """Begin a pass, at the place that `seek` chose."""
         if self._iterator is not None:
             self.epoch, self.in_pass = self.epoch + 1, 0
-        set_epoch(self.loader, self.epoch)
+        if self.tells_passes:
+            set_epoch(self.loader, self.epoch)
         skip, self._skip = self._skip, 0
         with shield_workers(self.loader):
             return self._from(skip) if skip else iter(self._named)

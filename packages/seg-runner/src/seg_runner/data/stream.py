@@ -39,6 +39,7 @@ class TrainBatches:
         randomness: The run's.
         rank: This process.
         world_size: Processes that share the data.
+        tells_passes: Tell the sampler which pass begins; False where hooks do, as in MMEngine's epochs.
 
     >>> batches = TrainBatches([10, 20, 30], Randomness(seed=0))
     >>> batches.seek(4)
@@ -46,7 +47,15 @@ class TrainBatches:
     (20, 30, 6)
     """
 
-    def __init__(self, loader: Iterable[object], randomness: Randomness, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        loader: Iterable[object],
+        randomness: Randomness,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        tells_passes: bool = True,
+    ) -> None:
         self.loader, self.randomness, self.rank, self.world_size = loader, randomness, rank, world_size
         self.iteration = 0
         self.source: IndexedSource | StatefulSource | IterableSource
@@ -55,7 +64,7 @@ class TrainBatches:
         elif is_map_style(loader) and randomness.by_sample:
             self.source = IndexedSource(loader, randomness, rank, world_size)
         else:
-            self.source = IterableSource(loader, randomness)
+            self.source = IterableSource(loader, randomness, tells_passes or randomness.by_sample)
         self._recent: deque[tuple[int, Position | dict[str, Any] | None]] = deque(maxlen=REMEMBERED)
 
     @property
@@ -213,6 +222,8 @@ class IndexedSource:
 
     def _begin(self, position: Position) -> Iterator[KeyBatch]:
         self.position = position
+        if getattr(self._order, "batch_size", None) != getattr(self.loader.batch_sampler, "batch_size", None):
+            self._order = order_of(self.loader, self._order.seed, self.rank, self.world_size)  # a hook has changed it
         batches = self._order.batches(position)
         if self._reader is not None:
             batches, ahead = tee(batches)  # the workers are ahead by what is on its way

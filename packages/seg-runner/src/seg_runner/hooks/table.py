@@ -247,9 +247,17 @@ def _keep_priority(hook: object, priority: object) -> None:
 def is_live(hook: object, point: str) -> bool:
     """Tell whether the hook does something at this point."""
     decide = getattr(hook, "get_triggered_stages", None)
-    if callable(decide):
-        return point in decide()
+    if callable(decide):  # a hook written for MMEngine, which calls all that a hook has, whatever this list says
+        return point in decide() or _overrides(hook, point)
     return _does_something(hook, point) or _shared_method(hook, point) is not None
+
+
+def _overrides(hook: object, point: str) -> bool:
+    """Tell whether a class of the hook, other than MMEngine's own base, has the point's method or one for all modes."""
+    words = point.split("_")
+    names = (point, f"_{words[0]}_{words[-1]}") if words[-1] in ("iter", "epoch") else (point,)
+    kinds = [kind for kind in type(hook).__mro__ if kind.__module__ != "mmengine.hooks.hook"]
+    return any(callable(vars(kind).get(name)) and _does_something(hook, name) for kind in kinds for name in names)
 
 
 def _does_something(hook: object, name: str) -> bool:
@@ -268,7 +276,10 @@ def _shared_method(hook: object, point: str) -> str | None:
 
 def bind(hook: object, point: str) -> Bound:
     """Return the method of a hook that runs at this point, and which of the point's keywords it takes."""
-    if _does_something(hook, point) or callable(getattr(hook, "get_triggered_stages", None)):
+    theirs = callable(getattr(hook, "get_triggered_stages", None)) and hasattr(
+        hook, point
+    )  # calls the shared one itself
+    if theirs or _does_something(hook, point):
         method = getattr(hook, point)
         return method, _taken(method, POINTS[point])
     shared = _shared_method(hook, point)

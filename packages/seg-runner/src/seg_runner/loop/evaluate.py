@@ -17,6 +17,7 @@ from seg_runner.evaluation.fields import LogitsWatch
 from seg_runner.loop.out_of_memory import note_out_of_memory
 from seg_runner.loop.train import Process, Steps, progress
 from seg_runner.loop.validation_loss import LossMeter
+from seg_runner.mmengine.attributes import EVAL_LOOP, EVAL_LOOP_INSTEAD, serves
 from seg_runner.process.device import random_states, restore_random_states
 from seg_runner.process.randomness import global_state, set_global_state
 from seg_runner.process.signals import StopNow, StopRequested
@@ -54,6 +55,7 @@ class EvalRunner(Steps, Process, Protocol):
         """Return the log of the run."""
 
 
+@serves(EVAL_LOOP, EVAL_LOOP_INSTEAD)
 class EvalLoop:
     """What validation and test share.
 
@@ -81,6 +83,8 @@ class EvalLoop:
         self._named: dict[tuple[str, bool], NamedLoader] = {}
         self._began: dict[str, tuple[Any, list[torch.Tensor]]] = {}
         self._logits = LogitsWatch()
+        for loader, measure in reversed(self.sets.values()):  # the first last: it is the one that is shown before a run
+            set_dataset_meta(loader, measure, runner.visualizer)
 
     @property
     def dataloader(self) -> Any:
@@ -184,6 +188,12 @@ class EvalLoop:
         """Stop workers that live on from pass to pass."""
         for loader in self._named.values():
             loader.close()
+
+    def run_iter(self, idx: int, data_batch: object) -> None:
+        """Do one step with this batch, as loops written for MMEngine are asked to."""
+        forward = getattr(self.runner.model, f"{self.mode}_step")
+        with torch.no_grad():
+            self._step(forward, self.evaluator, LossMeter(None), idx, data_batch)
 
     def _check_signals(self) -> None:
         """End a validation of our training loops where a signal came; several processes all see it through."""

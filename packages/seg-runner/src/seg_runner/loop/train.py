@@ -18,6 +18,8 @@ from seg_runner.data.stream import TrainBatches
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
 from seg_runner.loop.out_of_memory import note_out_of_memory
+from seg_runner.mmengine.attributes import TRAIN_LOOP, serves
+from seg_runner.mmengine.bases import counts_epochs
 from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopRequested, StopSignals
 
@@ -77,12 +79,16 @@ class TrainRunner(Steps, Process, Protocol):
         """Return the validation loop; None where there is none."""
 
 
+@serves(TRAIN_LOOP)
 class TrainLoop:
     """What both training loops share: counters, one step, when validation is due.
 
     `iter` and `epoch` count finished steps. A hook may set `stop_training`; the loop then ends after the
     current step and its validation.
     """
+
+    hooks_tell_epochs = False
+    """Whether the sampler hears of an epoch by DistSamplerSeedHook, which every run from a config has."""
 
     def __init__(
         self,
@@ -104,7 +110,13 @@ class TrainLoop:
         self.finished_epochs = 0
         self.validated = 0  # `iter` when validation last ran
         self.validating = False
-        batches = TrainBatches(dataloader, runner.randomness, rank=runner.rank, world_size=runner.world_size)
+        batches = TrainBatches(
+            dataloader,
+            runner.randomness,
+            rank=runner.rank,
+            world_size=runner.world_size,
+            tells_passes=not self.hooks_tell_epochs or getattr(runner, "cfg", None) is None,
+        )
         self.batches = prefetched(batches, runner.device, runner.randomness, runner.rank)
 
     def seek(self, iteration: int, epoch: int) -> None:
@@ -140,6 +152,10 @@ class TrainLoop:
             note_step(error, where, sample_paths(batch) or self.batches.last_samples())
             raise
         self.iter += 1
+
+    def run_iter(self, data_batch: object) -> None:
+        """Do one iteration with this batch, as loops written for MMEngine are asked to."""
+        self.step(data_batch, self.runner.points, self.iter)
 
     def next_batch(self) -> Any:
         """Return the next batch of the endless stream; that also sets the main process's random numbers for this step.
@@ -258,6 +274,8 @@ class EpochBasedTrainLoop(TrainLoop):
         TypeError: the loader has no length.
     """
 
+    hooks_tell_epochs = True
+
     def __init__(
         self,
         runner: TrainRunner,
@@ -299,6 +317,7 @@ class EpochBasedTrainLoop(TrainLoop):
     def _run_epoch(self, on: Points) -> None:
         """Run through one pass, or what is left of it after a resume."""
         on.before_train_epoch()
+        self._check_length()
         for batch_idx in range(self.iter - self.epoch * self.epoch_length, self.epoch_length):
             self.step(self.next_batch(), on, batch_idx)
             self.runner.check_signals()
@@ -308,13 +327,23 @@ class EpochBasedTrainLoop(TrainLoop):
         on.after_train_epoch()
         self.epoch += 1
 
+    def _check_length(self) -> None:
+        """Refuse a loader that a hook has made longer or shorter: where a run stands is counted by its first length."""
+        length = len(self.dataloader)  # type: ignore[arg-type]  # it has one
+        if length != self.epoch_length:
+            raise RuntimeError(
+                f"train_dataloader had {self.epoch_length} batches when training began, and has {length} in epoch "
+                f"{self.epoch + 1}, since a hook has changed its batch size or its data set. Count iterations instead: "
+                "train_cfg=dict(by_epoch=False, max_iters=...), where that may change"
+            )
+
 
 def progress(train_loop: object) -> tuple[int, int]:
     """Return finished and planned steps, in epochs or iterations as the training loop counts; zeros without one."""
     if train_loop is None:
         return 0, 0
-    if isinstance(train_loop, EpochBasedTrainLoop):
-        return train_loop.epoch, train_loop.max_epochs
+    if counts_epochs(train_loop, EpochBasedTrainLoop):
+        return getattr(train_loop, "epoch", 0), getattr(train_loop, "max_epochs", 0)
     return getattr(train_loop, "iter", 0), getattr(train_loop, "max_iters", 0)
 
 
