@@ -27,9 +27,10 @@ ENTRIES = re.findall(r"^## `(.+)`$", Path("docs/differences.md").read_text(encod
 
 
 @pytest.fixture(autouse=True)
-def no_look_at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_machine_for_mmengine(monkeypatch: pytest.MonkeyPatch) -> None:
     """MMEngine asks compilers for their versions, which takes longer than the run."""
     monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # else it cannot read its own checkpoints
 
 
 def name_of(path: Path) -> str:
@@ -56,5 +57,5 @@ def test_a_project_as_people_write_it(path: Path, tmp_path: Path) -> None:
     if differs:
         assert differs in ENTRIES, f"docs/differences.md has no entry {differs!r}"
         assert found, "there is no difference: take DIFFERS out"
-        return
+        found = [line for line in found if not line.startswith(getattr(module, "DIFFERS_IN", "."))]
     assert not found, "\n".join(found)
