@@ -38,6 +38,7 @@ EXTRAS = {
     "yaml": {"pyyaml"},
 }
 EXTRAS["all"] = set().union(*EXTRAS.values())
+EXTRAS["mmseg"] = {"mmengine", "mmcv-lite", "mmsegmentation", "mmdet", "mmpretrain", "ftfy", "regex", "torchvision"}
 """What an extra of seg-engine brings, beside what that needs."""
 USE = """
 import importlib, importlib.metadata, pathlib, sys

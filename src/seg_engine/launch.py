@@ -72,6 +72,7 @@ def make_runner(
     """
     from seg_runner import Runner
 
+    prepare_mmseg(cfg)
     own = imports and not is_data(cfg)
     if not (own or trust):
         stay_below(cfg)  # somebody else may have written it: it writes below its work directory
@@ -85,6 +86,14 @@ def stay_below(cfg: Config) -> None:
         cfg.seg = {**(cfg.get("seg") or {}), "strict_paths": True}
     else:
         cfg.strict_paths = True
+
+
+def prepare_mmseg(cfg: object) -> None:
+    """Let MMSegmentation import, if a config asks for it, where mmcv is not compiled; a line says what was done."""
+    from seg_engine.mmseg import prepare_for
+
+    for line in prepare_for(cfg):
+        print(f"note: {line}", file=sys.stderr)
 
 
 def is_data(cfg: Config) -> bool:

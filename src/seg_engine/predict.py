@@ -238,6 +238,7 @@ def load_model(
     allow_imports: bool = False,
     trust: bool = False,
     allow: Sequence[str] = (),
+    before: Callable[[Any], object] | None = None,
 ) -> Predictor:
     """Build the model that a checkpoint was saved from, with its weights, ready to predict.
 
@@ -251,6 +252,7 @@ def load_model(
         allow_imports: Carry out the config's `custom_imports`: only for checkpoints of your own.
         trust: Build from any installed package that the config names, and carry out its `custom_imports`.
         allow: Packages and modules that the config may use, and import.
+        before: Called with the config before anything is imported for it, such as `seg_engine.mmseg.prepare_for`.
 
     Raises:
         ValueError: the file is cut off or damaged, holds no config, or weights that do not fit it, as those of a model
@@ -271,6 +273,8 @@ def load_model(
     if not meta.get("cfg") and model is None:
         raise ValueError((OTHER_CONFIG if "config" in meta else NO_CONFIG).format(path=str(checkpoint)))
     cfg = Config.fromstring(meta.get("cfg") or "", ".py", alone=True)
+    if before is not None:
+        before(cfg)
     parts = make_builder(cfg, trust, allow, imports=allow_imports, files="read" if trust else "leave")
     made = fitting_model(cfg, parts, state, None if trust else Path(checkpoint)) if model is None else model
     made = made if hasattr(made, "test_step") else LogitsModel(made)

@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from seg_vis.names import printable
 
     from seg_engine.image_paths import find_images
+    from seg_engine.launch import prepare_mmseg
     from seg_engine.predict import load_model
 
     if not 0 <= options.alpha <= 1:
@@ -60,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     if not found:
         return 1
-    model = load_model(options.checkpoint, device=options.device, trust=options.trust_config, allow=options.allow)
+    trust, allow = options.trust_config, options.allow
+    model = load_model(options.checkpoint, device=options.device, trust=trust, allow=allow, before=prepare_mmseg)
     wrong, gone = predict_all(model, found, Path(options.out), options.alpha)
     count, total = len(failed) + wrong, len(found) + len(failed)
     print(summary(total, count + len(gone), options.out), flush=True)

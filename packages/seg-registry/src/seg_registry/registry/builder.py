@@ -199,8 +199,10 @@ class Builder:
                 self.failures.append(error)
                 raise self._miss(kind, name, None) from error
             return self._use_own(name, own)
-        except NotAllowedError:
+        except NotAllowedError as error:
             own = kind.registry.find_here(rest) if rest and "." not in rest else None
+            if own is None and scopes.help_for(name) and not self._is_scope(name.partition(".")[0]):
+                raise self._miss(kind, name, None) from error
             if own is None:
                 raise
             return self._use_own(name, own)
@@ -213,6 +215,9 @@ class Builder:
         searched = [f"{scope.name}.registry"] if scope is not None else []
         failures = [*self.failures, *(scope.failures if scope is not None else ())]
         error = kind.registry.miss(name, searched, failures, scope.names(kind) if scope is not None else ())
+        wanted = name.partition(".")[0] if "." in name else self.default_scope
+        if scopes.help_for(wanted) and (failures or scope is None):
+            error.args = (f"{error.args[0]}. {scopes.help_for(wanted)}",)
         if self.imported.left_out:
             error.args = (
                 f"{error.args[0]}. custom_imports ({', '.join(self.imported.left_out)}) were not imported; "

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from seg_registry.errors import ConfigTypeError, NotAllowedError
 from seg_registry.registry.dotted_names import are_public_names, is_forbidden, is_own, within
+from seg_registry.registry.scope import help_for
 from seg_registry.values.origins import place_of
 
 __all__ = ["Imported", "allowed_packages", "check_module", "import_custom_modules", "modules_of"]
@@ -79,9 +80,11 @@ def import_custom_modules(
         make_importable(module, filename)
         try:
             import_module(module)
-        except ImportError as error:
+        except Exception as error:  # some packages check versions with assert while they are imported
             error.add_note(f"while importing {module!r} for custom_imports{_at(entry)}{_how_to_find(module)}")
-            if not may_fail:
+            if help_for(module, error):
+                error.add_note(help_for(module, error))
+            if not (may_fail and isinstance(error, ImportError)):
                 raise
             log.warning("importing %s failed, which the config allows: %s", module, error)
             failures.append(error)

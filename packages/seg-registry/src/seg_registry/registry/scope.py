@@ -15,7 +15,13 @@ from seg_registry.registry.dotted_names import is_at, is_class, is_forbidden, is
 from seg_registry.registry.entry_points import is_installed
 from seg_registry.values.config_dict import ConfigDict
 
-__all__ = ["Scope", "exists", "how_to_find", "is_module", "names_inside"]
+__all__ = ["Scope", "exists", "help_for", "how_to_find", "is_module", "names_inside"]
+
+_MMSEG = (
+    "MMSegmentation without a compiled mmcv: `pip install seg-engine[mmseg]`, and call seg_engine.mmseg.prepare() "
+    "before anything imports it (the command `seg` does)"
+)
+_HELP = dict.fromkeys(("mmseg", "mmdet", "mmpretrain"), _MMSEG)
 
 _LOCK = threading.RLock()
 
@@ -55,6 +61,18 @@ def how_to_find(name: str) -> str:
     """Return what makes a scope of a clone in the current folder; empty where there is none."""
     here = name.isidentifier() and not is_forbidden(name) and _has_registry(str(Path.cwd() / name))
     return f" (the clone in this folder counts with PYTHONPATH={Path.cwd()})" if here else ""
+
+
+def help_for(package: str, error: Exception | None = None) -> str:
+    """Return what makes a package importable that often is not, by its name or by the error of an import, or "".
+
+    >>> help_for("mmseg.models")[:40]
+    'MMSegmentation without a compiled mmcv: '
+    >>> help_for("mine", ModuleNotFoundError("No module named 'mmcv._ext'")) == help_for("mmseg")
+    True
+    """
+    by_error = any(word in str(error).lower() for word in ("mmcv", "torchvision::"))
+    return _HELP.get(package.partition(".")[0], _MMSEG if by_error else "")
 
 
 def folders_of(package: str) -> list[str]:
