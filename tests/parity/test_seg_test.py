@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import runpy
 import sys
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ for package in ("mmengine", "mmcv", "mmseg", "seg_registry", "seg_hooks", "seg_o
         pytest.skip(f"{package} is not installed here", allow_module_level=True)
 
 from parity.families.layouts import make_data  # noqa: E402
-from parity.families.side_by_side import overrides_of  # noqa: E402
+from parity.families.side_by_side import overrides_of, stream  # noqa: E402
 
 from benchmarks._mmsegmentation import import_mmseg  # noqa: E402
 
@@ -116,8 +117,11 @@ def metrics(folder: Path) -> dict[str, Any]:
 
 
 def pictures(folder: Path) -> dict[str, np.ndarray]:
-    found = sorted(folder.rglob("*.png"))
-    return {str(path.relative_to(folder)): cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in found}
+    """Return every picture by its name; the fork counts images where MMSegmentation writes the iteration, 0."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.png"))}
+    if stream() == "onedl":
+        found = {re.sub(r"_\d+(?=\.png$)", "", name) if "vis_image" in name else name: found[name] for name in found}
+    return {name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for name, path in found.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
