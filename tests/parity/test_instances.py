@@ -202,7 +202,8 @@ def current() -> dict[str, Any]:
     from mmseg.visualization import SegLocalVisualizer
 
     kinds = (MessageHub, MMLogger, Visualizer, SegLocalVisualizer, DefaultScope)
-    return {kind.__name__: list(kind._instance_dict.items()) for kind in kinds} | {"paths": list(sys.meta_path)}
+    listening = [one for one in sys.meta_path if type(one).__module__.startswith("seg_runner")]
+    return {kind.__name__: list(kind._instance_dict.items()) for kind in kinds} | {"listening": listening}
 
 
 @pytest.mark.parametrize(
@@ -217,3 +218,4 @@ def test_code_that_asks_gets_the_same_on_both_engines(both: dict[str, Any], what
 def test_nothing_of_the_run_stays(both: dict[str, Any]) -> None:
     assert both["before"]["MessageHub"], "MMEngine's own run has left its instances"
     assert both["after"] == both["before"]
+    assert both["after"]["listening"] == []
