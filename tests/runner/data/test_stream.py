@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler, TrainBatches
-from seg_runner.process.randomness import Randomness
+from seg_runner.process.randomness import Randomness, seed_everything
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 
 RUN = Randomness(seed=5)
@@ -326,9 +326,39 @@ def test_the_reference_stream_uses_the_loader_and_the_global_generators():
     assert "global generators" in batches.notes[0]
 
 
+def test_the_stream_of_the_fork_starts_the_loader_with_its_first_batch():
+    drawn = {}
+    for stream in ("mmengine", "onedl"):
+        torch.manual_seed(0)
+        TrainBatches(loader_of(SAMPLERS["infinite"]), Randomness(seed=5, stream=stream)).open()
+        drawn[stream] = torch.rand(()).item()
+    torch.manual_seed(0)
+    assert drawn["onedl"] == torch.rand(()).item()
+    assert drawn["mmengine"] != drawn["onedl"]
+
+
 @pytest.mark.parametrize("name", ["default", "infinite"])
-def test_the_reference_stream_keeps_its_order_over_a_resume(name):
+def test_the_reference_stream_reads_again_what_it_has_read(name):
+    """MMEngine does, so the global generators stand where they stand there."""
     run = Randomness(seed=5, stream="mmengine")
+    seed_everything(run)
+    first = TrainBatches(loader_of(SAMPLERS[name]), run)
+    first.open()
+    whole = list(islice(first, 14))
+    seed_everything(run)
+    loader = loader_of(SAMPLERS[name])
+    batches = TrainBatches(loader, run)
+    batches.open()
+    batches.seek(10)
+    before = batches.source.position
+    assert all(map(torch.equal, list(islice(batches, 4)), whole[10:]))
+    assert batches.source.position == first.source.position
+    assert before["taken"] == 10
+
+
+@pytest.mark.parametrize("name", ["default", "infinite"])
+def test_the_stream_of_the_fork_keeps_its_order_over_a_resume(name):
+    run = Randomness(seed=5, stream="onedl")
     whole = [b[:, 0].tolist() for b in islice(TrainBatches(loader_of(SAMPLERS[name]), run), 14)]
     loader = loader_of(SAMPLERS[name])
     batches = TrainBatches(loader, run)

@@ -51,7 +51,7 @@ def test_the_reference_keys_are_taken():
         ({"seed": "1"}, TypeError, "integer"),
         ({"seed": True}, TypeError, "integer"),
         ({"seed": -1}, ValueError, "2\\*\\*32"),
-        ({"seed": 1, "stream": "torch"}, ValueError, "'sample', 'mmengine'"),
+        ({"seed": 1, "stream": "torch"}, ValueError, "'sample', 'mmengine', 'onedl'"),
     ],
 )
 def test_wrong_settings_say_what_is_wanted(cfg, error, words):

@@ -48,7 +48,7 @@ from seg_runner.process.randomness import resolve_randomness, seed_everything
 __all__ = ["BaseRunner"]
 
 NOT_EXACT = (
-    "randomness.stream='mmengine': random numbers come from the global generators in MMEngine's order, so a "
+    "randomness.stream=%r: random numbers come from the global generators in the order of that engine, so a "
     "resumed run is not the same run bit for bit; stream='sample' (the default) makes it so"
 )
 
@@ -128,7 +128,7 @@ class BaseRunner(Builds):
         facts = describe_environment(self.device, self.seed)
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         if not self.randomness.by_sample:
-            info("%s", NOT_EXACT)
+            info(NOT_EXACT, self.randomness.stream)
         for line in without_effect(self.cfg):
             info("%s", line)
         if self.outside:

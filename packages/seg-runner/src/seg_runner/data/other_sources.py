@@ -125,8 +125,10 @@ class IterableSource(_Source):
         self._named = NamedLoader(loader)
         self.taken, self.epoch, self.in_pass = 0, 0, 0
         self._skip = 0
+        self._again = 0  # batches that are to be read again, and dropped
         if not randomness.by_sample:
-            self.notes.append("random numbers of the data: stream='mmengine' draws them from the global generators")
+            text = "random numbers of the data: stream=%r draws them from the global generators"
+            self.notes.append(text % randomness.stream)
 
     @property
     def position(self) -> dict[str, Any]:
@@ -135,6 +137,8 @@ class IterableSource(_Source):
 
     def fetch(self) -> Any:
         """Return the next batch."""
+        if self._again:
+            self._read_again()
         self._seed_fetch(self.taken)
         batch = self._next()
         if batch is END:
@@ -185,7 +189,23 @@ class IterableSource(_Source):
         endless = getattr(getattr(self.loader, "sampler", None), "endless", False)
         self._go(*(divmod(iteration, size) if size and not endless else (0, iteration)), iteration)
 
+    def _read_again(self) -> None:
+        """Read what the run has read before, so that the global generators stand where they stand in MMEngine."""
+        count, self._again = self._again, 0
+        LOG.warning(
+            "reading %d batches again, as MMEngine does: stream='onedl' draws their indices alone, and "
+            "resume_data=False begins a fresh pass",
+            count,
+        )
+        self.epoch, self.in_pass = 0, 0
+        for _ in range(count):
+            self._next()
+            self.in_pass += 1
+
     def _go(self, epoch: int, in_pass: int, taken: int) -> None:
+        if self.randomness.starts_early and self._iterator is not None and self.taken == self._again:
+            self.epoch, self.in_pass, self.taken, self._again = epoch, in_pass, taken, taken
+            return
         self.close()
         self._iterator = None
         self.epoch, self.in_pass, self.taken, self._skip = epoch, in_pass, taken, in_pass
@@ -203,6 +223,7 @@ class IterableSource(_Source):
 
     def close(self) -> None:
         """Stop the workers; the next batch is the one that would have come."""
+        self._again = 0
         if self._iterator is not None and self._iterator is not self.loader:
             shut_down(self._iterator)
             self._iterator, self._skip = None, self.in_pass

@@ -21,7 +21,7 @@ def prefetched(
 ) -> TrainBatches | Prefetch:
     """Return the training batches of a run, prefetched where that helps and changes nothing; else as they are.
 
-    That is on accelerators, and with `stream='sample'`: MMEngine's stream draws numbers in the order of reading.
+    That is on accelerators, and with `stream='sample'`: the others draw numbers in the order of reading.
     A loader with a state of its own stands behind the batch that it gave last, so nothing is read ahead from it.
     """
     if not is_accelerator(device) or not randomness.by_sample or not batches.may_read_ahead:

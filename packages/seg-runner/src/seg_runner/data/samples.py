@@ -69,7 +69,7 @@ def seed_generators(*parts: int | str, kept: Sequence[Generator] = ()) -> int:
 def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
     """Seed the main process for one training step from (seed, iteration, rank), so that dropout knows no history.
 
-    Does nothing with `stream='mmengine'`.
+    Does nothing where the numbers come from the global generators, as with `stream='mmengine'`.
     """
     if not randomness.by_sample:
         return

@@ -96,8 +96,8 @@ class TrainBatches:
         return batch
 
     def open(self) -> None:
-        """Start the workers of `stream='mmengine'` now: there, even starting a loader draws a random number."""
-        if not self.randomness.by_sample and not isinstance(self.source, IndexedSource):
+        """Start the workers now where the stream asks for it: even starting a loader draws a random number."""
+        if self.randomness.starts_early and not isinstance(self.source, IndexedSource):
             self.source.open()
 
     def seek(self, iteration: int) -> None:

@@ -28,7 +28,7 @@ __all__ = [
     "set_global_state",
 ]
 
-STREAMS = ("sample", "mmengine")
+STREAMS = ("sample", "mmengine", "onedl")
 
 if TYPE_CHECKING:  # numpy.random is imported where it is first used
     Generator = random.Random | np.random.Generator | np.random.RandomState | torch.Generator
@@ -44,12 +44,16 @@ class Randomness:
         deterministic: True: torch may use only deterministic operations, others are errors. 'warn': others are used,
             and listed at the end of the run.
         stream: `sample`: the numbers of a sample depend on (seed, pass, sample index) alone, so a resumed run
-            continues exactly. `mmengine`: the shared global generators, in MMEngine's order of use;
-            not exact on resume.
+            continues exactly. `mmengine`: the shared global generators, in the order in which MMEngine 0.10.7 uses
+            them; `onedl`: in that of the maintained fork (onedl-mmengine 0.10.12). Neither is exact on resume.
         chosen: Whether the seed was given (a resumed run keeps its checkpoint's seed if not).
 
     Attributes:
         by_sample: Whether every sample has its own numbers. No property, since every step asks.
+        starts_early: Whether the workers of an iteration loop start when it is built, before the weights are
+            initialised (MMEngine), not with its first step (its fork). To start a loader draws from the global
+            generator, so the first weights differ. A resumed run then reads again what it has read, and drops it, as
+            MMEngine does; else it draws the indices alone.
     """
 
     seed: int
@@ -58,9 +62,11 @@ class Randomness:
     stream: str = "sample"
     chosen: bool = True
     by_sample: bool = field(init=False, repr=False, compare=False)
+    starts_early: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_sample", self.stream == "sample")  # the way round `frozen`
+        object.__setattr__(self, "starts_early", self.stream == "mmengine")
 
 
 def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Randomness:
