@@ -12,7 +12,7 @@ __all__ = ["LAYOUTS", "make_data"]
 
 COUNT = {"train": 8, "aug": 8, "val": 3}
 """Images of each set."""
-SIZE = (72, 96)
+SIZE = (64, 96)
 """Height and width of an image."""
 
 Pairs = dict[str, tuple[str, str]]
@@ -64,13 +64,19 @@ LAYOUTS: dict[str, tuple[str, int, Pairs]] = {
 }
 
 
-def make_data(layout: str, folder: Path) -> Path:
-    """Write a data set below a folder; returns its root, which a config names as `data_root`."""
+def make_data(layout: str, folder: Path, ignored: float = 0.03) -> Path:
+    """Write a data set below a folder; returns its root, which a config names as `data_root`.
+
+    Args:
+        layout: A name of `LAYOUTS`.
+        folder: Where.
+        ignored: Share of pixels with the label 255.
+    """
     where, classes, sets = LAYOUTS[layout]
     root = folder / where
     for number, (set_, (image, labels)) in enumerate(sets.items()):
         names = [f"{index:06d}" for index in range(COUNT[set_])]
-        for name, (picture, label_map) in zip(names, _samples(classes, seed=number), strict=False):
+        for name, (picture, label_map) in zip(names, _samples(classes, ignored, seed=number), strict=False):
             _write(root / image.format(name), picture)
             _write(root / labels.format(name), label_map)
         if layout == "voc":
@@ -79,17 +85,17 @@ def make_data(layout: str, folder: Path) -> Path:
     return root
 
 
-def _samples(classes: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _samples(classes: int, ignored: float, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield endless images of blocks whose colour goes with their label, and label maps with a few ignored pixels."""
     random = np.random.default_rng(seed)
     colours = np.random.default_rng(99).integers(0, 256, (256, 3))
     while True:
-        blocks = random.integers(0, classes, (SIZE[0] // 12, SIZE[1] // 12))
-        labels = np.kron(blocks, np.ones((12, 12), int)).astype(np.uint8)
+        blocks = random.integers(0, classes, (SIZE[0] // 16, SIZE[1] // 16))
+        labels = np.kron(blocks, np.ones((16, 16), int)).astype(np.uint8)
         noise = random.integers(-20, 21, (*SIZE, 3))
         picture = np.clip(colours[labels] + noise, 0, 255).astype(np.uint8)
         if classes > 2:
-            labels[random.random(SIZE) < 0.03] = 255
+            labels[random.random(SIZE) < ignored] = 255
         yield picture, labels
 
 

@@ -5,15 +5,15 @@ The file is untouched; what it is given, both engines are given by the same over
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from benchmarks._mmsegmentation import import_mmseg
 
 __all__ = ["Run", "compare", "configs", "overrides_of", "run_ours", "run_reference", "stream"]
 
@@ -22,9 +22,17 @@ UNCHANGED = object()
 Overrides = dict[str, Any]
 
 
+@cache
 def configs() -> Path:
     """Return the folder of MMSegmentation's configs, its models imported."""
-    return import_mmseg()
+    from seg_engine.mmseg import prepare
+
+    prepare()
+    import mmseg.models
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmseg")
+    return Path(mmseg.__file__).parent / ".mim/configs"
 
 
 @dataclass
@@ -98,13 +106,19 @@ def finish(run: Run) -> Run:
 
 def run_reference(path: Path, overrides: Mapping[str, Any], work_dir: Path) -> Run:
     """Train under MMEngine."""
-    import_mmseg()
+    configs()
     from mmengine.config import Config
     from mmengine.hooks import Hook
     from mmengine.runner import Runner
 
     cfg = Config.fromfile(str(path))
-    cfg.merge_from_dict({**overrides, "work_dir": str(work_dir), "experiment_name": work_dir.parent.name})
+    cfg.merge_from_dict(
+        {
+            **copy.deepcopy(dict(overrides)),
+            "work_dir": str(work_dir),
+            "experiment_name": f"{work_dir.parent.name}_{work_dir.name}",
+        }
+    )
     forget_random_state()
     runner = Runner.from_cfg(cfg)
     writes = type("Both", (Writes, Hook), {})()
@@ -114,13 +128,15 @@ def run_reference(path: Path, overrides: Mapping[str, Any], work_dir: Path) -> R
     return finish(writes.run)
 
 
-def run_ours(path: Path, overrides: Mapping[str, Any], work_dir: Path) -> Run:
-    """Train here, by what `seg train` calls."""
-    import_mmseg()
+def run_ours(path: Path, overrides: Mapping[str, Any], work_dir: Path, numbers: str | None = None) -> Run:
+    """Train here, by what `seg train` calls; `numbers` is the stream, by default that of the engine installed."""
+    configs()
     from seg_engine.launch import make_runner, read_config
 
     cfg = read_config(path)
-    cfg.merge_from_dict({**overrides, "work_dir": str(work_dir), "randomness.stream": stream()})
+    cfg.merge_from_dict(
+        {**copy.deepcopy(dict(overrides)), "work_dir": str(work_dir), "randomness.stream": numbers or stream()}
+    )
     forget_random_state()
     runner = make_runner(cfg)
     writes = Writes()
@@ -137,9 +153,9 @@ def forget_random_state() -> None:
     torch.manual_seed(seed)
 
 
-def compare(ours: Run, theirs: Run) -> None:
+def compare(ours: Run, theirs: Run, steps: int = STEPS) -> None:
     """Fail where one bit differs."""
-    assert len(ours.losses) == STEPS
+    assert len(ours.losses) == steps
     assert ours.losses == theirs.losses
     assert ours.rates == theirs.rates
     assert ours.norms == theirs.norms
@@ -162,7 +178,7 @@ def overrides_of(path: Path, root: Path, size: int, more: Mapping[str, Any]) -> 
         size: Sides of the crop, and the shorter side that images are scaled to.
         more: Overrides of this config.
     """
-    import_mmseg()
+    configs()
     from mmengine.config import Config
 
     cfg = Config.fromfile(str(path)).to_dict()
