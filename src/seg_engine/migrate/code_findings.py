@@ -10,7 +10,7 @@ from seg_engine.migrate.findings import CHANGE, Finding
 from seg_engine.migrate.modules import absent_part
 from seg_engine.migrate.old_names import now
 from seg_engine.migrate.scopes import absent_operator, install
-from seg_engine.migrate.served import missing
+from seg_engine.migrate.served import instead_of, missing
 
 __all__ = ["findings_in"]
 
@@ -109,5 +109,6 @@ def not_served(path: tuple[str, ...], at: Finding, gives: frozenset[str]) -> Ite
         return
     name, known = found
     near = nearest(name, known)
-    hint = f"did you mean runner.{near}?" if near else f"what there is: {', '.join(sorted(known)[:8])}, ..."
+    guess = f"did you mean runner.{near}?" if near else f"what there is: {', '.join(sorted(known)[:8])}, ..."
+    hint = instead_of(name) or guess
     yield Finding(CHANGE, at.file, at.line, f"runner.{name} does not exist here", hint)

@@ -25,16 +25,17 @@ def absent_part(dotted: str, roots: Sequence[Path] = ()) -> str:
     top, *rest = dotted.split(".")
     if top in sys.stdlib_module_names:
         return ""
-    here = [folder for folder in roots if is_module(folder / top)]
-    if here:
-        return missing_below(top, [str(here[0] / top)], rest)
-    folders = installed(top)
-    return top if folders is None else missing_below(top, list(folders), rest)
+    here = [folder / top for folder in roots if is_module(folder / top)]
+    folders = [str(here[0])] if here else installed(top)
+    if folders is None:  # a folder without __init__.py is a package where there is no other one
+        folders = [str(folder / top) for folder in roots if (folder / top).is_dir()]
+        return missing_below(top, folders, rest) if folders else top
+    return missing_below(top, list(folders), rest)
 
 
 def is_module(path: Path) -> bool:
-    """Tell whether a path, without its ending, is a module or a folder of modules."""
-    return path.with_suffix(".py").is_file() or path.is_dir()
+    """Tell whether a path, without its ending, is a module or a package."""
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 @lru_cache(maxsize=4096)

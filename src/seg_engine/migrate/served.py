@@ -8,7 +8,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-__all__ = ["missing", "served"]
+from seg_runner.mmengine.attributes import EVAL_LOOP_INSTEAD, INSTEAD
+
+__all__ = ["instead_of", "missing", "served"]
 
 PARTS = {
     "train_loop": ("loop", ("EpochBasedTrainLoop", "IterBasedTrainLoop")),
@@ -29,7 +31,7 @@ def served(part: str = "") -> frozenset[str]:
     if not part:
         from seg_runner import Runner
 
-        return frozenset(names_of(Runner))
+        return frozenset(names_of(Runner)) - set(INSTEAD)
     if part == "message_hub":
         from seg_runner import MessageHub
 
@@ -39,7 +41,17 @@ def served(part: str = "") -> frozenset[str]:
     from seg_registry import builder
 
     kind, names = PARTS[part]
-    return frozenset(name for each in names for name in names_of(builder().get(kind, each)))
+    found = {name for each in names for name in names_of(builder().get(kind, each))}
+    return frozenset(found - set(EVAL_LOOP_INSTEAD))
+
+
+def instead_of(name: str) -> str:
+    """Return what to use in place of a name of MMEngine's that nothing here stands for; empty for another name.
+
+    >>> instead_of("set_randomness"), instead_of("itre")
+    ('randomness=dict(seed=...) in the config', '')
+    """
+    return INSTEAD.get(name) or EVAL_LOOP_INSTEAD.get(name.rpartition(".")[2], "")
 
 
 def names_of(kind: type) -> Iterator[str]:

@@ -23,7 +23,7 @@ class Mine(Hook):
         "runner.message_hub.update_scalar('train/x', 1); runner.train_loop.max_iters",
         "runner.mine = 3; print(runner.mine)",
         "self.runner = runner; self.runner.logger.info('x')",
-        "runner.optim_wrapper.whatever_a_wrapper_has",
+        "runner.optim_wrapper.whatever_a_wrapper_has; runner._train_loop._max_iters; runner.val_loop.evaluator",
     ],
 )
 def test_what_the_runner_has_is_no_finding(tmp_path: Path, line: str) -> None:
@@ -36,6 +36,7 @@ def test_what_the_runner_has_is_no_finding(tmp_path: Path, line: str) -> None:
     [
         ("print(runner.itre)", "runner.itre does not exist here", "did you mean runner.iter?"),
         ("runner.train_loop.max_itres", "runner.train_loop.max_itres ", "did you mean runner.train_loop.max_iters?"),
+        ("runner.set_randomness(3)", "runner.set_randomness does not", "randomness=dict(seed=...) in the config"),
         ("self.runner._no_such_thing()", "runner._no_such_thing does", "what there is: "),
     ],
 )
@@ -89,6 +90,11 @@ def test_modules_of_the_project_are_there(tmp_path: Path) -> None:
     imports = "from . import b\nfrom .b import c\nfrom pkg.b import c\n"
     files = {"pkg/__init__.py": "", "pkg/a.py": imports, "pkg/b.py": "c = 1"}
     assert not report_on(tmp_path, {**files, "tools/x.py": "import pkg.b\nimport y\n", "tools/y.py": ""}).findings
+
+
+def test_a_folder_of_a_packages_name_is_not_that_package(tmp_path: Path) -> None:
+    files = {"numpy/mine.py": "from numpy.linalg import norm\n", "plain/a.py": "", "b.py": "import plain.a, plain.c\n"}
+    assert said(report_on(tmp_path, files)) == ["b.py:1: there is no module plain.c in what is installed"]
 
 
 @pytest.mark.parametrize(
