@@ -1,7 +1,9 @@
 """MMSegmentation's visualizer, with a title on each picture, and its hook that draws predictions."""
 
+import atexit
 import glob
 import os
+import shutil
 import tempfile
 
 import cv2
@@ -64,6 +66,7 @@ class DrawSquares(BaseTransform):
 
 
 FOLDER = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 pipeline = [dict(type="DrawSquares"), dict(type="KeepFile", folder=FOLDER), dict(type="PackSegInputs")]
 
 CHANGES = dict(
