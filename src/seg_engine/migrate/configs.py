@@ -120,6 +120,7 @@ def findings_of(loaded: Loaded, roots: Sequence[Path], registered: dict[str, str
     yield from wrong_arguments(cfg, loaded.path)
     if not loaded.trains:  # a part of an experiment, which says the rest of what this one needs
         return
+    yield from (Finding(NOTE, ".", 0, line) for line in prepared(cfg))
     yield from imports_of(cfg, roots)
     yield from unknown_types(cfg, registered)
     yield from differences_of(cfg)
@@ -210,8 +211,6 @@ def unknown_types(cfg: Any, registered: dict[str, str]) -> Iterator[Finding]:
             absent.setdefault((f"an import fails ({looked.failed})", install(named.scope)), []).append(named)
         else:
             yield Finding(CHANGE, named.file, named.line, first_sentence(looked.why))
-    for line in prepared(str(cfg.get("default_scope") or "")):
-        yield Finding(NOTE, ".", 0, line)
     for (what, advice), missing in absent.items():
         yield Finding(CHANGE, missing[0].file, missing[0].line, f"{what}, which {listed(missing)} come from", advice)
 

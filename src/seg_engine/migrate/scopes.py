@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from seg_engine.migrate.modules import absent_part, installed
 
 __all__ = ["EXTRAS", "OPERATORS", "absent_operator", "absent_scope", "install", "prepared"]
@@ -18,13 +16,10 @@ OPERATORS = frozenset(
 )
 """Names of `mmcv.ops` that `seg_engine.mmseg.prepare` computes in torch, or that were Python all along."""
 
+MMSEG = 'pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"'
 EXTRAS = {
-    "mmseg": 'pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"',
-    "mmcv": 'pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"',
-    "mmengine": 'pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"',
-    "mmdet": "pip install mmdet",
-    "mmpretrain": "pip install mmpretrain",
-    "mmcls": "mmcls is mmpretrain now: pip install mmpretrain, and mmpretrain in place of mmcls",
+    **dict.fromkeys(("mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg"), MMSEG),
+    "mmcls": f"mmcls is mmpretrain now: {MMSEG}, and mmpretrain in place of mmcls",
 }
 """Packages of a scope, and what installs them."""
 
@@ -56,14 +51,14 @@ def absent_operator(dotted: str) -> str:
     return "" if name == dotted.partition(".")[0] or name in OPERATORS or compiled else name
 
 
-@lru_cache
-def prepared(scope: str) -> tuple[str, ...]:
-    """Let a scope be imported where mmcv is not compiled, as `seg train` does; what that takes, a line each."""
-    from seg_engine.mmseg import prepare
+def prepared(cfg: object) -> list[str]:
+    """Let what a config names be imported where mmcv is not compiled, as `seg train` does; what was done, a line each.
 
-    if scope != "mmseg" or any(installed(package) is None for package in ("mmcv", "mmengine", "mmseg")):
-        return ()
+    It stays until the process ends, as there; a second call does nothing.
+    """
+    from seg_engine.mmseg import prepare_for
+
     try:
-        return tuple(prepare())
+        return prepare_for(cfg)
     except Exception:  # what fails in it fails in the look-up too, which says so
-        return ()
+        return []

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from seg_engine.migrate.scopes import prepared
-
 __all__ = ["Named", "is_ours", "look_up", "named_types", "quiet"]
 
 KINDS = {
@@ -144,7 +142,6 @@ def failed_import(error: BaseException) -> str:
 def _builder(scope: str) -> Any:
     from seg_registry import builder
 
-    prepared(scope)
     return builder({"default_scope": scope} if scope else {})
 
 
