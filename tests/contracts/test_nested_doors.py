@@ -153,6 +153,7 @@ def test_a_key_that_nothing_reads_does_nothing(place: str) -> None:
 
 
 A_TABLE = "a name in a table of ours"
+FOUND = "its type was looked up in the lines before"
 FIXED = "not a word of a config"
 LOADED = "an entry point, which is loaded once its name was found"
 NO_DOORS = {
@@ -166,12 +167,14 @@ NO_DOORS = {
     "getattr(torch.optim, optimizer_type, None)": "a class of optimizers, checked in the next line",
     "getattr(signal, name)": A_TABLE,
     "getattr(sys.modules.get(module), name, None)": A_TABLE,
+    "getattr(sys.modules.get(f'{PACKAGE}.registry'), registry, None)": FIXED,
     "getattr(sys.modules.get('mmengine.runner'), TABLES[scheme], None)": A_TABLE,
     "getattr(ctypes.CDLL(None, use_errno=True), name, None)": FIXED,
     "resolve(palette, classes)": A_TABLE,
     "import_module(f'seg_engine.cli.{name}')": A_TABLE,
     "importlib.import_module(library)": A_TABLE,
     "importlib.import_module(module)": FIXED,
+    "importlib.import_module(package)": FIXED,
     "others[ema_type].load()": LOADED,
     "known[kind].load()": LOADED,
     "found[0].load()": LOADED,
@@ -179,6 +182,10 @@ NO_DOORS = {
         "in explain.py, once the wrapper is built"
     ),
     "self.resolve('optim_wrapper', 'OptimWrapperDict', 'optim_wrapper')": FIXED,
+    "self.resolve('model', name, f'{key}.ema_type')": "asked again by the hook once it was refused",
+    "self.part('param_scheduler', own, key, optimizer=optimizer, end=end)": FOUND,
+    "self.part('visualizer', own, 'visualizer', name=name, save_dir=str(log_dir))": FOUND,
+    "self.part('visualizer', _changed(own, type=kind), 'visualizer', name=name, save_dir=str(log_dir))": FOUND,
     "assembler.resolve('hook', name, 'default_hooks')": "asked again once it was refused",
     "parts.build('transform', {'type': 'PackSegInputs'})": FIXED,
     "getattr(sys.modules.get(f'mmengine.{module}'), name, None)": FIXED,

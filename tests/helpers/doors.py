@@ -121,6 +121,7 @@ IN_WORDS: dict[str, tuple[str, Any, str]] = {
     "a way to clip": ("optim_wrapper.clip_grad", HERE, "clip_grad.type"),
     "rules": ("optim_wrapper.paramwise_cfg", HERE, "optim_wrapper.paramwise_cfg"),
     "a scheduler of one optimizer": ("param_scheduler", {"a": HERE}, "param_scheduler"),
+    "a hook with an average": ("custom_hooks.0", {**HERE, "ema_type": "X"}, "custom_hooks.0"),
     "batch augments": ("model.data_preprocessor.batch_augments", [HERE], "batch_augments"),
     "norm_cfg": ("model.backbone.norm_cfg", HERE, "norm_cfg"),
     "act_cfg": ("model.neck.act_cfg", HERE, "act_cfg"),

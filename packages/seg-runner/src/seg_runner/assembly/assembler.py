@@ -143,7 +143,14 @@ class Assembler:
             )
         return self.resolve("optim_wrapper", "OptimWrapperDict", "optim_wrapper")(**cfg)
 
-    def param_schedulers(self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None) -> Any:
+    def param_schedulers(
+        self,
+        cfg: object,
+        wrapper: object,
+        ends: dict[bool, int],
+        epoch_length: int | None,
+        key: str = "param_scheduler",
+    ) -> Any:
         """Return the schedulers: a list, or for several optimizers a dict of lists.
 
         Args:
@@ -151,6 +158,7 @@ class Assembler:
             wrapper: What they change the values of.
             ends: by_epoch -> where a schedule without `end` ends.
             epoch_length: Iterations of an epoch, for `convert_to_iter_based`.
+            key: Where they stand in the config.
         """
         if cfg is None:
             return []
@@ -163,13 +171,19 @@ class Assembler:
                     f"name optimizers, but there is no optimizer {unknown[0]!r} "
                     f"(there are: {', '.join(named) or 'none with names'})"
                 )
-            return {name: self.param_schedulers(own, named[name], ends, epoch_length) for name, own in cfg.items()}
+            given = {name: (own, named[name], ends, epoch_length, f"{key}.{name}") for name, own in cfg.items()}
+            return {name: self.param_schedulers(*one) for name, one in given.items()}
         listed = cfg if isinstance(cfg, Sequence) else [cfg]
         if hasattr(wrapper, "items") and all(isinstance(one, Mapping) for one in listed):  # the same for each optimizer
-            return {name: self.param_schedulers(listed, own, ends, epoch_length) for name, own in wrapper.items()}
-        return [self._scheduler(one, wrapper, ends, epoch_length) for one in listed]
+            return {name: self.param_schedulers(listed, own, ends, epoch_length, key) for name, own in wrapper.items()}
+        keys = [key] if listed is not cfg else [f"{key}.{number}" for number in range(len(listed))]
+        return [
+            self._scheduler(one, wrapper, ends, epoch_length, place) for one, place in zip(listed, keys, strict=True)
+        ]
 
-    def _scheduler(self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None) -> Any:
+    def _scheduler(
+        self, cfg: object, wrapper: object, ends: dict[bool, int], epoch_length: int | None, key: str
+    ) -> Any:
         if not isinstance(cfg, Mapping):
             return cfg
         if "type" not in cfg:
@@ -181,14 +195,14 @@ class Assembler:
             # A schedule that counts optimizer steps ends with the run's last one.
             counts = getattr(wrapper, "accumulative_counts", 1) if own.get("unit") == "step" and not by_epoch else 1
             end = -(-ends[by_epoch] // counts)
-            optimizer = optimizer_for(self.resolve("param_scheduler", own["type"], "param_scheduler"), wrapper)
-            return self.part("param_scheduler", own, "param_scheduler", optimizer=optimizer, end=end)
+            optimizer = optimizer_for(self.resolve("param_scheduler", own["type"], key), wrapper)
+            return self.part("param_scheduler", own, key, optimizer=optimizer, end=end)
         if not by_epoch or epoch_length is None:
             raise ValueError(
                 "convert_to_iter_based=True turns epochs into iterations: it needs by_epoch=True and a "
                 f"train_dataloader with a length{origin_of(self.cfg, 'param_scheduler')}"
             )
-        found = self.resolve("param_scheduler", own.pop("type"), "param_scheduler")
+        found = self.resolve("param_scheduler", own.pop("type"), key)
         given = {"end": ends[True], **own}
         return found.build_iter_from_epoch(optimizer=optimizer_for(found, wrapper), epoch_length=epoch_length, **given)
 

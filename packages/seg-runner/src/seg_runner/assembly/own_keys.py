@@ -60,7 +60,7 @@ def own_lines(cfg: Config) -> list[str]:
     """Return a line for each top-level name of a config that is the run's own, or that only looks so.
 
     >>> own_lines({"checkpoint": "https://example.org/mit_b0.pth"})
-    ["checkpoint is left to the config; for the run itself it is written seg=dict(checkpoint=...)"]
+    ['checkpoint is left to the config; for the run itself it is written seg=dict(checkpoint=...)']
     """
     lines = []
     for key in (*OWN_KEYS, NOT_READ):
