@@ -39,8 +39,8 @@ def prepare() -> list[str]:
     missing = [name for name in ("mmcv", "mmseg") if find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(
-            f"no package {' and no package '.join(missing)} is installed here; `pip install seg-engine[mmseg]` brings "
-            f"MMSegmentation, with an mmcv that needs no compiler",
+            f"no package {' and no package '.join(missing)} is installed here; MMSegmentation, with an mmcv that needs "
+            'no compiler: `pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"`',
             name=missing[0],
         )
     if compiled():

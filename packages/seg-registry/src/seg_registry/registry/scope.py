@@ -18,8 +18,9 @@ from seg_registry.values.config_dict import ConfigDict
 __all__ = ["Scope", "exists", "help_for", "how_to_find", "is_module", "names_inside"]
 
 _MMSEG = (
-    "MMSegmentation without a compiled mmcv: `pip install seg-engine[mmseg]`, and call seg_engine.mmseg.prepare() "
-    "before anything imports it (the command `seg` does)"
+    "MMSegmentation without a compiled mmcv: call seg_engine.mmseg.prepare() before anything imports it (the command "
+    "`seg` does), after "
+    '`pip install "seg-engine[mmseg] @ git+https://github.com/seg-engine/seg-engine"`'
 )
 _HELP = dict.fromkeys(("mmseg", "mmdet", "mmpretrain"), _MMSEG)
 
