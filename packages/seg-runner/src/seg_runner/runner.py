@@ -386,7 +386,11 @@ class Runner(BaseRunner):
             *theirs: What MMEngine takes besides, in its order: `resume_optimizer`, ...
             **options: The same by name; `resume_optimizer=False` leaves it out.
         """
-        self.checkpoints.resume(path or options.pop("filename", None), resume_without(theirs, options))
+        file = options.pop("filename", None) if path is None else path
+        if self.arguments["train_cfg"] is not None:
+            with self.instances:
+                self.build_training()  # before the first step, too, the loop's counters and the optimizer are resumed
+        self.checkpoints.resume(file, resume_without(theirs, options))
 
     def load_or_resume(self) -> None:
         """Load `load_from`, or resume, as the arguments say; once in the life of a runner."""
