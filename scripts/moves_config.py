@@ -32,7 +32,7 @@ def shrink(cfg: Any, folder: Path, steps: int) -> list[str]:
         cfg.train_cfg.val_begin = 1
     told = [*_keep_odd_keys(cfg), *_shrink_images(cfg, size), *narrow(cfg.model)]
     if _weighs_classes(cfg.model):
-        told.append("no ignored pixels")
+        told.append("no ignored pixels, on which losses that weigh classes fail")
     _drop_weights(cfg, folder)
     _use_samples(cfg, size, folder)
     return told
@@ -45,7 +45,7 @@ def _keep_odd_keys(cfg: Any) -> list[str]:
     lines = misspelt(cfg)
     if lines:
         cfg.seg = {"strict_keys": False}
-    return [f"seg.strict_keys=False, since {line.partition(' (')[0]} is no key of a run" for line in lines]
+    return [f"`seg.strict_keys=False`, since {line.partition(' (')[0]} is no key of a run" for line in lines]
 
 
 def side_of(model: Any) -> int:

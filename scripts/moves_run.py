@@ -71,7 +71,7 @@ def why(error: Exception, path: Path, steps: int) -> Row:
     """Return kind and reason of a config that did not run."""
     absent = absent_packages(path)
     if absent:
-        return {"kind": "package absent", "reason": f"{', '.join(absent)} is not installed"}
+        return {"kind": "package absent", "reason": f"`{'`, `'.join(absent)}` is not installed"}
     with tempfile.TemporaryDirectory() as place:
         there = mmengine_raises(path, steps, Path(place))
     reason = words_of(error) + (f"; there: {words_of(there)}" if there and words_of(there) != words_of(error) else "")

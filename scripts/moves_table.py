@@ -59,14 +59,20 @@ def by_family(rows: Sequence[Row]) -> list[str]:
         these = [row for row in rows if family in (row["family"], "all")]
         counts = Counter(row["kind"] for row in these)
         mean = sum(row["seconds"] for row in these) / max(len(these), 1)
-        cells = [family, str(len(these)), *(str(counts[kind] or "–") for kind in KINDS), f"{mean:.1f}"]
+        shown = family if family == "all" else f"`{family}`"
+        cells = [shown, str(len(these)), *(str(counts[kind] or "–") for kind in KINDS), f"{mean:.1f}"]
         table.append(f"| {' | '.join(cells)} |")
     return table
 
 
 def reasons(rows: Iterable[Row]) -> list[str]:
     """Return the configs that did not run with their own model, under the reason."""
-    return _grouped((f"{row['kind']}, {row['reason']}", row) for row in rows if row["kind"] != "own model")
+    said = []
+    for row in rows:
+        error = row["kind"] in ("fails there too", "failed")
+        why = f"`{row['reason']}`" if error else row["reason"]
+        said += [(f"{row['kind']}, {why}", row)] if row["kind"] != "own model" else []
+    return _grouped(said)
 
 
 def remarks(rows: Iterable[Row]) -> list[str]:
@@ -88,7 +94,7 @@ def _grouped(said: Iterable[tuple[str, Row]]) -> list[str]:
 def written(rows: Sequence[Row], steps: int) -> str:
     """Return the page."""
     names = ("torch", "mmengine", "mmcv-lite", "mmpretrain", "mmdet")
-    facts = [f"Python {platform.python_version()}", *(f"{name} {importlib.metadata.version(name)}" for name in names)]
+    facts = [f"Python {platform.python_version()}", *(f"`{name}` {importlib.metadata.version(name)}" for name in names)]
     head = PAGE.format(
         count=len(rows),
         steps=steps,

@@ -92,7 +92,7 @@ def test_reasons_name_their_configs() -> None:
         for index, (kind, why) in enumerate([("own model", ""), ("failed", "x"), ("failed", "x"), ("stand-in", "y")])
     ]
     said = moves_table.summary(rows).splitlines()
-    assert said[-2:] == ["- failed, x: `f/1.py`, `f/2.py`", "- stand-in, y: `s/3.py`"]
+    assert said[-2:] == ["- failed, `x`: `f/1.py`, `f/2.py`", "- stand-in, y: `s/3.py`"]
     assert "| all | 4 | 1 | 1 | – | – | 2 | 1.0 |" in said
 
 

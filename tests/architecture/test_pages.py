@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ from helpers.tree import ROOT
 from seg_engine.cli import make_parser
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))
+SHORT = runpy.run_path(str(ROOT / "run"), run_name="run")["SHORT"]
 HATCH = tomllib.loads((ROOT / "hatch.toml").read_text(encoding="utf-8"))["envs"]
 INSTALL = re.compile(r'pip install "(seg-\w+)(?:\[\w+\])? @ git\+https://github\.com/seg-engine/seg-engine(\S*)"')
 
@@ -48,7 +50,7 @@ def test_a_wrong_flag_would_be_seen() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_the_repository_are_there(page: str) -> None:
     words = set(re.findall(r"\./run ([a-z][\w.:-]*)", text_of(page)))
-    known = {*HATCH["default"]["scripts"], *HATCH}
+    known = {*HATCH["default"]["scripts"], *HATCH, *SHORT}
     assert not {word for word in words if re.split(r"[:.]", word)[0] not in known}
 
 
