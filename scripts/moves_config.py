@@ -31,6 +31,8 @@ def shrink(cfg: Any, folder: Path, steps: int) -> list[str]:
     if "val_begin" in cfg.train_cfg:
         cfg.train_cfg.val_begin = 1
     told = [*_keep_odd_keys(cfg), *_shrink_images(cfg, size), *narrow(cfg.model)]
+    if size > 64:
+        told += _shrink_versions(cfg)
     if _weighs_classes(cfg.model):
         told.append("no ignored pixels, on which losses that weigh classes fail")
     _drop_weights(cfg, folder)
@@ -71,6 +73,13 @@ def _shrink_images(cfg: Any, size: int) -> list[str]:
         backbone.img_size = (size, size)
         model.test_cfg.update(crop_size=(size, size), stride=(2 * size // 3, 2 * size // 3))
     return told
+
+
+def _shrink_versions(cfg: Any) -> list[str]:
+    """Test the smallest size of a `tta_pipeline` alone, as a large picture in six of them takes a minute."""
+    sizes = cfg.tta_pipeline[-1]["transforms"][0]
+    del sizes[1:]
+    return [f"one of the sizes of `tta_pipeline`, {sizes[0].get('scale_factor')}"]
 
 
 def _sides(norm: Any) -> str:

@@ -125,3 +125,11 @@ def test_only_sizes_data_and_weights_are_changed(name: str, tmp_path: Path) -> N
     moves_config.shrink(after, tmp_path, 2)
     after.train_cfg.max_iters = before.train_cfg.max_iters
     assert [key for key in PARTS if before.get(key) != after.get(key)] == []
+
+
+def test_a_model_that_needs_large_maps_tests_one_size_of_a_picture(tmp_path: Path) -> None:
+    name = "mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024.py"
+    cfg = Config.fromfile(moves_run.configs_folder() / name)
+    told = moves_config.shrink(cfg, tmp_path, 2)
+    assert [size["scale_factor"] for size in cfg.tta_pipeline[-1]["transforms"][0]] == [0.5]
+    assert any("tta_pipeline" in line for line in told)
