@@ -76,7 +76,7 @@ KNET = {"model.decode_head.kernel_generate_head.in_channels": 512, "model.auxili
 FAMILIES: dict[str, Family] = {
     "ERFNet": Family("erfnet/erfnet_fcn_4xb4-160k_cityscapes-512x1024.py"),
     "DeepLabV3+": Family("deeplabv3plus/deeplabv3plus_r18-d8_4xb4-80k_loveda-512x512.py", "loveda", quick=True),
-    "FCN": Family("fcn/fcn_r50-d8_4xb4-20k_voc12aug-512x512.py", "voc", more=R50_D8, quick=True),
+    "FCN": Family("fcn/fcn_r50-d8_4xb4-20k_voc12aug-512x512.py", "voc", more=R50_D8),
     "SegNeXt": Family("segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py", "ade", quick=True),
     "U-Net": Family("unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64.py", "drive", more=UNET, quick=True),
     "ANN": Family(
