@@ -80,6 +80,22 @@ def test_each_run_has_a_log_of_its_own(tmp_path: Path, capsys: pytest.CaptureFix
     assert "seg_runner" not in [name for name in logging.root.manager.loggerDict if name == str(one)]
 
 
+def test_what_is_long_goes_past_the_terminal_as_into_a_file_handler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MMEngine's models look for a FileHandler and write into its stream; without one, they print all of it."""
+    logger = make_logger(tmp_path / "a.log")
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.stream.write("\nbackbone.weight: KaimingInit\n")
+            handler.stream.flush()
+    logger.info("after")
+    first, second, third = (tmp_path / "a.log").read_text().splitlines()
+    assert (first, second) == ("", "backbone.weight: KaimingInit")
+    assert third.endswith("after")
+    assert "Kaiming" not in capsys.readouterr().out
+
+
 def test_errors_say_where_they_come_from(tmp_path: Path) -> None:
     logger = make_logger(tmp_path / "a.log")
     logger.error("bad")

@@ -50,15 +50,25 @@ class Loaded:
 
 
 def is_config(tree: ast.Module) -> bool:
-    """Tell whether a Python file is a config: it assigns what configs assign, and defines no class.
+    """Tell whether a Python file is a config: it assigns data to what configs assign, and defines no class.
 
     >>> is_config(ast.parse("model = dict(type='A')")), is_config(ast.parse("model = 1\\nclass A: pass"))
     (True, False)
+    >>> is_config(ast.parse("model = init_model('a.py', 'a.pth')"))
+    False
     """
     if any(isinstance(node, ast.ClassDef | ast.AsyncFunctionDef) for node in tree.body):
         return False
-    named = {target.id for node in tree.body for target in targets(node) if isinstance(target, ast.Name)}
+    data = [node for node in tree.body if is_data(node)]
+    named = {target.id for node in data for target in targets(node) if isinstance(target, ast.Name)}
     return bool(named & SIGNS) or any(isinstance(node, ast.With) and reads_base(node) for node in tree.body)
+
+
+def is_data(node: ast.stmt) -> bool:
+    """Tell whether a statement assigns data that is written out: a text, a list, a dict or a call of `dict`."""
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    made = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "dict"
+    return made or isinstance(value, ast.Constant | ast.Dict | ast.List | ast.Tuple)
 
 
 def targets(node: ast.stmt) -> Sequence[ast.expr]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
@@ -53,15 +54,20 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
         return sys.stdout
 
 
-class _File(logging.Handler):
+class _File(logging.FileHandler):
     """Appends each line whole and leaves no file open behind it, however a run ends.
 
     A disk that fills costs no line: they wait, and are written once there is room. It is said once.
+
+    It is a `FileHandler`, and has a `stream`, for code that writes what is long past the terminal: MMEngine's models put
+    the list of how each weight was initialised there, and print it where there is no such handler.
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        logging.Handler.__init__(self)  # that of FileHandler would open the file
+        self.baseFilename = str(path)
         self._lines = LineFile(path, "the log file")
+        self.stream = _Stream(self._lines)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -69,6 +75,28 @@ class _File(logging.Handler):
             self._lines.write(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits for room on the disk."""
+        self._lines.flush()
+
+    def close(self) -> None:
+        """Take the handler out of logging's table; no file is open."""
+        logging.Handler.close(self)
+
+
+class _Stream(io.TextIOBase):
+    """Writes text that is no record into the lines of a log file."""
+
+    def __init__(self, lines: LineFile) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def write(self, text: str, /) -> int:
+        """Write whole lines; one that is begun ends here."""
+        if text:
+            self._lines.write(printable(text.removesuffix("\n")))
+        return len(text)
 
 
 class _Lines(logging.Formatter):
