@@ -96,6 +96,21 @@ def test_what_is_long_goes_past_the_terminal_as_into_a_file_handler(
     assert "Kaiming" not in capsys.readouterr().out
 
 
+def test_logging_can_be_switched_off_for_a_while(tmp_path: Path) -> None:
+    logger = make_logger(tmp_path / "a.log")
+    logger.info("before")
+    logging.disable(logging.CRITICAL)
+    try:
+        logger.info("a metric's table of one batch")
+    finally:
+        logging.disable(logging.NOTSET)
+    logger.info("after")
+    said = (tmp_path / "a.log").read_text()
+    assert "before" in said
+    assert "table" not in said
+    assert "after" in said
+
+
 def test_errors_say_where_they_come_from(tmp_path: Path) -> None:
     logger = make_logger(tmp_path / "a.log")
     logger.error("bad")

@@ -197,6 +197,10 @@ class _Logger(logging.Logger):
 
     instance_name = ""
 
+    def isEnabledFor(self, level: int) -> bool:
+        """Tell whether a level counts, asked anew each time: `logging.disable` clears the answers of global loggers."""
+        return level > self.manager.disable and level >= self.getEffectiveLevel()
+
 
 def make_logger(
     log_file: Path | None, level: str = "INFO", *, name: str = "seg_runner", rank: int = 0, run: str = ""
