@@ -59,8 +59,8 @@ class _File(logging.FileHandler):
 
     A disk that fills costs no line: they wait, and are written once there is room. It is said once.
 
-    It is a `FileHandler`, and has a `stream`, for code that writes what is long past the terminal: MMEngine's models put
-    the list of how each weight was initialised there, and print it where there is no such handler.
+    It is a `FileHandler` with a `stream`, for code that writes past the terminal what is long: MMEngine's models say
+    there how each weight was initialised, and print it where there is no such handler.
     """
 
     def __init__(self, path: Path) -> None:
