@@ -53,6 +53,12 @@ SAME_AS_PYTHON = {
         "g = list(a.items()) + list(a.keys()) + list(a.values())\n"
         "h = a.copy()\nh['x'] = 9\ni = '-'.join(['a', 'b'])\nj = '{1} {0:>4} {k}'.format(1, 2, k=3)"
     ),
+    "methods that read": (
+        "a = dict(x=1)\nb = [a.get('x'), a.get('y'), a.get('y', 3)]\nc = ['p', 'q']\n"
+        "c.insert(1, 'r')\nd = c.index('q')\n"
+        "e = 'a_b_c'.replace('_', '-')\nf = 'abab'.replace('a', '', 1)\ng = 'x'.replace('', '-')\n"
+        "h = 'coco/val.txt'.split('/')\ni = ['ab'.startswith('a'), 'ab'.endswith(('c', 'b')), ' A '.strip().lower()]"
+    ),
     "shared values": "a = dict(x=1)\nb = dict(p=a)\na['x'] = 2\na.update(y=3)\nc = [a, a]",
     "shallow update": "a = dict(x=dict(p=1, q=2))\na.update(x=dict(p=3))",
     "assignment into values": "a = dict(x=[1, 2, 3])\na['x'][1] = 9\na['n'] = dict(k=1)\na['n']['k'] += 4",
@@ -240,3 +246,11 @@ def test_large_exponents_cost_more_than_other_operations() -> None:
     for operation in ("**", "<<"):
         with pytest.raises(LimitError, match="more work"):
             Config.fromstring(f"x = [1 {operation} 100 for i in range(20000)]")
+
+
+def test_texts_are_bounded_before_they_are_made() -> None:
+    for text in ("('a' * 9000).replace('a', 'b' * 9000)", "('a' * 9000).replace('', 'b' * 9000)"):
+        with pytest.raises(LimitError):
+            Config.fromstring(f"x = {text}")
+    with pytest.raises(LimitError):
+        Config.fromstring("x = [('a ' * 5000).split() for i in range(1000)]")

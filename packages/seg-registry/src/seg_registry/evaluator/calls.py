@@ -244,7 +244,29 @@ def _extend(budget: Budget, value: list[Any], more: object) -> None:
     value.extend(to_list(more, budget))
 
 
+def _replace(budget: Budget, value: str, old: str, new: str, /, count: int = -1) -> str:
+    found = len(value) + 1 if old == "" else value.count(old)
+    budget.spend_on_text(len(value) + found * len(new))
+    return value.replace(old, new, count)
+
+
+def _split(budget: Budget, value: str, /, *args: Any, **kwargs: Any) -> list[str]:
+    budget.spend(len(value))
+    return value.split(*args, **kwargs)
+
+
+def _text(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of texts whose result is about as long as the text itself."""
+
+    def call(budget: Budget, value: str, /, *args: Any, **kwargs: Any) -> Any:
+        budget.spend_on_text(len(value))
+        return method(value, *args, **kwargs)
+
+    return call
+
+
 _TABLE_METHODS: dict[str, Callable[..., Any]] = {
+    "get": lambda budget, value, *args: value.get(*args),
     "update": _update,
     "merge": _merge,
     "pop": _pop,
@@ -259,13 +281,21 @@ METHODS: dict[type, dict[str, Callable[..., Any]]] = {
     list: {
         "append": lambda budget, value, each: value.append(each),
         "extend": _extend,
+        "insert": lambda budget, value, place, each: value.insert(place, each),
+        "index": lambda budget, value, each: value.index(each),
         "pop": _pop,
         "copy": _copy,
     },
     set: {"copy": _copy, "update": lambda budget, value, more: value.update(_set(budget, more))},
-    str: {"format": _format, "join": _join},
+    str: {
+        "format": _format,
+        "join": _join,
+        "replace": _replace,
+        "split": _split,
+        **{name: _text(getattr(str, name)) for name in ("strip", "lower", "upper", "startswith", "endswith")},
+    },
 }
-MUTATING = frozenset({"update", "merge", "append", "extend", "pop"})
+MUTATING = frozenset({"update", "merge", "append", "extend", "insert", "pop"})
 
 
 def _copied(budget: Budget, value: object) -> Any:
