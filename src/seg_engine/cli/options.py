@@ -24,7 +24,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override settings of the config, such as optim_wrapper.optimizer.lr=0.01 or train_pipeline.0.prob=0.2; "
         "quote a key that has a dot in it: 'optim_wrapper.paramwise_cfg.custom_keys.\"head.norm\".lr_mult=10'; KEY= "
-        "alone removes the key; can be given several times",
+        "is the empty text, KEY=_delete_ removes the key; can be given several times",
     )
 
 

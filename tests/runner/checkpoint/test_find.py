@@ -117,6 +117,17 @@ def test_the_run_that_began_last_is_gone_on_with_whatever_clocks_and_pointers_sa
     assert next_generation(tmp_path) == 3
 
 
+def test_what_another_engine_made_of_our_run_is_gone_on_with(tmp_path):
+    """MMEngine goes on from our file: its file counts no runs, and its pointer says that it is the last."""
+    ours = save(tmp_path, "iter_4.pth", 4, run="ours", generation=1)
+    theirs = save(tmp_path, "iter_6.pth", 6, run=None)
+    assert find_resumable(tmp_path) == ours  # an older run of theirs, which nothing names
+    (tmp_path / "last_checkpoint").write_text(str(theirs))
+    assert find_resumable(tmp_path) == theirs
+    again = save(tmp_path, "iter_8.pth", 8, run="again", generation=2)
+    assert find_resumable(tmp_path) == again  # also where the pointer lags behind
+
+
 def test_a_damaged_newest_file_does_not_lead_into_an_older_run(tmp_path):
     save(tmp_path, "iter_1000.pth", 1000, run="old", generation=1)
     mine = save(tmp_path, "iter_20.pth", 20, run="new", generation=2)

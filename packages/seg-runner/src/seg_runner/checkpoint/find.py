@@ -36,12 +36,14 @@ class _Candidate(NamedTuple):
 def find_resumable(work_dir: str | Path, *, interrupted: bool = False) -> Path | None:
     """Return the newest whole checkpoint of the newest run in `work_dir`, or None.
 
-    Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one more
-    than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one that
-    `last_checkpoint` belongs to goes first. Clocks and modification times are not looked at. Files that are damaged are
-    named in the log and passed over. Best checkpoints come after all others, and only with an optimizer in them. What
-    an exception left (`interrupted_iter_N.pth`) is the last choice, and only with finite weights. A regular file whose
-    weights are not finite is taken only where nothing else is left.
+    Newest means most finished iterations. A run that begins in a folder with checkpoints of older runs counts one
+    more than they do (`meta.generation`), and so it is told apart from them; among runs that do not count, the one
+    that `last_checkpoint` belongs to goes first. Where another engine went on from a file of ours, its own file
+    counts no runs: it is the newest if `last_checkpoint` names it and it is further. Clocks and modification times
+    are not looked at. Files that are damaged are named in the log and passed over. Best checkpoints come after all
+    others, and only with an optimizer in them. What an exception left (`interrupted_iter_N.pth`) is the last choice,
+    and only with finite weights. A regular file whose weights are not finite is taken only where nothing else is
+    left.
 
     Args:
         work_dir: The run's folder.
@@ -95,11 +97,17 @@ def _is_finite(path: Path) -> bool:
 
 
 def _newest(found: list[_Candidate], pointed: Path | None) -> _Candidate:
-    newest = max(c.generation for c in found)
+    newest, every = max(c.generation for c in found), found
     found = [c for c in found if c.generation == newest]
     run = next((c.run for c in found if c.path == pointed), None)
     mine = [c for c in found if c.run == run] or found
-    return max(mine, key=lambda c: (c.complete, c.iteration, c.epoch))
+    chosen = max(mine, key=_how_far)
+    foreign = [c for c in every if c.path == pointed and c.run is None and c.complete]
+    return max([chosen, *foreign], key=_how_far)
+
+
+def _how_far(candidate: _Candidate) -> tuple[bool, int, int]:
+    return candidate.complete, candidate.iteration, candidate.epoch
 
 
 def next_generation(work_dir: str | Path) -> int:
