@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_engine.migrate.findings import CHANGE, NOTE, UNREAD, Finding, Report
+from seg_engine.migrate.shapes import fitting, told_of_misfits
 
 __all__ = ["convert", "describe", "findings_of_checkpoint", "origin"]
 
@@ -46,7 +47,8 @@ def origin(content: Mapping[str, Any]) -> str:
     meta = content.get("meta")
     if not isinstance(meta, Mapping):
         return WEIGHTS
-    if "run_id" in meta or "seg-runner" in (meta.get("versions") or {}):
+    versions = meta.get("versions")
+    if "run_id" in meta or (isinstance(versions, Mapping) and "seg-runner" in versions):
         return OURS
     if "optimizer" not in content:
         return PUBLISHED
@@ -56,7 +58,8 @@ def origin(content: Mapping[str, Any]) -> str:
 
 
 def describe(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return lines about a checkpoint: a name and a value each."""
+    """Return lines about a checkpoint: a name and a value each; nothing about parts that cannot be read."""
+    content = fitting(content)
     weights = content.get("state_dict", content)
     tensors = [one for one in weights.values() if hasattr(one, "numel")] if isinstance(weights, Mapping) else []
     held = content.get("meta")
@@ -115,12 +118,16 @@ def classes_of(meta: Mapping[str, Any]) -> str:
 
 def told(content: Mapping[str, Any], file: str) -> Iterator[Finding]:
     """Yield what comes of a checkpoint here."""
+    wrong = list(told_of_misfits(content, file))
+    yield from wrong
     kind = origin(content)
     weights = content.get("state_dict", content)
     if not isinstance(weights, Mapping) or not any(hasattr(one, "numel") for one in weights.values()):
         keys = ", ".join(map(str, list(content)[:6]))
         what = f"there are no weights under state_dict, nor at the top; its keys: {keys}"
         yield Finding(CHANGE, file, 0, what, "load_options=dict(key=...) names where they are")
+        return
+    if wrong:
         return
     if kind == MMCV:
         yield Finding(NOTE, file, 0, "its weights load (load_from); a run of mmcv 1.x cannot go on", "")
@@ -130,6 +137,8 @@ def told(content: Mapping[str, Any], file: str) -> Iterator[Finding]:
 
 def convert(path: Path, to: str, out: Path) -> Report:
     """Write a checkpoint as the other engine writes it; the original stays as it is.
+
+    One without weights, or with a part that cannot be read, is not written: the report says what is wrong with it.
 
     Args:
         path: The checkpoint.
@@ -149,6 +158,9 @@ def convert(path: Path, to: str, out: Path) -> Report:
         raise FileExistsError(f"{out} is there: name a file that is not, or delete it first")
     content = read_checkpoint(path)
     report = Report(str(path), "checkpoint", {"checkpoints": [str(path)]}, describe(content))
+    report.add(each for each in told(content, str(path)) if each.level != NOTE)
+    if report.code:
+        return report
     out.parent.mkdir(parents=True, exist_ok=True)
     if to == "seg":
         write_checkpoint(out, content)

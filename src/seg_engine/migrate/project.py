@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from seg_engine.migrate.checkpoints import findings_of_checkpoint
@@ -60,9 +61,18 @@ def look_at(path: Path) -> Report:
         raise ValueError(f"{path} is no project, config or checkpoint: it is neither a folder nor a file")
     if path.suffix.lower() in CONFIGS:
         return of_config(path)
-    facts, findings = findings_of_checkpoint(path, str(path))
-    report = Report(str(path), "checkpoint", {"checkpoints": [str(path)]}, facts)
-    report.add(findings)
+    return of_checkpoint(path)
+
+
+def of_checkpoint(path: Path) -> Report:
+    """Return the report on one checkpoint."""
+    report = Report(str(path), "checkpoint", {"checkpoints": [str(path)]})
+
+    def look() -> list[Finding]:
+        report.facts, findings = findings_of_checkpoint(path, str(path))
+        return findings
+
+    report.add(apart(str(path), look))
     return report
 
 
@@ -75,7 +85,8 @@ def of_config(path: Path) -> Report:
         project = Project(Tree(whole.parent), [loaded])
         for module in sorted(whole.parent.glob("*.py")) if loaded.trains else ():
             read_module(project, module, [])
-        report.add(seen_from_here(of_loaded(project, loaded)), str(path))
+        found = apart(str(whole), partial(of_loaded, project, loaded))
+        report.add(seen_from_here(found), str(path))
     return report
 
 
@@ -96,7 +107,8 @@ def of_project(folder: Path) -> Report:
         bases = {file for loaded in project.configs for file in loaded.chain - {str(loaded.path)}}
         for loaded in project.configs:
             if str(loaded.path) not in bases or loaded.trains:
-                report.add(named(tree, of_loaded(project, loaded)), tree.name(loaded.path))
+                found = apart(str(loaded.path), partial(of_loaded, project, loaded))
+                report.add(named(tree, found), tree.name(loaded.path))
         report.add(named(tree, of_code(project)))
     report.add(of_scripts(tree))
     report.add(of_checkpoints(tree))
@@ -109,6 +121,15 @@ def of_project(folder: Path) -> Report:
     return report
 
 
+def apart(file: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return what is found in one file; an error that nobody thought of costs that file, not the rest of the report."""
+    try:
+        return list(look())
+    except Exception as error:  # whatever it is, it becomes a finding with the file's name
+        what = f"it could not be looked at: {type(error).__name__}: {error}"
+        return [Finding(UNREAD, file, 0, what, "this should not happen: please report it, with the file if you can")]
+
+
 def named(tree: Tree, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings with the names of their files as the report shows them."""
     for each in findings:
@@ -117,6 +138,11 @@ def named(tree: Tree, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def read_module(project: Project, path: Path, findings: list[Finding]) -> None:
     """Read a Python file as what it is: a config, or code."""
+    findings += apart(project.tree.name(path), lambda: read(project, path))
+
+
+def read(project: Project, path: Path) -> Iterator[Finding]:
+    """Read a Python file; yield why it cannot be."""
     name = module_name(path, project.tree.root)
     try:
         if is_config(parse(text_of(path), str(path))):
@@ -126,11 +152,11 @@ def read_module(project: Project, path: Path, findings: list[Finding]) -> None:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             project.code[name] = read_code(path, package)
     except OSError as error:
-        findings.append(cannot(project, path, f"it cannot be read: {error.strerror}"))
+        yield cannot(project, path, f"it cannot be read: {error.strerror}")
     except SyntaxError as error:
-        findings.append(replace(cannot(project, path, f"it is no Python: {error.msg}"), line=error.lineno or 0))
+        yield replace(cannot(project, path, f"it is no Python: {error.msg}"), line=error.lineno or 0)
     except ValueError as error:
-        findings.append(cannot(project, path, str(error)))
+        yield cannot(project, path, str(error))
 
 
 def cannot(project: Project, path: Path, what: str) -> Finding:
@@ -181,25 +207,37 @@ def of_code(project: Project) -> Iterator[Finding]:
     """Yield what is to be said of the project's code."""
     gives = frozenset(name for code in project.code.values() for name in code.gives | code.own)
     for code in project.code.values():
-        yield from findings_in(code, str(code.path), [*project.roots, code.path.parent], gives)
+        roots = [*project.roots, code.path.parent]
+        yield from apart(str(code.path), partial(findings_in, code, str(code.path), roots, gives))
 
 
 def of_scripts(tree: Tree) -> Iterator[Finding]:
     """Yield what is to be said of the shell scripts."""
     for path in tree.files["scripts"]:
-        try:
-            yield from list(findings_of_script(path, tree.name(path)))
-        except UnicodeDecodeError:
-            yield Finding(UNREAD, tree.name(path), 0, "it is no text in UTF-8")
-        except (OSError, ValueError) as error:
-            yield Finding(UNREAD, tree.name(path), 0, f"it cannot be read: {error}")
+        yield from apart(tree.name(path), partial(of_script, path, tree.name(path)))
+
+
+def of_script(path: Path, file: str) -> Iterator[Finding]:
+    """Yield what is to be said of a shell script."""
+    try:
+        yield from list(findings_of_script(path, file))
+    except UnicodeDecodeError:
+        yield Finding(UNREAD, file, 0, "it is no text in UTF-8")
+    except (OSError, ValueError) as error:
+        yield Finding(UNREAD, file, 0, f"it cannot be read: {error}")
 
 
 def of_checkpoints(tree: Tree) -> Iterator[Finding]:
     """Yield what is to be said of the checkpoints; of many, the first."""
     files = tree.files["checkpoints"]
     for path in files[:MOST_CHECKPOINTS]:
-        yield from findings_of_checkpoint(path, tree.name(path))[1]
+        name = tree.name(path)
+        yield from apart(name, partial(in_checkpoint, path, name))
     if len(files) > MOST_CHECKPOINTS:
         what = f"{MOST_CHECKPOINTS} of {len(files)} checkpoints were looked at"
         yield Finding("note", ".", 0, what, "seg migrate FILE looks at one")
+
+
+def in_checkpoint(path: Path, file: str) -> list[Finding]:
+    """Return what is to be said of a checkpoint."""
+    return findings_of_checkpoint(path, file)[1]

@@ -74,6 +74,52 @@ def test_a_file_without_weights_says_where_to_look(tmp_path: Path) -> None:
     assert (found.level, "its keys: net, step" in found.what) == ("change", True)
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("optimizer", {"state": 3, "param_groups": 4}),
+        ("optimizer", {"state": 3, "param_groups": [{}]}),
+        ("optimizer", {"a": 1}),
+        ("optimizer", "x"),
+        ("message_hub", 4),
+        ("message_hub", {"log_scalars": 4}),
+        ("param_schedulers", "x"),
+        ("param_schedulers", {"a": 1}),
+        ("param_schedulers", [1]),
+        ("meta", 4),
+        ("meta", {"iter": "two"}),
+        ("meta", {"dataset_meta": 3}),
+        ("ema_state_dict", 4),
+    ],
+)
+def test_a_part_that_is_something_else_is_named(tmp_path: Path, name: str, part: object) -> None:
+    """Alone, and in a folder, where the rest of the report is there all the same."""
+    facts = facts_of(tmp_path, {**RUN, name: part})
+    assert facts["weights"] == "2 tensors, 8 numbers"
+    alone = look_at(tmp_path / "a.pth")
+    (line,) = said(alone, "unread")
+    assert line.startswith(f"{tmp_path / 'a.pth'}: its {name} cannot be read: {type(part).__name__}")
+    report = report_on(tmp_path, {"run.sh": "python tools/train.py a.py\n"})
+    assert (alone.code, report.code) == (2, 2)
+    assert said(report) == ["run.sh:1: tools/train.py is MMSegmentation's"]
+    assert [each.file for each in report.findings if each.level == "unread"] == ["a.pth"]
+
+
+def test_versions_of_another_shape_say_nothing(tmp_path: Path) -> None:
+    assert facts_of(tmp_path, {**RUN, "meta": {**META, "versions": 3}})["written by"] == "MMEngine"
+
+
+@pytest.mark.parametrize("to", ["seg", "mmengine"])
+@pytest.mark.parametrize("content", [{}, {"state_dict": [1]}, {"state_dict": {}}, {**RUN, "optimizer": 3}])
+def test_what_does_not_load_is_not_converted(tmp_path: Path, to: str, content: object) -> None:
+    facts_of(tmp_path, content)
+    without = look_at(tmp_path / "a.pth")
+    report = convert(tmp_path / "a.pth", to, tmp_path / "new" / "b.pth")
+    assert (report.findings, report.code) == (without.findings, without.code)
+    assert report.code in (1, 2)
+    assert not (tmp_path / "new").exists()
+
+
 class Harmful:
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, ("touched",))

@@ -97,3 +97,30 @@ def test_environments_and_what_others_made_are_left_out(tmp_path: Path) -> None:
     names = (".git/a.py", "__pycache__/a.py", "env/lib/a.py", "x/vis_data/config.py", "p.egg-info/a.py")
     report = report_on(tmp_path, {**dict.fromkeys(names, "import nowhere"), "env/pyvenv.cfg": ""})
     assert (report.findings, report.files["code"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [
+        ("findings_of_checkpoint", "a.pth"),
+        ("findings_of_script", "a.sh"),
+        ("findings_in", "code.py"),
+        ("findings_of", "config.py"),
+        ("load", "config.py"),
+    ],
+)
+def test_an_error_that_nobody_thought_of_costs_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, file: str
+) -> None:
+    files = {"a.pth": "x", "a.sh": "tools/train.py\n", "code.py": "import nowhere\n", "config.py": CONFIG}
+    before = said(report_on(tmp_path, files)) + said(look_at(tmp_path), "unread")
+
+    def fail(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(project, part, fail)
+    after = said(look_at(tmp_path)) + said(look_at(tmp_path), "unread")
+    line = f"{file}: it could not be looked at: KeyError: 'surprise'"
+    assert line in after
+    assert {each for each in before if not each.startswith(file)} <= set(after)
+    assert look_at(tmp_path).code == 2
