@@ -56,7 +56,7 @@ def made(options: argparse.Namespace) -> Report:
 
     Raises:
         OSError: there is nothing to read, or a file that would be overwritten.
-        ValueError: options that do not go together, or a path that is neither of the three.
+        ValueError: options that do not go together, or a path that is neither a folder nor a file.
     """
     from seg_engine.migrate.checkpoints import convert
     from seg_engine.migrate.project import look_at

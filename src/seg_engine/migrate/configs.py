@@ -18,11 +18,13 @@ from seg_engine.migrate.old_names import CONFIG_KEYS, TYPES
 from seg_engine.migrate.scopes import EXTRAS, absent_scope, install, prepared
 from seg_engine.migrate.type_names import Named, look_up, named_types
 
-__all__ = ["Loaded", "findings_of", "is_config", "load"]
+__all__ = ["Loaded", "findings_of", "has_base", "is_config", "load"]
 
 SIGNS = frozenset({"_base_", "model", "default_scope", "train_dataloader", "optim_wrapper", "default_hooks", "data"})
 """Top-level names of which a config has one; a module of code rarely has, and it has classes."""
 WHERE = re.compile(r"^(?P<file>.+?):(?P<line>\d+): (?P<what>.*)$", re.DOTALL)
+CIRCLE = "the bases form a circle"
+"""What the loader says of bases that it can never come to the end of."""
 
 
 @dataclass
@@ -64,6 +66,16 @@ def is_config(tree: ast.Module) -> bool:
     return bool(named & SIGNS) or any(isinstance(node, ast.With) and reads_base(node) for node in tree.body)
 
 
+def has_base(tree: ast.Module) -> bool:
+    """Tell whether a config names a base; one that a run wrote names none.
+
+    >>> has_base(ast.parse("_base_ = 'a.py'")), has_base(ast.parse("model = dict(_base_=1)"))
+    (True, False)
+    """
+    named = {target.id for node in tree.body for target in targets(node) if isinstance(target, ast.Name)}
+    return "_base_" in named or any(isinstance(node, ast.With) and reads_base(node) for node in tree.body)
+
+
 def is_data(node: ast.stmt) -> bool:
     """Tell whether a statement assigns data that is written out: a text, a list, a dict or a call of `dict`."""
     value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
@@ -84,7 +96,7 @@ def reads_base(node: ast.With) -> bool:
 
 def load(path: Path) -> Loaded:
     """Load a config with its bases; what is wrong with it is told in the loader's own words."""
-    from seg_registry import Config, ConfigError, ConfigFileError, UnsafeConfigError
+    from seg_registry import Config, ConfigError, ConfigFileError, ConfigSyntaxError, UnsafeConfigError
 
     loaded = Loaded(path)
     with warnings.catch_warnings(record=True) as caught:
@@ -94,10 +106,10 @@ def load(path: Path) -> Loaded:
         except UnsafeConfigError as error:
             advice = "where the config is your own: seg train --trust-config, Config.fromfile(path, trusted=True)"
             loaded.findings.append(said(error, CHANGE, path, advice, "configs-are-not-run"))
-        except ConfigFileError as error:
+        except (ConfigFileError, ConfigSyntaxError) as error:
             loaded.findings.append(said(error, UNREAD, path))
         except ConfigError as error:
-            loaded.findings.append(said(error, CHANGE, path))
+            loaded.findings.append(said(error, UNREAD if CIRCLE in str(error) else CHANGE, path))
         except OSError as error:
             loaded.findings.append(Finding(UNREAD, str(path), 0, f"it cannot be read: {error.strerror}"))
     for warning in caught:

@@ -61,7 +61,7 @@ class Report:
 
     Attributes:
         path: What was looked at.
-        kind: `project`, `config` or `checkpoint`.
+        kind: `project`, `config`, `file of code`, `script` or `checkpoint`.
         files: What was looked at, by kind: `configs`, `code`, `scripts`, `checkpoints`.
         facts: Lines about a checkpoint: a name and a value each.
         touched: Files that do not run as they are, though what is to be changed may stand in a base of theirs.

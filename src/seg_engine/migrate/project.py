@@ -10,11 +10,11 @@ from pathlib import Path
 from seg_engine.migrate.checkpoints import findings_of_checkpoint
 from seg_engine.migrate.code import Code, parse, read_code
 from seg_engine.migrate.code_findings import findings_in
-from seg_engine.migrate.configs import Loaded, findings_of, is_config, load
-from seg_engine.migrate.findings import UNREAD, Finding, Report
+from seg_engine.migrate.configs import Loaded, findings_of, has_base, is_config, load
+from seg_engine.migrate.findings import NOTE, UNREAD, Finding, Report
 from seg_engine.migrate.modules import module_name
 from seg_engine.migrate.scripts import findings_of_script
-from seg_engine.migrate.tree import Tree, relative, text_of, walk
+from seg_engine.migrate.tree import Tree, kind_of, relative, text_of, walk
 from seg_engine.migrate.type_names import quiet
 
 __all__ = ["look_at"]
@@ -32,11 +32,13 @@ class Project:
         tree: Its files.
         configs: Its configs.
         code: Its code, by module.
+        copies: How many configs runs wrote into their folders; they are no more looked at.
     """
 
     tree: Tree
     configs: list[Loaded] = field(default_factory=list)
     code: dict[str, Code] = field(default_factory=dict)
+    copies: int = 0
 
     @property
     def roots(self) -> list[Path]:
@@ -45,11 +47,11 @@ class Project:
 
 
 def look_at(path: Path) -> Report:
-    """Return the report on a project folder, a config or a checkpoint; nothing of it is run or imported.
+    """Return the report on a project folder or one file of it; nothing of it is run or imported.
 
     Raises:
         OSError: there is nothing there, or it cannot be read.
-        ValueError: it is neither of the three.
+        ValueError: it is neither a folder nor a file.
     """
     if path.is_dir():
         return of_project(path)
@@ -59,9 +61,37 @@ def look_at(path: Path) -> Report:
         raise FileNotFoundError(f"there is no {path} ({nearest_folder(path)})")
     if not path.is_file():
         raise ValueError(f"{path} is no project, config or checkpoint: it is neither a folder nor a file")
-    if path.suffix.lower() in CONFIGS:
-        return of_config(path)
-    return of_checkpoint(path)
+    if kind_of(path.name) == "scripts":
+        report = Report(str(path), "script", {"scripts": [str(path)]})
+        report.add(apart(str(path), partial(of_script, path, str(path))))
+        return report
+    if path.suffix.lower() == ".py" and not holds_config(path):
+        return of_one_module(path)
+    return of_config(path) if path.suffix.lower() in CONFIGS else of_checkpoint(path)
+
+
+def holds_config(path: Path) -> bool:
+    """Tell whether a Python file is a config; one that cannot be read is none, and looking at it says why."""
+    try:
+        return is_config(parse(text_of(path), str(path)))
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def of_one_module(path: Path) -> Report:
+    """Return the report on one file of code; what lies beside it may give names that it uses."""
+    whole = path.absolute()
+    root = next(folder for folder in whole.parents if not (folder / "__init__.py").is_file())
+    project, report = Project(Tree(root)), Report(str(path), "file of code", {"code": [str(path)]})
+    with quiet():
+        read_module(project, whole, report.findings)
+        for module in sorted(whole.parent.glob("*.py")):
+            if module != whole:
+                read_module(project, module, [])
+        found = [each for each in named(project.tree, of_code(project)) if each.file == project.tree.name(whole)]
+    report.findings = [replace(each, file=str(path)) for each in report.findings]
+    report.add(replace(each, file=str(path)) for each in found)
+    return report
 
 
 def of_checkpoint(path: Path) -> Report:
@@ -110,6 +140,9 @@ def of_project(folder: Path) -> Report:
                 found = apart(str(loaded.path), partial(of_loaded, project, loaded))
                 report.add(named(tree, found), tree.name(loaded.path))
         report.add(named(tree, of_code(project)))
+    if project.copies:
+        what = f"configs that runs wrote into their folders are left out ({project.copies} here)"
+        report.add([Finding(NOTE, ".", 0, what, "seg migrate FILE looks at one")])
     report.add(of_scripts(tree))
     report.add(of_checkpoints(tree))
     report.files = {
@@ -145,8 +178,11 @@ def read(project: Project, path: Path) -> Iterator[Finding]:
     """Read a Python file; yield why it cannot be."""
     name = module_name(path, project.tree.root)
     try:
-        if is_config(parse(text_of(path), str(path))):
-            if all(path != one.path for one in project.configs):
+        module = parse(text_of(path), str(path))
+        if is_config(module):
+            if path.parent in project.tree.runs and not has_base(module):
+                project.copies += 1
+            elif all(path != one.path for one in project.configs):
                 project.configs.append(load(path))
         else:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seg_engine.migrate.findings import NOTE, UNREAD, Finding
 
-__all__ = ["Tree", "text_of", "walk"]
+__all__ = ["Tree", "kind_of", "text_of", "walk"]
 
 MOST_ENTRIES = 1_000_000
 MOST_FILES = 20_000
@@ -36,6 +36,7 @@ class Tree:
         root: The folder.
         files: Paths by kind: `python`, `scripts`, `checkpoints`.
         findings: What could not be looked at.
+        runs: Folders below the root that runs write into, with copies of their configs.
     """
 
     root: Path
@@ -43,6 +44,7 @@ class Tree:
     findings: list[Finding] = field(default_factory=list)
     entries: int = 0
     taken: int = 0
+    runs: set[Path] = field(default_factory=set)
 
     def name(self, path: str | Path) -> str:
         """Return a path as seen from the root, where that is shorter."""
@@ -77,6 +79,8 @@ def walk(root: Path) -> Tree:
             continue
         if folder != root and any(entry.name == "pyvenv.cfg" for entry in entries):
             continue
+        if folder != root and is_of_a_run(folder.name, entries):
+            tree.runs.add(folder)
         below = [one for one in entries if one.is_dir(follow_symlinks=False) and is_looked_into(one.name)]
         links += sum(one.is_symlink() and os.path.isdir(one.path) for one in entries)
         tree.entries += len(entries)
@@ -84,6 +88,14 @@ def walk(root: Path) -> Tree:
         folders += [Path(one.path) for one in reversed(below)]
     tree.findings += told(tree, links)
     return tree
+
+
+def is_of_a_run(name: str, entries: list[os.DirEntry[str]]) -> bool:
+    """Tell whether a run wrote into a folder: one of its sessions, or one that holds sessions or names a checkpoint."""
+    from seg_runner.log.setup import SESSION
+
+    held = (entry.name == "last_checkpoint" or SESSION.fullmatch(entry.name) is not None for entry in entries)
+    return SESSION.fullmatch(name) is not None or any(held)
 
 
 def is_full(tree: Tree) -> bool:
@@ -100,11 +112,20 @@ def is_looked_into(name: str) -> bool:
     return not name.startswith(".") and name not in LEFT_OUT and not name.endswith((".egg-info", ".dist-info"))
 
 
+def kind_of(name: str) -> str:
+    """Return the kind of a file: `python`, `scripts` or `checkpoints`; empty for others.
+
+    >>> kind_of("train.sh"), kind_of("a.txt")
+    ('scripts', '')
+    """
+    return ENDS.get(os.path.splitext(name)[1], "")
+
+
 def take(tree: Tree, entries: list[os.DirEntry[str]]) -> None:
     """Take the files of a folder that are of a kind to be looked at."""
     for entry in entries:
-        kind = ENDS.get(os.path.splitext(entry.name)[1])
-        if kind is None or tree.taken >= MOST_FILES:
+        kind = kind_of(entry.name)
+        if not kind or tree.taken >= MOST_FILES:
             continue
         try:
             regular = entry.is_file()

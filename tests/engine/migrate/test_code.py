@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.migration import report_on, said
 
+from seg_engine.migrate.project import look_at
+
 HOOK = """
 from seg_hooks import Hook
 
@@ -122,3 +124,14 @@ def test_nothing_of_a_project_is_run(tmp_path: Path) -> None:
     names = ("mine.py", "mine/__init__.py", "setup.py", "sitecustomize.py")
     report_on(tmp_path, {"conf.py": config, **dict.fromkeys(names, touch)})
     assert not (tmp_path / "touched").exists()
+
+
+def test_one_file_of_code_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in its folder, whether it lies in a package or not."""
+    monkeypatch.chdir(tmp_path)
+    text = "import nowhere\nfrom mine import other\nmodel = dict()\n\n\nclass A:\n    pass\n"
+    folder = report_on(Path(), {"mine/__init__.py": "", "mine/other.py": "", "mine/a.py": text, "b.py": "x = ("})
+    report = look_at(Path("mine/a.py"))
+    assert (report.kind, report.code, report.files) == ("file of code", 1, {"code": ["mine/a.py"]})
+    assert report.findings == [each for each in folder.findings if each.file == "mine/a.py"]
+    assert (look_at(Path("b.py")).code, look_at(Path("b.py")).findings[0].file) == (2, "b.py")

@@ -150,3 +150,41 @@ def test_one_config_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     text = '{"model": {"type": "Segmentr"}, "train_dataloader": {"batch_size": 2}}'
     Path("b.json").write_text(text, encoding="utf-8")
     assert any(line.startswith("b.json:1: 'Segmentr'") for line in said(look_at(Path("b.json"))))
+
+
+@pytest.mark.parametrize(
+    ("files", "first"),
+    [
+        ({"a.py": b"model = dict(a='\xff')"}, "a.py"),
+        ({"a.py": b"model = dict(a=1)\n\0"}, "a.py"),
+        ({"a.py": b"_base_ = 'b.py'\nmodel = dict()", "b.py": b"model = dict(a='\xff')"}, "b.py"),
+        ({"a.py": b"_base_ = 'b.py'\nmodel = dict()", "b.py": b"model = dict(a=1)\n\0"}, "b.py"),
+        ({"a.py": b"_base_ = 'b.py'\nmodel = dict()", "b.py": b"_base_ = 'a.py'\nmodel = dict()"}, "b.py"),
+    ],
+)
+def test_what_cannot_be_read_as_text_or_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], first: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, data in files.items():
+        Path(name).write_bytes(data)
+    report = look_at(Path("a.py"))
+    assert (report.code, [each.file for each in report.findings if each.level == "unread"]) == (2, [first])
+    folder = look_at(Path())
+    assert (folder.code, said(folder)) == (2, [])
+
+
+COPIES = ("work/last_checkpoint", "work/a.py", "work/20261129_101010/a.py", "other/20261129_101010/x", "other/b.py")
+
+
+def test_configs_that_runs_wrote_are_left_out(tmp_path: Path) -> None:
+    """All but code, and configs with a base, which no run writes; a folder given by name is looked at."""
+    texts = dict.fromkeys(COPIES, "{config}model.type = 'Nothing'")
+    mine = {"a.py": "{config}", "zoo/b.py": "{config}", "zoo/iter_80000.pth": "", "work/mine.py": "_base_ = '../a.py'"}
+    report = report_on(tmp_path, {**texts, **mine, "work/code.py": "import os\n"})
+    assert report.files["configs"] == ["a.py", "work/mine.py", "zoo/b.py"]
+    assert report.files["code"] == ["work/code.py"]
+    assert said(report, "note") == [".: configs that runs wrote into their folders are left out (3 here)"]
+    assert said(report) == []
+    assert "a.py" in look_at(tmp_path / "work").files["configs"]
+    assert look_at(tmp_path / "work" / "a.py").code == 1

@@ -8,6 +8,7 @@ import pytest
 from helpers.migration import report_on, said
 from helpers.tree import ROOT
 
+from seg_engine.migrate.project import look_at
 from seg_engine.migrate.tools import TOOLS
 
 
@@ -33,6 +34,16 @@ def test_a_call_that_goes_on_over_lines_has_the_line_of_its_begin(tmp_path: Path
     report = report_on(tmp_path, {"run.sh": "\npython tools/train.py \\\n  a.py \\\n  --amp\necho 'done\n"})
     assert said(report) == ["run.sh:2: tools/train.py is MMSegmentation's"]
     assert report.findings[0].advice == "seg train a.py --amp"
+
+
+@pytest.mark.parametrize("name", ["train.sh", "a.slurm", "a.sbatch"])
+def test_one_script_by_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("python tools/train.py a.py\n", encoding="utf-8")
+    report = look_at(tmp_path / name)
+    assert (report.kind, report.code, report.files) == ("script", 1, {"scripts": [str(tmp_path / name)]})
+    assert said(report) == [f"{tmp_path / name}:1: tools/train.py is MMSegmentation's"]
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    assert look_at(tmp_path / name).code == 2
 
 
 def test_other_commands_are_no_finding(tmp_path: Path) -> None:
