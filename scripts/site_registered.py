@@ -132,13 +132,13 @@ def text_of_key(one: Registered, name: str) -> str:
     """Return what a runner's table of arguments says of one, which is a key of a config too."""
     if one.group != "runners":
         return ""
-    from seg_runner.assembly.arguments import ALSO, ARGUMENTS
+    from seg_runner.assembly.arguments import ALSO, ARGUMENTS, OWN
 
     if name in ALSO:
         return ALSO[name]
-    expected = ARGUMENTS[name].expected
+    expected, under = ARGUMENTS[name].expected, f"{OWN}-" * ARGUMENTS[name].own
     return (f"{expected[0].upper()}{expected[1:]}. " if expected else "") + (
-        f"[As a key of a config](#config-{name.lower()})." if ARGUMENTS[name].in_config else ""
+        f"[As a key of a config](#config-{under}{name.lower()})." if ARGUMENTS[name].in_config else ""
     )
 
 

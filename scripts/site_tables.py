@@ -101,7 +101,8 @@ def config_keys() -> str:
 
 def key_line(key: str, facts: str, text: str, place: str = "") -> str:
     """Return a key as an item of a definition list; `place` is where a config has it, if not at the top."""
-    return f"`{place or key}`{{#config-{key}}}{facts}\n: {text or 'See the part that it names.'}"
+    place = place or key
+    return f"`{place}`{{#config-{place.replace('.', '-')}}}{facts}\n: {text or 'See the part that it names.'}"
 
 
 def inner_keys(key: str) -> str:
@@ -119,8 +120,9 @@ def inner_keys(key: str) -> str:
     if key.endswith("_dataloader"):
         inner = {"": parse(loader.build_dataloader.__doc__).options["cfg"]}
     place = f"seg.{key}" if key == "load_options" else key
+    anchor = f"config-{place.replace('.', '-')}"
     lines = [
-        f"`{place}.{name}`{{#config-{key}-{name}}}" * bool(name) + f"{': ' * bool(name and text)}{text}"
+        f"`{place}.{name}`{{#{anchor}-{name}}}" * bool(name) + f"{': ' * bool(name and text)}{text}"
         for name, text in inner.items()
     ]
     return "".join(f"\n\n  {line}" for line in lines)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from seg_runner.log.line_files import LineFile
 from seg_runner.names import printable
@@ -67,7 +68,7 @@ class _File(logging.FileHandler):
         logging.Handler.__init__(self)  # that of FileHandler would open the file
         self.baseFilename = str(path)
         self._lines = LineFile(path, "the log file")
-        self.stream = _Stream(self._lines)
+        self.stream: Any = _Stream(self._lines)  # the type of FileHandler's is that of an open file
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
