@@ -87,7 +87,10 @@ def words_of(error: BaseException) -> str:
 
 
 def mmengine_raises(path: Path, steps: int, folder: Path) -> Exception | None:
-    """Return what MMEngine's own Runner raises, given the same shrunk config; None where it trains it."""
+    """Return what MMEngine's own Runner raises, given the same shrunk config; None where it trains it.
+
+    MMEngine takes a visualizer of a run before for its own where that has the same name, folder and all.
+    """
     from mmengine.config import Config as Reference
     from mmengine.runner import Runner as ReferenceRunner
     from seg_registry import Config
@@ -96,6 +99,7 @@ def mmengine_raises(path: Path, steps: int, folder: Path) -> Exception | None:
         cfg = Config.fromfile(path)
         moves_config.shrink(cfg, folder, steps)
         write_files(cfg, folder)
+        cfg.visualizer.name = folder.name
         ReferenceRunner.from_cfg(Reference(cfg.to_dict())).train()
     except Exception as error:
         return error
