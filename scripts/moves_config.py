@@ -133,11 +133,12 @@ def _weighs_classes(model: Any) -> bool:
 def stand_in(cfg: Any) -> str:
     """Put a backbone that can be built in the place of one that cannot; return what was put there, or nothing.
 
-    Stable Diffusion's, which VPD takes its features from, is in no package that an index has.
+    VPD takes its features from Stable Diffusion's, which lies in a repository alone: the package `latent-diffusion`,
+    which MMSegmentation requires for it, is empty.
     """
     model = cfg.model
     if (model.get("backbone") or {}).get("type") != "VPD":
         return ""
     model.backbone = {"type": "ResNetV1c", "depth": 18, "norm_cfg": {"type": "BN"}}
     model.decode_head.in_channels = [64, 128, 256, 512]
-    return "`ldm`, for VPD's backbone, is on no index: ResNetV1c-18 is in its place"
+    return "VPD's backbone imports `ldm`, which PyPI's `latent-diffusion` has not: ResNetV1c-18 is in its place"

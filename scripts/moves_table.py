@@ -24,8 +24,8 @@ PAGE = """# Every config of MMSegmentation
 Each of the {count} experiment configs in the wheel of mmsegmentation {mmseg} is trained here for {steps} steps, as
 `seg train` does it: with seg-engine's runner, loops, hooks, optimizer wrapper, schedulers, log and visualizer, and with
 MMSegmentation's model, data preprocessor and metric. Then it is validated, saved, and its `tta_model` tests a picture
-in all versions of its `tta_pipeline`. A config counts where every step was done, every loss is finite, and losses,
-metrics and the checkpoint are in their files.
+in all versions of its `tta_pipeline`, where it has one. A config counts where every step was done, every loss is
+finite, and losses, metrics and the checkpoint are in their files.
 
 What a CPU has no time for is changed: samples that are drawn in place of a data set, batches of two small crops, widths
 divided by 2 to 8 and ResNets of 50 layers in place of deeper ones, no weights to begin with. *Stand-in*: with another

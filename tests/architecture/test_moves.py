@@ -119,6 +119,11 @@ def test_a_binary_head_keeps_its_channel_for_each_class() -> None:
     assert model.decode_head.out_channels == 64
 
 
+def test_the_page_says_what_wrote_it() -> None:
+    text = (ROOT / "docs/moves.md").read_text(encoding="utf-8")
+    assert text.startswith(moves_table.PAGE.partition("Each of")[0])
+
+
 def test_the_options_are_told() -> None:
     done = subprocess.run([sys.executable, "scripts/moves.py", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     config = "model = dict(type='EncoderDecoder', decode_head=dict(type='nosuchpackage.Head', norm='mmpretrain.BN'))"
     (tmp_path / "config.py").write_text(config, encoding="utf-8")
     assert moves_run.absent_packages(tmp_path / "config.py") == ["nosuchpackage"]
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(importlib.util.find_spec("osgeo") is not None, reason="gdal is here")
+def test_a_package_that_only_the_tta_pipeline_asks_for_is_named() -> None:
+    row = moves_run.row_of("swin/swin-tiny-patch4-window7_upernet_1xb8-20k_levir-256x256.py", 2)
+    assert row["kind"] == "package absent"
+    assert row["reason"].startswith("`gdal` is not installed, which its `tta_pipeline` asks for")
+    assert len(row["losses"]) == 2
 
 
 PARTS = (
