@@ -123,7 +123,7 @@ def _look_up(name: str, kind: str, scope: str) -> LookUp:
         try:
             return LookUp(_builder(scope).get(each, name))
         except Exception as error:  # an installed package may fail in any way while it is imported
-            missed = LookUp(None, missed.why or str(error), missed.failed or failed_import(error))
+            missed = missed if missed.why else LookUp(None, str(error), failed_import(error))  # of its own kind
     return missed
 
 

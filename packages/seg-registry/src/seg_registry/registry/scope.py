@@ -80,7 +80,10 @@ def folders_of(package: str) -> list[str]:
     """Return the folders of a package; none where there is no such package."""
     from importlib.util import find_spec
 
-    spec = find_spec(package)
+    try:
+        spec = find_spec(package)
+    except ValueError:  # a module without a spec, such as a script that is run
+        return []
     return list(spec.submodule_search_locations or ()) if spec is not None else []
 
 
