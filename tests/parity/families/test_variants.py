@@ -116,7 +116,8 @@ SECOND = {"default_hooks.checkpoint.interval": 3, "resume": True}
 STATE: dict[str, Any] = {**CLIPPING, **EMA, **SCHEDULES}
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_is_the_one_that_mmengine_resumes(workers: int, tmp_path: Path) -> None:
     """Each engine from its own file, then each from the other's: four times the same steps."""
     state = {**STATE, **(WORKERS if workers else {})}
