@@ -37,3 +37,7 @@ def test_versions_are_compared():
     assert "torch: 1.0 ->" in str(report)
     fill_version_changes(report, {})
     assert len(report.unexplained) == 1
+
+
+def test_an_own_key_that_is_written_as_unset_is_no_change():
+    assert config_changes("lr = 1", "lr = 1\nseg = dict(loss=None, device='cpu')") == ["seg.device: None -> 'cpu'"]
