@@ -106,13 +106,16 @@ def installed(environment: Path) -> dict[str, Distribution]:
     return {canonicalize_name(each.metadata["Name"]): each for each in distributions(path=[str(folder)])}
 
 
-def check_extras(install: list[str | Path]) -> None:
-    """Resolve each extra beside what is installed, and exit where it brings not what it promises."""
+def check_extras(uv: str, python: Path, links: list[str], bare: set[str]) -> None:
+    """Resolve each extra, and exit where it brings not what it promises beside what a bare installation brings."""
     for extra, promised in EXTRAS.items():
-        told = run(*install, "--dry-run", f"{META}[{extra}]")
-        added = {canonicalize_name(name) for name in re.findall(r"^ \+ ([\w.-]+)==", told, flags=re.MULTILINE)}
+        asked = python.parent / f"{extra}.in"
+        asked.write_text(f"{META}[{extra}]\n", encoding="utf-8")
+        told = run(uv, "pip", "compile", "--python", python, *links, "--no-header", "--no-annotate", asked)
+        added = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", told, flags=re.MULTILINE)} - bare
         if not promised <= added or added & (EXTRAS["all"] - promised - EXTRAS["yaml"]):  # MLflow needs PyYAML too
-            sys.exit(f"check_wheels: seg-engine[{extra}] brings {sorted(added)}, and should bring {sorted(promised)}")
+            told = f"uv says:\n{told}"
+            sys.exit(f"check_wheels: {META}[{extra}] brings {sorted(added)}, should bring {sorted(promised)}; {told}")
 
 
 def use(environment: Path, python: Path, place: Path) -> None:
@@ -151,7 +154,7 @@ def main() -> None:
                 sys.exit(f"check_wheels: {package} {wrong}")
             print(f"check_wheels: {package} brings {', '.join(sorted(found.keys() - {package})) or 'nothing'}")
             if package == META:
-                check_extras(install)
+                check_extras(uv, python, links, set(found))
                 use(environment, python, Path(folder))
     print(f"check_wheels: {len(list(dist.glob('*.whl')))} wheels install and work without the repository")
 
