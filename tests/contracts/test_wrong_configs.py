@@ -73,7 +73,7 @@ WRONG = [
     ("auto_scale_lr = dict(base_batch_size=16)", "sge = dict(device='cpu')", 18, "Did you mean 'seg'"),
     ("auto_scale_lr = dict(base_batch_size=16)", "strict_resum = True", 18, "Did you mean 'strict_resume'"),
     ("auto_scale_lr = dict(base_batch_size=16)", "activation_checkpointing = ['hed']", 18, "no module is called 'hed'"),
-    ("auto_scale_lr = dict(base_batch_size=16)", "launcher = 'slurm'", 18, "this version trains in one process"),
+    ("auto_scale_lr = dict(base_batch_size=16)", "launcher = 'slrum'", 18, "Did you mean 'slurm'"),
 ]
 
 

@@ -288,7 +288,7 @@ def test_graph_breaks_of_a_compiled_model_are_told(make_runner: MakeRunner, brea
         ({"loss": None}, ValueError, "needs a loss"),
         ({"max_iter": 4}, TypeError, "takes no argument 'max_iter'"),
         ({"train_dataloder": 4}, TypeError, "Did you mean 'train_dataloader'"),
-        ({"launcher": "pytorch"}, ValueError, "launcher='pytorch'"),
+        ({"launcher": "pytorc"}, ValueError, "launcher='pytorc'"),
         ({"log_level": "LOUD"}, ValueError, "log_level must be one of"),
         ({"env_cfg": {"cudnn_benchmrk": True}}, ValueError, "Did you mean 'cudnn_benchmark'"),
         ({"optim_wrapper": 3}, TypeError, "optim_wrapper must be a torch optimizer"),

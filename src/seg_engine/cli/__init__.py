@@ -14,6 +14,8 @@ from seg_engine.cli.words import in_order
 
 __all__ = ["main"]
 
+SEVERAL = ("train", "test", "rerun")
+"""Verbs that work on several processes, each started by a launcher."""
 VERBS = ("demo", "train", "test", "predict", "rerun", "migrate")
 
 
@@ -64,14 +66,20 @@ def refuse_empty(options: argparse.Namespace) -> None:
 
 
 def refuse_several(verb: str) -> None:
-    """Refuse to be one of several processes (torchrun, srun, ...).
+    """Refuse to be one of several processes (torchrun, srun, ...) with a verb that works in one.
 
     Raises:
-        RuntimeError: the environment says that there are several.
+        RuntimeError: the environment says that there are several: they would write over one another's files.
     """
-    from seg_runner.evaluation.ranks import refuse_several as refuse
+    from seg_runner.distributed.launch import find_launch
 
-    refuse(f"seg {verb}")
+    launch = find_launch()
+    if launch.size > 1 and verb not in SEVERAL:
+        raise RuntimeError(
+            f"seg {verb} works in one process, but this is number {launch.rank + 1} of {launch.size} ({launch.says}): "
+            "each would work on its own, and they would overwrite one another's files. Start one process (without "
+            "torchrun, mpirun or srun -n), or unset these variables if another program left them"
+        )
 
 
 def make_parser() -> argparse.ArgumentParser:

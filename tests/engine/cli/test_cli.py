@@ -325,7 +325,7 @@ def test_a_record_of_any_content_is_an_error_in_words(tmp_path: Path, text: str)
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "c.py"], ["test", "c.py", "c.pth"], ["predict", "c.pth", "i.png"], ["rerun", "run"], ["demo"]],
+    [["predict", "c.pth", "i.png"], ["demo"], ["migrate", "c.py"]],
     ids=lambda words: words[0],
 )
 def test_one_of_several_processes_is_refused(
@@ -417,7 +417,8 @@ def test_what_a_flag_sets_is_told_by_the_flag(
     Path("c.py").write_text("model = dict(type='X')\n")
     assert main(["train", "c.py", "--launcher", "slurm"]) == 1
     told = capsys.readouterr().err
-    assert "launcher='slurm' (override +launcher='slurm' (--launcher)): this version trains in one process" in told
+    assert "launcher='slurm', but this process was not started by it (SLURM_PROCID is not set)" in told
+    assert "launcher='slurm' (--launcher)" in told
     assert ".py:" not in told
     cfg = read_config("c.py")
     give(cfg, "the checkpoint of seg test", load_from="a.pth", resume=False)

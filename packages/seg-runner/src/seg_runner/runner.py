@@ -22,7 +22,6 @@ from seg_runner.checkpoint.meta import Changes, Meta
 from seg_runner.checkpoint.remote import told_where_to_put
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
-from seg_runner.evaluation.ranks import refuse_several
 from seg_runner.log.setup import library_log, remove_start
 from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
 from seg_runner.mmengine.configs import config_for
@@ -143,6 +142,7 @@ class Runner(BaseRunner):
         if first:
             with told_where_to_put(self.model):
                 init_weights(self.model)
+            self.strategy.align(self.model)
             change_modules(self)
         self.load_or_resume()
         counts = getattr(self.optim_wrapper, "initialize_count_status", None)
@@ -156,7 +156,8 @@ class Runner(BaseRunner):
             check_before_training(self)
         if not self.underway:
             self._record("train")
-            clear_folder(self)  # after all that can fail, so that a start that fails deletes nothing
+            # after all that can fail, so that a start that fails deletes nothing
+            self.world.first(lambda: clear_folder(self))
         tell_where_it_begins(self)
         self.began_at = self.finished_iters
         if self.signals is not None:
@@ -193,7 +194,6 @@ class Runner(BaseRunner):
 
         What fails before its first step leaves no folder behind.
         """
-        refuse_several("Runner")  # a process group may have been set up since the runner was made
         self.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
         add_fallback_hooks(self.table, self.arguments["default_hooks"])
         self.table.running, self.began_at = True, None
@@ -212,7 +212,7 @@ class Runner(BaseRunner):
                 if mode == "train":
                     self._finish_training()
         except BaseException:
-            if not self.underway:
+            if not self.underway and self.rank == 0:
                 remove_start(self.log_dir, self.made_folders)
             raise
         finally:
@@ -236,7 +236,9 @@ class Runner(BaseRunner):
     def _record(self, mode: str) -> None:
         """Leave the files that repeat the run, right before its first step; a start that failed leaves none."""
         kept = {"seed": self.seed, "stream": self.randomness.stream, "experiment_name": self.experiment_name}
-        write_record(self.log_dir, cfg=self.cfg, work_dir=self.work_dir, facts=kept, keep=mode != "train")
+        kept["world_size"] = self.world_size
+        if self.rank == 0:
+            write_record(self.log_dir, cfg=self.cfg, work_dir=self.work_dir, facts=kept, keep=mode != "train")
         if self.cfg is not None and callable(getattr(self.visualizer, "add_config", None)):
             self.visualizer.add_config(config_for(self.visualizer, self.cfg))
         self.underway = True

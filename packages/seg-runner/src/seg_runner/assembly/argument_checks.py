@@ -37,11 +37,14 @@ __all__ = [
     "is_path",
     "is_randomness",
     "is_schedule",
+    "is_strategy",
     "is_text",
     "is_words",
     "refuse_data_set",
 ]
 
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+"""What MMEngine's configs and commands may name; which processes there are is read from the environment."""
 LOAD_OPTIONS = ("key", "revise_keys", "strict", "unsafe")
 
 
@@ -147,6 +150,11 @@ def is_randomness(value: object) -> bool:
     return is_dict(value) or isinstance(value, Randomness)
 
 
+def is_strategy(value: object) -> bool:
+    """Tell whether a value names a strategy, or is one."""
+    return isinstance(value, str) or is_dict(value) or hasattr(value, "wrap")
+
+
 def refuse_data_set(loader: object, key: str, origin: str) -> None:
     """Refuse a data set where a loader belongs.
 
@@ -166,15 +174,14 @@ def check_log_interval(interval: object, key: str, origin: str) -> None:
 
 
 def check_launcher(launcher: object, key: str, origin: str) -> None:
-    """Refuse to start as one of several processes.
+    """Refuse a launcher that nobody knows.
 
     Raises:
-        ValueError: a launcher other than 'none'.
+        ValueError: it is none of `LAUNCHERS`.
     """
-    if launcher != "none":
-        raise ValueError(
-            f"launcher={launcher!r}{origin}: this version trains in one process; leave launcher out, or write 'none'"
-        )
+    if launcher not in LAUNCHERS:
+        near = did_you_mean(str(launcher), LAUNCHERS)
+        raise ValueError(f"launcher={launcher!r}{origin} is none of {', '.join(map(repr, LAUNCHERS))}.{near}")
 
 
 def check_scaling(scaling: Mapping[str, object], key: str, origin: str) -> None:

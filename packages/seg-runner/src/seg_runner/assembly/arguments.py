@@ -28,6 +28,7 @@ from seg_runner.assembly.argument_checks import (
     is_path,
     is_randomness,
     is_schedule,
+    is_strategy,
     is_text,
     is_words,
     refuse_data_set,
@@ -145,6 +146,9 @@ class Arguments(TypedDict, total=False):
     ]
     launcher: Annotated[
         str, Argument("the name of a launcher, such as 'none'", is_text, default="none", check=check_launcher)
+    ]
+    strategy: Annotated[  # how several processes train one model
+        Any, Argument("a name such as 'ddp', or a dict such as dict(type='ddp')", is_strategy, own=True)
     ]
     env_cfg: Annotated[Any, Argument("a dict such as dict(cudnn_benchmark=True)", is_dict)]
     randomness: Annotated[Any, Argument("a dict such as dict(seed=0)", is_randomness)]

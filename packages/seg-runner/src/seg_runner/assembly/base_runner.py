@@ -31,7 +31,9 @@ from seg_runner.assembly.own_keys import own_lines
 from seg_runner.assembly.parts import ready_loaders, ready_schedulers, ready_wrapper
 from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.evaluation.ranks import refuse_several
+from seg_runner.distributed.launch import check_started
+from seg_runner.distributed.strategy import pick_strategy
+from seg_runner.distributed.world import adopt_world
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
 from seg_runner.log.history import LossWatch
@@ -71,17 +73,21 @@ class BaseRunner(Builds):
     checkpoints: Checkpoints
 
     def __init__(self, model: object, work_dir: str | Path, arguments: Mapping[str, object]) -> None:
-        refuse_several("Runner")
         self.arguments: Arguments = fill_arguments(arguments)
         self.cfg = copy.deepcopy(self.arguments["cfg"])
         use_argument(set_up_process, self.arguments, "env_cfg")
         self.randomness = use_argument(resolve_randomness, self.arguments, "randomness")
-        self.device = pick_device(self.arguments["device"])
+        use_argument(check_started, self.arguments, "launcher")
+        dist_cfg = (self.arguments["env_cfg"] or {}).get("dist_cfg")
+        self.world = use_argument(lambda device: adopt_world(dist_cfg, device), self.arguments, "device")
+        self.device = pick_device(self.arguments["device"], self.world.local_rank)
+        wrapper = (self.cfg or {}).get("model_wrapper_cfg")
+        self.strategy = use_argument(lambda own: pick_strategy(own, wrapper, self.world), self.arguments, "strategy")
         self.work_dir = Folder(folder_of(work_dir))
         self.outside = places_outside(self.arguments, self.work_dir)
         self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
-        self.made_folders = missing_folders(self.work_dir)
-        log_dir, self.timestamp = make_log_dir(self.work_dir)
+        self.made_folders = missing_folders(self.work_dir) if self.world.rank == 0 else []
+        log_dir, self.timestamp = self.world.first(lambda: make_log_dir(self.work_dir))
         self.log_dir = Folder(log_dir)
         try:
             self._make_log()
@@ -90,14 +96,15 @@ class BaseRunner(Builds):
                 self._add_hooks()
                 self._announce()
         except BaseException:
-            remove_start(self.log_dir, self.made_folders)
+            if self.world.rank == 0:
+                remove_start(self.log_dir, self.made_folders)
             raise
 
     def _make_log(self) -> None:
         """Make what any part may ask for while it is built."""
         self.experiment_name = experiment_name(self.arguments["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else MMENGINE_NAME
-        log_file = self.log_dir / f"{self.timestamp}.log"
+        log_file = self.log_dir / (f"{self.timestamp}_rank{self.rank}.log" if self.rank else f"{self.timestamp}.log")
         ours: dict[str, Any] = {"name": name, "rank": self.rank, "run": self.experiment_name}
         self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
         self.message_hub = self.build_message_hub()

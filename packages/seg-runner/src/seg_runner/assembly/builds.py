@@ -15,7 +15,8 @@ from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.auto_scale_lr import batch_size_of, scale_lr
 from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.parts import make_model, make_visualizer
-from seg_runner.evaluation.ranks import started_as
+from seg_runner.distributed.strategy import Strategy
+from seg_runner.distributed.world import World
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.mmengine.attributes import INSTEAD, RUNNER, serves
 from seg_runner.mmengine.bases import with_base
@@ -44,17 +45,19 @@ class Builds:
     optim_wrapper: Any
     param_schedulers: Any
     randomness: Randomness
+    strategy: Strategy
     train_loop: Any
+    world: World
 
     @property
     def rank(self) -> int:
         """Return the number of this process, from 0."""
-        return started_as()[0]
+        return self.world.rank
 
     @property
     def world_size(self) -> int:
         """Return how many processes train together."""
-        return started_as()[1]
+        return self.world.size
 
     def build_message_hub(self, message_hub: object = None) -> MessageHub:
         """Return the hub that holds the run's values."""
@@ -66,15 +69,15 @@ class Builds:
 
     def build_visualizer(self, visualizer: object = None) -> Any:
         """Return where pictures and scalars go."""
-        return make_visualizer(visualizer, self.assembler, self.experiment_name, self.log_dir)
+        return make_visualizer(visualizer, self.assembler, self.experiment_name, self.log_dir, self.rank)
 
     def build_model(self, model: object) -> Any:
         """Return the model, on its device."""
         return make_model(self, model)
 
     def wrap_model(self, model_wrapper_cfg: object, model: Any) -> Any:
-        """Return the model as it is trained: as it is, since there is one process."""
-        return model
+        """Return the model as the strategy of the run trains it on all ranks; as it is with one process."""
+        return self.strategy.wrap(model, self.world, self.device)
 
     def build_dataloader(self, dataloader: object, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
         """Return the loader of a config; a ready one passes through."""

@@ -52,9 +52,11 @@ def ready_schedulers(schedulers: object) -> Any:
     return None if any(isinstance(one, Mapping) for one in listed) else listed
 
 
-def make_visualizer(visualizer: object, assembler: Assembler, name: str, log_dir: Path) -> Any:
-    """Return the visualizer visualizer, or one that keeps scalars in a file and draws nothing."""
-    return FallbackVisualizer(log_dir) if visualizer is None else assembler.visualizer(visualizer, name, log_dir)
+def make_visualizer(visualizer: object, assembler: Assembler, name: str, log_dir: Path, rank: int = 0) -> Any:
+    """Return the visualizer, or one that keeps scalars in a file (of rank 0) and draws nothing."""
+    if visualizer is None:
+        return FallbackVisualizer(log_dir, writes=rank == 0)
+    return assembler.visualizer(visualizer, name, log_dir)
 
 
 class HoldsModel(Protocol):

@@ -1,9 +1,8 @@
-"""The other processes of a run: how many there are, sums over all ranks, and which samples are padding."""
+"""Metrics on several ranks: sums over all of them, and which samples are padding."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -12,16 +11,7 @@ import torch
 
 from seg_runner.process.device import pick_device
 
-__all__ = ["PaddingFilter", "rank_and_world", "refuse_several", "started_as", "sum_over_ranks"]
-
-LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "torchrun"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun"),
-    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "mpirun"),
-    ("PMI_RANK", "PMI_SIZE", "mpiexec"),
-    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", "jsrun"),
-)
-"""What launchers tell each process: its number, how many there are."""
+__all__ = ["PaddingFilter", "rank_and_world", "sum_over_ranks"]
 
 Sample = TypeVar("Sample")
 
@@ -31,56 +21,6 @@ def rank_and_world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
-
-
-def started_as(environment: Mapping[str, str] | None = None) -> tuple[int, int, str]:
-    """Return this process's rank, the number of processes, and who says so: the process group, else the environment.
-
-    In the shell of a Slurm job SLURM_NTASKS is what was asked for; only srun starts so many processes, as a step.
-
-    >>> started_as({"RANK": "1", "WORLD_SIZE": "2"})
-    (1, 2, 'WORLD_SIZE=2, as torchrun sets it')
-    >>> started_as({"SLURM_NTASKS": "4", "SLURM_JOB_ID": "17"})
-    (0, 1, '')
-    """
-    rank, world = rank_and_world()
-    if world > 1:
-        return rank, world, "an initialised process group"
-    variables = os.environ if environment is None else environment
-    for number, size, launcher in LAUNCHERS:
-        if (count := _whole(variables.get(size))) > 1:
-            return _whole(variables.get(number)), count, f"{size}={count}, as {launcher} sets it"
-    size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in variables else "SLURM_NTASKS"
-    if (count := _whole(variables.get(size))) > 1 and _in_step(variables):
-        return _whole(variables.get("SLURM_PROCID")), count, f"{size}={count}, as srun sets it"
-    return rank, world, ""
-
-
-def _in_step(variables: Mapping[str, str]) -> bool:
-    """Tell whether srun started this process, and no job script or shell, whose steps have special numbers."""
-    step = variables.get("SLURM_STEP_ID", variables.get("SLURM_STEPID"))
-    alone = variables.get("ENVIRONMENT") == "BATCH" if step is None else _whole(step) >= 2**32 - 16
-    return _whole(variables.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in variables and not alone)
-
-
-def _whole(text: str | None) -> int:
-    """Return a variable as a number; 0 where it is none."""
-    return int(text) if text is not None and text.strip().isdecimal() else 0
-
-
-def refuse_several(what: str) -> None:
-    """Refuse to be one of several processes, each of which would train alone, over the files of the others.
-
-    Raises:
-        RuntimeError: the process group or the environment says that there are several.
-    """
-    rank, world, why = started_as()
-    if world > 1:
-        raise RuntimeError(
-            f"{what} works in one process, but this is number {rank + 1} of {world} ({why}): each would work "
-            "on its own, and they would overwrite one another's files. Start one process (without torchrun, mpirun or "
-            "srun -n), or unset these variables if another program left them"
-        )
 
 
 def sum_over_ranks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

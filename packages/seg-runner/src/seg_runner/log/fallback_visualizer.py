@@ -15,17 +15,23 @@ __all__ = ["FallbackVisualizer"]
 
 
 class FallbackVisualizer:
-    """Keeps scalars as JSON lines in `vis_data/scalars.json`; draws nothing."""
+    """Keeps scalars as JSON lines in `vis_data/scalars.json`; draws nothing.
 
-    def __init__(self, log_dir: Path) -> None:
+    Args:
+        log_dir: Where the folder `vis_data` lies.
+        writes: Whether this process writes: of several, the first does.
+    """
+
+    def __init__(self, log_dir: Path, writes: bool = True) -> None:
         self.dataset_meta: Any = None
+        self._writes = writes
         self._folder = log_dir / "vis_data"
         self._files: dict[str, LineFile] = {}
 
     def add_config(self, config: object, **kwargs: object) -> None:
         """Keep the resolved config beside the scalars."""
         text = getattr(config, "pretty_text", None)
-        if text is not None:
+        if text is not None and self._writes:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_text(self._folder / "config.py", text)
 
@@ -36,7 +42,7 @@ class FallbackVisualizer:
     def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0, file_path: str | None = None) -> None:
         """Append one record, to `scalars.json` and to `file_path` beside it; each line is written whole."""
         line = json.dumps({**scalar_dict, "step": step}, default=_to_json)
-        for name in {"scalars.json", file_path or "scalars.json"}:
+        for name in {"scalars.json", file_path or "scalars.json"} if self._writes else ():
             if name not in self._files:
                 say = logging.getLogger("seg_runner").warning
                 self._files[name] = LineFile(self._folder / name, name, say)

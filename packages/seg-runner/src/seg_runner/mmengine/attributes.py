@@ -115,7 +115,6 @@ INSTEAD: dict[str, str] = {
     "_maybe_compile": "compile=True in the config",
     "set_randomness": "randomness=dict(seed=...) in the config",
     "setup_env": "env_cfg=dict(...) in the config",
-    "strategy": "runner.model and runner.optim_wrapper: there is one process",
 }
 """Names of MMEngine's runner that nothing here stands for: name -> what to use."""
 

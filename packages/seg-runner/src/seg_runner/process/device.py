@@ -12,6 +12,7 @@ __all__ = [
     "accelerator",
     "can_pin",
     "current_stream",
+    "device_count",
     "device_facts",
     "is_accelerator",
     "memory_figures",
@@ -70,19 +71,39 @@ def _in_use() -> Any:
     return module if started is None or started() else None
 
 
-def pick_device(name: str | None = None) -> torch.device:
+def pick_device(name: str | None = None, local_rank: int = 0) -> torch.device:
     """Return the named device, else the accelerator that torch reports, else the CPU.
+
+    Args:
+        name: Such as 'cuda:1'; a kind alone ('cuda') is the device of the local rank, where there are several.
+        local_rank: Which of the processes on this machine asks; each takes a device of its own.
 
     Raises:
         ValueError: torch knows no such device, or sees none.
     """
-    if name is not None:
+    if name is not None and not (local_rank and name == accelerator()):
         return _found_device(name)
     kind = accelerator()
     if kind is None:
         return torch.device("cpu")
+    if local_rank:
+        return _own_device(kind, local_rank)
     current = getattr(module_of(kind), "current_device", None)
     return torch.device(kind) if current is None else torch.device(kind, current())
+
+
+def _own_device(kind: str, local_rank: int) -> torch.device:
+    """Return the device of one of several processes on this machine, and make it the current one."""
+    device = torch.device(kind, local_rank)
+    if local_rank >= (count := _count(device)):
+        raise ValueError(
+            f"this is process {local_rank + 1} on this machine, and torch sees {count} {kind} devices here: start as "
+            f"many processes as there are devices (torchrun --nproc-per-node={count}), or train with device='cpu'"
+        )
+    choose = getattr(module_of(device), "set_device", None)
+    if choose is not None:
+        choose(device)
+    return device
 
 
 def _found_device(name: str) -> torch.device:
@@ -100,6 +121,12 @@ def _found_device(name: str) -> torch.device:
             f"device={name!r}, but torch {torch.__version__} sees {seen} here: leave device out, or use {known}"
         )
     return device
+
+
+def device_count() -> int:
+    """Count the accelerators that torch sees here; 0 where there is none."""
+    kind = accelerator()
+    return 0 if kind is None else _count(torch.device(kind))
 
 
 def _count(device: torch.device) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 from seg_runner.assembly.arguments import Arguments
+from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.loop.evaluate import EvalLoop
 from seg_runner.model.compilation import graph_breaks
@@ -89,12 +90,25 @@ def close_data(runner: HasLoops) -> None:
             loop.close()
 
 
+class HoldsFolder(UsesFolder, Protocol):
+    """A run that is about to train in its folder, on one or several ranks."""
+
+    @property
+    def world(self) -> World:
+        """The processes of the run."""
+
+
 @contextmanager
-def hold_folder(runner: UsesFolder) -> Iterator[None]:
-    """Let one run train in a folder, and not mix with an earlier one."""
-    with only_run(runner.work_dir):
+def hold_folder(runner: HoldsFolder) -> Iterator[None]:
+    """Let one run train in a folder, and not mix with an earlier one; rank 0 sees to it for all."""
+
+    def take() -> None:
+        stack.enter_context(only_run(runner.work_dir))
         if not runner.underway:
             check_folder(runner)
+
+    with ExitStack() as stack:
+        runner.world.first(take)
         yield
 
 

@@ -1,0 +1,124 @@
+"""How one model is trained on all ranks: the strategies, and which of them a run takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
+from seg_runner.distributed.world import World
+from seg_runner.errors import did_you_mean
+
+__all__ = ["Strategy", "pick_strategy"]
+
+
+class Strategy(Protocol):
+    """Makes of a model the one that is trained on all ranks.
+
+    The model is there on every rank, on its device, with its weights as they begin where `shards` says so. What it
+    returns has `train_step`, `val_step` and `test_step` of its own; `unwrap` finds the bare model in it.
+    """
+
+    shards: bool
+    """Whether a rank keeps only its part of the weights: they are then initialised before the model is wrapped."""
+
+    def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
+        """Return the model as it is trained."""
+
+    def align(self, model: nn.Module) -> None:
+        """Give all ranks the weights and buffers of rank 0, once they are initialised."""
+
+
+class Single:
+    """One process: the model stays as it is."""
+
+    shards = False
+
+    def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
+        """Return the model as it is."""
+        return model
+
+    def align(self, model: nn.Module) -> None:
+        """Do nothing: there is no other rank."""
+
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "single": Single,
+    "ddp": DataParallel,
+    "separate_ddp": SeparateDataParallel,
+}
+WRAPPERS = {
+    "DistributedDataParallel": "ddp",
+    "MMDistributedDataParallel": "ddp",
+    "MMSeparateDistributedDataParallel": "separate_ddp",
+    "MMFullyShardedDataParallel": "fsdp",
+}
+"""What `model_wrapper_cfg` of a config for MMEngine names, and which strategy that is here."""
+
+
+def pick_strategy(given: object, wrapper_cfg: Mapping[str, Any] | None, world: World) -> Strategy:
+    """Return the strategy that an argument names, else that of `model_wrapper_cfg`, else `ddp` on several ranks.
+
+    Args:
+        given: `strategy` of the run: a name, a dict with the name as its `type`, or an object.
+        wrapper_cfg: MMEngine's `model_wrapper_cfg`.
+        world: The processes. With one, a strategy for several does nothing, so that a config runs anywhere.
+
+    Raises:
+        TypeError: an option that the strategy does not have.
+        ValueError: a name that there is none of, or `single` on several ranks.
+
+    >>> type(pick_strategy(None, None, World(0, 2))).__name__, type(pick_strategy("ddp", None, World())).__name__
+    ('DataParallel', 'Single')
+    """
+    if given is None and wrapper_cfg is not None:
+        given = {**wrapper_cfg, "type": _known_wrapper(wrapper_cfg)}
+        where = "model_wrapper_cfg"
+    else:
+        where = "strategy"
+    if given is None:
+        given = "single" if world.size == 1 else "ddp"
+    if not isinstance(given, str | Mapping):
+        return given  # type: ignore[return-value]  # an object made by the user
+    options = {"type": given} if isinstance(given, str) else dict(given)
+    name = options.pop("type", None)
+    if name not in STRATEGIES:
+        near = did_you_mean(str(name), STRATEGIES)
+        raise ValueError(f"{where} is {name!r}, which there is none of.{near} There are {', '.join(STRATEGIES)}")
+    made = _made(where, str(name), options)
+    if world.size == 1 and name != "single" and not getattr(made, "alone", False):
+        return Single()
+    if world.size > 1 and name == "single":
+        raise ValueError(
+            f"strategy='single' trains on one process, and there are {world.size} ({world.says}): each would train a "
+            "model of its own. Use 'ddp', or start one process"
+        )
+    return made
+
+
+def _made(where: str, name: str, options: Mapping[str, Any]) -> Strategy:
+    try:
+        return STRATEGIES[name](**options)
+    except TypeError as error:
+        import inspect
+
+        known = list(inspect.signature(STRATEGIES[name]).parameters)
+        unknown = next((key for key in options if key not in known), None)
+        if unknown is None:
+            raise
+        raise TypeError(
+            f"{where}: {name} takes no {unknown!r}.{did_you_mean(unknown, known)} It takes {', '.join(known) or 'none'}"
+        ) from error
+
+
+def _known_wrapper(cfg: Mapping[str, Any]) -> str:
+    kind = cfg.get("type", "MMDistributedDataParallel")
+    name = str(kind).rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+    if name not in WRAPPERS:
+        raise ValueError(
+            f"model_wrapper_cfg.type is {name!r}.{did_you_mean(name, WRAPPERS)} Known are {', '.join(WRAPPERS)}"
+        )
+    return WRAPPERS[name]
