@@ -12,6 +12,7 @@ import torch
 from seg_runner.checks import number, whole
 from seg_runner.errors import check_options
 from seg_runner.model.criteria import is_of_torch, loss_of
+from seg_runner.model.inference import best_class
 from torch import Tensor, nn
 
 from seg_engine.data.pipeline import build
@@ -127,7 +128,7 @@ class SegmentationLoss(nn.Module):
         if logits.shape[1] == 1:
             guess = (logits[:, 0].sigmoid() > self.threshold).to(labels.dtype)
         else:
-            guess = logits.argmax(1)
+            guess = best_class(logits, 1)
         right = (guess == labels) & counted
         return 100 * right.sum() / counted.sum().clamp_min(1)
 

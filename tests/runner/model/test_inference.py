@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,16 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from seg_runner import LogitsModel, SegDataSample
-from seg_runner.model.inference import infer, labels_of, read_test_cfg, resize, restore, slide, write_prediction
+from seg_runner.model.inference import (
+    best_class,
+    infer,
+    labels_of,
+    read_test_cfg,
+    resize,
+    restore,
+    slide,
+    write_prediction,
+)
 
 
 def test_whole_images_at_their_own_size() -> None:
@@ -168,3 +178,14 @@ def test_what_is_written_into_a_sample() -> None:
     sample = write_prediction(SegDataSample(), torch.tensor([[[-10.0, 10.0]]]))
     assert sample.seg_logits.data.tolist() == [[[pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4)]]]
     assert sample.pred_sem_seg.data.tolist() == [[[0, 1]]]
+
+
+@given(
+    values=st.lists(st.sampled_from([-1.0, 0.0, 1.0, math.inf, -math.inf, math.nan]), min_size=24, max_size=24),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    dim=st.integers(0, 2),
+)
+def test_the_best_class_is_that_of_argmax(values: list[float], dtype: torch.dtype, dim: int) -> None:
+    logits = torch.tensor(values, dtype=dtype).reshape(2, 3, 4)
+    assert torch.equal(best_class(logits, dim), logits.argmax(dim))
+    assert torch.equal(best_class(logits, dim, keepdim=True), logits.argmax(dim, keepdim=True))

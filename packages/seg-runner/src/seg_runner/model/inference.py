@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from seg_runner.checks import one_of, pair, unused
 from seg_runner.model.samples import PixelData, SegDataSample
 
-__all__ = ["infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
+__all__ = ["best_class", "infer", "labels_of", "read_test_cfg", "resize", "restore", "slide", "write_prediction"]
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 TEST_KEYS = ("mode", "crop_size", "stride")
@@ -149,11 +149,25 @@ def restore(
     return resize(logits[None], (int(wanted[0]), int(wanted[1])), align_corners)[0]
 
 
+def best_class(logits: torch.Tensor, dim: int, keepdim: bool = False) -> torch.Tensor:
+    """Return the index of the largest logit along an axis, the first of equal ones, as `torch.argmax` does.
+
+    On a CPU torch's `max` finds the same index in a third to a fifth of the time that its `argmax` takes over an axis
+    that is not the last; on an accelerator both take the same. NaN counts as the largest in both.
+
+    >>> best_class(torch.tensor([[0.0, 2.0], [1.0, 2.0]]), 0)
+    tensor([1, 0])
+    """
+    if logits.device.type == "cpu":
+        return logits.max(dim, keepdim=keepdim).indices
+    return logits.argmax(dim, keepdim=keepdim)
+
+
 def labels_of(logits: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
     """Return 1 x H x W class indices of C x H x W logits; with C = 1, one where the probability is above threshold."""
     if logits.shape[0] == 1:
         return (logits.sigmoid() > threshold).long()
-    return logits.argmax(0, keepdim=True)
+    return best_class(logits, 0, keepdim=True)
 
 
 def write_prediction(sample: SegDataSample, logits: torch.Tensor, threshold: float = 0.5) -> SegDataSample:
