@@ -308,16 +308,25 @@ def check_hook(hook: object) -> None:
         raise TypeError(f"a hook must be an object, not the class {hook.__name__}: write {hook.__name__}()")
     methods = [name for name in dir(type(hook)) if not name.startswith("_") and callable(getattr(hook, name, None))]
     for name in methods:
-        near = [point for point in POINTS if name not in POINTS and edit_distance(name, point) <= 2]
-        if near:
-            raise TypeError(f"{type(hook).__name__}.{name} is not a point of a run. Did you mean {near[0]!r}?")
+        if (near := _near_point(name)) is not None:
+            raise TypeError(f"{type(hook).__name__}.{name} is not a point of a run. Did you mean {near!r}?")
     points = [name for name in POINTS if callable(getattr(hook, name, None))]
     if not points and not any(is_live(hook, point) for point in POINTS):
         raise TypeError(
             f"{type(hook).__name__} is not a hook: it has no method named after a point. Points: {', '.join(POINTS)}"
         )
     for point in points:
-        _check_signature(hook, point)
+        if _does_something(hook, point):
+            _check_signature(hook, point)
+
+
+@functools.cache  # by the method's name, as hooks share most of theirs
+def _near_point(name: str) -> str | None:
+    """Return the point that a method of another name was probably meant for."""
+    if name in POINTS:
+        return None
+    alike = (point for point in POINTS if abs(len(name) - len(point)) <= 2)  # what is longer cannot be two letters off
+    return next((point for point in alike if edit_distance(name, point) <= 2), None)
 
 
 def _check_signature(hook: object, point: str) -> None:
