@@ -19,6 +19,7 @@ __all__ = ["PhotoMetricDistortion"]
 
 Record = dict[str, Any]
 Pixels = npt.NDArray[Any]
+BYTES: Pixels = np.arange(256, dtype=np.float32)
 
 
 class PhotoMetricDistortion:
@@ -45,30 +46,41 @@ class PhotoMetricDistortion:
         self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0, most=1000)
 
     def __call__(self, record: Record) -> Record:
-        """Change `img`."""
-        image = record["img"].astype(np.float32)
+        """Change `img`.
+
+        All but the way between colour spaces changes each value by itself. So in an image of bytes a table of the 256
+        values is changed, in floats as pixels were, and looked up once: the same pixels in a fraction of the time.
+        """
+        image: Pixels = record["img"]
+        values: Pixels = BYTES if image.dtype == np.uint8 else image.astype(np.float32)
         if _coin():
-            image = image + np.random.uniform(-self.brightness_delta, self.brightness_delta)
+            values = values + np.random.uniform(-self.brightness_delta, self.brightness_delta)
         contrast_first = _coin()
         if contrast_first and _coin():
-            image = image * np.random.uniform(*self.contrast_range)
-        image = self.colours(image)
+            values = values * np.random.uniform(*self.contrast_range)
+        saturate, turn = _coin(), _coin()
+        if saturate or turn:
+            image, values = self.colours(_looked_up(values, image), saturate, turn), BYTES
         if not contrast_first and _coin():
-            image = image * np.random.uniform(*self.contrast_range)
-        record["img"] = np.clip(image, 0, 255).astype(np.uint8)
+            values = values * np.random.uniform(*self.contrast_range)
+        record["img"] = _looked_up(values, image)
         return record
 
-    def colours(self, image: Pixels) -> Pixels:
-        """Change saturation and hue, each or none."""
-        saturate, turn = _coin(), _coin()
-        if not saturate and not turn:
-            return image
-        hsv = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_BGR2HSV).astype(np.float32)
+    def colours(self, image: Pixels, saturate: bool, turn: bool) -> Pixels:
+        """Return an image of bytes (BGR) with another saturation, or hue, or both."""
+        tables = np.repeat(BYTES[:, None], 3, axis=1)  # hue, saturation, value
         if saturate:
-            hsv[..., 1] = np.clip(hsv[..., 1] * np.random.uniform(*self.saturation_range), 0, 255)
+            tables[:, 1] = np.clip(tables[:, 1] * np.random.uniform(*self.saturation_range), 0, 255)
         if turn:
-            hsv[..., 0] = (hsv[..., 0] + np.random.randint(-self.hue_delta, self.hue_delta + 1)) % 180
-        return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR), np.float32)
+            tables[:, 0] = (tables[:, 0] + np.random.randint(-self.hue_delta, self.hue_delta + 1)) % 180
+        hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables.astype(np.uint8)[None])
+        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))
+
+
+def _looked_up(values: Pixels, image: Pixels) -> Pixels:
+    """Return the pixels as bytes: those of an image by a table of values, or the values that are all pixels already."""
+    found: Pixels = np.clip(values, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, found)) if values.ndim == 1 else found
 
 
 def _coin() -> bool:

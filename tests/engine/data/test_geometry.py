@@ -3,7 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +117,18 @@ def test_each_direction(direction: str, axes: tuple[int, ...]) -> None:
     assert np.array_equal(result["gt_seg_map"], np.flip(record()["gt_seg_map"], axes))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.int32, np.int64, np.float32, np.float64, bool])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 9)])
+@pytest.mark.parametrize(("direction", "axes"), [("horizontal", (1,)), ("vertical", (0,)), ("diagonal", (0, 1))])
+def test_arrays_of_every_kind_are_mirrored(
+    kind: type, shape: tuple[int, ...], direction: str, axes: tuple[int, ...]
+) -> None:
+    pixels = np.random.randint(0, 2, shape).astype(kind)
+    found = RandomFlip(prob=1.0, direction=direction)({"img": pixels[:, ::-1][:, ::-1]})["img"]
+    assert np.array_equal(found, np.flip(pixels, axes))
+    assert (found.dtype, found.shape) == (pixels.dtype, pixels.shape)
+
+
 def test_several_directions_have_their_probabilities() -> None:
     flip = RandomFlip(prob=[0.2, 0.8], direction=["horizontal", "vertical"])
     found = [flip(record())["flip_direction"] for _ in range(200)]
@@ -135,6 +149,45 @@ def test_photometric_distortion_changes_colours_only() -> None:
         assert result["gt_seg_map"] is before["gt_seg_map"]
         seen.add(result["img"].tobytes())
     assert len(seen) > 15
+
+
+@given(seed=st.integers(0, 10_000), strong=st.booleans(), floats=st.booleans())
+def test_a_table_gives_the_pixels_of_the_plain_formulae(seed: int, strong: bool, floats: bool) -> None:
+    options: dict[str, Any] = {
+        "brightness_delta": 100 if strong else 32,
+        "contrast_range": (0.1, 3.0) if strong else (0.5, 1.5),
+        "saturation_range": (0.0, 4.0) if strong else (0.5, 1.5),
+        "hue_delta": 90 if strong else 18,
+    }
+    image: Any = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    image = image.astype(np.float32) + 0.25 if floats else image
+    np.random.seed(seed)
+    found = PhotoMetricDistortion(**options)({"img": image})["img"]
+    np.random.seed(seed)
+    assert np.array_equal(found, distorted(image, **options))
+
+
+def distorted(
+    image: Any, brightness_delta: float, contrast_range: Any, saturation_range: Any, hue_delta: int
+) -> npt.NDArray[np.uint8]:
+    """The four changes pixel by pixel, in the order and with the draws of the transform."""
+    pixels: Any = image.astype(np.float32)
+    if np.random.randint(2):
+        pixels = pixels + np.random.uniform(-brightness_delta, brightness_delta)
+    contrast_first = np.random.randint(2)
+    if contrast_first and np.random.randint(2):
+        pixels = pixels * np.random.uniform(*contrast_range)
+    saturate, turn = np.random.randint(2), np.random.randint(2)
+    if saturate or turn:
+        hsv: Any = cv2.cvtColor(np.clip(pixels, 0, 255).astype(np.uint8), cv2.COLOR_BGR2HSV).astype(np.float32)
+        if saturate:
+            hsv[..., 1] = np.clip(hsv[..., 1] * np.random.uniform(*saturation_range), 0, 255)
+        if turn:
+            hsv[..., 0] = (hsv[..., 0] + np.random.randint(-hue_delta, hue_delta + 1)) % 180
+        pixels = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR).astype(np.float32)
+    if not contrast_first and np.random.randint(2):
+        pixels = pixels * np.random.uniform(*contrast_range)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def test_the_same_seed_gives_the_same_sample() -> None:
