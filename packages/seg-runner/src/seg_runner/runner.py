@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from seg_runner.checkpoint.meta import Changes, Meta
 from seg_runner.checkpoint.remote import told_where_to_put
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
+from seg_runner.distributed.strategy import Shards
 from seg_runner.log.setup import library_log, remove_start
 from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
 from seg_runner.mmengine.configs import config_for
@@ -144,6 +145,8 @@ class Runner(BaseRunner):
                 init_weights(self.model)
             self.strategy.align(self.model)
             change_modules(self)
+            if self.strategy.shards:
+                cast("Shards", self.strategy).shard(self.model, self.optim_wrapper)
         self.load_or_resume()
         counts = getattr(self.optim_wrapper, "initialize_count_status", None)
         if callable(counts):

@@ -17,6 +17,7 @@ from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, load_weights
 from seg_runner.checkpoint.write import write_or_explain
+from seg_runner.distributed.shards import gathered, has_shards
 from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
@@ -122,8 +123,12 @@ class Checkpoints:
         """Gather the state, let hooks change it, and hand it to the saver; `meta` goes over what is written there."""
         payload = gather_state(self.parts(), optimizer=optimizer, schedulers=schedulers)
         payload["meta"] = {**payload["meta"], **(meta or {})}
-        if self.run.rank == 0:
+        first, parted = self.run.rank == 0, has_shards(payload["state_dict"])
+        if first or parted:
             self.run.call_hook("before_save_checkpoint", checkpoint=payload)
+        if parted:
+            payload = gathered(payload, keep=first)
+        if first:
             self.saver.save(path, payload, lambda: self._written(path, on_done))
 
     def _written(self, path: Path, on_done: Callable[[], None] | None) -> None:

@@ -12,6 +12,7 @@ from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
 from seg_runner.data.stream import TrainBatches
+from seg_runner.distributed.shards import averaged, like
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Progress, Stateful
 
@@ -130,6 +131,7 @@ class Gradients:
             return None  # where there are several, the model may leave gradients to any of them
         bare = unwrap(self.model)
         grads = {name: parameter.grad for name, parameter in bare.named_parameters() if parameter.grad is not None}
+        grads = averaged(grads)
         counted = getattr(bare, "open_window", None)
         return ({**grads, **counted()} if grads and callable(counted) else grads) or None
 
@@ -141,7 +143,7 @@ class Gradients:
         bare = unwrap(self.model)
         for name, parameter in bare.named_parameters():
             if name in grads:
-                parameter.grad = grads[name].clone().to(parameter.device)
+                parameter.grad = like(grads[name], parameter).clone().to(parameter.device)
         take = getattr(bare, "take_open_window", None)
         if callable(take):
             take(grads)

@@ -18,7 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seg_runner.distributed.world import World
 
-__all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParallel"]
+__all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParallel", "align_ranks"]
+
+
+def align_ranks(model: nn.Module) -> None:
+    """Give all ranks the weights and buffers of rank 0."""
+    with torch.no_grad():
+        for tensor in chain(model.parameters(), model.buffers()):
+            distributed.broadcast(tensor, src=0)
 
 
 class LossRecorder:
@@ -125,9 +132,7 @@ class DataParallel:
 
     def align(self, model: nn.Module) -> None:
         """Give all ranks the weights and buffers of rank 0: each may have drawn its own (`diff_rank_seed`)."""
-        with torch.no_grad():
-            for tensor in chain(model.parameters(), model.buffers()):
-                distributed.broadcast(tensor, src=0)
+        align_ranks(model)
 
     def replicated(self, model: nn.Module, kind: type[DistributedDataParallel]) -> Any:
         """Return a module in DDP, with the gradients compressed where that was asked for.

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
+from seg_runner.distributed.fsdp import FullyShardedDataParallel
 from seg_runner.distributed.world import World
 from seg_runner.errors import did_you_mean
 
-__all__ = ["Strategy", "pick_strategy"]
+__all__ = ["Shards", "Strategy", "pick_strategy"]
 
 
 class Strategy(Protocol):
@@ -23,13 +24,20 @@ class Strategy(Protocol):
     """
 
     shards: bool
-    """Whether a rank keeps only its part of the weights: they are then initialised before the model is wrapped."""
+    """Whether a rank keeps only its part of the weights: `shard` is then called once they are initialised."""
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
         """Return the model as it is trained."""
 
     def align(self, model: nn.Module) -> None:
         """Give all ranks the weights and buffers of rank 0, once they are initialised."""
+
+
+class Shards(Strategy, Protocol):
+    """A strategy that leaves each rank a part of the weights; its `shards` is True."""
+
+    def shard(self, model: nn.Module, optim_wrapper: object) -> None:
+        """Leave this rank its part, once the weights are initialised, and let the optimizer hold these."""
 
 
 class Single:
@@ -49,6 +57,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "single": Single,
     "ddp": DataParallel,
     "separate_ddp": SeparateDataParallel,
+    "fsdp": FullyShardedDataParallel,
 }
 WRAPPERS = {
     "DistributedDataParallel": "ddp",

@@ -1,0 +1,144 @@
+"""Tensors of which each rank keeps a part (DTensors): made whole for a file, taken from a whole one, put in its place.
+
+Files hold whole tensors under the usual names, so a run may go on with another number of ranks, or with another
+strategy. Whatever loads a whole tensor into a sharded module or optimizer, by any `load_state_dict`, finds it cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
+
+import torch
+from torch import distributed, nn
+from torch.optim import Optimizer
+
+from seg_runner.trees import map_leaves, tensors_of
+
+__all__ = [
+    "averaged",
+    "cut_on_loading",
+    "exchange_parameters",
+    "gathered",
+    "has_shards",
+    "is_sharded",
+    "like",
+    "optimizers_of",
+]
+
+
+def is_sharded(value: object) -> TypeGuard[Any]:
+    """Tell whether a value is a tensor of which this rank may hold only a part."""
+    return isinstance(value, torch.Tensor) and hasattr(value, "full_tensor")
+
+
+def has_shards(tree: object) -> bool:
+    """Tell whether any tensor of a tree is sharded; the same on all ranks."""
+    return any(map(is_sharded, tensors_of(tree)))
+
+
+def gathered(tree: object, keep: bool = True) -> Any:
+    """Return the tree with whole tensors, on the CPU, in the place of sharded ones; called by all ranks alike.
+
+    One tensor is gathered after the other, so the memory beside the shards is that of the largest.
+
+    Args:
+        tree: Dicts, lists, tuples; in the same order on all ranks.
+        keep: Whether this rank wants them; without, it has empty tensors there.
+    """
+    done: dict[int, torch.Tensor] = {}  # one that stands in two places is gathered once
+
+    def whole(leaf: object) -> object:
+        if not is_sharded(leaf):
+            return leaf
+        if id(leaf) not in done:
+            full = leaf.detach().full_tensor()
+            done[id(leaf)] = full.cpu() if keep else full.new_empty(0)
+        return done[id(leaf)]
+
+    return map_leaves(tree, whole)
+
+
+def like(whole: torch.Tensor, own: object) -> torch.Tensor:
+    """Return a whole tensor, which all ranks have, cut as `own` is: each rank keeps its part, and nothing is sent.
+
+    A tensor of another shape, or one that is sharded already, comes back as it is; so does any, where `own` is whole.
+    """
+    if not is_sharded(own) or is_sharded(whole) or whole.shape != own.shape:
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    there = whole.to(own.to_local().device)
+    return distribute_tensor(there, own.device_mesh, own.placements, src_data_rank=None).to(whole.dtype)
+
+
+def cut_on_loading(model: nn.Module) -> None:
+    """Let `load_state_dict` of a sharded model, and of its copies, take whole tensors."""
+    for module in model.modules():
+        if any(map(is_sharded, module._parameters.values())):
+            module.register_load_state_dict_pre_hook(_cut_weights)
+
+
+def _cut_weights(module: nn.Module, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
+    for name, own in module._parameters.items():
+        if isinstance(value := state_dict.get(prefix + name), torch.Tensor):
+            state_dict[prefix + name] = like(value, own)
+
+
+def _cut_state(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Cut what a saved state keeps in the shape of a parameter."""
+    own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+    cut = dict(state_dict["state"])
+    for key, parameter in zip(keys, own, strict=False):
+        if isinstance(kept := cut.get(key), Mapping):
+            cut[key] = _cut_values(kept, parameter)
+    return {**state_dict, "state": cut}
+
+
+def _cut_values(kept: Mapping[str, Any], parameter: torch.Tensor) -> dict[str, Any]:
+    return {name: like(value, parameter) if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
+
+
+def exchange_parameters(wrapper: object, new: Mapping[int, nn.Parameter]) -> None:
+    """Let every optimizer of a wrapper hold the sharded parameters in the place of the whole ones.
+
+    Args:
+        wrapper: An optimizer, a wrapper of one, or a dict-like wrapper of several.
+        new: The sharded parameter by the `id` of the whole one.
+    """
+    for each in _wrappers(wrapper):
+        getattr(each, "layout", None)  # seg-optim's wrapper works its names out when first asked, by these very ids
+    for optimizer in optimizers_of(wrapper):
+        for group in optimizer.param_groups:
+            group["params"][:] = [new.get(id(parameter), parameter) for parameter in group["params"]]
+        for old in [parameter for parameter in optimizer.state if id(parameter) in new]:
+            own = new[id(old)]
+            optimizer.state[own] = _cut_values(optimizer.state.pop(old), own)
+        optimizer.register_load_state_dict_pre_hook(_cut_state)
+
+
+def optimizers_of(wrapper: object) -> list[Optimizer]:
+    """Return the torch optimizers in a wrapper, or the one that it is."""
+    found = [each if isinstance(each, Optimizer) else getattr(each, "optimizer", None) for each in _wrappers(wrapper)]
+    return [optimizer for optimizer in found if isinstance(optimizer, Optimizer)]
+
+
+def _wrappers(wrapper: object) -> Iterator[object]:
+    """Yield the wrappers of a dict-like one, or the one that it is."""
+    several = getattr(wrapper, "optim_wrappers", None)
+    yield from several.values() if isinstance(several, Mapping) else [wrapper]
+
+
+def averaged(gradients: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return gradients of an unfinished accumulation as their mean over the ranks; called by all of them alike.
+
+    Until its last batch DDP leaves each rank its own. Sharded ones are the mean already.
+    """
+    alone = not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1
+    if alone or has_shards(gradients):
+        return dict(gradients)
+    found = {name: gradient / distributed.get_world_size() for name, gradient in gradients.items()}
+    for gradient in found.values():
+        distributed.all_reduce(gradient)
+    return found

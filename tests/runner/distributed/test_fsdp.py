@@ -1,0 +1,215 @@
+"""One model in parts on several ranks by FSDP2: the same run and the same files as on one process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.ranks import on_ranks
+from seg_runner import DefaultSampler, IoUMetric, Runner
+from seg_runner.distributed.fsdp import FullyShardedDataParallel
+from seg_runner.distributed.shards import is_sharded
+from seg_runner.distributed.strategy import pick_strategy
+from seg_runner.distributed.units import find_units
+from seg_runner.distributed.world import World
+from seg_runner.model.wrapping import unwrap
+from torch import nn
+from torch.utils.data import Dataset
+
+
+class Blocks(Dataset[Any]):
+    """Images by number, bright where their class is; every pixel counts."""
+
+    metainfo = {"classes": ("a", "b", "c")}
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(index)
+        label = torch.randint(0, 3, (6, 6), generator=generator)
+        return label.float().expand(3, 6, 6) + 0.5 * torch.randn(3, 6, 6, generator=generator), label
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(1, width)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image + self.norm(self.conv(image)).relu()
+
+
+class Net(nn.Module):
+    """A stem and a head round blocks; 5 is divided by neither 2 nor 4, and 3 is less than 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 5, 1)
+        self.blocks = nn.ModuleList([Block(5), Block(5)])
+        self.head = nn.Conv2d(5, 3, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        image = self.stem(image)
+        for block in self.blocks:
+            image = block(image)
+        return self.head(image)
+
+
+def make(folder: Path, iters: int, net: nn.Module, optimizer: Any = None, **more: Any) -> Runner:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    order = {"sampler": {"type": DefaultSampler}, "batch_size": 8 // world, "num_workers": 0}
+    val = {"sampler": {"type": DefaultSampler, "shuffle": False}, "batch_size": 2, "num_workers": 0}
+    return Runner(
+        model=net,
+        loss=nn.CrossEntropyLoss(),
+        work_dir=folder,
+        train_dataloader={"dataset": Blocks(24), **order},
+        train_cfg={"max_iters": iters, "val_interval": 4},
+        optim_wrapper=torch.optim.AdamW(net.parameters(), 0.01) if optimizer is None else optimizer,
+        val_dataloader={"dataset": Blocks(7), **val},
+        val_evaluator=IoUMetric(num_classes=3),
+        randomness={"seed": 3},
+        **more,
+    )
+
+
+def train(folder: Path, iters: int = 8, **more: Any) -> dict[str, Any]:
+    """Train on this rank, and return the metric and what the file of the run holds."""
+    net = Net()
+    runner = make(folder, iters, net, **more)
+    runner.train()
+    metrics = runner.val()  # after which rank 0 has written the file
+    saved = torch.load(runner.work_dir / f"iter_{iters}.pth", weights_only=True)
+    return {
+        "metrics": metrics,
+        "sharded": sorted(name for name, one in net.named_parameters() if is_sharded(one)),
+        "bare": unwrap(runner.model).model is net,
+        "state_dict": saved["state_dict"],
+        "optimizer": saved["optimizer"],
+        "log": (runner.log_dir / f"{runner.timestamp}.log").read_text(encoding="utf-8"),
+    }
+
+
+def same(one: Any, other: Any) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_two_and_four_ranks_train_as_one(tmp_path: Path) -> None:
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1")
+    for world in (2, 4):
+        found = on_ranks(world, tmp_path / f"r{world}", train, tmp_path / f"w{world}", strategy="fsdp")
+        for each in found:
+            assert each["metrics"] == one["metrics"]
+            assert len(each["sharded"]) == 12
+            assert each["bare"]
+            assert list(each["state_dict"]) == list(one["state_dict"])
+            same(each["state_dict"], one["state_dict"])
+            same(each["optimizer"], one["optimizer"])
+        assert f"each rank keeps 1/{world} of the weights; gathered together: 2 units (Block)" in found[0]["log"]
+
+
+def test_a_run_of_two_ranks_goes_on_with_any_number_and_strategy(tmp_path: Path) -> None:
+    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w")
+    on_ranks(2, tmp_path / "first", train, tmp_path / "half", 4, strategy="fsdp")
+    file = tmp_path / "half" / "iter_4.pth"
+    for world, strategy in ((1, None), (2, "fsdp"), (4, "fsdp"), (2, "ddp"), (1, "fsdp")):
+        folder = tmp_path / f"{strategy}{world}"
+        for each in on_ranks(world, folder, train, folder / "w", strategy=strategy, resume=str(file)):
+            same(each["state_dict"], whole["state_dict"])
+            same(each["optimizer"], whole["optimizer"])
+
+
+def test_a_run_of_one_process_goes_on_in_parts(tmp_path: Path) -> None:
+    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w")
+    file = str(tmp_path / "half" / "iter_4.pth")
+    on_ranks(1, tmp_path / "first", train, tmp_path / "half", 4)
+    for each in on_ranks(2, tmp_path / "r", train, tmp_path / "w2", strategy="fsdp", resume=file):
+        same(each["state_dict"], whole["state_dict"])
+    (again,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w3", 4, load_from=file)
+    for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w4", 4, strategy="fsdp", load_from=file):
+        same(each["state_dict"], again["state_dict"])
+
+
+OPTIONS = [
+    {"wrap": ["Block"]},
+    {"wrap": "blocks.*", "reshard_after_forward": False},
+    {"min_params": 20},
+    {"param_dtype": "bfloat16"},
+    {"offload": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_each_option_trains(tmp_path: Path, options: dict[str, Any]) -> None:
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+    found = on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, strategy={"type": "fsdp", **options})
+    close = {"rtol": 0.1, "atol": 0.02} if "param_dtype" in options else {"rtol": 1e-5, "atol": 1e-6}
+    for name, weight in found[1]["state_dict"].items():
+        assert weight.dtype is torch.float32
+        torch.testing.assert_close(weight, one["state_dict"][name], **close)
+
+
+def test_activations_are_computed_again_in_parts(tmp_path: Path) -> None:
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+    options = {"strategy": "fsdp", "activation_checkpointing": ["blocks.*"]}
+    for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, **options):
+        same(each["state_dict"], one["state_dict"])
+
+
+def names(model: nn.Module, **options: Any) -> list[str]:
+    return list(find_units(model, **options)[0])
+
+
+def test_blocks_are_found_and_stages_give_way_to_them() -> None:
+    class Stage(nn.Module):
+        def __init__(self, width: int, extra: int) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([Block(width), Block(width)])
+            self.down = nn.Linear(extra, extra)
+
+    model = nn.Module()
+    model.stages = nn.ModuleList([Stage(8, 1), Stage(16, 1)])
+    assert names(model) == ["stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0", "stages.1.blocks.1"]
+    model.stages = nn.ModuleList([Stage(8, 99), Stage(16, 199)])
+    assert names(model) == ["stages.0", "stages.1"]
+    assert names(Net()) == ["blocks.0", "blocks.1"]
+    assert names(Net(), min_params=200) == ["blocks.0.conv", "blocks.1.conv"]
+    assert names(nn.Sequential(nn.Conv2d(3, 3, 1))) == []
+
+
+def test_units_leave_tied_weights_and_parts_of_torch_alone() -> None:
+    net = Net()
+    net.blocks[1].conv.weight = net.stem.weight
+    assert names(net) == ["blocks.0"]
+    attention = nn.Sequential(nn.MultiheadAttention(8, 2))
+    assert names(attention, min_params=10) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"wrap": ["Blok"]}, "called 'Blok'. Did you mean 'Block'"),
+        ({"wrap": "blocks"}, "'blocks' is a ModuleList, which is never called.*'blocks.\\*'"),
+        ({"param_dtype": "int8"}, "strategy.param_dtype is 'int8'; it is 'bfloat16'"),
+        ({"wrap": "Block", "min_params": 3}, "give one of them"),
+    ],
+)
+def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
+    def use() -> None:
+        made = FullyShardedDataParallel(**options)
+        find_units(Net(), made.chosen, made.min_params)
+
+    with pytest.raises(ValueError, match=message):
+        use()
+
+
+def test_one_process_trains_as_it_is() -> None:
+    assert type(pick_strategy({"type": "fsdp", "wrap": "Block"}, None, World())).__name__ == "Single"
