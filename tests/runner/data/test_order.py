@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from seg_runner import ClassBalancedSampler, DefaultSampler, InfiniteSampler, TrainBatches
 from seg_runner.data.order import BatchOrder, Position, SampleOrder, order_of, repeats
 from seg_runner.process.randomness import Randomness
@@ -174,18 +176,49 @@ def test_batches_of_a_pass_and_where_each_ends() -> None:
     assert long == [([index], (0, index + 1)) for index in range(201)]
 
 
-def test_ranks_take_turns_and_the_first_fill_up() -> None:
+def shares(*orders: Any) -> list[tuple[list[int], float]]:
+    """The last batch of each rank's pass, and what its loss counts."""
+    last = [list(order.batches(BEGIN))[-1][0] for order in orders]
+    return [([index for _, index, _ in keys], getattr(keys, "share", 1.0)) for keys in last]
+
+
+def test_ranks_take_turns_and_share_what_is_left() -> None:
     first, second = (SampleOrder(Listed(5, 6, 7, 8, 9), 5, 2, rank=rank, world_size=2) for rank in (0, 1))
-    assert cut(first) == [([5, 7], (0, 4)), ([9], (0, 6))]
-    assert cut(second) == [([6, 8], (0, 4)), ([5], (0, 6))]
-    whole = SampleOrder(Listed(5, 6, 7, round_up=False), 5, 1, rank=0, world_size=2)
-    assert cut(whole) == [([5], (0, 2)), ([7], (0, 3))]
-    assert [order.position(3) for order in (first, whole)] == [(1, 4), (1, 2)]
+    assert cut(first) == [([5, 7], (0, 4)), ([9], (0, 5))]
+    assert cut(second) == [([6, 8], (0, 4)), ([9], (0, 5))]
+    assert shares(first, second) == [([9], 2.0), ([9], 0.0)]
+    parts = [SampleOrder(Listed(*range(6)), 5, 2, rank=rank, world_size=4) for rank in range(4)]
+    assert shares(*parts) == [([0, 4], 4 / 3), ([1, 5], 4 / 3), ([2], 2 / 3), ([3], 2 / 3)]
+    assert [order.position(3) for order in (first, parts[3])] == [(1, 4), (3, 0)]
+    assert [order.count() for order in (first, parts[3])] == [2, 1]
+    assert shares(*(SampleOrder(Listed(*range(4)), 5, 2, rank=rank, world_size=2) for rank in (0, 1)))[1] == ([1, 3], 1)
+
+
+def test_a_sampler_that_deals_itself_is_not_dealt_again() -> None:
     for name in ("num_replicas", "world_size"):
         dealt = SampleOrder(Listed(5, 6, 7, **{name: 2}), 5, 2, rank=1, world_size=2)
         assert cut(dealt) == [([5, 6], (0, 2)), ([7], (0, 3))]
         batched = BatchOrder(Listed(**{name: 2}), 5, rank=1, world_size=2)
         assert (batched.rank, batched.world_size) == (0, 1)
+
+
+@given(size=st.integers(0, 60), batch=st.integers(1, 5), ranks=st.sampled_from([2, 3, 4, 8]), data=st.data())
+def test_all_ranks_together_read_the_batches_of_one_process(size: int, batch: int, ranks: int, data: Any) -> None:
+    drop_last, seed = data.draw(st.booleans()), data.draw(st.integers(0, 9))
+    sampler = data.draw(st.sampled_from([DefaultSampler, SequentialSampler, RandomSampler]))(range(size or 1))
+    one = SampleOrder(sampler, seed, batch * ranks, drop_last)
+    parts = [SampleOrder(sampler, seed, batch, drop_last, rank, ranks) for rank in range(ranks)]
+    start = data.draw(st.integers(0, one.count()))
+    whole = list(one.batches(one.position(start)))
+    dealt = [list(part.batches(part.position(start))) for part in parts]
+    assert {len(each) for each in dealt} == {len(whole)}
+    for number, (keys, place) in enumerate(whole):
+        mine = [each[number] for each in dealt]
+        assert {there for _, there in mine} == {place}
+        weights = [getattr(part, "share", 1.0) for part, _ in mine]
+        assert sum(weights) == pytest.approx(ranks)
+        counted = [part for (part, _), weight in zip(mine, weights, strict=True) if weight]
+        assert [part[i] for i in range(batch) for part in counted if i < len(part)] == keys
 
 
 def test_an_endless_stream_goes_on_in_the_next_pass() -> None:
@@ -218,7 +251,9 @@ def test_batches_of_a_batch_sampler_are_dealt_to_the_ranks() -> None:
     assert cut(BatchOrder(batches, 5), Position(2, 1)) == [([3], (2, 2)), ([4, 5], (2, 3))]
     first, second = (BatchOrder(batches, 5, rank, 2) for rank in (0, 1))
     assert cut(first) == [([1, 2], (0, 2)), ([4, 5], (0, 4))]
-    assert cut(second) == [([3], (0, 2))]
+    assert cut(second) == [([3], (0, 2)), ([4], (0, 4))]  # a sample for a rank that has none, which does not count
+    assert shares(first, second) == [([4, 5], 2.0), ([4], 0.0)]
+    assert next(iter(second.batches(BEGIN)))[0].share == pytest.approx(2 / 3)  # type: ignore[attr-defined]
     assert [first.position(iteration) for iteration in (0, 1, 2, 3)] == [(0, 0), (0, 2), (1, 0), (1, 2)]
     assert BatchOrder(batches, 5).position(4) == (1, 1)
     assert BatchOrder(Listed(), 5).position(2) == (2, 0)

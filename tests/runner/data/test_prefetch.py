@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader
 class Stream:
     """Batches that are their own number; writes down what is read."""
 
+    share = 1.0
+
     def __init__(self, length: int | None = None, per_pass: int | None = None) -> None:
         self.at, self.length, self.batches_per_pass = 0, length, per_pass
         self.read: list[int] = []

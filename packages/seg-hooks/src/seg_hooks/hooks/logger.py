@@ -84,8 +84,8 @@ class LoggerHook(Hook[_Runner]):
 
     def before_train(self, runner: _Runner) -> None:
         """Find out at which batches an epoch ends."""
-        loader = runner.train_dataloader
-        length = length_of(loader) or 0 if runner.max_epochs > 1 else 0
+        known = getattr(getattr(runner, "train_loop", None), "epoch_length", None)  # a loader knows nothing of ranks
+        length = known or length_of(runner.train_dataloader) or 0 if runner.max_epochs > 1 else 0
         self._silent = None
         self._epoch_end = length if not self.ignore_last or length <= self.interval else 0
         self.before_train_epoch(runner)

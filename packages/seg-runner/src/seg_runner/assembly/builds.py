@@ -130,4 +130,6 @@ class Builds:
         loop, loader = self.train_loop, self.loaders["train"]
         ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
         length = len(loader) if hasattr(loader, "__len__") else None
+        if self.world_size > 1:
+            length = getattr(getattr(loop, "batches", None), "batches_per_pass", length)
         return self.assembler.param_schedulers(scheduler, self.optim_wrapper, ends, length)

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from seg_runner.data.samplers import Ordered, padded, permutation
+from seg_runner.data.samplers import Ordered, permutation
 from seg_runner.data.samples import SampleKey, seed_generators
 from seg_runner.process.randomness import find_generators, global_state, set_global_state
 
@@ -31,12 +31,37 @@ class Position(NamedTuple):
         return {"pass": self.epoch, "offset": self.offset}
 
 
+class Part(list[SampleKey]):
+    """A rank's keys of a batch that is not dealt out evenly, and what its loss counts when ranks are averaged.
+
+    A rank that got none reads a sample of another's, so that it takes part; its loss counts 0.
+    """
+
+    share: float = 1.0
+
+
+def part_of(own: list[SampleKey], other: SampleKey, total: int, world_size: int) -> list[SampleKey]:
+    """Return a rank's keys with their share: how many times the mean over ranks they are.
+
+    >>> part_of([(0, 7, 0)], (0, 1, 0), 3, 2).share
+    0.6666666666666666
+    """
+    if len(own) * world_size == total:
+        return own
+    part = Part(own or [other])
+    part.share = len(own) * world_size / total
+    return part
+
+
 KeyBatch = tuple[list[SampleKey], Position]
 """The keys of one batch, and the position after it."""
 
 
 class SampleOrder:
-    """Batches cut from one list of sample indices per pass.
+    """Batches cut from one list of sample indices per pass, which knows nothing of ranks: it is dealt out, not padded.
+
+    So a batch over all ranks is the batch that one process reads. The last of a pass may not divide by the ranks: then
+    each rank's part says what its loss counts.
 
     Args:
         sampler: Where the order of a pass comes from.
@@ -72,8 +97,6 @@ class SampleOrder:
         """Return the indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
         if epoch not in self._kept:
             indices = np.asarray(_pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
-            if not self.endless and getattr(self.sampler, "round_up", True):
-                indices = padded(indices, self.world_size)
             self._kept = {epoch: (indices, repeats(indices))}
         return self._kept[epoch]
 
@@ -95,7 +118,9 @@ class SampleOrder:
                 continue
             rest = size - start.offset
             if rest > 0 and not self.drop_last:
-                yield [(self._slice(start, rest, self.rank, self.world_size), Position(start.epoch, size))]
+                own = self._slice(start, rest, self.rank, self.world_size)
+                part = part_of(own, self._slice(start, 1)[0], rest, self.world_size)
+                yield [(part, Position(start.epoch, size))]
             return
 
     def _whole_batches(self, start: Position, size: int) -> list[KeyBatch]:
@@ -133,14 +158,17 @@ class SampleOrder:
 
     def position(self, iteration: int) -> Position:
         """Return where the stream stands after `iteration` batches from the beginning."""
-        size = _length(self.sampler, self.world_size)
         if self.endless and isinstance(self.sampler, Ordered):
-            return Position(*divmod(iteration * self.step, max(size, 1)))
+            return Position(*divmod(iteration * self.step, max(_length(self.sampler), 1)))
         if self.endless:
             return self._walk(iteration * self.step)
-        count = size // self.step if self.drop_last else -(-size // self.step)
-        epoch, batch = divmod(iteration, max(count, 1))
+        epoch, batch = divmod(iteration, max(self.count(), 1))
         return Position(epoch, batch * self.step)
+
+    def count(self) -> int:
+        """Return how many batches a pass has, the same on all ranks."""
+        size = _length(self.sampler)
+        return size // self.step if self.drop_last else -(-size // self.step)
 
     def _walk(self, samples: int) -> Position:
         epoch = 0
@@ -168,18 +196,26 @@ class BatchOrder:
     def batches(self, start: Position) -> Iterator[KeyBatch]:
         """Yield this rank's batches of the pass, each with the position after it."""
         batches = [[int(i) for i in batch] for batch in seeded_iteration(self.sampler, self.seed, start.epoch)]
-        for offset in range(start.offset, len(batches) - self.rank, self.step):
-            batch = batches[offset + self.rank]
-            again = repeats(np.asarray(batch, dtype=np.int64))
-            counts = [0] * len(batch) if again is None else again.tolist()
-            keys = [(start.epoch, index, n) for index, n in zip(batch, counts, strict=True)]
+        for offset in range(start.offset, len(batches), self.step):
+            together = [self._keys(start.epoch, batch) for batch in batches[offset : offset + self.step]]
+            own = together[self.rank] if self.rank < len(together) else []
+            total = sum(map(len, together))
+            keys = part_of(own, together[0][0], total, self.step) if total else own
             yield keys, Position(start.epoch, offset + self.step)
+
+    def _keys(self, epoch: int, batch: list[int]) -> list[SampleKey]:
+        again = repeats(np.asarray(batch, dtype=np.int64))
+        counts = [0] * len(batch) if again is None else again.tolist()
+        return [(epoch, index, n) for index, n in zip(batch, counts, strict=True)]
 
     def position(self, iteration: int) -> Position:
         """Return where the stream stands after `iteration` batches from the beginning."""
-        count = max(-(-_count(self.sampler) // self.step), 1)
-        epoch, batch = divmod(iteration, count)
+        epoch, batch = divmod(iteration, max(self.count(), 1))
         return Position(epoch, batch * self.step)
+
+    def count(self) -> int:
+        """Return how many steps a pass has, the same on all ranks."""
+        return -(-_count(self.sampler) // self.step)
 
 
 Order = SampleOrder | BatchOrder
@@ -198,7 +234,7 @@ def order_of(loader: DataLoader[object], seed: int, rank: int = 0, world_size: i
 
 def is_dealt(sampler: object) -> bool:
     """Tell whether the sampler gives one rank's share only, so that it must not be shared out again."""
-    known = isinstance(sampler, Ordered | DistributedSampler)
+    known = isinstance(sampler, Ordered) or _known_order(sampler) is not None
     return not known and any(hasattr(sampler, name) for name in ("num_replicas", "world_size"))
 
 
@@ -274,15 +310,11 @@ def _known_order(sampler: object) -> tuple[int, bool] | None:
     return None
 
 
-def _length(sampler: Iterable[int], world_size: int) -> int:
+def _length(sampler: Iterable[int]) -> int:
     """Return the length of a pass over all ranks."""
     known = _known_order(sampler)
     if known is not None:
-        size = known[0]
-    elif isinstance(sampler, Ordered):
-        size = getattr(sampler, "size", None) or _count(getattr(sampler, "dataset", sampler))
-    else:
-        size = _count(sampler)
-    if is_endless(sampler) or not getattr(sampler, "round_up", True):
-        return size
-    return -(-size // world_size) * world_size
+        return known[0]
+    if isinstance(sampler, Ordered):
+        return int(getattr(sampler, "size", None) or _count(getattr(sampler, "dataset", sampler)))
+    return _count(sampler)

@@ -56,14 +56,15 @@ class Prefetch:
         self.ahead = is_accelerator(self.device) if ahead is None else ahead
         self._seed = seed
         self._stream = stream_of(self.device)
-        self._next: list[Any] = []
+        self._next: list[tuple[Any, float]] = []
+        self.share = 1.0
         self._delivered = 0
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        batch = self._next.pop() if self._next else self._fetch()
+        batch, self.share = self._next.pop() if self._next else self._fetch()
         self._arrive(batch)
         self._delivered += 1
         length = self.batches.batches_per_pass
@@ -117,10 +118,11 @@ class Prefetch:
         except StopIteration:
             self.ahead = False
 
-    def _fetch(self) -> Any:
+    def _fetch(self) -> tuple[Any, float]:
+        """Return the next batch on the device, and what its loss counts."""
         batch = next(self.batches)
         with on_stream(self.device, self._stream):
-            return to_device(batch, self.device)
+            return to_device(batch, self.device), self.batches.share
 
     def _arrive(self, batch: object) -> None:
         """Let the computation wait for the copy on the device, and keep the memory until it is done with it."""

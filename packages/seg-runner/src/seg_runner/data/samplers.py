@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import distributed
 from torch.utils.data import Sampler
 
 from seg_runner.checks import flag, number, whole
@@ -26,15 +27,33 @@ class Ordered(Protocol):
         """Return the indices of one pass over all ranks, before they are dealt out."""
 
 
-def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    from torch import distributed
+class _Placed(Sampler[int]):
+    """A sampler that knows its rank: as given, else asked of torch whenever it is used.
 
-    there = distributed.is_available() and distributed.is_initialized()
-    own = rank if rank is not None else distributed.get_rank() if there else 0
-    processes = world_size if world_size is not None else distributed.get_world_size() if there else 1
-    if not 0 <= whole(own, "rank", None) < whole(processes, "world_size", 1):
-        raise ValueError(f"rank must be one of 0 ... world_size - 1, that is {processes - 1}, not {own}")
-    return int(own), int(processes)
+    One made before the process group is so dealt out like one made after it.
+    """
+
+    def _place(self, rank: int | None, world_size: int | None) -> None:
+        self._given = rank, world_size
+        own, processes = self.rank, self.world_size
+        if not 0 <= whole(own, "rank", None) < whole(processes, "world_size", 1):
+            raise ValueError(f"rank must be one of 0 ... world_size - 1, that is {processes - 1}, not {own}")
+
+    @property
+    def rank(self) -> int:
+        """Return the number of the process that this sampler is for."""
+        given = self._given[0]
+        return int(given) if given is not None else distributed.get_rank() if _is_distributed() else 0
+
+    @property
+    def world_size(self) -> int:
+        """Return how many processes share a pass."""
+        given = self._given[1]
+        return int(given) if given is not None else distributed.get_world_size() if _is_distributed() else 1
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _checked_seed(seed: int | None, least: int | None = None) -> int:
@@ -57,7 +76,7 @@ def permutation(size: int, seed: int) -> np.ndarray:
     return torch.randperm(size, generator=generator).numpy()
 
 
-class DefaultSampler(Sampler[int]):
+class DefaultSampler(_Placed):
     """One pass over the data set per epoch, dealt out over the ranks, as by MMEngine's sampler of the same name.
 
     Args:
@@ -84,20 +103,20 @@ class DefaultSampler(Sampler[int]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.rank, self.world_size = _place(rank, world_size)
+        self._place(rank, world_size)
         self.dataset = _check_dataset(dataset, "DefaultSampler")
         self.shuffle, self.round_up = flag(shuffle, "shuffle"), flag(round_up, "round_up")
         self.seed = _checked_seed(seed)
         self.epoch = 0
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """Return the indices of one pass over all ranks."""
+        """Return the indices of one pass over all ranks, each once."""
         size = len(self.dataset)
-        indices = permutation(size, seed + epoch) if self.shuffle else np.arange(size)
-        return padded(indices, self.world_size) if self.round_up else indices
+        return permutation(size, seed + epoch) if self.shuffle else np.arange(size)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order(self.seed, self.epoch)[self.rank :: self.world_size].tolist())
+        indices, world_size = self.order(self.seed, self.epoch), self.world_size
+        return iter((padded(indices, world_size) if self.round_up else indices)[self.rank :: world_size].tolist())
 
     def __len__(self) -> int:
         size = len(self.dataset)
@@ -120,7 +139,7 @@ def padded(indices: np.ndarray, multiple: int) -> np.ndarray:
     return np.resize(indices, total)
 
 
-class InfiniteSampler(Sampler[int]):
+class InfiniteSampler(_Placed):
     """Permutation after permutation, for ever: what iteration-based training uses, as MMEngine's sampler.
 
     Iterated directly it draws all permutations from one generator, as MMEngine does, and a second `iter()`
@@ -145,7 +164,7 @@ class InfiniteSampler(Sampler[int]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.rank, self.world_size = _place(rank, world_size)
+        self._place(rank, world_size)
         self.dataset, self.shuffle = _check_dataset(dataset, "InfiniteSampler"), flag(shuffle, "shuffle")
         self.size = len(dataset)
         self.seed = _checked_seed(seed)
@@ -158,7 +177,7 @@ class InfiniteSampler(Sampler[int]):
     def _stream(self) -> Iterator[int]:
         generator = torch.Generator()
         generator.manual_seed(self.seed)
-        position = -self.rank
+        position = -self.rank  # asked with the first index, when the group is there
         while self.size:
             indices = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
             start = -position % self.world_size
@@ -199,7 +218,7 @@ def repeat_factors(presence: np.ndarray, threshold: float) -> np.ndarray:
     return factors
 
 
-class ClassBalancedSampler(Sampler[int]):
+class ClassBalancedSampler(_Placed):
     """Shows images with rare classes more often: each pass holds image i `repeat_factors[i]` times on average.
 
     A factor of 2.3 means two or three showings, drawn anew in each pass; every image is shown at least once, and all
@@ -234,7 +253,7 @@ class ClassBalancedSampler(Sampler[int]):
     ) -> None:
         number(threshold, "ClassBalancedSampler: threshold, a share of the images,", most=1, above=0)
         self.dataset, self.shuffle = _check_dataset(dataset, "ClassBalancedSampler"), flag(shuffle, "shuffle")
-        self.rank, self.world_size = _place(rank, world_size)
+        self._place(rank, world_size)
         self.seed = _checked_seed(seed, 0)
         self.epoch = 0
         table = _presence_of(dataset) if presence is None else _table(presence)

@@ -69,11 +69,21 @@ class TrainBatches:
 
     @property
     def batches_per_pass(self) -> int | None:
-        """Return `len(loader)`, or None where it has no length."""
+        """Return how many batches a pass over the data has, on all ranks the same; None where nobody knows.
+
+        That is `len(loader)`, but for several processes: a torch loader does not know how its samples are dealt out.
+        """
+        if isinstance(self.source, IndexedSource) and self.world_size > 1:
+            return self.source.count()
         try:
             return len(self.loader)  # type: ignore[arg-type]  # a loader without a length raises the TypeError
         except TypeError:
             return None
+
+    @property
+    def share(self) -> float:
+        """What the loss of the latest batch counts when ranks are averaged: 1 where all have equally many samples."""
+        return getattr(self.source.last, "share", 1.0) if isinstance(self.source, IndexedSource) else 1.0
 
     @property
     def may_read_ahead(self) -> bool:
@@ -220,16 +230,25 @@ class IndexedSource:
         self.last, self.position = keys, position
         return batch
 
+    def count(self) -> int:
+        """Return how many batches a pass has."""
+        self._follow_loader()
+        return self._order.count()
+
     def _begin(self, position: Position) -> Iterator[KeyBatch]:
         self.position = position
-        if getattr(self._order, "batch_size", None) != getattr(self.loader.batch_sampler, "batch_size", None):
-            self._order = order_of(self.loader, self._order.seed, self.rank, self.world_size)  # a hook has changed it
+        self._follow_loader()
         batches = self._order.batches(position)
         if self._reader is not None:
             batches, ahead = tee(batches)  # the workers are ahead by what is on its way
             self._reader.start(ahead)
         self._batches = batches
         return batches
+
+    def _follow_loader(self) -> None:
+        """Cut the pass anew where a hook has changed the batch size."""
+        if getattr(self._order, "batch_size", None) != getattr(self.loader.batch_sampler, "batch_size", None):
+            self._order = order_of(self.loader, self._order.seed, self.rank, self.world_size)
 
     def _next_pass(self) -> KeyBatch:
         """Begin the next pass, with new workers unless they are persistent, and return its first batch."""

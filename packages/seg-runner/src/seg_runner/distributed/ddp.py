@@ -46,6 +46,15 @@ class LossRecorder:
         """Return nothing: the context of the real wrapper stands round the whole forward."""
         return nullcontext()
 
+    @property
+    def inner_count(self) -> int:
+        """Return how many micro-batches there were: defined, since a Protocol does not see what `__getattr__` gives."""
+        return int(self.wrapper.inner_count)  # type: ignore[attr-defined]
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Divide by the number of micro-batches."""
+        return self.wrapper.scale_loss(loss)  # type: ignore[attr-defined]
+
     def update_params(self, loss: torch.Tensor, *args: Any, **options: Any) -> None:
         """Keep the loss.
 

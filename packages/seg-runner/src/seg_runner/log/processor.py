@@ -253,6 +253,9 @@ def _under_way(runner: LogRunner, mode: str) -> int:
 
 def loader_length(runner: LogRunner, mode: str) -> int | str:
     """Return how many batches the loader of this mode has; '?' where it does not know."""
+    known = getattr(getattr(runner, "train_loop", None), "epoch_length", None) if mode == "train" else None
+    if known is not None:  # of several processes no loader knows how its samples are dealt out
+        return int(known)
     loader = getattr(runner, f"{mode}_dataloader", None)
     try:
         return len(loader)  # type: ignore[arg-type]

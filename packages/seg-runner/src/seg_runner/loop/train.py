@@ -15,6 +15,7 @@ from seg_runner.checks import whole
 from seg_runner.data.prefetch import prefetched
 from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
+from seg_runner.distributed.shares import SharedLoss, weighed
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
 from seg_runner.loop.out_of_memory import note_out_of_memory
@@ -139,7 +140,7 @@ class TrainLoop:
         try:
             on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
             part = "model"
-            outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+            outputs = self._train_step(batch)
             part = ""
             self.finished_iters = self.iter + 1  # before the hooks, since a checkpoint that one saves holds the update
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
@@ -152,6 +153,14 @@ class TrainLoop:
             note_step(error, where, sample_paths(batch) or self.batches.last_samples())
             raise
         self.iter += 1
+
+    def _train_step(self, batch: object) -> Any:
+        """Do the model's step; where this rank has more or fewer samples than others, its losses weigh accordingly."""
+        runner, share = self.runner, self.batches.share
+        if share == 1:
+            return runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+        outputs = runner.model.train_step(batch, optim_wrapper=SharedLoss(runner.optim_wrapper, share))
+        return weighed(outputs, share)
 
     def run_iter(self, data_batch: object) -> None:
         """Do one iteration with this batch, as loops written for MMEngine are asked to."""
@@ -286,13 +295,14 @@ class EpochBasedTrainLoop(TrainLoop):
         dynamic_intervals: Intervals | None = None,
     ) -> None:
         try:
-            self.epoch_length = len(dataloader)  # type: ignore[arg-type]  # raises where there is no length
+            len(dataloader)  # type: ignore[arg-type]  # raises where there is no length
         except TypeError as error:
             add_note(
                 error, "train_cfg counts epochs, but train_dataloader has no length: use train_cfg=dict(max_iters=...)"
             )
             raise
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
+        self.epoch_length = self.batches.batches_per_pass or 0
         self.max_epochs = whole(max_epochs, "max_epochs")
         if not self.epoch_length and self.max_epochs:
             raise ValueError(
@@ -329,7 +339,7 @@ class EpochBasedTrainLoop(TrainLoop):
 
     def _check_length(self) -> None:
         """Refuse a loader that a hook has made longer or shorter: where a run stands is counted by its first length."""
-        length = len(self.dataloader)  # type: ignore[arg-type]  # it has one
+        length = self.batches.batches_per_pass
         if length != self.epoch_length:
             raise RuntimeError(
                 f"train_dataloader had {self.epoch_length} batches when training began, and has {length} in epoch "
