@@ -14,10 +14,13 @@ from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.meta import Identity
 from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.checkpoint.several.choose import at_hand, chosen_by_first
+from seg_runner.checkpoint.several.positions import gather_positions, own_position
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, load_weights
 from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.distributed.shards import gathered, has_shards
+from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
@@ -43,8 +46,8 @@ class Run(Protocol):
         """Return the run's logger."""
 
     @property
-    def rank(self) -> int:
-        """Return the number of this process; the first writes."""
+    def world(self) -> World:
+        """Return the processes of the run; the first of them writes."""
 
     def call_hook(self, fn_name: str, **keywords: object) -> None:
         """Run a point of all hooks."""
@@ -119,11 +122,28 @@ class Checkpoints:
         schedulers: bool = True,
         on_done: Callable[[], None] | None = None,
         meta: Mapping[str, object] | None = None,
+        alone: bool = False,
     ) -> None:
-        """Gather the state, let hooks change it, and hand it to the saver; `meta` goes over what is written there."""
-        payload = gather_state(self.parts(), optimizer=optimizer, schedulers=schedulers)
+        """Gather the state, let hooks change it, and hand it to the saver.
+
+        Args:
+            path: Where it goes.
+            optimizer: Keep the optimizer's state.
+            schedulers: Keep the schedulers' states.
+            on_done: Called on rank 0 once it is there.
+            meta: Goes over what is written under `meta`.
+            alone: Other ranks may be elsewhere, so nothing is asked of them.
+        """
+        world = self.run.world
+        left_out = "grads" if alone and world.size > 1 else ""  # each rank has some of them
+        parts = [part for part in self.parts() if part.key != left_out]
+        payload = gather_state(parts, optimizer=optimizer, schedulers=schedulers)
         payload["meta"] = {**payload["meta"], **(meta or {})}
-        first, parted = self.run.rank == 0, has_shards(payload["state_dict"])
+        first, parted = world.rank == 0, has_shards(payload["state_dict"])
+        if alone and parted:
+            raise RuntimeError("each rank has only a part of the weights, and the others may be elsewhere")
+        if not alone:
+            gather_positions(world, payload)
         if first or parted:
             self.run.call_hook("before_save_checkpoint", checkpoint=payload)
         if parted:
@@ -164,9 +184,10 @@ class Checkpoints:
 
     def save_interrupted(self) -> Path:
         """Save this moment as `interrupted_iter_N.pth`, which a resume takes when asked for, or as the last choice."""
-        return self._save_extra(f"interrupted_iter_{self.training.finished_iters}.pth", lambda: None)
+        name = f"interrupted_iter_{self.training.finished_iters}.pth"
+        return self._save_extra(name, lambda: None, alone=True)
 
-    def _save_extra(self, name: str, point: Callable[[], None]) -> Path:
+    def _save_extra(self, name: str, point: Callable[[], None], *, alone: bool = False) -> Path:
         """Save what no hook asked for; hooks that keep count of files hear of it before, and once it is whole."""
         path = self.run.work_dir / name
 
@@ -175,16 +196,14 @@ class Checkpoints:
             self.run.call_hook("after_extra_checkpoint", path=path)
 
         self.run.call_hook("before_extra_checkpoint", path=path)
-        self.save(path, on_done=done)
+        self.save(path, on_done=done, alone=alone)
         return path
 
     # -- weights ----------------------------------------------------------------------------------------------------
 
     def load_weights(self, path: str | Path, *, unsafe: bool = False, **options: Unpack[LoadOptions]) -> None:
         """Load weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
-        path = locate(path, self.run.work_dir)
-        checkpoint = read_checkpoint(path, unsafe=unsafe)
-        self._warn_of_weights(path, checkpoint)
+        path, checkpoint = self._read(lambda: locate(path, self.run.work_dir), unsafe)
         self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         try:
             report = load_weights(self.training.model, checkpoint, **options)
@@ -195,6 +214,16 @@ class Checkpoints:
         text = "Weights of %s: %d of the model's %d tensors"
         self.run.logger.info(text, path, len(report.loaded), report.wanted)
         self.loaded = True
+
+    def _read(self, find: Callable[[], Path], unsafe: bool) -> tuple[Path, dict[str, Any]]:
+        """Read what rank 0 finds, on all ranks; an error on any of them is raised on all."""
+        world = self.run.world
+        path = chosen_by_first(world, find)
+        assert path is not None
+        with at_hand(world, path) as near:
+            checkpoint = world.each(lambda: read_checkpoint(near, unsafe=unsafe))
+            world.first(lambda: self._warn_of_weights(near, checkpoint))
+        return path, checkpoint
 
     def _warn_of_weights(self, path: Path, checkpoint: Mapping[str, object]) -> None:
         """Say it where weights are not finite: by the mark of the file, else by looking at them."""
@@ -217,9 +246,9 @@ class Checkpoints:
             return
         wanted, weights = self.arguments["resume"], self.arguments["load_from"]
         if weights is None and wanted:
-            weights = wanted if isinstance(wanted, (str, Path)) else find_resumable(self.run.work_dir)
+            folder = self.run.work_dir
+            weights = wanted if isinstance(wanted, (str, Path)) else self._newest()
             if weights is None:
-                folder = self.run.work_dir
                 raise FileNotFoundError(f"resume=True, but there is no whole checkpoint in {folder} to evaluate")
         if weights is None:
             if self.arguments["cfg"] is not None:
@@ -240,7 +269,7 @@ class Checkpoints:
         """Do as `resume` and `load_from` say; only the first time, so that what was trained since is kept."""
         if self.loaded:
             return
-        if self.run.rank == 0 and (left := clean_leftovers(self.run.work_dir)):
+        if self.run.world.rank == 0 and (left := clean_leftovers(self.run.work_dir)):
             self.run.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
         wanted, weights = self.arguments["resume"], self.arguments["load_from"]
         if wanted:
@@ -271,19 +300,20 @@ class Checkpoints:
         Raises:
             FileExistsError: all that there is was left by an exception, and its weights are not finite.
         """
-        folder, logger = self.run.work_dir, self.run.logger
-        found = locate(path, folder) if path is not None else find_resumable(folder)
-        if found is None:
-            _refuse_spoilt(folder)
+        folder, logger, world = self.run.work_dir, self.run.logger, self.run.world
+        wanted = path if path is not None else self._newest()
+        if wanted is None:
+            world.first(lambda: _refuse_spoilt(folder))
             logger.info("Nothing to resume in %s: a fresh start", folder)
             return
-        checkpoint = read_checkpoint(found, unsafe=bool((self.arguments["load_options"] or {}).get("unsafe")))
-        self._warn_of_weights(found, checkpoint)
+        unsafe = bool((self.arguments["load_options"] or {}).get("unsafe"))
+        found, checkpoint = self._read(lambda: locate(wanted, folder), unsafe)
         if "meta" in checkpoint and "state_dict" not in checkpoint:
             raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")
         self.resuming = True
         try:
             self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            own_position(world, checkpoint)
             parts = [part for part in self.parts() if part.key not in without]
             report = restore_state(parts, checkpoint, strict=self.arguments["strict_resume"])
             report.changed += [f"{key}: left out, as it was asked for" for key in without if key in checkpoint]
@@ -296,11 +326,15 @@ class Checkpoints:
             self.resuming = False
         if path is not None:  # chosen by hand: what is written from here on is newer than whatever else is there
             self.identity.generation = None
-            self._tell_newer()
-        self._tell_broken_off(found)
+            world.first(self._tell_newer)
+        world.first(lambda: self._tell_broken_off(found))
         self.loaded = self.resumed = True
         self._tell_visualizer(found)
         logger.info("Resumed from %s\n%s", found, report)
+
+    def _newest(self) -> Path | None:
+        """Return the newest whole checkpoint that rank 0 finds in the run's folder."""
+        return chosen_by_first(self.run.world, lambda: find_resumable(self.run.work_dir))
 
     def _tell_newer(self) -> None:
         """Warn of checkpoints that the run leaves behind by going back: they count until it has saved one itself."""
@@ -334,7 +368,7 @@ class Checkpoints:
     def _tell_visualizer(self, checkpoint: Path) -> None:
         """Say where the run goes on; sessions of this folder count if the file is theirs."""
         visualizer = self.visualizer()
-        if not isinstance(visualizer, Resumes) or self.run.rank != 0:
+        if not isinstance(visualizer, Resumes) or self.run.world.rank != 0:
             return
         place, folder, done = checkpoint.resolve().parent, self.run.work_dir, self.training.finished_iters
         theirs = folder in (place, *place.parents) or place.name == folder.name  # or in an out_dir

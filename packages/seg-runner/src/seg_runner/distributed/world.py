@@ -104,14 +104,40 @@ class World:
             try:
                 value = function()
             except BaseException as raised:
-                error = raised
-                words = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+                error, words = raised, _words_of(raised)
         words, value = self.share((words, value))
         if error is not None:
             raise error
         if words:
             raise OtherRankError(0, words)
         return value  # type: ignore[return-value]  # what the function gave
+
+    def each(self, function: Callable[[], Value]) -> Value:
+        """Do something on every rank, and return what it gave here; called by all.
+
+        Raises:
+            Exception: What it raised here; where it went well here and failed elsewhere, `OtherRankError` with the
+                words of the first rank that it failed on.
+        """
+        if self.size == 1:
+            return function()
+        value, words, error = None, "", None
+        try:
+            value = function()
+        except Exception as raised:
+            error, words = raised, _words_of(raised)
+        told = self.gather(words)
+        if error is not None:
+            raise error
+        for rank, failed in enumerate(told):
+            if failed:
+                raise OtherRankError(rank, failed)
+        return value  # type: ignore[return-value]  # what the function gave
+
+
+def _words_of(error: BaseException) -> str:
+    """Return what an error says, with its notes."""
+    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 
 def adopt_world(dist_cfg: Mapping[str, Any] | None = None, device: str | None = None) -> World:
