@@ -16,7 +16,9 @@ from seg_hooks.files import pointed_at
 from seg_hooks.hook import Hook
 from seg_hooks.hooks import nan_replay
 from seg_hooks.model.finite import is_marked
+from seg_hooks.model.sharded import made_whole
 from seg_hooks.model.weights import KeptBuffers, load_weights, raw_weights
+from seg_hooks.processes import agreed, rank
 from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
 from seg_hooks.randomness import random_state
 from seg_hooks.read_checkpoint import load_bounded
@@ -45,6 +47,9 @@ class NanGuardHook(Hook[_Runner]):
     term, rates, the state of the loss scaler, and the checkpoint before it. The command that is printed trains from
     that checkpoint to that step, saves nothing, and names the first module whose output is not finite. A loss scaler
     that steps back is not reported.
+
+    On several ranks all judge alike: a step is bad where it is so on one of them. Each keeps its own evidence, those
+    after the first in `rank<r>` of that folder.
 
     With 'stop' the verdict is read some steps later, so that no step waits for the device; it is always read before
     a checkpoint is written. 'skip' and 'rollback' have to know at once: on an accelerator they wait for each step.
@@ -120,7 +125,7 @@ class NanGuardHook(Hook[_Runner]):
         if finite is None:
             return
         facts = {"outputs": outputs, "grad_norm": norm, "batch": data_batch, "random": self._random}
-        self._waiting.append(_Step(runner.iter, *send_to_host(finite), facts))
+        self._waiting.append(_Step(runner.iter, *send_to_host(agreed(finite)), facts))
         while self._waiting and (len(self._waiting) > self.delay or _has_arrived(self._waiting[0])):
             self._judge(runner, self._waiting.popleft())
 
@@ -159,7 +164,7 @@ class NanGuardHook(Hook[_Runner]):
         self._norm = self._clip_norm()
         if self._norm is None:
             norms = torch._foreach_norm([p.grad for p in parameters])
-            self._norm = torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+            self._norm = made_whole(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
         if self.policy == "skip" and not bool(torch.isfinite(torch.as_tensor(self._norm))):
             for parameter in parameters:
                 parameter.grad = None
@@ -202,10 +207,12 @@ class NanGuardHook(Hook[_Runner]):
         """Keep the evidence and the checkpoint before it; return what to say."""
         if self._replay is not None:
             return f"iteration {step.index + 1} is not finite, as in the original run."
-        folder = _folder(runner, step.index)
-        replay = nan_replay.replay_command(
-            nan_replay.keep_checkpoint(self._last_checkpoint(runner), folder), runner.seed
-        )
+        folder, checkpoint = _folder(runner, step.index), self._last_checkpoint(runner)
+        if rank() == 0:
+            checkpoint = nan_replay.keep_checkpoint(checkpoint, folder)
+        else:
+            folder /= f"rank{rank()}"
+        replay = nan_replay.replay_command(checkpoint, runner.seed)
         return nan_replay.write_bundle(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
 
     def _last_checkpoint(self, runner: _Runner) -> Path | None:

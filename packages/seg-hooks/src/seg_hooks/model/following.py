@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from seg_hooks.model.sharded import copyable, here, is_sharded, without_hooks
+
 __all__ = [
     "Extra",
     "Watch",
@@ -173,7 +175,8 @@ def copied(module: nn.Module, place: torch.device | None = None) -> nn.Module:
         loose = [one for one in vars(part).values() if isinstance(one, Tensor) and not one.is_leaf]
         memo.update({id(one): one.detach().clone() for one in loose})
     wanting = [memo[id(one)].requires_grad_() for one in module.parameters() if one.requires_grad and not is_lazy(one)]
-    made = copy.deepcopy(module, memo)
+    with copyable(module) as shared:
+        made = without_hooks(copy.deepcopy(module, {**memo, **shared}), shared)
     for one in wanting:  # only now: DDP's copy lists the parameters that want gradients, and there must be some
         one.requires_grad_(False)
     return made
@@ -184,7 +187,9 @@ def _own(source: Tensor, place: torch.device | None) -> Any:
     if is_lazy(source):
         kind: Any = type(source)
         return kind(requires_grad=False, device=source.device if place is None else place, dtype=source.dtype)
-    if source.is_leaf and not source.is_inference():
+    if is_sharded(source):
+        own: Tensor = nn.Parameter(source.detach().clone(), requires_grad=False)
+    elif source.is_leaf and not source.is_inference():
         own = copy.deepcopy(source).requires_grad_(False)
         own.grad = None
     else:
@@ -256,9 +261,12 @@ def matching(averaged: nn.Module, source: nn.Module) -> list[tuple[list[Tensor],
 def pairs_by_name(
     averaged: Iterable[tuple[str, Tensor]], sources: Iterable[tuple[str, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Pair each tensor of an average with the one of its name; a lazy one without a shape yet is left out."""
+    """Pair each tensor of an average with the one of its name; a lazy one without a shape yet is left out.
+
+    Of tensors in parts the pair is what this rank has of both: nothing is sent when they are averaged or exchanged.
+    """
     found = {name: tensor for name, tensor in sources if not is_lazy(tensor)}
-    return [(tensor, found[name]) for name, tensor in averaged if name in found]
+    return [(here(tensor), here(found[name])) for name, tensor in averaged if name in found]
 
 
 def alike(averaged: Tensor, source: Tensor) -> bool:

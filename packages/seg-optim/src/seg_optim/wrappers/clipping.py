@@ -56,9 +56,15 @@ def clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Tens
         )  # fmt: skip
         options[needed] = math.inf
     if kind == "norm":
-        return lambda parameters: nn.utils.clip_grad_norm_(parameters, **options)
+        return lambda parameters: _by_norm(parameters, options)
 
     def by_value(parameters: list[nn.Parameter]) -> None:
         nn.utils.clip_grad_value_(parameters, **options)
 
     return by_value
+
+
+def _by_norm(parameters: list[nn.Parameter], options: Mapping[str, Any]) -> Tensor:
+    norm: Tensor = nn.utils.clip_grad_norm_(parameters, **options)
+    whole = getattr(norm, "full_tensor", None)  # of gradients in parts (FSDP2): their norm over all ranks
+    return norm if whole is None else whole()

@@ -146,6 +146,9 @@ class FullyShardedDataParallel:
             raise TypeError(f"strategy 'fsdp' shards what it has wrapped, not a {type(model).__name__}")
         _refuse_scalars(model.module)
         units, how = find_units(model.module, self.chosen, self.min_params)
+        for parameter in model.parameters():
+            if not parameter.is_contiguous():  # torch cuts no others
+                parameter.data = parameter.data.contiguous()
         held = [(module, name, one) for module in model.modules() for name, one in module._parameters.items()]
         options = self._options()
         for unit in reversed(units.values()):  # what lies inside first

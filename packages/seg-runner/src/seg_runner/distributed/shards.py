@@ -76,7 +76,7 @@ def cut_on_loading(model: nn.Module) -> None:
     """Let `load_state_dict` of a sharded model, and of its copies, take whole tensors."""
     for module in model.modules():
         if any(map(is_sharded, module._parameters.values())):
-            module.register_load_state_dict_pre_hook(_cut_weights)
+            module.register_load_state_dict_pre_hook(_cut_weights)  # type: ignore[no-untyped-call]
 
 
 def _cut_weights(module: nn.Module, state_dict: dict[str, Any], prefix: str, *rest: object) -> None:

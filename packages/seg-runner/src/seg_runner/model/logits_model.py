@@ -278,7 +278,17 @@ class LogitsModel(TransparentWrapper):
         if not isinstance(optim_wrapper, Accumulates):
             return loss
         counted = counted_pixels(self.criterion, self._masks[0])
-        return loss if counted is None else self._window.weighted(loss, counted, optim_wrapper, self.parameters())
+        if counted is None:
+            return loss
+        over_ranks = getattr(optim_wrapper, "over_ranks", None)  # where gradients are those of all ranks already
+        counted = counted if over_ranks is None else over_ranks(counted)
+        return self._window.weighted(loss, counted, optim_wrapper, _trained(optim_wrapper) or self.parameters())
+
+
+def _trained(optim_wrapper: object) -> list[nn.Parameter]:
+    """Return what an optimizer holds: gradients gathered so far are there, also while a model is gathered (FSDP2)."""
+    groups = getattr(optim_wrapper, "param_groups", None)
+    return [one for group in groups for one in group["params"]] if isinstance(groups, list) else []
 
 
 def _stacked(values: list[torch.Tensor], stack: Callable[[list[torch.Tensor]], torch.Tensor]) -> torch.Tensor:
