@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import enum
 import errno
+import functools
 import importlib
 import math
 import multiprocessing
@@ -27,7 +28,9 @@ from torch import nn
 
 EXPECTED = {
     "did_you_mean": set(PACKAGES),
+    "adopt_world": {"seg_hooks", "seg_runner"},
     "edit_distance": {"seg_registry", "seg_hooks", "seg_runner"},
+    "find_launch": {"seg_hooks", "seg_runner"},
     "not_finite": {"seg_hooks", "seg_runner"},
     "only_run": {"seg_hooks", "seg_runner"},
     "optimizer_not_finite": {"seg_hooks", "seg_runner"},
@@ -37,15 +40,21 @@ EXPECTED = {
 }
 
 
-def modules_with(name: str) -> list[str]:
-    """The modules of all packages that define a function of this name at their top level."""
-    found = []
+@functools.cache
+def functions() -> dict[str, list[str]]:
+    """The functions at the top level of each module of all packages."""
+    found = {}
     for package, folder in PACKAGES.items():
         for path in source_files(package):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            if any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
-                found.append(".".join((package, *path.relative_to(folder).with_suffix("").parts)))
+            module = ".".join((package, *path.relative_to(folder).with_suffix("").parts))
+            found[module] = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     return found
+
+
+def modules_with(name: str) -> list[str]:
+    """The modules of all packages that define a function of this name at their top level."""
+    return [module for module, names in functions().items() if name in names]
 
 
 def twins(name: str) -> Any:
@@ -331,6 +340,36 @@ def test_a_folder_that_is_not_there_holds_nothing(module: str, tmp_path: Path) -
     with load(module).only_run(tmp_path / "gone"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------------------------------------------- processes
+
+LAUNCHED = {
+    "torchrun": ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, (5, 8, 1, 4)),
+    "mpirun": ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, (1, 2, 1, 0)),
+    "mpiexec": ({"PMI_SIZE": "2", "PMI_RANK": "1"}, (1, 2, 1, 0)),
+    "mvapich": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "0"}, (0, 2, 0, 0)),
+    "jsrun": ({"JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_LOCAL_RANK": "0"}, (1, 2, 0, 0)),
+    "srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, (1, 2, 0, 0)),
+    "first of srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}, (0, 2, 0, 0)),
+    "several in a step": ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, (1, 2, 0, 0)),
+    "nothing": ({}, (0, 1, 0, 1)),
+    "torchrun with one": ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1, 0, 1)),
+    "a size alone": ({"WORLD_SIZE": "2"}, (0, 1, 0, 1)),
+    "the shell of salloc": ({"SLURM_NTASKS": "4"}, (0, 1, 0, 1)),
+    "the script of a job": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "ENVIRONMENT": "BATCH"}, (0, 1, 0, 1)),
+    "an interactive step": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "4294967290"}, (0, 1, 0, 1)),
+    "srun -n1": ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, (0, 1, 0, 1)),
+}
+
+
+@twins("find_launch")
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_who_started_a_process_is_found(module: str, name: str) -> None:
+    given, expected = LAUNCHED[name]
+    found = load(module).find_launch(given)
+    assert (found.rank, found.size, found.local_rank, found.local_size) == expected
+    assert bool(found.says) is (found.size > 1)
 
 
 # ----------------------------------------------------------------------------------------------------------- finite

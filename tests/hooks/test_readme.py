@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.ranks import on_ranks
 
 README = "packages/seg-hooks/README.md"
 Blocks = Callable[[str], list[str]]
@@ -46,6 +48,23 @@ def test_the_other_blocks(python_blocks: Blocks, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     for block in python_blocks(README)[1:]:
         exec(block, names())
+
+
+def run_block(block: str, folder: Path) -> dict[str, Any]:
+    os.chdir(folder)
+    scope: dict[str, Any] = {}
+    exec(block, scope)
+    return {name: value.clone() for name, value in scope["net"].state_dict().items()}
+
+
+def test_the_block_for_several_processes(root: Path, tmp_path: Path) -> None:
+    text = (root / README).read_text()
+    (block,) = (one for one in re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "torchrun" in one)
+    first, second = on_ranks(2, tmp_path / "ranks", run_block, block, tmp_path)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    names = [path.name for path in sorted(tmp_path.glob("out/*.pth"))]
+    assert names[-2:] == ["iter_20.pth", "iter_40.pth"]
+    assert len(list(tmp_path.glob("out/*/*_rank1.log"))) == 1
 
 
 def other_blocks(root: Path) -> list[str]:

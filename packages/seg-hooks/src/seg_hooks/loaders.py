@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-__all__ = ["length_of", "set_epoch"]
+__all__ = ["batch_size_of", "length_of", "set_epoch"]
 
 
 def length_of(loader: object) -> int | None:
@@ -18,6 +18,19 @@ def length_of(loader: object) -> int | None:
         return len(loader) if isinstance(loader, Sized) else None
     except (TypeError, NotImplementedError):
         return None
+
+
+def batch_size_of(loader: object) -> int | None:
+    """Return how many samples are in a batch; None where the loader does not say it.
+
+    >>> batch_size_of([1, 2, 3]) is None
+    True
+    """
+    for one in (loader, getattr(loader, "batch_sampler", None)):
+        size = getattr(one, "batch_size", None)
+        if isinstance(size, int):
+            return size
+    return None
 
 
 def set_epoch(loader: object, epoch: int) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from seg_hooks.device import random_states, restore_random_states
 
-__all__ = ["load_random", "random_state"]
+__all__ = ["load_random", "random_state", "reseed_apart"]
 
 
 def random_state(*, accelerator: bool = True, numpy: bool = True) -> dict[str, Any]:
@@ -43,3 +43,12 @@ def _load_numpy(saved: tuple[Any, ...]) -> None:
     except ImportError:
         return
     numpy.random.set_state(saved)
+
+
+def reseed_apart(number: int) -> None:
+    """Go on with random numbers that follow from those of now and a number, and are others for each number."""
+    seed = (int(torch.randint(2**62, ())) + 0x9E3779B97F4A7C15 * number) % 2**63
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(seed % 2**32)

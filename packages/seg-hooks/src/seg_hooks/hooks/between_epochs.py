@@ -10,7 +10,7 @@ from seg_hooks.checks import flag
 from seg_hooks.device import empty_cache
 from seg_hooks.hook import Hook
 from seg_hooks.loaders import set_epoch
-from seg_hooks.processes import is_distributed
+from seg_hooks.processes.world import is_distributed
 from seg_hooks.protocols import Data, HasModel, Progress
 
 __all__ = ["DistSamplerSeedHook", "EmptyCacheHook", "SyncBuffersHook"]

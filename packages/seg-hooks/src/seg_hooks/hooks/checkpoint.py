@@ -14,7 +14,7 @@ from seg_hooks.hook import Hook
 from seg_hooks.hooks import best
 from seg_hooks.hooks.checkpoint_files import file_key, publish, surplus, template
 from seg_hooks.hooks.nan_replay import replaying
-from seg_hooks.processes import rank
+from seg_hooks.processes.world import rank
 from seg_hooks.protocols import Logs, Progress, Saves
 
 __all__ = ["CheckpointHook"]

@@ -18,7 +18,7 @@ from seg_hooks.files import append_line, beside, write_whole
 from seg_hooks.hook import Hook
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.loaders import length_of
-from seg_hooks.processes import rank
+from seg_hooks.processes.world import rank
 from seg_hooks.protocols import Data, Logs, Progress, Saves
 
 __all__ = ["LoggerHook"]

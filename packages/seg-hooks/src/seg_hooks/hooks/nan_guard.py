@@ -18,7 +18,7 @@ from seg_hooks.hooks import nan_replay
 from seg_hooks.model.finite import is_marked
 from seg_hooks.model.sharded import made_whole
 from seg_hooks.model.weights import KeptBuffers, load_weights, raw_weights
-from seg_hooks.processes import agreed, rank
+from seg_hooks.processes.world import agreed, rank
 from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
 from seg_hooks.randomness import random_state
 from seg_hooks.read_checkpoint import load_bounded

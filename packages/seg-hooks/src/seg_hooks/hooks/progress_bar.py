@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from seg_hooks.checks import number, one_of
 from seg_hooks.hook import Hook
 from seg_hooks.loaders import length_of
-from seg_hooks.processes import rank
+from seg_hooks.processes.world import rank
 from seg_hooks.protocols import Data, Logs, Progress
 
 __all__ = ["ProgressBarHook"]

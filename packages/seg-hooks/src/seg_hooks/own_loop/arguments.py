@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from seg_hooks.checks import did_you_mean, folder, has_state
 from seg_hooks.hooks.ema import EMAHook
 from seg_hooks.hooks.runtime_info import RuntimeInfoHook
 from seg_hooks.hooks.timing import IterTimerHook
 from seg_hooks.own_loop.points import in_order
-from seg_hooks.processes import is_distributed
 from seg_hooks.protocols import Stateful
 
-__all__ = ["Parts", "check_parts", "existing_file", "iterable", "make_folder", "refuse_several"]
+__all__ = ["Parts", "check_parts", "existing_file", "iterable", "make_folder"]
 
 OWN = "TrainState"
-SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMI_SIZE", "JSM_NAMESPACE_SIZE")
-"""What launchers (torchrun, mpirun, mpiexec, jsrun) tell each process: how many there are."""
 
 
 @dataclass
@@ -79,34 +75,6 @@ def _with_state(name: str, part: object) -> Stateful:
     if has_state(part):
         return part
     raise TypeError(f"{OWN}: {name}: {part!r} has no state_dict and load_state_dict, so it cannot be saved.")
-
-
-def refuse_several(environment: Mapping[str, str] | None = None) -> None:
-    """Refuse to be one of several processes: each would train alone, over the files of the others."""
-    environ = os.environ if environment is None else environment
-    several = [f"{name}={environ[name]}" for name in SIZES if _count(environ.get(name)) > 1]
-    size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
-    if _count(environ.get(size)) > 1 and _in_step(environ):
-        several.append(f"{size}={environ[size]}")
-    if is_distributed() and (count := distributed.get_world_size()) > 1:
-        several.insert(0, f"a process group of {count}")
-    if several:
-        raise RuntimeError(
-            f"{OWN} works in one process, but there are several ({several[0]}): each would train on its own, and they "
-            "would overwrite one another's files. Start one process (without torchrun, mpirun or srun -n), or unset "
-            "these variables if another program left them."
-        )
-
-
-def _in_step(environ: Mapping[str, str]) -> bool:
-    """Tell whether srun started this process, and no job script or shell, whose steps have special numbers."""
-    step = environ.get("SLURM_STEP_ID", environ.get("SLURM_STEPID"))
-    alone = environ.get("ENVIRONMENT") == "BATCH" if step is None else _count(step) >= 2**32 - 16
-    return _count(environ.get("SLURM_PROCID")) > 0 or ("SLURM_PROCID" in environ and not alone)
-
-
-def _count(text: str | None) -> int:
-    return int(text) if text is not None and text.strip().isdecimal() else 0
 
 
 def iterable(loader: object) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from seg_hooks.own_loop.arguments import Parts, existing_file
 from seg_hooks.own_loop.lock import check_folder
 from seg_hooks.own_loop.passes import Passes
 from seg_hooks.own_loop.scalars import ScalarStore
-from seg_hooks.randomness import load_random, random_state
+from seg_hooks.processes.world import World
+from seg_hooks.randomness import load_random, random_state, reseed_apart
 
 __all__ = ["Checkpoints", "hook_names"]
 
@@ -40,14 +42,24 @@ class Checkpoints:
         work_dir: The folder of the run.
         logger: Is told of everything.
         overwrite: Delete what an earlier run left there, when a new one begins.
+        world: The ranks: rank 0 looks and writes, each of them reads.
     """
 
     def __init__(
-        self, parts: Parts, hub: ScalarStore, passes: Passes, work_dir: Path, logger: logging.Logger, overwrite: bool
+        self,
+        parts: Parts,
+        hub: ScalarStore,
+        passes: Passes,
+        work_dir: Path,
+        logger: logging.Logger,
+        overwrite: bool,
+        world: World,
     ) -> None:
         self.parts, self.hub, self.passes = parts, hub, passes
         self.work_dir, self.logger = work_dir, logger
-        self.overwrite = overwrite
+        self.overwrite, self.world = overwrite, world
+        self.written: int | None = None
+        """Finished iterations in the last file that was written."""
         self.postponed: list[Callable[[], None]] = []
         self._may_resume = False
         self._known: dict[Path, tuple[tuple[int, int], int, bool]] = {}
@@ -66,8 +78,25 @@ class Checkpoints:
                 checked_state(name, state_dict)
 
     def find(self, path: str | Path | None) -> tuple[Path, dict[str, Any]] | None:
-        """Read this file, or the newest whole checkpoint of the folder; None where there is none."""
+        """Read this file, or the newest whole checkpoint of the folder; None where there is none.
+
+        Of several ranks the first one looks, and every one of them reads what it found.
+        """
         self._may_resume = True
+        if self.world.size == 1:
+            return self._find(path)
+        found: list[tuple[Path, dict[str, Any]] | None] = [None]
+
+        def look() -> Path | None:
+            found[0] = self._find(path)
+            return None if found[0] is None else found[0][0]
+
+        place = self.world.first(look)
+        if place is None:
+            return None
+        return self.world.each(lambda: found[0] or (place, find_checkpoint.read_whole(place)))
+
+    def _find(self, path: str | Path | None) -> tuple[Path, dict[str, Any]] | None:
         file = kept_checkpoint() if path is None else existing_file(path, self.work_dir)
         if file is None:
             found = find_checkpoint.newest_whole(self.work_dir, self.logger, most=last_step())
@@ -113,13 +142,20 @@ class Checkpoints:
             checkpoint["optimizer"] = self.parts.optimizer.state_dict()
         if schedulers and self.parts.schedulers:
             checkpoint["param_schedulers"] = [scheduler.state_dict() for scheduler in self.parts.schedulers]
+        if self.world.size > 1:
+            own = {"random": checkpoint["random"], "data": checkpoint["data"]}
+            own["log_scalars"] = checkpoint["message_hub"]["log_scalars"]
+            checkpoint["ranks"] = self.world.collect(in_main_memory(own, {}))
         moved: dict[object, torch.Tensor] = {}
+        if self.world.rank:
+            return checkpoint
         return {name: in_main_memory(value, moved) for name, value in checkpoint.items()}
 
     def mark(self, checkpoint: dict[str, Any]) -> None:
         """Note in a checkpoint which of its values are not finite; hooks keep, delete and point by it."""
-        bad = checkpoint["meta"]["not_finite"] = finite.not_finite(checkpoint)
-        checkpoint["meta"]["optimizer_not_finite"] = finite.optimizer_not_finite(checkpoint)
+        look = partial(_spoilt, checkpoint)
+        bad, optimizer = self.world.first(look)
+        checkpoint["meta"] |= {"not_finite": bad, "optimizer_not_finite": optimizer}
         self.hub.update_info("checkpoint_finite", not bad, resumed=False)
 
     def restore(self, checkpoint: Mapping[str, Any], data: bool) -> list[str]:
@@ -136,18 +172,42 @@ class Checkpoints:
         else:
             for scheduler, values in zip(parts.schedulers, saved, strict=True):
                 scheduler.load_state_dict(values)
-        self.hub.load_state_dict(checkpoint["message_hub"])
+        own = self._of_this_rank(checkpoint)
+        self.hub.load_state_dict({**checkpoint["message_hub"], **own})
         missing += _load_named("hook", hook_names(parts.hooks), checkpoint.get("hooks", {}))
         missing += _load_named("extra", parts.extra.items(), checkpoint.get("extra", {}))
-        if data and "data" in checkpoint:
-            self.passes.load_state_dict(checkpoint["data"])
+        if data and "data" in own:
+            self.passes.load_state_dict(own["data"])
         elif data:
             missing.append("place in the data")
-        load_random(checkpoint.get("random", {}))
+        load_random(own.get("random", {}))
+        saved_by = len(checkpoint["ranks"]) if "ranks" in checkpoint else 1
+        if self.world.rank >= saved_by:
+            reseed_apart(self.world.rank)
+        if saved_by != self.world.size:
+            text = "not restored: the random numbers of each rank, of which there were %d, and are %d."
+            self.logger.warning(text, saved_by, self.world.size)
         return missing
 
+    def _of_this_rank(self, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+        """Return random numbers, place in the data and last scalars of this rank; of another one, where it is new."""
+        ranks = checkpoint.get("ranks", [])
+        whole = {name: checkpoint[name] for name in ("random", "data") if name in checkpoint}
+        return {**whole, **ranks[self.world.rank % len(ranks)]} if ranks else whole
+
     def write(self, path: Path, checkpoint: dict[str, Any], on_done: Callable[[], None] | None) -> None:
-        """Write a file and look at it; then `on_done`, which points to it and deletes old ones."""
+        """Write a file and look at it; then `on_done`, which points to it and deletes old ones.
+
+        Of several ranks the first one writes; the others do `on_done` once the file is there.
+        """
+        done = int(checkpoint["meta"]["iter"])
+        there = self.world.first(lambda: self._write(path, checkpoint, on_done))
+        self.written = done if there else self.written
+        if there and self.world.rank and on_done is not None:
+            on_done()
+
+    def _write(self, path: Path, checkpoint: dict[str, Any], on_done: Callable[[], None] | None) -> bool:
+        """Write a file and do `on_done`; whether the file is there."""
         meta = checkpoint["meta"]
         done, bad = int(meta["iter"]), meta["not_finite"]
         try:
@@ -155,7 +215,7 @@ class Checkpoints:
             self._known[path.resolve()] = (_stamp(path), done, bool(bad))
         except OSError as error:
             self.logger.error("%s could not be written (%s). %s.", path, error, self._resume_words(done))
-            return
+            return False
         try:
             if on_done is not None:
                 on_done()
@@ -168,6 +228,7 @@ class Checkpoints:
         elif (kept := meta.get("optimizer_not_finite")) and path.exists():
             text = "%s: the optimizer's state is not finite (%s): these parameters may not learn any more."
             self.logger.warning(text, path.name, ", ".join(kept[:3]))
+        return True
 
     def write_postponed(self) -> None:
         """Write what waited for the end of the step, and keep it out of the timing."""
@@ -183,7 +244,7 @@ class Checkpoints:
 
     def point_to(self, path: Path) -> None:
         """Make `last_checkpoint` name a file, unless its weights are not finite or an exception left it."""
-        if self.hub.get_info("checkpoint_finite") is not False and not interrupted_at(path):
+        if self.world.rank == 0 and self.hub.get_info("checkpoint_finite") is not False and not interrupted_at(path):
             write_whole(self.work_dir / "last_checkpoint", path.name.encode())
 
     def _resume_words(self, done: int) -> str:
@@ -215,6 +276,11 @@ class Checkpoints:
         entry = (_stamp(path), int(checkpoint["meta"]["iter"]), finite.is_marked(checkpoint))
         self._known[path.resolve()] = entry
         return path, *entry[1:]
+
+
+def _spoilt(checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """List the weights, and the parts of the optimizer's state, that are not finite."""
+    return finite.not_finite(checkpoint), finite.optimizer_not_finite(checkpoint)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

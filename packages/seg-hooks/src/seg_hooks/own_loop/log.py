@@ -19,9 +19,12 @@ from seg_hooks.device import peak_memory
 from seg_hooks.files import append_line
 from seg_hooks.model.finite import first_loss
 from seg_hooks.own_loop.record_sink import Feed, RecordSink, earlier_records
-from seg_hooks.own_loop.scalars import ScalarStore
+from seg_hooks.own_loop.scalars import MeansOverRanks, ScalarStore
+from seg_hooks.processes.world import World
 
-__all__ = ["RunLog", "train_record", "train_text", "val_record", "val_text"]
+__all__ = ["RunLog", "session_folder", "train_record", "train_text", "val_record", "val_text"]
+
+Means = Callable[[dict[str, float]], dict[str, float]]
 
 AVERAGED = re.compile(r".*(loss|time|data_time|grad_norm).*")
 WINDOW = 10
@@ -30,19 +33,26 @@ WINDOW = 10
 class RunLog:
     """The log of one session: a store of scalars, the text made from it, and the records for files and curves.
 
+    Each of several ranks has a text file of its own, and only rank 0 writes the rest and speaks on the terminal.
+
     Args:
-        work_dir: The folder of the run; this session's own folder is made in it.
+        folder: This session's own folder.
         max_iters: Steps of the whole run.
         curves: A function of one record, which feeds the user's writer; None without one.
         purge: Makes that writer forget what it has from a step on; whether it can.
+        world: The ranks; records are means over them.
     """
 
-    def __init__(self, work_dir: Path, max_iters: int, curves: Feed | None, purge: Callable[[int], bool]) -> None:
-        self.max_iters = max_iters
+    def __init__(
+        self, folder: Path, max_iters: int, curves: Feed | None, purge: Callable[[int], bool], world: World
+    ) -> None:
+        self.max_iters, self.world = max_iters, world
         self.hub = ScalarStore()
-        self.folder = _session_folder(work_dir)
-        self.logger = _make_logger(self.folder / f"{self.folder.name}.log")
-        self.sink = RecordSink(self.folder / "vis_data" / "scalars.json", curves, self.logger, purge)
+        self.folder = folder
+        self.logger = _make_logger(folder, world.rank)
+        records = folder / "vis_data" / "scalars.json" if world.rank == 0 else None
+        self.sink = RecordSink(records, curves, self.logger, purge)
+        self._means = MeansOverRanks(world)
         self.is_resumed = False
         self._warned = False
 
@@ -53,9 +63,12 @@ class RunLog:
             self.sink.resume_from(iteration, earlier_records(self.folder.parent, self.folder))
 
     def record(self, mode: str, iteration: int) -> tuple[dict[str, Any], str]:
-        """Return one record and its line of text; `iteration` counts from 1."""
+        """Return one record and its line of text; `iteration` counts from 1. Called by every rank, where several are.
+
+        Their values are then averaged, in one collective; those of a validation are equal already.
+        """
         if mode == "train":
-            record = train_record(self.hub, iteration)
+            record = train_record(self.hub, iteration, self._means)
             if not all(math.isfinite(value) for name, value in record.items() if "loss" in name):
                 self.warn_of_losses(iteration)
             return record, train_text(record, self.max_iters, self.hub.get_info("eta"))
@@ -64,26 +77,43 @@ class RunLog:
 
     def warn_of_losses(self, step: int) -> None:
         """Warn once of the first loss that is not finite; called where values are brought from the device anyway."""
-        names = [name for name in self.hub.scalars if name.startswith("train/") and "loss" in name]
-        losses = self.hub.read(names)
-        found = None if self._warned else first_loss(losses, step)
-        if found is None:
+        if self._warned:
+            return
+        found = [(*one, rank) for rank, one in enumerate(self.world.gather(self._first_loss(step))) if one is not None]
+        if not found:
             return
         self._warned = True
-        first, terms = found
-        seen_all = all(len(losses[name]) < self.hub.window or math.isfinite(losses[name][0]) for name in terms)
+        first, seen_all, terms, rank = min(found)
         self.logger.warning(
-            "iteration %d%s: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
+            "iteration %d%s: %s is not finite%s, for the first time. Training goes on; a checkpoint with weights that "
             "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
             first,
             "" if seen_all else " or before",
             ", ".join(name.removeprefix("train/") for name in terms),
+            f" on rank {rank}" if self.world.size > 1 else "",
         )
 
+    def _first_loss(self, step: int) -> tuple[int, bool, list[str]] | None:
+        """Return the first step with a loss that is not finite, whether it is known to be that, and the losses."""
+        names = [name for name in self.hub.scalars if name.startswith("train/") and "loss" in name]
+        losses = self.hub.read(names)
+        found = first_loss(losses, step)
+        if found is None:
+            return None
+        first, terms = found
+        seen_all = all(len(losses[name]) < self.hub.window or math.isfinite(losses[name][0]) for name in terms)
+        return first, seen_all, terms
 
-def train_record(hub: ScalarStore, iteration: int) -> dict[str, Any]:
-    """Return the values of the training step `iteration` (from 1): means of ten losses and times, else the latest."""
-    record = _values(hub, "train/")
+
+def train_record(hub: ScalarStore, iteration: int, means: Means = dict) -> dict[str, Any]:
+    """Return the values of the training step `iteration` (from 1): means of ten losses and times, else the latest.
+
+    Args:
+        hub: The values.
+        iteration: The step.
+        means: Makes of the values of this rank those of all.
+    """
+    record: dict[str, Any] = means(_values(hub, "train/"))
     memory = peak_memory()
     if memory is not None:
         record["memory"] = int(memory)
@@ -96,7 +126,7 @@ def val_record(hub: ScalarStore, mode: str) -> dict[str, Any]:
     return _values(hub, f"{mode}/")
 
 
-def _values(hub: ScalarStore, prefix: str) -> dict[str, Any]:
+def _values(hub: ScalarStore, prefix: str) -> dict[str, float]:
     names = [name for name in hub.scalars if name.startswith(prefix)]
     values = hub.read(names, last=WINDOW)
     return {
@@ -182,16 +212,18 @@ class _File(logging.Handler):
             self.waiting.popleft()
 
 
-def _make_logger(file: Path) -> logging.Logger:
-    """Make the logger of one run: its lines go to the terminal and into a file."""
+def _make_logger(folder: Path, rank: int) -> logging.Logger:
+    """Make the logger of one run: its lines go to the terminal and into a file; other ranks than 0 only say errors."""
     logger = logging.Logger("seg_hooks", logging.INFO)
-    for handler, clock in ((_Console(), "%m/%d %H:%M:%S"), (_File(file), "%Y/%m/%d %H:%M:%S")):
+    console, file = _Console(), _File(folder / f"{folder.name}{f'_rank{rank}' if rank else ''}.log")
+    console.setLevel(logging.ERROR if rank else logging.INFO)
+    for handler, clock in ((console, "%m/%d %H:%M:%S"), (file, "%Y/%m/%d %H:%M:%S")):
         handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s", clock))
         logger.addHandler(handler)
     return logger
 
 
-def _session_folder(work_dir: Path) -> Path:
+def session_folder(work_dir: Path) -> Path:
     """Make a folder for this session's logs, named after the moment."""
     stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime())
     for name in itertools.chain([stamp], (f"{stamp}_{number}" for number in itertools.count(2))):

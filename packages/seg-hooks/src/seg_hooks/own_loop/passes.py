@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 
 from seg_hooks.checks import has_state
-from seg_hooks.loaders import length_of, set_epoch
+from seg_hooks.loaders import batch_size_of, length_of, set_epoch
 from seg_hooks.own_loop.generators import load_states, seed_opencv, states_of
 from seg_hooks.own_loop.workers import PassSeeds, can_seed_reading, keeps_workers, pass_seed, starts_workers
 from seg_hooks.randomness import load_random, random_state
@@ -28,9 +28,13 @@ class Passes:
     They are kept, so the pass is begun again with them and the batches before the place are read and thrown away. A
     loader without a length starts from the beginning, unless it has a `state_dict` of its own (torchdata's). What
     cannot be as it was is said in a line 'not restored: ...'.
+
+    Args:
+        ranks: How many processes read batches side by side, each one as many samples as the others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: int = 1) -> None:
+        self.ranks = ranks
         self.number: int | None = None
         self.done = 0
         self.loader: Iterable[object] | None = None
@@ -53,10 +57,12 @@ class Passes:
         if own is not None and has_state(itself):
             itself.load_state_dict(dict(own))
             return self._by_itself(loader, logger)
+        lost = self._find_place(saved, loader)
         skip = self._skip if self._skip < (length_of(loader) or 0) else 0
         if not skip and self._skip:
             self.number += 1
-        self._warn_of_changes(saved, loader, logger)
+        if lost := lost + self._other_changes(saved, loader):
+            logger.warning("not restored: %s.", "; ".join(lost))
         self._skip = 0
         self.done = skip
         set_epoch(loader, self.number)
@@ -111,21 +117,33 @@ class Passes:
         _warn_of_lost(lost, logger)
         return iterator
 
-    def _warn_of_changes(self, saved: Mapping[str, Any], loader: Iterable[object], logger: logging.Logger) -> None:
-        """Say what cannot be as it was: the loader is another one, or does not allow it."""
-        before, here, lost = saved.get("loader"), _description(loader), []
+    def _find_place(self, saved: Mapping[str, Any], loader: Iterable[object]) -> list[str]:
+        """Find the batch to go on with, which is another one where batches hold another number of samples in all.
+
+        Returns:
+            What cannot be as it was.
+        """
+        before, here = saved.get("loader"), self._description(loader)
         if before is None:
-            return
+            return []
         if self._skip and here["batches"] is None:
-            lost.append("the place in the data, which has no length: the pass starts from the beginning")
-        elif before["batches"] != here["batches"]:
-            lost.append(f"the place in the data (a pass had {before['batches']} batches, and has {here['batches']})")
-        if before["workers"] != here["workers"]:
-            lost.append(f"random numbers that workers draw (there were {before['workers']}, and are {here['workers']})")
-        elif keeps_workers(loader) and not can_seed_reading(loader.dataset):
-            lost.append("random numbers that persistent workers draw while they read a plain list")
-        if lost:
-            logger.warning("not restored: %s.", "; ".join(lost))
+            return ["the place in the data, which has no length: the pass starts from the beginning"]
+        earlier, now = before.get("samples"), here["samples"]
+        if earlier and now and earlier != now and before.get("ranks", 1) != self.ranks:
+            self._skip, rest = divmod(self._skip * earlier, now)
+            return [f"the place in the data, of which {rest} samples come again"] if rest else []
+        if before["batches"] != here["batches"]:
+            return [f"the place in the data (a pass had {before['batches']} batches, and has {here['batches']})"]
+        return []
+
+    def _other_changes(self, saved: Mapping[str, Any], loader: Iterable[object]) -> list[str]:
+        """Say what random numbers cannot be as they were: the loader is another one, or does not allow it."""
+        before, here = saved.get("loader"), self._description(loader)
+        if before is not None and before["workers"] != here["workers"]:
+            return [f"random numbers that workers draw (there were {before['workers']}, and are {here['workers']})"]
+        if before is not None and keeps_workers(loader) and not can_seed_reading(loader.dataset):
+            return ["random numbers that persistent workers draw while they read a plain list"]
+        return []
 
     def end(self) -> None:
         """Count a pass that is over."""
@@ -136,12 +154,18 @@ class Passes:
         state: dict[str, Any] = {"pass": self.number or 0, "done": self.done, "begin": self._begin}
         if self.loader is None:
             return {**state, **self._saved}
-        state["loader"] = _description(self.loader)
+        state["loader"] = self._description(self.loader)
         if not getattr(self.loader, "num_workers", 0):  # in workers lie copies of them
             state["now"] = states_of(self.loader)
         if has_state(self.loader):
             state["own"] = self.loader.state_dict()
         return state
+
+    def _description(self, loader: object) -> dict[str, Any]:
+        """Describe what the batches of a pass and the numbers drawn in it depend on."""
+        found = {"batches": length_of(loader), "workers": getattr(loader, "num_workers", 0)}
+        size = batch_size_of(loader)
+        return {**found, "ranks": self.ranks, "samples": None if size is None else size * self.ranks}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on in the pass of a checkpoint."""
@@ -154,11 +178,6 @@ class Passes:
 @runtime_checkable
 class _HasGenerator(Protocol):
     generator: torch.Generator | None
-
-
-def _description(loader: object) -> dict[str, Any]:
-    """Describe what the batches of a pass and the numbers drawn in it depend on."""
-    return {"batches": length_of(loader), "workers": getattr(loader, "num_workers", 0)}
 
 
 def _warn_of_lost(lost: list[str], logger: logging.Logger) -> None:

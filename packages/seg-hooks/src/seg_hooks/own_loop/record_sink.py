@@ -37,7 +37,7 @@ class RecordSink:
     """Appends JSON lines and feeds a writer; one that fails is reported once and gets its records later.
 
     Args:
-        path: The file of JSON lines.
+        path: The file of JSON lines; None on other ranks than 0, where nothing is written.
         writer: A function of one record, or None.
         logger: Gets the reports.
         purge: Makes the writer forget what it has from a step on; whether it can.
@@ -45,14 +45,14 @@ class RecordSink:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         writer: Feed | None,
         logger: logging.Logger,
         purge: Callable[[int], bool] = lambda step: False,
     ) -> None:
         self.path = path
         self._purge = purge
-        self.writer = writer
+        self.writer = None if path is None else writer
         self.logger = logger
         self._waiting: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._failing = False
@@ -64,6 +64,8 @@ class RecordSink:
         Raises:
             TypeError, ValueError: A step that is no whole number; nothing is written then.
         """
+        if self.path is None:
+            return
         record = {**scalar_dict, "step": _whole("step", step)}
         record["iter"] = _whole("iter", scalar_dict.get("iter", step))
         append_line(self.path, json.dumps(to_json(record)))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from seg_hooks.conversions import as_float, as_number, is_builtin, is_readable
 from seg_hooks.device import widest_float
+from seg_hooks.processes.world import World
 
-__all__ = ["ScalarStore"]
+__all__ = ["MeansOverRanks", "ScalarStore"]
 
 
 class ScalarStore:
@@ -98,6 +99,37 @@ class ScalarStore:
             if isinstance(values, list | tuple):
                 self.scalars[name] = deque(map(float, values), maxlen=self.window)
         self.runtime_info.update(state_dict["runtime_info"])
+
+
+class MeansOverRanks:
+    """Averages values over the ranks, in one collective: the names are told once, and again when they change.
+
+    Args:
+        world: The ranks.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._names: list[str] = []
+
+    def __call__(self, values: dict[str, float]) -> dict[str, float]:
+        """Return the mean of each value over those ranks that have it; called by every rank."""
+        if self.world.size == 1:
+            return values
+        changed, row = self._add(values)
+        if changed:
+            told = self.world.gather(list(values))
+            self._names = list(dict.fromkeys([*self._names, *(name for names in told for name in names)]))
+            _, row = self._add(values)
+        size = len(self._names)
+        return {name: row[i] / row[size + i] for i, name in enumerate(self._names) if row[size + i]}
+
+    def _add(self, values: dict[str, float]) -> tuple[bool, list[float]]:
+        """Add the values up: whether any rank has another name, then sums, then how many ranks have each."""
+        new = float(any(name not in self._names for name in values))
+        there = [float(name in values) for name in self._names]
+        found = self.world.add([new, *(values.get(name, 0.0) for name in self._names), *there])
+        return bool(found[0]), found[1:]
 
 
 def _as_number(name: str, value: object) -> float:

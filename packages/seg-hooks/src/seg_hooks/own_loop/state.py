@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from seg_hooks.checks import allowed_options, flag, refuse_unknown, whole
-from seg_hooks.files import clean_leftovers
 from seg_hooks.hooks.nan_replay import replaying
 from seg_hooks.own_loop import arguments
 from seg_hooks.own_loop.checkpoints import Checkpoints
+from seg_hooks.own_loop.facets import Facets
 from seg_hooks.own_loop.lock import only_run
 from seg_hooks.own_loop.log import RunLog
 from seg_hooks.own_loop.passes import Passes
 from seg_hooks.own_loop.points import OptimizerView, Points
-from seg_hooks.own_loop.record_sink import RecordSink, adapt, purge
-from seg_hooks.own_loop.scalars import ScalarStore
+from seg_hooks.own_loop.record_sink import adapt, purge
+from seg_hooks.own_loop.together import Together, exit_code, make_folders, same_metrics
+from seg_hooks.processes.world import adopt_world
 from seg_hooks.protocols import Stateful
 
 __all__ = ["TrainState"]
@@ -31,7 +32,7 @@ __all__ = ["TrainState"]
 Batch = TypeVar("Batch")
 
 
-class TrainState:
+class TrainState(Facets):
     """Runs hooks in your own training loop, saves and resumes it, and writes its logs.
 
     The run lies in `work_dir`: whole-or-absent checkpoints that load with `weights_only=True`, and per session a
@@ -39,6 +40,11 @@ class TrainState:
     A resumed run goes on within the pass over the data: its first batches are read again and thrown away, and the
     random numbers of workers and of generators in the data set are as they were. A loader without a length starts
     from the beginning, unless it keeps its place itself; a line 'not restored: ...' says what could not be as it was.
+
+    In several processes (torchrun, srun, mpirun) every rank makes a TrainState and calls the same methods of it: the
+    process group that is there is taken, else one is made. Rank 0 holds the folder, writes and speaks, each rank has a
+    text log of its own, and what is logged is the mean over all. SIGTERM, SIGINT or SIGUSR1 to any of them ends all
+    after the same step, with one checkpoint and one exit code (128 + its number). You wrap the model in DDP yourself.
 
     Args:
         model: The model, wrapped by DDP or torch.compile or not.
@@ -52,13 +58,6 @@ class TrainState:
         overwrite: Delete the checkpoints that an earlier run left in `work_dir`. Without it, and without `resume()`,
             a run does not begin there.
     """
-
-    epoch = 0  # one pass of `max_iters` steps counts as one long epoch, however often the loader starts again
-    max_epochs = 1
-    cfg: object = None
-    seed: int | None = None
-    val_dataloader: object = None
-    test_dataloader: object = None
 
     def __new__(cls, *args: object, **kwargs: object) -> TrainState:
         """Refuse options that do not exist, naming the nearest that does."""
@@ -77,7 +76,6 @@ class TrainState:
         writer: object = None,
         overwrite: bool = False,
     ) -> None:
-        arguments.refuse_several()
         parts = arguments.check_parts(model, optimizer, schedulers, extra, hooks)
         self.points = Points(parts.hooks)
         self.max_iters = whole("TrainState", "max_iters", max_iters, least=1)
@@ -85,89 +83,16 @@ class TrainState:
         self.stop_training = False
         self.resuming = False  # True inside `after_load_checkpoint` of a resume
         self.optim_wrapper = OptimizerView(optimizer)
-        self.passes = Passes()
         curves, overwrite = adapt(writer), flag("TrainState", "overwrite", overwrite)
-        folder = arguments.make_folder(work_dir)
-        self._log = RunLog(folder, self.max_iters, curves, partial(purge, writer))
-        if left := clean_leftovers(folder):
+        self._together = Together(world := adopt_world())
+        self.passes = Passes(world.size)
+        folder, session, left = world.first(partial(make_folders, work_dir))
+        self._log = RunLog(session, self.max_iters, curves, partial(purge, writer), world)
+        if left:
             self.logger.info("Removed what a killed save left behind: %s", ", ".join(left))
-        self._checkpoints = Checkpoints(parts, self.message_hub, self.passes, folder, self.logger, overwrite)
-        self._lock: ExitStack | None = None  # the folder's, held inside `with state:`
+        self._checkpoints = Checkpoints(parts, self.message_hub, self.passes, folder, self.logger, overwrite, world)
         self._in_step = False  # inside `after_train_iter`: the update is done, and `iter` does not count it yet
         self._was_training: bool | None = None  # the model's mode before the validation that is open; None: none is
-
-    @property
-    def model(self) -> nn.Module:
-        """The model, as it was given."""
-        return self._checkpoints.parts.model
-
-    @model.setter
-    def model(self, model: nn.Module) -> None:
-        self._checkpoints.parts.model = model
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer, as it was given."""
-        return self._checkpoints.parts.optimizer
-
-    @property
-    def param_schedulers(self) -> list[Stateful]:
-        """The schedulers, in a list."""
-        return self._checkpoints.parts.schedulers
-
-    @property
-    def extra(self) -> dict[str, Stateful]:
-        """The other parts that are saved and resumed, by name."""
-        return self._checkpoints.parts.extra
-
-    @property
-    def hooks(self) -> list[object]:
-        """The hooks in the order in which they run."""
-        return self._checkpoints.parts.hooks
-
-    @property
-    def train_loop(self) -> TrainState:
-        """The object whose `stop_training` a hook sets."""
-        return self
-
-    @property
-    def train_dataloader(self) -> object:
-        """The loader that was given to `batches()`; None before."""
-        return self.passes.loader
-
-    @train_dataloader.setter
-    def train_dataloader(self, loader: Iterable[object]) -> None:
-        self.passes.loader = loader
-
-    @property
-    def message_hub(self) -> ScalarStore:
-        """The last values of each scalar, and facts about the run."""
-        return self._log.hub
-
-    @property
-    def logger(self) -> logging.Logger:
-        """The logger of this session: the terminal, and the text file in `log_dir`."""
-        return self._log.logger
-
-    @property
-    def visualizer(self) -> RecordSink:
-        """Takes records: JSON lines in `log_dir`, and the curves of `writer`."""
-        return self._log.sink
-
-    @property
-    def log_dir(self) -> Path:
-        """Folder of this session's log files."""
-        return self._log.folder
-
-    @property
-    def work_dir(self) -> Path:
-        """Folder of the run, the same over resumes."""
-        return self._checkpoints.work_dir
-
-    @property
-    def experiment_name(self) -> str:
-        """Name of the run: that of its folder."""
-        return self._checkpoints.experiment_name
 
     def resume(self, path: str | Path | None = None, data: bool = True) -> Path | None:
         """Go on from the newest whole checkpoint of `work_dir`; its path, or None where there is none.
@@ -176,7 +101,7 @@ class TrainState:
             path: Go on from this file instead: a best one, one of another run.
             data: Also go on within the pass over the data; False begins a new one, which reads nothing again.
         """
-        if self._lock is not None:
+        if self._together.lock is not None:
             raise RuntimeError("TrainState: call resume() before `with state:`; inside it, the hooks already count.")
         found = self._checkpoints.find(path)
         if found is None:
@@ -212,15 +137,19 @@ class TrainState:
             RuntimeError: another process is training there.
         """
         lock = ExitStack()
-        lock.enter_context(only_run(self.work_dir))
-        try:
+
+        def take() -> None:
+            lock.enter_context(only_run(self.work_dir))
             self._checkpoints.check_start(self.iter)
             self._log.begin(self.iter)  # not before the lock is held: another run may be writing the records
-            self._lock = lock
+
+        try:
+            self._together.world.first(take)
+            self._together.begin(lock, self.iter, self.model, self.logger)
             for point in ("before_run", "before_train", "before_train_epoch"):
                 self.points.fire(point, self)
         except BaseException:
-            self._lock = None
+            self._together.lock = None
             lock.close()
             raise
         return self
@@ -229,20 +158,22 @@ class TrainState:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the run: what is due is saved, raw weights are put back."""
+        came = 0
         try:
             self._settle(failed=error is not None)  # a validation that failed: EMAHook gives back in after_run
             if error is None:
                 self.points.fire("after_train_epoch", self)
                 self.points.fire("after_train", self)
                 self._log.warn_of_losses(self.iter)  # where nothing was logged or saved, nobody has looked yet
+                came = self._ask(now=True)
         finally:
-            lock, self._lock = self._lock, None
-            if lock is not None:
-                lock.close()
+            self._together.end()
             self.points.fire("after_run", self)
+        if came:
+            raise SystemExit(exit_code(came))
 
     def _must_be_inside(self, what: str) -> None:
-        if self._lock is None:
+        if self._together.lock is None:
             raise RuntimeError(
                 f"TrainState: {what} was called outside of `with state:`; call it inside, as the hooks begin and end "
                 "with that block."
@@ -254,6 +185,7 @@ class TrainState:
         arguments.iterable(loader)
         self.passes.running = True
         try:
+            self._meet(now=True)
             while not self._is_over():
                 before = self.iter
                 yield from self._one_pass(self.passes.begin(loader, self.iter, self.logger))
@@ -275,13 +207,30 @@ class TrainState:
             self.points.fire("before_train_iter", self, batch_idx=self.iter, data_batch=batch)
             yield batch
             self._settle()
+            self._meet()
 
     def _is_over(self) -> bool:
-        return self.iter >= self.max_iters or self.stop_training
+        return self.iter >= self.max_iters or self._together.stops(self.stop_training)
+
+    def _ask(self, now: bool = False) -> int:
+        """Return the signal that came to any rank, where the ranks ask one another after this step; else 0."""
+        came = self._together.ask(self.iter, self.stop_training, now)
+        self.stop_training = self.stop_training or self._together.all_stop
+        return came
+
+    def _meet(self, now: bool = False) -> None:
+        """End a step, or the run of all ranks where a signal came to one of them."""
+        came = self._ask(now)
+        if not came:
+            return
+        if self.iter not in (self._together.began_at, self._checkpoints.written):
+            self.save_checkpoint(self.work_dir / f"iter_{self.iter}.pth")
+        self.logger.warning("%s: all ranks leave after iteration %d.", signal.Signals(came).name, self.iter)
+        raise SystemExit(exit_code(came))
 
     def after_step(self, loss: object = None, grad_norm: object = None, **values: object) -> None:
         """Say that a step is done. What is given is logged; tensors may stay on their device, nothing waits for it."""
-        if self._lock is None or self._was_training is not None:  # one test per step: both are rare
+        if self._together.lock is None or self._was_training is not None:  # one test per step: both are rare
             self._must_be_inside("after_step()")  # raises where the lock is not held; else a validation is open
             self._close_validation()
         outputs = values if loss is None else {"loss": loss, **values}
@@ -294,6 +243,8 @@ class TrainState:
         self.points.fire("after_train_iter", self, batch_idx=self.iter, data_batch=batch, outputs=outputs)
         self._in_step = False
         self.iter += 1
+        if not self.passes.running:
+            self._meet()
 
     @property
     def _finished(self) -> int:
@@ -317,13 +268,17 @@ class TrainState:
         self.points.fire("before_val", self)
 
     def validated(self, metrics: Mapping[str, object]) -> None:
-        """Say that validation is done; hooks log the metrics, save the best, and put the raw weights back."""
+        """Say that validation is done; hooks log the metrics, save the best, and put the raw weights back.
+
+        Of several ranks those of rank 0 count, on all of them; the others may give an empty dict.
+        """
         if not isinstance(metrics, Mapping):
             raise TypeError(f"TrainState.validated: metrics is a {type(metrics).__name__}; give a dict of names.")
         self._must_be_inside("validated()")
         if self._was_training is None:
             self._open_validation()
-        self._end_validation({str(name): value for name, value in metrics.items()})
+        own = {str(name): value for name, value in metrics.items()}
+        self._end_validation(same_metrics(self._together.world, own, self.logger))
 
     def _close_validation(self) -> None:
         """End a validation that gave no metrics."""
@@ -336,6 +291,7 @@ class TrainState:
             self.model.train(training)
         self.points.fire("after_val_epoch", self, metrics=metrics)
         self.points.fire("after_val", self)
+        self._together.ask_soon()  # a hook may have asked for the end
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
         """Return one record and its line of text, from what the hooks have stored."""
@@ -382,5 +338,7 @@ class TrainState:
         """End the step: close its validation, write what is due, and keep both out of the timing."""
         if self._was_training is not None and not failed:
             self._close_validation()
+        if failed and self._together.world.size > 1:  # other ranks may be elsewhere, and would be waited for
+            self._checkpoints.postponed.clear()
         if self._checkpoints.postponed:
             self._checkpoints.write_postponed()

@@ -1,0 +1,230 @@
+"""The processes of a run: the group that exists is taken, or one is made; and words between its ranks.
+
+Words go over a group of their own, on the CPU: the group that trains may send between accelerators only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from seg_hooks.device import accelerator
+from seg_hooks.processes.launch import Launch, find_launch
+
+__all__ = ["OtherRankError", "World", "adopt_world", "agreed", "current_world", "is_distributed", "rank"]
+
+PORT = 29500
+"""Where ranks meet when the launcher does not say it: torch's own number."""
+LONGEST = datetime.timedelta(minutes=30)
+"""How long one rank waits for another."""
+
+Value = TypeVar("Value")
+
+
+class OtherRankError(RuntimeError):
+    """What failed on another rank; its own log has the traceback.
+
+    Attributes:
+        rank: The rank on which it failed.
+    """
+
+    def __init__(self, rank: int, text: str) -> None:
+        super().__init__(f"rank {rank}: {text}")
+        self.rank = rank
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train one model together. What it does with several ranks is called by all of them.
+
+    Attributes:
+        rank: The number of this process, from 0.
+        size: How many there are.
+        says: Who told this process that there are several, in words; empty with one.
+        words: The group for what ranks tell each other, on the CPU; None with one process.
+
+    >>> alone = World()
+    >>> alone.size, alone.share("x"), alone.gather("x"), alone.largest(3, 0), alone.first(lambda: "done")
+    (1, 'x', ['x'], (3, 0), 'done')
+    """
+
+    rank: int = 0
+    size: int = 1
+    says: str = ""
+    words: Any = field(default=None, repr=False, compare=False)
+
+    def share(self, value: Value) -> Value:
+        """Return the value of rank 0, on all ranks."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value if self.rank == 0 else None]
+        distributed.broadcast_object_list(box, src=0, group=self.words)
+        shared: Value = box[0]
+        return shared
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all ranks in their order, on all ranks."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, value, group=self.words)
+        return found
+
+    def collect(self, value: Value) -> list[Value]:
+        """Return the values of all ranks in their order on rank 0, and an empty list on the others."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.size if self.rank == 0 else None
+        distributed.gather_object(value, found, dst=0, group=self.words)
+        return found or []
+
+    def largest(self, *numbers: int) -> tuple[int, ...]:
+        """Return the largest of all ranks' numbers, place by place, on all ranks: one small collective."""
+        if self.size == 1:
+            return numbers
+        box = torch.tensor(numbers)
+        distributed.all_reduce(box, op=distributed.ReduceOp.MAX, group=self.words)
+        return tuple(box.tolist())
+
+    def add(self, row: list[float]) -> list[float]:
+        """Return the sums over all ranks, place by place, on all ranks: one collective."""
+        box = torch.tensor(row, dtype=torch.float64)
+        if self.size > 1:
+            distributed.all_reduce(box, group=self.words)
+        return box.tolist()
+
+    def first(self, function: Callable[[], Value]) -> Value:
+        """Do something on rank 0 only, and return on all ranks what it gave.
+
+        Raises:
+            BaseException: What it raised there, on all ranks.
+        """
+        if self.size == 1:
+            return function()
+        packed, error, value = b"", None, None
+        if self.rank == 0:
+            try:
+                value = function()
+                packed = pickle.dumps((None, value))
+            except BaseException as raised:
+                error, packed = raised, pickle.dumps((_portable(raised), None))
+        packed = self.share(packed)
+        if self.rank:
+            error, value = pickle.loads(packed)
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]  # what the function gave
+
+    def each(self, function: Callable[[], Value]) -> Value:
+        """Do something on every rank, and return what it gave here.
+
+        Raises:
+            Exception: What it raised here; `OtherRankError` with its words where it failed on other ranks alone.
+        """
+        if self.size == 1:
+            return function()
+        value, error = None, None
+        try:
+            value = function()
+        except Exception as raised:
+            error = raised
+        told = self.gather("" if error is None else _words(error))
+        if error is not None:
+            raise error
+        bad = next((number for number, words in enumerate(told) if words), None)
+        if bad is not None:
+            raise OtherRankError(bad, told[bad])
+        return value  # type: ignore[return-value]  # what the function gave
+
+
+def _words(error: BaseException) -> str:
+    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error as it can be raised on other ranks: itself, where it can be packed."""
+    try:
+        again = pickle.loads(pickle.dumps(error))
+    except Exception:  # an error may hold anything
+        again = None
+    fits = type(again) is type(error) and str(again) == str(error)
+    return again if fits else OtherRankError(0, _words(error))
+
+
+def is_distributed() -> bool:
+    """Tell whether a process group is there."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """Return this process's number; 0 without distributed training."""
+    return distributed.get_rank() if is_distributed() else 0
+
+
+def agreed(flag: Tensor) -> Tensor:
+    """Return a boolean, on its device, that is True where it is on all ranks; called by all of them alike."""
+    if not is_distributed() or distributed.get_world_size() == 1:
+        return flag
+    box = flag.int()
+    distributed.all_reduce(box, op=distributed.ReduceOp.MIN)
+    return box.bool()
+
+
+def adopt_world() -> World:
+    """Return the processes that this one belongs to: the group that exists, or one made as the environment says.
+
+    Raises:
+        RuntimeError: The ranks do not find one another; the message says where they were to meet.
+    """
+    if distributed.is_available() and not distributed.is_initialized() and (launch := find_launch()).size > 1:
+        _make_group(launch)
+    return current_world()
+
+
+def current_world() -> World:
+    """Return the processes of the group that exists; one process where there is none."""
+    global _adopted
+    if not is_distributed() or distributed.get_world_size() == 1:
+        return World()
+    group = distributed.group.WORLD
+    if _adopted is None or _adopted[0] is not group:
+        launch, size = find_launch(), distributed.get_world_size()
+        says = launch.says if launch.size == size else "an initialised process group"
+        on_cpu = distributed.new_group(backend="gloo", timeout=LONGEST)
+        _adopted = group, World(distributed.get_rank(), size, says, on_cpu)
+    return _adopted[1]
+
+
+_adopted: tuple[object, World] | None = None
+"""The group that was adopted last, and the world of it: a group for words is made once for each."""
+
+
+def _make_group(launch: Launch) -> None:
+    """Make the process group, and have it taken down when the process ends."""
+    os.environ.setdefault("MASTER_ADDR", launch.address or "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", str(PORT))
+    by_kind = getattr(distributed.Backend, "default_device_backend_map", {"cuda": "nccl"})  # not before torch 2.5
+    backend = str(by_kind.get(accelerator() or "cpu", "gloo"))
+    try:
+        distributed.init_process_group(backend, rank=launch.rank, world_size=launch.size, timeout=LONGEST)
+    except Exception as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise RuntimeError(
+            f"process {launch.rank + 1} of {launch.size} ({launch.says}) did not find the others at {place}: {error}. "
+            "Are all started, and is MASTER_ADDR the machine of rank 0? MASTER_PORT chooses another port; "
+            "for one process, unset these variables"
+        ) from error
+    atexit.register(_take_down)
+
+
+def _take_down() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
