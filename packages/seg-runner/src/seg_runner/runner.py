@@ -22,6 +22,7 @@ from seg_runner.checkpoint.meta import Changes, Meta
 from seg_runner.checkpoint.remote import told_where_to_put
 from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
+from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.strategy import Shards
 from seg_runner.log.setup import library_log, remove_start
 from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
@@ -39,13 +40,14 @@ from seg_runner.run.record import write_record
 from seg_runner.run.session import (
     call_on_exception,
     close_data,
+    finish_training,
     hear_signals,
+    heed_signals,
     hold_folder,
     keep_state,
     report_at_the_end,
 )
 from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
-from seg_runner.run.stopping import leave_finished, stop_for_signal, what_is_lost
 
 __all__ = ["Runner"]
 
@@ -77,6 +79,7 @@ class Runner(BaseRunner):
         self.ahead = (0, 0)  # iterations and epochs that are done, but that a loop from elsewhere does not count yet
         self.lost = ""  # what the end of a training could not save
         self.signals: StopSignals | None = None
+        self.agreement: Agreement | None = None
         super().__init__(model, work_dir, more)
         self.checkpoints = Checkpoints(
             run=self,  # two facets of one runner: where it writes,
@@ -205,6 +208,7 @@ class Runner(BaseRunner):
                 with ExitStack() as stack:  # left from the last line to the first
                     if mode == "train":
                         self.signals = stack.enter_context(hear_signals(self, self.arguments["signals"]))
+                        self.agreement = None if self.world_size == 1 else Agreement(self.world)
                     stack.callback(self._close)
                     stack.enter_context(call_on_exception(self.call_hook))
                     if mode == "train" and self.signals is not None:
@@ -213,7 +217,7 @@ class Runner(BaseRunner):
                     stack.enter_context(report_at_the_end(self))
                     yield
                 if mode == "train":
-                    self._finish_training()
+                    self.lost = finish_training(self)
         except BaseException:
             if not self.underway and self.rank == 0:
                 remove_start(self.log_dir, self.made_folders)
@@ -227,14 +231,6 @@ class Runner(BaseRunner):
         self.table.running = False
         close_data(self)
         self.saver.wait()
-
-    def _finish_training(self) -> None:
-        """Say what a training that came to its end has lost, and leave if a signal came meanwhile."""
-        self.lost = what_is_lost(self)
-        if self.lost:
-            self.logger.error("%s", self.lost)
-        if self.signals is not None and self.signals.requested is not None:
-            leave_finished(self, self.signals.requested)
 
     def _record(self, mode: str) -> None:
         """Leave the files that repeat the run, right before its first step; a start that failed leaves none."""
@@ -294,12 +290,12 @@ class Runner(BaseRunner):
         finally:
             self.ahead = (0, 0)
 
-    def check_signals(self) -> None:
-        """Finish, between two steps, a save that is through; save and stop if a signal asked for it."""
-        if self.saver.ready:
-            self.saver.wait()
-        if self.signals is not None and self.signals.requested is not None:
-            stop_for_signal(self, self.signals.requested)
+    def check_signals(self, now: bool = False) -> None:
+        """Finish, between two steps, a save that is through; save and stop if a signal asked for it.
+
+        Several ranks ask one another where it is due, or `now`: all of them are at this place.
+        """
+        heed_signals(self, now)
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
         """Return the record and the line of one log point (`finished`: the summary of a validation or test)."""

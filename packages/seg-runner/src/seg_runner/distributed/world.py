@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import datetime
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -85,11 +85,16 @@ class World:
 
     def agree(self, number: int) -> int:
         """Return the largest of all ranks' numbers, on all of them; called by all."""
+        return self.largest([number])[0]
+
+    def largest(self, numbers: Sequence[int]) -> list[int]:
+        """Return the largest of all ranks' numbers at each place of a list, on all of them; called by all."""
         if self.size == 1:
-            return number
-        box = torch.tensor(number)
+            return list(numbers)
+        box = torch.tensor(numbers)
         distributed.all_reduce(box, op=distributed.ReduceOp.MAX, group=self.words)
-        return int(box)
+        found: list[int] = box.tolist()
+        return found
 
     def first(self, function: Callable[[], Value]) -> Value:
         """Do something on rank 0 only, and return on all ranks what it gave; called by all.

@@ -12,6 +12,7 @@ import torch
 from seg_runner.checks import flag, whole
 from seg_runner.data.private_loader import NamedLoader
 from seg_runner.data.samples import seed_step
+from seg_runner.distributed.agreement import Agreement
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.evaluation.fields import LogitsWatch
 from seg_runner.loop.out_of_memory import note_out_of_memory
@@ -83,6 +84,7 @@ class EvalLoop:
         self._named: dict[tuple[str, bool], NamedLoader] = {}
         self._began: dict[str, tuple[Any, list[torch.Tensor]]] = {}
         self._logits = LogitsWatch()
+        self._pass: Agreement | None = None
         for loader, measure in reversed(self.sets.values()):  # the first last: it is the one that is shown before a run
             set_dataset_meta(loader, measure, runner.visualizer)
 
@@ -137,12 +139,14 @@ class EvalLoop:
         loader, evaluator = self.sets[self.current]
         meter = LossMeter(self.runner.model) if self.loss else LossMeter(None)
         set_dataset_meta(loader, evaluator, self.runner.visualizer)
+        agreement, validating = self.runner.agreement, getattr(self.runner.train_loop, "validating", False)
+        self._pass = agreement.of_pass(loader) if agreement is not None and validating else None
         forward = getattr(self.runner.model, f"{self.mode}_step")
         seen, self._logits = 0, LogitsWatch()
         with closing(self._batches()) as batches:
             for batch_idx, batch in enumerate(batches):
                 seen += self._step(forward, evaluator, meter, batch_idx, batch)
-                self._check_signals()
+                self._check_signals(batch_idx + 1)
         name = f"{NAMES[self.mode]} of {self.current!r}" if self.current else NAMES[self.mode]
         if told := self._logits.told(name):
             self.runner.logger.warning(told)
@@ -173,8 +177,8 @@ class EvalLoop:
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch; a signal that comes while one of our training loops waits for it acts at once."""
-        signals = self.runner.signals
-        if signals is None or not getattr(self.runner.train_loop, "validating", False):
+        signals, alone = self.runner.signals, self.runner.agreement is None
+        if signals is None or not alone or not getattr(self.runner.train_loop, "validating", False):
             return next(batches)
         try:
             signals.wait()
@@ -195,13 +199,18 @@ class EvalLoop:
         with torch.no_grad():
             self._step(forward, self.evaluator, LossMeter(None), idx, data_batch)
 
-    def _check_signals(self) -> None:
-        """End a validation of our training loops where a signal came; several processes all see it through."""
-        signals = self.runner.signals
-        if signals is None or signals.requested is None or self.runner.world_size > 1:
+    def _check_signals(self, done: int = 0) -> None:
+        """End a validation of our training loops where a signal came: on several ranks after the same batch."""
+        signals, agreement = self.runner.signals, self.runner.agreement
+        if signals is None or not getattr(self.runner.train_loop, "validating", False):
             return
-        if getattr(self.runner.train_loop, "validating", False):
+        if agreement is None and signals.requested is not None:
             raise StopRequested
+        if agreement is not None and self._pass is not None and done:
+            self._pass.ask(done, signals.requested)
+            agreement.signal = self._pass.signal
+            if agreement.signal is not None:
+                raise StopRequested
 
     def _where(self, part: str) -> str:
         """Return ` of 'city', val_dataloader (configs/train.py:12)`: the set's name, if any, and the config's line."""

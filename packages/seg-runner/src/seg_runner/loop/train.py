@@ -15,6 +15,7 @@ from seg_runner.checks import whole
 from seg_runner.data.prefetch import prefetched
 from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
+from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.shares import SharedLoss, weighed
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
@@ -48,8 +49,12 @@ class Steps(Protocol):
     def signals(self) -> StopSignals | None:
         """Return the signals that stop the run; None where none are heard."""
 
-    def check_signals(self) -> None:
-        """Save and stop if a signal has asked for it."""
+    @property
+    def agreement(self) -> Agreement | None:
+        """Return what several ranks have agreed on; None with one process."""
+
+    def check_signals(self, now: bool = False) -> None:
+        """Save and stop if a signal has asked for it; `now`: ask the other ranks, which are all at this place."""
 
 
 class Process(Protocol):
@@ -85,7 +90,8 @@ class TrainLoop:
     """What both training loops share: counters, one step, when validation is due.
 
     `iter` and `epoch` count finished steps. A hook may set `stop_training`; the loop then ends after the
-    current step and its validation.
+    current step and its validation. With several ranks, it may be set on one of them; all end after the same step,
+    at most about a quarter of a second later.
     """
 
     hooks_tell_epochs = False
@@ -172,6 +178,8 @@ class TrainLoop:
         The last step is done while the next batch is waited for, so a signal that comes meanwhile is acted on at once.
         """
         signals = self.runner.signals
+        if signals is not None and self.runner.agreement is not None:
+            signals = None  # several ranks stop after a step, all after the same one
         try:
             if signals is not None:
                 signals.waiting = True  # from here on a signal's handler raises StopNow ...
@@ -181,10 +189,11 @@ class TrainLoop:
         except StopNow:
             if signals is not None:
                 signals.waiting = False  # first: to act on the signal may take its time
-            self.runner.check_signals()
+                self.runner.check_signals()
             raise
         except Exception as error:
-            self.runner.check_signals()  # one to all processes of the job may have ended the workers
+            if self.runner.agreement is None:
+                self.runner.check_signals()  # one to all processes of the job may have ended the workers
             line = part_of(self.runner, "train_dataloader")
             add_note(error, f"while reading the batch of training iteration {self.iter}{line}")
             raise
@@ -203,6 +212,8 @@ class TrainLoop:
 
     def begin(self, count: int, last: int) -> None:
         """Set the model to training; first run the validation that an interrupted session still owes."""
+        if self.runner.agreement is not None:
+            self.runner.check_signals(now=True)
         if count and self.validated != self.iter and self.validation_is_due(count, last):
             self.validate()
         self.runner.model.train()
@@ -215,13 +226,21 @@ class TrainLoop:
         self.validating = True
         try:
             self.runner.val_loop.run()
-        except (StopRequested, StopNow):
+        except (StopRequested, StopNow) as stop:
             self.validated = before  # still owed
+            if self.runner.agreement is not None and isinstance(stop, StopNow):
+                raise  # of this rank alone, whose time is over
             self.runner.check_signals()  # here, where hooks see that validation broke off
         finally:
             self.validating = False
         self.runner.model.train()
-        self.runner.check_signals()
+        self.runner.check_signals(now=True)
+
+    @property
+    def over(self) -> bool:
+        """Tell whether a hook has ended the training: with several ranks, once all of them know."""
+        agreement = self.runner.agreement
+        return self.stop_training if agreement is None else agreement.stop
 
 
 class IterBasedTrainLoop(TrainLoop):
@@ -256,7 +275,7 @@ class IterBasedTrainLoop(TrainLoop):
         on.before_train()
         on.before_train_epoch()
         self.begin(self.iter, self.max_iters)
-        while self.iter < self.max_iters and not self.stop_training:
+        while self.iter < self.max_iters and not self.over:
             self.step(self.next_batch(), on, self.iter)
             runner.check_signals()
             if self.validation_is_due(self.iter, self.max_iters):
@@ -317,7 +336,7 @@ class EpochBasedTrainLoop(TrainLoop):
         on.before_train()
         between_epochs = self.iter == self.epoch * self.epoch_length  # in the middle of one, no validation is owed
         self.begin(self.epoch if between_epochs else 0, self.max_epochs)
-        while self.epoch < self.max_epochs and not self.stop_training:
+        while self.epoch < self.max_epochs and not self.over:
             self._run_epoch(on)
             if self.validation_is_due(self.epoch, self.max_epochs):
                 self.validate()
@@ -331,7 +350,7 @@ class EpochBasedTrainLoop(TrainLoop):
         for batch_idx in range(self.iter - self.epoch * self.epoch_length, self.epoch_length):
             self.step(self.next_batch(), on, batch_idx)
             self.runner.check_signals()
-            if self.stop_training:
+            if self.over:
                 break
         self.finished_epochs = self.epoch + 1
         on.after_train_epoch()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from seg_runner.assembly.arguments import Arguments
+from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.loop.evaluate import EvalLoop
@@ -18,9 +19,27 @@ from seg_runner.process.lock import only_run
 from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopSignals, read_signals
 from seg_runner.run.earlier_run import UsesFolder, check_folder
-from seg_runner.run.stopping import Stopped, break_off, keep_interrupted, last_words, stop_for_signal
+from seg_runner.run.stopping import (
+    Stopped,
+    break_off,
+    keep_interrupted,
+    last_words,
+    leave_finished,
+    stop_for_signal,
+    what_is_lost,
+)
 
-__all__ = ["call_on_exception", "close_data", "hear_signals", "hold_folder", "keep_state", "report_at_the_end"]
+__all__ = [
+    "asked_to_stop",
+    "call_on_exception",
+    "close_data",
+    "finish_training",
+    "hear_signals",
+    "heed_signals",
+    "hold_folder",
+    "keep_state",
+    "report_at_the_end",
+]
 
 
 @contextmanager
@@ -29,6 +48,61 @@ def hear_signals(runner: Stopped, signals: object) -> Iterator[StopSignals]:
     with StopSignals(**read_signals(signals), last_words=partial(last_words, runner)) as heard:
         heard.waiting = True  # until the first step there is nothing to save
         yield heard
+
+
+class HearsSignals(Protocol):
+    """A training that signals may stop."""
+
+    @property
+    def signals(self) -> StopSignals | None:
+        """The signals of this rank."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What several ranks have agreed on; None with one."""
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Iterations whose update is done."""
+
+
+def asked_to_stop(runner: HearsSignals, now: bool = False) -> str | None:
+    """Return the name of the signal that the run stops for; several ranks agree on it, where that is due, or `now`."""
+    signals, agreement = runner.signals, runner.agreement
+    if signals is None:
+        return None
+    if agreement is None:
+        return signals.requested
+    if agreement.signal is None:
+        stopped = bool(getattr(runner.train_loop, "stop_training", False))
+        agreement.ask(runner.finished_iters, signals.requested, stopped, now=now)
+    return agreement.signal
+
+
+def heed_signals(runner: EndsTraining, now: bool = False) -> None:
+    """Finish, between two steps, a save that is through; save and stop if a signal asked for it."""
+    if runner.checkpoints.saver.ready:
+        runner.checkpoints.saver.wait()
+    if (name := asked_to_stop(runner, now)) is not None:
+        stop_for_signal(runner, name)
+
+
+class EndsTraining(Stopped, HearsSignals, Protocol):
+    """A training between two steps, or at its end."""
+
+
+def finish_training(runner: EndsTraining) -> str:
+    """Say what a training that came to its end has lost, and leave if a signal came meanwhile; returns what is lost."""
+    lost = runner.world.share(what_is_lost(runner))
+    if lost and runner.world.rank == 0:
+        runner.logger.error("%s", lost)
+    if (name := asked_to_stop(runner, now=True)) is not None:
+        leave_finished(runner, name)
+    return lost
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
 from seg_runner.checkpoint.read import read_place, verify_checkpoint
 from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.process.signals import StopNow, leaving
 
@@ -50,6 +51,10 @@ class Stopped(Protocol):
         """Folder of the run."""
 
     @property
+    def world(self) -> World:
+        """The processes of the run."""
+
+    @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
 
@@ -65,7 +70,7 @@ def stop_for_signal(runner: Stopped, name: str) -> None:
         runner.logger.warning("%s: %s. %s", name, text, resume_advice(runner))
         raise leaving(name)
     done = runner.finished_iters
-    path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_last)
+    path, trouble = _together(runner, runner.checkpoints.save_last)
     if path is None:
         text = f"stopped after iteration {done}, and its state is not saved: {trouble}. {resume_advice(runner)}"
     else:
@@ -161,6 +166,20 @@ def _attempt(saver: CheckpointSaver, save: Callable[[], Path]) -> tuple[Path | N
     finally:
         saver.ending = False
     return path, ""
+
+
+def _together(runner: Stopped, save: Callable[[], Path]) -> tuple[Path | None, str]:
+    """Save on all ranks, which have all come here, and return how it went on rank 0, whose file it is."""
+    if runner.world.size == 1:
+        return _attempt(runner.checkpoints.saver, save)
+    outcome: tuple[Path | None, str] = (None, "")
+    try:
+        outcome = (save(), "") if runner.world.rank else _attempt(runner.checkpoints.saver, save)
+    except Exception as error:
+        outcome = None, f"{type(error).__name__}: {error}"
+    outcomes = runner.world.gather(outcome)
+    failed = [(None, f"rank {rank}: {text}") for rank, (path, text) in enumerate(outcomes) if path is None]
+    return outcomes[0] if outcomes[0][0] is None or not failed else failed[0]
 
 
 def _pointer_words(runner: Stopped, path: Path) -> str:
