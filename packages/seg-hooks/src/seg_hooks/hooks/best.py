@@ -68,6 +68,11 @@ class BestOf:
             raise KeyError(missing_text(f"{OWN}: save_best", self.key, metrics))
         return score
 
+    def name(self, key: str) -> None:
+        """Take over what `'auto'` means, where another rank has found out."""
+        if key and not self.key:
+            self._settle(key)
+
     def is_beaten_by(self, score: float) -> bool:
         """Tell whether `score` is better than the best so far, that being written included."""
         best = self.best_score if self.writing is None else self.writing[0]

@@ -14,7 +14,7 @@ from seg_hooks.hook import Hook
 from seg_hooks.hooks import best
 from seg_hooks.hooks.checkpoint_files import file_key, publish, surplus, template
 from seg_hooks.hooks.nan_replay import replaying
-from seg_hooks.processes.world import rank
+from seg_hooks.processes.world import current_world, rank
 from seg_hooks.protocols import Logs, Progress, Saves
 
 __all__ = ["CheckpointHook"]
@@ -153,19 +153,29 @@ class CheckpointHook(Hook[_Runner]):
         """Save the best of each metric that got better."""
         if not self.best or not runner.max_iters:
             return
+        count = runner.epoch if self.by_epoch else runner.iter
+        judged = current_world().first(lambda: [self._judge(runner, one, metrics, count) for one in self.best])
+        for one, (key, score, better) in zip(self.best, judged, strict=True):
+            one.name(key)
+            if better:
+                self._save_best(runner, one, score, count)
+
+    def _judge(
+        self, runner: _Runner, one: best.BestOf, metrics: dict[str, Any] | None, count: int
+    ) -> tuple[str, float, bool]:
+        """Return a metric's name and score, and whether it is the best; of several ranks the first judges for all."""
         if not metrics:
             runner.logger.warning("CheckpointHook: the validation gave no metrics, so there is no best checkpoint.")
-            return
-        count = runner.epoch if self.by_epoch else runner.iter
-        for one in self.best:
-            score = one.score(metrics)
-            if score is not None and not math.isfinite(score):
-                text = "CheckpointHook: %s is %s at %d, so this checkpoint cannot be the best."
-                runner.logger.warning(text, one.key, score, count)
-            if one.writing is not None and not (self._folder / one.writing[1]).exists():
-                one.writing = None  # the disk did not take it
-            if score is not None and one.is_beaten_by(score):
-                self._save_best(runner, one, score, count)
+            return one.key, math.nan, False
+        score = one.score(metrics)
+        if score is None:
+            return one.key, math.nan, False
+        if not math.isfinite(score):
+            text = "CheckpointHook: %s is %s at %d, so this checkpoint cannot be the best."
+            runner.logger.warning(text, one.key, score, count)
+        if one.writing is not None and not (self._folder / one.writing[1]).exists():
+            one.writing = None  # the disk did not take it
+        return one.key, score, one.is_beaten_by(score)
 
     def after_train(self, runner: _Runner) -> None:
         """Save the last checkpoint after an early stop; then write what is to be published."""
@@ -296,11 +306,13 @@ class CheckpointHook(Hook[_Runner]):
                 return
             if not _is_finite(runner):
                 one.writing = None
-                delete(path)
+                if rank() == 0:
+                    delete(path)
                 runner.logger.warning("%s is removed: its weights are not finite, so it cannot be the best.", name)
                 return
             if not best.is_better(score, one.best_score, one.rule):
-                delete(path)  # while it was being written a better one was finished
+                if rank() == 0:
+                    delete(path)  # while it was being written a better one was finished
                 return
             earlier = one.done(score, name)
             suffix = f"_{one.key}" if len(self.best) > 1 else ""

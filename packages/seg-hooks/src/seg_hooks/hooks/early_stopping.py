@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from seg_hooks.checks import flag, number, one_of, whole
 from seg_hooks.hook import Hook
 from seg_hooks.hooks.best import infer_rule, is_better, missing_text, read_score
+from seg_hooks.processes.world import current_world
 from seg_hooks.protocols import Logs, Progress, Stops
 
 __all__ = ["EarlyStoppingHook"]
@@ -72,7 +73,7 @@ class EarlyStoppingHook(Hook[_Runner]):
         """Judge the new score; without a training loop (validation alone) nothing is done."""
         if runner.train_loop is None:
             return
-        score = read_score(metrics or {}, self.monitor)
+        score = current_world().first(lambda: read_score(metrics or {}, self.monitor))  # of rank 0, for all
         if score is None:
             self._missing(runner, metrics or {})
             return

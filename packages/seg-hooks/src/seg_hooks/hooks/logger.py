@@ -159,7 +159,7 @@ class LoggerHook(Hook[_Runner]):
             self._guard(runner.logger, lambda: self._copy_logs(Path(runner.log_dir), target, runner.logger))
 
     def _send(self, runner: _Runner, record: dict[str, Any], step: int) -> None:
-        if runner.visualizer is None or replaying():
+        if runner.visualizer is None or replaying() or rank() != 0:
             return
         self._unsent.append((record, step))
         if not self._flush(runner):

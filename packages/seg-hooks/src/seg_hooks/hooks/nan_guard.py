@@ -18,7 +18,7 @@ from seg_hooks.hooks import nan_replay
 from seg_hooks.model.finite import is_marked
 from seg_hooks.model.sharded import made_whole
 from seg_hooks.model.weights import KeptBuffers, load_weights, raw_weights
-from seg_hooks.processes.world import agreed, rank
+from seg_hooks.processes.world import agreed, current_world, size
 from seg_hooks.protocols import Describes, HasModel, Logs, Progress, Saves, Updates
 from seg_hooks.randomness import random_state
 from seg_hooks.read_checkpoint import load_bounded
@@ -37,6 +37,8 @@ class _Step:
     index: int
     finite: Tensor
     arrived: Any
+    here: Tensor
+    """The verdict of this rank alone."""
     facts: dict[str, Any]
 
 
@@ -48,11 +50,12 @@ class NanGuardHook(Hook[_Runner]):
     that checkpoint to that step, saves nothing, and names the first module whose output is not finite. A loss scaler
     that steps back is not reported.
 
-    On several ranks all judge alike: a step is bad where it is so on one of them. Each keeps its own evidence, those
-    after the first in `rank<r>` of that folder.
+    On several ranks all judge alike, and do the same: a step is bad where it is so on one of them. Each keeps its own
+    evidence, those after the first in `rank<r>` of that folder.
 
-    With 'stop' the verdict is read some steps later, so that no step waits for the device; it is always read before
-    a checkpoint is written. 'skip' and 'rollback' have to know at once: on an accelerator they wait for each step.
+    With 'stop' the verdict is read some steps later, so that no step waits for the device; in one process it is always
+    read before a checkpoint is written. 'skip' and 'rollback' have to know at once: on an accelerator they wait for
+    each step.
 
     Args:
         policy: 'stop' raises FloatingPointError; 'skip' leaves the update out and puts the buffers back; 'rollback'
@@ -125,13 +128,17 @@ class NanGuardHook(Hook[_Runner]):
         if finite is None:
             return
         facts = {"outputs": outputs, "grad_norm": norm, "batch": data_batch, "random": self._random}
-        self._waiting.append(_Step(runner.iter, *send_to_host(agreed(finite)), facts))
+        self._waiting.append(_Step(runner.iter, *send_to_host(agreed(finite)), finite, facts))
         while self._waiting and (len(self._waiting) > self.delay or _has_arrived(self._waiting[0])):
             self._judge(runner, self._waiting.popleft())
 
     def before_save_checkpoint(self, runner: _Runner, checkpoint: dict[str, Any]) -> None:
-        """Read every verdict first: weights that are spoilt are not saved."""
-        self._drain(runner)
+        """Read every verdict first: weights that are spoilt are not saved.
+
+        Of several ranks only the first may be here; all read the verdict together, soon, and the file is marked.
+        """
+        if size() == 1:
+            self._drain(runner)
 
     def after_train(self, runner: _Runner) -> None:
         """Read what is left."""
@@ -187,7 +194,7 @@ class NanGuardHook(Hook[_Runner]):
             if self.policy == "skip" and not self._spoilt:
                 self.bad_steps = 0
             return
-        if spoilt and nan_replay.loss_is_finite(step.facts["outputs"]):
+        if spoilt and agreed(torch.tensor(nan_replay.loss_is_finite(step.facts["outputs"]))):
             return  # the update of accumulated gradients of which a bad loss, already counted, was a part
         self._spoilt = self.policy == "skip" and not updated
         self.bad_steps += 1
@@ -207,13 +214,15 @@ class NanGuardHook(Hook[_Runner]):
         """Keep the evidence and the checkpoint before it; return what to say."""
         if self._replay is not None:
             return f"iteration {step.index + 1} is not finite, as in the original run."
-        folder, checkpoint = _folder(runner, step.index), self._last_checkpoint(runner)
-        if rank() == 0:
-            checkpoint = nan_replay.keep_checkpoint(checkpoint, folder)
-        else:
-            folder /= f"rank{rank()}"
+        world, folder = current_world(), _folder(runner, step.index)
+        checkpoint = world.first(lambda: nan_replay.keep_checkpoint(self._last_checkpoint(runner), folder))
         replay = nan_replay.replay_command(checkpoint, runner.seed)
-        return nan_replay.write_bundle(folder, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
+        own = folder / f"rank{world.rank}" if world.rank else folder
+        text = nan_replay.write_bundle(own, step.index, step.facts, runner.optim_wrapper, replay, self.keep_batch)
+        if world.size == 1:
+            return text
+        told = world.gather((bool(step.here), text))
+        return "\n".join(f"rank {number}: {words}" for number, (fine, words) in enumerate(told) if not fine)
 
     def _last_checkpoint(self, runner: _Runner) -> Path | None:
         """Return this run's newest checkpoint."""
@@ -223,7 +232,7 @@ class NanGuardHook(Hook[_Runner]):
 
     def _roll_back(self, runner: _Runner, kept: Path) -> None:
         """Load raw weights and optimizer state of the last checkpoint; rates stay, averages saw no bad step."""
-        path = kept if kept.is_file() else self._last_checkpoint(runner)
+        path = current_world().first(lambda: kept if kept.is_file() else self._last_checkpoint(runner))
         if path is None:
             raise FloatingPointError("NanGuardHook: policy='rollback', but there is no checkpoint yet to go back to.")
         try:
@@ -281,4 +290,7 @@ def verdict(outputs: dict[str, Any], norm: object) -> Tensor | None:
 
 
 def _has_arrived(step: _Step) -> bool:
-    return step.finite.device.type == "cpu" if step.arrived is None else bool(step.arrived.query())
+    """Tell whether the verdict can be read without waiting; several ranks would find that at different steps."""
+    if step.arrived is None:
+        return step.finite.device.type == "cpu"
+    return size() == 1 and bool(step.arrived.query())

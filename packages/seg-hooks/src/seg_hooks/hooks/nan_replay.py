@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seg_hooks.conversions import to_json
 from seg_hooks.files import write_whole
+from seg_hooks.processes.world import rank, size
 from seg_hooks.protocols import HasModel, Logs, Progress
 from seg_hooks.read_checkpoint import load_bounded
 
@@ -58,6 +59,8 @@ def kept_checkpoint() -> Path | None:
 def _read() -> dict[str, Any]:
     """Read the bundle that the environment names."""
     path = Path(os.environ[REPLAY])
+    own = path.parent / f"rank{rank()}" / path.name
+    path = own if rank() and own.is_file() else path
     try:
         bundle: dict[str, Any] = load_bounded(path)
     except Exception as error:  # whatever the file is, it is no bundle
@@ -177,11 +180,11 @@ def _try(write: Callable[[], None]) -> str:
 
 
 def replay_command(checkpoint: Path | None, seed: int | None) -> str:
-    """Return this process's command; that of `seg` begins with this checkpoint or, without one, this seed.
+    """Return the command that started this; that of `seg` begins with this checkpoint or, without one, this seed.
 
     A script of one's own begins where it says itself: TrainState.resume() finds the checkpoint before the step.
     """
-    words = [sys.executable, *sys.orig_argv[1:]]
+    words = [sys.executable, *_command()]
     if not any(Path(word).name == "seg" or word == "seg_engine" for word in words):
         return shlex.join(words)
     if checkpoint is not None:
@@ -191,6 +194,14 @@ def replay_command(checkpoint: Path | None, seed: int | None) -> str:
         place = words.index("--cfg-options") + 1 if "--cfg-options" in words else len(words)
         words[place:place] = [override] if "--cfg-options" in words else ["--cfg-options", override]
     return shlex.join(words)
+
+
+def _command() -> list[str]:
+    """Return the words after python; where torchrun has started processes on this machine, those that start as many."""
+    own, count = sys.orig_argv[1:], os.environ.get("LOCAL_WORLD_SIZE")
+    if size() == 1 or "TORCHELASTIC_RUN_ID" not in os.environ or count != str(size()):
+        return own
+    return ["-m", "torch.distributed.run", f"--nproc-per-node={count}", *own[own[:1] == ["-u"] :]]
 
 
 def keep_checkpoint(checkpoint: Path | None, folder: Path) -> Path | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from seg_hooks.checks import flag, folder, one_of, refuse_unknown, whole
 from seg_hooks.files import write_whole
 from seg_hooks.hook import Hook
+from seg_hooks.processes.world import rank
 from seg_hooks.protocols import Logs, Progress
 
 if TYPE_CHECKING:  # a profiler is imported when one is wanted
@@ -53,7 +54,7 @@ class ProfilerHook(Hook[_Runner]):
         profile_memory: Record memory.
         with_stack: Record where each operation was called.
         with_flops: Estimate floating-point operations.
-        json_trace_path: Write a Chrome trace to this file at the end.
+        json_trace_path: Write a Chrome trace to this file at the end; other ranks than 0 to `<name>_rank1.json`, ...
     """
 
     priority = "VERY_LOW"
@@ -147,7 +148,10 @@ class ProfilerHook(Hook[_Runner]):
         profiler.stop()
         if self.json_trace_path is None:
             return
-        _export(profiler, self.json_trace_path, runner.logger)
+        path = self.json_trace_path
+        name, dot, ending = path.name.partition(".")
+        own = f"{name}_rank{rank()}{dot}{ending}" if rank() else path.name
+        _export(profiler, path.with_name(own), runner.logger)
 
     def _handler(self, runner: _Runner) -> Any:
         options = self.on_trace_ready

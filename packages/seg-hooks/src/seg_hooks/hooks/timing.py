@@ -12,6 +12,7 @@ from seg_hooks.checks import whole
 from seg_hooks.device import peak_memory
 from seg_hooks.hook import Hook
 from seg_hooks.loaders import length_of
+from seg_hooks.processes.world import size
 from seg_hooks.protocols import Data, Logs, Progress
 
 __all__ = ["IterTimerHook", "ThroughputHook"]
@@ -114,8 +115,9 @@ class IterTimerHook(Hook[_Runner]):
 class ThroughputHook(Hook[Logs]):
     """Logs `images_per_s`, `data_share` (0 to 1) and, on a GPU, `memory_mb` (peak), over windows of `interval` steps.
 
-    Validation and saving fall between windows. Nothing waits for the device: over a window the host goes as fast as
-    the device does. `memory_mb` leaves the peak counters as they are.
+    The images are those of all ranks, where there are several. Validation and saving fall between windows. Nothing
+    waits for the device: over a window the host goes as fast as the device does. `memory_mb` leaves the peak counters
+    as they are.
 
     Args:
         interval: Steps of a window.
@@ -150,7 +152,8 @@ class ThroughputHook(Hook[Logs]):
         if self._steps < self.interval:
             return
         spent = max(self._ended - self._began, 1e-9)
-        figures = {"train/images_per_s": self._images / spent, "train/data_share": self._waited / spent}
+        images = self._images * size()
+        figures = {"train/images_per_s": images / spent, "train/data_share": self._waited / spent}
         memory = peak_memory()
         if memory is not None:
             figures["train/memory_mb"] = memory

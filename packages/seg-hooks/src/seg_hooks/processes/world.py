@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 from seg_hooks.device import accelerator
 from seg_hooks.processes.launch import Launch, find_launch
 
-__all__ = ["OtherRankError", "World", "adopt_world", "agreed", "current_world", "is_distributed", "rank"]
+__all__ = ["OtherRankError", "World", "adopt_world", "agreed", "current_world", "is_distributed", "rank", "size"]
 
 PORT = 29500
 """Where ranks meet when the launcher does not say it: torch's own number."""
@@ -169,12 +169,18 @@ def rank() -> int:
     return distributed.get_rank() if is_distributed() else 0
 
 
+def size() -> int:
+    """Return how many processes there are; 1 without distributed training."""
+    return distributed.get_world_size() if is_distributed() else 1
+
+
 def agreed(flag: Tensor) -> Tensor:
     """Return a boolean, on its device, that is True where it is on all ranks; called by all of them alike."""
     if not is_distributed() or distributed.get_world_size() == 1:
         return flag
     box = flag.int()
-    distributed.all_reduce(box, op=distributed.ReduceOp.MIN)
+    group = current_world().words if flag.device.type == "cpu" else None  # NCCL has no words for the CPU
+    distributed.all_reduce(box, op=distributed.ReduceOp.MIN, group=group)
     return box.bool()
 
 
