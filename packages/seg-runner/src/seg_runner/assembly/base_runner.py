@@ -81,8 +81,10 @@ class BaseRunner(Builds):
         dist_cfg = (self.arguments["env_cfg"] or {}).get("dist_cfg")
         self.world = use_argument(lambda device: adopt_world(dist_cfg, device), self.arguments, "device")
         self.device = pick_device(self.arguments["device"], self.world.local_rank)
-        wrapper = (self.cfg or {}).get("model_wrapper_cfg")
-        self.strategy = use_argument(lambda own: pick_strategy(own, wrapper, self.world), self.arguments, "strategy")
+        wrapper, unused = ((self.cfg or {}).get(key) for key in ("model_wrapper_cfg", "find_unused_parameters"))
+        self.strategy = use_argument(
+            lambda own: pick_strategy(own, wrapper, self.world, bool(unused)), self.arguments, "strategy"
+        )
         self.work_dir = Folder(folder_of(work_dir))
         self.outside = places_outside(self.arguments, self.work_dir)
         self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
@@ -136,8 +138,10 @@ class BaseRunner(Builds):
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         if not self.randomness.by_sample:
             info(NOT_EXACT, self.randomness.stream)
-        for line in without_effect(self.cfg):
+        for line in without_effect(self.cfg if self.world.size == 1 else None):
             info("%s", line)
+        for line in getattr(self.strategy, "notes", ()):
+            info("model_wrapper_cfg: %s", line)
         if self.outside:
             warning("Written outside of work_dir: %s (strict_paths=True refuses it)", "; ".join(self.outside))
         for line in misspelt(self.cfg or {}):

@@ -7,25 +7,34 @@ the wrapper itself goes backward and updates when the forward is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
-from typing import Any
+from operator import attrgetter
+from typing import Any, NoReturn
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from seg_runner.distributed.shards import cut_on_loading, has_shards, is_sharded
 from seg_runner.distributed.world import World
 
 __all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParallel", "align_ranks"]
+
+
+LOG = logging.getLogger("seg_runner")
+SEPARATE = "strategy='separate_ddp' (MMSeparateDistributedDataParallel)"
+LEARNS = attrgetter("requires_grad")
 
 
 def align_ranks(model: nn.Module) -> None:
     """Give all ranks the weights and buffers of rank 0."""
     with torch.no_grad():
         for tensor in chain(model.parameters(), model.buffers()):
-            distributed.broadcast(tensor, src=0)
+            if not is_sharded(tensor):
+                distributed.broadcast(tensor, src=0)
 
 
 class LossRecorder:
@@ -64,21 +73,79 @@ class LossRecorder:
         if self.loss is not None:
             raise RuntimeError(
                 "this model updates twice in one train_step, and gradients are exchanged once for each: use "
-                "model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel'), which wraps each of its parts"
+                f"{SEPARATE}, which wraps each of its parts"
             )
         self.loss = loss
         self.options = {**dict(zip(("step_kwargs", "zero_kwargs"), args, strict=False)), **options}
+
+    def backward(self, *args: object, **options: object) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            RuntimeError: always: gradients are exchanged only in a backward pass after the forward.
+        """
+        raise RuntimeError(
+            "this model's train_step goes backward itself, where gradients are not exchanged yet: let it call "
+            f"optim_wrapper.update_params(loss) once, at its end; or use {SEPARATE}, which wraps each of its parts"
+        )
+
+    step = backward
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapper, name)
 
 
+def context_of(optim_wrapper: Any, model: nn.Module) -> AbstractContextManager[Any]:
+    """Return the context of an optimizer wrapper round a forward pass.
+
+    Raises:
+        RuntimeError: there are several wrappers, so a step has several updates.
+    """
+    try:
+        context: AbstractContextManager[Any] = optim_wrapper.optim_context(model)
+    except NotImplementedError as error:
+        raise RuntimeError(
+            "there are several optimizers, so one train_step updates several times, and gradients are exchanged once "
+            f"for each: use {SEPARATE}, which wraps each part of the model"
+        ) from error
+    return context
+
+
 class ReplicatedModel(DistributedDataParallel):
-    """A model on every rank, whose gradients are averaged over the ranks as they are computed."""
+    """A model on every rank, whose gradients are averaged over the ranks as they are computed.
+
+    Torch decides when this is made which parameters take part. What is frozen or thawed later, as a hook may do, is
+    noticed at the next step.
+    """
+
+    def __init__(self, module: nn.Module, **options: Any) -> None:
+        super().__init__(module, **options)
+        self._note(options)
+
+    def _note(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+        self._all = list(self.module.parameters())
+        self._learning = list(map(LEARNS, self._all))
+
+    def register_comm_hook(self, state: object, hook: Any) -> None:
+        """Let a function exchange the gradients, as torch's does, and keep it."""
+        super().register_comm_hook(state, hook)
+        self._comm_hook = state, hook
+
+    def _renew(self) -> None:
+        """Make torch's part anew, for the parameters that learn now."""
+        kept, training, options = getattr(self, "_comm_hook", None), self.training, self._options
+        DistributedDataParallel.__init__(self, self.module, **{**options, "init_sync": False})
+        self.training = training
+        self._note(options)
+        if kept is not None:
+            self.register_comm_hook(*kept)
 
     def train_step(self, data: object, optim_wrapper: Any) -> Mapping[str, Any]:
         """Do one step of the model; gradients are exchanged where the wrapper's window ends."""
-        with optim_wrapper.optim_context(self):
+        if list(map(LEARNS, self._all)) != self._learning:
+            self._renew()
+        with context_of(optim_wrapper, self):
             loss, outputs, options = self(data, optim_wrapper)
         if loss is not None:
             optim_wrapper.update_params(loss, **options)
@@ -133,7 +200,18 @@ class DataParallel:
         self.compress = compress
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
-        """Return the model in torch's DDP; one without anything to train stays as it is."""
+        """Return the model in torch's DDP; one without anything to train stays as it is.
+
+        One with a DDP inside, or sharded, exchanges gradients already: its steps are called as they are.
+        """
+        if isinstance(model, DistributedDataParallel) and callable(getattr(model.module, "train_step", None)):
+            LOG.info("the model comes in DDP, which is made anew: its options go into strategy=dict(type='ddp', ...)")
+            model = model.module
+        if any(isinstance(part, DistributedDataParallel) for part in model.modules()):
+            return SeparateModelWrapper(model)
+        if has_shards(list(model.parameters())):
+            cut_on_loading(model)
+            return SeparateModelWrapper(model)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
         wrapped: nn.Module = self.replicated(model, ReplicatedModel)
@@ -152,7 +230,9 @@ class DataParallel:
         if self.compress is not None:
             from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-            wrapped.register_comm_hook(None, getattr(default_hooks, f"{self.compress}_compress_hook"))
+            send = getattr(default_hooks, f"{self.compress}_compress_hook")
+            # by its name torch refuses the one of bf16 on a CPU, where gloo sends that type by now
+            wrapped.register_comm_hook(None, lambda state, bucket: send(state, bucket))
         return wrapped
 
 
@@ -164,18 +244,59 @@ class SeparateDataParallel(DataParallel):
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
         """Return the model with each of its parts in torch's DDP."""
+        # a wrapper that keeps names clean by itself (LogitsModel) knows torch's DDP
+        kind = DistributedDataParallel if hasattr(model, "model_path") else ReplicatedPart
         for name, part in model.named_children():
             if any(parameter.requires_grad for parameter in part.parameters()):
-                setattr(model, name, self.replicated(part, DistributedDataParallel))
-        return SeparateModel(model)
+                setattr(model, name, self.replicated(part, kind))
+        return SeparateModelWrapper(model)
 
 
-class SeparateModel(nn.Module):
-    """Holds a model whose parts are in DDPs; its name ends as unwrapping expects it of a wrapper."""
+class ReplicatedPart(DistributedDataParallel):
+    """A part of a model in DDP, which the names of parameters, modules and checkpoint keys do not show."""
+
+    def __init__(self, module: nn.Module, **options: Any) -> None:
+        super().__init__(module, **options)
+        self._register_load_state_dict_pre_hook(_into_module)  # type: ignore[no-untyped-call]
+
+    def init_weights(self) -> None:
+        """Let the part initialise itself, if it knows how."""
+        own = getattr(self.module, "init_weights", None)
+        if callable(own):
+            own()
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """Return the state of the part."""
+        return self.module.state_dict(*args, **options)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield this, and all modules of the part under its own names; so parameters have these names, too."""
+        memo = set() if memo is None else memo
+        if self not in memo:
+            if remove_duplicate:
+                memo.add(self)
+            yield prefix, self
+        yield from self.module.named_modules(memo, prefix, remove_duplicate)
+
+
+def _into_module(state_dict: dict[str, Any], prefix: str, *rest: object) -> None:
+    """Give the keys of a part the path that torch's DDP has."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[f"{prefix}module.{key[len(prefix) :]}"] = state_dict.pop(key)
+
+
+class SeparateModelWrapper(nn.Module):
+    """Holds a model with DDPs inside it; its name ends as unwrapping expects it of a wrapper."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
+
+    def forward(self, *args: object, **options: object) -> Any:
+        """Call the model's own forward."""
+        return self.module(*args, **options)
 
     def train_step(self, data: object, optim_wrapper: Any) -> Any:
         """Do one step of the model, whose updates are its own."""
@@ -193,7 +314,7 @@ class SeparateModel(nn.Module):
     def no_sync(self) -> Any:
         """Keep gradients on this rank, in all parts."""
         with ExitStack() as stack:
-            for part in self.module.children():
+            for part in self.module.modules():
                 if isinstance(part, DistributedDataParallel):
                     stack.enter_context(part.no_sync())
             yield

@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 
 from seg_runner.checks import flag
-from seg_runner.distributed.ddp import LossRecorder, align_ranks
+from seg_runner.distributed.ddp import LossRecorder, align_ranks, context_of
 from seg_runner.distributed.shards import cut_on_loading, exchange_parameters
 from seg_runner.distributed.units import find_units
 from seg_runner.distributed.world import World
@@ -50,7 +50,7 @@ class ShardedDataParallel(nn.Module):
 
     def train_step(self, data: object, optim_wrapper: Any) -> Mapping[str, Any]:
         """Do one step of the model; gradients are added over the ranks as they are computed."""
-        with optim_wrapper.optim_context(self), self.cast():
+        with context_of(optim_wrapper, self), self.cast():
             loss, outputs, options = self.recorded(data, optim_wrapper)
         if loss is not None:
             optim_wrapper.update_params(loss, **options)
@@ -121,7 +121,6 @@ class FullyShardedDataParallel:
             self.reduce_dtype = torch.float32
         self.reshard_after_forward = reshard_after_forward
         self.offload = flag(offload, "strategy.offload")
-        self.notes: list[str] = []
         self.device = torch.device("cpu")
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
@@ -193,8 +192,6 @@ class FullyShardedDataParallel:
         kinds = sorted({type(unit).__mro__[2].__name__ for unit in units.values()})
         what = f"{len(units)} units ({', '.join(kinds)}), {how}" if units else f"the whole model as one unit ({how})"
         LOG.info("fsdp: each rank keeps 1/%d of the weights; gathered together: %s", distributed.get_world_size(), what)
-        for note in self.notes:
-            LOG.info("fsdp: %s", note)
 
 
 def _dtype(key: str, name: str | torch.dtype | None) -> torch.dtype | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
 from seg_runner.distributed.fsdp import FullyShardedDataParallel
 from seg_runner.distributed.world import World
+from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
 from seg_runner.errors import did_you_mean
 
 __all__ = ["Shards", "Strategy", "pick_strategy"]
@@ -59,22 +62,18 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "separate_ddp": SeparateDataParallel,
     "fsdp": FullyShardedDataParallel,
 }
-WRAPPERS = {
-    "DistributedDataParallel": "ddp",
-    "MMDistributedDataParallel": "ddp",
-    "MMSeparateDistributedDataParallel": "separate_ddp",
-    "MMFullyShardedDataParallel": "fsdp",
-}
-"""What `model_wrapper_cfg` of a config for MMEngine names, and which strategy that is here."""
 
 
-def pick_strategy(given: object, wrapper_cfg: Mapping[str, Any] | None, world: World) -> Strategy:
+def pick_strategy(
+    given: object, wrapper_cfg: Mapping[str, Any] | None, world: World, find_unused: bool = False
+) -> Strategy:
     """Return the strategy that an argument names, else that of `model_wrapper_cfg`, else `ddp` on several ranks.
 
     Args:
         given: `strategy` of the run: a name, a dict with the name as its `type`, or an object.
         wrapper_cfg: MMEngine's `model_wrapper_cfg`.
         world: The processes. With one, a strategy for several does nothing, so that a config runs anywhere.
+        find_unused: `find_unused_parameters` at the top of a config, for `ddp` where nothing else is said.
 
     Raises:
         TypeError: an option that the strategy does not have.
@@ -83,13 +82,13 @@ def pick_strategy(given: object, wrapper_cfg: Mapping[str, Any] | None, world: W
     >>> type(pick_strategy(None, None, World(0, 2))).__name__, type(pick_strategy("ddp", None, World())).__name__
     ('DataParallel', 'Single')
     """
+    where, notes = "strategy", list[str]()
     if given is None and wrapper_cfg is not None:
-        given = {**wrapper_cfg, "type": _known_wrapper(wrapper_cfg)}
         where = "model_wrapper_cfg"
-    else:
-        where = "strategy"
+        name, options, notes = read_wrapper_cfg(wrapper_cfg)
+        given = {"type": name, **options}
     if given is None:
-        given = "single" if world.size == 1 else "ddp"
+        given = "single" if world.size == 1 else {"type": "ddp", "find_unused_parameters": find_unused}
     if not isinstance(given, str | Mapping):
         return given  # type: ignore[return-value]  # an object made by the user
     options = {"type": given} if isinstance(given, str) else dict(given)
@@ -97,9 +96,11 @@ def pick_strategy(given: object, wrapper_cfg: Mapping[str, Any] | None, world: W
     if name not in STRATEGIES:
         near = did_you_mean(str(name), STRATEGIES)
         raise ValueError(f"{where} is {name!r}, which there is none of.{near} There are {', '.join(STRATEGIES)}")
-    made = _made(where, str(name), options)
+    _check_options(where, name, options)
+    made = STRATEGIES[name](**options)
     if world.size == 1 and name != "single" and not getattr(made, "alone", False):
         return Single()
+    made.notes = notes  # type: ignore[attr-defined]  # told once there is a log
     if world.size > 1 and name == "single":
         raise ValueError(
             f"strategy='single' trains on one process, and there are {world.size} ({world.says}): each would train a "
@@ -108,26 +109,13 @@ def pick_strategy(given: object, wrapper_cfg: Mapping[str, Any] | None, world: W
     return made
 
 
-def _made(where: str, name: str, options: Mapping[str, Any]) -> Strategy:
-    try:
-        return STRATEGIES[name](**options)
-    except TypeError as error:
-        import inspect
-
-        known = list(inspect.signature(STRATEGIES[name]).parameters)
-        unknown = next((key for key in options if key not in known), None)
-        if unknown is None:
-            raise
-        raise TypeError(
-            f"{where}: {name} takes no {unknown!r}.{did_you_mean(unknown, known)} It takes {', '.join(known) or 'none'}"
-        ) from error
-
-
-def _known_wrapper(cfg: Mapping[str, Any]) -> str:
-    kind = cfg.get("type", "MMDistributedDataParallel")
-    name = str(kind).rpartition(".")[2] if isinstance(kind, str) else kind.__name__
-    if name not in WRAPPERS:
-        raise ValueError(
-            f"model_wrapper_cfg.type is {name!r}.{did_you_mean(name, WRAPPERS)} Known are {', '.join(WRAPPERS)}"
-        )
-    return WRAPPERS[name]
+def _check_options(where: str, name: str, options: Mapping[str, Any]) -> None:
+    takes = inspect.signature(STRATEGIES[name]).parameters.values()
+    known = [one.name for one in takes if one.kind is not one.VAR_KEYWORD]
+    if len(known) < len(takes):  # it hands others on to torch's DDP
+        more = inspect.signature(DistributedDataParallel).parameters
+        known += [key for key in more if key not in ("module", *known)]
+    for key in options:
+        if key not in known:
+            near = did_you_mean(key, known)
+            raise TypeError(f"{where}: {name} takes no {key!r}.{near} It takes {', '.join(known) or 'none'}")
