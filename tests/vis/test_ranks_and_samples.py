@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from seg_vis import SegLocalVisualizer
-from seg_vis.output.ranks import first_process
+from seg_vis.output.ranks import first_process, launched_rank
 from seg_vis.samples import field, image_path
 
 
@@ -22,6 +25,53 @@ def test_the_environment_tells_the_rank(monkeypatch: Any, rank: str | None, firs
     else:
         monkeypatch.setenv("RANK", rank)
     assert first_process() is first
+
+
+@pytest.mark.parametrize(
+    ("given", "rank"),
+    [
+        ({"OMPI_COMM_WORLD_RANK": "1"}, 1),
+        ({"PMI_RANK": "2"}, 2),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, 1),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, 0),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "RANK": "0"}, 0),  # torchrun inside a Slurm step
+        ({"SLURM_NTASKS": "4"}, 0),
+        ({"RANK": ""}, 0),
+        ({}, 0),
+    ],
+)
+def test_each_launcher_tells_the_rank(monkeypatch: Any, given: dict[str, str], rank: int) -> None:
+    for name in ("RANK", *(name for name in os.environ if name.startswith(("SLURM_", "OMPI_", "PMI_")))):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert launched_rank(os.environ) == rank
+    assert first_process() is (rank == 0)
+
+
+DRAWING = """
+import numpy, sys
+from pathlib import Path
+from seg_vis import SegLocalVisualizer
+visualizer = SegLocalVisualizer(vis_backends=[{"type": "LocalVisBackend"}], save_dir=sys.argv[1])
+visualizer.add_datasample("x", numpy.zeros((8, 8, 3), "uint8"), {"gt_sem_seg": numpy.zeros((8, 8), "uint8")})
+visualizer.add_scalar("loss", 1.0, step=1)
+visualizer.add_config({"a": 1})
+visualizer.close()
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("given", [{"RANK": "{}", "WORLD_SIZE": "2"}, {"SLURM_PROCID": "{}", "SLURM_NTASKS": "2"}])
+def test_before_there_is_a_group_only_the_first_process_writes(tmp_path: Path, given: dict[str, str]) -> None:
+    for rank in (1, 0):
+        assert not list(tmp_path.iterdir())
+        told = {name: value.format(rank) for name, value in given.items()}
+        subprocess.run([sys.executable, "-c", DRAWING, tmp_path], env={**os.environ, **told}, check=True)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} >= {".png", ".json"}
 
 
 def test_a_process_group_tells_it_better(monkeypatch: Any) -> None:
