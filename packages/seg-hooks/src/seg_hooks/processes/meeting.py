@@ -15,8 +15,8 @@ __all__ = ["Meeting"]
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")
 EVERY = 0.25
 """Seconds from one question to the next, about: so long the other ranks may not know of a signal."""
-MOST = 10_000
-"""Steps from one question to the next, at the most."""
+MOST = 200
+"""Steps from one question to the next, at the most: they may become slower."""
 TWICE = 0.2
 """Seconds in which the same signal counts once: a terminal sends it to all processes, and torchrun sends it on."""
 
