@@ -13,6 +13,7 @@ from seg_runner.data.loader import build_dataloader, choose_num_workers
 from seg_runner.data.named_dataset import describe_sample
 from seg_runner.data.samples import SeededDataset
 from seg_runner.data.workers import WorkerInit
+from seg_runner.distributed.world import World
 from seg_runner.process.randomness import Randomness
 from torch.utils.data import DataLoader
 
@@ -121,7 +122,7 @@ def test_a_function_with_options_can_travel_to_a_worker():
 
 def test_the_reference_seeds_of_workers():
     run = Randomness(seed=5, stream="mmengine")
-    loader = build_dataloader({"dataset": Data(), "num_workers": 2}, None, run, rank=3, world_size=4)
+    loader = build_dataloader({"dataset": Data(), "num_workers": 2}, None, run, world=World(3, 4))
     assert loader.worker_init_fn.seed == 2 * 3 + 5
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from seg_runner.checks import flag
 from seg_runner.data.loader import build_dataloader
+from seg_runner.distributed.world import ALONE
 from seg_runner.errors import add_note, check_options, did_you_mean, install_line, origin_of, written_at
 from seg_runner.evaluation.evaluator import Evaluator
 from seg_runner.log.processor import LogProcessor
@@ -39,6 +40,7 @@ class Assembler:
         self._given = builder
         self.cfg = cfg
         self._scope = scope
+        self.world = ALONE
         self.exact = False  # whether sums must round as MMEngine's do: no fused optimizer step
 
     @cached_property
@@ -231,7 +233,7 @@ class Assembler:
         if is_named(cfg):
             return {name: self.dataloader(one, f"{key}.{name}", randomness) for name, one in cfg.items()}
         try:
-            return build_dataloader(cfg, self.builder, randomness)
+            return build_dataloader(cfg, self.builder, randomness, world=self.world)
         except Exception as error:
             add_note(error, f"while building {key}{origin_of(self.cfg, key)}")
             raise

@@ -117,6 +117,7 @@ class BaseRunner(Builds):
         """Make what is needed from the start; loops, and what only training needs, are built later."""
         seed_everything(self.randomness, self.rank)
         self.assembler = Assembler(self.arguments["build"], self.cfg, self.arguments["default_scope"])
+        self.assembler.world = self.world
         self.assembler.exact = not self.randomness.by_sample
         self.loaders: dict[str, Any] = ready_loaders(self.arguments)
         self.train_loop: Any = None

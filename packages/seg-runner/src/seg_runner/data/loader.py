@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from seg_runner.checks import flag, number, whole
 from seg_runner.data.named_dataset import DatasetProxy, Samples
 from seg_runner.data.samples import pseudo_collate
 from seg_runner.data.workers import WorkerInit
+from seg_runner.distributed.world import ALONE, World
 from seg_runner.errors import add_note, did_you_mean, install_line
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder
@@ -47,8 +49,7 @@ def build_dataloader(
     builder: Builder | None,
     randomness: Randomness,
     *,
-    rank: int = 0,
-    world_size: int = 1,
+    world: World = ALONE,
 ) -> Any:
     """Build a loader from MMEngine's `*_dataloader` dict; anything else is taken for a loader and returned as it is.
 
@@ -57,8 +58,7 @@ def build_dataloader(
             argument of `torch.utils.data.DataLoader`. Without `num_workers`, a number is chosen and logged.
         builder: Turns the dicts inside into objects; None where all parts are objects already.
         randomness: Gives samplers their seed.
-        rank: This process.
-        world_size: All processes.
+        world: The processes of the run.
 
     Raises:
         TypeError: No dataset, a key that there is none of, or a part given as a dict where there is no builder.
@@ -69,13 +69,13 @@ def build_dataloader(
     options = dict(cfg)
     _check_options(options)
     batch_size = whole(options.pop("batch_size", 1), "batch_size", 1)
-    dataset = _dataset(options, builder, batch_size, world_size)
-    options |= _order_options(options, builder, dataset, batch_size, randomness)
+    dataset = _dataset(options, builder, batch_size, world.size)
+    options |= _order_options(options, builder, dataset, batch_size, _sampler_seed(randomness, world))
     options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
-    _choose_workers(options, randomness, world_size)
+    _choose_workers(options, randomness, world)
     init = _function(options.pop("worker_init_fn", None), builder, "worker_init_fn")
     warns = not options.pop("disable_subprocess_warning", False)
-    seed = None if randomness.by_sample else options["num_workers"] * rank + randomness.seed
+    seed = None if randomness.by_sample else options["num_workers"] * world.rank + randomness.seed
     options["worker_init_fn"] = WorkerInit(init, seed, warns)
     return DataLoader(dataset, **options)
 
@@ -141,12 +141,12 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _order_options(
-    options: dict[str, Any], builder: Builder | None, dataset: object, batch_size: int, randomness: Randomness
+    options: dict[str, Any], builder: Builder | None, dataset: object, batch_size: int, seed: int
 ) -> dict[str, Any]:
     sampler = options.pop("sampler", None)
     batch_sampler = options.pop("batch_sampler", None)
     if isinstance(sampler, Mapping):
-        sampler = _part(sampler, builder, "data_sampler", dataset=dataset, seed=randomness.seed)
+        sampler = _part(sampler, builder, "data_sampler", dataset=dataset, seed=seed)
     if isinstance(batch_sampler, Mapping):
         batch_sampler = _part(batch_sampler, builder, "data_sampler", sampler=sampler, batch_size=batch_size)
     if batch_sampler is not None:
@@ -195,9 +195,16 @@ class _WithOptions:
         return self.function(*args, **self.options)
 
 
-def _choose_workers(options: dict[str, Any], randomness: Randomness, world_size: int) -> None:
+def _sampler_seed(randomness: Randomness, world: World) -> int:
+    """Return the seed of samplers, the same on all ranks: MMEngine draws one where the ranks' own differ."""
+    if randomness.by_sample or not randomness.diff_rank_seed:
+        return randomness.seed
+    return world.share(int(np.random.randint(2**31)))
+
+
+def _choose_workers(options: dict[str, Any], randomness: Randomness, world: World) -> None:
     if options.get("num_workers") is None:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+        local = world.local_size
         count = choose_num_workers(usable_cores(), local) if randomness.by_sample else 0
         options["num_workers"] = count
         LOG.info("num_workers was not given: %d (%d cores, %d processes on this machine)", count, usable_cores(), local)
