@@ -75,8 +75,20 @@ def state_of(runner: Any) -> dict[str, Any]:
     return torch.utils._pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, found)
 
 
-def assert_equal(found: Any, expected: Any) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+def assert_equal(found: Any, expected: Any, path: str = "") -> None:
+    """Hold two trees equal to the last bit."""
+    if isinstance(expected, torch.Tensor):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, msg=lambda text: f"{path}: {text}")
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected), path
+        for key, value in expected.items():
+            assert_equal(found[key], value, f"{path}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert (type(found), len(found)) == (type(expected), len(expected)), path
+        for number, value in enumerate(expected):
+            assert_equal(found[number], value, f"{path}/{number}")
+    else:
+        assert found == expected, path
 
 
 def bare(state: dict[str, Any]) -> dict[str, Any]:

@@ -183,8 +183,10 @@ def file_name(given: str) -> str:
 
 def delete(path: Path) -> bool:
     """Delete a file or folder; tell whether there was one."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+    if path.is_dir():  # under another name first, so that no half of it is taken for the whole
+        gone = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
         return True
     if not path.exists():
         return False

@@ -8,19 +8,33 @@ import errno
 import os
 import queue
 import secrets
+import shutil
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol, Self
 
-__all__ = ["AT_ONCE", "FULL", "Background", "Piece", "Writable", "clean_leftovers", "write_text", "write_whole"]
+__all__ = [
+    "AT_ONCE",
+    "FULL",
+    "Background",
+    "Piece",
+    "Writable",
+    "clean_leftovers",
+    "new_folder",
+    "put_in_place",
+    "remove",
+    "write_text",
+    "write_whole",
+]
 
 Piece = bytes | bytearray | memoryview
 AT_ONCE, HANDED_ON = 2**20, 2**25  # bytes that one call writes, and after which the disk is told to begin
+ASIDE = ".was"
 WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin to write, and wait for nothing
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -57,13 +71,68 @@ def write_whole(path: Path, content: Piece | Callable[[Writable], object], expec
             content(writer) if callable(content) else writer.write(content)
             file.truncate()  # what was set aside and not needed
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        put_in_place(temporary, path)
     except OSError as error:  # said of the file that is wanted, not of the temporary one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder, in which what is to lie under `path` is written; `put_in_place` gives it that name.
+
+    Else it is gone at the end; a writer that is killed leaves it to `clean_leftovers`.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    handle = None
+    try:
+        temporary.mkdir(parents=True)
+        if os.name != "nt":
+            handle = os.open(temporary, os.O_RDONLY)
+            _lock(handle)
+        yield temporary
+    finally:
+        if handle is not None:
+            os.close(handle)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give what was written its final name, and sync the folder; what is there is replaced.
+
+    A file goes over a file in one step. Where one of them is a folder, the old one steps aside first, and
+    `clean_leftovers` puts it back if the writer is killed right then.
+
+    Raises:
+        OSError: It cannot be done; what is there stays as it is.
+    """
+    if temporary.is_dir():
+        _sync_folder(temporary)
+    if not path.is_dir() and not (temporary.is_dir() and path.exists()):
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+        return
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}{ASIDE}")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    _sync_folder(path.parent)
+    remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder: that has another name first, so that no half of it is taken for the whole."""
+    if path.is_dir():
+        gone = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+        os.rename(path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -142,12 +211,12 @@ def _libc(name: str) -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
-def _lock(file: IO[bytes]) -> None:
+def _lock(file: IO[bytes] | int) -> None:
     """Hold a lock while the writer lives; `clean_leftovers` removes what nobody holds."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -161,15 +230,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 def clean_leftovers(folder: str | Path) -> list[str]:
-    """Remove temporary files of writers that were killed; returns their names. Call it when a run starts."""
+    """Remove what writers left that were killed; returns the names. Call it when a run starts.
+
+    What had to step aside for a folder that did not come gets its name back.
+    """
     removed = []
-    for path in Path(folder).glob(".*.tmp"):
-        token = path.name.rsplit(".", 2)[-2]
-        if len(token) != 12 or set(token) - set("0123456789abcdef") or _is_held(path):
+    for path in Path(folder).glob(".*"):
+        start, dot, ending = path.name.rpartition(".")
+        name, _, token = start.rpartition(".")
+        if dot + ending not in (".tmp", ASIDE) or len(token) != 12 or set(token) - set("0123456789abcdef"):
             continue
         with contextlib.suppress(OSError):
-            path.unlink()
-            removed.append(path.name)
+            if dot + ending == ASIDE and not (path.parent / name[1:]).exists():
+                os.rename(path, path.parent / name[1:])
+            elif not _is_held(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed.append(path.name)
     return sorted(removed)
 
 
@@ -177,8 +253,11 @@ def _is_held(path: Path) -> bool:
     try:
         import fcntl
 
-        with open(path, "rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
     except ImportError:
         return False
     except OSError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["map_leaves", "map_tensors", "tensors_of", "to_device"]
+__all__ = ["map_leaves", "map_paths", "map_tensors", "tensors_of", "to_device"]
 
 
 def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, object] | None = None) -> Any:
@@ -38,6 +38,28 @@ def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, o
     if done is not None:
         done[id(value)] = copied
     return copied
+
+
+def map_paths(value: object, change: Callable[[tuple[Any, ...], Any], object], path: tuple[Any, ...] = ()) -> Any:
+    """Return a copy of a tree in which values are changed, containers among them, by where they lie.
+
+    Args:
+        value: The tree.
+        change: Called with the keys that lead to a value, and the value; returns what stands in its place. A container
+            that comes back as it is is looked into.
+        path: The keys that lead to the tree itself.
+
+    >>> map_paths({"a": [1, 2]}, lambda path, value: 0 if path == ("a", 1) else value)
+    {'a': [1, 0]}
+    """
+    changed = change(path, value)
+    if changed is not value or not isinstance(value, Mapping | list | tuple) or isinstance(value, Counter | torch.Size):
+        return changed
+    if isinstance(value, Mapping):
+        items = {key: map_paths(item, change, (*path, key)) for key, item in value.items()}
+        return _ordered(items, value) if isinstance(value, OrderedDict) else items
+    listed = [map_paths(item, change, (*path, number)) for number, item in enumerate(value)]
+    return type(value)(*listed) if hasattr(value, "_fields") else type(value)(listed)
 
 
 def _ordered(items: dict[object, object], like: OrderedDict[Any, Any]) -> OrderedDict[object, object]:

@@ -384,6 +384,10 @@ class CheckpointHook(Hook[_Runner]):
         files = [self._last] if self.save_last and self._last is not None else []
         files += [self._folder / one.best_file for one in self.best if one.best_file]
         for path in dict.fromkeys(files):
+            if path.is_dir():
+                text = "%s is not published: it is a folder of files; seg ckpt convert makes one file of it."
+                runner.logger.warning(text, path.name)
+                continue
             try:
                 publish(path, self.published_keys, runner.logger)
             except Exception as error:  # whatever is wrong with file or disk: training is over, and this is a copy
@@ -398,7 +402,7 @@ def _is_finite(runner: _Runner) -> bool:
 
 def _is_there(runner: _Runner, path: Path) -> bool:
     """Tell whether a file that was written is still there when this process hears of it."""
-    if rank() != 0 or (path.is_file() and path.stat().st_size):
+    if rank() != 0 or (path.is_dir() and any(path.iterdir())) or (path.is_file() and path.stat().st_size):
         return True
     runner.logger.error("%s was written, but is now empty or missing; was its folder removed?", path)
     return False

@@ -195,7 +195,8 @@ def check_scaling(scaling: Mapping[str, object], key: str, origin: str) -> None:
 def check_saving(options: Mapping[str, object], key: str, origin: str) -> None:
     """Check how checkpoints are written."""
     check_options(CheckpointSaver, options, f"{key}{origin}")
-    flag(options.get("async_save", False), f"{key}.async_save")
+    for name in ("async_save", "sharded"):
+        flag(options.get(name, False), f"{key}.{name}")
     one_of(options.get("on_full", "continue"), f"{key}.on_full", ("continue", "stop"))
 
 

@@ -131,6 +131,7 @@ class BaseRunner(Builds):
         self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
         self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])
         self.saver = CheckpointSaver(**(self.arguments["checkpoint"] or {}))
+        self.saver.world = self.world
 
     def _announce(self) -> None:
         """Write the first lines of the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Unpack
 
@@ -17,7 +18,7 @@ from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.several.choose import at_hand, chosen_by_first
 from seg_runner.checkpoint.several.positions import gather_positions, own_position
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
-from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, load_weights
+from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, clean_name, load_weights
 from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.distributed.shards import gathered, has_shards
 from seg_runner.distributed.world import World
@@ -25,6 +26,7 @@ from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
+from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Resumes
 
 __all__ = ["Checkpoints"]
@@ -144,12 +146,18 @@ class Checkpoints:
             raise RuntimeError("each rank has only a part of the weights, and the others may be elsewhere")
         if not alone:
             gather_positions(world, payload)
-        if first or parted:
+        as_set = self.saver.sharded and not alone
+        if first or parted or as_set:
             self.run.call_hook("before_save_checkpoint", checkpoint=payload)
+        done = partial(self._written, path, on_done) if first else None
+        if as_set:
+            names = map(clean_name, dict(unwrap(self.training.model).named_parameters()))
+            self.saver.save_set(path, payload, set(names), done)
+            return
         if parted:
             payload = gathered(payload, keep=first)
         if first:
-            self.saver.save(path, payload, lambda: self._written(path, on_done))
+            self.saver.save(path, payload, done)
 
     def _written(self, path: Path, on_done: Callable[[], None] | None) -> None:
         """Tell hooks, which keep, delete and point, whether the weights of the file that is there are finite."""

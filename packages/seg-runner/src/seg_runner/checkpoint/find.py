@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.read import read_checkpoint, read_place, verify_checkpoint
 from seg_runner.checkpoint.remote import fetch, scheme_of
+from seg_runner.checkpoint.several.layout import is_checkpoint, is_set
 from seg_runner.checks import count_of
 from seg_runner.errors import CheckpointError
 
@@ -69,7 +70,7 @@ def broken_off(work_dir: str | Path) -> list[tuple[Path, int, Any]]:
 
 
 def _broken_off(folder: Path) -> list[_Candidate]:
-    files = (path for path in folder.glob("interrupted*.pth") if path.is_file())
+    files = (path for path in folder.glob("interrupted*.pth") if is_checkpoint(path))
     return [c for c in map(_candidate, files) if c is not None]
 
 
@@ -129,7 +130,7 @@ def pointed_by(folder: Path) -> Path | None:
         with pointer.open(encoding="utf-8") as file:
             text = file.read(LONGEST + 1).strip()
         for path in _meant_by(text, folder) if text and len(text) <= LONGEST else ():
-            if path.is_file():
+            if is_checkpoint(path):
                 return path
     except (OSError, ValueError):  # no text, or no name that a file can have
         text = "something that is not a file name"
@@ -145,7 +146,7 @@ def _meant_by(text: str, folder: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path, pointed: Path | None, interrupted: bool) -> list[Path]:
-    files = [path for path in folder.glob("*.pth") if path.is_file()]
+    files = [path for path in folder.glob("*.pth") if is_checkpoint(path)]
     if not interrupted:
         files = [path for path in files if not path.name.startswith("interrupted")]
     if pointed is not None and pointed not in files:
@@ -194,7 +195,7 @@ def locate(path: str | Path, work_dir: Path) -> Path:
     found = Path(path).expanduser()
     if not found.exists() and found.name == str(path) and (work_dir / found).exists():
         return work_dir / found
-    if found.is_dir():
+    if found.is_dir() and not is_set(found):
         raise IsADirectoryError(
             f"{str(path)!r} is a folder: give one of its files, or work_dir={str(path)!r} and resume=True, which takes "
             "the newest whole one"
@@ -210,6 +211,6 @@ def locate(path: str | Path, work_dir: Path) -> Path:
 
 def _checkpoints_in(folder: Path) -> str:
     """Return the names of a folder's checkpoints, the newest first, as the end of a message."""
-    files = filter(Path.is_file, folder.glob("*.pth"))
+    files = filter(is_checkpoint, folder.glob("*.pth"))
     names = [path.name for path in sorted(files, key=os.path.getmtime, reverse=True)]
     return f" (which holds {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""

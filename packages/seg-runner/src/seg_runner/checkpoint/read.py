@@ -16,6 +16,8 @@ import xxhash
 from seg_runner.checkpoint.bounds import ExcessiveError, check_tree, records_of
 from seg_runner.checkpoint.read_mapped import read_mapped
 from seg_runner.checkpoint.read_mmengine import UnknownNamesError, read_restricted
+from seg_runner.checkpoint.several.assemble import read_set
+from seg_runner.checkpoint.several.layout import checkpoint_bytes, is_checkpoint, read_manifest, verify_set
 from seg_runner.checkpoint.write import LONGEST_PLACE, MARK, TRAILER
 from seg_runner.errors import CheckpointError
 
@@ -53,7 +55,7 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
     tensors and plain values.
 
     Args:
-        path: The file.
+        path: The file, or the folder of a set of files (`sharded=True`).
         verify: Check every byte first: our checksum, or the zip's CRC32 in files that are not ours.
         unsafe: Allow a file that can only be read by running code from it. Only for files that you trust.
 
@@ -61,15 +63,15 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
         CheckpointError: No such file, not whole, or holding objects that are not built (their names are listed).
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_checkpoint(path):
         raise CheckpointError(f"there is no checkpoint {path}")
     if verify:
         verify_checkpoint(path)
-    content = _load(path, unsafe)
+    content = read_set(path, lambda file: _load(file, unsafe)) if path.is_dir() else _load(path, unsafe)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict")
     try:
-        check_tree(content, path.stat().st_size)
+        check_tree(content, checkpoint_bytes(path))
     except ExcessiveError as error:
         raise _refused(path, error) from error
     return content
@@ -141,6 +143,11 @@ def read_place(path: str | Path) -> dict[str, Any] | None:
     >>> read_place(__file__) is None
     True
     """
+    if Path(path).is_dir():
+        try:
+            return read_manifest(Path(path)).place or None
+        except CheckpointError:
+            return None
     body, mark, _ = _tail(Path(path), LONGEST_PLACE + TRAILER + 22).rpartition(MARK)
     begin = body.rfind(b"PK\x05\x06")
     if not mark or begin < 0:
@@ -166,6 +173,9 @@ def verify_checkpoint(path: str | Path, *, pickle_only: bool = False) -> None:
     Raises:
         CheckpointError: Empty, cut short, or changed.
     """
+    if os.path.isdir(path):
+        verify_set(Path(path))
+        return
     size = os.path.getsize(path)
     if size == 0:
         raise CheckpointError(f"{path} is empty")

@@ -21,6 +21,7 @@ __all__ = [
     "LoadOptions",
     "NothingFitsError",
     "WeightsReport",
+    "clean_name",
     "clean_state_dict",
     "export_safetensors",
     "load_weights",
@@ -79,13 +80,18 @@ def clean_state_dict(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     ['a', 'b.c']
     """
     cleaned: Any = type(state_dict)() if isinstance(state_dict, dict) else {}
-    cleaned.update({_clean(name): value for name, value in state_dict.items()})
+    cleaned.update({clean_name(name): value for name, value in state_dict.items()})
     if hasattr(state_dict, "_metadata"):
-        cleaned._metadata = {_clean(k): v for k, v in state_dict._metadata.items()}
+        cleaned._metadata = {clean_name(k): v for k, v in state_dict._metadata.items()}
     return cleaned  # type: ignore[no-any-return]
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
+    """Return the name of a weight as the bare model has it.
+
+    >>> clean_name("b._orig_mod.c")
+    'b.c'
+    """
     return re.sub(r"(^|\.)_orig_mod(\.|$)", lambda found: found[1] if found[2] else "", name)
 
 
@@ -145,7 +151,7 @@ def load_weights(
 
 def _names_of(model: nn.Module) -> dict[str, tuple[str, Any]]:
     """Return the clean names of a model's weights, each with its own name and value."""
-    return {_clean(name): (name, value) for name, value in model.state_dict().items()}
+    return {clean_name(name): (name, value) for name, value in model.state_dict().items()}
 
 
 def _target(model: nn.Module, given: Mapping[str, Any], revise_keys: Sequence[tuple[str, str]]) -> nn.Module:
@@ -188,7 +194,7 @@ def _named(
             )
         for pattern, replacement in revise_keys:
             name = re.sub(pattern, replacement, name)
-        named[_fitted(_clean(name), own)] = value
+        named[_fitted(clean_name(name), own)] = value
     return named
 
 
@@ -213,7 +219,7 @@ def export_safetensors(checkpoint: str | Path, out: str | Path) -> Path:
         raise ModuleNotFoundError("safetensors is not installed: pip install safetensors") from error
     content = read_checkpoint(checkpoint)
     weights = content.get("state_dict", content)
-    tensors = {_clean(name): value.clone().contiguous() for name, value in weights.items()}
+    tensors = {clean_name(name): value.clone().contiguous() for name, value in weights.items()}
     data = save(tensors, metadata={"format": "pt"})
     write_or_explain(Path(out), data, len(data))
     return Path(out)

@@ -25,7 +25,17 @@ from seg_runner.checkpoint.finite import mark
 from seg_runner.files import AT_ONCE, FULL, Background, Piece, Writable, write_whole
 from seg_runner.trees import tensors_of
 
-__all__ = ["LONGEST_PLACE", "MARK", "TRAILER", "CheckpointWriteError", "write_checkpoint", "write_or_explain"]
+__all__ = [
+    "LONGEST_PLACE",
+    "MARK",
+    "TRAILER",
+    "CheckpointWriteError",
+    "explained",
+    "place_of",
+    "write_checkpoint",
+    "write_or_explain",
+    "write_plain",
+]
 
 MARK = b"seg-runner xxh3-128 "
 TRAILER = len(MARK) + 32
@@ -64,7 +74,16 @@ def write_or_explain(path: Path, content: Piece | Callable[[Writable], object], 
     try:
         write_whole(path, content, expected)
     except OSError as error:
-        raise _explained(path, error, expected) from error
+        raise explained(path, error, expected) from error
+
+
+def write_plain(path: Path, plain: Mapping[str, object]) -> None:
+    """Write what is plain and on the CPU already.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_whole(path, lambda file: _save(plain, file), payload_bytes(plain))
 
 
 def _save(payload: Mapping[str, object], file: Writable) -> None:
@@ -72,19 +91,25 @@ def _save(payload: Mapping[str, object], file: Writable) -> None:
         body = _Body(file, payload, background)
         with _without_crc32():
             torch.save(payload, body)  # type: ignore[arg-type]
-        body.finish(_place_of(payload))
+        body.finish(_place_text(payload))
 
 
-def _place_of(payload: Mapping[str, object]) -> bytes:
-    """Return where the run stood, as text: looking for the newest file unpickles none that is not known to be whole."""
+def place_of(payload: Mapping[str, object]) -> dict[str, object]:
+    """Return where the run stood; empty where the checkpoint does not say it."""
     meta = payload.get("meta")
     if not isinstance(meta, dict) or not isinstance(meta.get("iter"), int):
-        return b""
+        return {}
     place = {key: meta[key] for key in PLACE if isinstance(meta.get(key), int | str)}
     finite = not meta.get("not_finite")
     kept = meta.get("optimizer_not_finite", [])[:3]
     said = {"optimizer_not_finite": kept} if kept and len(", ".join(kept)) < LONGEST_PLACE // 4 else {}
-    text = json.dumps({**place, "complete": "optimizer" in payload, "finite": finite, **said}).encode()
+    return {**place, "complete": "optimizer" in payload, "finite": finite, **said}
+
+
+def _place_text(payload: Mapping[str, object]) -> bytes:
+    """Return it as text: looking for the newest file unpickles none that is not known to be whole."""
+    place = place_of(payload)
+    text = json.dumps(place).encode() if place else b""
     return text if len(text) < LONGEST_PLACE else b""
 
 
@@ -171,7 +196,8 @@ class _Body:
         self.file.write(self.hash.hexdigest().encode())
 
 
-def _explained(path: Path, error: OSError, expected: int) -> CheckpointWriteError:
+def explained(path: Path, error: OSError, expected: int = 0) -> CheckpointWriteError:
+    """Return the error with the path that was wanted, and what to do; `expected`: bytes that were to be written."""
     full = error.errno in FULL
     cause = f"the disk is full{_room(path.parent, expected)}" if full else (error.strerror or str(error))
     advice = "make room, or keep fewer checkpoints (max_keep_ckpts)" if full else "check the folder and its permissions"

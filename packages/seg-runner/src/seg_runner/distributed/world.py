@@ -20,7 +20,7 @@ from seg_runner.distributed.launch import Launch, find_launch
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import accelerator, device_count
 
-__all__ = ["ALONE", "OtherRankError", "World", "adopt_world", "read_dist_cfg"]
+__all__ = ["ALONE", "LONGEST", "OtherRankError", "World", "adopt_world", "read_dist_cfg"]
 
 PORT = 29500
 """Where ranks meet when neither the launcher nor the config says it: torch's and MMEngine's number."""

@@ -15,7 +15,9 @@ from typing import Protocol
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.checkpoint.find import POINTER, find_resumable, pointed_by
 from seg_runner.checkpoint.read import read_place
+from seg_runner.checkpoint.several.layout import is_checkpoint
 from seg_runner.errors import CheckpointError
+from seg_runner.files import remove
 
 __all__ = ["UsesFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
 
@@ -99,7 +101,7 @@ def _newest(work_dir: Path) -> str:
 def _is_of_this_folder(chosen: str | Path, work_dir: Path, found: list[Path]) -> bool:
     """Tell whether a file that a run goes on from lies in its folder, or is of the run that lies there."""
     path = Path(chosen).expanduser()
-    if path.resolve().is_relative_to(work_dir) or not path.is_file():
+    if path.resolve().is_relative_to(work_dir) or not is_checkpoint(path):
         return True
     run = _run_of(path)
     return run is not None and run in map(_run_of, found)
@@ -119,6 +121,6 @@ def clear_folder(runner: UsesFolder) -> None:
         return
     (runner.work_dir / POINTER).unlink(missing_ok=True)
     for path in found:
-        path.unlink(missing_ok=True)
+        remove(path)
     names = ", ".join(path.name for path in found)
     runner.logger.warning("overwrite=True: deleted %d checkpoints of an earlier run: %s", len(found), names)
