@@ -11,7 +11,7 @@ import torch
 from helpers.ranks import on_ranks
 from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.fsdp import FullyShardedDataParallel
-from seg_runner.distributed.shards import is_sharded
+from seg_runner.distributed.shards import is_sharded, like
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.units import find_units
 from seg_runner.distributed.world import World
@@ -144,17 +144,62 @@ OPTIONS = [
     {"min_params": 20},
     {"param_dtype": "bfloat16"},
     {"offload": True},
+    {"shard_size": 2},
 ]
+
+
+def test_a_whole_tensor_is_cut_into_memory_of_its_own(tmp_path: Path) -> None:
+    assert on_ranks(2, tmp_path / "r", cut) == [(9, 9, 8.0), (6, 6, 14.0)]
+
+
+def cut() -> tuple[int, int, float]:
+    """Cut a tensor on this rank, and return the numbers in its part, those in its memory, and its last one."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    torch.distributed.init_process_group("gloo")
+    own = distribute_tensor(torch.zeros(5, 3), init_device_mesh("cpu", (2,)), [Shard(0)])
+    part = like(torch.arange(15.0).view(5, 3), own).to_local()
+    return part.numel(), part.untyped_storage().nbytes() // 4, float(part[-1, -1])
+
+
+def sharded_by_hand(folder: Path, iters: int = 8, **more: Any) -> dict[str, Any]:
+    """Train a net that is sharded already on this rank."""
+    from torch.distributed.fsdp import fully_shard
+
+    torch.distributed.init_process_group("gloo")
+    net = fully_shard(Net())
+    runner = make(folder, iters, net, **more)
+    runner.train()
+    runner.world.gather(None)
+    saved = torch.load(folder / f"iter_{iters}.pth", weights_only=True)
+    return {key: saved[key] for key in ("state_dict", "optimizer")}
+
+
+def test_a_net_that_comes_sharded_is_trained_so(tmp_path: Path) -> None:
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1")
+    on_ranks(2, tmp_path / "r2", sharded_by_hand, tmp_path / "w2", 4)
+    for each in on_ranks(2, tmp_path / "r3", sharded_by_hand, tmp_path / "w3", resume=str(tmp_path / "w2/iter_4.pth")):
+        same(each["state_dict"], one["state_dict"])
+        same(each["optimizer"], one["optimizer"])
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_each_option_trains(tmp_path: Path, options: dict[str, Any]) -> None:
     (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
-    found = on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, strategy={"type": "fsdp", **options})
+    world = 4 if "shard_size" in options else 2
+    found = on_ranks(world, tmp_path / "r2", train, tmp_path / "w2", 4, strategy={"type": "fsdp", **options})
     close = {"rtol": 0.1, "atol": 0.02} if "param_dtype" in options else {"rtol": 1e-5, "atol": 1e-6}
     for name, weight in found[1]["state_dict"].items():
         assert weight.dtype is torch.float32
         torch.testing.assert_close(weight, one["state_dict"][name], **close)
+
+
+def test_compiled_it_is_the_same_run(tmp_path: Path) -> None:
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+    options = {"strategy": "fsdp", "compile": {"backend": "eager"}}
+    for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, **options):
+        same(each["state_dict"], one["state_dict"])
 
 
 def test_activations_are_computed_again_in_parts(tmp_path: Path) -> None:

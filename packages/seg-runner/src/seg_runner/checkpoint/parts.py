@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
 from seg_runner.data.stream import TrainBatches
-from seg_runner.distributed.shards import averaged, like
+from seg_runner.distributed.shards import averaged, cut_state_on_loading, like
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Progress, Stateful
 
@@ -111,7 +112,9 @@ class Optimizer:
         if self.key not in checkpoint:
             report.not_restored.append("optimizer: not in the checkpoint")
             return
-        self.optim_wrapper.load_state_dict(own(checkpoint[self.key]))
+        saved: Any = checkpoint[self.key]
+        # cutting copies the parts; a copy of the whole on every rank would be most of what they save
+        self.optim_wrapper.load_state_dict(saved if cut_state_on_loading(self.optim_wrapper) else own(saved))
         report.restored.append("optimizer")
 
 

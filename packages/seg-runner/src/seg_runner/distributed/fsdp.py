@@ -95,6 +95,8 @@ class FullyShardedDataParallel:
         output_dtype: Into which each unit casts what it returns.
         reshard_after_forward: Let go of gathered weights after the forward pass, and gather them again for the backward
             pass (True), or keep them (False: faster, and more memory); None: keep only those of no unit.
+        shard_size: Cut over so many ranks, and keep a copy in each such set of them (HSDP), a machine for instance;
+            None: over all ranks.
         offload: Keep weights, gradients and optimizer state in the memory of the CPU.
     """
 
@@ -108,6 +110,7 @@ class FullyShardedDataParallel:
         reduce_dtype: str | None = None,
         output_dtype: str | None = None,
         reshard_after_forward: bool | int | None = None,
+        shard_size: int | None = None,
         offload: bool = False,
     ) -> None:
         if wrap is not None and min_params is not None:
@@ -120,11 +123,18 @@ class FullyShardedDataParallel:
         if self.reduce_dtype is None and self.param_dtype is not None:
             self.reduce_dtype = torch.float32
         self.reshard_after_forward = reshard_after_forward
+        self.shard_size = shard_size
         self.offload = flag(offload, "strategy.offload")
         self.device = torch.device("cpu")
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
-        """Return the model in the wrapper that shards it later."""
+        """Return the model in the wrapper that shards it later.
+
+        Raises:
+            ValueError: `shard_size` does not divide the ranks.
+        """
+        if self.shard_size is not None and (self.shard_size < 2 or world.size % self.shard_size):
+            raise ValueError(f"strategy.shard_size is {self.shard_size}, which does not divide the {world.size} ranks")
         self.device = device
         return ShardedDataParallel(model)
 
@@ -166,22 +176,31 @@ class FullyShardedDataParallel:
         self._tell(units, how)
 
     def _options(self) -> dict[str, Any]:
-        from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
         from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 
-        kind, options = self.device.type, dict[str, Any]()
-        if self.offload and kind != "cpu":
-            # norms of what lies on the CPU are added over the ranks there
-            both = distributed.new_group(backend=f"cpu:gloo,{kind}:{distributed.get_backend()}")
-            options["mesh"] = DeviceMesh.from_group(both, kind)
+        options: dict[str, Any] = {"mesh": self._mesh()}
+        if self.offload and self.device.type != "cpu":
             options["offload_policy"] = CPUOffloadPolicy()
-        else:
-            options["mesh"] = init_device_mesh(kind, (distributed.get_world_size(),))
         if self.param_dtype or self.reduce_dtype or self.output_dtype:
             options["mp_policy"] = MixedPrecisionPolicy(
                 self.param_dtype, self.reduce_dtype, self.output_dtype, cast_forward_inputs=False
             )
         return {**options, "reshard_after_forward": self.reshard_after_forward}
+
+    def _mesh(self) -> Any:
+        """Return the ranks as torch wants them: a row, or sets of `shard_size`."""
+        from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+        kind, size = self.device.type, distributed.get_world_size()
+        if self.shard_size not in (None, size):
+            return init_device_mesh(
+                kind, (size // self.shard_size, self.shard_size), mesh_dim_names=("copies", "parts")
+            )
+        if self.offload and kind != "cpu":
+            # norms of what lies on the CPU are added over the ranks there
+            both = distributed.new_group(backend=f"cpu:gloo,{kind}:{distributed.get_backend()}")
+            return DeviceMesh.from_group(both, kind)
+        return init_device_mesh(kind, (size,))
 
     def _cast(self) -> AbstractContextManager[Any]:
         """Return autocast, so that what comes in float32 meets weights of a shorter type everywhere in a model."""
@@ -191,7 +210,8 @@ class FullyShardedDataParallel:
     def _tell(self, units: Mapping[str, nn.Module], how: str) -> None:
         kinds = sorted({type(unit).__mro__[2].__name__ for unit in units.values()})
         what = f"{len(units)} units ({', '.join(kinds)}), {how}" if units else f"the whole model as one unit ({how})"
-        LOG.info("fsdp: each rank keeps 1/%d of the weights; gathered together: %s", distributed.get_world_size(), what)
+        share = self.shard_size or distributed.get_world_size()
+        LOG.info("fsdp: each rank keeps 1/%d of the weights; gathered together: %s", share, what)
 
 
 def _dtype(key: str, name: str | torch.dtype | None) -> torch.dtype | None:

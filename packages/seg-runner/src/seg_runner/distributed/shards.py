@@ -18,6 +18,7 @@ from seg_runner.trees import map_leaves, tensors_of
 __all__ = [
     "averaged",
     "cut_on_loading",
+    "cut_state_on_loading",
     "exchange_parameters",
     "gathered",
     "has_shards",
@@ -62,14 +63,17 @@ def gathered(tree: object, keep: bool = True) -> Any:
 def like(whole: torch.Tensor, own: object) -> torch.Tensor:
     """Return a whole tensor, which all ranks have, cut as `own` is: each rank keeps its part, and nothing is sent.
 
-    A tensor of another shape, or one that is sharded already, comes back as it is; so does any, where `own` is whole.
+    The part has memory of its own, so the whole one may go. A tensor of another shape, or one that is sharded already,
+    comes back as it is; so does any, where `own` is whole.
     """
     if not is_sharded(own) or is_sharded(whole) or whole.shape != own.shape:
         return whole
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
-    there = whole.to(own.to_local().device)
-    return distribute_tensor(there, own.device_mesh, own.placements, src_data_rank=None).to(whole.dtype)
+    mesh, placements = own.device_mesh, own.placements
+    here = distribute_tensor(whole.detach().to(mesh.device_type), mesh, placements, src_data_rank=None).to_local()
+    part = here.to(own.to_local().device).clone()
+    return DTensor.from_local(part, mesh, placements, run_check=False, shape=own.shape, stride=own.stride())
 
 
 def cut_on_loading(model: nn.Module) -> None:
@@ -97,6 +101,7 @@ def _cut_state(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, An
 
 
 def _cut_values(kept: Mapping[str, Any], parameter: torch.Tensor) -> dict[str, Any]:
+    """Cut what has the shape of the parameter, and leave the rest (counts of steps, rows of a factored state)."""
     return {name: like(value, parameter) if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
 
 
@@ -115,7 +120,18 @@ def exchange_parameters(wrapper: object, new: Mapping[int, nn.Parameter]) -> Non
         for old in [parameter for parameter in optimizer.state if id(parameter) in new]:
             own = new[id(old)]
             optimizer.state[own] = _cut_values(optimizer.state.pop(old), own)
-        optimizer.register_load_state_dict_pre_hook(_cut_state)
+    cut_state_on_loading(wrapper)
+
+
+def cut_state_on_loading(wrapper: object) -> bool:
+    """Let `load_state_dict` of optimizers with sharded parameters take whole tensors; tell whether there are such."""
+    found = False
+    for optimizer in optimizers_of(wrapper):
+        if any(is_sharded(parameter) for group in optimizer.param_groups for parameter in group["params"]):
+            found = True
+            if _cut_state not in optimizer._optimizer_load_state_dict_pre_hooks.values():
+                optimizer.register_load_state_dict_pre_hook(_cut_state)
+    return found
 
 
 def optimizers_of(wrapper: object) -> list[Optimizer]:
