@@ -131,25 +131,32 @@ KINDS = {"EMA": Options(ema=True), "AMP": Options(amp=True), "376 tensors": Opti
 
 
 class Turn:
-    """A loop that goes on for EVERY iterations when it is its turn; a hook of ours and of MMEngine's."""
+    """A loop that goes on for EVERY iterations when it is its turn; a hook of ours and of MMEngine's.
+
+    With `started=False` it waits for `run` to be called, in whatever thread.
+    """
 
     priority = "HIGHEST"
 
-    def __init__(self, loop: Loop, length: int, turns: int) -> None:
-        self.total = length + (turns + 1) * EVERY + 1
-        self.first = length
+    def __init__(self, loop: Loop, length: int, turns: int, every: int = EVERY, started: bool = True) -> None:
+        self.total = length + (turns + 1) * every + 1
+        self.first, self.every = length, every
         self.spent: list[float] = []
-        self._start = 0.0
+        self.own: list[float] = []
+        self.walls: list[float] = []
+        self._start = self._own = self._wall = 0.0
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=[loop], daemon=True)
-        self._thread.start()
+        self._loop = loop
+        if started:
+            threading.Thread(target=self.run, daemon=True).start()
 
-    def _run(self, loop: Loop) -> None:
+    def run(self) -> None:
+        """Wait for the first turn, and go through the loop to its end."""
         torch.set_num_threads(1)
         self._go.acquire()
         try:
-            loop(self)
+            self._loop(self)
         except BaseException as error:
             self._error = error
         self._back.release()
@@ -164,13 +171,15 @@ class Turn:
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Let the others go on after each turn."""
         done = batch_idx - self.first
-        if done < 0 or done % EVERY:
+        if done < 0 or done % self.every:
             return
-        self.spent.append((time.process_time() - self._start) / EVERY)
+        self.spent.append((time.process_time() - self._start) / self.every)
+        self.own.append((time.thread_time() - self._own) / self.every)
+        self.walls.append((time.perf_counter() - self._wall) / self.every)
         if batch_idx + 1 < self.total:
             self._back.release()
             self._go.acquire()
-        self._start = time.process_time()
+        self._start, self._own, self._wall = time.process_time(), time.thread_time(), time.perf_counter()
 
 
 def loader(kind: type[Data] = Data) -> DataLoader[Any]:

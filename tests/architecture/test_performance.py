@@ -12,6 +12,7 @@ from runpy import run_path
 from typing import Any
 
 import pytest
+from helpers.ranks import on_ranks
 from helpers.tree import ROOT
 
 PAGE = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
@@ -54,6 +55,23 @@ def test_without_the_option_nothing_is_kept(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "SEG_BENCH_TABLES"}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, check=True)
     assert not list(tmp_path.iterdir())
+
+
+def on_a_rank(folder: Path) -> tuple[Any, list[list[str]]]:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from ranks import on_this_rank, rows_of  # type: ignore[import-not-found]  # beside the benchmarks
+
+    found = on_this_rank(folder, turns=2, every=3)
+    return found, rows_of([found])[1]
+
+
+def test_every_loop_takes_its_turns_on_two_ranks(tmp_path: Path) -> None:
+    for found, rows in on_ranks(2, tmp_path / "ranks", on_a_rank, tmp_path / "runs"):
+        assert {"bare DDP", "bare DDP again", "ours", "ours, TrainState"} <= set(found)
+        assert all(seconds > 0 for kinds in found.values() for turns in kinds for seconds in turns)
+        assert all(len(turns) == 2 for kinds in found.values() for turns in kinds)
+        assert [len(row) for row in rows] == [7] * len(found)
+        assert rows[0] == ["bare DDP", "0", "0", "0", "0", "0", "1.000"]
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
