@@ -188,6 +188,24 @@ def test_a_run_inside_of_a_run_gives_back_the_outer_ones(make_runner: Any) -> No
     assert tables() == [[]] * 6
 
 
+def test_a_run_inside_of_a_run_may_be_the_first_to_import_it(make_runner: Any) -> None:
+    """Both runs listen for the import, and neither asks the other for the module."""
+    inner, seen = Looks(), []
+
+    class Starts:
+        def before_train_iter(self, runner: Any, batch_idx: int) -> None:
+            if batch_idx == 0:
+                started(make_runner, hooks=[inner]).train()
+                logging = import_module("mmengine.logging")
+                seen.append(logging.MMLogger.get_current_instance() is runner.logger)
+                assert type(logging.__spec__.loader).__module__.startswith(("importlib", "_frozen_importlib"))
+
+    started(make_runner, hooks=[Starts()]).train()
+    assert inner.seen
+    assert seen == [True]
+    assert tables() == [[]] * 6
+
+
 @pytest.mark.parametrize("when", ["building", "training"])
 def test_an_error_leaves_nothing(make_runner: Any, tmp_path: Path, when: str) -> None:
     kinds()["MessageHub"].get_instance("first")

@@ -139,8 +139,9 @@ class _Watch:
         """Return what the other finders have, so changed that the instances are put once the module is there."""
         if name not in MODULES:
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
+        after = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
+        for finder in after:  # of those before it none has the module; one may listen for a run inside of this one
+            spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
                 spec.loader = _Loader(spec.loader, self._instances)  # type: ignore[assignment]  # by shape
                 return spec
