@@ -116,8 +116,8 @@ def test_a_file_address_is_a_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("s3://bucket/a.pth", "is a remote address"),
-        ("mmcls://mobilenet_v2", "is a remote address"),
+        ("s33://bucket/a.pth", "no protocol is called 's33'. Did you mean 's3'"),
+        ("mmcls://mobilenet_v2", "no protocol is called 'mmcls'"),
         ("open-mmlab://resnet50_v1c", "a name from a table of MMEngine"),
     ],
 )

@@ -32,6 +32,7 @@ from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
 from seg_runner.protocols import Builder, Config
+from seg_runner.run.at_address import bring_over, brought_over, not_brought
 from seg_runner.run.data_checks import report_data
 from seg_runner.run.earlier_run import clear_folder
 from seg_runner.run.ignore_index import align_ignore_index, align_with_metrics
@@ -164,6 +165,7 @@ class Runner(BaseRunner):
             self._record("train")
             # after all that can fail, so that a start that fails deletes nothing
             self.world.first(lambda: clear_folder(self))
+        bring_over(self)
         tell_where_it_begins(self)
         self.began_at = self.finished_iters
         if self.signals is not None:
@@ -190,6 +192,7 @@ class Runner(BaseRunner):
                 report_data(self, mode)
             if not self.underway:
                 self._record(mode)
+            bring_over(self)
             metrics: dict[str, Any] = loop.run()
             self.call_hook("after_run")
         return metrics
@@ -209,6 +212,7 @@ class Runner(BaseRunner):
                     if mode == "train":
                         self.signals = stack.enter_context(hear_signals(self, self.arguments["signals"]))
                         self.agreement = None if self.world_size == 1 else Agreement(self.world)
+                    stack.enter_context(brought_over(self))
                     stack.callback(self._close)
                     stack.enter_context(call_on_exception(self.call_hook))
                     if mode == "train" and self.signals is not None:
@@ -217,12 +221,14 @@ class Runner(BaseRunner):
                     stack.enter_context(report_at_the_end(self))
                     yield
                 if mode == "train":
-                    self.lost = finish_training(self)
+                    self.lost = finish_training(self) or not_brought(self)
         except BaseException:
             if not self.underway and self.rank == 0:
                 remove_start(self.log_dir, self.made_folders)
             raise
         finally:
+            if self.remote is not None:
+                self.remote.add_rest()
             if mode == "train":
                 self.signals = None
 

@@ -14,6 +14,7 @@ from seg_runner.errors import add_note, check_options, did_you_mean, origin_of
 from seg_runner.process.device import pick_device
 from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import read_signals
+from seg_runner.remote.mirror import RemoteOptions
 
 __all__ = [
     "LOAD_OPTIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "check_launcher",
     "check_load_options",
     "check_log_interval",
+    "check_remote",
     "check_saving",
     "check_scaling",
     "check_signals",
@@ -198,6 +200,15 @@ def check_saving(options: Mapping[str, object], key: str, origin: str) -> None:
     for name in ("async_save", "sharded"):
         flag(options.get(name, False), f"{key}.{name}")
     one_of(options.get("on_full", "continue"), f"{key}.on_full", ("continue", "stop"))
+
+
+def check_remote(options: Mapping[str, object], key: str, origin: str) -> None:
+    """Check how files are kept at an address."""
+    check_options(RemoteOptions, options, f"{key}{origin}")
+    if not isinstance(options.get("options") or {}, Mapping):
+        raise TypeError(f"{key}.options{origin} must be a dict of what fsspec takes, not {options['options']!r}")
+    for name in ("interval", "patience"):
+        number(options.get(name, 30), f"{key}.{name} (seconds)", above=0, most=MOST)
 
 
 def check_signals(signals: object, key: str, origin: str) -> None:

@@ -14,6 +14,7 @@ from seg_runner.assembly.argument_checks import (
     check_launcher,
     check_load_options,
     check_log_interval,
+    check_remote,
     check_saving,
     check_scaling,
     check_signals,
@@ -33,9 +34,12 @@ from seg_runner.assembly.argument_checks import (
     is_words,
     refuse_data_set,
 )
+from seg_runner.distributed.world import World
 from seg_runner.errors import did_you_mean, written_at
 from seg_runner.process.places import check_places
 from seg_runner.protocols import Config
+from seg_runner.remote.address import RemoteError, as_path, scheme_of
+from seg_runner.remote.mirror import Mirror, RemoteOptions
 
 __all__ = [
     "ARGUMENTS",
@@ -48,6 +52,7 @@ __all__ = [
     "experiment_name",
     "fill_arguments",
     "folder_of",
+    "mirror_of",
     "place_of",
     "places_outside",
     "use_argument",
@@ -135,6 +140,9 @@ class Arguments(TypedDict, total=False):
     skip_checks: Annotated[bool, OFF]
     log_interval: Annotated[int, Argument(default=50, check=check_log_interval, own=True)]  # without a LoggerHook
     checkpoint: Annotated[Any, Argument("a dict such as dict(async_save=True)", is_dict, check=check_saving, own=True)]
+    remote: Annotated[  # where work_dir is an address: dict(options=dict(endpoint_url=...), interval=30)
+        Any, Argument("a dict such as dict(interval=30)", is_dict, check=check_remote, own=True)
+    ]
     signals: Annotated[  # those that save and stop the run
         Any,
         Argument(
@@ -240,14 +248,38 @@ def places_outside(arguments: Arguments, work_dir: Path) -> list[str]:
 
 
 def folder_of(work_dir: object) -> Path:
-    """Return the whole path of the working folder.
+    """Return the whole path of the working folder; of one at an address, use `mirror_of`.
 
     Raises:
         TypeError: it is no path.
     """
     if not isinstance(work_dir, str | Path) or not str(work_dir) or "\0" in str(work_dir):
         raise TypeError(f"work_dir must be the path of a folder, not {work_dir!r}: checkpoints and logs go there")
-    return Path(work_dir).expanduser().resolve()
+    return Path(as_path(work_dir)).expanduser().resolve()
+
+
+def mirror_of(work_dir: object, options: Mapping[str, Any] | None, world: World) -> Mirror | None:
+    """Return what keeps a working folder at an address in line; None where it is a path of this machine.
+
+    One rank of each machine brings the folder there in line; the others wait for it.
+
+    Raises:
+        RemoteError: The address cannot be opened, from any of the machines.
+    """
+    if not isinstance(work_dir, str | Path) or not scheme_of(address := as_path(work_dir)):
+        return None
+    mirror, trouble = Mirror(address, RemoteOptions(**(options or {}))), ""
+    if world.local_rank == 0:
+        try:
+            mirror.pull()
+        except OSError as error:
+            if world.size == 1:
+                raise
+            trouble = str(error)
+    for rank, text in enumerate(world.gather(trouble)):
+        if text:
+            raise RemoteError(f"rank {rank}: {text}")
+    return mirror
 
 
 def experiment_name(given: str | None, cfg: object, timestamp: str) -> str:

@@ -12,6 +12,7 @@ from seg_runner.assembly.arguments import (
     experiment_name,
     fill_arguments,
     folder_of,
+    mirror_of,
     place_of,
     places_outside,
     use_argument,
@@ -85,7 +86,8 @@ class BaseRunner(Builds):
         self.strategy = use_argument(
             lambda own: pick_strategy(own, wrapper, self.world, bool(unused)), self.arguments, "strategy"
         )
-        self.work_dir = Folder(folder_of(work_dir))
+        self.remote = mirror_of(work_dir, self.arguments["remote"], self.world)
+        self.work_dir = Folder(folder_of(work_dir) if self.remote is None else self.remote.work_dir)
         self.outside = places_outside(self.arguments, self.work_dir)
         self.log_interval = int(self.arguments["log_interval"])  # 50.0 counts as 50
         self.made_folders = missing_folders(self.work_dir) if self.world.rank == 0 else []

@@ -28,6 +28,7 @@ from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Resumes
+from seg_runner.remote.mirror import Mirror
 
 __all__ = ["Checkpoints"]
 
@@ -38,6 +39,10 @@ class Run(Protocol):
     @property
     def work_dir(self) -> Path:
         """Return the folder of the run, where its checkpoints lie."""
+
+    @property
+    def remote(self) -> Mirror | None:
+        """Return what keeps the folder in line with an address, where it lies at one."""
 
     @property
     def log_dir(self) -> Path:
@@ -211,7 +216,7 @@ class Checkpoints:
 
     def load_weights(self, path: str | Path, *, unsafe: bool = False, **options: Unpack[LoadOptions]) -> None:
         """Load weights only; hooks see the checkpoint first. `options`: as `seg_runner.load_weights` takes them."""
-        path, checkpoint = self._read(lambda: locate(path, self.run.work_dir), unsafe)
+        path, checkpoint = self._read(lambda: self._locate(path), unsafe)
         self.run.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         try:
             report = load_weights(self.training.model, checkpoint, **options)
@@ -232,6 +237,9 @@ class Checkpoints:
             checkpoint = world.each(lambda: read_checkpoint(near, unsafe=unsafe))
             world.first(lambda: self._warn_of_weights(near, checkpoint))
         return path, checkpoint
+
+    def _locate(self, path: str | Path) -> Path:
+        return locate(path, self.run.work_dir, self.run.remote, self.arguments["remote"])
 
     def _warn_of_weights(self, path: Path, checkpoint: Mapping[str, object]) -> None:
         """Say it where weights are not finite: by the mark of the file, else by looking at them."""
@@ -315,7 +323,7 @@ class Checkpoints:
             logger.info("Nothing to resume in %s: a fresh start", folder)
             return
         unsafe = bool((self.arguments["load_options"] or {}).get("unsafe"))
-        found, checkpoint = self._read(lambda: locate(wanted, folder), unsafe)
+        found, checkpoint = self._read(lambda: self._locate(wanted), unsafe)
         if "meta" in checkpoint and "state_dict" not in checkpoint:
             raise ValueError(f"{found} holds no weights (`state_dict`), so no run can go on from it")
         self.resuming = True

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.read import read_checkpoint, read_place, verify_checkpoint
-from seg_runner.checkpoint.remote import fetch, scheme_of
+from seg_runner.checkpoint.remote import fetch
 from seg_runner.checkpoint.several.layout import is_checkpoint, is_set
 from seg_runner.checks import count_of
 from seg_runner.errors import CheckpointError
+from seg_runner.remote.address import as_path, scheme_of
+from seg_runner.remote.mirror import Mirror
 
 __all__ = ["POINTER", "broken_off", "find_resumable", "locate", "next_generation", "pointed_by"]
 
@@ -184,14 +186,23 @@ def _place_inside(path: Path) -> dict[str, Any] | None:
     return {**meta, "complete": "optimizer" in content, "finite": finite}
 
 
-def locate(path: str | Path, work_dir: Path) -> Path:
+def locate(
+    path: str | Path, work_dir: Path, remote: Mirror | None = None, options: Mapping[str, Any] | None = None
+) -> Path:
     """Return the file that a user means: a path, an address, or a bare name in the working folder.
+
+    Args:
+        path: What the user wrote.
+        work_dir: The working folder.
+        remote: What keeps it in line with an address, if something does: a file at that address is the one here.
+        options: The argument `remote` of the runner, for files at other addresses.
 
     Raises:
         FileNotFoundError, IsADirectoryError: there is none.
     """
-    if scheme_of(path):
-        path = fetch(str(path))
+    if scheme_of(as_path(path)):
+        here = remote.here(as_path(path)) if remote is not None else None
+        path = here or fetch(as_path(path), options)
     found = Path(path).expanduser()
     if not found.exists() and found.name == str(path) and (work_dir / found).exists():
         return work_dir / found

@@ -20,6 +20,7 @@ from seg_runner.checkpoint.several.assemble import read_set
 from seg_runner.checkpoint.several.layout import checkpoint_bytes, is_checkpoint, read_manifest, verify_set
 from seg_runner.checkpoint.write import LONGEST_PLACE, MARK, TRAILER
 from seg_runner.errors import CheckpointError
+from seg_runner.remote.stubs import fetch_whole
 
 __all__ = ["kind_of_file", "read_checkpoint", "read_place", "verify_checkpoint"]
 
@@ -65,6 +66,7 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
     path = Path(path)
     if not is_checkpoint(path):
         raise CheckpointError(f"there is no checkpoint {path}")
+    fetch_whole(path)
     if verify:
         verify_checkpoint(path)
     content = read_set(path, lambda file: _load(file, unsafe)) if path.is_dir() else _load(path, unsafe)
@@ -173,6 +175,7 @@ def verify_checkpoint(path: str | Path, *, pickle_only: bool = False) -> None:
     Raises:
         CheckpointError: Empty, cut short, or changed.
     """
+    fetch_whole(path)
     if os.path.isdir(path):
         verify_set(Path(path))
         return

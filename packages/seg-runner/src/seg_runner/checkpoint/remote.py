@@ -1,15 +1,20 @@
-"""Checkpoints at addresses: downloaded once, to where torch keeps such files, and checked by the hash in their name."""
+"""Checkpoints at addresses: downloaded once, to where torch keeps such files, and checked by the hash in their name.
+
+What lies in a store (`s3://`, ...) is read through fsspec, to where the files of remote work directories lie.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlparse
 
@@ -18,6 +23,8 @@ from torch import nn
 
 from seg_runner.errors import add_note, did_you_mean
 from seg_runner.model.wrapping import unwrap
+from seg_runner.remote.address import Store, as_path, scheme_of, shown
+from seg_runner.remote.folder import cache_folder
 
 __all__ = ["fetch", "scheme_of", "told_where_to_put"]
 
@@ -32,27 +39,21 @@ TABLES = {
 """Which function of `mmengine.runner` gives the addresses of the names with this scheme."""
 
 
-def scheme_of(path: object) -> str:
-    """Return the scheme of an address; empty for a path.
-
-    >>> scheme_of("https://a/b.pth"), scheme_of("open-mmlab://resnet50_v1c"), scheme_of("C:/b.pth"), scheme_of("b.pth")
-    ('https', 'open-mmlab', '', '')
-    """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path) if isinstance(path, str) else None
-    return found[1].lower() if found else ""
-
-
-def fetch(path: str) -> Path:
+def fetch(path: str, options: Mapping[str, Any] | None = None) -> Path:
     """Return the local file of an address, downloaded if it is not there yet.
 
     Args:
-        path: `https://`, `http://` or `file://`; `open-mmlab://` and `torchvision://` names where mmengine is imported.
+        path: `https://`, `http://` or `file://`; `open-mmlab://` and `torchvision://` names where mmengine is imported;
+            any other protocol that fsspec knows, such as `s3://`.
+        options: The argument `remote` of a runner: what fsspec takes, and where the copies lie.
 
     Raises:
         FileNotFoundError: It cannot be had; the message says where to put the file.
     """
     if scheme_of(path) == "file":
         return Path(unquote(urlparse(path).path))
+    if scheme_of(path) not in (*TABLES, "http", "https"):
+        return _from_store(path, options or {})
     address = _address(path)
     target = _place(address)
     if target.is_file():
@@ -73,6 +74,25 @@ def fetch(path: str) -> Path:
     return target
 
 
+def _from_store(path: str, options: Mapping[str, Any]) -> Path:
+    """Fetch a file through fsspec; again if it was written again since."""
+    folder, _, name = as_path(path).rpartition("/")
+    try:
+        store = Store(f"{folder}/" if folder.endswith(":/") else folder, options.get("options"))
+        entry = store.entry(name)
+        own = hashlib.sha256(f"{path} {entry}".encode()).hexdigest()[:12]
+        target = cache_folder(options.get("cache_dir")) / "files" / own / name
+        if not target.is_file():
+            LOG.info("Downloading %s to %s", shown(path), target)
+            store.fetch(name, target)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)!r}") from error
+    except OSError as error:
+        text = f"{shown(path)!r} cannot be downloaded ({error}). Fetch it elsewhere, and give the path of that file"
+        raise FileNotFoundError(text) from error
+    return target
+
+
 def _place(address: str) -> Path:
     """Return where torch, and MMEngine, keep the file of an address."""
     return Path(torch.hub.get_dir()) / "checkpoints" / (Path(unquote(urlparse(address).path)).name or "unnamed.pth")
@@ -83,10 +103,7 @@ def _address(path: str) -> str:
     if scheme in ("http", "https"):
         return path
     if scheme not in TABLES:
-        raise FileNotFoundError(
-            f"{path!r} is a remote address ({scheme}:), which is not downloaded here: fetch the file first, then give "
-            "its path; https:, http: and file: are taken as they are"
-        )
+        raise FileNotFoundError(f"{path!r} is no address that can be opened in a browser")
     table = getattr(sys.modules.get("mmengine.runner"), TABLES[scheme], None)
     if table is None:
         raise FileNotFoundError(

@@ -19,7 +19,7 @@ from seg_runner.checkpoint.several.layout import is_checkpoint
 from seg_runner.errors import CheckpointError
 from seg_runner.files import remove
 
-__all__ = ["UsesFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
+__all__ = ["REPLAY", "UsesFolder", "check_folder", "clear_folder", "earlier_checkpoints"]
 
 REPLAY = "SEG_NAN_REPLAY"
 """Set where NanGuardHook shows one step of the run in this folder again: it mixes nothing and ends there."""

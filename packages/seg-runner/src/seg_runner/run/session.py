@@ -18,6 +18,7 @@ from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterminist
 from seg_runner.process.lock import only_run
 from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopSignals, read_signals
+from seg_runner.remote.mirror import Mirror
 from seg_runner.run.earlier_run import UsesFolder, check_folder
 from seg_runner.run.stopping import (
     Stopped,
@@ -171,6 +172,10 @@ class HoldsFolder(UsesFolder, Protocol):
     def world(self) -> World:
         """The processes of the run."""
 
+    @property
+    def remote(self) -> Mirror | None:
+        """What keeps the folder in line with an address, where it lies at one."""
+
 
 @contextmanager
 def hold_folder(runner: HoldsFolder) -> Iterator[None]:
@@ -180,6 +185,8 @@ def hold_folder(runner: HoldsFolder) -> Iterator[None]:
         stack.enter_context(only_run(runner.work_dir))
         if not runner.underway:
             check_folder(runner)
+        if runner.remote is not None:
+            runner.remote.take()
 
     with ExitStack() as stack:
         runner.world.first(take)
