@@ -14,7 +14,7 @@ from torch import nn
 
 def test_rates_follow_the_batch_size() -> None:
     wrapper = FallbackOptimWrapper(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
-    runner = SimpleNamespace(world_size=1, logger=logging.getLogger("quiet"), param_schedulers=[])
+    runner = SimpleNamespace(data_ranks=1, logger=logging.getLogger("quiet"), param_schedulers=[])
     scale_lr(wrapper, {"enable": True, "base_batch_size": 16}, 4, runner)
     assert wrapper.get_lr() == {"lr": [0.025]}
     scale_lr(wrapper, {"enable": False, "base_batch_size": 16}, 4, runner)

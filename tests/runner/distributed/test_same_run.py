@@ -10,8 +10,8 @@ import pytest
 import torch
 from helpers.ranks import on_ranks
 from runner.distributed.test_ddp import Blocks, network
-from seg_runner import DefaultSampler, Runner
-from torch import nn
+from seg_runner import DefaultSampler, DepthMetric, Evaluator, IoUMetric, LogitsModel, Runner, SegDataSample
+from torch import distributed, nn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
 SIZE = 22
@@ -83,3 +83,104 @@ def test_a_rank_without_a_sample_takes_part(tmp_path):
     for each in on_ranks(4, tmp_path / "r4", train, tmp_path / "w4", "plain", 17):
         assert each["iter"] == 6
         torch.testing.assert_close(each["weights"], one["weights"], rtol=1e-5, atol=1e-7)
+
+
+class Listed:
+    """A metric of a user's own: a list with one result for each sample, whose order matters."""
+
+    def __init__(self) -> None:
+        self.results: list[float] = []
+        self.dataset_meta = None
+
+    def process(self, data_batch: Any, data_samples: list[Any]) -> None:
+        self.results += [float(sample["seg_logits"]["data"].sum()) for sample in data_samples]
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        found, self.results = self.gathered(size), []
+        return {f"{type(self).__name__}.{place}": value for place, value in enumerate(found)}
+
+    def gathered(self, size: int) -> list[float]:
+        return self.results
+
+
+class Collected(Listed):
+    """One that collects by itself, as those that derive from MMEngine's do: rank r's k-th is sample k * ranks + r."""
+
+    collect_device = "cpu"
+
+    def gathered(self, size: int) -> list[float]:
+        if not distributed.is_initialized():
+            return self.results
+        parts: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(parts, self.results)
+        return [one for several in zip(*parts, strict=True) for one in several][:size]
+
+
+class WithDepth(LogitsModel):
+    """Predicts depths, too: floats, whose sum depends on their order."""
+
+    def test_step(self, data: Any) -> list[SegDataSample]:
+        samples = super().test_step(data)
+        for sample, image in zip(samples, data[0], strict=True):
+            sample.set_data(
+                {"pred_depth_map": {"data": image[0].abs() + 0.1}, "gt_depth_map": {"data": image[1].abs() + 0.1}}
+            )
+        return samples
+
+
+def evaluate(folder: Path, size: int, kind: str) -> tuple[dict[str, Any], str]:
+    """Validate on two named sets; return the metrics, and what the log says."""
+    data, other = Blocks(size), Blocks(size + 3)
+    metrics = [IoUMetric(num_classes=3), DepthMetric(), Listed(), Collected()]
+    runner = Runner(
+        model=WithDepth(network(), nn.CrossEntropyLoss(ignore_index=2)),
+        work_dir=folder,
+        val_dataloader={"a": loader(kind, data, 2), "b": loader("plain", other, 3)},
+        val_evaluator={"a": Evaluator(metrics), "b": IoUMetric(num_classes=3)},
+        val_cfg={"loss": True},
+        randomness={"seed": 3},
+    )
+    found = runner.val()
+    return found, next(runner.log_dir.glob("*[0-9].log")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(7, "plain"), (5, "default"), (8, "distributed"), (3, "random"), (1, "batches")]
+)
+def test_metrics_are_those_of_one_process_to_the_last_digit(tmp_path, size, kind):
+    ((one, _),) = on_ranks(1, tmp_path / "r1", evaluate, tmp_path / "w1", size, kind)
+    assert len([name for name in one if "Listed" in name]) == size
+    for world in (2, 4):
+        for found, told in on_ranks(world, tmp_path / f"r{world}", evaluate, tmp_path / f"w{world}", size, kind):
+            assert found == pytest.approx(one, rel=0, abs=0, nan_ok=True)
+            assert "WARNING" not in told
+
+
+class Alone:
+    """A metric that keeps a number of its own, and so knows the samples of its process only."""
+
+    def process(self, data_batch: Any, data_samples: list[Any]) -> None:
+        pass
+
+    def evaluate(self, size: int) -> dict[str, Any]:
+        return {"alone": size}
+
+
+def evaluate_badly(folder: Path) -> str:
+    """Validate batches of a list by a metric that knows no ranks."""
+    batch = next(iter(DataLoader(Blocks(2), 2)))
+    runner = Runner(
+        model=LogitsModel(network()),
+        work_dir=folder,
+        val_dataloader=[batch],
+        val_evaluator=Alone(),
+        randomness={"seed": 3},
+    )
+    runner.val()
+    return next(runner.log_dir.glob("*[0-9].log")).read_text()
+
+
+def test_what_cannot_be_shared_out_is_told(tmp_path):
+    told, _ = on_ranks(2, tmp_path / "r", evaluate_badly, tmp_path / "w")
+    assert "val_dataloader is no torch DataLoader over a data set with indices: each of 2 processes reads all" in told
+    assert "Alone knows nothing of several processes: its values are of the samples of one of them" in told

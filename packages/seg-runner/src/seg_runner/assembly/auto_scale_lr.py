@@ -13,8 +13,8 @@ class Run(Protocol):
     """What scaling needs of a runner."""
 
     @property
-    def world_size(self) -> int:
-        """How many processes there are."""
+    def data_ranks(self) -> int:
+        """How many ranks the data are dealt to."""
 
     @property
     def param_schedulers(self) -> Sized | None:
@@ -51,7 +51,7 @@ def scale_lr(wrapper: object, cfg: Mapping[str, Any] | None, batch_size: int | N
         )
     if batch_size is None:
         raise ValueError("auto_scale_lr cannot see the batch size: give train_dataloader a batch_size")
-    factor = batch_size * runner.world_size / base
+    factor = batch_size * runner.data_ranks / base
     if factor != 1 and runner.param_schedulers:
         raise ValueError(
             f"auto_scale_lr would multiply the learning rates by {factor:g}, but the schedulers were made from the "
@@ -64,5 +64,5 @@ def scale_lr(wrapper: object, cfg: Mapping[str, Any] | None, batch_size: int | N
             if "initial_lr" in group:
                 group["initial_lr"] *= factor
     runner.logger.info(
-        "auto_scale_lr: learning rates times %g (batch %d, base %d)", factor, batch_size * runner.world_size, base
+        "auto_scale_lr: learning rates times %g (batch %d, base %d)", factor, batch_size * runner.data_ranks, base
     )

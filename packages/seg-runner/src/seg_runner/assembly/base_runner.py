@@ -83,8 +83,9 @@ class BaseRunner(Builds):
         self.world = use_argument(lambda device: adopt_world(dist_cfg, device), self.arguments, "device")
         self.device = pick_device(self.arguments["device"], self.world.local_rank)
         wrapper, unused = ((self.cfg or {}).get(key) for key in ("model_wrapper_cfg", "find_unused_parameters"))
+        ranks = self.randomness.ranks
         self.strategy = use_argument(
-            lambda own: pick_strategy(own, wrapper, self.world, bool(unused)), self.arguments, "strategy"
+            lambda own: pick_strategy(own, wrapper, self.world, bool(unused), ranks), self.arguments, "strategy"
         )
         self.remote = mirror_of(work_dir, self.arguments["remote"], self.world)
         self.work_dir = Folder(folder_of(work_dir) if self.remote is None else self.remote.work_dir)

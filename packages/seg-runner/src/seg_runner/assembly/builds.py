@@ -59,6 +59,11 @@ class Builds:
         """Return how many processes train together."""
         return self.world.size
 
+    @property
+    def data_ranks(self) -> int:
+        """Return how many ranks the data are dealt to: virtual ones, else the processes."""
+        return self.randomness.ranks or self.world.size
+
     def build_message_hub(self, message_hub: object = None) -> MessageHub:
         """Return the hub that holds the run's values."""
         return MessageHub(name=self.experiment_name)
@@ -130,6 +135,6 @@ class Builds:
         loop, loader = self.train_loop, self.loaders["train"]
         ends = {True: getattr(loop, "max_epochs", 0), False: getattr(loop, "max_iters", 0)}
         length = len(loader) if hasattr(loader, "__len__") else None
-        if self.world_size > 1:
+        if self.data_ranks > 1:
             length = getattr(getattr(loop, "batches", None), "batches_per_pass", length)
         return self.assembler.param_schedulers(scheduler, self.optim_wrapper, ends, length)

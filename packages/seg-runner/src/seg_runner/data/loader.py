@@ -69,7 +69,7 @@ def build_dataloader(
     options = dict(cfg)
     _check_options(options)
     batch_size = whole(options.pop("batch_size", 1), "batch_size", 1)
-    dataset = _dataset(options, builder, batch_size, world.size)
+    dataset = _dataset(options, builder, batch_size, randomness.ranks or world.size)
     options |= _order_options(options, builder, dataset, batch_size, _sampler_seed(randomness, world))
     options["collate_fn"] = _function(options.get("collate_fn", pseudo_collate), builder, "collate_fn")
     _choose_workers(options, randomness, world)

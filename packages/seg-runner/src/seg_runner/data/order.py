@@ -13,7 +13,7 @@ from seg_runner.data.samplers import Ordered, permutation
 from seg_runner.data.samples import SampleKey, seed_generators
 from seg_runner.process.randomness import find_generators, global_state, set_global_state
 
-__all__ = ["BatchOrder", "KeyBatch", "Order", "Position", "SampleOrder", "order_of"]
+__all__ = ["BatchOrder", "KeyBatch", "Order", "Position", "RankOrder", "SampleOrder", "order_of", "ordered"]
 
 Index = TypeVar("Index")
 AT_ONCE = 64
@@ -96,7 +96,7 @@ class SampleOrder:
     def pass_indices(self, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the indices of a pass over all ranks, and how often each was shown before (None: all differ)."""
         if epoch not in self._kept:
-            indices = np.asarray(_pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
+            indices = np.asarray(pass_of(self.sampler, self.seed, epoch), dtype=np.int64)
             self._kept = {epoch: (indices, repeats(indices))}
         return self._kept[epoch]
 
@@ -218,10 +218,34 @@ class BatchOrder:
         return -(-_count(self.sampler) // self.step)
 
 
-Order = SampleOrder | BatchOrder
+class RankOrder:
+    """The batches of several ranks that are read by one process, one rank after another within each step.
+
+    Args:
+        parts: The order of each.
+    """
+
+    def __init__(self, parts: Sequence[SampleOrder | BatchOrder]) -> None:
+        self.parts, self.endless, self.seed = parts, parts[0].endless, parts[0].seed
+        if (size := getattr(parts[0], "batch_size", None)) is not None:
+            self.batch_size = size
+        self.step, self.position, self.count = parts[0].step, parts[0].position, parts[0].count
+
+    def batches(self, start: Position) -> Iterator[KeyBatch]:
+        """Return the batches; the position after each is that after the step."""
+        return chain.from_iterable(zip(*(part.batches(start) for part in self.parts), strict=True))
 
 
-def order_of(loader: DataLoader[object], seed: int, rank: int = 0, world_size: int = 1) -> Order:
+Order = SampleOrder | BatchOrder | RankOrder
+
+
+def ordered(loader: DataLoader[object], seed: int, ranks: range, world_size: int) -> Order:
+    """Return the order of the ranks whose batches this process reads."""
+    parts = [order_of(loader, seed, rank, world_size) for rank in ranks]
+    return parts[0] if len(parts) == 1 else RankOrder(parts)
+
+
+def order_of(loader: DataLoader[object], seed: int, rank: int = 0, world_size: int = 1) -> SampleOrder | BatchOrder:
     """Return the order that a torch DataLoader with a map-style data set would follow, made seekable."""
     batch_sampler = loader.batch_sampler
     if type(batch_sampler) is BatchSampler:
@@ -232,10 +256,14 @@ def order_of(loader: DataLoader[object], seed: int, rank: int = 0, world_size: i
     return BatchOrder(batch_sampler, seed, rank, world_size)
 
 
+def has_known_order(sampler: object) -> bool:
+    """Tell whether the order over all ranks is known, whatever share of it the sampler itself gives."""
+    return isinstance(sampler, Ordered) or _known_order(sampler) is not None
+
+
 def is_dealt(sampler: object) -> bool:
     """Tell whether the sampler gives one rank's share only, so that it must not be shared out again."""
-    known = isinstance(sampler, Ordered) or _known_order(sampler) is not None
-    return not known and any(hasattr(sampler, name) for name in ("num_replicas", "world_size"))
+    return not has_known_order(sampler) and any(hasattr(sampler, name) for name in ("num_replicas", "world_size"))
 
 
 def is_endless(sampler: object) -> bool:
@@ -288,7 +316,8 @@ def _count(sampler: Iterable[object]) -> int:
         ) from None
 
 
-def _pass_of(sampler: Iterable[int], seed: int, epoch: int) -> Sequence[int] | np.ndarray:
+def pass_of(sampler: Iterable[int], seed: int, epoch: int) -> Sequence[int] | np.ndarray:
+    """Return the indices of a pass over all ranks."""
     if isinstance(sampler, Ordered):
         return sampler.order(seed, epoch)
     if isinstance(sampler, SequentialSampler):

@@ -9,6 +9,7 @@ import torch
 
 from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
+from seg_runner.distributed.exact import RankBatches
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
 from seg_runner.process.randomness import Randomness
 from seg_runner.trees import tensors_of, to_device
@@ -26,7 +27,8 @@ def prefetched(
     """
     if not is_accelerator(device) or not randomness.by_sample or not batches.may_read_ahead:
         return batches
-    return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, rank))
+    own = randomness.ranks or rank  # of virtual ranks the step seeds each
+    return Prefetch(batches, device, seed=lambda step: seed_step(randomness, step, own))
 
 
 class Prefetch:
@@ -122,6 +124,8 @@ class Prefetch:
         """Return the next batch on the device, and what its loss counts."""
         batch = next(self.batches)
         with on_stream(self.device, self._stream):
+            if isinstance(batch, RankBatches):
+                return batch.moved(lambda one: to_device(one, self.device)), 1.0
             return to_device(batch, self.device), self.batches.share
 
     def _arrive(self, batch: object) -> None:

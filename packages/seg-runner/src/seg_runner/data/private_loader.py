@@ -71,15 +71,17 @@ class NamedLoader:
         loader: Anything that can be iterated; it is left alone, a torch loader is copied privately.
         seed: What the workers' numbers are seeded with (plus the number of the worker), where the loader was made of a
             config and does not say.
+        order: Batches of indices that are read instead of the loader's own.
     """
 
-    def __init__(self, loader: Iterable[Any], seed: int | None = None) -> None:
+    def __init__(self, loader: Iterable[Any], seed: int | None = None, order: Iterable[Any] | None = None) -> None:
         self.loader = loader
         self._progress: WorkerProgress | None = None
         if not is_map_style(loader):
             return
         self._progress = WorkerProgress(loader.num_workers) if loader.num_workers else None
-        order = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        if order is None:
+            order = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         self.dataset = loader.dataset
         named = NamedDataset(loader.dataset, self._progress)
         given, init = loader.worker_init_fn, None

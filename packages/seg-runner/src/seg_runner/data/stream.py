@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from seg_runner.checks import count_of
 from seg_runner.data.named_dataset import WorkerProgress, dataset_fingerprint, describe_sample
-from seg_runner.data.order import KeyBatch, Position, order_of
+from seg_runner.data.order import KeyBatch, Position, ordered
 from seg_runner.data.other_sources import IterableSource, StatefulSource, keeps_position
 from seg_runner.data.private_loader import KeyedLoader, is_map_style
 from seg_runner.data.samples import SampleKey, SeededDataset, seed_step
+from seg_runner.distributed.exact import RankBatches, own_ranks
 from seg_runner.errors import add_note
 from seg_runner.process.randomness import Randomness
 
@@ -56,13 +57,20 @@ class TrainBatches:
         *,
         tells_passes: bool = True,
     ) -> None:
-        self.loader, self.randomness, self.rank, self.world_size = loader, randomness, rank, world_size
+        self.loader, self.randomness = loader, randomness
+        self.ranks = own_ranks(randomness.ranks, rank, world_size) if randomness.ranks else range(rank, rank + 1)
+        self.rank, self.world_size = self.ranks[0], randomness.ranks or world_size
         self.iteration = 0
         self.source: IndexedSource | StatefulSource | IterableSource
         if keeps_position(loader):
             self.source = StatefulSource(loader)
         elif is_map_style(loader) and randomness.by_sample:
-            self.source = IndexedSource(loader, randomness, rank, world_size)
+            self.source = IndexedSource(loader, randomness, self.ranks, self.world_size)
+        elif randomness.ranks:
+            raise TypeError(
+                f"randomness.world='exact' deals single samples to its {randomness.ranks} virtual ranks, and "
+                f"{type(loader).__name__} hands out batches only: give a torch DataLoader over a data set with indices"
+            )
         else:
             self.source = IterableSource(loader, randomness, tells_passes or randomness.by_sample)
         self._recent: deque[tuple[int, Position | dict[str, Any] | None]] = deque(maxlen=REMEMBERED)
@@ -83,7 +91,9 @@ class TrainBatches:
     @property
     def share(self) -> float:
         """What the loss of the latest batch counts when ranks are averaged: 1 where all have equally many samples."""
-        return getattr(self.source.last, "share", 1.0) if isinstance(self.source, IndexedSource) else 1.0
+        if not isinstance(self.source, IndexedSource) or self.randomness.ranks:  # virtual ranks have one each
+            return 1.0
+        return getattr(self.source.last, "share", 1.0)
 
     @property
     def may_read_ahead(self) -> bool:
@@ -99,11 +109,29 @@ class TrainBatches:
         return self
 
     def __next__(self) -> Any:
-        batch = self.source.fetch()
+        batch = self.source.fetch() if not self.randomness.ranks else self._of_all_ranks()
         self._recent.append((self.iteration + 1, self.source.position))
-        seed_step(self.randomness, self.iteration, self.rank)
+        if not self.randomness.ranks:
+            seed_step(self.randomness, self.iteration, self.rank)
         self.iteration += 1
         return batch
+
+    def _of_all_ranks(self) -> RankBatches:
+        """Return the batches of this process's virtual ranks, and let their step seed itself for each."""
+        assert isinstance(self.source, IndexedSource)
+        batches, shares, keys = [], [], list[SampleKey]()
+        for _ in self.ranks:
+            batches.append(self.source.fetch())
+            shares.append(getattr(self.source.last, "share", 1.0))
+            keys += self.source.last
+        self.source.last = keys
+        randomness, iteration, ranks = self.randomness, self.iteration, self.ranks
+
+        def seed(place: int | None) -> None:
+            seed_step(randomness, iteration, self.world_size if place is None else ranks[place])
+
+        seed(None)
+        return RankBatches(batches, shares, seed)
 
     def open(self) -> None:
         """Start the workers now where the stream asks for it: even starting a loader draws a random number."""
@@ -185,9 +213,9 @@ class IndexedSource:
     torch's loader reads them: a private copy of the user's, whose batch sampler is the order from where it stands.
     """
 
-    def __init__(self, loader: DataLoader[object], randomness: Randomness, rank: int, world_size: int) -> None:
+    def __init__(self, loader: DataLoader[object], randomness: Randomness, ranks: range, world_size: int) -> None:
         self.notes: list[str] = []
-        self.loader, self.rank, self.world_size = loader, rank, world_size
+        self.loader, self.ranks, self.world_size = loader, ranks, world_size
         self.dataset = loader.dataset
         self.position = Position()
         self.last: list[SampleKey] = []
@@ -201,7 +229,7 @@ class IndexedSource:
     def reseed(self, randomness: Randomness) -> None:
         """Follow another seed (a resumed run keeps that of its checkpoint)."""
         self.close()
-        self._order = order_of(self.loader, self._order_seed(randomness), self.rank, self.world_size)
+        self._order = ordered(self.loader, self._order_seed(randomness), self.ranks, self.world_size)
         workers = self.loader.num_workers
         self._dataset = SeededDataset(self.dataset, randomness.seed, WorkerProgress(workers) if workers else None)
         if workers or self.loader.pin_memory:
@@ -248,7 +276,7 @@ class IndexedSource:
     def _follow_loader(self) -> None:
         """Cut the pass anew where a hook has changed the batch size."""
         if getattr(self._order, "batch_size", None) != getattr(self.loader.batch_sampler, "batch_size", None):
-            self._order = order_of(self.loader, self._order.seed, self.rank, self.world_size)
+            self._order = ordered(self.loader, self._order.seed, self.ranks, self.world_size)
 
     def _next_pass(self) -> KeyBatch:
         """Begin the next pass, with new workers unless they are persistent, and return its first batch."""

@@ -45,15 +45,15 @@ class SharedLoss:
 
 
 def weighed(outputs: Any, share: float) -> Any:
-    """Return the losses of a step so weighed that their mean over ranks is the mean over samples.
+    """Return the numbers of a step (losses, accuracies) so weighed that their mean over ranks is that over samples.
 
     >>> weighed({"loss": torch.tensor(3.0), "name": "x"}, 0.5)
     {'loss': tensor(1.5000), 'name': 'x'}
     """
     if not isinstance(outputs, Mapping):
         return outputs
-    return {name: value * share if _is_loss(name, value) else value for name, value in outputs.items()}
+    return {name: value * share if _is_number(value) else value for name, value in outputs.items()}
 
 
-def _is_loss(name: object, value: object) -> bool:
-    return isinstance(name, str) and "loss" in name and isinstance(value, torch.Tensor) and value.is_floating_point()
+def _is_number(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() == 1

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
+from seg_runner.distributed.exact import ExactWorld, own_ranks
 from seg_runner.distributed.fsdp import FullyShardedDataParallel
 from seg_runner.distributed.world import World
 from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
@@ -65,7 +66,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 
 
 def pick_strategy(
-    given: object, wrapper_cfg: Mapping[str, Any] | None, world: World, find_unused: bool = False
+    given: object, wrapper_cfg: Mapping[str, Any] | None, world: World, find_unused: bool = False, ranks: int = 0
 ) -> Strategy:
     """Return the strategy that an argument names, else that of `model_wrapper_cfg`, else `ddp` on several ranks.
 
@@ -74,6 +75,7 @@ def pick_strategy(
         wrapper_cfg: MMEngine's `model_wrapper_cfg`.
         world: The processes. With one, a strategy for several does nothing, so that a config runs anywhere.
         find_unused: `find_unused_parameters` at the top of a config, for `ddp` where nothing else is said.
+        ranks: `randomness.ranks`: where given, virtual ranks train, whatever the strategy.
 
     Raises:
         TypeError: an option that the strategy does not have.
@@ -97,6 +99,8 @@ def pick_strategy(
         near = did_you_mean(str(name), STRATEGIES)
         raise ValueError(f"{where} is {name!r}, which there is none of.{near} There are {', '.join(STRATEGIES)}")
     _check_options(where, name, options)
+    if ranks:
+        return _exact(where, name, ranks, world)
     made = STRATEGIES[name](**options)
     if world.size == 1 and name != "single" and not getattr(made, "alone", False):
         return Single()
@@ -107,6 +111,16 @@ def pick_strategy(
             "model of its own. Use 'ddp', or start one process"
         )
     return made
+
+
+def _exact(where: str, name: str, ranks: int, world: World) -> Strategy:
+    if name in ("fsdp", "separate_ddp"):
+        raise ValueError(
+            f"{where} is {name!r}, and randomness.world='exact' adds the gradients itself, over whole models: leave "
+            f"{where} out, or leave world='exact' out"
+        )
+    own_ranks(ranks, world.rank, world.size)
+    return ExactWorld(ranks)
 
 
 def _check_options(where: str, name: str, options: Mapping[str, Any]) -> None:

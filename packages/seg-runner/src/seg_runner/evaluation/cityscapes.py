@@ -14,7 +14,7 @@ from seg_runner.checks import flag, folder, label, warn_unused
 from seg_runner.evaluation.base_metric import BaseMetric
 from seg_runner.evaluation.confusion import Confusion, Counts
 from seg_runner.evaluation.fields import label_maps, map_of, sample_field
-from seg_runner.evaluation.ranks import sum_over_ranks
+from seg_runner.evaluation.ranks import exact_sum, sum_over_ranks
 
 __all__ = ["CityscapesMetric"]
 
@@ -86,7 +86,9 @@ class CityscapesMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor, str]]):
 
     def _values(self) -> dict[str, float]:
         matrix = sum_over_ranks(self._counts.matrix())
-        instances, complete = sum_over_ranks(self._instances), not sum_over_ranks(np.array(self._missing))
+        rows = np.array(self._instances).reshape(-1, len(CLASSES) * 4)
+        instances = exact_sum(rows).reshape(len(CLASSES), 4)
+        complete = not sum_over_ranks(np.array(self._missing))
         self._reset()
         classes = _scores(matrix, {name: [index] for index, name in enumerate(CLASSES)})
         categories = _scores(matrix, CATEGORIES)
@@ -105,7 +107,7 @@ class CityscapesMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor, str]]):
     def _reset(self) -> None:
         """Begin a pass."""
         self._counts = Confusion(len(CLASSES), self.ignore_index)
-        self._instances = np.zeros((len(CLASSES), 4))
+        self._instances: list[npt.NDArray[np.float64]] = []
         self._missing = 0
 
     def _read(self, sample: object) -> tuple[torch.Tensor, torch.Tensor, str]:
@@ -118,7 +120,7 @@ class CityscapesMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor, str]]):
         if instances is None:
             self._missing += 1
         else:
-            self._instances += _instance_counts(predicted.cpu().numpy(), instances)
+            self._instances.append(_instance_counts(predicted.cpu().numpy(), instances))
 
     def _picture(self, sample: object) -> npt.NDArray[Any]:
         written: npt.NDArray[np.uint8] = LABEL_IDS[map_of(sample, "pred_sem_seg").cpu().numpy()]

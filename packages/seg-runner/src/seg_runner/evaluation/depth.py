@@ -12,7 +12,7 @@ import torch
 from seg_runner.checks import choices, number, one_of, warn_unused
 from seg_runner.evaluation.base_metric import BaseMetric
 from seg_runner.evaluation.fields import compared, map_of
-from seg_runner.evaluation.ranks import sum_over_ranks
+from seg_runner.evaluation.ranks import exact_sum
 
 __all__ = ["DepthMetric", "depth_errors"]
 
@@ -26,7 +26,7 @@ class DepthMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
     """Accuracy within 1.25, 1.25^2 and 1.25^3, and errors of depth maps: means over images.
 
     An image without any depth that counts is left out; if all are, results are NaN. Samples carry `pred_depth_map` and
-    `gt_depth_map`. Sums stay on the maps' device until `evaluate`.
+    `gt_depth_map`. Errors stay on the maps' device until `evaluate`.
 
     Args:
         depth_metrics: which of d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10, silog; None for all.
@@ -74,12 +74,12 @@ class DepthMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
         super().__init__(output_dir, format_only, collect_device, prefix)
         self.min_depth_eval, self.max_depth_eval = min_depth_eval, max_depth_eval
         self.depth_scale_factor = number(depth_scale_factor, "depth_scale_factor", above=0)
-        self._sum: torch.Tensor | None = None
+        self._rows: list[torch.Tensor] = []
         warn_unused(self.logger, DepthMetric, ignored)
 
     def _values(self) -> dict[str, float]:
-        own = np.zeros(len(NAMES) + 1) if self._sum is None else self._sum.cpu().numpy()
-        total, self._sum = sum_over_ranks(own), None
+        rows = [row.cpu().numpy() for row in self._rows]
+        total, self._rows = exact_sum(np.array(rows).reshape(-1, len(NAMES) + 1)), []
         with np.errstate(invalid="ignore", divide="ignore"):
             means = dict(zip(NAMES, (total[:-1] / total[-1]).tolist(), strict=True))
         found = {name: means[name] for name in self.depth_metrics}
@@ -104,8 +104,7 @@ class DepthMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
             valid &= inside
         there = valid.any()
         errors = torch.where(there, depth_errors(predicted, true, valid), 0.0)
-        row = torch.cat([errors, there.double()[None]])
-        self._sum = row if self._sum is None else self._sum + row.to(self._sum.device)
+        self._rows.append(torch.cat([errors, there.double()[None]]))
 
     def _picture(self, sample: object) -> npt.NDArray[Any]:
         depth = map_of(sample, "pred_depth_map").cpu().numpy() * self.depth_scale_factor

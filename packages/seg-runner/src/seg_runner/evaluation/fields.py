@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from seg_runner.distributed.world import World
+
 __all__ = ["LogitsWatch", "compared", "label_maps", "map_of", "sample_field"]
 
 
@@ -83,9 +85,10 @@ class LogitsWatch:
                 self._bad[logits.device] = bad.long() if known is None else known + bad
                 self._count += 1
 
-    def told(self, what: str) -> str | None:
-        """Return one line; None where all are finite."""
-        bad = sum(int(count) for count in self._bad.values())
+    def told(self, what: str, world: World | None = None) -> str | None:
+        """Return one line on the images of all processes; None where all are finite."""
+        own = sum(int(count) for count in self._bad.values()), self._count
+        bad, count = map(sum, zip(*(world or World()).gather(own), strict=True))
         if not bad:
             return None
-        return f"{what}: the logits of {bad} of {self._count} images are not finite, but they are counted anyway"
+        return f"{what}: the logits of {bad} of {count} images are not finite, but they are counted anyway"

@@ -100,10 +100,9 @@ class IoUMetric(BaseMetric[tuple[torch.Tensor, torch.Tensor]]):
         return list(names)
 
     def _values(self) -> dict[str, float]:
-        matrix = self._confusion().matrix()
-        self._counts = None
-        left_out, self._pixels = 1 - matrix.sum() / max(self._pixels, 1), 0
-        matrix = sum_over_ranks(matrix)
+        matrix, pixels = sum_over_ranks(self._confusion().matrix()), int(sum_over_ranks(np.array(self._pixels)))
+        self._counts, self._pixels = None, 0
+        left_out = 1 - matrix.sum() / max(pixels, 1)
         if unknown := int(matrix[-1].sum()):
             self.logger.warning(
                 "%d of %d labelled pixels (%.1f %%) hold no class, since labels are 0 ... %d or ignore_index=%s: is "

@@ -17,6 +17,7 @@ from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
 from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.shares import SharedLoss, weighed
+from seg_runner.distributed.world import World
 from seg_runner.errors import add_note, note_step, part_of, sample_paths
 from seg_runner.hooks.table import Points
 from seg_runner.loop.out_of_memory import note_out_of_memory
@@ -67,6 +68,10 @@ class Process(Protocol):
     @property
     def world_size(self) -> int:
         """Return how many processes train together."""
+
+    @property
+    def world(self) -> World:
+        """Return the processes, and what they tell one another."""
 
     @property
     def device(self) -> torch.device:
@@ -222,7 +227,8 @@ class TrainLoop:
         """Run the validation loop, set the model back to training, and act on a signal that came meanwhile."""
         before, self.validated = self.validated, self.iter
         # The same numbers in a resumed run; negative, since training steps are seeded by the numbers from 0 on.
-        seed_step(self.runner.randomness, -1 - self.iter, self.runner.rank)
+        rank = 0 if self.runner.randomness.ranks else self.runner.rank
+        seed_step(self.runner.randomness, -1 - self.iter, rank)
         self.validating = True
         try:
             self.runner.val_loop.run()

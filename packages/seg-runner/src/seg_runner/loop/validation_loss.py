@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from seg_runner.distributed.world import World
+from seg_runner.model.wrapping import unwrap
 
 __all__ = ["LossMeter", "batch_losses"]
 
@@ -14,13 +18,16 @@ __all__ = ["LossMeter", "batch_losses"]
 class LossMeter:
     """Averages losses over the samples of a validation pass; nothing waits for the device before `values`.
 
+    The sum is that of all ranks' batches, correctly rounded: so it does not depend on who measured which.
+
     Args:
         model: The model whose loss is measured on every batch; None to take only what the model itself appends.
+        world: The processes that share the batches.
     """
 
-    def __init__(self, model: nn.Module | None) -> None:
-        self._model = model
-        self._sums: dict[str, Any] = {}
+    def __init__(self, model: nn.Module | None, world: World | None = None) -> None:
+        self._model, self._world = model, world or World()
+        self._sums: dict[str, list[Any]] = {}
         self._count = 0
 
     def split(self, outputs: Sequence[Any], batch: object) -> Sequence[Any]:
@@ -40,19 +47,24 @@ class LossMeter:
 
     def _add(self, losses: Mapping[str, Any], count: int) -> None:
         for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + torch.as_tensor(value).detach().float().mean() * count
+            self._sums.setdefault(name, []).append(torch.as_tensor(value).detach().float().mean() * count)
         self._count += count
 
     def values(self, mode: str) -> dict[str, float]:
         """Return each named loss, and their total as `val_loss` or `test_loss`; empty where no loss was met."""
-        if not self._count:
+        told = self._world.gather((self._count, {name: torch.stack(own).tolist() for name, own in self._sums.items()}))
+        count = sum(number for number, _ in told)
+        if not count:
             return {}
-        names = list(self._sums)
-        means = (torch.stack([self._sums[name] for name in names]) / self._count).tolist()
-        found = dict(zip(names, means, strict=True))
+        names = dict.fromkeys(name for _, sums in told for name in sums)
+        found = {name: _total([one for _, sums in told for one in sums.get(name, ())]) / count for name in names}
         total = found.pop("loss", None)
         parts = [value for name, value in found.items() if "loss" in name]
         return {**found, f"{mode}_loss": sum(parts) if total is None else total}
+
+
+def _total(values: Sequence[float]) -> float:
+    return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
 
 
 def _appended_loss(outputs: Sequence[Any]) -> Mapping[str, Any] | None:
@@ -73,6 +85,7 @@ def batch_losses(model: nn.Module, batch: object) -> dict[str, Any]:
     Raises:
         TypeError: the model has no way to give a loss outside `train_step`.
     """
+    model = model if hasattr(model, "batch_losses") else unwrap(model)
     own = getattr(model, "batch_losses", None)
     if callable(own):
         return dict(own(batch))

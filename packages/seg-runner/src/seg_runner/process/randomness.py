@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 STREAMS = ("sample", "mmengine", "onedl")
+WORLDS = ("any", "exact")
 
 if TYPE_CHECKING:  # numpy.random is imported where it is first used
     Generator = random.Random | np.random.Generator | np.random.RandomState | torch.Generator
@@ -47,6 +48,8 @@ class Randomness:
             continues exactly. `mmengine`: the shared global generators, in the order in which MMEngine 0.10.7 uses
             them; `onedl`: in that of the maintained fork (onedl-mmengine 0.10.12). Neither is exact on resume.
         chosen: Whether the seed was given (a resumed run keeps its checkpoint's seed if not).
+        world: `any`, or `exact`: the run is the same to the last bit on any number of processes that divides `ranks`.
+        ranks: With `exact`, how many virtual ranks train: each has a batch, random numbers and a gradient of its own.
 
     Attributes:
         by_sample: Whether every sample has its own numbers. No property, since every step asks.
@@ -61,6 +64,8 @@ class Randomness:
     deterministic: bool | str = False
     stream: str = "sample"
     chosen: bool = True
+    world: str = "any"
+    ranks: int = 0
     by_sample: bool = field(init=False, repr=False, compare=False)
     starts_early: bool = field(init=False, repr=False, compare=False)
 
@@ -73,11 +78,12 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     """Return the config's `randomness` with every gap filled; without a seed, one is drawn from the system.
 
     Args:
-        cfg: `dict(seed=None, diff_rank_seed=False, deterministic=False, stream='sample')`, any part of it, or None.
+        cfg: `dict(seed=None, diff_rank_seed=False, deterministic=False, stream='sample')`, any part of it, or None; for
+            the same run on any number of processes `dict(world='exact', ranks=8)`.
 
     Raises:
         TypeError: A key that does not exist, or a seed that is no integer.
-        ValueError: An unknown stream, or a seed out of range.
+        ValueError: An unknown stream, a seed out of range, or `ranks` that is no power of two.
 
     >>> resolve_randomness(dict(seed=3)).seed
     3
@@ -85,7 +91,7 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     if isinstance(cfg, Randomness):
         return cfg
     given = dict(cfg or {})
-    known = ("seed", "diff_rank_seed", "deterministic", "stream")
+    known = ("seed", "diff_rank_seed", "deterministic", "stream", "world", "ranks")
     if unknown := sorted(set(given) - set(known)):
         near = did_you_mean(str(unknown[0]), known)
         raise TypeError(f"randomness: unknown key {unknown[0]!r}; it takes {', '.join(known)}.{near}")
@@ -97,9 +103,27 @@ def resolve_randomness(cfg: Mapping[str, Any] | Randomness | None = None) -> Ran
     stream = given.get("stream", "sample")
     if stream not in STREAMS:
         raise ValueError(f"randomness.stream is {stream!r}; it is one of {', '.join(map(repr, STREAMS))}")
+    _check_world(given)
     if seed is None:
         return Randomness(secrets.randbits(31), chosen=False, **given)
     return Randomness(_checked_seed(seed), **given)
+
+
+def _check_world(given: Mapping[str, Any]) -> None:
+    world, ranks = given.get("world", "any"), given.get("ranks", 0)
+    if world not in WORLDS:
+        raise ValueError(f"randomness.world is {world!r}; it is one of {', '.join(map(repr, WORLDS))}")
+    if world == "any" and ranks:
+        raise ValueError(f"randomness.ranks={ranks} is for world='exact' only: give both, or neither")
+    if world == "any":
+        return
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1 or ranks & (ranks - 1):
+        raise ValueError(
+            f"randomness.ranks is {ranks!r}: world='exact' needs a power of two, the largest number of processes that "
+            "the run may ever have"
+        )
+    if given.get("stream", "sample") != "sample":
+        raise ValueError(f"randomness.world='exact' needs stream='sample', not {given['stream']!r}")
 
 
 def _checked_seed(seed: object) -> int:
