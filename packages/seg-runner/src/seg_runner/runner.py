@@ -38,6 +38,7 @@ from seg_runner.run.earlier_run import clear_folder
 from seg_runner.run.ignore_index import align_ignore_index, align_with_metrics
 from seg_runner.run.preflight import check_before_training
 from seg_runner.run.record import write_record
+from seg_runner.run.restarts import TRIES
 from seg_runner.run.session import (
     call_on_exception,
     close_data,
@@ -241,7 +242,7 @@ class Runner(BaseRunner):
     def _record(self, mode: str) -> None:
         """Leave the files that repeat the run, right before its first step; a start that failed leaves none."""
         kept = {"seed": self.seed, "stream": self.randomness.stream, "experiment_name": self.experiment_name}
-        kept["world_size"] = self.world_size
+        kept |= {"world_size": self.world_size, TRIES: dict(self.world.tries)}
         if self.rank == 0:
             write_record(self.log_dir, cfg=self.cfg, work_dir=self.work_dir, facts=kept, keep=mode != "train")
         if self.cfg is not None and callable(getattr(self.visualizer, "add_config", None)):

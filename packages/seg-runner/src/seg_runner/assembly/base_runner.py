@@ -32,9 +32,8 @@ from seg_runner.assembly.own_keys import own_lines
 from seg_runner.assembly.parts import ready_loaders, ready_schedulers, ready_wrapper
 from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.saver import CheckpointSaver
-from seg_runner.distributed.launch import check_started
 from seg_runner.distributed.strategy import pick_strategy
-from seg_runner.distributed.world import adopt_world
+from seg_runner.distributed.world import adopt_world, read_dist_cfg
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
 from seg_runner.log.history import LossWatch
@@ -78,10 +77,10 @@ class BaseRunner(Builds):
         self.cfg = copy.deepcopy(self.arguments["cfg"])
         use_argument(set_up_process, self.arguments, "env_cfg")
         self.randomness = use_argument(resolve_randomness, self.arguments, "randomness")
-        use_argument(check_started, self.arguments, "launcher")
-        dist_cfg = (self.arguments["env_cfg"] or {}).get("dist_cfg")
-        self.world = use_argument(lambda device: adopt_world(dist_cfg, device), self.arguments, "device")
-        self.device = pick_device(self.arguments["device"], self.world.local_rank)
+        device = self.arguments["device"]
+        group = use_argument(lambda env: read_dist_cfg((env or {}).get("dist_cfg")), self.arguments, "env_cfg")
+        self.world = use_argument(lambda launcher: adopt_world(group, device, launcher), self.arguments, "launcher")
+        self.device = pick_device(device, self.world.device_index)
         wrapper, unused = ((self.cfg or {}).get(key) for key in ("model_wrapper_cfg", "find_unused_parameters"))
         ranks = self.randomness.ranks
         self.strategy = use_argument(

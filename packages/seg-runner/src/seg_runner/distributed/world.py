@@ -6,9 +6,9 @@ the middle of gradients when a thread has something to say.
 
 from __future__ import annotations
 
-import atexit
 import datetime
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from seg_runner.distributed.launch import Launch, find_launch
+from seg_runner.distributed import launch as launches
+from seg_runner.distributed.jobs import Tries, tries_of
+from seg_runner.distributed.launch import Launch, check_started, find_launch
+from seg_runner.distributed.meet import make_group
 from seg_runner.errors import did_you_mean
-from seg_runner.process.device import accelerator, device_count
+from seg_runner.process.device import first_device
 
 __all__ = ["ALONE", "LONGEST", "OtherRankError", "World", "adopt_world", "read_dist_cfg"]
 
-PORT = 29500
-"""Where ranks meet when neither the launcher nor the config says it: torch's and MMEngine's number."""
 LONGEST = datetime.timedelta(minutes=30)
 """How long one rank waits for another, where `env_cfg.dist_cfg.timeout` (seconds) does not say."""
 
@@ -53,6 +54,8 @@ class World:
         local_size: How many there are on this machine.
         says: Who told this process that there are several, in words; empty with one.
         words: The group for what ranks tell each other, on the CPU; None with one process.
+        device_index: Which of the devices that this process sees is its own, where each takes one.
+        tries: The jobs that may start these processes again, each with the name of this try.
 
     >>> alone = World()
     >>> alone.size, alone.share("x"), alone.gather("x"), alone.agree(3), alone.first(lambda: "done")
@@ -65,6 +68,8 @@ class World:
     local_size: int = 1
     says: str = ""
     words: Any = field(default=None, repr=False, compare=False)
+    device_index: int = 0
+    tries: Tries = field(default_factory=dict, repr=False, compare=False)
 
     def share(self, value: Value, source: int = 0) -> Value:
         """Return the value of one rank, on all of them; called by all."""
@@ -148,35 +153,37 @@ def _words_of(error: BaseException) -> str:
 ALONE = World()
 
 
-def adopt_world(dist_cfg: Mapping[str, Any] | None = None, device: str | None = None) -> World:
+def adopt_world(dist_cfg: Mapping[str, Any] | None = None, device: str | None = None, launcher: str = "none") -> World:
     """Return the processes that this one belongs to: the group that exists, or one made as the environment says.
 
     Args:
-        dist_cfg: `env_cfg.dist_cfg` of a config: `backend`, `timeout` (seconds), `init_method`.
+        dist_cfg: `env_cfg.dist_cfg` of a config: `backend`, `timeout` (seconds), `init_method`, `port`.
         device: The kind of device that trains, as the config names it; None: the accelerator, where there is one.
+        launcher: Who started the processes, as the config names it; with `'none'` whoever set variables is believed.
 
     Raises:
         RuntimeError: The ranks do not find one another; the message says where they were to meet.
-        ValueError: A key, or a backend, that there is none of.
+        ValueError: A key, or a backend, that there is none of; a launcher that did not start this process.
     """
     global _adopted
     options = read_dist_cfg(dist_cfg)
     if not distributed.is_available():
-        return World()
-    launch = find_launch()
-    if not distributed.is_initialized():
+        return World(tries=tries_of())
+    if distributed.is_initialized():
+        launch = _told(launcher)
+    else:
+        check_started(launcher)
+        launch = find_launch(launcher=launcher)
         if launch.size == 1:
-            return World()
-        _make_group(launch, options, device)
-    rank, size = distributed.get_rank(), distributed.get_world_size()
-    if size == 1:
-        return World()
+            return World(tries=tries_of())
+        make_group(launch, options, device)
+    if distributed.get_world_size() == 1:
+        return World(tries=tries_of())
     group = distributed.group.WORLD
     if _adopted is None or _adopted[0] is not group:
-        on_cpu = distributed.new_group(backend="gloo", timeout=options["timeout"])
-        ours = launch if launch.size == size else Launch(rank, size, rank, size, "an initialised process group")
-        local_size = ours.local_size or min(size, device_count() or size)
-        _adopted = group, World(rank, size, ours.local_rank, local_size, ours.says, on_cpu)
+        words = distributed.new_group(backend="gloo", timeout=options["timeout"])
+        seen = "" if device is not None and torch.device(device).type == "cpu" else first_device()
+        _adopted = group, _placed(launch, words, seen)
     return _adopted[1]
 
 
@@ -184,62 +191,87 @@ _adopted: tuple[object, World] | None = None
 """The group that was adopted last, and the world of it: a group for words is made once for each."""
 
 
+def _told(launcher: str) -> Launch:
+    """Return what the environment says beside a group that exists already, which may be nothing, or wrong."""
+    try:
+        return find_launch(launcher=launcher)
+    except RuntimeError:
+        return launches.ALONE
+
+
+def _number_here() -> int:
+    """Return the number of this process on its machine, as the environment tells it; -1 where it does not."""
+    text = os.environ.get("LOCAL_RANK", "").strip()
+    return int(text) if text.isdecimal() else -1
+
+
+def _placed(launch: Launch, words: Any, seen: str) -> World:
+    """Return the world, each rank having told the others its machine, the first device that it sees, and its jobs.
+
+    Where each process is shown a device of its own, all of them see one, and it is the first; where all are shown the
+    same ones, each takes the one of its number.
+    """
+    rank, size = distributed.get_rank(), distributed.get_world_size()
+    told = launch if (launch.rank, launch.size) == (rank, size) else None
+    local = told.local_rank if told is not None else _number_here()
+    found: list[Any] = [None] * size
+    distributed.all_gather_object(found, ((socket.gethostname(), seen), tries_of()), group=words)
+    places = [place for place, _ in found]
+    here = [other for other, (host, _) in enumerate(places) if host == places[rank][0]]
+    counted = here.index(rank)
+    same = [other for other in here if places[other] == places[rank]]
+    own = local if len(same) == len(here) and local >= 0 else same.index(rank)
+    return World(
+        rank,
+        size,
+        local if local >= 0 else counted,
+        (told.local_size if told is not None else 0) or len(here),
+        "an initialised process group" if told is None else told.says,
+        words,
+        own,
+        {job: this for _, tries in found for job, this in tries.items()},
+    )
+
+
+DIST_KEYS = ("backend", "timeout", "init_method", "port", "init_backend")
+
+
 def read_dist_cfg(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return `env_cfg.dist_cfg` with every gap filled.
 
     Raises:
-        ValueError: A key that there is none of.
+        TypeError: A value of another kind.
+        ValueError: A key that there is none of, or a value that means nothing.
 
     >>> read_dist_cfg({"backend": "gloo", "timeout": 60})["timeout"]
     datetime.timedelta(seconds=60)
     """
-    known = ("backend", "timeout", "init_method", "port", "init_backend")
     for key in given or ():
-        if key not in known:
-            near = did_you_mean(str(key), known)
-            raise ValueError(f"env_cfg.dist_cfg has no key {key!r}.{near} Known: {', '.join(known)}")
-    options: dict[str, Any] = {"backend": None, "init_method": None, "port": None, **(given or {})}
-    seconds = options.get("timeout")
-    options["timeout"] = LONGEST if seconds is None else datetime.timedelta(seconds=float(seconds))
+        if key not in DIST_KEYS:
+            near = did_you_mean(str(key), DIST_KEYS)
+            raise ValueError(f"env_cfg.dist_cfg has no key {key!r}.{near} Known: {', '.join(DIST_KEYS)}")
+    options: dict[str, Any] = {**dict.fromkeys(DIST_KEYS), **(given or {})}
+    for key in ("backend", "init_method", "init_backend"):
+        if not isinstance(options[key], str | None):
+            raise TypeError(f"env_cfg.dist_cfg.{key} must be a text, not {options[key]!r}")
+    if options["init_backend"] not in (None, "torch"):
+        raise ValueError(
+            f"env_cfg.dist_cfg.init_backend={options['init_backend']!r}: here torch makes the process group; leave it "
+            "out (strategy='fsdp' splits a model that is too large for one device)"
+        )
+    port = options["port"]
+    if port is not None and not (str(port).isdecimal() and 0 < int(port) < 2**16):
+        raise ValueError(f"env_cfg.dist_cfg.port must be a whole number from 1 to 65535, not {port!r}")
+    options["timeout"] = _time(options["timeout"])
     return options
 
 
-def _make_group(launch: Launch, options: Mapping[str, Any], device: str | None) -> None:
-    """Make the process group, and have it taken down when the process ends."""
-    os.environ.setdefault("MASTER_ADDR", launch.address or "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(options["port"] or PORT))
-    backend = _backend(options["backend"], device)
-    told: dict[str, Any] = {"rank": launch.rank, "world_size": launch.size, "timeout": options["timeout"]}
-    if options["init_method"] is not None:
-        told["init_method"] = options["init_method"]
-    try:
-        distributed.init_process_group(backend, **told)
-    except Exception as error:
-        place = options["init_method"] or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        raise RuntimeError(
-            f"process {launch.rank + 1} of {launch.size} ({launch.says}) did not find the others at {place}: {error}. "
-            "Are all started, and is MASTER_ADDR the machine of rank 0? MASTER_PORT chooses another port; "
-            "for one process, unset these variables"
-        ) from error
-    atexit.register(_take_down)
-
-
-def _take_down() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
-def _backend(named: str | None, device: str | None) -> str:
-    """Return the backend: NCCL on CUDA, gloo on the CPU, an accelerator's own elsewhere.
-
-    `nccl` is what every config of MMSegmentation names; where nothing is trained on CUDA, gloo does the same.
-    """
-    kind = torch.device(device).type if device is not None else accelerator() or "cpu"
-    by_kind = getattr(distributed.Backend, "default_device_backend_map", {"cuda": "nccl"})  # not before torch 2.5
-    own = str(by_kind.get(kind, "gloo"))
-    if named is None or (named == "nccl" and kind != "cuda"):
-        return own
-    if named not in distributed.Backend.backend_list:
-        near = did_you_mean(named, distributed.Backend.backend_list)
-        raise ValueError(f"env_cfg.dist_cfg.backend={named!r} is no backend of torch's.{near}")
-    return named
+def _time(given: object) -> datetime.timedelta:
+    """Return a time in seconds as torch takes it."""
+    if given is None:
+        return LONGEST
+    if isinstance(given, datetime.timedelta):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e9:
+        raise ValueError(f"env_cfg.dist_cfg.timeout must be a number of seconds above 0, not {given!r}")
+    return datetime.timedelta(seconds=given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -12,8 +13,8 @@ __all__ = [
     "accelerator",
     "can_pin",
     "current_stream",
-    "device_count",
     "device_facts",
+    "first_device",
     "is_accelerator",
     "memory_figures",
     "module_of",
@@ -71,33 +72,33 @@ def _in_use() -> Any:
     return module if started is None or started() else None
 
 
-def pick_device(name: str | None = None, local_rank: int = 0) -> torch.device:
+def pick_device(name: str | None = None, index: int = 0) -> torch.device:
     """Return the named device, else the accelerator that torch reports, else the CPU.
 
     Args:
-        name: Such as 'cuda:1'; a kind alone ('cuda') is the device of the local rank, where there are several.
-        local_rank: Which of the processes on this machine asks; each takes a device of its own.
+        name: Such as 'cuda:1'; a kind alone ('cuda') is the device of that index, where there are several processes.
+        index: Which of the devices that this process sees is its own; 0: the current one.
 
     Raises:
         ValueError: torch knows no such device, or sees none.
     """
-    if name is not None and not (local_rank and name == accelerator()):
+    if name is not None and not (index and name == accelerator()):
         return _found_device(name)
     kind = accelerator()
     if kind is None:
         return torch.device("cpu")
-    if local_rank:
-        return _own_device(kind, local_rank)
+    if index:
+        return _own_device(kind, index)
     current = getattr(module_of(kind), "current_device", None)
     return torch.device(kind) if current is None else torch.device(kind, current())
 
 
-def _own_device(kind: str, local_rank: int) -> torch.device:
+def _own_device(kind: str, index: int) -> torch.device:
     """Return the device of one of several processes on this machine, and make it the current one."""
-    device = torch.device(kind, local_rank)
-    if local_rank >= (count := _count(device)):
+    device = torch.device(kind, index)
+    if index >= (count := _count(device)):
         raise ValueError(
-            f"this is process {local_rank + 1} on this machine, and torch sees {count} {kind} devices here: start as "
+            f"this is process {index + 1} on this machine, and torch sees {count} {kind} devices here: start as "
             f"many processes as there are devices (torchrun --nproc-per-node={count}), or train with device='cpu'"
         )
     choose = getattr(module_of(device), "set_device", None)
@@ -123,10 +124,17 @@ def _found_device(name: str) -> torch.device:
     return device
 
 
-def device_count() -> int:
-    """Count the accelerators that torch sees here; 0 where there is none."""
+def first_device() -> str:
+    """Return a name of the first accelerator that this process sees, the same in all that see it; empty without one.
+
+    The number alone does not tell: a launcher may show each process a device of its own, as number 0.
+    """
     kind = accelerator()
-    return 0 if kind is None else _count(torch.device(kind))
+    if kind is None:
+        return ""
+    facts = getattr(module_of(kind), "get_device_properties", None)
+    own = getattr(facts(0), "uuid", None) if facts is not None else None  # not before torch 2.5
+    return str(own or os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or kind)
 
 
 def _count(device: torch.device) -> int:

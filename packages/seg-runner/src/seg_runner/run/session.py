@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.distributed.agreement import Agreement
-from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.loop.evaluate import EvalLoop
 from seg_runner.model.compilation import graph_breaks
@@ -20,6 +19,7 @@ from seg_runner.process.randomness import Randomness
 from seg_runner.process.signals import StopNow, StopSignals, read_signals
 from seg_runner.remote.mirror import Mirror
 from seg_runner.run.earlier_run import UsesFolder, check_folder
+from seg_runner.run.restarts import Started, go_on, saved_by_this_job
 from seg_runner.run.stopping import (
     Stopped,
     break_off,
@@ -165,12 +165,8 @@ def close_data(runner: HasLoops) -> None:
             loop.close()
 
 
-class HoldsFolder(UsesFolder, Protocol):
+class HoldsFolder(UsesFolder, Started, Protocol):
     """A run that is about to train in its folder, on one or several ranks."""
-
-    @property
-    def world(self) -> World:
-        """The processes of the run."""
 
     @property
     def remote(self) -> Mirror | None:
@@ -181,15 +177,18 @@ class HoldsFolder(UsesFolder, Protocol):
 def hold_folder(runner: HoldsFolder) -> Iterator[None]:
     """Let one run train in a folder, and not mix with an earlier one; rank 0 sees to it for all."""
 
-    def take() -> None:
+    def take() -> str:
         stack.enter_context(only_run(runner.work_dir))
-        if not runner.underway:
+        saved = "" if runner.underway or runner.resumed else saved_by_this_job(runner)
+        if not (runner.underway or saved):
             check_folder(runner)
         if runner.remote is not None:
             runner.remote.take()
+        return saved
 
     with ExitStack() as stack:
-        runner.world.first(take)
+        if saved := runner.world.first(take):
+            go_on(runner, saved)
         yield
 
 
