@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import logging
 import math
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 from seg_hooks.checks import did_you_mean, names, one_of
@@ -67,6 +69,20 @@ class BestOf:
         if score is None:
             raise KeyError(missing_text(f"{OWN}: save_best", self.key, metrics))
         return score
+
+    def judge(
+        self, metrics: Mapping[str, Any], folder: Path, count: int, logger: logging.Logger
+    ) -> tuple[str, float, bool]:
+        """Return this metric's name and score, and whether the score is the best; NaN where there is none."""
+        score = self.score(metrics) if metrics else None
+        if score is None:
+            return self.key, math.nan, False
+        if not math.isfinite(score):
+            text = "%s: %s is %s at %d, so this checkpoint cannot be the best."
+            logger.warning(text, OWN, self.key, score, count)
+        if self.writing is not None and not (folder / self.writing[1]).exists():
+            self.writing = None  # the disk did not take it
+        return self.key, score, self.is_beaten_by(score)
 
     def name(self, key: str) -> None:
         """Take over what `'auto'` means, where another rank has found out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -154,28 +153,15 @@ class CheckpointHook(Hook[_Runner]):
         if not self.best or not runner.max_iters:
             return
         count = runner.epoch if self.by_epoch else runner.iter
-        judged = current_world().first(lambda: [self._judge(runner, one, metrics, count) for one in self.best])
+        if not metrics:
+            runner.logger.warning("CheckpointHook: the validation gave no metrics, so there is no best checkpoint.")
+        judged = current_world().first(  # rank 0 judges for all
+            lambda: [one.judge(metrics or {}, self._folder, count, runner.logger) for one in self.best]
+        )
         for one, (key, score, better) in zip(self.best, judged, strict=True):
             one.name(key)
             if better:
                 self._save_best(runner, one, score, count)
-
-    def _judge(
-        self, runner: _Runner, one: best.BestOf, metrics: dict[str, Any] | None, count: int
-    ) -> tuple[str, float, bool]:
-        """Return a metric's name and score, and whether it is the best; of several ranks the first judges for all."""
-        if not metrics:
-            runner.logger.warning("CheckpointHook: the validation gave no metrics, so there is no best checkpoint.")
-            return one.key, math.nan, False
-        score = one.score(metrics)
-        if score is None:
-            return one.key, math.nan, False
-        if not math.isfinite(score):
-            text = "CheckpointHook: %s is %s at %d, so this checkpoint cannot be the best."
-            runner.logger.warning(text, one.key, score, count)
-        if one.writing is not None and not (self._folder / one.writing[1]).exists():
-            one.writing = None  # the disk did not take it
-        return one.key, score, one.is_beaten_by(score)
 
     def after_train(self, runner: _Runner) -> None:
         """Save the last checkpoint after an early stop; then write what is to be published."""

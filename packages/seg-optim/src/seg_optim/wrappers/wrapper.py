@@ -16,6 +16,7 @@ from torch.optim import LBFGS, Optimizer
 
 from seg_optim.protocols import NoSync
 from seg_optim.wrappers.clipping import clipper
+from seg_optim.wrappers.exchange import knows_graph
 from seg_optim.wrappers.not_trained import Watch
 from seg_optim.wrappers.state_layout import OWN_KEYS, Layout, Order, check_shapes, sizes
 
@@ -160,7 +161,7 @@ class OptimWrapper:
     def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Put this round preprocessing and forward pass; leaves out needless exchanges of gradients."""
         windows = self._accumulative_counts > 1 or self._overridden or "should_sync" in self.__dict__
-        if windows and not self.should_sync() and isinstance(model, NoSync):
+        if windows and not self.should_sync() and isinstance(model, NoSync) and knows_graph(model):
             return model.no_sync()
         return nullcontext()
 
