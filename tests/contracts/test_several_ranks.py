@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.ranks import Ranks, on_ranks
+from seg_hooks.model.sharded import made_whole
 from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.shards import is_sharded
 from torch import nn
@@ -262,3 +263,51 @@ def test_several_optimizers_need_another_strategy(tmp_path: Path, strategy: str)
         assert all(ranks.codes())
         assert "there are several optimizers" in ranks.said(0)
         assert "strategy='separate_ddp'" in ranks.said(0)
+
+
+@pytest.mark.parametrize("first", ["ddp", "fsdp"])
+def test_a_run_goes_on_in_the_middle_of_an_accumulation(tmp_path: Path, first: str) -> None:
+    saves = {"type": "CheckpointHook", "interval": 5, "by_epoch": False}
+    sgd = {"type": "SGD", "lr": 0.05, "momentum": 0.9}  # AdamW makes a step of any gradient, however small
+    options: dict[str, Any] = {"wrapper": {"accumulative_counts": 3, "optimizer": sgd}, "hooks": [EMA, saves]}
+    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", **options)
+    on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", strategy=first, **options)
+    resume = {"resume": str(tmp_path / "w2" / "iter_5.pth"), **options}
+    for world, strategy in ((1, None), (2, "ddp"), (2, "fsdp")):
+        folder = tmp_path / f"{strategy}"
+        for each in on_ranks(world, folder, train, folder / "w", strategy=strategy, **resume):
+            for key in ("state_dict", "ema_state_dict"):
+                close(each[key], one[key], key, 1e-5, 2e-6)
+            close(each["optimizer"]["state"], one["optimizer"]["state"], "optimizer", 1e-5, 2e-6)
+
+
+class Spoilt(Blocks):
+    """Images of which one is not finite; its rank alone sees that."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, label = super().__getitem__(index)
+        return image * (float("inf") if index == 7 else 1), label
+
+
+def guarded(folder: Path, policy: str, strategy: str) -> tuple[int, dict[str, torch.Tensor]]:
+    """Train with a spoilt image on this rank; return how many steps were bad, and the weights."""
+    from seg_hooks import CheckpointHook, NanGuardHook
+
+    guard = NanGuardHook(policy=policy)
+    hooks = [guard, CheckpointHook(interval=1, by_epoch=False)]
+    runner = make(folder, 8, hooks, {}, strategy=strategy, skip_checks=True)
+    runner.arguments["train_dataloader"]["dataset"] = Spoilt(24)
+    runner.train()
+    whole = {name: made_whole(one.detach()) for name, one in runner.model.module.named_parameters()}
+    log = next(runner.log_dir.glob(f"*_rank{runner.rank}.log" if runner.rank else "*[0-9].log"))
+    return log.read_text(encoding="utf-8").count(f"policy={policy!r}: bad step"), whole
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_a_bad_step_of_one_rank_is_one_of_all(tmp_path: Path, policy: str, strategy: str) -> None:
+    found = on_ranks(2, tmp_path / "r", guarded, tmp_path / "w", policy, strategy)
+    assert found[0][0] == found[1][0] > 0
+    for name, weight in found[0][1].items():
+        assert torch.isfinite(weight).all()
+        assert torch.equal(weight, found[1][1][name])

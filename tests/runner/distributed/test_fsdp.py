@@ -102,8 +102,23 @@ def same(one: Any, other: Any) -> None:
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_two_and_four_ranks_train_as_one(tmp_path: Path) -> None:
-    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1")
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The run of one process."""
+    folder = tmp_path_factory.mktemp("one")
+    (found,) = on_ranks(1, folder / "r", train, folder / "w")
+    return found
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The run of one process to half as many steps; `file` is its checkpoint."""
+    folder = tmp_path_factory.mktemp("half")
+    (found,) = on_ranks(1, folder / "r", train, folder / "w", 4)
+    return {**found, "file": str(folder / "w" / "iter_4.pth")}
+
+
+def test_two_and_four_ranks_train_as_one(tmp_path: Path, one: dict[str, Any]) -> None:
     for world in (2, 4):
         found = on_ranks(world, tmp_path / f"r{world}", train, tmp_path / f"w{world}", strategy="fsdp")
         for each in found:
@@ -116,25 +131,21 @@ def test_two_and_four_ranks_train_as_one(tmp_path: Path) -> None:
         assert f"each rank keeps 1/{world} of the weights; gathered together: 2 units (Block)" in found[0]["log"]
 
 
-def test_a_run_of_two_ranks_goes_on_with_any_number_and_strategy(tmp_path: Path) -> None:
-    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w")
+def test_a_run_of_two_ranks_goes_on_with_any_number_and_strategy(tmp_path: Path, one: dict[str, Any]) -> None:
     on_ranks(2, tmp_path / "first", train, tmp_path / "half", 4, strategy="fsdp")
     file = tmp_path / "half" / "iter_4.pth"
     for world, strategy in ((1, None), (2, "fsdp"), (4, "fsdp"), (2, "ddp"), (1, "fsdp")):
         folder = tmp_path / f"{strategy}{world}"
         for each in on_ranks(world, folder, train, folder / "w", strategy=strategy, resume=str(file)):
-            same(each["state_dict"], whole["state_dict"])
-            same(each["optimizer"], whole["optimizer"])
+            same(each["state_dict"], one["state_dict"])
+            same(each["optimizer"], one["optimizer"])
 
 
-def test_a_run_of_one_process_goes_on_in_parts(tmp_path: Path) -> None:
-    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w")
-    file = str(tmp_path / "half" / "iter_4.pth")
-    on_ranks(1, tmp_path / "first", train, tmp_path / "half", 4)
-    for each in on_ranks(2, tmp_path / "r", train, tmp_path / "w2", strategy="fsdp", resume=file):
-        same(each["state_dict"], whole["state_dict"])
-    (again,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w3", 4, load_from=file)
-    for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w4", 4, strategy="fsdp", load_from=file):
+def test_a_run_of_one_process_goes_on_in_parts(tmp_path: Path, one: dict[str, Any], half: dict[str, Any]) -> None:
+    for each in on_ranks(2, tmp_path / "r", train, tmp_path / "w2", strategy="fsdp", resume=half["file"]):
+        same(each["state_dict"], one["state_dict"])
+    (again,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w3", 4, load_from=half["file"])
+    for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w4", 4, strategy="fsdp", load_from=half["file"]):
         same(each["state_dict"], again["state_dict"])
 
 
@@ -176,8 +187,7 @@ def sharded_by_hand(folder: Path, iters: int = 8, **more: Any) -> dict[str, Any]
     return {key: saved[key] for key in ("state_dict", "optimizer")}
 
 
-def test_a_net_that_comes_sharded_is_trained_so(tmp_path: Path) -> None:
-    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1")
+def test_a_net_that_comes_sharded_is_trained_so(tmp_path: Path, one: dict[str, Any]) -> None:
     on_ranks(2, tmp_path / "r2", sharded_by_hand, tmp_path / "w2", 4)
     for each in on_ranks(2, tmp_path / "r3", sharded_by_hand, tmp_path / "w3", resume=str(tmp_path / "w2/iter_4.pth")):
         same(each["state_dict"], one["state_dict"])
@@ -185,28 +195,25 @@ def test_a_net_that_comes_sharded_is_trained_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_each_option_trains(tmp_path: Path, options: dict[str, Any]) -> None:
-    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+def test_each_option_trains(tmp_path: Path, half: dict[str, Any], options: dict[str, Any]) -> None:
     world = 4 if "shard_size" in options else 2
     found = on_ranks(world, tmp_path / "r2", train, tmp_path / "w2", 4, strategy={"type": "fsdp", **options})
     close = {"rtol": 0.1, "atol": 0.02} if "param_dtype" in options else {"rtol": 1e-5, "atol": 1e-6}
     for name, weight in found[1]["state_dict"].items():
         assert weight.dtype is torch.float32
-        torch.testing.assert_close(weight, one["state_dict"][name], **close)
+        torch.testing.assert_close(weight, half["state_dict"][name], **close)
 
 
-def test_compiled_it_is_the_same_run(tmp_path: Path) -> None:
-    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+def test_compiled_it_is_the_same_run(tmp_path: Path, half: dict[str, Any]) -> None:
     options = {"strategy": "fsdp", "compile": {"backend": "eager"}}
     for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, **options):
-        same(each["state_dict"], one["state_dict"])
+        same(each["state_dict"], half["state_dict"])
 
 
-def test_activations_are_computed_again_in_parts(tmp_path: Path) -> None:
-    (one,) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1", 4)
+def test_activations_are_computed_again_in_parts(tmp_path: Path, half: dict[str, Any]) -> None:
     options = {"strategy": "fsdp", "activation_checkpointing": ["blocks.*"]}
     for each in on_ranks(2, tmp_path / "r2", train, tmp_path / "w2", 4, **options):
-        same(each["state_dict"], one["state_dict"])
+        same(each["state_dict"], half["state_dict"])
 
 
 def names(model: nn.Module, **options: Any) -> list[str]:

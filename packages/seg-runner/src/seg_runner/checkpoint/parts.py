@@ -13,7 +13,7 @@ from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
 from seg_runner.data.stream import TrainBatches
-from seg_runner.distributed.shards import averaged, cut_state_on_loading, like
+from seg_runner.distributed.shards import apart, cut_state_on_loading, like, mean_gradients, over_ranks
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Progress, Stateful
 
@@ -133,10 +133,12 @@ class Gradients:
         if not hasattr(self.optim_wrapper, "items") and _ends_window(self.optim_wrapper):
             return None  # where there are several, the model may leave gradients to any of them
         bare = unwrap(self.model)
+        several = apart(bare) > 1
         grads = {name: parameter.grad for name, parameter in bare.named_parameters() if parameter.grad is not None}
-        grads = averaged(grads)
-        counted = getattr(bare, "open_window", None)
-        return ({**grads, **counted()} if grads and callable(counted) else grads) or None
+        grads = mean_gradients(bare) if several else grads
+        counts = getattr(bare, "open_window", None)
+        counted = counts() if grads and callable(counts) else {}
+        return {**grads, **(over_ranks(counted) if several else counted)} or None
 
     def restore(self, checkpoint: Content, report: ResumeReport) -> None:
         """Give the parameters their gradients, where the optimizer goes on, too."""
@@ -149,7 +151,8 @@ class Gradients:
                 parameter.grad = like(grads[name], parameter).clone().to(parameter.device)
         take = getattr(bare, "take_open_window", None)
         if callable(take):
-            take(grads)
+            ranks = apart(bare)
+            take(grads if ranks == 1 else {name: value / ranks for name, value in grads.items()})
         report.restored.append("gradients of the unfinished accumulation")
 
 

@@ -11,12 +11,12 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import distributed, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from seg_runner.trees import map_leaves, tensors_of
 
 __all__ = [
-    "averaged",
+    "apart",
     "cut_on_loading",
     "cut_state_on_loading",
     "exchange_parameters",
@@ -24,7 +24,9 @@ __all__ = [
     "has_shards",
     "is_sharded",
     "like",
+    "mean_gradients",
     "optimizers_of",
+    "over_ranks",
 ]
 
 
@@ -90,14 +92,18 @@ def _cut_weights(module: nn.Module, state_dict: dict[str, Any], prefix: str, *re
 
 
 def _cut_state(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Cut what a saved state keeps in the shape of a parameter."""
+    """Cut what a saved state keeps in the shape of a parameter; how a step is carried out is not the file's choice."""
     own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     keys = [key for group in state_dict["param_groups"] for key in group["params"]]
     cut = dict(state_dict["state"])
     for key, parameter in zip(keys, own, strict=False):
         if isinstance(kept := cut.get(key), Mapping):
             cut[key] = _cut_values(kept, parameter)
-    return {**state_dict, "state": cut}
+    groups = list(state_dict["param_groups"])
+    for index, here in enumerate(optimizer.param_groups[: len(groups)]):
+        if "fused" in here:
+            groups[index] = {**groups[index], "fused": here["fused"]}
+    return {**state_dict, "state": cut, "param_groups": groups}
 
 
 def _cut_values(kept: Mapping[str, Any], parameter: torch.Tensor) -> dict[str, Any]:
@@ -120,7 +126,17 @@ def exchange_parameters(wrapper: object, new: Mapping[int, nn.Parameter]) -> Non
         for old in [parameter for parameter in optimizer.state if id(parameter) in new]:
             own = new[id(old)]
             optimizer.state[own] = _cut_values(optimizer.state.pop(old), own)
+        if not isinstance(optimizer, Adam):
+            _unfuse(optimizer)
     cut_state_on_loading(wrapper)
+
+
+def _unfuse(optimizer: Optimizer) -> None:
+    """Let an optimizer step by multi-tensor calls: of the fused steps torch knows only those of Adam for DTensors."""
+    for group in (optimizer.defaults, *optimizer.param_groups):
+        if group.get("fused"):
+            group["fused"] = False
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # which only fused ones do
 
 
 def cut_state_on_loading(wrapper: object) -> bool:
@@ -146,15 +162,37 @@ def _wrappers(wrapper: object) -> Iterator[object]:
     yield from several.values() if isinstance(several, Mapping) else [wrapper]
 
 
-def averaged(gradients: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return gradients of an unfinished accumulation as their mean over the ranks; called by all of them alike.
+def apart(model: nn.Module) -> int:
+    """Return how many ranks gather gradients by themselves in an accumulation: all under DDP, else one.
 
-    Until its last batch DDP leaves each rank its own. Sharded ones are the mean already.
+    Until its last batch DDP leaves each rank its own; sharded ones are the mean over the ranks already.
     """
-    alone = not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1
-    if alone or has_shards(gradients):
-        return dict(gradients)
-    found = {name: gradient / distributed.get_world_size() for name, gradient in gradients.items()}
-    for gradient in found.values():
-        distributed.all_reduce(gradient)
+    alone = not (distributed.is_available() and distributed.is_initialized()) or has_shards(list(model.parameters()))
+    return 1 if alone else distributed.get_world_size()
+
+
+def mean_gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the mean over the ranks of what each has gathered, by name; called by all of them alike.
+
+    A rank without a gradient that others have counts as one with zeros.
+    """
+    learning = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    if not learning:
+        return {}
+    first = next(iter(learning.values()))
+    there = torch.tensor([one.grad is not None for one in learning.values()], dtype=torch.uint8, device=first.device)
+    distributed.all_reduce(there, op=distributed.ReduceOp.MAX)
+    found = {}
+    for (name, one), any_rank in zip(learning.items(), there.tolist(), strict=True):
+        if any_rank:
+            found[name] = torch.zeros_like(one) if one.grad is None else one.grad / distributed.get_world_size()
+            distributed.all_reduce(found[name])
+    return {name: gradient.detach() for name, gradient in found.items()}
+
+
+def over_ranks(tree: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return counts, of which each rank has its own, added over the ranks; called by all of them alike."""
+    found = {name: tensor.clone() for name, tensor in tree.items()}
+    for tensor in found.values():
+        distributed.all_reduce(tensor)
     return found
