@@ -53,7 +53,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": torch.nn.CrossEntropyLoss}, TypeError, r"loss must be a function.*torch.nn.CrossEntropyLoss\(\)"),
     ({"param_scheduler": "PolyLR"}, TypeError, r"param_scheduler must be a scheduler.*not 'PolyLR'"),
     ({"param_scheduler": [3]}, TypeError, r"param_scheduler must be a scheduler.*not \[3\]"),
-    ({"sync_bn": "tensorflow"}, TypeError, r"sync_bn must be 'torch', 'mmcv' or None, not 'tensorflow'"),
+    ({"sync_bn": "tensorflow"}, TypeError, r"sync_bn must be 'torch', 'mmcv', False or None, not 'tensorflow'"),
     ({"default_scope": 3}, TypeError, r"default_scope must be the name of a package"),
     ({"build": 3}, TypeError, r"build must be an object with get\(kind, name\) and build"),
     ({"load_options": {"strict": "x"}}, TypeError, r"load_options.strict must be True or False, not 'x'"),

@@ -89,6 +89,8 @@ CASES: dict[str, dict[str, Any]] = {
     "dropout and batch norm": {},
     "accumulation": {"counts": 2},
     "bf16": {"amp": True},
+    "synced batch norm": {"norm": nn.SyncBatchNorm},
+    "synced batch norm, accumulation, bf16": {"norm": nn.SyncBatchNorm, "counts": 2, "amp": True},
 }
 
 

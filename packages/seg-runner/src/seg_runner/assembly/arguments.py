@@ -122,8 +122,8 @@ class Arguments(TypedDict, total=False):
     activation_checkpointing: Annotated[Any, MODULES]  # their activations are computed again
     efficient_conv_bn_eval: Annotated[Any, MODULES]  # in them a convolution and a frozen norm are computed as one
     channels_last: Annotated[bool, OFF]
-    sync_bn: Annotated[  # BatchNorm becomes SyncBatchNorm where there are several processes
-        str | None, Argument("'torch', 'mmcv' or None", lambda value: value in ("torch", "mmcv"))
+    sync_bn: Annotated[  # with several ranks, plain batch norms become synced ones, or (False) synced ones plain
+        str | bool | None, Argument("'torch', 'mmcv', False or None", lambda value: value in ("torch", "mmcv", False))
     ]
     # The run.
     resume: Annotated[

@@ -142,7 +142,7 @@ class BaseRunner(Builds):
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         if not self.randomness.by_sample:
             info(NOT_EXACT, self.randomness.stream)
-        for line in without_effect(self.cfg if self.world.size == 1 else None):
+        for line in without_effect(self.cfg if self.data_ranks == 1 else None):
             info("%s", line)
         for line in getattr(self.strategy, "notes", ()):
             info("model_wrapper_cfg: %s", line)

@@ -12,9 +12,11 @@ import torch
 from seg_runner.assembly.arguments import Arguments, place_of
 from seg_runner.assembly.assembler import Assembler
 from seg_runner.assembly.fallback import FallbackOptimWrapper
+from seg_runner.distributed.norms import AllProcesses
+from seg_runner.distributed.world import World
 from seg_runner.errors import origin_of
 from seg_runner.log.fallback_visualizer import FallbackVisualizer
-from seg_runner.model.batch_norm import revert_sync_batch_norms
+from seg_runner.model.batch_norm import revert_sync_batch_norms, synced_batch_norms
 from seg_runner.model.compilation import check_compile
 from seg_runner.model.logits_model import LogitsModel
 from seg_runner.model.prepare import use_channels_last
@@ -75,6 +77,14 @@ class HoldsModel(Protocol):
         """Where the model goes."""
 
     @property
+    def world(self) -> World:
+        """The processes."""
+
+    @property
+    def strategy(self) -> object:
+        """How the model is trained; it may have a `meeting` of its own for synced norms."""
+
+    @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
 
@@ -92,10 +102,27 @@ def make_model(runner: HoldsModel, model: object) -> torch.nn.Module:
         raise ValueError(
             f"loss is given, but {type(made).__name__} has a train_step, which has its own loss: leave loss out"
         )
-    made, count = revert_sync_batch_norms(made.to(runner.device))
-    if count:
-        runner.logger.info("SyncBatchNorm: %d became plain batch norm, since there is one process", count)
+    made = _fit_norms(runner, made.to(runner.device))
     return use_channels_last(made) if arguments["channels_last"] else made
+
+
+def _fit_norms(runner: HoldsModel, model: torch.nn.Module) -> torch.nn.Module:
+    """Let synced batch norms be what they can be here: plain with one rank, and ours where torch's own would raise."""
+    wanted, meeting = runner.arguments["sync_bn"], getattr(runner.strategy, "meeting", None)
+    if (runner.world.size == 1 and meeting is None) or wanted is False:
+        model, count = revert_sync_batch_norms(model)
+        why = "as sync_bn=False says" if wanted is False else "since there is one process"
+        if count:
+            runner.logger.info("SyncBatchNorm: %d became plain batch norm, %s", count, why)
+        return model
+    if meeting is None and runner.device.type != "cuda":
+        meeting = AllProcesses()
+    model, count = synced_batch_norms(model, meeting, plain=bool(wanted))
+    if count:
+        what = "torch's SyncBatchNorm" if meeting is None else "synced batch norm for any device"
+        back = ", as sync_bn says" if wanted else " (sync_bn=False makes them plain)"
+        runner.logger.info("%d batch norms became %s%s", count, what, back)
+    return model
 
 
 def _is_top_level(cfg: object, key: str) -> bool:

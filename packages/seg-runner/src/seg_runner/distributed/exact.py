@@ -18,8 +18,12 @@ from torch import nn
 
 from seg_runner.distributed.ddp import LossRecorder, align_ranks
 from seg_runner.distributed.leaves import Buffers, Flats, Layout, Leaf
+from seg_runner.distributed.lockstep import Lockstep, RankMeeting
+from seg_runner.distributed.norms import SyncedBatchNorm
 from seg_runner.distributed.tree import Carry, added, over_processes
 from seg_runner.distributed.world import World
+from seg_runner.process.device import random_states, restore_random_states
+from seg_runner.process.randomness import global_state, set_global_state
 
 __all__ = ["ExactDataParallel", "ExactWorld", "RankBatches", "own_ranks"]
 
@@ -76,16 +80,18 @@ class ExactDataParallel(nn.Module):
         module: The model.
         ranks: How many virtual ranks there are.
         world: The processes.
+        meeting: Where the synced batch norms of the model meet.
     """
 
-    def __init__(self, module: nn.Module, ranks: int, world: World) -> None:
+    def __init__(self, module: nn.Module, ranks: int, world: World, meeting: RankMeeting | None = None) -> None:
         super().__init__()
         self.module = module
+        self.meeting = meeting or RankMeeting()
         self.ranks, self.world = ranks, world
         self.own = own_ranks(ranks, world.rank, world.size)
         self.leaves = [Leaf() for _ in self.own]
         self.carry: Carry[Flats] = Carry()
-        self.sync = True
+        self.apart = 0
         self._parts: tuple[Layout, Buffers] | None = None
 
     def parts(self) -> tuple[Layout, Buffers]:
@@ -120,11 +126,11 @@ class ExactDataParallel(nn.Module):
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Keep gradients apart: the optimizer wrapper opens this where a step ends no accumulation."""
-        before, self.sync = self.sync, False
+        self.apart += 1  # counted, since virtual ranks that wait for one another are in here at once
         try:
             yield
         finally:
-            self.sync = before
+            self.apart -= 1
 
     def train_step(self, data: Any, optim_wrapper: Any) -> Any:
         """Do one step of every virtual rank of this process, and one update.
@@ -153,12 +159,19 @@ class Step:
         self.layout, self.buffers = model.parts()
         self.outputs: Any = None
         self.sync = True
+        self.lockstep: Lockstep | None = None
+        if self.several and any(isinstance(part, SyncedBatchNorm) for part in model.module.modules()):
+            self.lockstep = model.meeting.lockstep = Lockstep(len(data), self._enter, self._leave)
 
     def run(self) -> Any:
         """Return what the model's own steps return: of losses and other numbers the mean over all virtual ranks."""
         self.buffers.begin()
         try:
-            first = self._forward(0)
+            if self.lockstep is None:
+                self._forward(0)
+            else:
+                self.lockstep.run(self._forward)
+            first = self.leaves[0]
             if first.loss is None:
                 raise RuntimeError("the model's train_step updates nothing, so there is no gradient to add over ranks")
             with torch.autograd.set_multithreading_enabled(False):  # all of it here, where the generators are
@@ -166,13 +179,14 @@ class Step:
                 loss = _Backward.apply(anchor, first.loss.detach(), self._backward)  # type: ignore[no-untyped-call]
                 self.wrapper.update_params(loss, **first.options)
         finally:
+            self.model.meeting.lockstep = None
             self.buffers.put_back()
             for leaf in self.leaves:
                 leaf.loss = None
         self.data.seed(None)
         return self.outputs
 
-    def _forward(self, place: int) -> Leaf:
+    def _forward(self, place: int) -> None:
         """Do the model's own step of one virtual rank, without its update."""
         leaf = self.leaves[place]
         self.data.seed(place)
@@ -181,30 +195,64 @@ class Step:
             self.buffers.give()
             leaf.give_window(self.model.module)
         with torch.enable_grad(), self.wrapper.optim_context(self.model):
-            self.sync = self.model.sync
+            self.sync = not self.model.apart
             recorder = LossRecorder(self.wrapper)
             leaf.outputs = self.model.module.train_step(self.data[place], recorder)  # type: ignore[operator]
+            if recorder.loss is not None and (share := self.data.shares[place]) != 1:
+                recorder.loss = recorder.loss * share
         leaf.loss, leaf.options = recorder.loss, recorder.options
-        if leaf.loss is not None and (share := self.data.shares[place]) != 1:
-            leaf.loss = leaf.loss * share
-        return leaf
+        if self.lockstep is not None:
+            self._leave(place)
+
+    def _enter(self, place: int) -> None:
+        """Let a virtual rank go on that has waited for others: its random numbers, gradients and buffers."""
+        leaf = self.leaves[place]
+        for parameter, gradient in zip(self.layout.parameters, leaf.gradients, strict=True):
+            parameter.grad = gradient
+        self.buffers.put(leaf.buffers)
+        leaf.give_window(self.model.module)
+        set_global_state(leaf.numbers[0])
+        restore_random_states(leaf.numbers[1])
+
+    def _leave(self, place: int) -> None:
+        """Keep what belongs to a virtual rank that waits for others."""
+        leaf = self.leaves[place]
+        leaf.numbers = global_state(), random_states()
+        leaf.gradients = [parameter.grad for parameter in self.layout.parameters]
+        leaf.buffers = self.buffers.now()
+        leaf.take_window(self.model.module)
 
     def _backward(self, factor: torch.Tensor) -> None:
         """Go backward through all virtual ranks, and add what they have; the wrapper multiplies with `factor`."""
-        for place, leaf in enumerate(self.leaves):
-            if place:
+
+        def back(place: int) -> None:
+            leaf = self.leaves[place]
+            if self.lockstep is not None:
+                self._enter(place)
+            elif place:
                 self._forward(place)
             if leaf.loss is None:
                 raise RuntimeError("the model updates on one virtual rank, and not on another")
             leaf.loss.backward(factor.to(leaf.loss.dtype))  # type: ignore[no-untyped-call]
             leaf.loss = None
-            leaf.take_gradients(self.layout)
-            self.buffers.take()
-            if self.several:
-                leaf.take_window(self.model.module)
-            if self.sync:
-                self.model.carry.push(leaf.hand_over(), self.layout.spare)
+            self._end(leaf)
+
+        if self.lockstep is not None:
+            self.lockstep.run(back)
+        else:
+            for place in range(len(self.leaves)):
+                back(place)
         self._finish()
+
+    def _end(self, leaf: Leaf) -> None:
+        """Take what a virtual rank leaves behind."""
+        leaf.take_gradients(self.layout)
+        self.buffers.take()
+        leaf.gradients, leaf.buffers = [], []
+        if self.several:
+            leaf.take_window(self.model.module)
+        if self.sync:
+            self.model.carry.push(leaf.hand_over(), self.layout.spare)
 
     def _finish(self) -> None:
         """Add what the virtual ranks have, over all processes; where an accumulation ends, their gradients too."""
@@ -282,7 +330,7 @@ class ExactWorld:
     shards = False
 
     def __init__(self, ranks: int) -> None:
-        self.ranks = ranks
+        self.ranks, self.meeting = ranks, RankMeeting()
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
         """Return the model with a step for virtual ranks; one without anything to train stays as it is."""
@@ -293,7 +341,7 @@ class ExactWorld:
             LOG.info(
                 "world='exact': one thread for each process; OMP_NUM_THREADS sets another number, the same for all"
             )
-        wrapped = ExactDataParallel(model, self.ranks, world)
+        wrapped = ExactDataParallel(model, self.ranks, world, self.meeting)
         LOG.info(
             "world='exact': %d virtual ranks, %d in each of %d processes", self.ranks, len(wrapped.own), world.size
         )

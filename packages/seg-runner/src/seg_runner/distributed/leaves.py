@@ -99,6 +99,9 @@ class Leaf:
         self.options: dict[str, Any] = {}
         self.outputs: Any = None
         self.window: Mapping[str, torch.Tensor] = {}
+        self.gradients: list[torch.Tensor | None] = []  # these three while it waits for others
+        self.buffers: list[Any] = []
+        self.numbers: tuple[Any, list[torch.Tensor]] = (None, [])
 
     def give_gradients(self, layout: Layout) -> None:
         """Put the gradients so far to the parameters."""
@@ -159,39 +162,40 @@ class Buffers:
         self.copied = copied
         self._always = {place for place, (_, name) in enumerate(self.places) if name.startswith("running_")}
         self._start: list[Any] = []
-        self._given: list[Any] = []
-        self._versions: list[int] = []
+        self._kept: list[Any] = []
+        self._versions: dict[int, int] = {}
         self._taken: list[list[Any]] = []
         self._changed: set[int] = set()
 
     @property
     def room(self) -> int:
         """How many numbers there are in buffers that may change from step to step."""
-        found = [one for one in self._now() if one.is_floating_point()]
+        found = [one for one in self.now() if one.is_floating_point()]
         return sum(one.numel() for one in found if one.numel() <= 1 << 16)
 
-    def _now(self) -> list[Any]:
+    def now(self) -> list[Any]:
+        """Return them as they are."""
         return [buffers[name] for buffers, name in self.places]
 
     def begin(self) -> None:
         """Begin a step."""
-        self._start = self._given = self._now()
-        self._versions = [one._version for one in self._given]
-        self._taken = []
+        self._start = self.now()
+        self._versions = {id(one): one._version for one in self._start}
+        self._taken, self._kept = [], []
         self._changed = set(self._always)  # torch's own batch norm changes them, and no version tells it
 
     def give(self) -> None:
         """Give the model a copy of what the step began with."""
         if self.copied:
-            self._given = [one.clone() for one in self._start]
-            self._versions = [one._version for one in self._given]
-            self._put(self._given)
+            given = [one.clone() for one in self._start]
+            self._versions |= {id(one): one._version for one in given}
+            self._kept += given  # so that no other gets the identity of one
+            self.put(given)
 
     def take(self) -> None:
         """Keep what a virtual rank has made of them."""
-        now = self._now()
-        pairs = enumerate(zip(now, self._given, self._versions, strict=True))
-        self._changed |= {place for place, (one, given, old) in pairs if one is not given or one._version != old}
+        now = self.now()
+        self._changed |= {place for place, one in enumerate(now) if self._versions.get(id(one)) != one._version}
         self._taken.append(now)
 
     def changed(self, rank: int) -> list[torch.Tensor]:
@@ -221,8 +225,9 @@ class Buffers:
     def put_back(self) -> None:
         """Give the model its own buffers again."""
         if self.copied:
-            self._put(self._start)
+            self.put(self._start)
 
-    def _put(self, values: Sequence[Any]) -> None:
+    def put(self, values: Sequence[Any]) -> None:
+        """Give the model these."""
         for (buffers, name), value in zip(self.places, values, strict=True):
             buffers[name] = value

@@ -1,20 +1,22 @@
-"""Batch norms: SyncBatchNorm for a single process, and frozen ones that are computed with the convolution before."""
+"""Batch norms: SyncBatchNorm for one process and for a CPU; frozen ones computed with the convolution before."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from seg_runner.distributed.norms import Meeting, SyncedBatchNorm
 from seg_runner.model.prepare import modules_named
 
-__all__ = ["join_frozen_norms", "revert_sync_batch_norms"]
+__all__ = ["join_frozen_norms", "revert_sync_batch_norms", "synced_batch_norms"]
 
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -32,14 +34,40 @@ def revert_sync_batch_norms(model: nn.Module) -> tuple[nn.Module, int]:
     SyncBatchNorm needs several processes on accelerators; alone, or on a CPU, it raises. Names, weights and
     running statistics stay as they are.
     """
-    if _is_sync(model):
-        return _plain_norm(model), 1
+    return _exchanged(model, lambda norm: _like(norm, _AnyBatchNorm) if _is_sync(norm) else None)
+
+
+def synced_batch_norms(model: nn.Module, meeting: Meeting | None, *, plain: bool) -> tuple[nn.Module, int]:
+    """Turn every SyncBatchNorm of a model into one that works on any device; return the model, and how many there were.
+
+    Args:
+        model: The model. Names, weights and running statistics stay as they are.
+        meeting: Where ranks meet in the middle of a pass; None: torch's own SyncBatchNorm, which is for CUDA.
+        plain: Turn plain batch norms into synced ones, too (`sync_bn`).
+    """
+
+    def synced(norm: nn.Module) -> _BatchNorm | None:
+        if not (_is_sync(norm) or (plain and isinstance(norm, PLAIN))):
+            return None
+        if meeting is None:
+            return None if _is_sync(norm) else _like(norm, nn.SyncBatchNorm)
+        made = _like(norm, SyncedBatchNorm)
+        made.meeting = meeting
+        return made
+
+    return _exchanged(model, synced)
+
+
+def _exchanged(model: nn.Module, make: Callable[[Any], _BatchNorm | None]) -> tuple[nn.Module, int]:
+    """Put another norm in the place of each that a function has one for."""
+    if (new := make(model)) is not None:
+        return new, 1
     count = 0
     for name, child in model.named_children():
-        new, inside = revert_sync_batch_norms(child)
+        made, inside = _exchanged(child, make)
         count += inside
-        if new is not child:
-            setattr(model, name, new)
+        if made is not child:
+            setattr(model, name, made)
     return model, count
 
 
@@ -50,9 +78,12 @@ def _is_sync(module: nn.Module) -> TypeGuard[nn.SyncBatchNorm]:
     )
 
 
-def _plain_norm(old: _BatchNorm) -> _BatchNorm:
-    """Return a plain batch norm that shares the weights and statistics of another."""
-    new = _AnyBatchNorm(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
+Norm = TypeVar("Norm", bound=_BatchNorm)
+
+
+def _like(old: _BatchNorm, kind: type[Norm]) -> Norm:
+    """Return a batch norm of another kind that shares the weights and statistics of one."""
+    new = kind(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
     if old.affine:
         new.weight, new.bias = old.weight, old.bias
     new.running_mean, new.running_var = old.running_mean, old.running_var
