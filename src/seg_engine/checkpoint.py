@@ -52,10 +52,12 @@ def fitting_model(cfg: Config, parts: NestedBuilder, state: Mapping[str, Any], f
     """
     if file is None:
         return described_model(cfg, parts)
+    from seg_runner.checkpoint.several.layout import checkpoint_bytes
+
     from seg_engine.models.model_size import ModelBounds
 
     held = state.get("state_dict")
-    with ModelBounds(file.stat().st_size, len(held) if isinstance(held, Mapping) else 0):
+    with ModelBounds(checkpoint_bytes(file), len(held) if isinstance(held, Mapping) else 0):
         return described_model(cfg, parts)
 
 

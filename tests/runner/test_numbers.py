@@ -140,6 +140,7 @@ KEYS: dict[str, set[str]] = {
     "randomness__diff_rank_seed": SWITCH,
     "signals__grace": {"0.5", "1.5", "None", *COUNT},
     "checkpoint__async_save": SWITCH,
+    "checkpoint__sharded": SWITCH,
     "auto_scale_lr__enable": {"0"},
     "auto_scale_lr__base_batch_size": POSITIVE - {"1e30", "huge"},
     "env_cfg__cudnn_benchmark": SWITCH,

@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 SEVERAL = ("train", "test", "rerun")
 """Verbs that work on several processes, each started by a launcher."""
-VERBS = ("demo", "train", "test", "predict", "rerun", "migrate")
+VERBS = ("demo", "train", "test", "predict", "rerun", "ckpt", "migrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

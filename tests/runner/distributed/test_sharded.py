@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.ranks import Ranks, on_ranks
-from runner.distributed.test_checkpoints import assert_equal, bare, make_runner, rank, train
+from runner.distributed.test_checkpoints import Blocks, assert_equal, bare, make_runner, rank, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint.content import to_plain
 from seg_runner.checkpoint.read import read_place, verify_checkpoint
@@ -28,6 +28,7 @@ SHARDED = {"sharded": True}
 
 def payload(count: int = 5) -> dict[str, Any]:
     weight = torch.arange(400.0).view(20, 20) + count
+    other = torch.randn(20, 20, generator=torch.Generator().manual_seed(2))
     drawn = torch.randn(600, generator=torch.Generator().manual_seed(1))
     weights = {"a": weight, "tied": weight, "b": drawn.bfloat16()}
     moments = {"exp_avg": weight * 2, "step": torch.tensor(3.0)}
@@ -35,7 +36,7 @@ def payload(count: int = 5) -> dict[str, Any]:
     state = {"state": {0: moments}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     return {
         "meta": {"iter": count, "epoch": 0, "run_id": "x", "generation": 1},
-        "state_dict": {**weights, "buffer": buffer, "t": weight.t(), "wide": weight.expand(2, 20, 20)},
+        "state_dict": {**weights, "buffer": buffer, "t": other.t(), "wide": other.expand(2, 20, 20)},
         "optimizer": state,
         "hooks": {"Some": {"names": ("x", 1), "value": None}},
     }
@@ -270,7 +271,7 @@ def test_what_is_not_finite_is_marked(tmp_path):
     place = read_place(tmp_path / "iter_5.pth")
     assert place["finite"] is False
     assert place["optimizer_not_finite"] == ["exp_avg of parameter 0"]
-    assert read_checkpoint(tmp_path / "iter_5.pth")["meta"]["not_finite"] == ["t", "wide", "a"]
+    assert read_checkpoint(tmp_path / "iter_5.pth")["meta"]["not_finite"] == ["a"]
 
 
 @pytest.mark.parametrize(("strategy", "beside"), [("ddp", False), ("fsdp", True)])
@@ -315,3 +316,60 @@ def go_on(folder: Path, saved: str, strategy: str) -> dict[str, Any]:
     runner.register_hook(Looks())
     runner.train()
     return {**seen, "ended": look()}
+
+
+def train_with_hooks(folder: Path, strategy: str) -> list[str]:
+    """Train with averages, the best and a few kept; return what the hooks know at the end."""
+    from seg_hooks import CheckpointHook, EMAHook
+    from seg_runner import IoUMetric
+
+    saving = CheckpointHook(interval=2, by_epoch=False, max_keep_ckpts=2, save_best="mIoU")
+    runner = make_runner(
+        folder,
+        8,
+        strategy=strategy,
+        checkpoint={"sharded": True, "async_save": strategy == "ddp"},
+        hooks=[EMAHook(momentum=0.1), saving],
+        train_cfg={"max_iters": 8, "val_interval": 4},
+        val_dataloader={"dataset": Held(), "batch_size": 2, "num_workers": 0},
+        val_evaluator=IoUMetric(num_classes=3),
+    )
+    runner.train()
+    return [saving.best[0].best_file, *map(str, saving.kept)]
+
+
+class Held(Blocks):
+    metainfo = {"classes": ("a", "b", "c")}
+
+    def __len__(self) -> int:
+        return 4
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_hooks_keep_point_to_and_delete_sets(tmp_path, strategy):
+    pytest.importorskip("seg_hooks")
+    folder = tmp_path / "run"
+    found = on_ranks(2, tmp_path / "ranks", train_with_hooks, folder, strategy)
+    assert found[0][1:] == ["6", "8"]
+    there = sorted(path.name for path in folder.iterdir() if path.suffix == ".pth")
+    assert there == sorted([found[0][0], "iter_6.pth", "iter_8.pth"])
+    assert all(is_set(folder / name) for name in there)
+    assert (folder / "last_checkpoint").read_text() == str(folder / "iter_8.pth")
+    assert find_resumable(folder) == folder / "iter_8.pth"
+    content = read_checkpoint(folder / "iter_8.pth")
+    assert int(content["ema_state_dict"]["steps"]) == 8
+    raw = {name.removeprefix("module."): value for name, value in content["ema_state_dict"].items()}
+    assert not torch.equal(raw["0.weight"], content["state_dict"]["0.weight"])
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".") and path.is_dir()] == []
+    again = on_ranks(4, tmp_path / "again", go_on_with_average, folder)
+    for name, value in content["state_dict"].items():
+        torch.testing.assert_close(again[0][name], value, rtol=0, atol=0)
+
+
+def go_on_with_average(folder: Path) -> dict[str, Any]:
+    from seg_hooks import EMAHook
+
+    hook = EMAHook(momentum=0.1)
+    runner = make_runner(folder, 8, hooks=[hook], resume=True)
+    runner.train()
+    return {name: value.clone() for name, value in hook.ema_model.module.state_dict().items()}

@@ -17,7 +17,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    text = json.dumps({"format": FORMAT, "byteorder": sys.byteorder, **asdict(manifest)}, separators=(",", ":"))
+    content = {"format": FORMAT, "byteorder": sys.byteorder, **vars(manifest)}
+    text = json.dumps(content, separators=(",", ":"), default=vars)
     data = text.encode() + b"\n"
     write_whole(folder / MANIFEST, data + xxhash.xxh3_128(data).hexdigest().encode() + b"\n")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -175,8 +175,7 @@ class _Writer(StorageWriter):
         for file in files.values():
             _check_seen(self.folder / file.name, file.size)
         rest = to_cpu(to_plain(self.content.rest))
-        mark(rest)
-        _add_marks(rest, [file.bad for file in files.values()], [file.bad_optimizer for file in files.values()])
+        _mark(rest, files.values())
         write_plain(self.folder / REST, rest)
         known = {file.name: (file.size, file.digest) for file in files.values()}
         known[REST] = (self.folder / REST).stat().st_size, digest_of(self.folder / REST)
@@ -221,11 +220,18 @@ def _check_seen(path: Path, size: int) -> None:
         )
 
 
-def _add_marks(rest: dict[str, Any], weights: list[list[str]], optimizer: list[list[str]]) -> None:
-    """Write into `meta` what the ranks have found that is not finite."""
+def _mark(rest: dict[str, Any], files: Collection[_File]) -> None:
+    """Write into `meta` what is not finite, as the ranks have found it, unless it is there already."""
     meta = rest.get("meta")
-    for name, found in (("not_finite", weights), ("optimizer_not_finite", optimizer)):
-        if isinstance(meta, dict) and any(found):
+    if not isinstance(meta, dict) or {"not_finite", "optimizer_not_finite"} & meta.keys():
+        return
+    mark(rest)
+    meta = rest["meta"]
+    for name, found in (
+        ("not_finite", [file.bad for file in files]),
+        ("optimizer_not_finite", [file.bad_optimizer for file in files]),
+    ):
+        if any(found):
             meta[name] = list(dict.fromkeys([*meta.get(name, []), *chain(*found)]))[:MOST_NAMED]
 
 

@@ -11,7 +11,7 @@ import torch
 from seg_runner.checkpoint.several.layout import DTYPES, PLACEHOLDER
 from seg_runner.distributed.shards import is_sharded
 from seg_runner.process.device import synchronize
-from seg_runner.trees import map_paths
+from seg_runner.trees import map_paths, tensors_of
 
 __all__ = ["Content", "Path", "alike_on_ranks", "nested", "split", "staged"]
 
@@ -53,13 +53,15 @@ def split(
     """
     tensors: dict[str, torch.Tensor] = {}
     paths: dict[str, Path] = {}
-    names: dict[object, str] = {}  # tied weights are one tensor
+    names: dict[int, str] = {}  # tied weights are one tensor
+    seen_otherwise = _seen_otherwise(tensors_of(payload))
 
     def take(path: Path, value: Any) -> object:
-        if not isinstance(value, torch.Tensor) or not (is_sharded(value) or (_is_whole(value) and shared(path))):
+        if not isinstance(value, torch.Tensor):
             return value
-        memory = value.to_local() if is_sharded(value) else value
-        place = (memory.data_ptr(), value.shape, value.dtype) if memory.numel() else id(value)
+        if not is_sharded(value) and not (_is_whole(value) and shared(path) and _memory(value) not in seen_otherwise):
+            return value
+        place = _memory(value)
         if place not in names:
             name = "/".join(map(str, path))
             while name in tensors:
@@ -68,6 +70,25 @@ def split(
         return {PLACEHOLDER: names[place]}
 
     return map_paths(payload, take), tensors, paths
+
+
+def _memory(value: torch.Tensor) -> int:
+    """Return what tensors in the same memory have in common, on a rank that has nothing of it, too."""
+    own = value.to_local() if is_sharded(value) else value
+    return int(own.untyped_storage()._cdata)
+
+
+def _seen_otherwise(tensors: list[torch.Tensor]) -> set[int]:
+    """Return the memory that lies under views of several kinds: it stays in the rest, where they go on sharing it."""
+    forms: dict[int, tuple[torch.Size, torch.dtype]] = {}
+    found = set()
+    for tensor in tensors:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
+            continue
+        form = tensor.shape, tensor.dtype
+        if not _is_whole(tensor) or forms.setdefault(_memory(tensor), form) != form:
+            found.add(_memory(tensor))
+    return found
 
 
 def staged(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
