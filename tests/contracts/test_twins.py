@@ -345,22 +345,26 @@ def test_a_folder_that_is_not_there_holds_nothing(module: str, tmp_path: Path) -
 # -------------------------------------------------------------------------------------------------------- processes
 
 LAUNCHED = {
-    "torchrun": ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, (5, 8, 1, 4)),
-    "mpirun": ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, (1, 2, 1, 0)),
-    "mpiexec": ({"PMI_SIZE": "2", "PMI_RANK": "1"}, (1, 2, 1, 0)),
-    "mvapich": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "0"}, (0, 2, 0, 0)),
-    "jsrun": ({"JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_LOCAL_RANK": "0"}, (1, 2, 0, 0)),
-    "srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, (1, 2, 0, 0)),
-    "first of srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}, (0, 2, 0, 0)),
-    "several in a step": ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, (1, 2, 0, 0)),
-    "nothing": ({}, (0, 1, 0, 1)),
-    "torchrun with one": ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1, 0, 1)),
-    "a size alone": ({"WORLD_SIZE": "2"}, (0, 1, 0, 1)),
-    "the shell of salloc": ({"SLURM_NTASKS": "4"}, (0, 1, 0, 1)),
-    "the script of a job": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "ENVIRONMENT": "BATCH"}, (0, 1, 0, 1)),
-    "an interactive step": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "4294967290"}, (0, 1, 0, 1)),
-    "srun -n1": ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, (0, 1, 0, 1)),
+    "torchrun": ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, (5, 8)),
+    "torchrun in a step": ({"RANK": "1", "WORLD_SIZE": "2", "SLURM_NTASKS": "4", "SLURM_PROCID": "3"}, (1, 2)),
+    "mpirun": ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, (1, 2)),
+    "mpiexec": ({"PMI_SIZE": "2", "PMI_RANK": "1"}, (1, 2)),
+    "mvapich": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "0"}, (0, 2)),
+    "jsrun": ({"JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_LOCAL_RANK": "0"}, (1, 2)),
+    "srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "0"}, (1, 2)),
+    "first of srun": ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}, (0, 2)),
+    "several in a step": ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, (1, 2)),
+    "nothing": ({}, (0, 1)),
+    "torchrun with one": ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1)),
+    "the shell of salloc": ({"SLURM_NTASKS": "4"}, (0, 1)),
+    "the script of a job": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "ENVIRONMENT": "BATCH"}, (0, 1)),
+    "an interactive step": ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "4294967290"}, (0, 1)),
+    "srun -n1": ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, (0, 1)),
 }
+PLACES = [
+    ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_NODELIST": "gpu[03-05,9],login1"}, "gpu03"),
+    ({"PMI_SIZE": "2", "PMI_RANK": "1", "MASTER_ADDR": "far"}, "far"),
+]
 
 
 @twins("find_launch")
@@ -368,8 +372,25 @@ LAUNCHED = {
 def test_who_started_a_process_is_found(module: str, name: str) -> None:
     given, expected = LAUNCHED[name]
     found = load(module).find_launch(given)
-    assert (found.rank, found.size, found.local_rank, found.local_size) == expected
+    assert (found.rank, found.size) == expected
     assert bool(found.says) is (found.size > 1)
+
+
+@twins("find_launch")
+def test_where_ranks_meet_is_found(module: str) -> None:
+    found = [load(module).find_launch(given) for given, _ in PLACES]
+    assert [one.address for one in found] == [address for _, address in PLACES]
+    jobs = [{"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": job} for job in ("17", "18")]
+    ports = {load(module).find_launch(job).port for job in jobs}
+    assert len(ports) == 2
+    assert ports == {load(modules_with("find_launch")[0]).find_launch(job).port for job in jobs}
+
+
+@twins("find_launch")
+@pytest.mark.parametrize("given", [{"WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2"}])
+def test_what_does_not_go_together_is_refused(module: str, given: dict[str, str]) -> None:
+    with pytest.raises(RuntimeError, match="WORLD_SIZE=2"):
+        load(module).find_launch(given)
 
 
 # ----------------------------------------------------------------------------------------------------------- finite

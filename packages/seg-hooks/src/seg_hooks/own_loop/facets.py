@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ class Facets:
         return self._checkpoints.parts.hooks
 
     @property
-    def train_loop(self) -> Facets:
+    def train_loop(self) -> Self:
         """The object whose `stop_training` a hook sets."""
         return self
 

@@ -5,9 +5,7 @@ Words go over a group of their own, on the CPU: the group that trains may send b
 
 from __future__ import annotations
 
-import atexit
 import datetime
-import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +14,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from seg_hooks.device import accelerator
-from seg_hooks.processes.launch import Launch, find_launch
+from seg_hooks.processes.launch import ALONE, find_launch
 
 __all__ = ["OtherRankError", "World", "adopt_world", "agreed", "current_world", "is_distributed", "rank", "size"]
 
-PORT = 29500
-"""Where ranks meet when the launcher does not say it: torch's own number."""
 LONGEST = datetime.timedelta(minutes=30)
 """How long one rank waits for another."""
 
@@ -191,7 +186,9 @@ def adopt_world() -> World:
         RuntimeError: The ranks do not find one another; the message says where they were to meet.
     """
     if distributed.is_available() and not distributed.is_initialized() and (launch := find_launch()).size > 1:
-        _make_group(launch)
+        from seg_hooks.processes.meet import make_group  # not every torch has its stores
+
+        make_group(launch, LONGEST)
     return current_world()
 
 
@@ -202,35 +199,20 @@ def current_world() -> World:
         return World()
     group = distributed.group.WORLD
     if _adopted is None or _adopted[0] is not group:
-        launch, size = find_launch(), distributed.get_world_size()
-        says = launch.says if launch.size == size else "an initialised process group"
         on_cpu = distributed.new_group(backend="gloo", timeout=LONGEST)
-        _adopted = group, World(distributed.get_rank(), size, says, on_cpu)
+        place = distributed.get_rank(), distributed.get_world_size()
+        _adopted = group, World(*place, _says(place), on_cpu)
     return _adopted[1]
+
+
+def _says(place: tuple[int, int]) -> str:
+    """Return who told this process its place, where it is that of the group: the environment may say nothing of it."""
+    try:
+        launch = find_launch()
+    except RuntimeError:
+        launch = ALONE
+    return launch.says if (launch.rank, launch.size) == place else "an initialised process group"
 
 
 _adopted: tuple[object, World] | None = None
 """The group that was adopted last, and the world of it: a group for words is made once for each."""
-
-
-def _make_group(launch: Launch) -> None:
-    """Make the process group, and have it taken down when the process ends."""
-    os.environ.setdefault("MASTER_ADDR", launch.address or "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(PORT))
-    by_kind = getattr(distributed.Backend, "default_device_backend_map", {"cuda": "nccl"})  # not before torch 2.5
-    backend = str(by_kind.get(accelerator() or "cpu", "gloo"))
-    try:
-        distributed.init_process_group(backend, rank=launch.rank, world_size=launch.size, timeout=LONGEST)
-    except Exception as error:
-        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        raise RuntimeError(
-            f"process {launch.rank + 1} of {launch.size} ({launch.says}) did not find the others at {place}: {error}. "
-            "Are all started, and is MASTER_ADDR the machine of rank 0? MASTER_PORT chooses another port; "
-            "for one process, unset these variables"
-        ) from error
-    atexit.register(_take_down)
-
-
-def _take_down() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
