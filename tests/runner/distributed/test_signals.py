@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,11 @@ def train(folder: Path, max_iters: int = 100_000, val: int = 0, hooks: tuple[Any
             "sampler": {"type": DefaultSampler, "shuffle": False},
         }
         options["val_evaluator"] = IoUMetric(num_classes=2)
+    options["train_dataloader"] = {"dataset": Dots(16), **loader}
     runner = Runner(
         model=net,
         loss=nn.CrossEntropyLoss(),
         work_dir=folder,
-        train_dataloader={"dataset": Dots(16), **loader},
         optim_wrapper=torch.optim.SGD(net.parameters(), 0.1),
         hooks=[Endless(), *hooks],
         **{**options, **more},
@@ -213,3 +214,43 @@ def test_one_process_agrees_with_itself():
     agreement = Agreement(World())
     agreement.ask(1, None, stop=True)
     assert (agreement.signal, agreement.stop) == (None, True)
+
+
+class Prepares:
+    """A hook that takes its time before the first step, on one rank."""
+
+    def __init__(self, rank: int, point: str) -> None:
+        self.rank, self.point = rank, point
+        setattr(self, point, self.wait)
+
+    def wait(self, runner: Any) -> None:
+        if runner.rank == self.rank:
+            print("preparing", flush=True)
+            threading.Event().wait()
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_before_the_first_step_all_leave_at_once(tmp_path, told):
+    with Ranks(2, tmp_path / "r", train, tmp_path / "w", hooks=(Prepares(1, "before_run"),)) as ranks:
+        until(ranks, 1, "preparing")
+        ranks.signal(told, signal.SIGTERM)
+        assert ranks.codes() == [143, 143]
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_second_signal_leaves_at_once(tmp_path):
+    with Ranks(2, tmp_path / "r", train, tmp_path / "w", hooks=(Prepares(1, "after_train_iter"),)) as ranks:
+        until(ranks, 1, "preparing")
+        ranks.signal(1, signal.SIGTERM)
+        until(ranks, 1, "a second one leaves at once")
+        ranks.signal(1, signal.SIGINT)
+        assert ranks.codes() == [130, 130]
+    assert not list((tmp_path / "w").glob("*.pth"))
+
+
+def test_a_rank_that_hangs_when_the_time_is_over_ends_all(tmp_path):
+    options = {"hooks": (Prepares(1, "after_train_iter"),), "signals": {"grace": 0.3}}
+    with Ranks(2, tmp_path / "r", train, tmp_path / "w", **options) as ranks:
+        until(ranks, 1, "preparing")
+        ranks.signal(1, signal.SIGTERM)
+        assert ranks.codes() == [143, 143]

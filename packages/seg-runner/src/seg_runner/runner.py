@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -14,7 +13,6 @@ from torch import nn
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.assembly.base_runner import BaseRunner
 from seg_runner.assembly.from_config import arguments_of, drop_scopes, runner_class
-from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.assembly.own_keys import keep_apart
 from seg_runner.checkpoint import parts as saved
 from seg_runner.checkpoint.checkpoints import Checkpoints
@@ -24,7 +22,6 @@ from seg_runner.checkpoint.schedulers import Schedulers
 from seg_runner.checkpoint.state import Part, State
 from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.strategy import Shards
-from seg_runner.log.setup import library_log, remove_start
 from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
 from seg_runner.mmengine.configs import config_for
 from seg_runner.model.compilation import compile_model
@@ -32,23 +29,15 @@ from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
 from seg_runner.protocols import Builder, Config
-from seg_runner.run.at_address import bring_over, brought_over, not_brought
+from seg_runner.run.around import session
+from seg_runner.run.at_address import bring_over
 from seg_runner.run.data_checks import report_data
 from seg_runner.run.earlier_run import clear_folder
 from seg_runner.run.ignore_index import align_ignore_index, align_with_metrics
 from seg_runner.run.preflight import check_before_training
 from seg_runner.run.record import write_record
 from seg_runner.run.restarts import TRIES
-from seg_runner.run.session import (
-    call_on_exception,
-    close_data,
-    finish_training,
-    hear_signals,
-    heed_signals,
-    hold_folder,
-    keep_state,
-    report_at_the_end,
-)
+from seg_runner.run.session import heed_signals
 from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
 
 __all__ = ["Runner"]
@@ -129,7 +118,7 @@ class Runner(BaseRunner):
             RuntimeError: the runner was made without a training part.
         """
         need(self.arguments, "train")
-        with self._session("train"):
+        with session(self, "train"):
             self.build_training()
             check_steps(self.model, "train", "val" if self.val_loop is not None else "train")
             self.call_hook("before_run")
@@ -182,7 +171,7 @@ class Runner(BaseRunner):
 
     def _evaluate(self, mode: str) -> dict[str, Any]:
         need(self.arguments, mode)
-        with self._session(mode):
+        with session(self, mode):
             first = getattr(self, f"{mode}_loop") is None
             loop = self.build_evaluation(mode)
             check_steps(self.model, mode)
@@ -197,47 +186,6 @@ class Runner(BaseRunner):
             metrics: dict[str, Any] = loop.run()
             self.call_hook("after_run")
         return metrics
-
-    @contextmanager
-    def _session(self, mode: str) -> Iterator[None]:
-        """Hold what one `train`, `val` or `test` needs: frozen hooks, signals, the folder; close files at the end.
-
-        What fails before its first step leaves no folder behind.
-        """
-        self.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
-        add_fallback_hooks(self.table, self.arguments["default_hooks"])
-        self.table.running, self.began_at = True, None
-        try:
-            with library_log(self.logger), self.instances:
-                with ExitStack() as stack:  # left from the last line to the first
-                    if mode == "train":
-                        self.signals = stack.enter_context(hear_signals(self, self.arguments["signals"]))
-                        self.agreement = None if self.world_size == 1 else Agreement(self.world)
-                    stack.enter_context(brought_over(self))
-                    stack.callback(self._close)
-                    stack.enter_context(call_on_exception(self.call_hook))
-                    if mode == "train" and self.signals is not None:
-                        stack.enter_context(keep_state(self, self.signals))
-                        stack.enter_context(hold_folder(self))
-                    stack.enter_context(report_at_the_end(self))
-                    yield
-                if mode == "train":
-                    self.lost = finish_training(self) or not_brought(self)
-        except BaseException:
-            if not self.underway and self.rank == 0:
-                remove_start(self.log_dir, self.made_folders)
-            raise
-        finally:
-            if self.remote is not None:
-                self.remote.add_rest()
-            if mode == "train":
-                self.signals = None
-
-    def _close(self) -> None:
-        """End workers and writers, however the run ends."""
-        self.table.running = False
-        close_data(self)
-        self.saver.wait()
 
     def _record(self, mode: str) -> None:
         """Leave the files that repeat the run, right before its first step; a start that failed leaves none."""

@@ -95,7 +95,7 @@ class BaseRunner(Builds):
         self.log_dir = Folder(log_dir)
         try:
             self._make_log()
-            with self.instances:
+            with self.world.together(), self.instances:
                 self._make_parts(model)
                 self._add_hooks()
                 self._announce()
@@ -109,6 +109,7 @@ class BaseRunner(Builds):
         self.experiment_name = experiment_name(self.arguments["experiment_name"], self.cfg, self.timestamp)
         name = "seg_runner" if self.cfg is None else MMENGINE_NAME
         log_file = self.log_dir / (f"{self.timestamp}_rank{self.rank}.log" if self.rank else f"{self.timestamp}.log")
+        self.log_file = log_file
         ours: dict[str, Any] = {"name": name, "rank": self.rank, "run": self.experiment_name}
         self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
         self.message_hub = self.build_message_hub()

@@ -5,5 +5,7 @@ The processes of a run are its ranks. From what is asked first to what is asked 
 * `launch`: who started this process, and as which rank: torchrun and what sets the same, Slurm, MPI.
 * `world`: the process group, taken as it is or made, and words between ranks over a group on the CPU.
 * `strategy`: how one model is trained on all ranks; `ddp`: every rank has the whole model.
+* `agreement`: when ranks ask one another whether to stop; `watch`: how a rank hears that another one has ended, by
+  which `endings`, and in which `places` the others wait.
 * All that is written is written by rank 0; whatever can fail there fails on all ranks, by `World.first`.
 """

@@ -24,7 +24,7 @@ from seg_runner.distributed.launch import Launch, refuse_alone
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import accelerator
 
-__all__ = ["agree_on_key", "backend_for", "make_group"]
+__all__ = ["agree_on_key", "backend_for", "leave_group_standing", "make_group"]
 
 QUIET = 60.0
 """Seconds of waiting for other ranks after which a line says for which."""
@@ -150,8 +150,13 @@ def _take_down_at_exit() -> None:
 
 
 def _take_down(process: int) -> None:
-    if os.getpid() == process and distributed.is_initialized():
+    if os.getpid() == process and process in _made_by and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def leave_group_standing() -> None:
+    """Do not take the group down at the end: a rank has failed, and would be waited for."""
+    _made_by.clear()
 
 
 def backend_for(named: str | None, device: str | None) -> str:

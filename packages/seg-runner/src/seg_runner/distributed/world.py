@@ -7,19 +7,24 @@ the middle of gradients when a thread has something to say.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
+import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from seg_runner.distributed import launch as launches
+from seg_runner.distributed.endings import OtherRankError, show_once
 from seg_runner.distributed.jobs import Tries, tries_of
 from seg_runner.distributed.launch import Launch, check_started, find_launch
 from seg_runner.distributed.meet import make_group
+from seg_runner.distributed.watch import Watch, identify, own_store
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import first_device
 
@@ -29,18 +34,6 @@ LONGEST = datetime.timedelta(minutes=30)
 """How long one rank waits for another, where `env_cfg.dist_cfg.timeout` (seconds) does not say."""
 
 Value = TypeVar("Value")
-
-
-class OtherRankError(RuntimeError):
-    """What failed on another rank; its own log has the traceback.
-
-    Attributes:
-        rank: The rank on which it failed.
-    """
-
-    def __init__(self, rank: int, text: str) -> None:
-        super().__init__(f"rank {rank}: {text}")
-        self.rank = rank
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,7 @@ class World:
         words: The group for what ranks tell each other, on the CPU; None with one process.
         device_index: Which of the devices that this process sees is its own, where each takes one.
         tries: The jobs that may start these processes again, each with the name of this try.
+        watch: Hears how other ranks end; None with one process, and where the ranks have met without a store.
 
     >>> alone = World()
     >>> alone.size, alone.share("x"), alone.gather("x"), alone.agree(3), alone.first(lambda: "done")
@@ -70,11 +64,13 @@ class World:
     words: Any = field(default=None, repr=False, compare=False)
     device_index: int = 0
     tries: Tries = field(default_factory=dict, repr=False, compare=False)
+    watch: Watch | None = field(default=None, repr=False, compare=False)
 
     def share(self, value: Value, source: int = 0) -> Value:
         """Return the value of one rank, on all of them; called by all."""
         if self.size == 1:
             return value
+        self._check()
         box: list[Any] = [value if self.rank == source else None]
         distributed.broadcast_object_list(box, src=source, group=self.words)
         shared: Value = box[0]
@@ -84,6 +80,7 @@ class World:
         """Return the values of all ranks in their order, on all of them; called by all."""
         if self.size == 1:
             return [value]
+        self._check()
         found: list[Any] = [None] * self.size
         distributed.all_gather_object(found, value, group=self.words)
         return found
@@ -96,10 +93,46 @@ class World:
         """Return the largest of all ranks' numbers at each place of a list, on all of them; called by all."""
         if self.size == 1:
             return list(numbers)
+        self._check()
         box = torch.tensor(numbers)
         distributed.all_reduce(box, op=distributed.ReduceOp.MAX, group=self.words)
         found: list[int] = box.tolist()
         return found
+
+    def session(self, run: object = None, logger: logging.Logger | None = None) -> AbstractContextManager[None]:
+        """Listen to the other ranks while this lasts; entered by all. Arguments as of `together`."""
+        return nullcontext() if self.watch is None else self.watch.session(run, logger)
+
+    @contextmanager
+    def together(
+        self,
+        run: object = None,
+        logger: logging.Logger | None = None,
+        log: Callable[[], str] = lambda: "",
+        agreed: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
+        """Do what all ranks do: where one leaves by an error, so do the others, with its words; all leave together.
+
+        Args:
+            run: Whatever has `iter`, the finished iterations.
+            logger: The log of the run, for what is said of another rank.
+            log: Gives the log file of this rank, for the other ranks to name.
+            agreed: Tells whether all ranks leave by an exception, as they have agreed.
+
+        Raises:
+            OtherRankError: where another rank has left by an error.
+        """
+        if self.watch is None:
+            yield
+            return
+        with self.session(run, logger), self.watch.listening(log, agreed):
+            yield
+            self.agree(0)
+
+    def _check(self) -> None:
+        """Refuse to wait for a rank that has left."""
+        if self.watch is not None:
+            self.watch.check()
 
     def first(self, function: Callable[[], Value]) -> Value:
         """Do something on rank 0 only, and return on all ranks what it gave; called by all.
@@ -183,7 +216,9 @@ def adopt_world(dist_cfg: Mapping[str, Any] | None = None, device: str | None = 
     if _adopted is None or _adopted[0] is not group:
         words = distributed.new_group(backend="gloo", timeout=options["timeout"])
         seen = "" if device is not None and torch.device(device).type == "cpu" else first_device()
-        _adopted = group, _placed(launch, words, seen)
+        world = _placed(launch, words, seen)
+        _adopted = group, replace(world, watch=_watch(world, options["timeout"]))
+        show_once(world.rank)
     return _adopted[1]
 
 
@@ -231,6 +266,16 @@ def _placed(launch: Launch, words: Any, seen: str) -> World:
         own,
         {job: this for _, tries in found for job, this in tries.items()},
     )
+
+
+def _watch(world: World, timeout: datetime.timedelta) -> Watch | None:
+    """Return what hears of the other ranks; under a name that no other try of the same job has used."""
+    store = own_store()
+    told = world.gather((identify(), secrets.token_hex(8), store is not None))
+    if not all(has_store for _, _, has_store in told):
+        return None
+    own = distributed.distributed_c10d.PrefixStore(f"seg_runner/{told[0][1]}", store)
+    return Watch(world.rank, own, [it for it, _, _ in told], timeout.total_seconds())
 
 
 DIST_KEYS = ("backend", "timeout", "init_method", "port", "init_backend")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
+from signal import Signals
 from typing import Any, Protocol
 
 import torch
@@ -189,7 +190,7 @@ class TrainLoop:
             if signals is not None:
                 signals.waiting = True  # from here on a signal's handler raises StopNow ...
                 if signals.requested is not None:  # ... and here, if the signal came just before
-                    raise StopNow
+                    raise StopNow(Signals[signals.requested])
             return next(self.batches)
         except StopNow:
             if signals is not None:

@@ -57,9 +57,14 @@ class StopNow(BaseException):
 
     Attributes:
         between_steps: Whether the last step is done and the next one not begun, as far as the runner goes.
+        number: The signal.
     """
 
     between_steps = True
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__(signal.Signals(number).name if number else "")
+        self.number = number
 
 
 class StopSignals:
@@ -75,6 +80,8 @@ class StopSignals:
         names: Names of signals; those that this system lacks are left out. Empty: none is handled.
         grace: Seconds from the first signal; None: no limit.
         last_words: Is told how the process ends, where it is left at once.
+        tell: Is called with the signal's number, and whether this process leaves at once, where others of the run have
+            to leave with it.
 
     Raises:
         ValueError: A name that is no signal, or one that cannot be handled (SIGKILL, SIGSTOP).
@@ -90,14 +97,16 @@ class StopSignals:
         names: Iterable[str] | None = DEFAULT_SIGNALS,
         grace: float | None = GRACE,
         last_words: Callable[[str], None] = lambda text: None,
+        tell: Callable[[int, bool], None] = lambda number, at_once: None,
     ) -> None:
         self.names = [_checked(name) for name in (DEFAULT_SIGNALS if names is None else names)]
         self.numbers = frozenset(int(getattr(signal, name)) for name in self.names if hasattr(signal, name))
-        self.grace, self.last_words = grace, last_words
+        self.grace, self.last_words, self.tell = grace, last_words, tell
         self.requested: str | None = None
         self.waiting = False
         self.overdue = self.broke_off = False
         self._arrivals = Arrivals()
+        self._interruption: BaseException | None = None
         self._before: dict[int, Any] = {}
         self._process = os.getpid()
         self._watchdog: Watchdog | None = None
@@ -124,7 +133,7 @@ class StopSignals:
         """From here on the handler raises, until `waiting` is False again; it does so now if a signal came before."""
         self.waiting = True
         if self.requested is not None:
-            raise StopNow
+            raise StopNow(signal.Signals[self.requested])
 
     def break_off(self, number: int) -> None:
         """Have the handler raise wherever the main thread is; the watchdog calls this."""
@@ -134,18 +143,32 @@ class StopSignals:
         else:
             signal.raise_signal(number)
 
+    def heard(self, number: int) -> None:
+        """Tell the others where nothing is trained yet: the main thread may be waiting for them, and hear no signal."""
+        if self.waiting:
+            self.tell(number, False)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Have the main thread raise this error, wherever it is; where no signal is handled, nothing is done."""
+        if self._before and hasattr(signal, "pthread_kill"):
+            self._interruption = error
+            signal.pthread_kill(threading.main_thread().ident or 0, min(self._before))
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker just forked
             return
+        if self._interruption is not None:
+            error, self._interruption = self._interruption, None
+            raise error
         first, name = self.requested is None, signal.Signals(number).name
         self.requested = self.requested or name
         if self.overdue and not self.broke_off:
             self.broke_off = True
-            raise StopNow
+            raise StopNow(number)
         if self._arrivals.again(number):
             leave(number, "a second time", self)
         if first and self.waiting:
-            raise StopNow
+            raise StopNow(number)
         if first:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, f"\n{name}: finishing the step, then saving; a second one leaves at once\n".encode())

@@ -45,6 +45,12 @@ class Watched(Protocol):
     def last_words(self, text: str) -> None:
         """Log how the run ends."""
 
+    def heard(self, number: int) -> None:
+        """Hear, in the watchdog's thread, of the first signal."""
+
+    def tell(self, number: int, at_once: bool) -> None:
+        """Tell the other processes of the run that this one leaves."""
+
 
 class Arrivals:
     """Counts signals: whether one asks again for what was asked before."""
@@ -84,7 +90,10 @@ class Watchdog:
 
     def _work(self) -> None:
         first = self._next(None)
-        if first is None or self._arrivals.again(first) or self._ends_within(self.run.grace, first):
+        if first is None or self._arrivals.again(first):
+            return
+        self.run.heard(first)
+        if self._ends_within(self.run.grace, first):
             return
         self._own = 1
         self.run.break_off(first)
@@ -127,10 +136,15 @@ def leave(number: int, why: str, run: Watched) -> None:
     with contextlib.suppress(Exception):  # whatever state the interpreter is in
         for child in multiprocessing.active_children():
             child.kill()
-        words = threading.Thread(target=run.last_words, args=(text,), name="last words", daemon=True)
+        words = threading.Thread(target=_last_words, args=(number, text, run), name="last words", daemon=True)
         words.start()  # the log may lie on the disk that hangs
         words.join(REACTION)
     os._exit(128 + number)
+
+
+def _last_words(number: int, text: str, run: Watched) -> None:
+    run.tell(number, True)
+    run.last_words(text)
 
 
 @cache

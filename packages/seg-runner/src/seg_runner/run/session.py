@@ -6,11 +6,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
+from signal import Signals
 from typing import Any, Protocol
 
 from seg_runner.assembly.arguments import Arguments
 from seg_runner.distributed.agreement import Agreement
+from seg_runner.distributed.endings import Ending
+from seg_runner.distributed.watch import Watch
+from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
+from seg_runner.log.setup import IN_FILE
 from seg_runner.loop.evaluate import EvalLoop
 from seg_runner.model.compilation import graph_breaks
 from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
@@ -40,15 +46,72 @@ __all__ = [
     "hold_folder",
     "keep_state",
     "report_at_the_end",
+    "with_other_ranks",
 ]
 
 
+class TakesSignals(Stopped, Protocol):
+    """A training that begins."""
+
+    agreement: Agreement | None
+
+
 @contextmanager
-def hear_signals(runner: Stopped, signals: object) -> Iterator[StopSignals]:
+def hear_signals(runner: TakesSignals, signals: object) -> Iterator[StopSignals]:
     """Hear signals during a training; `signals` is the argument of that name."""
-    with StopSignals(**read_signals(signals), last_words=partial(last_words, runner)) as heard:
+    watch, options = runner.world.watch, read_signals(signals)
+    if watch is not None:
+        options["tell"] = partial(_tell_signal, watch)
+    with StopSignals(**options, last_words=partial(last_words, runner)) as heard:
         heard.waiting = True  # until the first step there is nothing to save
+        runner.agreement = Agreement(runner.world) if runner.world.size > 1 else None
+        if watch is not None:
+            watch.interrupt = heard.interrupt
         yield heard
+
+
+def _tell_signal(watch: Watch, number: int, at_once: bool) -> None:
+    watch.tell(Ending(watch.rank, f"{Signals(number).name}: leaving", signal=number, at_once=at_once))
+
+
+class HasLog(Protocol):
+    """A run with a log file on each rank."""
+
+    @property
+    def log_file(self) -> Path:
+        """The log file of this rank."""
+
+    @property
+    def underway(self) -> bool:
+        """Whether the folder of this start stays, whatever comes."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What several ranks have agreed on; None with one."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+    @property
+    def world(self) -> World:
+        """The processes of the run."""
+
+
+@contextmanager
+def with_other_ranks(runner: HasLog) -> Iterator[None]:
+    """End with the other ranks; the log file of each has its own error."""
+
+    def agreed() -> bool:
+        return runner.agreement is not None and runner.agreement.signal is not None
+
+    try:
+        with runner.world.together(runner, runner.logger, lambda: str(runner.log_file) * runner.underway, agreed):
+            yield
+    except Exception as error:
+        if runner.world.size > 1 and runner.underway:
+            runner.logger.error("this rank ends by an error:", exc_info=error, extra=IN_FILE)
+        raise
 
 
 class HearsSignals(Protocol):
@@ -174,7 +237,7 @@ class HoldsFolder(UsesFolder, Started, Protocol):
 
 
 @contextmanager
-def hold_folder(runner: HoldsFolder) -> Iterator[None]:
+def hold_folder(runner: HoldsFolder, mode: str) -> Iterator[None]:
     """Let one run train in a folder, and not mix with an earlier one; rank 0 sees to it for all."""
 
     def take() -> str:
@@ -187,7 +250,7 @@ def hold_folder(runner: HoldsFolder) -> Iterator[None]:
         return saved
 
     with ExitStack() as stack:
-        if saved := runner.world.first(take):
+        if mode == "train" and (saved := runner.world.first(take)):
             go_on(runner, saved)
         yield
 

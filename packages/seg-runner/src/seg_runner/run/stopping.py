@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from traceback import walk_tb
 from typing import Protocol
+
+import torch
 
 from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable
@@ -119,7 +122,7 @@ def break_off(runner: Stopped, name: str, stop: StopNow) -> None:
     """
     done = runner.finished_iters
     text = f"broken off after iteration {done}, since the run did not come to an end in time"
-    if not stop.between_steps or not _made_steps(runner):
+    if not stop.between_steps or not _made_steps(runner) or runner.world.rank:
         runner.logger.warning("%s: %s; nothing was saved. %s", name, text, resume_advice(runner))
         raise leaving(name)
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
@@ -133,13 +136,22 @@ def keep_interrupted(runner: Stopped, error: Exception) -> None:
 
     Nothing where no step was made since training began: a resume that was refused leaves no file to get round it.
     """
-    if not _made_steps(runner):
+    if not _made_steps(runner) or runner.world.rank:  # of several ranks the first saves, and asks none of the others
+        return
+    if runner.world.size > 1 and _in_update(error):
+        add_note(error, f"nothing was saved, since the update was half done. {resume_advice(runner)}")
         return
     path, trouble = _attempt(runner.checkpoints.saver, runner.checkpoints.save_interrupted)
     if path is None:
         add_note(error, f"the state could not be saved: {trouble}. {resume_advice(runner)}")
     else:
         add_note(error, f"the state is in {path} ({_again(runner, path)})")
+
+
+def _in_update(error: BaseException) -> bool:
+    """Tell whether an error came while an optimizer changed the weights."""
+    trace = error.__traceback__ if error.__cause__ is None else error.__cause__.__traceback__
+    return any(isinstance(frame.f_locals.get("self"), torch.optim.Optimizer) for frame, _ in walk_tb(trace))
 
 
 def _made_steps(runner: Stopped) -> bool:

@@ -1,0 +1,71 @@
+"""One `train`, `val` or `test` of a runner from its first moment to its last, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from seg_runner.assembly.hooks import add_fallback_hooks
+from seg_runner.log.setup import library_log, remove_start
+from seg_runner.run.at_address import brought_over, not_brought
+from seg_runner.run.session import (
+    call_on_exception,
+    close_data,
+    finish_training,
+    hear_signals,
+    hold_folder,
+    keep_state,
+    report_at_the_end,
+    with_other_ranks,
+)
+
+__all__ = ["session"]
+
+
+@contextmanager
+def session(runner: Any, mode: str) -> Iterator[None]:
+    """Hold what one `train`, `val` or `test` needs: frozen hooks, signals, the folder; close files at the end.
+
+    What fails before its first step leaves no folder behind.
+
+    Args:
+        runner: The runner, with all that the contexts below ask of it.
+        mode: 'train', 'val' or 'test'.
+    """
+    runner.log_dir.mkdir(parents=True, exist_ok=True)  # an earlier try may have failed
+    add_fallback_hooks(runner.table, runner.arguments["default_hooks"])
+    runner.table.running, runner.began_at = True, None
+    try:
+        with library_log(runner.logger), runner.instances:
+            with ExitStack() as stack:  # left from the last line to the first
+                stack.enter_context(runner.world.session(runner, runner.logger))
+                if mode == "train":
+                    runner.signals = stack.enter_context(hear_signals(runner, runner.arguments["signals"]))
+                stack.enter_context(brought_over(runner))
+                stack.callback(_close, runner)
+                stack.enter_context(call_on_exception(runner.call_hook))
+                if mode == "train":
+                    stack.enter_context(keep_state(runner, runner.signals))
+                stack.enter_context(with_other_ranks(runner))
+                stack.enter_context(hold_folder(runner, mode))
+                stack.enter_context(report_at_the_end(runner))
+                yield
+            if mode == "train":
+                runner.lost = finish_training(runner) or not_brought(runner)
+    except BaseException:
+        if not runner.underway and runner.rank == 0:
+            remove_start(runner.log_dir, runner.made_folders)
+        raise
+    finally:
+        if runner.remote is not None:
+            runner.remote.add_rest()
+        if mode == "train":
+            runner.signals = None
+
+
+def _close(runner: Any) -> None:
+    """End workers and writers, however the run ends."""
+    runner.table.running = False
+    close_data(runner)
+    runner.saver.wait()
