@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_engine.data.pipeline import NestedBuilder
+from seg_engine.ranks import tell
 
 if TYPE_CHECKING:
     from seg_registry import Config
     from seg_runner import Runner
+    from seg_runner.distributed.world import World
 
-__all__ = ["give", "make_builder", "make_runner", "override", "read_config", "train"]
+__all__ = ["give", "make_builder", "make_runner", "override", "read_config", "train", "world_of"]
 
 
 def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> Any:
@@ -40,7 +42,7 @@ def read_config(path: str | Path, trust: bool = False, alone: bool = False) -> A
         warnings.simplefilter("always")
         cfg = Config.fromfile(path, trusted=trust, alone=alone)
     for warning in caught:
-        print(f"warning: {printable(warning.message)}", file=sys.stderr)
+        tell(f"warning: {printable(warning.message)}", sys.stderr)
     return cfg
 
 
@@ -55,6 +57,14 @@ def override(cfg: Config, words: list[str]) -> None:
 def give(cfg: Config, source: str, **values: object) -> None:
     """Set top-level keys of a config for a flag of the command line, which errors about them then name."""
     cfg.merge_from_dict({f"+{key}": value for key, value in values.items()}, source=source)
+
+
+def world_of(cfg: Config, launcher: str = "none") -> World:
+    """Return the processes that a run of this config will have, met already: they may have something to agree on."""
+    from seg_runner.distributed.world import adopt_world
+
+    group, own = ((cfg.get(key) or {}) for key in ("env_cfg", "seg"))
+    return adopt_world(group.get("dist_cfg"), own.get("device"), launcher)
 
 
 def make_runner(
@@ -93,7 +103,7 @@ def prepare_mmseg(cfg: object) -> None:
     from seg_engine.mmseg import prepare_for
 
     for line in prepare_for(cfg):
-        print(f"note: {line}", file=sys.stderr)
+        tell(f"note: {line}", sys.stderr)
 
 
 def is_data(cfg: Config) -> bool:
@@ -116,7 +126,7 @@ def train(runner: Runner, again: str) -> None:
     try:
         runner.train()
     except SystemExit:
-        print(f"go on with: {as_typed(again)}", file=sys.stderr)
+        tell(f"go on with: {as_typed(again)}", sys.stderr)
         raise
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from seg_engine.cli.messages import Parser, describe, guard_terminal
 from seg_engine.cli.version import ShowVersions
 from seg_engine.cli.words import in_order
+from seg_engine.ranks import tell, tell_error, warn_once
 
 __all__ = ["main"]
 
@@ -36,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         refuse_empty(options)
         refuse_several(options.verb)
+        warn_once()
         return int(options.run(options))
     except Exception as error:
         if options.debug:
             raise
-        print(describe(error), file=sys.stderr)
+        tell_error(error, describe(error))
         return 1
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        tell("\nstopped", sys.stderr)
         return 130
 
 
@@ -76,7 +78,7 @@ def refuse_several(verb: str) -> None:
     launch = find_launch()
     if launch.size > 1 and verb not in SEVERAL:
         raise RuntimeError(
-            f"seg {verb} works in one process, but this is number {launch.rank + 1} of {launch.size} ({launch.says}): "
+            f"seg {verb} works in one process, but this is one of {launch.size} ({launch.says}): "
             "each would work on its own, and they would overwrite one another's files. Start one process (without "
             "torchrun, mpirun or srun -n), or unset these variables if another program left them"
         )

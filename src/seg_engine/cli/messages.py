@@ -23,6 +23,10 @@ class Parser(argparse.ArgumentParser):
         """End the program with a message."""
         from seg_vis.names import printable
 
+        from seg_engine.ranks import rank
+
+        if rank() > 0:  # all of several processes were given the same words
+            self.exit(2)
         super().error(printable(message))
 
 

@@ -11,7 +11,15 @@ from seg_engine.launch import give, override, read_config
 if TYPE_CHECKING:
     from seg_registry import Config
 
-__all__ = ["add_config_options", "add_run_options", "add_trust_option", "find_work_dir", "load_config", "use_amp"]
+__all__ = [
+    "add_config_options",
+    "add_launcher_option",
+    "add_run_options",
+    "add_trust_option",
+    "find_work_dir",
+    "load_config",
+    "use_amp",
+]
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +41,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", metavar="DIR", help="folder for logs and checkpoints (work_dirs/<config name>)")
     add_config_options(parser)
     add_trust_option(parser)
+    add_launcher_option(parser)
+
+
+def add_launcher_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--launcher`, and `--local-rank`, which older launchers give to each process and nobody needs."""
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="who starts the processes"
     )

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seg_engine.cli.options import add_config_options, add_trust_option
+from seg_engine.cli.options import add_config_options, add_launcher_option, add_trust_option
+from seg_engine.ranks import tell
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,23 +24,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", metavar="DIR", help="folder for the repetition (<RUN>_rerun)")
     add_config_options(parser)
     add_trust_option(parser)
+    add_launcher_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Repeat."""
     from seg_vis.names import printable
 
-    from seg_engine.launch import give, make_runner, override, read_config
+    from seg_engine.launch import give, make_runner, override, read_config, world_of
 
     folder, record = find_record(Path(options.record))
     for line in differences(record):
-        print(f"note: {printable(line, lines=False)}")
+        tell(f"note: {printable(line, lines=False)}")
     cfg = read_config(folder / record["config"], options.trust_config, alone=not options.trust_config)
     before = cfg.get("randomness") or {}
     if not isinstance(before, Mapping):
         raise ValueError(f"{folder / record['config']}: randomness must be a dict, not {before!r:.100}")
     cfg.randomness = {**before, "seed": record["seed"]}
-    give(cfg, "seg rerun", work_dir=options.work_dir or free_folder(folder.parent), resume=False)
+    world = world_of(cfg, options.launcher)
+    if record.get("world_size", world.size) != world.size:
+        tell(f"note: the run had {record['world_size']!r:.20} processes, and this one has {world.size}")
+    work_dir = options.work_dir or world.first(lambda: free_folder(folder.parent))
+    give(cfg, "seg rerun", work_dir=work_dir, resume=False)
+    if options.launcher != cfg.get("launcher", "none"):
+        give(cfg, "--launcher", launcher=options.launcher)
     override(cfg, options.cfg_options)
     make_runner(cfg, options.trust_config, options.allow, imports=False).train()
     return 0

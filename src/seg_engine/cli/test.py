@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_engine.cli.options import add_run_options, load_config
+from seg_engine.ranks import tell
 
 if TYPE_CHECKING:
     from seg_registry import Config
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     runner = make_runner(cfg, options.trust_config, options.allow)
     found = runner.test()
     shown = "  ".join(f"{name}: {value:.2f}" for name, value in found.items() if isinstance(value, int | float))
-    print(printable(shown, lines=False))
+    tell(printable(shown, lines=False))
     return 1 if tell_missing(runner, options) else 0
 
 

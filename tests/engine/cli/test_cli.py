@@ -335,7 +335,7 @@ def test_one_of_several_processes_is_refused(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(words) == 1
-    assert f"seg {words[0]} works in one process, but this is number 2 of 2" in capsys.readouterr().err
+    assert f"seg {words[0]} works in one process, but this is one of 2" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
