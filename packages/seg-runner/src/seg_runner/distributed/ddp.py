@@ -19,6 +19,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seg_runner.distributed.shards import cut_on_loading, has_shards, is_sharded
+from seg_runner.distributed.unused import UnusedWatch, name_unused
 from seg_runner.distributed.world import World
 
 __all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParallel", "align_ranks"]
@@ -121,6 +122,7 @@ class ReplicatedModel(DistributedDataParallel):
     def __init__(self, module: nn.Module, **options: Any) -> None:
         super().__init__(module, **options)
         self._note(options)
+        self._unused = UnusedWatch(module) if self.find_unused_parameters and not self.static_graph else None
 
     def _note(self, options: Mapping[str, Any]) -> None:
         self._options = dict(options)
@@ -145,8 +147,16 @@ class ReplicatedModel(DistributedDataParallel):
         """Do one step of the model; gradients are exchanged where the wrapper's window ends."""
         if list(map(LEARNS, self._all)) != self._learning:
             self._renew()
+        if self._unused is not None:
+            self._unused.look()
+            self._unused = None if self._unused.over else self._unused
         with context_of(optim_wrapper, self):
-            loss, outputs, options = self(data, optim_wrapper)
+            try:
+                loss, outputs, options = self(data, optim_wrapper)
+            except RuntimeError as error:
+                if (named := name_unused(error, self.module)) is not None:
+                    raise named from error
+                raise
         if loss is not None:
             optim_wrapper.update_params(loss, **options)
         return outputs  # type: ignore[no-any-return]  # what the model's own step returns
