@@ -16,8 +16,8 @@ from runner.distributed.test_ddp import Blocks
 from seg_optim import AmpOptimWrapper, OptimWrapper
 from seg_runner import DefaultSampler, IoUMetric, LogitsModel, Runner
 from seg_runner.distributed.exact import own_ranks
-from seg_runner.distributed.tree import Carry, added
-from torch import nn
+from seg_runner.distributed.tree import Carry, added, over_processes
+from torch import distributed, nn
 
 RANKS = 4
 
@@ -103,6 +103,53 @@ def test_the_same_bits_on_one_two_and_four_processes(tmp_path, name):
         found[world] = every[0]
     assert found[1]["logs"]
     assert found[1] == found[2] == found[4]
+
+
+class Stop:
+    """Ends a session after a step; as it ends, the run saves where it stands."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def after_train_iter(self, runner: Any) -> None:
+        runner.train_loop.stop_training = runner.iter + 1 == self.last
+
+
+def resume(folder: Path, last: int, **more: Any) -> dict[str, Any]:
+    """Train up to a step, from where the folder stands."""
+    return train(folder, resume=True, train_cfg={"max_iters": 9}, custom_hooks=[Stop(last)], **more)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"counts": 2, "norm": nn.SyncBatchNorm}, {"counts": 4, "amp": True}], ids=["plain", "synced", "bf16"]
+)
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, more):
+    """Four processes up to step 3, which may be in the middle of an accumulation, then one, then two."""
+    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w1", train_cfg={"max_iters": 9}, **more)
+    for number, (world, last) in enumerate([(4, 3), (1, 6), (2, 9)]):
+        every = on_ranks(world, tmp_path / f"r{number}", resume, tmp_path / "w", last, **more)
+    assert {each["weights"] for each in every} == {whole["weights"]}
+    steps = [line for line in every[0]["logs"] if line["mode"] == "train"]
+    assert steps == [line for line in whole["logs"] if line["mode"] == "train"]
+
+
+def sum_over(size: int) -> tuple[list[bytes], list[bytes]]:
+    """Add tensors of all processes, small and large; return the sums, and those of one process."""
+    distributed.init_process_group("gloo")
+    rank, sums, expected = distributed.get_rank(), [], []
+    for numbers in (8, 1 << 16):
+        every = [torch.randn(numbers, generator=torch.Generator().manual_seed(each)) for each in range(size)]
+        mine = every[rank].clone()
+        over_processes(mine, size)
+        sums.append(mine.numpy().tobytes())
+        expected.append(added(every).numpy().tobytes())
+    return sums, expected
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_sum_over_processes_has_the_bits_of_the_tree(tmp_path, world):
+    for sums, expected in on_ranks(world, tmp_path, sum_over, world):
+        assert sums == expected
 
 
 @given(

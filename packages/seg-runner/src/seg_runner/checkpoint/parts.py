@@ -13,6 +13,7 @@ from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
 from seg_runner.data.stream import TrainBatches
+from seg_runner.distributed.exact import ExactDataParallel
 from seg_runner.distributed.shards import apart, cut_state_on_loading, like, mean_gradients, over_ranks
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Progress, Stateful
@@ -132,6 +133,8 @@ class Gradients:
             return None
         if not hasattr(self.optim_wrapper, "items") and _ends_window(self.optim_wrapper):
             return None  # where there are several, the model may leave gradients to any of them
+        if isinstance(self.model, ExactDataParallel):
+            return self.model.open_gradients() or None
         bare = unwrap(self.model)
         several = apart(bare) > 1
         grads = {name: parameter.grad for name, parameter in bare.named_parameters() if parameter.grad is not None}
@@ -144,6 +147,13 @@ class Gradients:
         """Give the parameters their gradients, where the optimizer goes on, too."""
         grads = checkpoint.get(self.key)
         if self.optim_wrapper is None or "optimizer" not in checkpoint or not isinstance(grads, Mapping) or not grads:
+            return
+        if isinstance(self.model, ExactDataParallel):
+            taken = self.model.take_gradients(grads)
+            text = "gradients of the unfinished accumulation"
+            (report.restored if taken else report.not_restored).append(
+                text if taken else f"{text}: they are not those of {self.model.ranks} virtual ranks"
+            )
             return
         bare = unwrap(self.model)
         for name, parameter in bare.named_parameters():

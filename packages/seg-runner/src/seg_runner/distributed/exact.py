@@ -132,6 +132,39 @@ class ExactDataParallel(nn.Module):
         finally:
             self.apart -= 1
 
+    def open_gradients(self) -> dict[str, torch.Tensor]:
+        """Return what all virtual ranks have gathered of an unfinished accumulation; called by all processes."""
+        found: dict[str, torch.Tensor] = {}
+        names = {parameter: name for name, parameter in self.module.named_parameters()}
+        for rank, leaf in zip(self.own, self.leaves, strict=True):
+            if leaf.flats is None:
+                continue
+            named = zip(leaf.flats.layout.parameters, leaf.flats.views, leaf.used, strict=True)
+            found |= {f"{rank}:{names[parameter]}": view.clone() for parameter, view, used in named if used}
+            if len(self.own) == 1:
+                leaf.take_window(self.module)
+            found |= {f"{rank}:{name}": value for name, value in leaf.window.items()}
+        return {name: value for of_process in self.world.gather(found) for name, value in of_process.items()}
+
+    def take_gradients(self, kept: Mapping[str, torch.Tensor]) -> bool:
+        """Go on in the middle of an accumulation; False where it is that of no virtual ranks."""
+        layout, _ = self.parts()
+        names = {parameter: name for name, parameter in self.module.named_parameters()}
+        for rank, leaf in zip(self.own, self.leaves, strict=True):
+            own = {name.partition(":")[2]: value for name, value in kept.items() if name.startswith(f"{rank}:")}
+            if not own:
+                return False
+            leaf.flats = layout.take()
+            leaf.used = [names[parameter] in own for parameter in layout.parameters]
+            for parameter, view, used in zip(layout.parameters, leaf.flats.views, leaf.used, strict=True):
+                view.zero_()
+                if used:
+                    view.copy_(own[names[parameter]])
+            leaf.window = {name: value for name, value in own.items() if name.startswith("(")}
+            if len(self.own) == 1:
+                leaf.give_window(self.module)
+        return True
+
     def train_step(self, data: Any, optim_wrapper: Any) -> Any:
         """Do one step of every virtual rank of this process, and one update.
 
@@ -268,8 +301,12 @@ class Step:
             note = torch.nn.functional.pad(note, (0, -len(note) % size))
             over_processes(note, size)
             note /= ranks
+        if flats is not None and size > 1:
+            scratch = self.layout.take()
+            for flat, beside in zip(flats, scratch, strict=True):
+                over_processes(flat, size, beside)
+            self.layout.spare.append(scratch)
         for flat in flats or ():
-            over_processes(flat, size)
             flat /= ranks
         self._read(note, names)
         if flats is not None:

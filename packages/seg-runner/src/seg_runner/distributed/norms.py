@@ -8,6 +8,8 @@ import torch
 from torch import distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seg_runner.distributed.tree import gather_single
+
 __all__ = ["AllProcesses", "Meeting", "SyncedBatchNorm"]
 
 
@@ -26,7 +28,7 @@ class AllProcesses:
         if not (distributed.is_available() and distributed.is_initialized()):
             return row[None]
         every = row.new_empty(distributed.get_world_size() * row.numel())
-        distributed.all_gather_into_tensor(every, row)
+        gather_single(every, row)
         return every.view(-1, row.numel())
 
 

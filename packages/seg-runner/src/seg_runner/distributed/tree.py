@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import distributed
 
-__all__ = ["Carry", "added", "over_processes"]
+__all__ = ["Carry", "added", "gather_single", "over_processes"]
 
 SMALL = 1 << 14
 """Up to so many numbers are sent whole to all: one round of messages in place of two."""
@@ -28,6 +28,9 @@ def added(values: Sequence[torch.Tensor]) -> torch.Tensor:
         values = [left + right for left, right in zip(values[::2], values[1::2], strict=True)]
     return values[0]
 
+
+gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+"""Gathers equal tensors of all processes into one; torch 2.13 has given it another name."""
 
 Tensors = TypeVar("Tensors", bound="list[torch.Tensor]")
 
@@ -64,7 +67,7 @@ class Carry(Generic[Tensors]):
         return total
 
 
-def over_processes(flat: torch.Tensor, size: int) -> None:
+def over_processes(flat: torch.Tensor, size: int, scratch: torch.Tensor | None = None) -> None:
     """Put the sum over the processes into a tensor, in the tree that goes on from each one's own; called by all.
 
     Every process adds one part of what all have, and then all get the parts: as many bytes as a ring sends.
@@ -72,14 +75,27 @@ def over_processes(flat: torch.Tensor, size: int) -> None:
     Args:
         flat: One dimension, a multiple of `size` long.
         size: How many processes there are, a power of two.
+        scratch: Another one of this kind, which is written over; to make one at each step takes its time.
     """
     if size == 1:
         return
     if flat.numel() <= SMALL:
         every = flat.new_empty(size * flat.numel())
-        distributed.all_gather_into_tensor(every, flat.contiguous())
+        gather_single(every, flat.contiguous())
         flat.copy_(added(every.view(size, -1).unbind()))
         return
-    parts = torch.empty_like(flat)
+    parts = torch.empty_like(flat) if scratch is None else scratch
+    if size == 2:
+        other = 1 - distributed.get_rank()
+        pair = (distributed.isend, flat), (distributed.irecv, parts)
+        for sent in distributed.batch_isend_irecv([distributed.P2POp(do, one, other) for do, one in pair]):
+            sent.wait()
+        flat += parts  # the same on both: a + b is b + a
+        return
     distributed.all_to_all_single(parts, flat)
-    distributed.all_gather_into_tensor(flat, added(parts.view(size, -1).unbind()))
+    rows, step = parts.view(size, -1), 1
+    while step < size:  # as `added` does, with no new tensors
+        for place in range(0, size, 2 * step):
+            rows[place] += rows[place + step]
+        step *= 2
+    gather_single(flat, rows[0])
