@@ -11,6 +11,9 @@ import pytest
 import torch
 from helpers.drill import Child, KillAt, checkpoint_differences, in_child, make_runner, train
 from helpers.ftp import FTPServer
+from helpers.ranks import Ranks, on_ranks
+from seg_hooks import CheckpointHook
+from seg_runner import DefaultSampler, Runner
 from seg_runner.checkpoint.read import verify_checkpoint
 
 pytest.importorskip("pyftpdlib")
@@ -109,6 +112,8 @@ def test_a_server_that_vanishes_for_a_while_costs_no_step_and_is_told_once(serve
     stand_in(child, mark)
     until(lambda: (server.run / "last_checkpoint").exists(), child)
     server.stop()
+    (folder,) = (cut / "work_dirs").glob("*/a")
+    (folder / "note.txt").write_text("something to bring")
     until(lambda: "Training goes on; files wait in" in text_of(cut), child)
     mark.unlink()
     until(lambda: "at 14 iterations" in text_of(cut), child)
@@ -193,3 +198,63 @@ def test_old_files_go_there_too_when_another_machine_goes_on(server, tmp_path):
     regular = [name for name in whole_there(server) if name.startswith("iter")]
     assert regular == ["iter_28.pth", "iter_35.pth", "iter_40.pth"]
     assert checkpoint_differences(tmp_path / "whole" / "iter_40.pth", server.run / "iter_40.pth") == []
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Images of random classes, by number."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, index):
+        label = torch.randint(0, 3, (6, 6), generator=torch.Generator().manual_seed(index))
+        return label.float().expand(3, 6, 6).clone(), label
+
+
+def train_on_a_rank(address, cache, iters, **more):
+    """Train on this rank; return its weights and whether it has brought something over."""
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 3, 1)
+    loader = {"dataset": Pairs(), "sampler": {"type": DefaultSampler}, "batch_size": 4, "num_workers": 0}
+    runner = Runner(
+        **{
+            "model": net,
+            "loss": torch.nn.CrossEntropyLoss(),
+            "work_dir": address,
+            "remote": {**FAST, "cache_dir": cache},
+            "train_dataloader": loader,
+            "train_cfg": {"max_iters": iters},
+            "optim_wrapper": torch.optim.AdamW(net.parameters(), 0.01),
+            "hooks": [CheckpointHook(interval=2, by_epoch=False)],
+            **more,
+        }
+    )
+    runner.train()
+    weights = {name.removeprefix("module."): value.clone() for name, value in runner.model.state_dict().items()}
+    return weights, runner.resumed, runner.lost
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_of_several_ranks_the_first_brings_over_and_another_number_goes_on(server, tmp_path, sharded):
+    kept = {"checkpoint": {"sharded": sharded}}
+    first = on_ranks(2, tmp_path / "first", train_on_a_rank, server.address, tmp_path / "one", 4, **kept)
+    assert sorted(path.name for path in server.run.glob("*.pth")) == ["iter_2.pth", "iter_4.pth"]
+    assert all(path.is_dir() == sharded for path in server.run.glob("*.pth"))
+    assert len(list(server.run.glob("*/*rank1.log"))) == 1
+    sent = [name for name in server.asked("STOR") if ("rest.pth" if sharded else "iter_4") in name]
+    assert len(sent) == (2 if sharded else 1)
+    for world in (1, 2):
+        cache = tmp_path / f"on{world}"
+        found = on_ranks(world, cache, train_on_a_rank, server.address, cache, 4, resume=True)
+        for weights, resumed, lost in found:
+            assert resumed
+            assert lost == ""
+            assert all(torch.equal(weights[name], tensor) for name, tensor in first[0][0].items())
+
+
+def test_a_server_that_is_not_there_is_told_on_all_ranks(server, tmp_path):
+    server.stop()
+    with Ranks(2, tmp_path / "ranks", train_on_a_rank, server.address, tmp_path / "one", 4) as ranks:
+        assert ranks.codes() == [1, 1]
+        for rank in range(2):
+            assert "RemoteError: rank 0: ftp://me:***@127.0.0.1" in ranks.said(rank)

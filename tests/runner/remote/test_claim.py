@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import socket
 import time
 
 import pytest
@@ -18,52 +18,54 @@ def store(request):
     return Store(f"memory://claims/{request.node.name}")
 
 
+def claim_of(store, beat=0.1):
+    return Claim(Store(store.address), beat)
+
+
 def test_a_run_that_lives_is_not_disturbed(store):
-    first, second = Claim(store, 0.2), Claim(store, 0.2)
+    first, second = claim_of(store), claim_of(store)
     first.take()
-    ended = threading.Event()
-
-    def live():
-        while not ended.wait(0.02):
-            first.keep()
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    try:
-        with pytest.raises(RuntimeError, match=r"another run is training in memory://claims/.*\(process \d+ on "):
-            second.take()
-    finally:
-        ended.set()
-        thread.join()
-    assert not second.held
+    with pytest.raises(RuntimeError, match=r"another run is training in memory://claims/.*\(process \d+ on "):
+        second.take()
+    first.check()
+    first.release()
+    second.take()
+    second.release()
+    assert store.entries() == {}
 
 
 def test_one_that_gives_no_sign_is_taken_over_and_told_so(store):
-    first, second = Claim(store, 0.1), Claim(store, 0.1)
+    store.write(".running", b'{"token": "other", "host": "far", "process": 7, "beat": 0.1}')
+    first = claim_of(store)
     first.take()
-    second.take()
-    time.sleep(0.1)
-    with pytest.raises(RemoteError, match=r"another run .* has taken"):
-        first.keep()
+    store.write(".running", b'{"token": "third", "host": "far", "process": 8, "beat": 0.1}')
+    while not first.taken:
+        time.sleep(0.01)
+    with pytest.raises(RemoteError, match=r"another run \(process 8 on far\) has taken"):
+        first.check()
+    first.release()
+    assert json.loads(store.read(".running"))["token"] == "third"
 
 
 def test_a_dead_process_of_this_machine_is_not_waited_for(store):
-    first = Claim(store, 60.0)
-    first.take()
-    found = json.loads(store.read(".running"))
-    store.write(".running", json.dumps(found | {"process": 2**22 + 1, "token": "x"}).encode())
-    begin = time.monotonic()
-    Claim(store).take()
-    assert time.monotonic() - begin < 60
+    dead = {"token": "x", "host": socket.gethostname(), "process": 2**22 + 1, "beat": 60.0}
+    store.write(".running", json.dumps(dead).encode())
+    claim = claim_of(store)
+    claim.take()
+    claim.release()
 
 
 def test_leaving_leaves_nothing(store):
-    claim = Claim(store)
+    claim = claim_of(store)
     claim.take()
+    claim.take()
+    claim.release()
     claim.release()
     assert store.entries() == {}
 
 
 def test_what_cannot_be_read_is_no_claim(store):
     store.write(".running", b"\xff{")
-    Claim(store).take()
+    claim = claim_of(store)
+    claim.take()
+    claim.release()

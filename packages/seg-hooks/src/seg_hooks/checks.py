@@ -86,8 +86,8 @@ def folder(owner: str, name: str, value: object, kind: str = "folder") -> Path |
         )
     if "://" in str(value):
         raise ValueError(
-            f"{owner}: {name}={str(value)!r} is a remote address, but files are written to local disks only; mount "
-            "the remote store, or copy the work directory after the run."
+            f"{owner}: {name}={str(value)!r} is a remote address, but files are written to local disks only. "
+            "The work_dir of seg-runner's Runner may be an address: all that a run writes is brought there."
         )
     return Path(value)
 

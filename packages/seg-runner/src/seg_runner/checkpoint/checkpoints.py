@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Unpack
-
-from torch import nn
+from typing import Any, Unpack
 
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable, locate
 from seg_runner.checkpoint.finite import not_finite
-from seg_runner.checkpoint.meta import Identity
+from seg_runner.checkpoint.meta import Identity, Run, Training
 from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.several.choose import at_hand, chosen_by_first
@@ -21,67 +18,14 @@ from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, clean_name, load_weights
 from seg_runner.checkpoint.write import write_or_explain
 from seg_runner.distributed.shards import gathered, has_shards
-from seg_runner.distributed.world import World
 from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Resumes
-from seg_runner.remote.mirror import Mirror
 
 __all__ = ["Checkpoints"]
-
-
-class Run(Protocol):
-    """What stands round a run."""
-
-    @property
-    def work_dir(self) -> Path:
-        """Return the folder of the run, where its checkpoints lie."""
-
-    @property
-    def remote(self) -> Mirror | None:
-        """Return what keeps the folder in line with an address, where it lies at one."""
-
-    @property
-    def log_dir(self) -> Path:
-        """Return the folder of this start's logs."""
-
-    @property
-    def logger(self) -> logging.Logger:
-        """Return the run's logger."""
-
-    @property
-    def world(self) -> World:
-        """Return the processes of the run; the first of them writes."""
-
-    def call_hook(self, fn_name: str, **keywords: object) -> None:
-        """Run a point of all hooks."""
-
-
-class Training(Protocol):
-    """What is trained, and how far."""
-
-    @property
-    def model(self) -> nn.Module:
-        """Return the model."""
-
-    @property
-    def train_loop(self) -> object:
-        """Return the training loop; None before it is built."""
-
-    @property
-    def finished_iters(self) -> int:
-        """Return the iterations whose update is done."""
-
-    @property
-    def finished_epochs(self) -> int:
-        """Return the epochs whose last step is done."""
-
-    @property
-    def counts_epochs(self) -> bool:
-        """Tell whether the training loop counts epochs rather than iterations."""
 
 
 class Checkpoints:

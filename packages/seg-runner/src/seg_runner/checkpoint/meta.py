@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard
+
+from torch import nn
 
 from seg_runner.checkpoint.find import next_generation
 from seg_runner.checkpoint.report import (
@@ -19,12 +22,65 @@ from seg_runner.checkpoint.report import (
     versions,
 )
 from seg_runner.checks import count_of
+from seg_runner.distributed.world import World
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Progress
+from seg_runner.remote.mirror import Mirror
 
-__all__ = ["Changes", "Identity", "Meta"]
+__all__ = ["Changes", "Identity", "Meta", "Run", "Training"]
 
 Content = Mapping[str, object]
+
+
+class Run(Protocol):
+    """What stands round a run."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Return the folder of the run, where its checkpoints lie."""
+
+    @property
+    def remote(self) -> Mirror | None:
+        """Return what keeps the folder in line with an address, where it lies at one."""
+
+    @property
+    def log_dir(self) -> Path:
+        """Return the folder of this start's logs."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Return the run's logger."""
+
+    @property
+    def world(self) -> World:
+        """Return the processes of the run; the first of them writes."""
+
+    def call_hook(self, fn_name: str, **keywords: object) -> None:
+        """Run a point of all hooks."""
+
+
+class Training(Protocol):
+    """What is trained, and how far."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Return the model."""
+
+    @property
+    def train_loop(self) -> object:
+        """Return the training loop; None before it is built."""
+
+    @property
+    def finished_iters(self) -> int:
+        """Return the iterations whose update is done."""
+
+    @property
+    def finished_epochs(self) -> int:
+        """Return the epochs whose last step is done."""
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Tell whether the training loop counts epochs rather than iterations."""
 
 
 class Described(Protocol):

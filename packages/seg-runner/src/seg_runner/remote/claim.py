@@ -8,7 +8,9 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from seg_runner.remote.address import RemoteError, Store
@@ -17,6 +19,8 @@ __all__ = ["Claim"]
 
 LOG = logging.getLogger("seg_runner")
 NAME = ".running"
+LEAVES = 5.0
+"""Seconds that the end of a run waits for a sign of life that is on its way."""
 LONGEST = 60.0
 """Seconds between two signs of life, at most."""
 
@@ -24,15 +28,22 @@ LONGEST = 60.0
 class Claim:
     """Says at an address that this run works there. No clocks are compared: a run that lives changes its file.
 
+    A thread of its own does that, through a connection of its own: a large file may be on its way for long.
+
     Args:
-        store: The files at the address.
+        store: The files at the address; nobody else may use this connection.
         beat: Seconds between two signs of life.
+
+    Attributes:
+        taken: Which other run has taken the address meanwhile, in words.
     """
 
     def __init__(self, store: Store, beat: float = 15.0) -> None:
-        self.store, self.beat = store, min(max(beat, 0.1), LONGEST)
-        self.token, self.held = secrets.token_hex(8), False
-        self._count, self._next = 0, 0.0
+        self.store, self.beat = store, min(max(beat, 0.05), LONGEST)
+        self.token, self.taken = secrets.token_hex(8), ""
+        self._count = 0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def take(self) -> None:
         """Take the folder; the first write to it, which shows whether one may write there.
@@ -41,6 +52,8 @@ class Claim:
             RuntimeError: Another run trains there.
             RemoteError: It cannot be written.
         """
+        if self._thread is not None:
+            return
         found = self._read()
         if found is not None and found.get("token") != self.token and not _is_dead(found):
             wait = 2.5 * min(float(found.get("beat", 15.0)), LONGEST)
@@ -57,28 +70,43 @@ class Claim:
                         "last_checkpoint there. Stop that one, or give another folder (work_dir, --work-dir)"
                     )
         self._write()
-        self.held = True
+        self.taken = ""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._live, name="remote claim", daemon=True)
+        self._thread.start()
 
-    def keep(self) -> None:
-        """Give a sign of life, if it is time.
+    def _live(self) -> None:
+        """Give signs of life; a store that fails gets the next one."""
+        while not self._ended.wait(self.beat):
+            try:
+                found = self._read()
+                if found is not None and found.get("token") != self.token:
+                    self.taken = _who(found)
+                    return
+                self._write()
+            except Exception:
+                self.store.disconnect()
+
+    def check(self) -> None:
+        """Say that the address is still this run's, as far as one knows.
 
         Raises:
-            RemoteError: Another run has taken the folder meanwhile; or it cannot be reached.
+            RemoteError: Another run has taken it.
         """
-        if not self.held or time.monotonic() < self._next:
-            return
-        found = self._read()
-        if found is not None and found.get("token") != self.token:
-            raise RemoteError(
-                f"another run ({_who(found)}) has taken {self.store.name}, so nothing more is brought there"
-            )
-        self._write()
+        if self.taken:
+            raise RemoteError(f"another run ({self.taken}) has taken {self.store.name}: nothing more is brought there")
 
     def release(self) -> None:
-        """Leave the folder."""
-        if self.held:
-            self.held = False
-            self.store.remove(NAME)
+        """Leave the folder, if it is this run's and can be reached."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._ended.set()
+        thread.join(LEAVES)
+        if not thread.is_alive() and not self.taken:
+            with suppress(OSError):
+                self.store.remove(NAME)
+        self.store.disconnect()
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -92,7 +120,6 @@ class Claim:
         mine = {"token": self.token, "host": socket.gethostname(), "process": os.getpid(), "beat": self.beat}
         mine |= {"count": self._count, "command": " ".join(sys.argv)[:1000]}
         self.store.write(NAME, json.dumps(mine).encode())
-        self._next = time.monotonic() + self.beat
 
 
 def _who(found: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ LOG = logging.getLogger("seg_runner")
 POINTER = "last_checkpoint"
 LOOK = 0.5
 """Seconds between two looks at whether a file has come or gone."""
+TRIES = 3
+"""Files that fail before the others wait for the next pass."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds after a failure, doubled each time, and at most."""
 
@@ -71,7 +73,7 @@ class Mirror:
         self.store = Store(address, options.options)
         self.copy = LocalCopy(self.store.address, options.cache_dir)
         self.work_dir, self.left = self.copy.work_dir, ""
-        self.claim = Claim(self.store, beat=min(options.interval, 15.0))
+        self.claim = Claim(Store(address, options.options), beat=min(options.interval, 15.0))
         self._logger: logging.Logger = LOG
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -131,8 +133,7 @@ class Mirror:
         """Bring over what is not there yet, then end; `left` says what could not be brought over."""
         thread = self._thread
         if thread is None:
-            with suppress(Exception):
-                self.claim.release()
+            self.claim.release()
             return
         self._moved = time.monotonic()
         with self._wake:
@@ -182,7 +183,7 @@ class Mirror:
                     self._wake.wait_for(lambda: self._ending, min(LOOK, due - now))
                 continue
             try:
-                self.claim.keep()
+                self.claim.check()
                 self._pass(everything=ending or now >= due or wait > 0)
             except Exception as error:
                 wait = min(2 * wait or FIRST_WAIT, LONGEST_WAIT)
@@ -197,8 +198,7 @@ class Mirror:
             wait, seen = 0.0, come
             due = time.monotonic() + self.options.interval if now >= due else due
         if self._outage is None:
-            with suppress(Exception):
-                self.claim.release()
+            self.claim.release()
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not longer than to the end of the run."""
@@ -233,8 +233,7 @@ class Mirror:
         if not everything:
             changed = [n for n in changed if n not in self.copy.known or is_weights(n) or is_manifest(n)]
         try:
-            for name in _in_order({name: here[name] for name in changed if name != POINTER}):
-                self._bring(name)
+            self._bring_all(_in_order({name: here[name] for name in changed if name != POINTER}))
             if pointer is not None:
                 self._send(POINTER, *pointer)
             if pointer is None or pointer[1] == here.get(POINTER):
@@ -270,10 +269,20 @@ class Mirror:
     def _moves(self) -> None:
         self._moved = time.monotonic()
 
-    def _bring(self, name: str) -> None:
-        staged = self._stage(name)
-        if staged is not None:
-            self._send(name, *staged)
+    def _bring_all(self, names: Iterable[str]) -> None:
+        """Bring files over; one that the store does not take keeps none of the others, but what names it."""
+        failed: list[Exception] = []
+        for name in names:
+            try:
+                if not (failed and is_manifest(name)) and (staged := self._stage(name)) is not None:
+                    self._send(name, *staged)
+            except Exception as error:
+                failed.append(error)
+                if len(failed) == TRIES:  # it takes none
+                    break
+                self.store.disconnect()
+        if failed:
+            raise failed[0]
 
     def _send(self, name: str, staged: Path, stamp: Stamp) -> None:
         if self._given_up:

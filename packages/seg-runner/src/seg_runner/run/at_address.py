@@ -6,11 +6,12 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from seg_runner.distributed.world import World
 from seg_runner.process.signals import StopNow, StopSignals, leaving
 from seg_runner.remote.mirror import Mirror
+from seg_runner.remote.stubs import fetch_whole
 from seg_runner.run.earlier_run import REPLAY
 
 __all__ = ["bring_over", "brought_over", "not_brought"]
@@ -36,14 +37,22 @@ class AtAddress(Protocol):
         """The signals that a training hears."""
 
     @property
+    def hooks(self) -> list[Any]:
+        """The hooks."""
+
+    @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
 
 
 def bring_over(runner: AtAddress) -> None:
     """Bring files to the run's address from here on, if it has one; not where a step of it is only shown again."""
-    if runner.remote is not None and runner.rank == 0 and REPLAY not in os.environ:
-        runner.remote.begin(runner.logger)
+    if runner.remote is None or runner.rank != 0 or REPLAY in os.environ:
+        return
+    if any(getattr(hook, "published_keys", None) for hook in runner.hooks):
+        for path in runner.remote.work_dir.glob("best_*.pth"):  # read at the end by what knows only its path
+            fetch_whole(path)
+    runner.remote.begin(runner.logger)
 
 
 def not_brought(runner: AtAddress) -> str:
