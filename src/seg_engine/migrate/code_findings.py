@@ -17,16 +17,6 @@ __all__ = ["findings_in"]
 WRITTEN_FOR = ("mmcv", "mmengine", "mmseg", "seg_engine", "seg_hooks", "seg_runner")
 """Whose imports tell that a variable called `runner` is one of these."""
 
-SEVERAL = (
-    "mmengine.dist.init_dist",
-    "mmengine.model.MMDistributedDataParallel",
-    "torch.distributed.init_process_group",
-    "torch.distributed.launch",
-    "torch.distributed.run",
-    "torch.multiprocessing.spawn",
-    "torch.nn.parallel.DistributedDataParallel",
-)
-"""Names that start several processes, or need them."""
 ENGINE = ("mmengine.runner.Runner", "mmengine.Runner")
 
 
@@ -40,7 +30,7 @@ def findings_in(code: Code, file: str, roots: Sequence[Path], gives: frozenset[s
         gives: Names that the project's code assigns to the runner, or its parts to themselves.
     """
     for used in code.used:
-        found = old_name(used, file) or of_several(used, file) or of_engine(used, file)
+        found = old_name(used, file) or of_engine(used, file)
         found = found or of_operator(used, file) or not_there(used, file, roots)
         if found is not None:
             yield found
@@ -57,16 +47,6 @@ def old_name(used: Used, file: str) -> Finding | None:
     module, _, name = new.rpartition(".")
     since = "MMSegmentation 1.0" if old.startswith("mmseg.") else "mmcv 2.0"
     return Finding(CHANGE, file, used.line, f"{old} is gone since {since}", f"from {module} import {name}")
-
-
-def of_several(used: Used, file: str) -> Finding | None:
-    """Say that training in several processes is not here yet."""
-    if used.imported and used.name not in SEVERAL[3:5]:
-        return None
-    if not used.name.startswith(SEVERAL):
-        return None
-    advice = "leave it out: one process trains; several come later"
-    return Finding(CHANGE, file, used.line, f"{used.name}: several processes", advice, "several-processes-are-refused")
 
 
 def of_engine(used: Used, file: str) -> Finding | None:

@@ -177,8 +177,7 @@ def wrong_arguments(cfg: Any, path: Path) -> Iterator[Finding]:
             fill_arguments({**taken, "cfg": own})
     except (KeyError, TypeError, ValueError) as error:
         text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        name = "several-processes-are-refused" if "launcher" in text else ""
-        yield of_runner(text, path, CHANGE, name)
+        yield of_runner(text, path, CHANGE)
 
 
 def of_runner(text: str, path: Path, level: str, name: str = "") -> Finding:

@@ -34,7 +34,7 @@ WEIGHTS = Tool(
     "it renames weights and trains nothing; `init_cfg` and `load_from` take what it writes. Where names only lack or "
     "have a prefix, `load_options=dict(revise_keys=[...])` does without it",
 )
-ONE = "one process; several are not here yet ([`several-processes-are-refused`](differences.md))"
+SCRIPT = "the same arguments and variables; `torchrun -m seg_engine` and `srun seg` do without a script"
 SERVER = Tool(
     "", "a server is no part of training; `seg_engine.predict.load_model` gives it a model that takes an image"
 )
@@ -42,10 +42,10 @@ SERVER = Tool(
 TOOLS: dict[str, Tool] = {
     "train.py": Tool("`seg train CONFIG`", "the same options", "train", 0, 1),
     "test.py": Tool("`seg test CONFIG CHECKPOINT`", "the same options", "test", 0, 2),
-    "dist_train.sh": Tool("`seg train CONFIG`", ONE, "train", 0, 1, 1),
-    "dist_test.sh": Tool("`seg test CONFIG CHECKPOINT`", ONE, "test", 0, 2, 1),
-    "slurm_train.sh": Tool("`srun -p PARTITION seg train CONFIG`", ONE, "train", 2, 1),
-    "slurm_test.sh": Tool("`srun -p PARTITION seg test CONFIG CHECKPOINT`", ONE, "test", 2, 2),
+    "dist_train.sh": Tool("`examples/launch/dist_train.sh CONFIG GPUS`", SCRIPT, "train", 0, 1, 1),
+    "dist_test.sh": Tool("`examples/launch/dist_test.sh CONFIG CHECKPOINT GPUS`", SCRIPT, "test", 0, 2, 1),
+    "slurm_train.sh": Tool("`examples/launch/slurm_train.sh PARTITION JOB CONFIG`", SCRIPT, "train", 2, 1),
+    "slurm_test.sh": Tool("`examples/launch/slurm_test.sh PARTITION JOB CONFIG CHECKPOINT`", SCRIPT, "test", 2, 2),
     "analysis_tools/analyze_logs.py": Tool(
         "TensorBoard, or the rows of `scalars.json`", "the rows have the names that they had there"
     ),

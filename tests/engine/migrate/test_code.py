@@ -108,9 +108,8 @@ def test_a_folder_of_a_packages_name_is_not_that_package(tmp_path: Path) -> None
         "from torch.nn.parallel import DistributedDataParallel as DDP\n\nDDP(None)\n",
     ],
 )
-def test_several_processes_come_later(tmp_path: Path, text: str) -> None:
-    (found,) = report_on(tmp_path, {"a.py": text}).findings
-    assert (found.level, found.name) == ("change", "several-processes-are-refused")
+def test_a_group_or_a_wrapper_of_ones_own_is_no_finding(tmp_path: Path, text: str) -> None:
+    assert not report_on(tmp_path, {"a.py": text}).findings
 
 
 def test_asking_which_process_one_is_is_no_finding(tmp_path: Path) -> None:

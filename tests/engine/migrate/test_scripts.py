@@ -17,10 +17,23 @@ from seg_engine.migrate.tools import TOOLS
     [
         ("python tools/train.py a.py --amp", "seg train a.py --amp"),
         ("python ../mmseg/tools/test.py a.py b.pth --show-dir 'x y'", "seg test a.py b.pth --show-dir 'x y'"),
-        ("bash tools/dist_train.sh a.py 4 --work-dir w", "seg train a.py --work-dir w"),
-        ("PORT=29500 ./tools/dist_test.sh $CONFIG $CHECKPOINT 8", "seg test $CONFIG $CHECKPOINT"),
-        ("GPUS=4 sh slurm_train.sh dev job a.py --resume", "seg train a.py --resume"),
-        ("python -m torch.distributed.launch tools/train.py a.py --launcher pytorch", "seg train a.py"),
+        (
+            "bash tools/dist_train.sh a.py 4 --work-dir w",
+            "torchrun --nproc-per-node=4 -m seg_engine train a.py --work-dir w",
+        ),
+        (
+            "PORT=29500 ./tools/dist_test.sh $CONFIG $CHECKPOINT 8",
+            "torchrun --nproc-per-node=8 -m seg_engine test $CONFIG $CHECKPOINT",
+        ),
+        (
+            "GPUS=8 sh slurm_train.sh dev job a.py --resume",
+            "srun --partition=dev --job-name=job --ntasks=8 --gpus-per-task=1 seg train a.py --resume --launcher slurm",
+        ),
+        (
+            "python -m torch.distributed.launch --nproc_per_node=4 tools/train.py a.py --launcher pytorch",
+            "torchrun --nproc_per_node=4 -m seg_engine train a.py --launcher pytorch",
+        ),
+        ("srun -n 4 python -u tools/train.py a.py --launcher slurm", "srun -n 4 seg train a.py --launcher slurm"),
         ("cd x && python tools/misc/print_config.py a.py", "print(Config.fromfile(CONFIG).pretty_text)"),
         ("python tools/analysis_tools/get_flops.py a.py # count", "torch.utils.flop_counter.FlopCounterMode"),
     ],
@@ -28,6 +41,12 @@ from seg_engine.migrate.tools import TOOLS
 def test_a_call_of_a_tool_has_its_command(tmp_path: Path, call: str, advice: str) -> None:
     (found,) = report_on(tmp_path, {"run.sh": f"#!/bin/sh\n# tools/train.py\n{call}\n"}).findings
     assert (found.place, found.advice) == ("run.sh:3", advice)
+
+
+def test_processes_that_would_train_alone_there_are_named(tmp_path: Path) -> None:
+    (found,) = report_on(tmp_path, {"run.sh": "torchrun --nproc-per-node=4 tools/train.py a.py\n"}).findings
+    assert found.name == "several-processes-are-found"
+    assert found.advice == "torchrun --nproc-per-node=4 -m seg_engine train a.py"
 
 
 def test_a_call_that_goes_on_over_lines_has_the_line_of_its_begin(tmp_path: Path) -> None:
