@@ -253,11 +253,15 @@ class Runner(BaseRunner):
         heed_signals(self, now)
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
-        """Return the record and the line of one log point (`finished`: the summary of a validation or test)."""
+        """Return the record and the line of one log point (`finished`: the summary of a validation or test).
+
+        Several ranks all call it: losses and the like are their mean, times the slowest's, memory the most.
+        """
         make = self.log_processor.get_log_after_epoch if finished else self.log_processor.get_log_after_iter
-        record, text = make(self, batch_idx, mode)
         if mode == "train":
-            self.loss_watch.warn(self.message_hub.log_scalars, self.finished_iters, self.logger)
+            self.across.bad = self.loss_watch.first(self.message_hub.log_scalars, self.finished_iters)
+        record, text = make(self, batch_idx, mode)
+        self.across.warn(self.logger)
         return record, text
 
     # -- files ------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.world import adopt_world, read_dist_cfg
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
+from seg_runner.log.across_ranks import AcrossRanks
 from seg_runner.log.history import LossWatch
 from seg_runner.log.setup import IN_FILE, MMENGINE_NAME, make_log_dir, make_logger, missing_folders, remove_start
 from seg_runner.loop.train import EpochBasedTrainLoop
@@ -113,7 +114,7 @@ class BaseRunner(Builds):
         ours: dict[str, Any] = {"name": name, "rank": self.rank, "run": self.experiment_name}
         self.logger = use_argument(lambda level: make_logger(log_file, level, **ours), self.arguments, "log_level")
         self.message_hub = self.build_message_hub()
-        self.loss_watch = LossWatch()
+        self.loss_watch, self.across = LossWatch(), AcrossRanks(self.world)
         self.instances = Instances(self)
 
     def _make_parts(self, model: object) -> None:

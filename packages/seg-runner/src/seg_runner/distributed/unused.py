@@ -61,7 +61,10 @@ class UnusedWatch:
         self._learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._used: set[int] = set()
         # torch itself tells only that nothing was unused in the first forward pass
-        self._handles = [parameter.register_post_accumulate_grad_hook(self._note) for parameter in self._learning]
+        self._handles = [
+            parameter.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+            for parameter in self._learning
+        ]
 
     def _note(self, parameter: torch.Tensor) -> None:
         self._used.add(id(parameter))

@@ -103,6 +103,16 @@ class World:
         """Listen to the other ranks while this lasts; entered by all. Arguments as of `together`."""
         return nullcontext() if self.watch is None else self.watch.session(run, logger)
 
+    def rows(self, row: Sequence[float]) -> list[list[float]]:
+        """Return the numbers of all ranks, as many on each, in the order of the ranks; called by all."""
+        if self.size == 1:
+            return [list(row)]
+        self._check()
+        own = torch.tensor(row, dtype=torch.float64)
+        found = [torch.empty_like(own) for _ in range(self.size)]
+        distributed.all_gather(found, own, group=self.words)
+        return [each.tolist() for each in found]
+
     @contextmanager
     def together(
         self,

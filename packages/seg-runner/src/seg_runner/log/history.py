@@ -208,16 +208,15 @@ class LossWatch:
         self._told = bool(found)
         return min(found.items()) if found else None
 
-    def warn(self, histories: Mapping[str, HistoryBuffer], step: int, logger: logging.Logger) -> None:
-        """Warn once, of the first loss that is not finite; the log point has just brought the values over."""
-        found = self.first(histories, step)
-        if found is not None:
-            logger.warning(
-                "iteration %d: %s is not finite, for the first time. Training goes on; a checkpoint with weights that "
-                "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
-                found[0],
-                ", ".join(found[1]),
-            )
+    @staticmethod
+    def tell(step: int, what: str, logger: logging.Logger) -> None:
+        """Warn of the first step whose loss is not finite; `what`: 'loss is', 'a loss of rank 2 is'."""
+        logger.warning(
+            "iteration %d: %s not finite, for the first time. Training goes on; a checkpoint with weights that "
+            "are not finite is marked. NanGuardHook stops at such a step and says which samples were in it.",
+            step,
+            what,
+        )
 
 
 def _since_not_finite(values: Floats) -> int | None:

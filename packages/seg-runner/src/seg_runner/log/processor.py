@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from seg_runner.checks import flag, whole
+from seg_runner.log.across_ranks import across_ranks
 from seg_runner.log.history import HistoryBuffer
 from seg_runner.log.windows import read_windows
 from seg_runner.process.device import peak_memory
@@ -111,12 +112,16 @@ class LogProcessor:
             mode: 'train', 'val' or 'test'.
         """
         window = self.window_size if mode == "train" else min(self.window_size, batch_idx + 1)
-        values = self._values(runner, batch_idx, mode, window)
+        values, memory = self._values(runner, batch_idx, mode, window), peak_memory()
+        if mode == "train":  # ranks may have different numbers of batches in validation
+            values, memory = across_ranks(runner, values, memory)
         record = {self._name(key): value for key, value in values.items()}
         record |= self._progress(runner, batch_idx, mode)
         bare = {_bare(key): value for key, value in values.items()}
         lead = self._lead_iter(runner, batch_idx, mode) + self._rates(bare)
-        times = self._times(runner, bare, record, mode)
+        times = self._times(runner, bare, memory)
+        if memory is not None and mode == "train":
+            record["memory"] = memory
         shown = {"time", "data_time"} if len(times) > 1 else set()
         rest = [self._show(key, value) for key, value in bare.items() if key not in shown and not _is_rate(key)]
         if "optim_step" in record:
@@ -141,7 +146,7 @@ class LogProcessor:
         """
         if mode not in ("val", "test"):
             raise ValueError(f"get_log_after_epoch is for mode 'val' or 'test', not {mode!r}")
-        values = self._values(runner, batch_idx - 1, mode, None)
+        values, _ = across_ranks(runner, self._values(runner, batch_idx - 1, mode, None), None)
         times = {key: value for key, value in values.items() if _bare(key) in ("time", "data_time")}
         scalars = {self._name(key): value for key, value in values.items() if key not in times}
         notes = _notes(runner.message_hub, mode, self.log_with_hierarchy)
@@ -194,18 +199,15 @@ class LogProcessor:
         rates = [f"{key}: {value:.{self.num_digits}e}" for key, value in values.items() if _is_rate(key)]
         return " ".join(rates) + "  "
 
-    def _times(self, runner: LogRunner, values: Mapping[str, float], record: dict[str, Any], mode: str) -> list[str]:
+    def _times(self, runner: LogRunner, values: Mapping[str, float], memory: int | None) -> list[str]:
         """Show time left, time, time spent on data, and the memory where there is an accelerator."""
         parts = []
         eta = runner.message_hub.get_info("eta")
         if "time" in values and isinstance(eta, int | float):
             parts.append(f"eta: {datetime.timedelta(seconds=int(eta))}")
             parts += [self._show(key, values[key]) for key in ("time", "data_time") if key in values]
-        memory = peak_memory()
         if memory is not None:
             parts.append(f"memory: {memory}")
-            if mode == "train":
-                record["memory"] = memory
         return parts
 
     def _progress(self, runner: LogRunner, batch_idx: int, mode: str) -> dict[str, int]:
