@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.ranks import Ranks, on_ranks
-from seg_hooks import CheckpointHook, EarlyStoppingHook, EMAHook, LoggerHook, TrainState
+from seg_hooks import CheckpointHook, EarlyStoppingHook, EMAHook, LoggerHook, ProgressBarHook, TrainState
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -218,6 +218,35 @@ def test_a_folder_that_cannot_be_made_is_an_error_on_all_ranks(tmp_path):
     assert first == second
     assert "NotADirectoryError" in first
     assert "cannot be created" in first
+
+
+def differ(folder: Path, what: str) -> str:
+    rank = distributed.get_rank() if distributed.is_initialized() else int(os.environ["RANK"])
+    hooks: list[Any] = [LoggerHook(3)] if rank or what != "hooks" else []
+    hooks += [ProgressBarHook("plain")] * (what == "hooks of the user" and not rank)
+    state = make_state(folder, hooks, max_iters=3 + (what == "max_iters" and rank))
+    try:
+        with state:
+            loader = [torch.zeros(2, 4)] * (2 + (what == "batches" and rank))
+            for _ in state.batches(loader):
+                state.after_step()
+    except RuntimeError as error:
+        return str(error)
+    return (state.log_dir / f"{state.log_dir.name}{log_name()}.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("max_iters", "TrainState: max_iters is 3 on rank 0 and 4 on rank 1"),
+        ("hooks", "TrainState: hooks is [] on rank 0 and ['LoggerHook'] on rank 1"),
+        ("hooks of the user", "Iter"),
+        ("batches", "The ranks do not have the same number of batches in a pass (rank 0: 2, rank 1: 3)"),
+    ],
+)
+def test_ranks_that_differ_are_told_so(tmp_path, what, words):
+    for told in on_ranks(2, tmp_path / "ranks", differ, tmp_path / "out", what):
+        assert words in told
 
 
 # ---------------------------------------------------------------------------------------------------------- signals

@@ -145,7 +145,7 @@ class TrainState(Facets):
 
         try:
             self._together.world.first(take)
-            self._together.begin(lock, self.iter, self.model, self.logger)
+            self._together.begin(lock, self, self.hooks)
             for point in ("before_run", "before_train", "before_train_epoch"):
                 self.points.fire(point, self)
         except BaseException:
@@ -185,6 +185,7 @@ class TrainState(Facets):
         arguments.iterable(loader)
         self.passes.running = True
         try:
+            self._together.compare_lengths(loader, self.logger)
             self._meet(now=True)
             while not self._is_over():
                 before = self.iter

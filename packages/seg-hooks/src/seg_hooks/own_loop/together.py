@@ -6,18 +6,28 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from seg_hooks.files import clean_leftovers
 from seg_hooks.hooks.runtime_info import as_scalar, flatten
+from seg_hooks.loaders import length_of
 from seg_hooks.own_loop.arguments import make_folder
 from seg_hooks.own_loop.log import session_folder
 from seg_hooks.processes.meeting import Meeting
 from seg_hooks.processes.world import World
+from seg_hooks.protocols import HasModel, Logs, Progress
 
 __all__ = ["Together", "exit_code", "make_folders", "same_metrics"]
+
+
+TALKING = ("CheckpointHook", "EarlyStoppingHook", "LoggerHook", "NanGuardHook", "SyncBuffersHook")
+"""Hooks that wait for those of other ranks; any other one may be on some of them only."""
+
+
+class _Run(Progress, HasModel, Logs, Protocol):
+    pass
 
 
 class Together:
@@ -36,13 +46,30 @@ class Together:
         """Whether all ranks have learned that one of them wants to stop."""
         self._meeting = Meeting(world) if world.size > 1 else None
 
-    def begin(self, lock: ExitStack, step: int, model: nn.Module, logger: logging.Logger) -> None:
-        """Begin after so many steps, and hear signals where there are several ranks."""
-        self.lock, self.began_at, self.all_stop = lock, step, False
-        if self._meeting is not None:
-            _warn_of_lone_models(self.world, model, logger)
-            self._meeting.open(step)
-            lock.callback(self._meeting.close)
+    def begin(self, lock: ExitStack, run: _Run, hooks: list[object]) -> None:
+        """Begin, and hear signals where there are several ranks.
+
+        Raises:
+            RuntimeError: ranks have different hooks, numbers of steps, or places to begin at.
+        """
+        self.lock, self.began_at, self.all_stop = lock, run.iter, False
+        if self._meeting is None:
+            return
+        talking = [kind for kind in (type(hook).__name__ for hook in hooks) if kind in TALKING]
+        _refuse_different(self.world, {"max_iters": run.max_iters, "finished iterations": run.iter, "hooks": talking})
+        _warn_of_lone_models(self.world, run.model, run.logger)
+        self._meeting.open(run.iter)
+        lock.callback(self._meeting.close)
+
+    def compare_lengths(self, loader: object, logger: logging.Logger) -> None:
+        """Say where a pass over the data has other numbers of batches on other ranks."""
+        lengths = self.world.gather(length_of(loader))
+        if len(set(lengths)) > 1:
+            logger.warning(
+                "The ranks do not have the same number of batches in a pass (%s): they come into different passes, and "
+                "may train on the same samples. Give each of them DistributedSampler(dataset).",
+                ", ".join(f"rank {rank}: {length}" for rank, length in enumerate(lengths[:8])),
+            )
 
     def end(self) -> None:
         """Give the folder and the signals back."""
@@ -117,6 +144,18 @@ def _portable(value: Any) -> Any:
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     found = ((name, as_scalar(value)) for name, value in flatten(metrics))
     return {name: float(value) for name, value in found if value is not None}
+
+
+def _refuse_different(world: World, facts: dict[str, Any]) -> None:
+    """Refuse ranks that differ in what must be the same: they would wait for one another for ever."""
+    told = world.gather(facts)
+    for rank, others in enumerate(told):
+        for name, value in told[0].items():
+            if others[name] != value:
+                raise RuntimeError(
+                    f"TrainState: {name} is {value} on rank 0 and {others[name]} on rank {rank}; all ranks have to run "
+                    "the same script with the same arguments, on the same files."
+                )
 
 
 def _warn_of_lone_models(world: World, model: nn.Module, logger: logging.Logger) -> None:
