@@ -373,3 +373,74 @@ def go_on_with_average(folder: Path) -> dict[str, Any]:
     runner = make_runner(folder, 8, hooks=[hook], resume=True)
     runner.train()
     return {name: value.clone() for name, value in hook.ema_model.module.state_dict().items()}
+
+
+def read_in_parts(folder: Path) -> tuple[int, bool, bool]:
+    """Go on under fsdp; return the most elements read of a tensor in parts, and whether average and state are right."""
+    from seg_hooks import EMAHook
+    from seg_runner.checkpoint.several.assemble import Shards
+    from seg_runner.distributed.shards import gathered, is_sharded
+
+    read: list[int] = []
+    usual = Shards._block
+    Shards._block = lambda self, stored, wanted: (found := usual(self, stored, wanted), read.append(found.numel()))[0]
+    hook = EMAHook(momentum=0.1)
+    runner = make_runner(folder, 8, hooks=[hook], resume=True, strategy="fsdp")
+    runner.train()
+    average = gathered(hook.ema_model.module.state_dict())
+    saved = read_checkpoint(folder / "iter_8.pth")
+    same = all(torch.equal(average[name], value) for name, value in saved["state_dict"].items())
+    state = runner.optim_wrapper.state_dict()["state"]
+    return max(read[: len(read) // 2]), same, any(is_sharded(each["exp_avg"]) for each in state.values())
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_each_rank_reads_only_what_it_keeps(tmp_path, world):
+    pytest.importorskip("seg_hooks")
+    folder = tmp_path / "run"
+    on_ranks(2, tmp_path / "ranks", train_with_hooks, folder, "fsdp")
+    found = on_ranks(world, tmp_path / "again", read_in_parts, folder)
+    assert [each[1:] for each in found] == [(True, True)] * world
+    assert max(each[0] for each in found) == 8 * 3 * 3 * 3 // world
+
+
+def evaluate(folder: Path, file: str) -> dict[str, Any]:
+    from seg_runner import IoUMetric
+
+    held = {"dataset": Held(), "batch_size": 2, "num_workers": 0}
+    loading = {"load_from": file, "train_cfg": None, "train_dataloader": None, "optim_wrapper": None}
+    return make_runner(folder, 8, val_dataloader=held, val_evaluator=IoUMetric(num_classes=3), **loading).val()
+
+
+def test_load_from_takes_a_set_as_it_takes_a_file(tmp_path):
+    options = {"checkpoint": SHARDED}
+    on_ranks(2, tmp_path / "first", train, tmp_path / "run", 4, **options)
+    content = read_checkpoint(tmp_path / "run" / "iter_4.pth")
+    CheckpointSaver().save(tmp_path / "whole.pth", content)
+    found = [
+        on_ranks(2, tmp_path / name, evaluate, tmp_path / f"of_{name}", str(file))
+        for name, file in (("set", tmp_path / "run" / "iter_4.pth"), ("file", tmp_path / "whole.pth"))
+    ]
+    assert found[0][0] == found[1][0]
+
+
+def break_on_one_rank(folder: Path, strategy: str) -> None:
+    """Let one rank fail in the middle of a run."""
+
+    class Breaks:
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: object = None) -> None:
+            if runner.iter == 5 and rank() == 0:
+                raise ValueError("broken on purpose")
+
+    make_runner(folder, 8, hooks=[Breaks()], checkpoint=SHARDED, strategy=strategy).train()
+
+
+@pytest.mark.parametrize(("strategy", "kept"), [("ddp", True), ("fsdp", False)])
+def test_what_an_exception_leaves_is_written_without_the_others(tmp_path, strategy, kept):
+    with Ranks(2, tmp_path / "ranks", break_on_one_rank, tmp_path / "run", strategy) as ranks:
+        assert ranks.codes()[0] == 1
+    assert "broken on purpose" in ranks.said(0)
+    left = tmp_path / "run" / "interrupted_iter_5.pth"
+    assert left.is_file() == kept
+    if not kept:
+        assert "each rank has only a part of the weights" in ranks.said(0)

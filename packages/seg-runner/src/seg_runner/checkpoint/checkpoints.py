@@ -10,20 +10,22 @@ from typing import Any, Unpack
 from seg_runner.checkpoint.find import POINTER, broken_off, find_resumable, locate
 from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.meta import Identity, Run, Training
-from seg_runner.checkpoint.read import read_checkpoint, read_place
+from seg_runner.checkpoint.read import read_checkpoint, read_place, read_unverified
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.checkpoint.several.choose import at_hand, chosen_by_first
+from seg_runner.checkpoint.several.layout import is_set, verify_set
 from seg_runner.checkpoint.several.positions import gather_positions, own_position
 from seg_runner.checkpoint.state import Part, gather_state, restore_state
 from seg_runner.checkpoint.weights import LoadOptions, NothingFitsError, clean_name, load_weights
 from seg_runner.checkpoint.write import write_or_explain
-from seg_runner.distributed.shards import gathered, has_shards
+from seg_runner.distributed.shards import cuts_of, gathered, has_shards
 from seg_runner.errors import add_note
 from seg_runner.files import clean_leftovers
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.log.setup import earlier_sessions
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Resumes
+from seg_runner.remote.stubs import fetch_whole
 
 __all__ = ["Checkpoints"]
 
@@ -175,10 +177,20 @@ class Checkpoints:
     def _read(self, find: Callable[[], Path], unsafe: bool) -> tuple[Path, dict[str, Any]]:
         """Read what rank 0 finds, on all ranks; an error on any of them is raised on all."""
         world = self.run.world
-        path = chosen_by_first(world, find)
+
+        def fetched() -> Path:
+            fetch_whole(path := find())
+            return path
+
+        path = chosen_by_first(world, fetched)
         assert path is not None
         with at_hand(world, path) as near:
-            checkpoint = world.each(lambda: read_checkpoint(near, unsafe=unsafe))
+            if is_set(near):  # the ranks share the checking, and each reads what it keeps
+                world.each(lambda: verify_set(near, world.rank, world.size))
+                cuts = cuts_of(self.training.model)
+                checkpoint = world.each(lambda: read_unverified(near, unsafe, cuts))
+            else:
+                checkpoint = world.each(lambda: read_checkpoint(near, unsafe=unsafe))
             world.first(lambda: self._warn_of_weights(near, checkpoint))
         return path, checkpoint
 
@@ -188,7 +200,9 @@ class Checkpoints:
     def _warn_of_weights(self, path: Path, checkpoint: Mapping[str, object]) -> None:
         """Say it where weights are not finite: by the mark of the file, else by looking at them."""
         marked = (read_place(path) or {}).get("finite")
-        bad = [] if marked else not_finite(checkpoint)
+        meta = checkpoint.get("meta")
+        noted = meta.get("not_finite") if isinstance(meta, Mapping) else None
+        bad = [] if marked else noted or not_finite(checkpoint)
         if bad:
             self.run.logger.warning("%s contains weights that are not finite: %s", path, ", ".join(bad))
 

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,10 +20,11 @@ from seg_runner.checkpoint.read_mmengine import UnknownNamesError, read_restrict
 from seg_runner.checkpoint.several.assemble import read_set
 from seg_runner.checkpoint.several.layout import checkpoint_bytes, is_checkpoint, read_manifest, verify_set
 from seg_runner.checkpoint.write import LONGEST_PLACE, MARK, TRAILER
+from seg_runner.distributed.shards import Cut
 from seg_runner.errors import CheckpointError
 from seg_runner.remote.stubs import fetch_whole
 
-__all__ = ["kind_of_file", "read_checkpoint", "read_place", "verify_checkpoint"]
+__all__ = ["kind_of_file", "read_checkpoint", "read_place", "read_unverified", "verify_checkpoint"]
 
 CHUNK = 2**20
 HEAD = 4096
@@ -69,7 +71,18 @@ def read_checkpoint(path: str | Path, *, verify: bool = True, unsafe: bool = Fal
     fetch_whole(path)
     if verify:
         verify_checkpoint(path)
-    content = read_set(path, lambda file: _load(file, unsafe)) if path.is_dir() else _load(path, unsafe)
+    return read_unverified(path, unsafe)
+
+
+def read_unverified(path: Path, unsafe: bool = False, cuts: Mapping[torch.Size, Cut] | None = None) -> dict[str, Any]:
+    """Read what is there and was verified.
+
+    Args:
+        path: The file, or the folder of a set.
+        unsafe: As `read_checkpoint` takes it.
+        cuts: Of a set, read tensors of these shapes as this rank keeps them, where each rank has a part.
+    """
+    content = read_set(path, lambda file: _load(file, unsafe), cuts) if path.is_dir() else _load(path, unsafe)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict")
     try:

@@ -7,6 +7,7 @@ strategy. Whatever loads a whole tensor into a sharded module or optimizer, by a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
@@ -76,6 +77,45 @@ def like(whole: torch.Tensor, own: object) -> torch.Tensor:
     here = distribute_tensor(whole.detach().to(mesh.device_type), mesh, placements, src_data_rank=None).to_local()
     part = here.to(own.to_local().device).clone()
     return DTensor.from_local(part, mesh, placements, run_check=False, shape=own.shape, stride=own.stride())
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The block that a rank keeps of every tensor of one shape.
+
+    Attributes:
+        own: A tensor that is cut so.
+        block: Where its part lies in the whole.
+    """
+
+    own: Any
+    block: tuple[slice, ...]
+
+    def put(self, part: torch.Tensor) -> torch.Tensor:
+        """Return the sharded tensor of which this is the part of this rank."""
+        from torch.distributed.tensor import DTensor
+
+        own = self.own
+        there = part.to(own.to_local().device)
+        return DTensor.from_local(
+            there, own.device_mesh, own.placements, run_check=False, shape=own.shape, stride=own.stride()
+        )
+
+
+def cuts_of(model: nn.Module) -> dict[torch.Size, Cut]:
+    """Return how parameters are cut, by their shape; empty where none is, or where two of one shape differ in it."""
+    found: dict[torch.Size, Cut] = {}
+    for own in filter(is_sharded, model.parameters()):
+        if (cut := found.get(own.shape)) is not None:
+            if (cut.own.device_mesh, cut.own.placements) != (own.device_mesh, own.placements):
+                return {}
+            continue
+        from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+        sizes, offsets = compute_local_shape_and_global_offset(own.shape, own.device_mesh, own.placements)
+        block = tuple(slice(at, at + size) for at, size in zip(offsets, sizes, strict=True))
+        found[own.shape] = Cut(own, block)
+    return found
 
 
 def cut_on_loading(model: nn.Module) -> None:

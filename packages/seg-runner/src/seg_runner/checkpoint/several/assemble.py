@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from seg_runner.checkpoint.several.layout import DTYPES, PLACEHOLDER, REST, Manifest, Part, Stored, read_manifest
+from seg_runner.distributed.shards import Cut
 from seg_runner.errors import CheckpointError
 from seg_runner.trees import map_paths
 
 __all__ = ["read_set"]
 
 
-def read_set(folder: Path, read_file: Callable[[Path], Any]) -> Any:
+def read_set(folder: Path, read_file: Callable[[Path], Any], cuts: Mapping[torch.Size, Cut] | None = None) -> Any:
     """Return the checkpoint of a set, as it would come out of one file.
 
     A tensor that lies in one piece is mapped from its file (copy on write), so a rank reads of the disk only what it
@@ -25,12 +26,13 @@ def read_set(folder: Path, read_file: Callable[[Path], Any]) -> Any:
     Args:
         folder: The set.
         read_file: Reads `rest.pth`.
+        cuts: Tensors of these shapes that lie in several parts are read as this rank keeps them: its block alone.
 
     Raises:
         CheckpointError: What is in it cannot be read, or a tensor is named that there is none of.
     """
     manifest = read_manifest(folder)
-    shards = Shards(folder, manifest)
+    shards = Shards(folder, manifest, cuts or {})
 
     def put_in(path: object, value: object) -> object:
         named = isinstance(value, dict) and len(value) == 1 and PLACEHOLDER in value
@@ -45,10 +47,11 @@ class Shards:
     Args:
         folder: The set.
         manifest: What it says of itself.
+        cuts: How tensors of a shape are cut.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: Manifest, cuts: Mapping[torch.Size, Cut]) -> None:
+        self.folder, self.manifest, self.cuts = folder, manifest, cuts
         self._files: dict[str, torch.UntypedStorage] = {}
         self._made: dict[str, torch.Tensor] = {}
 
@@ -63,11 +66,24 @@ class Shards:
     def _read(self, stored: Stored) -> torch.Tensor:
         if len(stored.parts) == 1:
             return self._part(stored, stored.parts[0])
-        whole = torch.zeros(stored.shape, dtype=DTYPES[stored.dtype])
+        cut = self.cuts.get(torch.Size(stored.shape))
+        if cut is not None:
+            return cut.put(self._block(stored, cut.block))
+        return self._block(stored, tuple(slice(0, length) for length in stored.shape))
+
+    def _block(self, stored: Stored, wanted: tuple[slice, ...]) -> torch.Tensor:
+        """Put a block of a tensor together; parts that are not in it are not looked at."""
+        found = torch.zeros([each.stop - each.start for each in wanted], dtype=DTYPES[stored.dtype])
         for part in stored.parts:
-            block = tuple(slice(at, at + size) for at, size in zip(part.offsets, part.sizes, strict=True))
-            whole[block] = self._part(stored, part)
-        return whole
+            begins = [max(at, each.start) for at, each in zip(part.offsets, wanted, strict=True)]
+            sides = zip(part.offsets, part.sizes, wanted, strict=True)
+            ends = [min(at + size, each.stop) for at, size, each in sides]
+            if any(end <= begin for begin, end in zip(begins, ends, strict=True)):
+                continue
+            there = (slice(b - each.start, e - each.start) for b, e, each in zip(begins, ends, wanted, strict=True))
+            here = (slice(b - at, e - at) for b, e, at in zip(begins, ends, part.offsets, strict=True))
+            found[tuple(there)] = self._part(stored, part)[tuple(here)]
+        return found
 
     def _part(self, stored: Stored, part: Part) -> torch.Tensor:
         dtype = DTYPES[stored.dtype]
