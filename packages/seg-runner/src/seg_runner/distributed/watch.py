@@ -167,8 +167,8 @@ class Watch:
         ending = self.ending or self._ended()
         if ending is None and not late and isinstance(error, Exception) and any(word in text for word in LOST):
             ending = self._cause()
-        if isinstance(error, OtherRankError):
-            self.ending = ending or Ending(error.rank, text)
+        if isinstance(error, OtherRankError):  # told for that rank, which may be slower than this one to end
+            self.ending = ending or self.tell(Ending(error.rank, str(error).removeprefix(f"rank {error.rank}: ")))
             return
         if ending is None:
             number = getattr(error, "number", 0) or signal_of(error)
