@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.ranks import on_ranks
+from helpers.tree import ROOT
 from runner.distributed.test_ddp import train
+from seg_runner.distributed.launch import find_launch
 from seg_runner.distributed.meet import backend_for
-from seg_runner.distributed.world import World, adopt_world, read_dist_cfg
+from seg_runner.distributed.world import OtherRankError, World, _placed, adopt_world, read_dist_cfg
 from torch import distributed
+from torch.utils import backend_registration
+
+PRETEND = "_setup_privateuseone_for_python_backend"
 
 
 def described(world: World) -> tuple[int, int, int, int, int]:
@@ -67,6 +74,50 @@ def by_slurm() -> tuple[int, ...]:
 
 def test_ranks_meet_by_what_slurm_says(tmp_path):
     assert on_ranks(2, tmp_path, by_slurm) == [(0, 2, 0, 2, 0), (1, 2, 1, 2, 1)]
+
+
+def forks() -> int:
+    """Have a child of this process end as Python does, and use the group afterwards."""
+    world = adopt_world(device="cpu")
+    child = os.fork()
+    if not child:
+        atexit._run_exitfuncs()
+        os._exit(0)
+    os.waitpid(child, 0)
+    return world.agree(world.rank)
+
+
+def test_a_forked_child_leaves_the_group_alone(tmp_path):
+    assert on_ranks(2, tmp_path, forks) == [1, 1]
+
+
+def sees(first: str, second: str) -> int:
+    """Return which device a rank takes that sees these first."""
+    world = adopt_world(device="cpu")
+    return _placed(find_launch(), world.words, (first, second)[world.rank]).device_index
+
+
+def test_each_rank_has_a_device_of_its_own(tmp_path):
+    assert on_ranks(2, tmp_path / "all", sees, "gpu0", "gpu0") == [0, 1], "all are shown to both"
+    assert on_ranks(2, tmp_path / "own", sees, "gpu0", "gpu1") == [0, 0], "each is shown its own"
+
+
+def on_one_device(folder: Path) -> str:
+    """Train on an accelerator of which there is one."""
+    sys.path.insert(0, str(ROOT / "tests" / "device"))
+    import sim_device
+
+    assert sim_device.DEVICE
+    with pytest.raises((ValueError, OtherRankError)) as caught:
+        train(folder)
+    return str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(backend_registration, PRETEND), reason="this torch knows no devices made in Python")
+def test_more_processes_than_devices_is_said_on_all(tmp_path):
+    for said in on_ranks(2, tmp_path, on_one_device, tmp_path / "work"):
+        assert "this is process 2 on this machine, and torch sees 1 sim devices here" in said
+    assert not (tmp_path / "work").exists()
 
 
 def lonely() -> str:

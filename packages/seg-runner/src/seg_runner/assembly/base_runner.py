@@ -81,7 +81,7 @@ class BaseRunner(Builds):
         device = self.arguments["device"]
         group = use_argument(lambda env: read_dist_cfg((env or {}).get("dist_cfg")), self.arguments, "env_cfg")
         self.world = use_argument(lambda launcher: adopt_world(group, device, launcher), self.arguments, "launcher")
-        self.device = pick_device(device, self.world.device_index)
+        self.device = self.world.each(lambda: pick_device(device, self.world.device_index))
         wrapper, unused = ((self.cfg or {}).get(key) for key in ("model_wrapper_cfg", "find_unused_parameters"))
         ranks = self.randomness.ranks
         self.strategy = use_argument(
