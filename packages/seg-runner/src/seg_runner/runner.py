@@ -37,6 +37,7 @@ from seg_runner.run.ignore_index import align_ignore_index, align_with_metrics
 from seg_runner.run.preflight import check_before_training
 from seg_runner.run.record import write_record
 from seg_runner.run.restarts import TRIES
+from seg_runner.run.same_everywhere import check_same_everywhere
 from seg_runner.run.session import heed_signals
 from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
 
@@ -121,6 +122,7 @@ class Runner(BaseRunner):
         with session(self, "train"):
             self.build_training()
             check_steps(self.model, "train", "val" if self.val_loop is not None else "train")
+            check_same_everywhere(self)
             self.call_hook("before_run")
             self._prepare_training()
             model = self.train_loop.run()

@@ -32,6 +32,7 @@ from seg_runner.assembly.own_keys import own_lines
 from seg_runner.assembly.parts import ready_loaders, ready_schedulers, ready_wrapper
 from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.saver import CheckpointSaver
+from seg_runner.distributed.digest import compare_ranks, facts_of_model
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.world import adopt_world, read_dist_cfg
 from seg_runner.hooks.defaults import without_effect
@@ -131,7 +132,10 @@ class BaseRunner(Builds):
         self.log_processor = self.build_log_processor(self.arguments["log_processor"])
         self.visualizer = self.build_visualizer(self.arguments["visualizer"])
         self.instances.put("mmengine.visualization")
-        self.model: Any = self.wrap_model((self.cfg or {}).get("model_wrapper_cfg"), self.build_model(model))
+        bare = self.build_model(model)
+        if self.world.size > 1 and not self.arguments["skip_checks"]:
+            compare_ranks(self.world, facts_of_model(bare))
+        self.model: Any = self.wrap_model((self.cfg or {}).get("model_wrapper_cfg"), bare)
         self.optim_wrapper: Any = ready_wrapper(self.arguments["optim_wrapper"])
         self.param_schedulers: Any = ready_schedulers(self.arguments["param_scheduler"])
         self.saver = CheckpointSaver(**(self.arguments["checkpoint"] or {}))
