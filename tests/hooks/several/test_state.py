@@ -252,10 +252,10 @@ def test_ranks_that_differ_are_told_so(tmp_path, what, words):
 # ---------------------------------------------------------------------------------------------------------- signals
 
 
-def train_long(folder: Path, at: int, batches: bool = True) -> None:
+def train_long(folder: Path, at: int, batches: bool = True, workers: int = 0) -> None:
     state = make_state(folder, [CheckpointHook(10_000, by_epoch=False)], max_iters=10_000)
     with state:
-        loader = make_loader()
+        loader = make_loader(num_workers=workers)
         for batch, _ in state.batches(loader) if batches else forever(loader):
             loss = state.model(batch).square().mean()
             loss.backward()
@@ -282,6 +282,22 @@ def test_a_signal_to_one_rank_ends_all(tmp_path, number, rank, batches):
             time.sleep(0.01)
         ranks.signal(rank, number)
         assert ranks.codes() == [128 + number] * 2, ranks.said(0) + ranks.said(1)
+    left_after_one_step(tmp_path, ranks, number)
+
+
+def test_a_signal_to_each_process_of_a_rank_leaves_its_workers_reading(tmp_path):
+    with Ranks(2, tmp_path / "ranks", train_long, tmp_path / "out", at=7, workers=1) as ranks:
+        while not (tmp_path / "out" / "here").exists():
+            assert all(process.is_alive() for process in ranks.processes), ranks.said(0) + ranks.said(1)
+            time.sleep(0.01)
+        for process in ranks.processes:
+            os.killpg(process.pid, signal.SIGTERM)  # as torchrun and Slurm send it
+        assert ranks.codes() == [143, 143], ranks.said(0) + ranks.said(1)
+    left_after_one_step(tmp_path, ranks, signal.SIGTERM)
+
+
+def left_after_one_step(tmp_path: Path, ranks: Ranks, number: int) -> None:
+    """All ranks have saved once, after the same step, and told it in their logs."""
     (saved,) = (tmp_path / "out").glob("*.pth")
     done = int(saved.stem.removeprefix("iter_"))
     assert (tmp_path / "out" / "last_checkpoint").read_text().endswith(saved.name)

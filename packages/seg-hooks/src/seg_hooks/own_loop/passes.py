@@ -13,7 +13,7 @@ import torch
 from seg_hooks.checks import has_state
 from seg_hooks.loaders import batch_size_of, length_of, set_epoch
 from seg_hooks.own_loop.generators import load_states, seed_opencv, states_of
-from seg_hooks.own_loop.workers import PassSeeds, can_seed_reading, keeps_workers, pass_seed, starts_workers
+from seg_hooks.own_loop.workers import PassSeeds, can_seed_reading, keeps_workers, pass_seed, shielded, starts_workers
 from seg_hooks.randomness import load_random, random_state
 
 __all__ = ["Passes"]
@@ -78,7 +78,8 @@ class Passes:
     def _iterator(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         self._seed = pass_seed(self.number or 0)
         seed_opencv(self._seed)  # workers take over what it gives here
-        return self._seeds.begin(loader, self._seed) if keeps_workers(loader) else iter(loader)
+        with shielded(loader, self.ranks > 1):
+            return self._seeds.begin(loader, self._seed) if keeps_workers(loader) else iter(loader)
 
     def next_batch(self, iterator: Iterator[Batch]) -> Batch:
         """Take the next batch, after seeding OpenCV's generator, the only one whose state cannot be kept."""
@@ -92,12 +93,14 @@ class Passes:
         self.done, self._skip = self._skip, 0
         if getattr(loader, "num_workers", 0):
             logger.warning("not restored: random numbers that the workers of the %s draw.", type(loader).__name__)
-        iterator = iter(loader)
+        with shielded(loader, self.ranks > 1):
+            iterator = iter(loader)
         first = list(islice(iterator, 1))
         if first:
             return chain(first, iterator)
         self.end()  # it stood at the end of its pass
-        return iter(loader)
+        with shielded(loader, self.ranks > 1):
+            return iter(loader)
 
     def _again(
         self, loader: Iterable[Batch], skip: int, saved: Mapping[str, Any], logger: logging.Logger

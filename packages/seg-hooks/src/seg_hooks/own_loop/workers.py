@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import os
 import random
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, TypeGuard
@@ -16,7 +19,58 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from seg_hooks.own_loop.generators import reseed, seed_opencv
 
-__all__ = ["PassSeeds", "can_seed_reading", "keeps_workers", "pass_seed", "starts_workers"]
+__all__ = ["PassSeeds", "can_seed_reading", "keeps_workers", "pass_seed", "shielded", "starts_workers"]
+
+
+@contextlib.contextmanager
+def shielded(loader: object, several: bool) -> Iterator[None]:
+    """Have workers that a torch loader starts meanwhile leave signals to this process, which finishes its step.
+
+    Args:
+        loader: The loader.
+        several: Whether this is one of several processes; one alone does not handle signals.
+    """
+    if not several or not isinstance(loader, DataLoader):
+        yield
+        return
+    own = loader.worker_init_fn
+    loader.worker_init_fn = _Shield(own)
+    try:
+        yield
+    finally:
+        loader.worker_init_fn = own
+
+
+class _Shield:
+    """What a worker does first: ignore signals, but for a SIGTERM of its parent, and then the user's own function.
+
+    Launchers and schedulers send a signal to every process of a job, and the batch that is being read is still wanted.
+    """
+
+    def __init__(self, own: Callable[[int], None] | None) -> None:
+        self.own = own
+
+    def __call__(self, worker: int) -> None:
+        for name in ("SIGINT", "SIGUSR1"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _obey_only(os.getppid())
+        if self.own is not None:
+            self.own(worker)
+
+
+def _obey_only(parent: int) -> None:
+    """End on a SIGTERM that the parent sent, ignore one from anybody else (where the system tells who sent it)."""
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def listen() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, name="sigterm", daemon=True).start()
 
 
 def keeps_workers(loader: object) -> TypeGuard[DataLoader[Any]]:
