@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from engine.test_predict import checkpoint
 from runner.distributed.test_checkpoints import assert_equal
 from seg_runner import export_safetensors, load_weights, read_checkpoint
 from seg_runner.checkpoint.read import read_place, verify_checkpoint
@@ -109,3 +112,22 @@ def test_what_takes_a_file_takes_a_set(tmp_path, file):
     pytest.importorskip("safetensors")
     one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
     assert export_safetensors(file, one).read_bytes() == export_safetensors(tmp_path / "set.pth", other).read_bytes()
+
+
+def test_images_are_segmented_with_a_set_as_with_a_file(tmp_path, capsys):
+    whole, parts = checkpoint(tmp_path / "a.pth"), tmp_path / "set.pth"
+    assert main(["ckpt", "convert", str(whole), str(parts)]) == 0
+    cv2.imwrite(str(tmp_path / "photo.png"), np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    for name, file in (("one", whole), ("other", parts)):
+        assert main(["predict", str(file), str(tmp_path / "photo.png"), "--out", str(tmp_path / name)]) == 0
+    folders = tmp_path / "one", tmp_path / "other"
+    one, other = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.png")} for d in folders)
+    assert one == other != {}
+
+
+def test_an_own_loop_that_meets_a_set_says_how_one_file_is_made_of_it(tmp_path, file):
+    from seg_hooks.own_loop.find_checkpoint import read_whole
+
+    main(["ckpt", "convert", str(file), str(tmp_path / "set.pth")])
+    with pytest.raises(ValueError, match="seg ckpt convert"):
+        read_whole(tmp_path / "set.pth")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -444,3 +445,30 @@ def test_what_an_exception_leaves_is_written_without_the_others(tmp_path, strate
     assert left.is_file() == kept
     if not kept:
         assert "each rank has only a part of the weights" in ranks.said(0)
+
+
+class Slow:
+    """Tells that a rank is training, and keeps its steps from being too fast to be met."""
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: object = None) -> None:
+        print(f"step {runner.iter}", flush=True)
+        time.sleep(0.002)
+
+
+def train_long(folder: Path) -> None:
+    saving = {"sharded": True, "async_save": True}
+    make_runner(folder, 100_000, hooks=[Slow()], checkpoint=saving, strategy="fsdp").train()
+
+
+def test_a_signal_to_one_rank_saves_a_set_of_all(tmp_path):
+    with Ranks(2, tmp_path / "ranks", train_long, tmp_path / "run") as ranks:
+        until = time.monotonic() + 60
+        while "step 5\n" not in ranks.said(1) and time.monotonic() < until:
+            time.sleep(0.01)
+        ranks.signal(1, signal.SIGTERM)
+        assert ranks.codes() == [128 + signal.SIGTERM] * 2, ranks.said(0)
+    (saved,) = (path for path in (tmp_path / "run").glob("*.pth"))
+    assert is_set(saved)
+    verify_checkpoint(saved)
+    assert f"saved {saved.name}" in ranks.said(0)
+    assert find_resumable(tmp_path / "run") == saved

@@ -20,6 +20,10 @@ MOST_ITERS = 10**12
 
 def read_whole(path: Path) -> dict[str, Any]:
     """Read a checkpoint, checking every byte; ValueError where it is cut short or changed, or is no checkpoint."""
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: a checkpoint that seg-runner wrote in parts; `seg ckpt convert` makes one file of it."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             check_sizes(archive, path.stat().st_size)
