@@ -1,9 +1,10 @@
-"""`randomness=dict(world='exact', ranks=V)`: the same run, bit for bit, on any number of processes."""
+"""`randomness=dict(world='exact', ranks=V)`: the same run, bit for bit, on any number of processes.
+
+With accumulation, clipping, bf16 and after resuming: `tests/contracts/test_exact_world.py`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,124 +14,45 @@ from helpers.ranks import on_ranks
 from hypothesis import given
 from hypothesis import strategies as st
 from runner.distributed.test_ddp import Blocks
-from seg_optim import AmpOptimWrapper, OptimWrapper
-from seg_runner import DefaultSampler, IoUMetric, LogitsModel, Runner
+from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.exact import own_ranks
+from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.tree import Carry, added, over_processes
+from seg_runner.distributed.world import World
+from seg_runner.process.randomness import resolve_randomness
 from torch import distributed, nn
 
-RANKS = 4
 
-
-def digest(values: dict[str, torch.Tensor]) -> str:
-    """One text for all weights and buffers, which differs where one bit does."""
-    told = hashlib.sha256()
-    for name, value in values.items():
-        told.update(name.encode() + value.contiguous().numpy().tobytes())
-    return told.hexdigest()
-
-
-def network(norm: type[nn.Module], dropout: float) -> nn.Module:
+def train(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Train a net with dropout and batch norm on this process by a plain optimizer, and validate it."""
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), norm(8), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, 3, 1), Unused()
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.25), nn.Conv2d(8, 3, 1)
     )
-
-
-class Unused(nn.Module):
-    """Has a weight that nothing depends on, which an optimizer must leave alone on any number of processes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(2))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images
-
-
-def train(
-    folder: Path,
-    *,
-    norm: type[nn.Module] = nn.BatchNorm2d,
-    counts: int = 1,
-    amp: bool = False,
-    last: int = 22,
-    **more: Any,
-) -> dict[str, Any]:
-    """Train on this process; return what must be the same on any number of them."""
-    net, data = network(norm, 0.25), Blocks(last)
-    optimizer = torch.optim.AdamW(net.parameters(), 0.01, weight_decay=0.1)
-    options: dict[str, Any] = {"accumulative_counts": counts, "clip_grad": {"max_norm": 0.5}}
-    wrapper = (
-        AmpOptimWrapper(dtype="bfloat16", optimizer=optimizer, **options) if amp else OptimWrapper(optimizer, **options)
-    )
+    data = Blocks(22)
     runner = Runner(
-        model=LogitsModel(net, nn.CrossEntropyLoss(ignore_index=2)),
+        model=net,
+        loss=nn.CrossEntropyLoss(),
         work_dir=folder,
-        optim_wrapper=wrapper,
+        optim_wrapper=torch.optim.SGD(net.parameters(), 0.1, momentum=0.9),
         train_dataloader={"dataset": data, "sampler": DefaultSampler(data), "batch_size": 2, "num_workers": 0},
-        randomness={"seed": 3, "world": "exact", "ranks": RANKS},
+        train_cfg={"max_epochs": 2, "by_epoch": True},
         val_dataloader={"dataset": Blocks(7), "batch_size": 2, "num_workers": 0},
         val_evaluator=IoUMetric(num_classes=3),
-        log_interval=1,
-        **{"train_cfg": {"max_iters": 8, "val_interval": 4}, **more},
+        val_cfg={"loss": True},
+        randomness={"seed": 3, "world": "exact", "ranks": 4},
     )
     runner.train()
-    return {"weights": digest(net.state_dict()), "logs": logs(folder), "lr": wrapper.param_groups[0]["lr"]}
+    assert runner.iter == 6  # two epochs of 22 samples, 8 in a step
+    return net.state_dict(), runner.val()
 
 
-def logs(folder: Path) -> list[dict[str, Any]]:
-    """The scalars of all sessions of a run, without times."""
-    lines = [line for path in sorted(folder.glob("*/vis_data/scalars.json")) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in json.loads(line).items() if "time" not in k and k != "memory"} for line in lines]
-
-
-CASES: dict[str, dict[str, Any]] = {
-    "dropout and batch norm": {},
-    "accumulation": {"counts": 2},
-    "bf16": {"amp": True},
-    "synced batch norm": {"norm": nn.SyncBatchNorm},
-    "synced batch norm, accumulation, bf16": {"norm": nn.SyncBatchNorm, "counts": 2, "amp": True},
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_same_bits_on_one_two_and_four_processes(tmp_path, name):
-    found = {}
-    for world in (1, 2, 4):
-        every = on_ranks(world, tmp_path / f"r{world}", train, tmp_path / f"w{world}", **CASES[name])
-        assert {each["weights"] for each in every} == {every[0]["weights"]}
-        found[world] = every[0]
-    assert found[1]["logs"]
-    assert found[1] == found[2] == found[4]
-
-
-class Stop:
-    """Ends a session after a step; as it ends, the run saves where it stands."""
-
-    def __init__(self, last: int) -> None:
-        self.last = last
-
-    def after_train_iter(self, runner: Any) -> None:
-        runner.train_loop.stop_training = runner.iter + 1 == self.last
-
-
-def resume(folder: Path, last: int, **more: Any) -> dict[str, Any]:
-    """Train up to a step, from where the folder stands."""
-    return train(folder, resume=True, train_cfg={"max_iters": 9}, custom_hooks=[Stop(last)], **more)
-
-
-@pytest.mark.parametrize(
-    "more", [{}, {"counts": 2, "norm": nn.SyncBatchNorm}, {"counts": 4, "amp": True}], ids=["plain", "synced", "bf16"]
-)
-def test_a_run_goes_on_with_another_number_of_processes(tmp_path, more):
-    """Four processes up to step 3, which may be in the middle of an accumulation, then one, then two."""
-    (whole,) = on_ranks(1, tmp_path / "whole", train, tmp_path / "w1", train_cfg={"max_iters": 9}, **more)
-    for number, (world, last) in enumerate([(4, 3), (1, 6), (2, 9)]):
-        every = on_ranks(world, tmp_path / f"r{number}", resume, tmp_path / "w", last, **more)
-    assert {each["weights"] for each in every} == {whole["weights"]}
-    steps = [line for line in every[0]["logs"] if line["mode"] == "train"]
-    assert steps == [line for line in whole["logs"] if line["mode"] == "train"]
+def test_weights_and_metrics_are_equal_to_the_last_bit(tmp_path):
+    ((weights, metrics),) = on_ranks(1, tmp_path / "r1", train, tmp_path / "w1")
+    for world in (2, 4):
+        for found, measured in on_ranks(world, tmp_path / f"r{world}", train, tmp_path / f"w{world}"):
+            torch.testing.assert_close(found, weights, rtol=0, atol=0)
+            assert measured == metrics
 
 
 def sum_over(size: int) -> tuple[list[bytes], list[bytes]]:
@@ -171,3 +93,40 @@ def test_which_virtual_ranks_a_process_has():
     assert [list(own_ranks(8, rank, 4)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     with pytest.raises(ValueError, match=r"ranks=8: 3 processes cannot share .* Start 1, 2, 4, 8 of them"):
         own_ranks(8, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"world": "exakt"}, "randomness.world is 'exakt'; it is one of 'any', 'exact'"),
+        ({"ranks": 2}, "randomness.ranks=2 is for world='exact' only"),
+        ({"world": "exact"}, "randomness.ranks is 0: world='exact' needs a power of two"),
+        ({"world": "exact", "ranks": 6}, "randomness.ranks is 6: world='exact' needs a power of two"),
+        ({"world": "exact", "ranks": 2, "stream": "mmengine"}, "needs stream='sample', not 'mmengine'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        resolve_randomness(given)
+
+
+def test_strategies_that_add_gradients_in_another_way_are_refused():
+    with pytest.raises(ValueError, match=r"strategy is 'fsdp', and randomness.world='exact' adds the gradients itself"):
+        pick_strategy("fsdp", None, World(0, 2), ranks=4)
+    assert type(pick_strategy("ddp", None, World(0, 2), ranks=4)).__name__ == "ExactWorld"
+    with pytest.raises(ValueError, match=r"4 processes cannot share 2 virtual ranks evenly. Start 1, 2 of them"):
+        pick_strategy(None, None, World(0, 4), ranks=2)
+
+
+def test_loaders_that_hand_out_batches_only_are_refused(tmp_path):
+    net = nn.Conv2d(3, 3, 1)
+    with pytest.raises(TypeError, match="deals single samples to its 2 virtual ranks, and list hands out batches only"):
+        Runner(
+            model=net,
+            loss=nn.CrossEntropyLoss(),
+            work_dir=tmp_path,
+            optim_wrapper=torch.optim.SGD(net.parameters(), 0.1),
+            train_dataloader=[1],
+            train_cfg={"max_iters": 1},
+            randomness={"world": "exact", "ranks": 2},
+        ).train()
