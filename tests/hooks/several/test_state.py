@@ -350,6 +350,27 @@ def test_the_ranks_ask_one_another_only_now_and_then_and_after_the_same_steps(tm
     assert 1 < len(first) < 30
 
 
+def test_the_ranks_ask_more_seldom_where_a_question_takes_long(monkeypatch):
+    """With a thousand ranks: a step of a quarter of a second, and 60 ms until the answer is there."""
+    from seg_hooks.processes.meeting import Meeting
+
+    class Far:
+        rank, asked, now = 0, 0, 0.0
+
+        def largest(self, *numbers: int) -> tuple[int, ...]:
+            self.asked += 1
+            self.now += 0.06
+            return numbers
+
+    far: Any = Far()
+    monkeypatch.setattr("time.monotonic", lambda: far.now)
+    meeting = Meeting(far)
+    for step in range(1000):
+        far.now += 0.25
+        meeting.ask(step, False)
+    assert 20 < far.asked < 30, "a two hundredth of the time: every 12 seconds"
+
+
 # ------------------------------------------------------------------------------------------------------ what is logged
 
 

@@ -210,6 +210,25 @@ def test_questions_become_rare_where_steps_are_short(monkeypatch):
     assert 350 < world.asked < 450, "every 25 steps of 10 ms"
 
 
+def test_questions_become_rare_where_they_take_long(monkeypatch):
+    """With a thousand ranks: a step of a quarter of a second, and 60 ms until the answer is there."""
+    now, took = [0.0], [0.06]
+
+    class Slow(Asks):
+        def largest(self, numbers: list[int]) -> list[int]:
+            now[0] += took[0]
+            return super().largest(numbers)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    world: Any = Slow()
+    agreement = Agreement(world)
+    for step in range(1, 1001):
+        now[0] += 0.25
+        agreement.ask(step, None)
+        took[0] = 0.06 if step % 3 else 0.2  # at times a rank is late, which is no cost of the question
+    assert 20 < world.asked < 30, "a two hundredth of the time: every 12 seconds"
+
+
 def test_one_process_agrees_with_itself():
     agreement = Agreement(World())
     agreement.ask(1, None, stop=True)

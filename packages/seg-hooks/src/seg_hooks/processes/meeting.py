@@ -15,6 +15,8 @@ __all__ = ["Meeting"]
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")
 EVERY = 0.25
 """Seconds from one question to the next, about: so long the other ranks may not know of a signal."""
+SHARE = 0.005
+"""The part of the time that questions may take: where one takes longer than this part of EVERY, they become rarer."""
 MOST = 200
 """Steps from one question to the next, at the most: they may become slower."""
 TWICE = 0.2
@@ -40,6 +42,7 @@ class Meeting:
         self._before: dict[int, Any] = {}
         self._next = self._asked = 0
         self._since = time.monotonic()
+        self._quickest: float | None = None  # seconds of a question; the others were also a wait for a slower rank
 
     def open(self, step: int) -> None:
         """Take the signals; the first question is asked at once."""
@@ -73,9 +76,13 @@ class Meeting:
             return 0, False
         done = step - self._asked
         a_step = (time.monotonic() - self._since) / done if done else EVERY
-        wanted = min(MOST, max(1, int(EVERY / max(a_step, 1e-9))))
+        every = max(EVERY, (self._quickest or 0.0) / SHARE)
+        wanted = min(MOST, max(1, int(every / max(a_step, 1e-9))))
+        began = time.monotonic()
         came, stops, steps = self.world.largest(self.came, int(stop), 0 if self.world.rank else wanted)
         self._next, self._asked, self._since = step + steps, step, time.monotonic()
+        took = self._since - began
+        self._quickest = took if self._quickest is None else min(self._quickest, took)
         return came, bool(stops)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

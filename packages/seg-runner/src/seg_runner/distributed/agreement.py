@@ -2,7 +2,8 @@
 
 A signal reaches one rank, and a hook may end the training on one of them only, while the others are on their way into
 the next exchange of gradients. To ask after every step would cost a part of each; so it is asked about every quarter of
-a second, after a number of steps that rank 0 chooses by its clock and tells with the answer.
+a second, after a number of steps that rank 0 chooses by its clock and tells with the answer. Words go round a ring of
+all ranks: with a thousand of them one question may take a twentieth of a second, and is asked more seldom for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ __all__ = ["Agreement"]
 
 EVERY = 0.25
 """Seconds from one question to the next."""
+SHARE = 0.005
+"""The part of the time that questions may take: where one takes longer than this part of EVERY, they become rarer."""
 MOST = 200
 """Steps from one question to the next, at most: they may become slower."""
 
@@ -42,6 +45,7 @@ class Agreement:
         self.stop = False
         self._next, self._interval = 0, 1
         self._asked, self._at = 0, time.perf_counter()
+        self._quickest: float | None = None  # seconds of a question; the others were also a wait for a slower rank
 
     def ask(self, done: int, requested: str | None, stop: bool = False, *, now: bool = False) -> None:
         """Ask all ranks, where it is due after so many steps; called by all ranks after the same steps.
@@ -58,7 +62,10 @@ class Agreement:
             self._choose(done)
         number = 0 if requested is None else int(signal.Signals[requested])
         proposed = self._interval if self.world.rank == 0 else 0
+        began = time.perf_counter()
         number, stopped, self._interval = self.world.largest([number, int(stop), proposed])
+        took = time.perf_counter() - began
+        self._quickest = took if self._quickest is None else min(self._quickest, took)
         if number and self.signal is None:
             self.signal = signal.Signals(number).name
         self.stop = self.stop or bool(stopped)
@@ -69,7 +76,8 @@ class Agreement:
         """Choose the steps up to the next question by the time that those since the last one took."""
         steps = done - self._asked
         if steps > 0:
-            wanted = int(EVERY * steps / max(time.perf_counter() - self._at, 1e-9))
+            every = max(EVERY, (self._quickest or 0.0) / SHARE)
+            wanted = int(every * steps / max(time.perf_counter() - self._at, 1e-9))
             self._interval = max(1, min(wanted, 4 * self._interval, MOST))
 
     def of_pass(self, loader: object) -> Agreement | None:
