@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 from helpers.ranks import Ranks, on_ranks
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from runner.distributed.test_checkpoints import Blocks, assert_equal, bare, make_runner, rank, train
 from seg_runner import find_resumable, read_checkpoint
 from seg_runner.checkpoint.content import to_plain
@@ -232,6 +235,11 @@ def first(found: dict[str, Any]) -> dict[str, Any]:
     return found["tensors"]["state_dict/a"]
 
 
+def reshape(stored: dict[str, Any], shape: list[int]) -> None:
+    stored["shape"] = stored["parts"][0]["sizes"] = shape
+    stored["parts"][0]["offsets"] = [0] * len(shape)
+
+
 HOSTILE = {
     "outside the file": lambda found: first(found)["parts"][0].update(begin=2**40),
     "a huge shape": lambda found: first(found).update(shape=[2**40, 20]),
@@ -245,6 +253,9 @@ HOSTILE = {
     "another format": lambda found: found.update(format="set 9"),
     "no dict": lambda found: found.update(tensors=[1]),
     "one file many times": lambda found: found["tensors"].update({str(i): first(found) for i in range(50)}),
+    "too many sides": lambda found: reshape(first(found), [20, 20] + [1] * 100),
+    "no elements of a huge shape": lambda found: reshape(first(found), [0, 2**40, 2**40]),
+    "no rest": lambda found: found["files"].pop(REST),
     "a tensor less": lambda found: found["tensors"].pop("state_dict/a"),
 }
 
@@ -256,6 +267,48 @@ def test_a_manifest_made_to_harm_is_refused(tmp_path, two_sets, harm):
     rewrite(folder, HOSTILE[harm])
     with pytest.raises(CheckpointError, match=r"iter_6\.pth"):
         read_checkpoint(folder)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, item in items for found in leaves(item, (*path, key)))]
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([]), st.just({})
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_manifest_says_it_is_read_or_refused(two_sets, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("changed") / "iter_6.pth"
+    shutil.copytree(two_sets / "iter_6.pth", folder)
+
+    def change(found: dict[str, Any]) -> None:
+        *path, key = data.draw(st.sampled_from(leaves(found)[1:]))
+        for each in path:
+            found = found[each]
+        found[key] = data.draw(ANYTHING)
+
+    rewrite(folder, change)
+    with contextlib.suppress(CheckpointError):
+        assert isinstance(read_checkpoint(folder, verify=False), dict)
+    find_resumable(folder.parent)
+    shutil.rmtree(folder.parent)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, REST])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_a_set_is_not_waited_for(tmp_path, two_sets, name):
+    folder = tmp_path / "iter_6.pth"
+    shutil.copytree(two_sets / "iter_6.pth", folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    for verify in (True, False):
+        with pytest.raises(CheckpointError, match="is missing"):
+            read_checkpoint(folder, verify=verify)
+    assert find_resumable(tmp_path) is None
 
 
 def not_finite_on_rank_1(folder: Path) -> None:

@@ -32,6 +32,8 @@ def read_set(folder: Path, read_file: Callable[[Path], Any], cuts: Mapping[torch
         CheckpointError: What is in it cannot be read, or a tensor is named that there is none of.
     """
     manifest = read_manifest(folder)
+    if not (folder / REST).is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{folder} is not a whole checkpoint: {REST} is missing")
     shards = Shards(folder, manifest, cuts or {})
 
     def put_in(path: object, value: object) -> object:

@@ -50,6 +50,7 @@ FORMAT = "seg-runner set 1"
 PLACEHOLDER = "seg_runner.tensor"
 """The one key of a dict in `rest.pth` that stands for the tensor of this name."""
 ALIGNED = 64  # bytes: where each part of a tensor begins
+MOST_SIDES = 32
 LONGEST, CHUNK = 2**28, 2**20  # bytes: of a manifest; read at once
 DTYPES = {
     name: getattr(torch, name)
@@ -137,6 +138,8 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         CheckpointError: There is none, or it was damaged, or made to harm.
     """
+    if not (folder / MANIFEST).is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{folder} is not a whole checkpoint: {MANIFEST} is missing")
     try:
         size = os.path.getsize(folder / MANIFEST)
         if size > LONGEST:
@@ -160,6 +163,8 @@ def _manifest_of(found: Mapping[str, Any]) -> Manifest:
     if found["byteorder"] != sys.byteorder:
         raise ValueError("it was written on a machine with another order of bytes")
     files = {_name(name): (_whole(size), str(digest)) for name, (size, digest) in found["files"].items()}
+    if REST not in files:
+        raise ValueError(f"it does not name {REST}")
     manifest = Manifest(dict(found["place"]), files, ranks=_whole(found["ranks"]))
     declared = 0
     for key, given in found["tensors"].items():
@@ -177,6 +182,8 @@ def _part_of(given: Mapping[str, Any]) -> Part:
 
 def _check(key: str, stored: Stored, files: Mapping[str, tuple[int, str]]) -> int:
     """Return the bytes of a tensor, whose parts lie in the files and in the tensor, and are all of it."""
+    if len(stored.shape) > MOST_SIDES or math.prod(length or 1 for length in stored.shape) >= 2**60:
+        raise ValueError(f"{key!r:.60} has a shape that no tensor has")
     elements = 0
     for part in stored.parts:
         count = math.prod(part.sizes)
