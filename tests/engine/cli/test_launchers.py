@@ -53,7 +53,7 @@ def config(tmp_path: Path, scenes: Path) -> str:
     return str(small_config(tmp_path / "small.py", scenes, "default_hooks = dict(logger=dict(interval=2))"))
 
 
-def test_train_test_and_rerun_with_every_launcher(tmp_path: Path, config: str) -> None:
+def test_train_test_and_rerun_with_every_launcher(tmp_path: Path, config: str, capsys) -> None:
     weights = []
     for name, how in (("pytorch", seg), ("slurm", by_srun), ("mpi", by_mpirun)):
         work = str(tmp_path / name)
@@ -78,6 +78,9 @@ def test_train_test_and_rerun_with_every_launcher(tmp_path: Path, config: str) -
     again = torch.load(tmp_path / "pytorch_rerun" / "iter_4.pth", weights_only=True)["state_dict"]
     assert all(torch.equal(again[key], weights[0][key]) for key in again)
     assert not (tmp_path / "pytorch_rerun_2").exists()
+
+    assert main(["rerun", str(tmp_path / "pytorch")]) == 0
+    assert "note: the run had 2 processes, and this one has 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
