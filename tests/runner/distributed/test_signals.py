@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -273,3 +275,24 @@ def test_a_rank_that_hangs_when_the_time_is_over_ends_all(tmp_path):
         until(ranks, 1, "preparing")
         ranks.signal(1, signal.SIGTERM)
         assert ranks.codes() == [143, 143]
+
+
+def test_torchrun_stops_its_workers(tmp_path):
+    """It sends SIGTERM to all of them once it gets one itself."""
+    script = tmp_path / "work.py"
+    code = "from runner.distributed.test_signals import train\nfrom pathlib import Path\n"
+    script.write_text(code + f"train(Path({str(tmp_path / 'w')!r}))\n")
+    tests = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    with open(tmp_path / "said", "w") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+    try:
+        while (tmp_path / "said").read_text().count("step 3") < 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    finally:
+        process.kill()
+    assert "SIGTERM: saved iter_" in (tmp_path / "said").read_text()
+    assert len(list((tmp_path / "w").glob("iter_*.pth"))) == 1

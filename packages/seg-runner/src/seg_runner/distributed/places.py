@@ -28,6 +28,8 @@ KNOWN = {
     ("seg_runner.assembly.base_runner", "__init__"): "building the run",
 }
 """Functions, and what a rank does that is in one of them; the innermost counts."""
+STUCK = 5.0
+"""Seconds in one place after which a rank tells of its last exchanges, too."""
 SHOWN = 6
 """Calls of the stack that are shown."""
 
@@ -64,7 +66,30 @@ class Whereabouts:
             self._at, self._since = at, time.monotonic()
         calls = [f"{each.f_code.co_filename}:{each.f_lineno} {each.f_code.co_name}" for each in frames]
         since = round(time.monotonic() - self._since, 1)
-        return {"iter": at[0], "doing": at[1], "since": since, "calls": calls[:SHOWN], "time": time.time()}
+        place = {"iter": at[0], "doing": at[1], "since": since, "calls": calls[:SHOWN], "time": time.time()}
+        if error is not None or since > STUCK:
+            place["exchanges"] = last_exchanges()
+        return place
+
+
+def last_exchanges() -> list[str]:
+    """Return in words the last collective of each process group, as torch's flight recorder has them."""
+    from torch._C import _distributed_c10d as recorded
+
+    dump = getattr(recorded, "_dump_nccl_trace_json", getattr(recorded, "_dump_fr_trace_json", None))
+    try:
+        entries = json.loads(dump())["entries"] if dump is not None else []
+    except (RuntimeError, ValueError, KeyError):  # it is switched off
+        return []
+    last = {entry["process_group"][0]: entry for entry in entries}
+    lines = []
+    for group, entry in last.items():
+        state = f", {entry['state']}" if entry["profiling_name"].startswith("nccl") else ""  # gloo keeps no state
+        number = entry["p2p_seq_id"] if entry["is_p2p"] else entry["collective_seq_id"]
+        sizes = ", ".join("x".join(map(str, size)) for size in entry["input_sizes"])
+        what = f"{entry['profiling_name']} of {sizes or 'nothing'}"
+        lines.append(f"last exchange: {what}: number {number} of group {group}{state}")
+    return lines
 
 
 def describe_places(places: Sequence[str | None], rank: int) -> str:
@@ -84,7 +109,7 @@ def describe_places(places: Sequence[str | None], rank: int) -> str:
         age = max(time.time() - place["time"], 0.0)
         which = f"rank {number} (this one)" if number == rank else f"rank {number}"
         lines.append(f"{which}: {what}, for {place['since'] + age:.0f} s")
-        lines += [f"    {call}" for call in place["calls"]]
+        lines += [f"    {line}" for line in [*place.get("exchanges", ()), *place["calls"]]]
     return "\n".join(lines)
 
 
