@@ -7,6 +7,7 @@ the wrapper itself goes backward and updates when the forward is over.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -25,6 +26,7 @@ from seg_runner.distributed.world import World
 __all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParallel", "align_ranks"]
 
 
+SYNC_BUFFERS = "forward_sync_buffers"
 LOG = logging.getLogger("seg_runner")
 SEPARATE = "strategy='separate_ddp' (MMSeparateDistributedDataParallel)"
 LEARNS = attrgetter("requires_grad")
@@ -236,7 +238,10 @@ class DataParallel:
 
         Without `device_ids`, torch leaves the batch where it is: the model's preprocessor moves it.
         """
-        wrapped = kind(model, **self.options)
+        options = dict(self.options)
+        if SYNC_BUFFERS in inspect.signature(DistributedDataParallel).parameters:  # the name from torch 2.13 on
+            options[SYNC_BUFFERS] = options.pop("broadcast_buffers")
+        wrapped = kind(model, **options)
         if self.compress is not None:
             from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
