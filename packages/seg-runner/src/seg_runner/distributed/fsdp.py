@@ -16,7 +16,7 @@ from torch import distributed, nn
 
 from seg_runner.checks import flag
 from seg_runner.distributed.ddp import LossRecorder, align_ranks, context_of
-from seg_runner.distributed.shards import cut_on_loading, exchange_parameters
+from seg_runner.distributed.shards import cut_on_loading, exchange_parameters, optimizers_of
 from seg_runner.distributed.units import find_units
 from seg_runner.distributed.world import World
 
@@ -154,6 +154,8 @@ class FullyShardedDataParallel:
         if not isinstance(model, ShardedDataParallel):
             raise TypeError(f"strategy 'fsdp' shards what it has wrapped, not a {type(model).__name__}")
         _refuse_scalars(model.module)
+        for optimizer in optimizers_of(optim_wrapper):
+            _refuse_optimizer(optimizer, self.shard_size or distributed.get_world_size())
         units, how = find_units(model.module, self.chosen, self.min_params)
         for parameter in model.parameters():
             if not parameter.is_contiguous():  # torch cuts no others
@@ -231,4 +233,20 @@ def _refuse_scalars(model: nn.Module) -> None:
         raise ValueError(
             f"strategy 'fsdp' cuts each parameter along its first dimension, and {', '.join(scalars)} has none: make "
             "it a parameter of shape (1,), or use strategy='ddp'"
+        )
+
+
+def _refuse_optimizer(optimizer: torch.optim.Optimizer, parts: int) -> None:
+    """Refuse what torch's own optimizers cannot do with parts of weights, before the first step."""
+    kind, why = type(optimizer).__name__, ""
+    if kind in ("Rprop", "LBFGS"):
+        why = "does not know"
+    elif kind == "Adafactor" and any(
+        one.ndim > 2 and one.shape[0] % parts for group in optimizer.param_groups for one in group["params"]
+    ):
+        why = f"only knows where {parts} divides the first dimension of each (as the channels of convolutions)"
+    if why:
+        raise ValueError(
+            f"strategy 'fsdp' leaves each rank parts of weights, which torch's {kind} {why}: use another optimizer, "
+            "such as AdamW, or strategy='ddp'"
         )
