@@ -19,7 +19,7 @@ folder, password, port, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(
 
 class Slow(DTPHandler):
     def recv(self, size):
-        data = super().recv(min(size, 8192))
+        data = super().recv(min(size, 32768))
         time.sleep(len(data) / limit)
         return data
 

@@ -274,7 +274,13 @@ class Store:
     def _make_folder(self, name: str) -> None:
         folder = self._path(name).rpartition("/")[0]
         if not self.whole and folder and folder not in self._made:
-            self.files.makedirs(folder, exist_ok=True)
+            self.files.invalidate_cache()
+            try:
+                self.files.makedirs(folder, exist_ok=True)
+            except Exception:  # another connection may have made it meanwhile
+                self.files.invalidate_cache()
+                if not self.files.isdir(folder):
+                    raise
             self._made.add(folder)
 
     def remove(self, name: str) -> None:
