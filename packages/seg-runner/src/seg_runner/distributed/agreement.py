@@ -80,6 +80,14 @@ class Agreement:
             wanted = int(every * steps / max(time.perf_counter() - self._at, 1e-9))
             self._interval = max(1, min(wanted, 4 * self._interval, MOST))
 
+    def ends(self, one: Agreement | None, done: int, requested: str | None) -> bool:
+        """Tell whether all ranks break a pass off after `done` batches (0: it is not asked); `one`: of `of_pass`."""
+        if one is None or not done:
+            return False
+        one.ask(done, requested)
+        self.signal = one.signal
+        return self.signal is not None
+
     def of_pass(self, loader: object) -> Agreement | None:
         """Return an agreement for one pass over a loader; None where ranks have different numbers of batches.
 

@@ -223,13 +223,9 @@ class EvalLoop:
         signals, agreement = self.runner.signals, self.runner.agreement
         if signals is None or not getattr(self.runner.train_loop, "validating", False):
             return
-        if agreement is None and signals.requested is not None:
+        came = signals.requested
+        if came is not None if agreement is None else agreement.ends(self._pass, done, came):
             raise StopRequested
-        if agreement is not None and self._pass is not None and done:
-            self._pass.ask(done, signals.requested)
-            agreement.signal = self._pass.signal
-            if agreement.signal is not None:
-                raise StopRequested
 
     def _where(self, part: str) -> str:
         """Return ` of 'city', val_dataloader (configs/train.py:12)`: the set's name, if any, and the config's line."""
