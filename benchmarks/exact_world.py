@@ -21,7 +21,7 @@ import torch
 from seg_optim import OptimWrapper
 from seg_runner import LogitsModel
 from seg_runner.distributed.ddp import ReplicatedModel
-from seg_runner.distributed.exact import ExactWorld, RankBatches
+from seg_runner.distributed.virtual.world import ExactWorld, RankBatches
 from seg_runner.distributed.world import adopt_world
 from torch import distributed, nn
 

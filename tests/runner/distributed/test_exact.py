@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner.distributed.test_ddp import Blocks
 from seg_runner import DefaultSampler, IoUMetric, Runner
-from seg_runner.distributed.exact import own_ranks
 from seg_runner.distributed.strategy import pick_strategy
-from seg_runner.distributed.tree import Carry, added, over_processes
+from seg_runner.distributed.virtual.tree import Carry, added, over_processes
+from seg_runner.distributed.virtual.world import own_ranks
 from seg_runner.distributed.world import World
 from seg_runner.process.randomness import resolve_randomness
 from torch import distributed, nn

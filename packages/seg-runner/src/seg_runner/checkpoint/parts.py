@@ -13,8 +13,8 @@ from seg_runner.checkpoint.schedulers import Settings, settings
 from seg_runner.checkpoint.state import is_stateful
 from seg_runner.checkpoint.weights import load_weights, weights_of
 from seg_runner.data.stream import TrainBatches
-from seg_runner.distributed.exact import ExactDataParallel
 from seg_runner.distributed.shards import apart, cut_state_on_loading, like, mean_gradients, over_ranks
+from seg_runner.distributed.virtual.world import ExactDataParallel
 from seg_runner.model.wrapping import unwrap
 from seg_runner.protocols import Progress, Stateful
 

@@ -9,7 +9,7 @@ import torch
 
 from seg_runner.data.samples import seed_step
 from seg_runner.data.stream import TrainBatches
-from seg_runner.distributed.exact import RankBatches
+from seg_runner.distributed.virtual.world import RankBatches
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of
 from seg_runner.process.randomness import Randomness
 from seg_runner.trees import tensors_of, to_device

@@ -8,9 +8,10 @@ import torch
 from torch import distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seg_runner.distributed.tree import gather_single
+__all__ = ["AllProcesses", "Meeting", "SyncedBatchNorm", "gather_single"]
 
-__all__ = ["AllProcesses", "Meeting", "SyncedBatchNorm"]
+gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+"""Gathers equal tensors of all processes into one; torch 2.13 has given it another name."""
 
 
 class Meeting(Protocol):

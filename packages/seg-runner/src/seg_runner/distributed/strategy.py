@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
-from seg_runner.distributed.exact import ExactWorld, own_ranks
 from seg_runner.distributed.fsdp import FullyShardedDataParallel
+from seg_runner.distributed.virtual.world import ExactWorld, own_ranks
 from seg_runner.distributed.world import World
 from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
 from seg_runner.errors import did_you_mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from logging import Logger
 from typing import Any, Protocol
@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import torch
 
 from seg_runner.checks import flag, whole
-from seg_runner.data.deal import Deal, deal_of, why_not_dealt
-from seg_runner.data.private_loader import NamedLoader, is_map_style
+from seg_runner.data.deal import deal_of
+from seg_runner.data.private_loader import NamedLoader
 from seg_runner.data.samples import seed_step
 from seg_runner.distributed.agreement import Agreement
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.evaluation.fields import LogitsWatch
-from seg_runner.evaluation.ranks import put_in_order
+from seg_runner.loop.dealt_out import put_lists_in_order, tell_of_ranks
 from seg_runner.loop.out_of_memory import note_out_of_memory
 from seg_runner.loop.train import Process, Steps, progress
 from seg_runner.loop.validation_loss import LossMeter
@@ -87,7 +87,7 @@ class EvalLoop:
         self._deals = {
             name: deal_of(loader, runner.randomness, runner.world) for name, (loader, _) in self.sets.items()
         }
-        self._tell_of_ranks()
+        tell_of_ranks(runner, mode, self.sets)
         self._began: dict[str, tuple[Any, list[torch.Tensor]]] = {}
         self._logits = LogitsWatch()
         self._pass: Agreement | None = None
@@ -163,7 +163,7 @@ class EvalLoop:
                 counts.append(self._step(forward, evaluator, meter, batch_idx, batch))
                 self._check_signals(batch_idx + 1)
         if deal is not None:
-            self._put_in_order(evaluator, deal, counts)
+            put_lists_in_order(evaluator, self.runner.world, deal.own, counts, self.runner.logger)
         seen = sum(self.runner.world.gather(sum(counts)))
         name = f"{NAMES[self.mode]} of {self.current!r}" if self.current else NAMES[self.mode]
         if told := self._logits.told(name, self.runner.world):
@@ -231,36 +231,6 @@ class EvalLoop:
         """Return ` of 'city', val_dataloader (configs/train.py:12)`: the set's name, if any, and the config's line."""
         name = f" of {self.current!r}" if self.current else ""
         return f"{name}{part_of(self.runner, f'{self.mode}_{part}')}"
-
-    def _put_in_order(self, evaluator: object, deal: Deal, counts: Sequence[int]) -> None:
-        """Let metrics that keep a list of results have it in the order of one process."""
-        for metric in getattr(evaluator, "metrics", [evaluator]):
-            if not isinstance(getattr(metric, "results", None), list):
-                continue
-            if not put_in_order(metric, self.runner.world, deal.own, counts):
-                self.runner.logger.warning(
-                    "%s keeps another number of results than samples, so they stay in the order of the ranks",
-                    type(metric).__name__,
-                )
-
-    def _tell_of_ranks(self) -> None:
-        """Say what is not shared out between the processes, and which metrics know nothing of them."""
-        runner, key = self.runner, f"{self.mode}_dataloader"
-        if runner.world.size == 1:
-            return
-        for name, (loader, evaluator) in self.sets.items():
-            if not is_map_style(loader):
-                runner.logger.warning(
-                    "%s %s: each of %d processes reads all that it gives there, so let it give each its own share",
-                    f"{key}.{name}" if name else key, why_not_dealt(loader), runner.world.size,
-                )  # fmt: skip
-            for metric in getattr(evaluator, "metrics", [evaluator] if evaluator is not None else []):
-                if not _knows_ranks(metric):
-                    runner.logger.warning(
-                        "%s knows nothing of several processes: its values are of the samples of one of them. Let it "
-                        "keep a list `results` with one for each sample, or take a metric of torchmetrics",
-                        type(getattr(metric, "metric", metric)).__name__,
-                    )
 
     def _metrics(self, evaluator: Metric | None, size: int) -> dict[str, Any]:
         try:
@@ -335,15 +305,6 @@ class TestLoop(EvalLoop):
         loss: bool = False,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16, mode="test", loss=loss)
-
-
-def _knows_ranks(metric: object) -> bool:
-    """Tell whether a metric sees the samples of all processes: ours, MMEngine's, torchmetrics', lists of results."""
-    inside = getattr(metric, "metric", None)  # of torchmetrics
-    ours = any(kind.__module__.startswith(("seg_runner.", "seg_engine.")) for kind in type(metric).__mro__)
-    if ours and inside is not None:
-        return hasattr(inside, "sync_on_compute")
-    return ours or isinstance(getattr(metric, "results", None), list) or hasattr(metric, "collect_device")
 
 
 def dataset_size(loader: object, seen: int) -> int:

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from seg_runner.distributed.ddp import LossRecorder, align_ranks
-from seg_runner.distributed.leaves import Buffers, Flats, Layout, Leaf
-from seg_runner.distributed.lockstep import Lockstep, RankMeeting
 from seg_runner.distributed.norms import SyncedBatchNorm
-from seg_runner.distributed.tree import Carry, added, over_processes
+from seg_runner.distributed.virtual.leaves import Buffers, Flats, Layout, Leaf
+from seg_runner.distributed.virtual.lockstep import Lockstep, RankMeeting
+from seg_runner.distributed.virtual.tree import Carry, added, over_processes
 from seg_runner.distributed.world import World
 from seg_runner.process.device import random_states, restore_random_states
 from seg_runner.process.randomness import global_state, set_global_state

@@ -8,7 +8,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import distributed
 
-__all__ = ["Carry", "added", "gather_single", "over_processes"]
+from seg_runner.distributed.norms import gather_single
+
+__all__ = ["Carry", "added", "over_processes"]
 
 SMALL = 1 << 14
 """Up to so many numbers are sent whole to all: one round of messages in place of two."""
@@ -28,9 +30,6 @@ def added(values: Sequence[torch.Tensor]) -> torch.Tensor:
         values = [left + right for left, right in zip(values[::2], values[1::2], strict=True)]
     return values[0]
 
-
-gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
-"""Gathers equal tensors of all processes into one; torch 2.13 has given it another name."""
 
 Tensors = TypeVar("Tensors", bound="list[torch.Tensor]")
 
