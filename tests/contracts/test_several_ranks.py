@@ -309,3 +309,16 @@ def test_a_bad_step_of_one_rank_is_one_of_all(tmp_path: Path, policy: str, strat
     for name, weight in found[0][1].items():
         assert torch.isfinite(weight).all()
         assert torch.equal(weight, found[1][1][name])
+
+
+def test_pictures_and_best_files_of_a_model_in_parts(tmp_path: Path) -> None:
+    hooks = [
+        {"type": "SegVisualizationHook", "draw": True, "interval": 1},
+        {"type": "CheckpointHook", "interval": 2, "by_epoch": False, "save_best": "mIoU", "max_keep_ckpts": 1},
+        EMA,
+    ]
+    local = {"type": "SegLocalVisualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    folder = tmp_path / "w"
+    on_ranks(2, tmp_path / "r", train, folder, 4, hooks=hooks, visualizer=local, strategy="fsdp")
+    assert min(path.name for path in folder.rglob("*.png")) == "val_0_4.png"
+    assert sorted(path.name for path in folder.glob("*.pth")) == ["best_mIoU_iter_4.pth", "iter_4.pth"]
