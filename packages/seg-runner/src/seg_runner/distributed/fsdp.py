@@ -131,8 +131,11 @@ class FullyShardedDataParallel:
         """Return the model in the wrapper that shards it later.
 
         Raises:
+            RuntimeError: torch is older than FSDP2's present form.
             ValueError: `shard_size` does not divide the ranks.
         """
+        if (version := tuple(map(int, torch.__version__.split(".")[:2]))) < (2, 7):
+            raise RuntimeError(f"strategy 'fsdp' needs torch 2.7 or newer, and this is {'.'.join(map(str, version))}")
         if self.shard_size is not None and (self.shard_size < 2 or world.size % self.shard_size):
             raise ValueError(f"strategy.shard_size is {self.shard_size}, which does not divide the {world.size} ranks")
         self.device = device
