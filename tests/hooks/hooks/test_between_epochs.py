@@ -1,98 +1,86 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from seg_hooks import DistSamplerSeedHook, EmptyCacheHook, SyncBuffersHook
+from helpers.ranks import on_ranks
+from seg_hooks import CheckpointHook, DistSamplerSeedHook, EMAHook, EmptyCacheHook, SyncBuffersHook
+from seg_hooks.model.weights import unwrap
+from torch import distributed, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-TWO_RANKS = """
-import logging, pathlib, sys
-from types import SimpleNamespace
-import torch
-from torch import distributed as dist, nn
-from seg_hooks import CheckpointHook, EMAHook, SyncBuffersHook
-from seg_hooks.model.weights import unwrap
 
-rank, store = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
-net = nn.BatchNorm1d(2)
-net.running_mean.fill_(float(rank))
-net.num_batches_tracked.fill_(rank + 5)
-hook, runner = SyncBuffersHook(), SimpleNamespace(model=net)
-hook.before_train_epoch(runner)
-hook.before_val_epoch(runner)
-assert net.running_mean.tolist() == [0.5, 0.5], net.running_mean
-assert net.num_batches_tracked.item() == 5
-net.running_mean.fill_(float(rank))
-hook.after_train_epoch(runner)
-hook.before_val_epoch(runner)       # already equal: nothing is sent
-assert net.running_mean.tolist() == [0.5, 0.5]
+class Hub(dict[str, Any]):
+    """What hooks note."""
 
-torch.manual_seed(0)
-ddp = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
-assert unwrap(ddp) is ddp.module
-ema = EMAHook(momentum=0.5)
-owner = SimpleNamespace(model=ddp, iter=0, epoch=0, max_iters=3, max_epochs=1)
-ema.before_run(owner)
-ema.before_train(owner)
-optimizer = torch.optim.SGD(ddp.parameters(), 0.1)
-for step in range(3):
-    owner.iter = step
-    ddp(torch.full((1, 2), float(rank))).sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    ema.after_train_iter(owner, batch_idx=step)
-both = [torch.zeros_like(ddp.module.weight) for _ in range(2)]
-dist.all_gather(both, ema.ema_model.module.weight.detach().clone())
-assert torch.equal(*both)
-class Hub(dict):
-    update_info = lambda self, name, value, resumed=True: self.__setitem__(name, value)
     get_info = dict.get
 
-def save(path, *, optimizer, schedulers, on_done):
-    if rank == 0:                   # as seg-runner does
-        path.write_bytes(b"a state")
-        on_done()
+    def update_info(self, name: str, value: object, resumed: bool = True) -> None:
+        self[name] = value
 
-keeper = CheckpointHook(1, by_epoch=False, max_keep_ckpts=1, save_best="mIoU")
-owner = SimpleNamespace(iter=0, epoch=0, max_iters=9, max_epochs=1, work_dir=store + "_work", message_hub=Hub(),
-                        save_checkpoint=save, logger=logging.Logger("x"))
-pathlib.Path(owner.work_dir).mkdir(exist_ok=True)
-keeper.before_train(owner)
-for step in range(3):
-    owner.iter = step
-    keeper.after_train_iter(owner, batch_idx=step)
-    keeper.after_val_epoch(owner, metrics={"mIoU": step})
-books = keeper.state_dict()
-assert books["kept"] == [3], books
-assert (books["best"][0]["score"], books["best"][0]["file"]) == (2.0, "best_mIoU_iter_2.pth"), books
-dist.barrier()
-assert sorted(p.name for p in pathlib.Path(owner.work_dir).glob("*.pth")) == ["best_mIoU_iter_2.pth", "iter_3.pth"]
-del ddp, ema, owner, optimizer      # before the threads that serve them go
-dist.barrier()
-dist.destroy_process_group()
-"""
+
+def train_on_this_rank(folder: Path) -> None:
+    distributed.init_process_group("gloo")
+    rank = distributed.get_rank()
+    net = nn.BatchNorm1d(2)
+    net.running_mean.fill_(float(rank))
+    net.num_batches_tracked.fill_(rank + 5)
+    hook, runner = SyncBuffersHook(), SimpleNamespace(model=net)
+    hook.before_train_epoch(runner)
+    hook.before_val_epoch(runner)
+    assert net.running_mean.tolist() == [0.5, 0.5], net.running_mean
+    assert net.num_batches_tracked.item() == 5
+    net.running_mean.fill_(float(rank))
+    hook.after_train_epoch(runner)
+    hook.before_val_epoch(runner)  # already equal: nothing is sent
+    assert net.running_mean.tolist() == [0.5, 0.5]
+
+    torch.manual_seed(0)
+    ddp = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+    assert unwrap(ddp) is ddp.module
+    ema = EMAHook(momentum=0.5)
+    owner = SimpleNamespace(model=ddp, iter=0, epoch=0, max_iters=3, max_epochs=1)
+    ema.before_run(owner)
+    ema.before_train(owner)
+    optimizer = torch.optim.SGD(ddp.parameters(), 0.1)
+    for step in range(3):
+        owner.iter = step
+        ddp(torch.full((1, 2), float(rank))).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.after_train_iter(owner, batch_idx=step)
+    both = [torch.zeros_like(ddp.module.weight) for _ in range(2)]
+    distributed.all_gather(both, ema.ema_model.module.weight.detach().clone())
+    assert torch.equal(*both)
+
+    def save(path: Path, *, optimizer: bool, schedulers: bool, on_done: Callable[[], None]) -> None:
+        if rank == 0:  # as seg-runner does
+            path.write_bytes(b"a state")
+            on_done()
+
+    keeper = CheckpointHook(1, by_epoch=False, max_keep_ckpts=1, save_best="mIoU")
+    place = {"iter": 0, "epoch": 0, "max_iters": 9, "max_epochs": 1, "work_dir": folder}
+    owner = SimpleNamespace(**place, message_hub=Hub(), save_checkpoint=save, logger=logging.Logger("x"))
+    keeper.before_train(owner)
+    for step in range(3):
+        owner.iter = step
+        keeper.after_train_iter(owner, batch_idx=step)
+        keeper.after_val_epoch(owner, metrics={"mIoU": step})
+    books = keeper.state_dict()
+    assert books["kept"] == [3], books
+    assert (books["best"][0]["score"], books["best"][0]["file"]) == (2.0, "best_mIoU_iter_2.pth"), books
+    distributed.barrier()
+    assert sorted(p.name for p in folder.glob("*.pth")) == ["best_mIoU_iter_2.pth", "iter_3.pth"]
 
 
 def test_on_two_ranks_buffers_become_equal_and_the_average_is_the_same(tmp_path: Path) -> None:
-    script = tmp_path / "ranks.py"
-    script.write_text(textwrap.dedent(TWO_RANKS))
-    store = tmp_path / "store"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(script), str(rank), str(store)], stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    errors = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)
+    (tmp_path / "out").mkdir()
+    on_ranks(2, tmp_path / "ranks", train_on_this_rank, tmp_path / "out")
 
 
 def test_alone_buffers_are_left_as_they_are() -> None:

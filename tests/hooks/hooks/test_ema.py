@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.ranks import on_ranks
 from seg_hooks import CheckpointHook, EMAHook, ExponentialMovingAverage, StochasticWeightAverage, TrainState
 from seg_hooks.model.weights import unwrap
 from torch import nn
@@ -244,36 +243,24 @@ def test_a_wrapped_model_is_averaged_inside_its_wrapper() -> None:
     assert unwrap(net) is net
 
 
-DDP = """
-import sys
-import torch
-from seg_hooks import ExponentialMovingAverage
-from torch import nn
-
-rank, folder = int(sys.argv[1]), sys.argv[2]
-store = torch.distributed.FileStore(f"{folder}/store", 2)
-torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-net = nn.Linear(2, 1)
-model = nn.parallel.DistributedDataParallel(net)
-optimizer = torch.optim.SGD(model.parameters(), 0.1)
-average = ExponentialMovingAverage(model, momentum=0.1)
-for _ in range(6):  # TrainState itself works in one process so far
-    model(torch.full((1, 2), 1.0 + rank)).square().mean().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    average.update_parameters(model)
-both = {"raw": net.state_dict(), "average": average.module.module.state_dict()}
-torch.save(both, f"{folder}/rank_{rank}.pth")
-torch.distributed.destroy_process_group()
-"""
+def average_on_this_rank(folder: Path) -> dict[str, Any]:
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    model = nn.parallel.DistributedDataParallel(nn.Linear(2, 1))
+    hook = EMAHook(momentum=0.1)
+    state = TrainState(model, torch.optim.SGD(model.parameters(), 0.1), folder, 6, hooks=[hook])
+    with state:
+        for batch in state.batches([torch.full((1, 2), 1.0 + rank)] * 6):
+            model(batch).square().mean().backward()
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            state.after_step()
+    found = {"raw": model.module.state_dict(), "average": hook.ema_model.module.state_dict()}
+    return {kind: {name: value.clone() for name, value in weights.items()} for kind, weights in found.items()}
 
 
 def test_real_processes_of_ddp_keep_one_average(tmp_path: Path) -> None:
-    # Processes of their own, not forks: a fork has not got the threads that gloo started here, and waits for them.
-    command = [sys.executable, "-W", "ignore", "-c", DDP]
-    both = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
-    found = [torch.load(tmp_path / f"rank_{rank}.pth", weights_only=True) for rank in range(2)]
+    found = on_ranks(2, tmp_path / "ranks", average_on_this_rank, tmp_path / "out")
     assert all(equal(found[0][kind], found[1][kind]) for kind in ("raw", "average"))
     assert not equal(found[0]["raw"], found[0]["average"])
 
