@@ -45,12 +45,12 @@ def tell_error(error: BaseException, text: str) -> None:
     each try is told once, and then named in a line. Elsewhere the first process tells all, the others a line.
 
     Args:
-        error: The error; one that only says that another process has failed is left to that one.
+        error: The error; one that only says that another process has failed is left to that one, unless it was killed.
         text: What to print.
     """
     from seg_runner.distributed.world import OtherRankError
 
-    if isinstance(error, OtherRankError):
+    if isinstance(error, OtherRankError) and not error.unsaid:
         return
     line, number, store = text.splitlines()[0], rank(), _store()
     where = f"rank {number}: " if number else ""

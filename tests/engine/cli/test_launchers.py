@@ -10,9 +10,11 @@ import pytest
 import torch
 from helpers.ranks import Ranks
 from helpers.small_config import small_config
+from seg_runner.distributed.world import OtherRankError
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from seg_engine.cli import main
+from seg_engine.ranks import tell_error
 
 
 def seg(*words: str) -> None:
@@ -124,3 +126,10 @@ def test_a_launcher_that_did_not_start_this_process(tmp_path: Path, config: str,
     for name, program in (("pytorch", "torchrun"), ("slurm", "srun"), ("mpi", "mpirun")):
         assert main(["train", config, "--work-dir", str(tmp_path / "work"), "--launcher", name]) == 1
         assert f"was not started by {program}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("unsaid", "told"), [(False, ""), (True, "rank 1: was killed\n")])
+def test_what_another_process_could_not_say_itself_is_told(capsys, unsaid: bool, told: str) -> None:
+    error = OtherRankError(1, "was killed", unsaid)
+    tell_error(error, str(error))
+    assert capsys.readouterr().err == told

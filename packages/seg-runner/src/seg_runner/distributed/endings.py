@@ -21,11 +21,12 @@ class OtherRankError(RuntimeError):
 
     Attributes:
         rank: The rank on which it failed.
+        unsaid: Whether that rank could not say it itself, as one that was killed.
     """
 
-    def __init__(self, rank: int, text: str) -> None:
+    def __init__(self, rank: int, text: str, unsaid: bool = False) -> None:
         super().__init__(f"rank {rank}: {text}")
-        self.rank = rank
+        self.rank, self.unsaid = rank, unsaid
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Ending:
         log: Its log file, where there is one.
         signal: The number of the signal that it left for; 0 where it failed.
         at_once: Whether it was told to leave at once, without saving.
+        unsaid: Whether others have found it out.
 
     >>> print(Ending(2, "ValueError: no such class", log="out/20260101_120000_rank2.log"))
     ValueError: no such class (see out/20260101_120000_rank2.log)
@@ -48,6 +50,7 @@ class Ending:
     log: str = ""
     signal: int = 0
     at_once: bool = False
+    unsaid: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} (see {self.log})" if self.log else self.text
@@ -59,7 +62,7 @@ class Ending:
 
     def error(self) -> OtherRankError:
         """Return what the other ranks raise."""
-        return OtherRankError(self.rank, str(self))
+        return OtherRankError(self.rank, str(self), self.unsaid)
 
     def to_json(self) -> str:
         """Return it as text."""

@@ -232,13 +232,15 @@ class Watch:
             said = self._read("end")
         except Exception as error:  # the process that answers is gone
             if gone is None:
-                return Ending(0, f"the store of the process group does not answer any more ({type(error).__name__})")
+                text = f"the store of the process group does not answer any more ({type(error).__name__})"
+                return Ending(0, text, unsaid=True)
             said = None
         if said:
             return Ending.from_json(said)
         if gone is None:
             return None
-        return self.tell(Ending(gone, "has ended without a word: was it killed, for its memory perhaps?"))
+        text = "has ended without a word: was it killed, for its memory perhaps?"
+        return self.tell(Ending(gone, text, unsaid=True))
 
     def _tell_where(self, error: BaseException | None = None) -> None:
         self._told_where = time.monotonic()
