@@ -31,11 +31,16 @@ def tell(text: str, file: TextIO | None = None) -> None:
 
 
 def warn_once() -> None:
-    """Let Python's warnings be printed by the first of several processes; what turns them into errors still does."""
+    """Let warnings be printed by the first of several processes; what turns them into errors still does.
+
+    What the packages log goes to the terminal until the run has a log of its own.
+    """
+    import logging
     import warnings
 
     if rank() > 0:
         warnings.showwarning = lambda *given, **named: None
+        logging.lastResort = logging.NullHandler()
 
 
 def tell_error(error: BaseException, text: str) -> None:

@@ -145,6 +145,8 @@ class BaseRunner(Builds):
         """Write the first lines of the log."""
         info, warning = self.logger.info, self.logger.warning
         facts = describe_environment(self.device, self.seed)
+        if self.world.size > 1:
+            facts["processes"] = f"{self.world.size} ({self.world.says}; trained by {type(self.strategy).__name__})"
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         if not self.randomness.by_sample:
             info(NOT_EXACT, self.randomness.stream)
