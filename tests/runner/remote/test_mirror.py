@@ -66,10 +66,12 @@ def test_another_machine_goes_on_from_there(train, address):
         assert torch.equal(second.model.state_dict()[name], tensor)
 
 
-def test_a_new_run_there_is_refused_as_in_a_folder_here(train):
+def test_a_new_run_there_is_refused_as_in_a_folder_here(train, address, tmp_path):
     train()
-    with pytest.raises(FileExistsError, match="an earlier run has left the checkpoints"):
+    with pytest.raises(FileExistsError, match=f"an earlier run has left the checkpoints in {address} "):
         train("two")
+    (folder,) = (tmp_path / "two" / "work_dirs").iterdir()
+    assert all(map(is_stub, folder.glob("*/*.pth")))  # nothing was fetched to say so
     train("two", overwrite=True, train_cfg={"max_iters": 2})
 
 

@@ -181,6 +181,19 @@ def test_numbers_of_earlier_sessions_are_fetched_and_pictures_are_not(one, two):
     assert "20260101_000000/vis_data/vis_image/a.png" in listed(mirror)
 
 
+def test_what_earlier_starts_noted_is_fetched_with_its_time(one, two):
+    mirror = one.start()
+    for name in ("20260101_000000", "20260102_000000"):
+        (mirror.work_dir / name).mkdir()
+        change(mirror.work_dir / name, **{"run.json": "{}"})
+        one.run(iter_1=1)
+    folder = two.start().work_dir
+    verify_checkpoint(folder / "iter_1.pth")
+    first, second = (folder / name / "run.json" for name in ("20260101_000000", "20260102_000000"))
+    assert first.stat().st_mtime < (folder / "iter_1.pth").stat().st_mtime
+    assert first.stat().st_mtime < second.stat().st_mtime
+
+
 def test_half_written_files_of_a_killed_run_are_removed_once_the_folder_is_taken(one, two):
     mirror = one.run(iter_1=1)
     mirror.store.write(".iter_2.pth.0123456789ab.tmp", b"half")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ VERSION = (
     "updated",
     "created",
 )
+
+WRITTEN = ("LastModified", "last_modified", "mtime", "modify", "modified", "updated", "created")
 
 
 class RemoteError(OSError):
@@ -209,10 +212,13 @@ class Store:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with self._told(f"does not give {name}"):
-                size = self.entry(name).size
+                self.files.invalidate_cache()
+                info = self.files.info(self._path(name))
                 self.files.get_file(self._path(name), str(part))
-            if part.stat().st_size != size:
+            if part.stat().st_size != (size := _entry(info).size):
                 raise RemoteError(f"{self.name} gave {part.stat().st_size} of the {size} bytes of {name}")
+            if (written := _written(info)) is not None:  # what was written first is the older one here, too
+                os.utime(part, (written, written))
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -302,6 +308,18 @@ def _entry(info: Mapping[str, Any]) -> Entry:
     if isinstance(version, datetime):  # the same file is listed with a number
         version = version.timestamp()
     return Entry(int(info.get("size") or 0), str(version))
+
+
+def _written(info: Mapping[str, Any]) -> float | None:
+    """Return when a file was written, by the clock of the store; None where it does not say."""
+    for value in (info[key] for key in WRITTEN if info.get(key)):
+        with suppress(ValueError, TypeError):
+            if isinstance(value, datetime):
+                return value.timestamp()
+            if isinstance(value, str) and value[:14].isdigit():  # of FTP: 20260131235959
+                return datetime.strptime(f"{value[:14]} +0000", "%Y%m%d%H%M%S %z").timestamp()
+            return float(value) if not isinstance(value, str) else datetime.fromisoformat(value).timestamp()
+    return None
 
 
 def cause_of(error: BaseException) -> str:

@@ -105,6 +105,8 @@ def _wanted(name: str, entry: Entry) -> bool:
         return True
     if "/" not in name:
         return entry.size <= SMALL
+    if name.endswith("/run.json"):
+        return entry.size <= SMALL
     return "/vis_data/" in name and name.endswith(".json") and entry.size <= ROWS
 
 

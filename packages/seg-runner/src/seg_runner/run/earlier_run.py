@@ -83,9 +83,12 @@ def check_folder(runner: UsesFolder) -> None:
     if resume and (chosen is None or _is_of_this_folder(chosen, runner.work_dir, found)):
         return
     what = f"{chosen} is of another run than" if resume else "an earlier run has left"
+    remote = getattr(runner, "remote", None)
+    place = runner.work_dir if remote is None else remote.store.name
+    newest = _newest(runner.work_dir) if remote is None else ""  # it would be fetched
     raise FileExistsError(
-        f"{what} the checkpoints in {runner.work_dir} ({names}), and two runs in one folder would mix. Go on from the "
-        f"newest with resume=True (--resume){_newest(runner.work_dir)}, delete them with overwrite=True (--overwrite), "
+        f"{what} the checkpoints in {place} ({names}), and two runs in one folder would mix. Go on from the newest "
+        f"with resume=True (--resume){newest}, delete them with overwrite=True (--overwrite), "
         "or give another folder: work_dir=... (--work-dir)"
     )
 
