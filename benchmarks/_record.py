@@ -14,7 +14,7 @@ __all__ = ["TABLES", "add_table", "keep"]
 TABLES = "SEG_BENCH_TABLES"
 """The environment variable that names the file which tables are added to, a line of JSON each."""
 
-LIBRARIES = ("torch", "numpy", "opencv-python", "mmengine", "mmsegmentation", "lightning", "supervision")
+LIBRARIES = ("torch", "numpy", "opencv-python", "mmengine", "mmsegmentation", "lightning", "accelerate", "supervision")
 
 
 def add_table(title: str, header: list[str], rows: list[list[str]]) -> None:
