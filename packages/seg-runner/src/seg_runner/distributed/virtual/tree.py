@@ -83,14 +83,10 @@ def over_processes(flat: torch.Tensor, size: int, scratch: torch.Tensor | None =
         gather_single(every, flat.contiguous())
         flat.copy_(added(every.view(size, -1).unbind()))
         return
-    parts = torch.empty_like(flat) if scratch is None else scratch
     if size == 2:
-        other = 1 - distributed.get_rank()
-        pair = (distributed.isend, flat), (distributed.irecv, parts)
-        for sent in distributed.batch_isend_irecv([distributed.P2POp(do, one, other) for do, one in pair]):
-            sent.wait()
-        flat += parts  # the same on both: a + b is b + a
+        distributed.all_reduce(flat)  # of two there is one order only: a + b is b + a
         return
+    parts = torch.empty_like(flat) if scratch is None else scratch
     distributed.all_to_all_single(parts, flat)
     rows, step = parts.view(size, -1), 1
     while step < size:  # as `added` does, with no new tensors
