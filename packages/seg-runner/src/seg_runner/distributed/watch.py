@@ -36,6 +36,8 @@ REACT = 2.0
 """Seconds that the main thread has to end by what it meets itself, before it is interrupted."""
 PATIENCE = 10.0
 """Seconds that it then has, before the process is ended."""
+SAVING = 600.0
+"""Seconds for which a save that is under way is waited for."""
 CAUSE = 3.0
 """Seconds in which the cause of a lost connection is waited for."""
 LOST = ("Connection", "connection", "peer", "Broken pipe", "recv", "NCCL", "closed")
@@ -85,7 +87,7 @@ class Watch:
         self._session, self._depth = 0, 0
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._told_where, self._told_stuck = 0.0, False
+        self._told_where, self._told_stuck, self._leaving = 0.0, False, False
 
     # -- what the main thread calls ---------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Watch:
     def _open(self, run: object, logger: logging.Logger | None) -> None:
         self._session += 1
         self.ending, self.logger, self._where = None, logger, Whereabouts(run)
-        self._told_where, self._told_stuck = 0.0, False
+        self._told_where, self._told_stuck, self._leaving = 0.0, False, False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(self._over,), name="other ranks", daemon=True)
         self._thread.start()
@@ -151,13 +153,17 @@ class Watch:
 
     def places(self, error: BaseException | None = None) -> str:
         """Return lines that say where each rank is; `error` is what this one has met there."""
-        self._tell_where(error)
-        return describe_places([self._read(f"place/{rank}") for rank in range(self.size)], self.rank)
+        return self._all_places(self._tell_where(error))
+
+    def _all_places(self, own: str) -> str:
+        told = [own if rank == self.rank else self._read(f"place/{rank}") for rank in range(self.size)]
+        return describe_places(told, self.rank)
 
     # -- how this rank leaves ---------------------------------------------------------------------------------------
 
     def _leave(self, error: BaseException, log: Callable[[], str]) -> None:
         leave_group_standing()
+        self.interrupt, self._leaving = None, True  # this rank is on its way out, and may save
         text = words_of(error)
         late = isinstance(error, Exception) and ("timed out" in str(error).lower() or "timeout" in str(error).lower())
         if late:
@@ -202,20 +208,23 @@ class Watch:
                 self.ending = ending
                 self._end(ending, over)
                 return
-            if time.monotonic() - self._told_where > max(TELL, self.size / 50):
+            if not self._leaving and time.monotonic() - self._told_where > max(TELL, self.size / 50):
                 self._tell_where()
 
     def _end(self, ending: Ending, over: threading.Event) -> None:
         """Give the main thread time to end, interrupt it, and end the process where it does not get there."""
+        until = time.monotonic() + SAVING
         while not ending.at_once:
             if over.wait(REACT):
                 return
+            if self._where.look()["doing"] == "saving" and time.monotonic() < until:
+                continue
             if self.interrupt is not None:
                 self.interrupt(SystemExit(ending.code) if ending.signal else ending.error())
                 self.interrupt = None
             if over.wait(PATIENCE):
                 return
-            if self._where.look()["doing"] != "saving":
+            if self._where.look()["doing"] != "saving" or time.monotonic() > until:
                 break
         text = f"rank {ending.rank}: {ending}. Rank {self.rank} did not come to its end by itself, and is ended"
         self._log(f"{text}. It was here:\n" + "\n".join(self._where.look()["calls"]))
@@ -242,15 +251,17 @@ class Watch:
         text = "has ended without a word: was it killed, for its memory perhaps?"
         return self.tell(Ending(gone, text, unsaid=True))
 
-    def _tell_where(self, error: BaseException | None = None) -> None:
+    def _tell_where(self, error: BaseException | None = None) -> str:
         self._told_where = time.monotonic()
         place = self._where.look(error)
+        said = json.dumps(place)
         with contextlib.suppress(Exception):
-            self.store.set(self._key(f"place/{self.rank}"), json.dumps(place))
+            self.store.set(self._key(f"place/{self.rank}"), said)
         if place["since"] > 0.9 * self.timeout and not self._told_stuck:
             self._told_stuck = True
             text = "this rank has waited for %.0f s; after %.0f s it gives up (env_cfg.dist_cfg.timeout).\n%s"
-            self._log(text % (place["since"], self.timeout, self.places()))
+            self._log(text % (place["since"], self.timeout, self._all_places(said)))
+        return said
 
     def _read(self, name: str) -> str | None:
         key = self._key(name)
