@@ -128,8 +128,9 @@ class ReplicatedModel(DistributedDataParallel):
 
     def _note(self, options: Mapping[str, Any]) -> None:
         self._options = dict(options)
-        self._all = list(self.module.parameters())
-        self._learning = list(map(LEARNS, self._all))
+        parameters = list(self.module.parameters())
+        self._learning = [each for each in parameters if each.requires_grad]
+        self._frozen = [each for each in parameters if not each.requires_grad]
 
     def register_comm_hook(self, state: object, hook: Any) -> None:
         """Let a function exchange the gradients, as torch's does, and keep it."""
@@ -147,7 +148,7 @@ class ReplicatedModel(DistributedDataParallel):
 
     def train_step(self, data: object, optim_wrapper: Any) -> Mapping[str, Any]:
         """Do one step of the model; gradients are exchanged where the wrapper's window ends."""
-        if list(map(LEARNS, self._all)) != self._learning:
+        if not all(map(LEARNS, self._learning)) or any(map(LEARNS, self._frozen)):  # no list is made: each step pays
             self._renew()
         if self._unused is not None:
             self._unused.look()
