@@ -158,12 +158,14 @@ def comments(module: object) -> dict[str, tuple[str, str]]:
 def parsers() -> Iterator[argparse.ArgumentParser]:
     """Yield the parser of each command."""
     yield importlib.import_module("seg_engine.cli").make_parser()
+    yield importlib.import_module("seg_engine.plan.__main__").make_parser()
     yield importlib.import_module("seg_vis.command.command").parser()
 
 
 def commands() -> str:
     """Return every command with its options, from the parsers."""
-    blocks = ["# Commands", "`seg` comes with seg-engine, `python -m seg_vis` with seg-vis alone."]
+    come = "`seg` and `python -m seg_engine.plan` come with seg-engine, `python -m seg_vis` with seg-vis alone."
+    blocks = ["# Commands", come]
     for parser in parsers():
         blocks += [f"## {parser.prog}", escape(one_line(parser.description or "")), options(parser)]
         for action in parser._actions:
@@ -198,6 +200,9 @@ def options(parser: argparse.ArgumentParser) -> str:
     return "\n".join(lines)
 
 
+LAUNCHER_VARIABLE = re.compile(r"RANK|[A-Z][A-Z0-9]*_[A-Za-z0-9_]+")
+
+
 def variables() -> str:
     """Return the environment variables that the sources read, and where."""
     found: dict[str, set[str]] = {}
@@ -219,8 +224,15 @@ def variables() -> str:
 
 
 def read_in(source: str, module: str) -> Iterator[str]:
-    """Yield the names of variables that a module reads from `os.environ` or a copy of it."""
-    for node in ast.walk(ast.parse(source)):
+    """Yield the names of variables that a module reads from `os.environ` or a copy of it.
+
+    A module `launch` names in tables what launchers set: there each text that looks like a variable is one.
+    """
+    tree = ast.parse(source)
+    if module.endswith(".launch"):
+        texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+        yield from (text for text in texts if isinstance(text, str) and LAUNCHER_VARIABLE.fullmatch(text))
+    for node in ast.walk(tree):
         key = None
         if isinstance(node, ast.Subscript) and "environ" in ast.unparse(node.value):
             key = node.slice

@@ -51,7 +51,7 @@ WRONG = [
     ("['mIoU']", "['mIoU'], num_classes=4", 8, "num_classes=4, but the data set has 3 classes"),
     ("max_iters=2", "max_iters='2'", 9, "max_iters must be a whole number of at least 0, not '2'"),
     ("max_iters=2", "max_iter=2", 9, "Did you mean 'max_iters'"),
-    ("val_interval=2", "dynamic_intervals=[3]", 9, r"pairs (from, interval), such as [(1000, 50)]"),
+    ("val_interval=2", "dynamic_intervals=[3]", 9, r"pairs (from, interval), as [(1000, 50)]"),
     ("lr=0.1", "lr='x'", 10, "optim_wrapper.optimizer.lr='x' is a str"),
     ("clip_grad=None", "paramwise_cfg=dict(nrm_decay_mult=0)", 10, "Did you mean 'norm_decay_mult'"),
     ("power=0.9", "powr=0.9", 11, "Did you mean 'power'"),

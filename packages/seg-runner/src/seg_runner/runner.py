@@ -119,7 +119,8 @@ class Runner(BaseRunner):
             RuntimeError: the runner was made without a training part.
         """
         need(self.arguments, "train")
-        with session(self, "train"):
+        self.began_at = None
+        with session(self, "train") as ended:
             self.build_training()
             check_steps(self.model, "train", "val" if self.val_loop is not None else "train")
             check_same_everywhere(self)
@@ -127,6 +128,7 @@ class Runner(BaseRunner):
             self._prepare_training()
             model = self.train_loop.run()
             self.call_hook("after_run")
+        self.lost = ended.lost
         return model
 
     def _prepare_training(self) -> None:
@@ -246,6 +248,10 @@ class Runner(BaseRunner):
             self.table.call(fn_name, **keywords)
         finally:
             self.ahead = (0, 0)
+
+    def hear(self, signals: StopSignals | None, agreement: Agreement | None = None) -> None:
+        """Take over what may stop a training that begins; None: nothing does any more."""
+        self.signals, self.agreement = signals, agreement
 
     def check_signals(self, now: bool = False) -> None:
         """Finish, between two steps, a save that is through; save and stop if a signal asked for it.

@@ -21,6 +21,7 @@ from seg_runner.model.compilation import check_compile
 from seg_runner.model.logits_model import LogitsModel
 from seg_runner.model.prepare import use_channels_last
 from seg_runner.model.wrapping import unwrap
+from seg_runner.process.device import has_sync_batch_norm
 
 __all__ = ["make_model", "make_visualizer", "ready_loaders", "ready_schedulers", "ready_wrapper"]
 
@@ -61,16 +62,8 @@ def make_visualizer(visualizer: object, assembler: Assembler, name: str, log_dir
     return assembler.visualizer(visualizer, name, log_dir)
 
 
-class HoldsModel(Protocol):
-    """A runner that is about to get its model."""
-
-    @property
-    def arguments(self) -> Arguments:
-        """The arguments."""
-
-    @property
-    def assembler(self) -> Assembler:
-        """Makes parts of their configs."""
+class TrainsModel(Protocol):
+    """What a model is trained by, and where."""
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +80,18 @@ class HoldsModel(Protocol):
     @property
     def logger(self) -> logging.Logger:
         """The log of the run."""
+
+
+class HoldsModel(TrainsModel, Protocol):
+    """A runner that is about to get its model."""
+
+    @property
+    def arguments(self) -> Arguments:
+        """The arguments."""
+
+    @property
+    def assembler(self) -> Assembler:
+        """Makes parts of their configs."""
 
 
 def make_model(runner: HoldsModel, model: object) -> torch.nn.Module:
@@ -115,7 +120,7 @@ def _fit_norms(runner: HoldsModel, model: torch.nn.Module) -> torch.nn.Module:
         if count:
             runner.logger.info("SyncBatchNorm: %d became plain batch norm, %s", count, why)
         return model
-    if meeting is None and runner.device.type != "cuda":
+    if meeting is None and not has_sync_batch_norm(runner.device):
         meeting = AllProcesses()
     model, count = synced_batch_norms(model, meeting, plain=bool(wanted))
     if count:

@@ -32,8 +32,8 @@ __all__ = ["Changes", "Identity", "Meta", "Run", "Training"]
 Content = Mapping[str, object]
 
 
-class Run(Protocol):
-    """What stands round a run."""
+class Folders(Protocol):
+    """Where a run writes."""
 
     @property
     def work_dir(self) -> Path:
@@ -46,6 +46,10 @@ class Run(Protocol):
     @property
     def log_dir(self) -> Path:
         """Return the folder of this start's logs."""
+
+
+class Run(Folders, Protocol):
+    """What stands round a run."""
 
     @property
     def logger(self) -> logging.Logger:

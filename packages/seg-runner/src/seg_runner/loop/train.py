@@ -32,7 +32,22 @@ __all__ = ["EpochBasedTrainLoop", "IterBasedTrainLoop", "Process", "Steps", "Tra
 Intervals = Sequence[tuple[int, int]]
 
 
-class Steps(Protocol):
+class Stops(Protocol):
+    """What ends a training before its time."""
+
+    @property
+    def signals(self) -> StopSignals | None:
+        """Return the signals that stop the run; None where none are heard."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """Return what several ranks have agreed on; None with one process."""
+
+    def check_signals(self, now: bool = False) -> None:
+        """Save and stop if a signal has asked for it; `now`: ask the other ranks, which are all at this place."""
+
+
+class Steps(Stops, Protocol):
     """What a step asks of the runner."""
 
     @property
@@ -46,17 +61,6 @@ class Steps(Protocol):
     @property
     def points(self) -> Points:
         """Return the hooks."""
-
-    @property
-    def signals(self) -> StopSignals | None:
-        """Return the signals that stop the run; None where none are heard."""
-
-    @property
-    def agreement(self) -> Agreement | None:
-        """Return what several ranks have agreed on; None with one process."""
-
-    def check_signals(self, now: bool = False) -> None:
-        """Save and stop if a signal has asked for it; `now`: ask the other ranks, which are all at this place."""
 
 
 class Process(Protocol):
@@ -388,9 +392,7 @@ def _interval_table(dynamic: Intervals | None, first: int) -> tuple[list[int], l
     pairs = list(dynamic) if isinstance(dynamic, list | tuple) else [dynamic] if dynamic is not None else []
     for item in pairs:
         if not isinstance(item, list | tuple) or len(item) != 2:
-            raise ValueError(
-                f"dynamic_intervals must be a list of pairs (from, interval), such as [(1000, 50)]: {item!r}"
-            )
+            raise ValueError(f"dynamic_intervals must be a list of pairs (from, interval), as [(1000, 50)]: {item!r}")
     milestones = [whole(begin, "dynamic_intervals: from") for begin, _ in pairs]
     if milestones != sorted(milestones):
         raise ValueError(f"dynamic_intervals must be in the order of their beginnings, not {milestones}")

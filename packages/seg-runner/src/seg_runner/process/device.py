@@ -15,6 +15,7 @@ __all__ = [
     "current_stream",
     "device_facts",
     "first_device",
+    "has_sync_batch_norm",
     "is_accelerator",
     "memory_figures",
     "module_of",
@@ -225,6 +226,11 @@ def on_stream(device: torch.device, stream: object) -> AbstractContextManager[An
 def current_stream(device: torch.device) -> Any:
     """Return the stream that computes on a device."""
     return module_of(device).current_stream(device)
+
+
+def has_sync_batch_norm(device: torch.device) -> bool:
+    """Tell whether torch's own SyncBatchNorm runs on a device; elsewhere it raises."""
+    return device.type == "cuda"
 
 
 def device_facts(device: torch.device) -> dict[str, str]:

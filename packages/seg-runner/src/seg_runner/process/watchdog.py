@@ -32,15 +32,8 @@ OPEN: set[int] = set()
 """Where the handlers of signals write to, in this process only."""
 
 
-class Watched(Protocol):
-    """A run that signals may stop."""
-
-    numbers: frozenset[int]
-    grace: float | None
-    broke_off: bool
-
-    def break_off(self, number: int) -> None:
-        """Have the main thread raise; `broke_off` says that it did."""
+class Told(Protocol):
+    """A run that is told of signals by another thread, and tells others."""
 
     def last_words(self, text: str) -> None:
         """Log how the run ends."""
@@ -50,6 +43,17 @@ class Watched(Protocol):
 
     def tell(self, number: int, at_once: bool) -> None:
         """Tell the other processes of the run that this one leaves."""
+
+
+class Watched(Told, Protocol):
+    """A run that signals may stop."""
+
+    numbers: frozenset[int]
+    grace: float | None
+    broke_off: bool
+
+    def break_off(self, number: int) -> None:
+        """Have the main thread raise; `broke_off` says that it did."""
 
 
 class Arrivals:

@@ -17,12 +17,8 @@ from seg_runner.run.earlier_run import REPLAY
 __all__ = ["bring_over", "brought_over", "not_brought"]
 
 
-class AtAddress(Protocol):
-    """A run whose working folder may lie at an address."""
-
-    @property
-    def remote(self) -> Mirror | None:
-        """What keeps the folder and the address in line."""
+class OfRank(Protocol):
+    """One process of a run."""
 
     @property
     def rank(self) -> int:
@@ -33,16 +29,24 @@ class AtAddress(Protocol):
         """The processes of the run."""
 
     @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+class AtAddress(OfRank, Protocol):
+    """A run whose working folder may lie at an address."""
+
+    @property
+    def remote(self) -> Mirror | None:
+        """What keeps the folder and the address in line."""
+
+    @property
     def signals(self) -> StopSignals | None:
         """The signals that a training hears."""
 
     @property
     def hooks(self) -> list[Any]:
         """The hooks."""
-
-    @property
-    def logger(self) -> logging.Logger:
-        """The log of the run."""
 
 
 def bring_over(runner: AtAddress) -> None:

@@ -37,6 +37,12 @@ from seg_runner.run.stopping import (
 )
 
 __all__ = [
+    "EndsTraining",
+    "HasLog",
+    "HasLoops",
+    "HoldsFolder",
+    "ReportsAtTheEnd",
+    "TakesSignals",
     "asked_to_stop",
     "call_on_exception",
     "close_data",
@@ -53,7 +59,8 @@ __all__ = [
 class TakesSignals(Stopped, Protocol):
     """A training that begins."""
 
-    agreement: Agreement | None
+    def hear(self, signals: StopSignals | None, agreement: Agreement | None = None) -> None:
+        """Take over what may stop it; None: nothing does any more."""
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def hear_signals(runner: TakesSignals, signals: object) -> Iterator[StopSignals]
         options["tell"] = partial(_tell_signal, watch)
     with StopSignals(**options, last_words=partial(last_words, runner)) as heard:
         heard.waiting = True  # until the first step there is nothing to save
-        runner.agreement = Agreement(runner.world) if runner.world.size > 1 else None
+        runner.hear(heard, Agreement(runner.world) if runner.world.size > 1 else None)
         if watch is not None:
             watch.interrupt = heard.interrupt
         yield heard

@@ -34,7 +34,23 @@ __all__ = [
 ]
 
 
-class Stopped(Protocol):
+class Place(Protocol):
+    """Where a run is at work."""
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of the run."""
+
+    @property
+    def world(self) -> World:
+        """The processes of the run."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+
+
+class Stopped(Place, Protocol):
     """A run that ends before its time."""
 
     @property
@@ -48,18 +64,6 @@ class Stopped(Protocol):
     @property
     def checkpoints(self) -> Checkpoints:
         """What writes checkpoints."""
-
-    @property
-    def work_dir(self) -> Path:
-        """Folder of the run."""
-
-    @property
-    def world(self) -> World:
-        """The processes of the run."""
-
-    @property
-    def logger(self) -> logging.Logger:
-        """The log of the run."""
 
 
 def stop_for_signal(runner: Stopped, name: str) -> None:
