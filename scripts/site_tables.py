@@ -89,11 +89,14 @@ def config_keys() -> str:
         f"- `{slot}`{{#config-default_hooks-{slot}}}: `{shown(hook)}`" for slot, hook in slots.DEFAULT_HOOKS.items()
     )
     blocks += ["## Default hooks", "What `default_hooks` has unless it says otherwise.", listing]
-    blocks += ["## Keys without effect", "They are read from configs of MMEngine, and told."]
+    blocks += [
+        "## Keys for several processes",
+        "They are MMEngine's, and say how [several processes](../several-processes.md) train. On one process they have "
+        "no effect, and a line of the log says so.",
+    ]
     blocks += [
         "\n".join(
-            f"- `{key}`" + ("" if key in table.CONFIG_KEYS else f"{{#config-{key}}}") + f": {why}"
-            for key, why in slots.WITHOUT_EFFECT.items()
+            f"- `{key}`" + ("" if key in table.CONFIG_KEYS else f"{{#config-{key}}}") for key in slots.WITHOUT_EFFECT
         )
     ]
     return "\n\n".join(blocks) + "\n"

@@ -29,7 +29,7 @@ DEFAULT_PRIORITIES: dict[str, str] = {
     "CheckpointHook": "VERY_LOW",
 }
 
-#: Keys of MMEngine's configs that change nothing here, and why.
+#: Keys of MMEngine's configs for several processes, and why they change nothing on one.
 WITHOUT_EFFECT: dict[str, str] = {
     "model_wrapper_cfg": "there is one process",
     "find_unused_parameters": "there is one process",
@@ -45,7 +45,7 @@ class HasKeys(Protocol):
 
 
 def without_effect(cfg: HasKeys | None) -> list[str]:
-    """Return lines about keys of a config that change nothing here."""
+    """Return lines about keys of a config that change nothing on one process."""
     if cfg is None:
         return []
     return [f"{key} has no effect: {why}" for key, why in WITHOUT_EFFECT.items() if cfg.get(key)]
