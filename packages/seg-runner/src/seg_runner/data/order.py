@@ -38,6 +38,8 @@ class Part(list[SampleKey]):
     """
 
     share: float = 1.0
+    average: float = 1.0
+    """How many samples a rank has on the average, by those that this one reads."""
 
 
 def part_of(own: list[SampleKey], other: SampleKey, total: int, world_size: int) -> list[SampleKey]:
@@ -50,6 +52,7 @@ def part_of(own: list[SampleKey], other: SampleKey, total: int, world_size: int)
         return own
     part = Part(own or [other])
     part.share = len(own) * world_size / total
+    part.average = total / world_size / len(part)
     return part
 
 

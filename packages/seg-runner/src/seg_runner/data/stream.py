@@ -119,10 +119,11 @@ class TrainBatches:
     def _of_all_ranks(self) -> RankBatches:
         """Return the batches of this process's virtual ranks, and let their step seed itself for each."""
         assert isinstance(self.source, IndexedSource)
-        batches, shares, keys = [], [], list[SampleKey]()
+        batches, shares, averages, keys = [], [], [], list[SampleKey]()
         for _ in self.ranks:
             batches.append(self.source.fetch())
             shares.append(getattr(self.source.last, "share", 1.0))
+            averages.append(getattr(self.source.last, "average", 1.0))
             keys += self.source.last
         self.source.last = keys
         randomness, iteration, ranks = self.randomness, self.iteration, self.ranks
@@ -131,7 +132,7 @@ class TrainBatches:
             seed_step(randomness, iteration, self.world_size if place is None else ranks[place])
 
         seed(None)
-        return RankBatches(batches, shares, seed)
+        return RankBatches(batches, shares, seed, averages)
 
     def open(self) -> None:
         """Start the workers now where the stream asks for it: even starting a loader draws a random number."""

@@ -29,8 +29,8 @@ class ShardedRecorder(LossRecorder):
     """Keeps the loss where gradients are added over the ranks after every batch, those of an accumulation, too."""
 
     def over_ranks(self, count: torch.Tensor) -> torch.Tensor:
-        """Return the sum of a count over the ranks."""
-        total = count.clone()
+        """Return the sum of a count over the ranks; of a rank that has no sample of its own, nothing."""
+        total = count * int(getattr(self.wrapper, "share", 1) > 0)
         distributed.all_reduce(total)
         return total
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import distributed
 
 __all__ = ["SharedLoss", "weighed"]
 
@@ -36,6 +37,15 @@ class SharedLoss:
     def update_params(self, loss: torch.Tensor, *args: Any, **options: Any) -> None:
         """Hand the weighed loss over."""
         self.wrapper.update_params(loss * self.share, *args, **options)
+
+    def over_ranks(self, count: torch.Tensor) -> torch.Tensor:
+        """Return a count (of pixels) as it is on each rank on the average, without what weighs nothing.
+
+        An accumulation weighs its batches by it; a rank's own count, beside a loss weighed already, would count twice.
+        """
+        total = count * float(self.share > 0)
+        distributed.all_reduce(total)
+        return total / distributed.get_world_size()
 
     def __getitem__(self, name: str) -> SharedLoss:
         return SharedLoss(self.wrapper[name], self.share)

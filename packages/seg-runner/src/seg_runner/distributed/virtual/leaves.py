@@ -8,10 +8,29 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Buffers", "Flats", "Layout", "Leaf"]
+from seg_runner.distributed.ddp import LossRecorder
+
+__all__ = ["Buffers", "Flats", "Layout", "Leaf", "RankRecorder"]
 
 ROOM = 64
 """So many numbers (losses) of a step are sent along with the gradients."""
+
+
+class RankRecorder(LossRecorder):
+    """Keeps the loss of one virtual rank, and tells what it counts in an accumulation.
+
+    Args:
+        wrapper: The real optimizer wrapper.
+        average: How many samples a virtual rank has on the average, by those of this one.
+    """
+
+    def __init__(self, wrapper: object, average: float) -> None:
+        super().__init__(wrapper)
+        self.average = average
+
+    def over_ranks(self, count: torch.Tensor) -> torch.Tensor:
+        """Return a count (of pixels) as a virtual rank has it on the average: its loss is weighed already."""
+        return count if self.average == 1 else count * self.average
 
 
 class Flats(list[torch.Tensor]):

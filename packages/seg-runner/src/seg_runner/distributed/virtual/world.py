@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from seg_runner.distributed.ddp import LossRecorder, align_ranks
+from seg_runner.distributed.ddp import align_ranks
 from seg_runner.distributed.norms import SyncedBatchNorm
-from seg_runner.distributed.virtual.leaves import Buffers, Flats, Layout, Leaf
+from seg_runner.distributed.virtual.leaves import Buffers, Flats, Layout, Leaf, RankRecorder
 from seg_runner.distributed.virtual.lockstep import Lockstep, RankMeeting
 from seg_runner.distributed.virtual.tree import Carry, added, over_processes
 from seg_runner.distributed.world import World
@@ -55,18 +55,24 @@ class RankBatches(list[Any]):
         batches: They.
         shares: What the loss of each counts: 1 where all ranks have equally many samples.
         seed: Gives the generators the numbers of the virtual rank at a place; None: those that all have in common.
+        averages: How many samples a virtual rank has on the average, by those of each.
     """
 
     def __init__(
-        self, batches: list[Any], shares: list[float] | None = None, seed: Callable[[int | None], None] | None = None
+        self,
+        batches: list[Any],
+        shares: list[float] | None = None,
+        seed: Callable[[int | None], None] | None = None,
+        averages: list[float] | None = None,
     ) -> None:
         super().__init__(batches)
+        self.averages = averages or [1.0] * len(batches)
         self.shares = shares or [1.0] * len(batches)
         self.seed = seed or _keep_seed
 
     def moved(self, move: Callable[[Any], Any]) -> RankBatches:
         """Return the same with each batch changed."""
-        return RankBatches([move(batch) for batch in self], self.shares, self.seed)
+        return RankBatches([move(batch) for batch in self], self.shares, self.seed, self.averages)
 
 
 def _keep_seed(place: int | None) -> None:
@@ -229,7 +235,7 @@ class Step:
             leaf.give_window(self.model.module)
         with torch.enable_grad(), self.wrapper.optim_context(self.model):
             self.sync = not self.model.apart
-            recorder = LossRecorder(self.wrapper)
+            recorder = RankRecorder(self.wrapper, self.data.averages[place])
             leaf.outputs = self.model.module.train_step(self.data[place], recorder)  # type: ignore[operator]
             if recorder.loss is not None and (share := self.data.shares[place]) != 1:
                 recorder.loss = recorder.loss * share
