@@ -14,6 +14,7 @@ from helpers.ranks import on_ranks
 from hypothesis import given
 from hypothesis import strategies as st
 from runner.distributed.test_ddp import Blocks
+from runner.distributed.test_signals import lines
 from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.virtual.tree import Carry, added, over_processes
@@ -53,6 +54,9 @@ def test_weights_and_metrics_are_equal_to_the_last_bit(tmp_path):
         for found, measured in on_ranks(world, tmp_path / f"r{world}", train, tmp_path / f"w{world}"):
             torch.testing.assert_close(found, weights, rtol=0, atol=0)
             assert measured == metrics
+        log = lines(tmp_path / f"w{world}", 0)
+        assert f"world='exact': 4 virtual ranks, {4 // world} in each of {world} processes" in log
+        assert "trained by virtual ranks" in log
 
 
 def sum_over(size: int) -> tuple[list[bytes], list[bytes]]:

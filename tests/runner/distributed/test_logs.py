@@ -64,6 +64,7 @@ def test_one_exchange_for_each_log_point(tmp_path):
     assert first["data_time"] > 5.0, "half of the 10 s of rank 0, which is the slower one"
     text = [line for line in lines(tmp_path / "w", 0).splitlines() if "Iter(train) [ 3/12]" in line]
     assert "loss_a: 1.5000" in text[0]
+    assert "trained by ddp)" in lines(tmp_path / "w", 0)
     for rank in (0, 1):
         said = lines(tmp_path / "w", rank)
         assert said.count("iteration 8: a loss of rank 1 is not finite, for the first time") == 1

@@ -33,7 +33,7 @@ from seg_runner.assembly.parts import ready_loaders, ready_schedulers, ready_wra
 from seg_runner.checkpoint.checkpoints import Checkpoints
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.distributed.digest import compare_ranks, facts_of_model
-from seg_runner.distributed.strategy import pick_strategy
+from seg_runner.distributed.strategy import name_of, pick_strategy
 from seg_runner.distributed.world import adopt_world, read_dist_cfg
 from seg_runner.hooks.defaults import without_effect
 from seg_runner.hooks.table import HookTable, Points
@@ -146,11 +146,13 @@ class BaseRunner(Builds):
         info, warning = self.logger.info, self.logger.warning
         facts = describe_environment(self.device, self.seed)
         if self.world.size > 1:
-            facts["processes"] = f"{self.world.size} ({self.world.says}; trained by {type(self.strategy).__name__})"
+            facts["processes"] = f"{self.world.size} ({self.world.says}; trained by {name_of(self.strategy)})"
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
         if not self.randomness.by_sample:
             info(NOT_EXACT, self.randomness.stream)
         for line in without_effect(self.cfg if self.data_ranks == 1 else None):
+            info("%s", line)
+        for line in getattr(self.strategy, "said", ()):
             info("%s", line)
         for line in getattr(self.strategy, "notes", ()):
             info("model_wrapper_cfg: %s", line)

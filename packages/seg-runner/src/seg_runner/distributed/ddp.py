@@ -8,7 +8,6 @@ the wrapper itself goes backward and updates when the forward is over.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
@@ -27,7 +26,6 @@ __all__ = ["DataParallel", "LossRecorder", "ReplicatedModel", "SeparateDataParal
 
 
 SYNC_BUFFERS = "forward_sync_buffers"
-LOG = logging.getLogger("seg_runner")
 SEPARATE = "strategy='separate_ddp' (MMSeparateDistributedDataParallel)"
 LEARNS = attrgetter("requires_grad")
 
@@ -211,6 +209,7 @@ class DataParallel:
         if compress not in (None, "bf16", "fp16"):
             raise ValueError(f"strategy.compress is {compress!r}; it is 'bf16', 'fp16' or None")
         self.compress = compress
+        self.said: list[str] = []  # for the log of the run, which hears of a logger only while it trains
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
         """Return the model in torch's DDP; one without anything to train stays as it is.
@@ -218,7 +217,7 @@ class DataParallel:
         One with a DDP inside, or sharded, exchanges gradients already: its steps are called as they are.
         """
         if isinstance(model, DistributedDataParallel) and callable(getattr(model.module, "train_step", None)):
-            LOG.info("the model comes in DDP, which is made anew: its options go into strategy=dict(type='ddp', ...)")
+            self.said = ["the model comes in DDP, made anew here: its options go into strategy=dict(type='ddp', ...)"]
             model = model.module
         if any(isinstance(part, DistributedDataParallel) for part in model.modules()):
             return SeparateModelWrapper(model)

@@ -17,7 +17,7 @@ from seg_runner.distributed.world import World
 from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
 from seg_runner.errors import did_you_mean
 
-__all__ = ["Shards", "Strategy", "pick_strategy"]
+__all__ = ["Shards", "Strategy", "name_of", "pick_strategy"]
 
 
 class Strategy(Protocol):
@@ -111,6 +111,17 @@ def pick_strategy(
             "model of its own. Use 'ddp', or start one process"
         )
     return made
+
+
+def name_of(strategy: Strategy) -> str:
+    """Return the name that a config has for a strategy; of one of the user's own, that of its class.
+
+    >>> name_of(DataParallel()), name_of(ExactWorld(8))
+    ('ddp', 'virtual ranks')
+    """
+    if isinstance(strategy, ExactWorld):
+        return "virtual ranks"
+    return next((name for name, kind in STRATEGIES.items() if kind is type(strategy)), type(strategy).__name__)
 
 
 def _exact(where: str, name: str, ranks: int, world: World) -> Strategy:

@@ -7,7 +7,6 @@ losses are added in one fixed binary tree over all V, so where a process ends an
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,6 @@ from seg_runner.process.device import random_states, restore_random_states
 from seg_runner.process.randomness import global_state, set_global_state
 
 __all__ = ["ExactDataParallel", "ExactWorld", "RankBatches", "own_ranks"]
-
-LOG = logging.getLogger("seg_runner")
 
 
 def own_ranks(ranks: int, rank: int, size: int) -> range:
@@ -374,6 +371,7 @@ class ExactWorld:
 
     def __init__(self, ranks: int) -> None:
         self.ranks, self.meeting = ranks, RankMeeting()
+        self.said: list[str] = []  # for the log of the run, which hears of a logger only while it trains
 
     def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
         """Return the model with a step for virtual ranks; one without anything to train stays as it is."""
@@ -381,13 +379,12 @@ class ExactWorld:
             return model
         if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # with more, sums depend on how many there are
-            LOG.info(
+            self.said.append(
                 "world='exact': one thread for each process; OMP_NUM_THREADS sets another number, the same for all"
             )
         wrapped = ExactDataParallel(model, self.ranks, world, self.meeting)
-        LOG.info(
-            "world='exact': %d virtual ranks, %d in each of %d processes", self.ranks, len(wrapped.own), world.size
-        )
+        where = f"{len(wrapped.own)} in each of {world.size} processes" if world.size > 1 else "all in one process"
+        self.said.append(f"world='exact': {self.ranks} virtual ranks, {where}")
         return wrapped
 
     def align(self, model: nn.Module) -> None:
