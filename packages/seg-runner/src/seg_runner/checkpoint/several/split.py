@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def split(
     """
     tensors: dict[str, torch.Tensor] = {}
     paths: dict[str, Path] = {}
-    names: dict[int, str] = {}  # tied weights are one tensor
+    names: dict[Hashable, str] = {}  # tied weights are one tensor
     seen_otherwise = _seen_otherwise(tensors_of(payload))
 
     def take(path: Path, value: Any) -> object:
@@ -61,7 +61,7 @@ def split(
             return value
         if not is_sharded(value) and not (_is_whole(value) and shared(path) and _memory(value) not in seen_otherwise):
             return value
-        place = _memory(value)
+        place = _place(value)
         if place not in names:
             name = "/".join(map(str, path))
             while name in tensors:
@@ -70,6 +70,12 @@ def split(
         return {PLACEHOLDER: names[place]}
 
     return map_paths(payload, take), tensors, paths
+
+
+def _place(value: torch.Tensor) -> Hashable:
+    """Return what tied tensors have in common; gradients of FSDP2 lie one after the other in the same memory."""
+    own = value.to_local() if is_sharded(value) else value
+    return _memory(value), own.storage_offset(), value.shape
 
 
 def _memory(value: torch.Tensor) -> int:
