@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel
+from seg_runner.distributed.ddp import DataParallel, SeparateDataParallel, align_ranks
 from seg_runner.distributed.fsdp import FullyShardedDataParallel
 from seg_runner.distributed.virtual.world import ExactWorld, own_ranks
 from seg_runner.distributed.world import World
-from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
+from seg_runner.distributed.wrapper_cfg import is_own_wrapper, read_wrapper_cfg
 from seg_runner.errors import did_you_mean
 
-__all__ = ["Shards", "Strategy", "name_of", "pick_strategy"]
+__all__ = ["OwnWrapper", "Shards", "Strategy", "name_of", "pick_strategy"]
 
 
 class Strategy(Protocol):
@@ -57,6 +57,20 @@ class Single:
         """Do nothing: there is no other rank."""
 
 
+class OwnWrapper:
+    """A class of the user's that `model_wrapper_cfg` names: the run builds it round the model, and it trains that."""
+
+    shards = False
+
+    def wrap(self, model: nn.Module, world: World, device: torch.device) -> nn.Module:
+        """Return the model as it is: what builds a class by its name has the config."""
+        return model
+
+    def align(self, model: nn.Module) -> None:
+        """Give all ranks the weights and buffers of rank 0."""
+        align_ranks(model)
+
+
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "single": Single,
     "ddp": DataParallel,
@@ -85,7 +99,9 @@ def pick_strategy(
     ('DataParallel', 'Single')
     """
     where, notes = "strategy", list[str]()
-    if given is None and wrapper_cfg is not None:
+    if given is None and wrapper_cfg is not None and not ranks and is_own_wrapper(wrapper_cfg):
+        return Single() if world.size == 1 else OwnWrapper()
+    if given is None and wrapper_cfg is not None and not is_own_wrapper(wrapper_cfg):
         where = "model_wrapper_cfg"
         name, options, notes = read_wrapper_cfg(wrapper_cfg)
         given = {"type": name, **options}

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seg_runner.errors import did_you_mean
-
-__all__ = ["read_wrapper_cfg"]
+__all__ = ["is_own_wrapper", "read_wrapper_cfg"]
 
 WRAPPERS = {
     "DistributedDataParallel": "ddp",
@@ -41,17 +39,13 @@ def read_wrapper_cfg(cfg: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[
     """Return the name of the strategy, its options, and sentences about what has no place in them.
 
     Raises:
-        ValueError: a wrapper, or a value, that there is none of here; the message says what to write instead.
+        KeyError: a wrapper that is none of these.
+        ValueError: a value that there is none of here; the message says what to write instead.
 
     >>> read_wrapper_cfg({"type": "MMDistributedDataParallel", "find_unused_parameters": True})
     ('ddp', {'find_unused_parameters': True, 'broadcast_buffers': True}, [])
     """
-    kind = cfg.get("type", "MMDistributedDataParallel")
-    name = str(kind).rpartition(".")[2] if isinstance(kind, str) else kind.__name__
-    if name not in WRAPPERS:
-        raise ValueError(
-            f"model_wrapper_cfg.type is {name!r}.{did_you_mean(name, WRAPPERS)} Known are {', '.join(WRAPPERS)}"
-        )
+    name = _name_of(cfg)
     options = {key: value for key, value in cfg.items() if key not in ("type", *PLACED)}
     strategy = WRAPPERS[name]
     if strategy == "fsdp":
@@ -62,6 +56,20 @@ def read_wrapper_cfg(cfg: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[
     if options.pop("detect_anomalous_params", False):
         notes.append("detect_anomalous_params has no effect: parameters without a gradient are named in the error")
     return strategy, options, notes
+
+
+def is_own_wrapper(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether the wrapper is a class of the user's, which is built round the model as it is.
+
+    >>> is_own_wrapper({"type": "LoggedDistributed"}), is_own_wrapper({"type": "mmengine.MMDistributedDataParallel"})
+    (True, False)
+    """
+    return _name_of(cfg) not in WRAPPERS
+
+
+def _name_of(cfg: Mapping[str, Any]) -> str:
+    kind = cfg.get("type", "MMDistributedDataParallel")
+    return str(kind).rpartition(".")[2] if isinstance(kind, str) else str(kind.__name__)
 
 
 def _sharded(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
