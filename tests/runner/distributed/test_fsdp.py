@@ -268,5 +268,19 @@ def test_an_optimizer_that_cannot_step_on_parts_is_told(optimizer: Any) -> None:
         _refuse_optimizer(optimizer(Net().parameters()), 2)
 
 
+def validate(folder: Path, **more: Any) -> dict[str, Any]:
+    """Measure the loss, too, on four batches."""
+    torch.manual_seed(0)
+    return make(folder, 1, Net(), val_cfg={"loss": True}, **more).val()
+
+
+def test_the_loss_of_validation_is_that_of_one_process(tmp_path: Path) -> None:
+    """Three ranks share four batches, so two of them go along in the last step of the first."""
+    (alone,) = on_ranks(1, tmp_path / "r1", validate, tmp_path / "w1")
+    for each in on_ranks(3, tmp_path / "r3", validate, tmp_path / "w3", strategy="fsdp"):
+        assert each == pytest.approx(alone, rel=1e-5)
+        assert "val_loss" in each
+
+
 def test_one_process_trains_as_it_is() -> None:
     assert type(pick_strategy({"type": "fsdp", "wrap": "Block"}, None, World())).__name__ == "Single"

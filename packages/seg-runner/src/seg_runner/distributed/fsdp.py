@@ -70,7 +70,11 @@ class ShardedDataParallel(nn.Module):
         """Test by the model itself."""
         return self._evaluate("test_step", data)
 
-    def _evaluate(self, step: str, data: object) -> Any:
+    def call_gathered(self, function: Callable[[nn.Module, Any], Any], data: object) -> Any:
+        """Call a function with the bare model, gathered, and data; by all ranks alike."""
+        return self._evaluate(function, data)
+
+    def _evaluate(self, step: str | Callable[[nn.Module, Any], Any], data: object) -> Any:
         try:
             with self.cast():
                 return self.evaluated(step, data)
@@ -78,9 +82,9 @@ class ShardedDataParallel(nn.Module):
             for part in self.sharded:  # without a backward pass nothing else does it
                 part.reshard()
 
-    def evaluated(self, step: str, data: object) -> Any:
-        """Call a step of the model."""
-        return getattr(self.module, step)(data)
+    def evaluated(self, step: str | Callable[[nn.Module, Any], Any], data: object) -> Any:
+        """Call a step of the model, or a function with it."""
+        return getattr(self.module, step)(data) if isinstance(step, str) else step(self.module, data)
 
 
 class FullyShardedDataParallel:

@@ -154,7 +154,7 @@ class EvalLoop:
         with closing(self._batches()) as batches:
             for batch_idx, batch in enumerate(batches):
                 if deal is not None and batch_idx >= len(deal.own):
-                    forward(batch)  # another rank's, since all call the model equally often
+                    meter.follow(forward(batch), batch)  # another rank's: all call the model equally often
                     self._check_signals(batch_idx + 1)
                     continue
                 if self.runner.randomness.ranks:

@@ -45,6 +45,11 @@ class LossMeter:
             self._add(batch_losses(self._model, batch), len(outputs))
         return outputs
 
+    def follow(self, outputs: Sequence[Any], batch: object) -> None:
+        """Call the model as `split` does, for a batch that counts on another rank."""
+        if self._model is not None and _appended_loss(outputs) is None:
+            batch_losses(self._model, batch)
+
     def _add(self, losses: Mapping[str, Any], count: int) -> None:
         for name, value in losses.items():
             self._sums.setdefault(name, []).append(torch.as_tensor(value).detach().float().mean() * count)
@@ -85,6 +90,9 @@ def batch_losses(model: nn.Module, batch: object) -> dict[str, Any]:
     Raises:
         TypeError: the model has no way to give a loss outside `train_step`.
     """
+    gathered = getattr(model, "call_gathered", None)  # of one in parts
+    if callable(gathered):
+        return dict(gathered(batch_losses, batch))
     model = model if hasattr(model, "batch_losses") else unwrap(model)
     own = getattr(model, "batch_losses", None)
     if callable(own):
