@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from seg_runner import Runner
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.world import World
 from seg_runner.distributed.wrapper_cfg import read_wrapper_cfg
+from torch.nn import Linear
 
 SHARDED = "MMFullyShardedDataParallel"
 
@@ -74,3 +76,9 @@ def test_buffers_are_as_in_mmengine() -> None:
     made = pick_strategy(None, None, World(0, 2), find_unused=True)
     assert made.options["find_unused_parameters"]
     assert not made.options["broadcast_buffers"]
+
+
+def test_a_strategy_of_a_wrong_kind_is_an_error_at_the_top_of_a_config(tmp_path: Any) -> None:
+    cfg = {"model": Linear(1, 1), "work_dir": str(tmp_path), "strategy": ["{type:ddp}"]}
+    with pytest.raises(TypeError, match=r"strategy must be a name such as 'ddp', or a dict such as dict\(type='ddp'\)"):
+        Runner.from_cfg(cfg)

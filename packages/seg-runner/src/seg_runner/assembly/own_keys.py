@@ -14,6 +14,9 @@ __all__ = ["COMMON", "is_misspelt_own", "is_used", "keep_apart", "own_arguments"
 COMMON = frozenset(("checkpoint", "device", "hooks", "log_interval", "loss", "signals"))
 """Own keys that a config for MMEngine may well use as names for something else."""
 
+UNMISTAKABLE = frozenset(("strategy",))
+"""Own keys that nothing else is called: a value that does not fit is an error, and not a name of the config's own."""
+
 PLAIN = (str, bytes, int, float, list, tuple, type(None))
 NOT_READ = "overwrite"
 """Deletes files, so no config may set it."""
@@ -89,6 +92,8 @@ def _under_seg(cfg: Config) -> Mapping[str, Any]:
 
 def _is_meant(cfg: Config, key: str) -> bool:
     """Tell whether a top-level name is there and is the run's own: of the right type, and not used by the config."""
+    if key in cfg and key in UNMISTAKABLE:
+        return True
     return key in cfg and _fits(key, cfg[key]) and not (key in COMMON and is_used(cfg, key))
 
 

@@ -39,7 +39,7 @@ def own_ranks(ranks: int, rank: int, size: int) -> range:
     if ranks % size:
         raise ValueError(
             f"randomness.ranks={ranks}: {size} processes cannot share {ranks} virtual ranks evenly. Start "
-            f"{', '.join(str(count) for count in range(1, ranks + 1) if ranks % count == 0)} of them"
+            f"{' or '.join(str(count) for count in range(1, ranks + 1) if ranks % count == 0)} of them"
         )
     share = ranks // size
     return range(rank * share, (rank + 1) * share)
