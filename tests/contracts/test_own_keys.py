@@ -9,7 +9,7 @@ import pytest
 from seg_registry import Config, parse_options
 from seg_runner import Runner
 from seg_runner.assembly.arguments import CONFIG_KEYS, OWN, OWN_KEYS
-from seg_runner.assembly.own_keys import COMMON
+from seg_runner.assembly.own_keys import COMMON, UNMISTAKABLE
 
 TRAIN = """\
 model = dict(
@@ -33,6 +33,7 @@ THEIRS = {
     "strict_keys": "'no'",
     "strict_paths": "[]",
     "strict_resume": "'auto'",
+    "remote": "'origin'",
     "resume_data": "'/data'",
     "skip_checks": "['ruff']",
 }
@@ -49,7 +50,9 @@ OURS = {
     "strict_keys": "False",
     "strict_paths": "True",
     "strict_resume": "True",
+    "remote": "dict(interval=5)",
     "resume_data": "False",
+    "strategy": "'ddp'",
     "skip_checks": "True",
 }
 
@@ -67,7 +70,7 @@ def given(runner: Runner, key: str) -> Any:
 
 
 def test_every_own_key_has_a_case() -> None:
-    assert set(THEIRS) == set(OWN_KEYS) == {*OURS, "loss"}
+    assert {*THEIRS, *UNMISTAKABLE} == set(OWN_KEYS) == {*OURS, "loss"}
     assert set(OWN_KEYS) > COMMON
     assert OWN not in CONFIG_KEYS
 

@@ -9,7 +9,7 @@ from seg_runner.assembly.arguments import ARGUMENTS, CONFIG_KEYS, OWN, OWN_KEYS
 from seg_runner.errors import did_you_mean, near_key, origin_of
 from seg_runner.protocols import Config
 
-__all__ = ["COMMON", "is_misspelt_own", "is_used", "keep_apart", "own_arguments", "own_lines"]
+__all__ = ["COMMON", "UNMISTAKABLE", "is_misspelt_own", "is_used", "keep_apart", "own_arguments", "own_lines"]
 
 COMMON = frozenset(("checkpoint", "device", "hooks", "log_interval", "loss", "signals"))
 """Own keys that a config for MMEngine may well use as names for something else."""
