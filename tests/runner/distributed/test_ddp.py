@@ -12,7 +12,9 @@ import pytest
 import torch
 from helpers.ranks import Ranks, on_ranks
 from seg_runner import DefaultSampler, IoUMetric, Runner
-from seg_runner.distributed.ddp import ReplicatedModel
+from seg_runner.distributed.ddp import DataParallel, ReplicatedModel
+from seg_runner.distributed.strategy import pick_strategy
+from seg_runner.distributed.world import World
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -82,6 +84,13 @@ def test_two_and_four_ranks_train_as_one(tmp_path):
             assert each["names"] == one["names"]
         logs = [name for name in found[0]["files"] if name.endswith(".log")]
         assert (len(logs), sum("_rank" in name for name in logs)) == (world, world - 1)
+
+
+def test_options_of_another_kind_are_told():
+    with pytest.raises(TypeError, match=r"strategy\.static_graph must be True or False, not 'no'"):
+        DataParallel(static_graph="no")
+    with pytest.raises(ValueError, match=r"strategy is \['ddp'\], which there is none of"):
+        pick_strategy({"type": ["ddp"]}, None, World(0, 2))
 
 
 class Steps(nn.Module):

@@ -251,6 +251,11 @@ def test_units_leave_tied_weights_and_parts_of_torch_alone() -> None:
         ({"wrap": "blocks"}, "'blocks' is a ModuleList, which is never called.*'blocks.\\*'"),
         ({"param_dtype": "int8"}, "strategy.param_dtype is 'int8'; it is 'bfloat16'"),
         ({"wrap": "Block", "min_params": 3}, "give one of them"),
+        ({"param_dtype": torch.int8}, "strategy.param_dtype is torch.int8; it is 'bfloat16'"),
+        ({"wrap": 5}, "strategy.wrap must be a name or a list of names, not 5"),
+        ({"min_params": "big"}, "strategy.min_params must be a number above 0, not 'big'"),
+        ({"shard_size": "2"}, "strategy.shard_size must be a whole number of ranks, not '2'"),
+        ({"reshard_after_forward": "yes"}, "must be True, False or None, not 'yes'"),
     ],
 )
 def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
@@ -258,7 +263,7 @@ def test_wrong_options_are_told(options: dict[str, Any], message: str) -> None:
         made = FullyShardedDataParallel(**options)
         find_units(Net(), made.chosen, made.min_params)
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         use()
 
 

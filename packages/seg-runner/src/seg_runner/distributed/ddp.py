@@ -18,6 +18,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from seg_runner.checks import flag
 from seg_runner.distributed.shards import cut_on_loading, has_shards, is_sharded
 from seg_runner.distributed.unused import UnusedWatch, name_unused
 from seg_runner.distributed.world import World
@@ -201,9 +202,9 @@ class DataParallel:
         **options: Any,
     ) -> None:
         self.options: dict[str, Any] = {
-            "find_unused_parameters": find_unused_parameters,
-            "static_graph": static_graph,
-            "broadcast_buffers": broadcast_buffers,
+            "find_unused_parameters": flag(find_unused_parameters, "strategy.find_unused_parameters"),
+            "static_graph": flag(static_graph, "strategy.static_graph"),
+            "broadcast_buffers": flag(broadcast_buffers, "strategy.broadcast_buffers"),
             **options,
         }
         if compress not in (None, "bf16", "fp16"):

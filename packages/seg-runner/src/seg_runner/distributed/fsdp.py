@@ -117,6 +117,7 @@ class FullyShardedDataParallel:
         shard_size: int | None = None,
         offload: bool = False,
     ) -> None:
+        _check_kinds(wrap, min_params, reshard_after_forward, shard_size)
         if wrap is not None and min_params is not None:
             raise ValueError("strategy: wrap says what is wrapped by name and min_params by size; give one of them")
         self.chosen = [wrap] if isinstance(wrap, str | type) else wrap
@@ -226,12 +227,26 @@ class FullyShardedDataParallel:
 def _dtype(key: str, name: str | torch.dtype | None) -> torch.dtype | None:
     known = {"bfloat16": torch.bfloat16, "bf16": torch.bfloat16, "float16": torch.float16, "fp16": torch.float16}
     known |= {"float32": torch.float32, "fp32": torch.float32}
-    if name is None or isinstance(name, torch.dtype):
+    if name is None:
         return name
     short = str(name).removeprefix("torch.")
     if short not in known:
         raise ValueError(f"strategy.{key} is {name!r}; it is 'bfloat16', 'float16', 'float32' or None")
     return known[short]
+
+
+def _check_kinds(wrap: object, min_params: object, reshard: object, shard_size: object) -> None:
+    """Say which option is of another kind than it must be."""
+    named = all(isinstance(one, str | type) for one in (wrap if isinstance(wrap, list | tuple | set) else [wrap]))
+    number = isinstance(min_params, int | float) and not isinstance(min_params, bool) and min_params > 0
+    for key, value, right, what in (
+        ("wrap", wrap, wrap is None or named, "a name or a list of names"),
+        ("min_params", min_params, min_params is None or number, "a number above 0"),
+        ("reshard_after_forward", reshard, reshard is None or isinstance(reshard, int), "True, False or None"),
+        ("shard_size", shard_size, shard_size is None or type(shard_size) is int, "a whole number of ranks"),
+    ):
+        if not right:
+            raise TypeError(f"strategy.{key} must be {what}, not {value!r}")
 
 
 def _refuse_scalars(model: nn.Module) -> None:

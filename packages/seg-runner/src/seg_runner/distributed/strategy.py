@@ -111,7 +111,7 @@ def pick_strategy(
         return given  # type: ignore[return-value]  # an object made by the user
     options = {"type": given} if isinstance(given, str) else dict(given)
     name = options.pop("type", None)
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         near = did_you_mean(str(name), STRATEGIES)
         raise ValueError(f"{where} is {name!r}, which there is none of.{near} There are {', '.join(STRATEGIES)}")
     _check_options(where, name, options)
