@@ -26,10 +26,12 @@ from seg_optim.schedules.simulate import simulated
 from seg_registry import Config
 from seg_runner import Runner
 from seg_runner.checkpoint.write import write_checkpoint
+from seg_runner.distributed.strategy import OwnWrapper
 from seg_vis import Visualizer
 
 from seg_engine.launch import make_runner
 from seg_engine.models.segmentor import Segmentor
+from seg_engine.plan.measured import of_config
 from seg_engine.predict import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +99,21 @@ def alone(name: str) -> dict[str, tuple[str, Callable[[], Any]]]:
         "a head": ("", lambda: Segmentor(backbone=CONV, decode_head=this)),
         "model of a checkpoint": ("model", lambda: loaded(saved)),
         "transform of a checkpoint": ("pipeline.1", lambda: loaded(read)),
+        "model of a plan": ("", lambda: planned({**base(), "model": this})),
+        "data of a plan": ("", lambda: planned({**base(), "train_dataloader": {"dataset": this}})),
+        "wrapper of a model": ("model_wrapper_cfg", lambda: wrapped(net, this)),
     }
+
+
+def wrapped(net: torch.nn.Module, cfg: dict[str, Any]) -> None:
+    runner = make_runner(Config.fromstring("".join(f"{key} = {each!r}\n" for key, each in base().items()), ".py"))
+    runner.strategy = OwnWrapper()  # as on several ranks
+    runner.wrap_model(cfg, net)
+
+
+def planned(cfg: dict[str, Any]) -> None:
+    Path("plan.py").write_text("".join(f"{key} = {each!r}\n" for key, each in cfg.items()))
+    of_config(Path("plan.py"), trust=False, samples=1)
 
 
 def loaded(cfg: dict[str, Any]) -> None:

@@ -89,17 +89,18 @@ train_dataloader.dataset train_dataloader.dataset.pipeline.0 train_dataloader.sa
 val_dataloader.dataset val_dataloader.dataset.pipeline.0 val_dataloader.sampler
 test_dataloader.dataset test_dataloader.dataset.pipeline.0 test_dataloader.sampler test_dataloader.batch_sampler
 val_evaluator val_evaluator.0 test_evaluator test_evaluator.metrics.0 visualizer visualizer.vis_backends.0
-log_processor
+log_processor strategy
 """.split()  # noqa: SIM905
 NAMES = """
 model.type model.backbone.type optim_wrapper.type optim_wrapper.constructor optim_wrapper.optimizer.type
 param_scheduler.0.type custom_hooks.0.type custom_hooks.0.priority visualizer.type visualizer.vis_backends.0.type
-log_processor.type launcher runner_type seg.device env_cfg.mp_cfg.mp_start_method activation_checkpointing load_from
+log_processor.type launcher strategy.type runner_type seg.device env_cfg.mp_cfg.mp_start_method activation_checkpointing load_from
 resume
 """.split()  # noqa: SIM905
 # Places that name the part above them, or have a table of their own, with the words by which they are told.
 TOLD = {
     "model.type": "model",
+    "strategy.type": "strategy",
     "model.backbone.type": "model.backbone",
     "param_scheduler.0.type": "param_scheduler.0",
     "custom_hooks.0.type": "custom_hooks.0",
@@ -128,6 +129,7 @@ IN_WORDS: dict[str, tuple[str, Any, str]] = {
     "conv_cfg": ("model.decode_head.conv_cfg", HERE, "conv_cfg"),
     "init_cfg": ("model.init_cfg", HERE, "init_cfg"),
     "init_cfg of a backbone": ("model.backbone.init_cfg", HERE, "init_cfg"),
+    "a process group": ("env_cfg.dist_cfg", HERE, "env_cfg.dist_cfg"),
     "processes": ("env_cfg.mp_cfg", HERE, "env_cfg.mp_cfg"),
     "randomness": ("randomness", HERE, "randomness"),
     "auto_scale_lr": ("auto_scale_lr", HERE, "auto_scale_lr"),
@@ -144,10 +146,8 @@ IN_WORDS: dict[str, tuple[str, Any, str]] = {
 # Keys that are read by nothing that builds: the run goes on as if they were not there.
 NOT_READ = {
     "model_wrapper_cfg": HERE,
-    "strategy": HERE,
     "tta_model": HERE,
     "vis_backends": [HERE],
-    "env_cfg.dist_cfg": HERE,
     "env_cfg.dist_cfg.backend": NAME,
     "default_scope": NAME,
     "data_preprocessor": HERE,  # the model has one of its own

@@ -101,7 +101,7 @@ KINDS = (("ddp", "float32"), ("ddp", "bf16"), ("fsdp", "float32"), ("fsdp", "bf1
 
 def rows_of(plan: Plan, devices: Sequence[int]) -> list[list[str]]:
     """Return the rows; one with a title alone begins a part."""
-    return [row for part in (_sent, _speed, _memory, _checkpoints, _data) for row in part(plan, devices)]
+    return [row for rows in (_sent, _speed, _memory, _checkpoints, _data) for row in rows(plan, devices)]
 
 
 def _row(name: str, values: Iterable[float], digits: int = 0) -> list[str]:

@@ -17,6 +17,7 @@ from seg_runner.assembly.loops import eval_loop, loop_class, train_loop
 from seg_runner.assembly.parts import make_model, make_visualizer
 from seg_runner.distributed.strategy import OwnWrapper, Strategy
 from seg_runner.distributed.world import World
+from seg_runner.errors import written_at
 from seg_runner.log.message_hub import MessageHub
 from seg_runner.mmengine.attributes import INSTEAD, RUNNER, serves
 from seg_runner.mmengine.bases import with_base
@@ -83,7 +84,8 @@ class Builds:
     def wrap_model(self, model_wrapper_cfg: object, model: Any) -> Any:
         """Return the model as the strategy of the run trains it on all ranks; as it is with one process."""
         if isinstance(self.strategy, OwnWrapper):
-            return self.assembler.part("model_wrapper", model_wrapper_cfg, "model_wrapper_cfg", module=model)
+            with written_at(self.cfg, "model_wrapper_cfg"):
+                return self.assembler.part("model_wrapper", model_wrapper_cfg, "model_wrapper_cfg", module=model)
         return self.strategy.wrap(model, self.world, self.device)
 
     def build_dataloader(self, dataloader: object, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
