@@ -106,9 +106,10 @@ def alone(name: str) -> dict[str, tuple[str, Callable[[], Any]]]:
 
 
 def wrapped(net: torch.nn.Module, cfg: dict[str, Any]) -> None:
-    runner = make_runner(Config.fromstring("".join(f"{key} = {each!r}\n" for key, each in base().items()), ".py"))
+    text = "".join(f"{key} = {each!r}\n" for key, each in {**base(), "model_wrapper_cfg": cfg}.items())
+    runner = make_runner(Config.fromstring(text, ".py"))
     runner.strategy = OwnWrapper()  # as on several ranks
-    runner.wrap_model(cfg, net)
+    runner.wrap_model(runner.cfg["model_wrapper_cfg"], net)
 
 
 def planned(cfg: dict[str, Any]) -> None:

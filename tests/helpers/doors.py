@@ -94,8 +94,8 @@ log_processor strategy
 NAMES = """
 model.type model.backbone.type optim_wrapper.type optim_wrapper.constructor optim_wrapper.optimizer.type
 param_scheduler.0.type custom_hooks.0.type custom_hooks.0.priority visualizer.type visualizer.vis_backends.0.type
-log_processor.type launcher strategy.type runner_type seg.device env_cfg.mp_cfg.mp_start_method activation_checkpointing load_from
-resume
+log_processor.type launcher strategy.type runner_type seg.device env_cfg.mp_cfg.mp_start_method activation_checkpointing
+load_from resume
 """.split()  # noqa: SIM905
 # Places that name the part above them, or have a table of their own, with the words by which they are told.
 TOLD = {

@@ -258,7 +258,8 @@ class Runner(BaseRunner):
 
         Several ranks ask one another where it is due, or `now`: all of them are at this place.
         """
-        heed_signals(self, now)
+        if self.agreement is not None or self.saver.ready or (self.signals and self.signals.requested):
+            heed_signals(self, now)
 
     def log_record(self, mode: str, batch_idx: int, finished: bool = False) -> tuple[dict[str, Any], str]:
         """Return the record and the line of one log point (`finished`: the summary of a validation or test).

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from seg_hooks.processes.launch import ALONE, find_launch
+from seg_hooks.processes.objects import all_gather, broadcast, gather
 
 __all__ = ["OtherRankError", "World", "adopt_world", "agreed", "current_world", "is_distributed", "rank", "size"]
 
@@ -60,26 +61,20 @@ class World:
         """Return the value of rank 0, on all ranks."""
         if self.size == 1:
             return value
-        box: list[Any] = [value if self.rank == 0 else None]
-        distributed.broadcast_object_list(box, src=0, group=self.words)
-        shared: Value = box[0]
+        shared: Value = broadcast(value, self.words)
         return shared
 
     def gather(self, value: Value) -> list[Value]:
         """Return the values of all ranks in their order, on all ranks."""
         if self.size == 1:
             return [value]
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, value, group=self.words)
-        return found
+        return all_gather(value, self.words)
 
     def collect(self, value: Value) -> list[Value]:
         """Return the values of all ranks in their order on rank 0, and an empty list on the others."""
         if self.size == 1:
             return [value]
-        found: list[Any] | None = [None] * self.size if self.rank == 0 else None
-        distributed.gather_object(value, found, dst=0, group=self.words)
-        return found or []
+        return gather(value, self.words)
 
     def largest(self, *numbers: int) -> tuple[int, ...]:
         """Return the largest of all ranks' numbers, place by place, on all ranks: one small collective."""

@@ -156,7 +156,9 @@ class TrainLoop:
         try:
             on.before_train_iter(batch_idx=batch_idx, data_batch=batch)
             part = "model"
-            outputs = self._train_step(batch)
+            alone = runner.agreement is None
+            step = runner.model.train_step if alone else self._shared_step
+            outputs = step(batch, optim_wrapper=runner.optim_wrapper)
             part = ""
             self.finished_iters = self.iter + 1  # before the hooks, since a checkpoint that one saves holds the update
             on.after_train_iter(batch_idx=batch_idx, data_batch=batch, outputs=outputs)
@@ -170,13 +172,12 @@ class TrainLoop:
             raise
         self.iter += 1
 
-    def _train_step(self, batch: object) -> Any:
+    def _shared_step(self, batch: object, optim_wrapper: Any) -> Any:
         """Do the model's step; where this rank has more or fewer samples than others, its losses weigh accordingly."""
-        runner, share = self.runner, self.batches.share
+        model, share = self.runner.model, self.batches.share
         if share == 1:
-            return runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
-        outputs = runner.model.train_step(batch, optim_wrapper=SharedLoss(runner.optim_wrapper, share))
-        return weighed(outputs, share)
+            return model.train_step(batch, optim_wrapper=optim_wrapper)
+        return weighed(model.train_step(batch, optim_wrapper=SharedLoss(optim_wrapper, share)), share)
 
     def run_iter(self, data_batch: object) -> None:
         """Do one iteration with this batch, as loops written for MMEngine are asked to."""
