@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner.distributed.test_ddp import Blocks
 from runner.distributed.test_signals import lines
-from seg_runner import DefaultSampler, IoUMetric, Runner
+from seg_runner import DefaultSampler, IoUMetric, Runner, TrainBatches
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.virtual.tree import Carry, added, over_processes
 from seg_runner.distributed.virtual.world import own_ranks
 from seg_runner.distributed.world import World
 from seg_runner.process.randomness import resolve_randomness
 from torch import distributed, nn
+from torch.utils.data import DataLoader
 
 
 def train(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -134,3 +135,17 @@ def test_loaders_that_hand_out_batches_only_are_refused(tmp_path):
             train_cfg={"max_iters": 1},
             randomness={"world": "exact", "ranks": 2},
         ).train()
+
+
+def exact(ranks):
+    return resolve_randomness({"seed": 0, "world": "exact", "ranks": ranks})
+
+
+def test_another_number_of_virtual_ranks_is_told(caplog):
+    loader = DataLoader(torch.arange(16), batch_size=2)
+    batches = TrainBatches(loader, exact(4))
+    saved = batches.state_dict()
+    TrainBatches(loader, exact(4)).load_state_dict(saved)
+    assert not caplog.text
+    TrainBatches(loader, exact(2)).load_state_dict(saved)
+    assert "randomness.ranks=2, but the checkpoint is of a run with 4 ranks" in caplog.text

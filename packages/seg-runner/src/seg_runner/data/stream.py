@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from seg_runner.errors import add_note
 from seg_runner.process.randomness import Randomness
 
 __all__ = ["TrainBatches"]
+
+LOG = logging.getLogger("seg_runner")
 
 MOST_NAMED = 8
 """So many samples of a batch are named in an error."""
@@ -172,7 +175,10 @@ class TrainBatches:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> list[str]:
         """Go to a saved position and follow its seed. Returns what else changed, in words."""
-        changes = self.changes(state_dict)
+        changes, before = self.changes(state_dict), state_dict.get("world_size")
+        if self.randomness.ranks and before not in (None, self.randomness.ranks):
+            text = "randomness.ranks=%d, but the checkpoint is of a run with %s ranks: from here on it is another run"
+            LOG.warning(text, self.randomness.ranks, before)
         if state_dict.get("seed") is not None:
             self.follow(int(state_dict["seed"]))
         self.source.load(dict(state_dict.get("position", {})), int(state_dict["iteration"]))
