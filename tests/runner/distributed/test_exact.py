@@ -18,7 +18,7 @@ from runner.distributed.test_signals import lines
 from seg_runner import DefaultSampler, IoUMetric, Runner, TrainBatches
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.virtual.tree import Carry, added, over_processes
-from seg_runner.distributed.virtual.world import own_ranks
+from seg_runner.distributed.virtual.world import ExactDataParallel, RankBatches, own_ranks
 from seg_runner.distributed.world import World
 from seg_runner.process.randomness import resolve_randomness
 from torch import distributed, nn
@@ -149,3 +149,9 @@ def test_another_number_of_virtual_ranks_is_told(caplog):
     assert not caplog.text
     TrainBatches(loader, exact(2)).load_state_dict(saved)
     assert "randomness.ranks=2, but the checkpoint is of a run with 4 ranks" in caplog.text
+
+
+def test_several_optimizers_are_refused():
+    model = ExactDataParallel(nn.Linear(1, 1), 2, World())
+    with pytest.raises(RuntimeError, match="gradients of one optimizer, and this run has several.*separate_ddp"):
+        model.train_step(RankBatches([None, None]), {"generator": None, "discriminator": None})

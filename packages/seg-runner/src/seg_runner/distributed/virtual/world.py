@@ -173,11 +173,17 @@ class ExactDataParallel(nn.Module):
 
         Raises:
             TypeError: the batch is none of ours, with one for each virtual rank.
+            RuntimeError: there are several optimizers.
         """
         if not isinstance(data, RankBatches):
             raise TypeError(
                 f"with randomness.world='exact' a step gets the batches of {len(self.own)} virtual ranks, not a "
                 f"{type(data).__name__}: let a training loop of the runner read a torch DataLoader"
+            )
+        if hasattr(optim_wrapper, "items"):
+            raise RuntimeError(
+                "randomness.world='exact' adds the gradients of one optimizer, and this run has several: use one, or "
+                "leave world='exact' out and take strategy='separate_ddp'"
             )
         return Step(self, data, optim_wrapper).run()
 
