@@ -13,7 +13,8 @@ from seg_runner import IoUMetric, find_resumable, read_checkpoint
 from seg_runner.checkpoint.several.assemble import Shards
 from seg_runner.distributed.shards import gathered, is_sharded
 
-from tests.runner.distributed.test_sharded import Held, is_set, make_runner
+from tests.runner.distributed.test_checkpoints import assert_equal
+from tests.runner.distributed.test_sharded import SHARDED, Held, is_set, make_runner
 
 
 def train_with_hooks(folder: Path, strategy: str) -> list[str]:
@@ -83,3 +84,27 @@ def test_each_rank_reads_only_what_it_keeps(tmp_path, world):
     found = on_ranks(world, tmp_path / "again", read_in_parts, folder)
     assert [each[1:] for each in found] == [(True, True)] * world
     assert max(each[0] for each in found) == 8 * 3 * 3 * 3 // world
+
+
+def stop_early(folder: Path, **more: Any) -> None:
+    """Save after three batches, of which two make an update."""
+    wrapper = {"optimizer": {"type": torch.optim.AdamW, "lr": 0.01}, "accumulative_counts": 2}
+    runner = make_runner(folder, 8, strategy="fsdp", optim_wrapper=wrapper, **more)
+
+    class Saves:
+        def after_train_iter(self, runner: Any, data_batch: Any) -> None:
+            if runner.iter == 2:
+                runner.save_checkpoint(runner.work_dir / "open.pth")
+
+    runner.register_hook(Saves())
+    runner.train()
+
+
+def test_gradients_of_an_open_accumulation_are_those_of_a_file(tmp_path):
+    """FSDP2 leaves them one after the other in the same memory, and yet each is a tensor of its own."""
+    on_ranks(2, tmp_path / "set", stop_early, tmp_path / "a", checkpoint=SHARDED)
+    on_ranks(2, tmp_path / "file", stop_early, tmp_path / "b")
+    found, whole = (read_checkpoint(tmp_path / name / "open.pth") for name in "ab")
+    assert is_set(tmp_path / "a" / "open.pth")
+    assert len(whole["grads"]) > 3
+    assert_equal(found["grads"], whole["grads"])

@@ -141,7 +141,7 @@ def test_wrong_values_are_told_before_the_first_step(
         ({"max_iters": 3, "val_interval": "x"}, r"val_interval must be a whole number of at least 1, not 'x'"),
         (
             {"max_iters": 3, "dynamic_intervals": [3]},
-            r"pairs \(from, interval\), such as \[\(1000, 50\)\]: 3",
+            r"pairs \(from, interval\), as \[\(1000, 50\)\]: 3",
         ),
         ({"max_iters": 3, "dynamic_intervals": {1: 2}}, r"a list of pairs.*: \{1: 2\}"),
         ({"max_iters": 3, "dynamic_intervals": [(10, 2), (5, 1)]}, r"in the order of their beginnings, not \[10, 5\]"),

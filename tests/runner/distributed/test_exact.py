@@ -153,5 +153,5 @@ def test_another_number_of_virtual_ranks_is_told(caplog):
 
 def test_several_optimizers_are_refused():
     model = ExactDataParallel(nn.Linear(1, 1), 2, World())
-    with pytest.raises(RuntimeError, match="gradients of one optimizer, and this run has several.*separate_ddp"):
+    with pytest.raises(RuntimeError, match=r"gradients of one optimizer, and this run has several.*separate_ddp"):
         model.train_step(RankBatches([None, None]), {"generator": None, "discriminator": None})

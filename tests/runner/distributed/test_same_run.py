@@ -85,33 +85,6 @@ def test_a_rank_without_a_sample_takes_part(tmp_path):
         torch.testing.assert_close(each["weights"], one["weights"], rtol=1e-5, atol=1e-7)
 
 
-def accumulate(folder: Path, size: int, **more: Any) -> dict[str, torch.Tensor]:
-    """Train two epochs of three batches, of which two make an update; return the weights."""
-    net, world, data = network(), int(os.environ.get("WORLD_SIZE", "1")), Blocks(size)
-    virtual = more.get("randomness", {}).get("ranks", world)
-    runner = Runner(
-        model=LogitsModel(net, nn.CrossEntropyLoss()),
-        work_dir=folder,
-        train_dataloader={"dataset": data, "batch_size": 8 // virtual, "num_workers": 0},
-        train_cfg={"max_epochs": 2, "by_epoch": True},
-        optim_wrapper={"optimizer": {"type": torch.optim.SGD, "lr": 0.1}, "accumulative_counts": 2},
-        **{"randomness": {"seed": 3}, **more},
-    )
-    runner.train()
-    weights = net.state_dict()
-    return {name: one.full_tensor() if hasattr(one, "full_tensor") else one for name, one in weights.items()}
-
-
-@pytest.mark.parametrize("more", [{}, {"strategy": "fsdp"}, {"randomness": {"seed": 3, "world": "exact", "ranks": 4}}])
-def test_a_last_batch_that_does_not_divide_counts_in_an_accumulation_as_on_one_process(tmp_path, more):
-    """Of 21 samples ranks have 2, 1, 1 and 1 in the last batch, and of 17 one of two has any."""
-    for size, world in ((21, 4), (17, 2)):
-        (one,) = on_ranks(1, tmp_path / f"r{size}", accumulate, tmp_path / f"w{size}", size)
-        folder = tmp_path / f"{size} on {world}"
-        for each in on_ranks(world, folder, accumulate, folder / "w", size, **more):
-            torch.testing.assert_close(each, one, rtol=1e-5, atol=1e-7)
-
-
 class Listed:
     """A metric of a user's own: a list with one result for each sample, whose order matters."""
 

@@ -372,30 +372,6 @@ def go_on(folder: Path, saved: str, strategy: str) -> dict[str, Any]:
     return {**seen, "ended": look()}
 
 
-def stop_early(folder: Path, **more: Any) -> None:
-    """Save after three batches, of which two make an update."""
-    wrapper = {"optimizer": {"type": torch.optim.AdamW, "lr": 0.01}, "accumulative_counts": 2}
-    runner = make_runner(folder, 8, strategy="fsdp", optim_wrapper=wrapper, **more)
-
-    class Saves:
-        def after_train_iter(self, runner: Any, data_batch: Any) -> None:
-            if runner.iter == 2:
-                runner.save_checkpoint(runner.work_dir / "open.pth")
-
-    runner.register_hook(Saves())
-    runner.train()
-
-
-def test_gradients_of_an_open_accumulation_are_those_of_a_file(tmp_path):
-    """FSDP2 leaves them one after the other in the same memory, and yet each is a tensor of its own."""
-    on_ranks(2, tmp_path / "set", stop_early, tmp_path / "a", checkpoint=SHARDED)
-    on_ranks(2, tmp_path / "file", stop_early, tmp_path / "b")
-    found, whole = (read_checkpoint(tmp_path / name / "open.pth") for name in "ab")
-    assert is_set(tmp_path / "a" / "open.pth")
-    assert len(whole["grads"]) > 3
-    assert_equal(found["grads"], whole["grads"])
-
-
 class Held(Blocks):
     metainfo = {"classes": ("a", "b", "c")}
 

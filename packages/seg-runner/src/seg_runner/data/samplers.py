@@ -34,9 +34,12 @@ class _Placed(Sampler[int]):
     """
 
     def _place(self, rank: int | None, world_size: int | None) -> None:
+        for name, value, least in (("rank", rank, None), ("world_size", world_size, 1)):
+            if value is not None:
+                whole(value, name, least)
         self._given = rank, world_size
         own, processes = self.rank, self.world_size
-        if not 0 <= whole(own, "rank", None) < whole(processes, "world_size", 1):
+        if not 0 <= own < processes:
             raise ValueError(f"rank must be one of 0 ... world_size - 1, that is {processes - 1}, not {own}")
 
     @property
