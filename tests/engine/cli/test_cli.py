@@ -417,7 +417,7 @@ def test_what_a_flag_sets_is_told_by_the_flag(
     Path("c.py").write_text("model = dict(type='X')\n")
     assert main(["train", "c.py", "--launcher", "slurm"]) == 1
     told = capsys.readouterr().err
-    assert "launcher='slurm', but this process was not started by it (SLURM_PROCID is not set)" in told
+    assert "launcher='slurm', but this process was not started by srun (SLURM_PROCID is not set)" in told
     assert "launcher='slurm' (--launcher)" in told
     assert ".py:" not in told
     cfg = read_config("c.py")
