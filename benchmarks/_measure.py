@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 from _record import add_table
 
@@ -84,9 +85,12 @@ def differences(found: dict[str, list[float]], base: str) -> dict[str, float]:
     }
 
 
-def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """A small table: first column to the left, the others to the right. `./run bench --record` keeps it."""
-    add_table(title, header, rows)
+def print_table(title: str, header: list[str], rows: list[list[str]], figures: dict[str, Any] | None = None) -> None:
+    """A small table: first column to the left, the others to the right. `./run bench --record` keeps it.
+
+    `figures`: what the table was made from, kept beside it.
+    """
+    add_table(title, header, rows, figures)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     print(f"\n{title}")
     for row in [header, *rows]:

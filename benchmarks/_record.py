@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 __all__ = ["TABLES", "add_table", "keep"]
 
@@ -17,11 +18,12 @@ TABLES = "SEG_BENCH_TABLES"
 LIBRARIES = ("torch", "numpy", "opencv-python", "mmengine", "mmsegmentation", "lightning", "accelerate", "supervision")
 
 
-def add_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+def add_table(title: str, header: list[str], rows: list[list[str]], figures: dict[str, Any] | None = None) -> None:
     """Add a table to the file that `TABLES` names; nothing where it names none."""
     if path := os.environ.get(TABLES):
+        table = {"title": title, "header": header, "rows": rows} | ({"figures": figures} if figures else {})
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"title": title, "header": header, "rows": rows}) + "\n")
+            file.write(json.dumps(table) + "\n")
 
 
 def keep(name: str, tables: Path, load: float | None, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 ./run bench                                          # all
 ./run bench loop ema                                 # some
+./run bench --peers data                             # the peers of other environments, too, made where they are not
 ./run bench --record docs/performance loop ema       # and keep their tables for the documentation
 """
 
@@ -14,18 +15,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from _environments import PEERS
 from _record import TABLES, keep
 
 FOLDER = Path(__file__).resolve().parent
 
 
-def run(name: str, record: Path | None) -> int:
+def run(name: str, record: Path | None, peers: bool) -> int:
     """Run one benchmark, and keep its tables in the folder `record`; its exit code."""
     print(f"\n== {name}", flush=True)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     with tempfile.TemporaryDirectory() as folder:
         tables = Path(folder) / "tables"
-        environment = {**os.environ, TABLES: str(tables)} if record else None
+        environment = {**os.environ, **({TABLES: str(tables)} if record else {}), **({PEERS: "1"} if peers else {})}
         code = subprocess.call([sys.executable, str(FOLDER / f"{name}.py")], env=environment)
         if record and not code:
             keep(name, tables, load, record)
@@ -38,11 +40,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", description="Runs benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all, if none is named")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep the tables in this folder, with the machine")
+    parser.add_argument("--peers", action="store_true", help="let the peers of other environments take part")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in known]:
         print(f"bench: no benchmark called {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 1
-    codes = [run(name, options.record) for name in options.names or known]
+    codes = [run(name, options.record, options.peers) for name in options.names or known]
     return int(any(codes))
 
 
