@@ -129,11 +129,13 @@ def test_words_of_the_package_go_to_the_run_that_is_under_way(tmp_path: Path) ->
     assert logging.getLogger("seg_runner").handlers == []
 
 
-def test_the_process_is_set_up_and_described() -> None:
+def test_the_process_is_set_up_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENCV_FOR_THREADS_NUM", "7")
     before = torch.backends.cudnn.benchmark
     try:
         set_up_process({"cudnn_benchmark": not before, "mp_cfg": {"opencv_num_threads": 0}, "dist_cfg": {}})
         assert torch.backends.cudnn.benchmark is not before
+        assert os.environ["OPENCV_FOR_THREADS_NUM"] == "1"  # spawned workers read it
     finally:
         torch.backends.cudnn.benchmark = before
     set_up_process(None)

@@ -187,6 +187,30 @@ def test_the_users_init_runs_after_ours():
     assert signal.getsignal(signal.SIGINT) == before
 
 
+class OpenCV:
+    """Notes how many threads it is told to use."""
+
+    def __init__(self) -> None:
+        self.threads = [8]
+
+    def setNumThreads(self, count: int) -> None:  # its own name
+        self.threads.append(count)
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, [8, 0]), ("4", [8])])
+def test_a_worker_uses_one_thread_of_opencv_unless_the_user_says_how_many(monkeypatch, given, threads):
+    opencv = OpenCV()
+    monkeypatch.setitem(sys.modules, "cv2", opencv)
+    monkeypatch.delenv("OPENCV_FOR_THREADS_NUM", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OPENCV_FOR_THREADS_NUM", given)
+    pid = os.fork()
+    if not pid:
+        WorkerInit()(0)
+        os._exit(0 if opencv.threads == threads and os.environ["OPENCV_FOR_THREADS_NUM"] == (given or "1") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "text"),
     [

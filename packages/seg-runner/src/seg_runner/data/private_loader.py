@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from seg_runner.data.named_dataset import NamedDataset, WorkerProgress
+from seg_runner.data.one_block import InOneBlock
 from seg_runner.data.order import KeyBatch
 from seg_runner.data.samples import SampleKey, SeededDataset
 from seg_runner.data.workers import WorkerInit, quiet, shield_workers, shut_down, shut_down_loader, starting
@@ -44,6 +45,8 @@ def copy_loader(
 ) -> DataLoader[object]:
     """Return a torch DataLoader with another data set and order, otherwise like the given one.
 
+    What its workers send travels in one block of shared memory.
+
     Args:
         loader: The given one.
         dataset: The other data set.
@@ -52,6 +55,8 @@ def copy_loader(
         worker_init_fn: What workers call first instead of the given loader's function.
     """
     options: dict[str, Any] = {name: getattr(loader, name) for name in KEPT}
+    if loader.num_workers:
+        options["collate_fn"] = InOneBlock(loader.collate_fn)
     if worker_init_fn is not None:
         options["worker_init_fn"] = worker_init_fn
     if loader.batch_sampler is not None:

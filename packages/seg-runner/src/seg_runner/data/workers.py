@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from seg_runner.process.environment import OPENCV_THREADS
+
 __all__ = ["WorkerInit", "quiet", "shield_workers", "shut_down", "shut_down_loader", "starting"]
 
 PATIENCE = 2.0
@@ -94,10 +96,10 @@ def quiet() -> Iterator[None]:
 
 
 class WorkerInit:
-    """What each worker does first: leave signals to the main process, seed itself if asked, then the user's function.
+    """What each worker does first: leave signals to the main process, compute with one thread, seed itself if asked.
 
-    SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main process: schedulers send one to every
-    process of a job, and the batch being read is still wanted.
+    Then comes the user's function. SIGINT and SIGUSR1 are ignored, and so is a SIGTERM from anyone but the main
+    process: schedulers send one to every process of a job, and the batch being read is still wanted.
     """
 
     def __init__(self, user: Callable[[int], Any] | None = None, seed: int | None = None, warns: bool = True) -> None:
@@ -110,6 +112,7 @@ class WorkerInit:
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
         _end_with(os.getppid())
         _obey_only(os.getppid())
+        _keep_to_one_thread()
         if self.seed is not None:
             seed = self.seed + worker_id
             random.seed(seed)
@@ -119,6 +122,18 @@ class WorkerInit:
             warnings.simplefilter("ignore")
         if self.user is not None:
             self.user(worker_id)
+
+
+def _keep_to_one_thread() -> None:
+    """Keep OpenCV from starting a thread per core in each worker, as torch's loader does for torch.
+
+    The user's number counts where there is one: in OpenCV's environment variable, which `env_cfg` sets too.
+    """
+    if OPENCV_THREADS in os.environ:
+        return
+    os.environ[OPENCV_THREADS] = "1"  # for OpenCV that is imported later
+    if (cv2 := sys.modules.get("cv2")) is not None:
+        cv2.setNumThreads(0)
 
 
 def _end_with(parent: int) -> None:

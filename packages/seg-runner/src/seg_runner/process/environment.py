@@ -16,7 +16,10 @@ from seg_runner.checks import flag, whole
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import device_facts
 
-__all__ = ["describe_environment", "nondeterministic_operations", "set_up_process"]
+__all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process"]
+
+OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+"""The environment variable where OpenCV looks for the number of its threads, when it is imported."""
 
 _WORKERS = ("mp_start_method", "opencv_num_threads")
 _KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
@@ -60,8 +63,9 @@ def _set_workers(cfg: dict[str, Any]) -> None:
             )
         if multiprocessing.get_start_method(allow_none=True) != method:
             multiprocessing.set_start_method(method, force=True)
-    opencv = sys.modules.get("cv2")
-    if opencv is not None and "opencv_num_threads" in cfg:
+    if "opencv_num_threads" in cfg and threads >= 0:  # below 0, OpenCV chooses
+        os.environ[OPENCV_THREADS] = str(max(threads, 1))  # for workers that are not forked, or import OpenCV later
+    if "opencv_num_threads" in cfg and (opencv := sys.modules.get("cv2")) is not None:
         opencv.setNumThreads(threads)
 
 
