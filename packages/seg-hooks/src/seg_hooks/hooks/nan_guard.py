@@ -105,6 +105,7 @@ class NanGuardHook(Hook[_Runner]):
         if self.check_gradients or self.policy == "skip":
             for optimizer in nan_replay.optimizers_of(runner.optim_wrapper):
                 self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+                self._handles.append(optimizer.register_step_post_hook(self._after_step))
         self._buffers = KeptBuffers()
         if nan_replay.replaying():
             self._replay = nan_replay.Replay(runner.iter)
@@ -172,9 +173,19 @@ class NanGuardHook(Hook[_Runner]):
         if self._norm is None:
             norms = torch._foreach_norm([p.grad for p in parameters])
             self._norm = made_whole(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
-        if self.policy == "skip" and not bool(torch.isfinite(torch.as_tensor(self._norm))):
+        if self.policy != "skip":
+            return
+        finite = torch.isfinite(torch.as_tensor(self._norm))
+        if getattr(optimizer, "is_captured", False):  # in a graph: its kernels decide, each time
+            optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # what torch's scalers leave there
+        elif not bool(finite):
             for parameter in parameters:
                 parameter.grad = None
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        """Take back what the update was told."""
+        if getattr(optimizer, "is_captured", False):
+            vars(optimizer).pop("found_inf", None)
 
     def _clip_norm(self) -> Any:
         """Return the norm that clipping took in this very update, where the wrapper makes the updates; else None."""
