@@ -24,7 +24,6 @@ from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.strategy import Shards
 from seg_runner.mmengine.calls import load_options, one_of, resume_without, save_options
 from seg_runner.mmengine.configs import config_for
-from seg_runner.model.compilation import compile_model
 from seg_runner.model.prepare import init_weights
 from seg_runner.model.wrapping import unwrap
 from seg_runner.process.signals import StopSignals
@@ -39,7 +38,7 @@ from seg_runner.run.record import write_record
 from seg_runner.run.restarts import TRIES
 from seg_runner.run.same_everywhere import check_same_everywhere
 from seg_runner.run.session import heed_signals
-from seg_runner.run.start import change_modules, check_steps, need, tell_where_it_begins
+from seg_runner.run.start import change_modules, check_steps, compile_steps, need, tell_where_it_begins
 
 __all__ = ["Runner"]
 
@@ -149,8 +148,8 @@ class Runner(BaseRunner):
         counts = getattr(self.optim_wrapper, "initialize_count_status", None)
         if callable(counts):
             counts(self.model, getattr(self.train_loop, "iter", 0), getattr(self.train_loop, "max_iters", -1))
-        if first and self.arguments["compile"]:
-            compile_model(self.model, self.arguments["compile"])
+        if first:
+            compile_steps(self)
         self.started = True
         align_ignore_index(self)
         if first and not self.arguments["skip_checks"]:

@@ -15,6 +15,7 @@ __all__ = [
     "current_stream",
     "device_facts",
     "first_device",
+    "graphs_of",
     "has_sync_batch_norm",
     "is_accelerator",
     "memory_figures",
@@ -63,6 +64,15 @@ def is_accelerator(device: torch.device | str) -> bool:
 def module_of(device: torch.device | str) -> Any:
     """Return what torch offers for a kind of accelerator (`torch.cuda`, `torch.mps`, ...); None for the CPU."""
     return getattr(torch, torch.device(device).type, None) if is_accelerator(device) else None
+
+
+def graphs_of(device: torch.device | str) -> Any:
+    """Return the module of torch that captures graphs on a device (`CUDAGraph`, `graph`); None where nothing does.
+
+    >>> graphs_of("cpu") is None
+    True
+    """
+    return torch.cuda if torch.device(device).type == "cuda" else None
 
 
 def _in_use() -> Any:

@@ -19,6 +19,7 @@ from seg_runner.errors import add_note
 from seg_runner.log.setup import IN_FILE
 from seg_runner.loop.evaluate import EvalLoop
 from seg_runner.model.compilation import graph_breaks
+from seg_runner.model.graph.options import compile_options
 from seg_runner.process.environment import NO_DETERMINISTIC_FORM, nondeterministic_operations
 from seg_runner.process.lock import only_run
 from seg_runner.process.randomness import Randomness
@@ -292,7 +293,7 @@ def report_at_the_end(runner: ReportsAtTheEnd) -> Iterator[None]:
 
 @contextmanager
 def _compilation(runner: ReportsAtTheEnd) -> Iterator[None]:
-    if not runner.arguments["compile"]:
+    if compile_options(runner.arguments["compile"]) is None:
         yield
         return
     with graph_breaks() as found:

@@ -6,14 +6,20 @@ import logging
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from seg_runner.assembly.arguments import Arguments, use_argument
+from seg_runner.distributed.world import World
 from seg_runner.model.batch_norm import join_frozen_norms
+from seg_runner.model.compilation import compile_model
+from seg_runner.model.graph.options import check_capture, graph_options
+from seg_runner.model.graph.step import capture_steps
 from seg_runner.model.prepare import checkpoint_activations
 from seg_runner.model.wrapping import unwrap
+from seg_runner.process.randomness import Randomness
 
-__all__ = ["change_modules", "check_steps", "need", "tell_where_it_begins"]
+__all__ = ["change_modules", "check_steps", "compile_steps", "need", "tell_where_it_begins"]
 
 
 def need(arguments: Arguments, mode: str) -> None:
@@ -51,6 +57,43 @@ def change_modules(runner: ChangesModel) -> None:
         net = unwrap(runner.model)
         joined = use_argument(lambda names: join_frozen_norms(net, names), arguments, "efficient_conv_bn_eval")
         runner.logger.info("efficient_conv_bn_eval: %d convolutions are joined with frozen norms", len(joined))
+
+
+class Compiles(ChangesModel, Protocol):
+    """A runner whose steps may be compiled or captured."""
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where is trained."""
+
+    @property
+    def world(self) -> World:
+        """The processes."""
+
+    @property
+    def randomness(self) -> Randomness:
+        """The seed, and the ranks that are played."""
+
+
+def compile_steps(runner: Compiles) -> None:
+    """Compile the model, or have its training steps captured, as `compile` says.
+
+    Raises:
+        ValueError: a step of this run cannot be captured.
+        RuntimeError: compiling needs a program that is not here.
+    """
+    use_argument(lambda options: _compile_steps(runner, options), runner.arguments, "compile")
+
+
+def _compile_steps(runner: Compiles, options: object) -> None:
+    compile_model(runner.model, options)
+    if (graph := graph_options(options)) is not None:
+        check_capture(graph, runner.optim_wrapper, runner.device, max(runner.world.size, runner.randomness.ranks or 1))
+        capture_steps(runner.model, runner.optim_wrapper, graph, runner.device, runner.logger)
 
 
 def check_steps(model: object, *modes: str) -> None:
