@@ -33,11 +33,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from _environments import PEERS, python_for
-from _figures import Values, figures, rows, table_header
+from _figures import Goal, Values, figures, rows, table_header
 from _measure import print_table
 from _turns import Player, Put_out, serve
 
-__all__ = ["Contest", "Contestant", "main", "run"]
+__all__ = ["Contest", "Contestant", "Goal", "main", "run"]
 
 SetUp = Callable[..., Any]
 ENOUGH = 5
@@ -73,6 +73,7 @@ class Contest:
     warm: int = 1  # rounds that are not counted
     threads: int | None = 1  # None: as the contestants wish
     freeze: bool = False  # stop the processes whose turn it is not: their workers must not read ahead
+    goals: Sequence[Goal] = ()
     of: Mapping[str, Contestant] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +109,7 @@ class Outcome:
             "shown": contest.unit,
             "contestants": kept,
             "absent": self.absent,
+            "goals": [said for goal in contest.goals if (said := goal.judge(kept, contest.unit))],
         }
 
 
@@ -189,6 +191,8 @@ def show(outcome: Outcome) -> None:
     print_table(outcome.contest.title, table_header(unit), rows(found["contestants"], unit), found)
     for name, why in outcome.absent.items():
         print(f"{name}: {why}")
+    for goal in found["goals"]:
+        print(f"goal of {goal['contestant']}: {goal['asked']}; seen {goal['seen']}: {goal['verdict'].strip('*')}")
 
 
 def run(contests: Sequence[Contest], script: str, peers: bool = False) -> list[Outcome]:

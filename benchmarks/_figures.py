@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Values", "figures", "rows", "table_header"]
+__all__ = ["Goal", "Values", "figures", "rows", "table_header"]
 
 Values = dict[int, dict[str, float]]
 """By round: what a turn took."""
 SCALE = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "MB": 1e-6}
 DIGITS = {"s": 3, "ms": 2, "us": 1, "ns": 0, "MB": 1}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What one contestant shall reach at most: a ratio to the bare limit, a distance above it, or less than another."""
+
+    contestant: str
+    ratio: float | None = None
+    above: float | None = None  # in seconds or bytes
+    under: str | None = None  # the name of another contestant
+    why: str = ""
+
+    def judge(self, found: Mapping[str, Any], unit: str) -> dict[str, str] | None:
+        """Return what is asked, what was seen and whether it is enough, in words; None where it was not measured."""
+        one, other = found.get(self.contestant), found.get(self.under or self.contestant)
+        if one is None or other is None or "ratio" not in one or "ratio" not in other:
+            return None
+        seen, limit = one["ratio"]["median"], self.ratio
+        words = f"{seen:.2f} x", f"at most {limit} x"
+        if self.under is not None:
+            limit = other["ratio"]["median"]
+            words = words[0], f"less than {self.under}: {limit:.2f} x"
+        elif self.above is not None:
+            seen, limit = one["above"]["median"], self.above
+            shown = [f"{SCALE[unit] * value:.{DIGITS[unit]}f} {unit}" for value in (seen, limit)]
+            words = f"{shown[0]} above", f"at most {shown[1]} above"
+        reached = limit is not None and (seen < limit if self.under else seen <= limit)
+        verdict = "reached" if reached else "**not reached**"
+        return {"contestant": self.contestant, "asked": words[1], "seen": words[0], "verdict": verdict, "why": self.why}
 
 
 def quarters(values: Sequence[float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def keep(name: str, tables: Path, load: float | None, folder: Path) -> None:
     record = {
         "command": f"./run bench {name}",
         "day": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "machine": machine(load),
         "versions": versions(),
         "tables": [json.loads(line) for line in tables.read_text(encoding="utf-8").splitlines()],
@@ -51,7 +53,24 @@ def machine(load: float | None) -> dict[str, object]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "load": load}
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None,
+        "system": platform.platform(terse=True),
+        "load": load,
+    }
+
+
+def commit() -> str | None:
+    """Return the commit that is measured, with a `+` where files differ from it; None outside of a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        asked = [["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]]
+        found = [subprocess.run([*git, *each], capture_output=True, text=True, check=True).stdout for each in asked]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found[0].strip() + ("+" if found[1].strip() else "")
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,8 @@
 ./run bench                                          # all
 ./run bench loop ema                                 # some
 ./run bench --peers data                             # the peers of other environments, too, made where they are not
-./run bench --record docs/performance loop ema       # and keep their tables for the documentation
+./run bench --record docs/performance loop ema       # and keep their figures, and make the page and its plots anew
+./run bench --page docs/performance                  # make the page from what is kept, and measure nothing
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from _environments import PEERS
+from _page import write
 from _record import TABLES, keep
 
 FOLDER = Path(__file__).resolve().parent
@@ -39,13 +41,19 @@ def main() -> int:
     known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "run" and not path.stem.startswith("_"))
     parser = argparse.ArgumentParser(prog="./run bench", description="Runs benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all, if none is named")
-    parser.add_argument("--record", type=Path, metavar="DIR", help="keep the tables in this folder, with the machine")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="keep the figures here, make the page of them")
+    parser.add_argument("--page", type=Path, metavar="DIR", help="only make the page of what is kept in this folder")
     parser.add_argument("--peers", action="store_true", help="let the peers of other environments take part")
     options = parser.parse_args()
+    if options.page:
+        write(options.page)
+        return 0
     if unknown := [name for name in options.names if name not in known]:
         print(f"bench: no benchmark called {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 1
     codes = [run(name, options.record, options.peers) for name in options.names or known]
+    if options.record:
+        write(options.record)
     return int(any(codes))
 
 

@@ -17,7 +17,7 @@ release = version = runpy.run_path(str(ROOT / "src/seg_engine/__about__.py"))["_
 language = "en"  # the other one: -D language=zh_CN
 
 extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design"]
-extensions += ["repository_links", "plain_pages", "chinese_search", "translations", "benchmarks"]  # of _ext
+extensions += ["repository_links", "plain_pages", "chinese_search", "translations"]  # of _ext
 exclude_patterns = ["_*", "locale", "**/steps"]
 source_suffix = {".md": "markdown"}
 nitpicky = False  # types in signatures are not links; links in the text are checked

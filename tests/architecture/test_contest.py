@@ -13,7 +13,7 @@ from helpers.tree import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import _environments  # type: ignore[import-not-found]
-from _contest import Contest, Contestant, run  # type: ignore[import-not-found]
+from _contest import Contest, Contestant, Goal, run  # type: ignore[import-not-found]
 from _figures import figures, quarters, rows, table_header  # type: ignore[import-not-found]
 
 SCRIPT = '''"""A benchmark for the tests."""
@@ -169,3 +169,17 @@ def test_quarters_and_pairs() -> None:
 def test_without_the_bare_limit_there_is_no_ratio() -> None:
     found = figures({"ours": {0: {"cpu": 2.0}}}, "bare", "cpu")
     assert rows(found, "s") == [["ours", "2.000", "-", "-", "-"]]
+
+
+def test_a_goal_says_what_was_asked_and_seen() -> None:
+    turns = {"bare": {0: {"cpu": 1.0}}, "ours": {0: {"cpu": 1.25}}, "theirs": {0: {"cpu": 1.25}}}
+    found = figures(turns, "bare", "cpu")
+
+    def judge(**asked: Any) -> Any:
+        said = Goal("ours", **asked).judge(found, "ms")
+        return said and (said["asked"], said["seen"], said["verdict"])
+
+    assert judge(ratio=1.25) == ("at most 1.25 x", "1.25 x", "reached")
+    assert judge(above=0.2) == ("at most 200.00 ms above", "250.00 ms above", "**not reached**")
+    assert judge(under="theirs") == ("less than theirs: 1.25 x", "1.25 x", "**not reached**")
+    assert judge(under="nobody") is None
