@@ -40,7 +40,8 @@ class Segmentor(LogitsModel):
         auxiliary_head: One or several more heads with their own losses, used while training only.
         data_preprocessor: Usually a `SegDataPreProcessor`.
         train_cfg: Accepted for configs' sake; there is nothing to set, and what is set is named.
-        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
+        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`; `windows=4` in it
+            sends so many through the model at a time.
         network: Instead of backbone and heads.
 
     Raises:

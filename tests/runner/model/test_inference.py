@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -122,6 +123,7 @@ def test_logits_of_windows_may_be_smaller() -> None:
         ({"mode": "slide", "crop_size": (4, 4)}, "stride"),
         ({"mode": "slide", "crop_size": (4, 0), "stride": (1, 1)}, "positive"),
         ({"mode": "slide", "crop_size": (4,), "stride": (1, 1)}, "two positive"),
+        ({"mode": "slide", "crop_size": (4, 4), "stride": (1, 1), "windows": 0}, "test_cfg.windows"),
     ],
 )
 def test_mistakes_in_test_cfg(cfg: dict[str, Any], says: str) -> None:
@@ -178,6 +180,80 @@ def test_what_is_written_into_a_sample() -> None:
     sample = write_prediction(SegDataSample(), torch.tensor([[[-10.0, 10.0]]]))
     assert sample.seg_logits.data.tolist() == [[[pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4)]]]
     assert sample.pred_sem_seg.data.tolist() == [[[0, 1]]]
+
+
+@pytest.mark.parametrize("shape", [(2, 19, 40, 1000), (1, 64, 99, 300), (2, 2, 1, 40000), (3, 1, 5, 7), (2, 5, 0, 4)])
+@pytest.mark.parametrize("form", ["with NaN", "cut out", "channels last"])
+def test_the_best_class_of_many_pixels(shape: tuple[int, ...], form: str) -> None:
+    logits = torch.randn(shape).mul(3).round()  # of whole numbers many are equal
+    if form == "with NaN":
+        logits.view(-1)[5:500:7] = math.nan
+    if form == "cut out":
+        logits = logits[..., :-1]
+    if form == "channels last":
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(best_class(logits, 1), logits.argmax(1))
+    assert torch.equal(best_class(logits, 1, keepdim=True), logits.argmax(1, keepdim=True))
+
+
+def test_the_best_class_inside_of_a_compiled_function() -> None:
+    logits = torch.randn(2, 5, 128, 128)
+    compiled = torch.compile(lambda values: best_class(values, 1), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(logits), logits.argmax(1))
+
+
+def peak_of(function: Any) -> int:
+    """The most bytes of tensors that a call holds at a time, beside those that were there before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        result = function()
+    events = [one for one in seen.profiler.kineto_results.events() if one.name() == "[memory]"]
+    del result
+    return max(itertools.accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
+
+
+def test_the_best_class_needs_no_memory_of_the_size_of_the_logits() -> None:
+    """The labels, and what belongs to a strip of rows."""
+    logits = torch.randn(19, 512, 1024)
+    labels = 8 * 512 * 1024
+    assert labels <= peak_of(lambda: best_class(logits, 0)) < 1.2 * labels
+
+
+def test_windows_need_no_more_memory_than_by_hand() -> None:
+    """The sum of all windows, the logits of one, and counts: no second tensor of the size of the image."""
+    image, classes, crop = torch.rand(1, 1, 96, 160), 40, 32
+    of_all, of_one = 4 * classes * 96 * 160, 4 * classes * crop * crop
+
+    def slid() -> torch.Tensor:
+        return slide(lambda part: part.expand(-1, classes, -1, -1).clone(), image, (crop, crop), (24, 24))
+
+    with torch.no_grad():
+        assert of_all < peak_of(slid) <= of_all + of_one + 4 * image.numel()
+
+
+def test_labels_of_resized_logits_are_found_in_the_memory_of_the_smaller_ones() -> None:
+    net = torch.nn.Conv2d(3, 30, 1)
+    model = LogitsModel(net).eval()
+    batch = {"inputs": [torch.rand(3, 64, 64)], "data_samples": [SegDataSample(metainfo={"ori_shape": (96, 96)})]}
+    logits, image, labels = 4 * 30 * (64 * 64 + 96 * 96), 4 * 3 * 64 * 64, 8 * 96 * 96
+    peak = peak_of(lambda: model.test_step(batch))
+    assert logits <= peak < logits + image + labels
+
+
+@pytest.mark.parametrize("at_once", [2, 3, 100])
+def test_several_windows_at_a_time(at_once: int) -> None:
+    """Fewer calls, the same windows in the same order, and so the same sums."""
+    images, calls = torch.rand(2, 3, 20, 23), []
+
+    def forward(parts: torch.Tensor) -> torch.Tensor:
+        calls.append(len(parts))
+        return parts * 3 + parts.flip(1)
+
+    one = slide(forward, images, (8, 10), (5, 6))
+    count, calls = len(calls), []
+    cfg = read_test_cfg({"mode": "slide", "crop_size": (8, 10), "stride": (5, 6), "windows": at_once})
+    assert torch.equal(infer(forward, images, cfg), one)
+    full, rest = divmod(count, at_once)
+    assert calls == [2 * at_once] * full + [2 * rest] * bool(rest)
 
 
 @given(

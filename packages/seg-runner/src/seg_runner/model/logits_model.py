@@ -52,7 +52,8 @@ class LogitsModel(TransparentWrapper):
             torch's cross-entropy too.
         data_preprocessor: for instance `SegDataPreProcessor`, or its config; without one, images are taken as they
             are, as floats.
-        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`.
+        test_cfg: `dict(mode='whole')`, or `dict(mode='slide', crop_size=(h, w), stride=(h, w))`; `windows=4` in it
+            sends so many through the model at a time.
         aux_weight: the weight of each auxiliary loss, or one for each.
         ignore_index: for the default losses, and torch's that compare numbers (BCEWithLogitsLoss, MSELoss, ...).
         align_corners: for all resizing of logits.
@@ -123,7 +124,10 @@ class LogitsModel(TransparentWrapper):
         if samples is None:
             samples = samples_for(images, masks)
         logits = infer(lambda part: self._outputs(part)[0], images, self.test_cfg, self.align_corners)
-        return [self._finished(sample, part) for sample, part in zip(samples, logits, strict=True)]
+        pairs = zip(samples, logits, strict=True)
+        parts = [restore(part, sample.metainfo, None, self.align_corners) for sample, part in pairs]
+        del logits, pairs  # where they were resized, the labels need no memory beside them
+        return [write_prediction(sample, part, self.threshold) for sample, part in zip(samples, parts, strict=True)]
 
     def val_step(self, data: object) -> list[SegDataSample]:
         """Do the same as `test_step`."""
@@ -257,10 +261,6 @@ class LogitsModel(TransparentWrapper):
         masks = masks_on(sample.gt_sem_seg.data, logits.device)
         size = (int(masks.shape[-2]), int(masks.shape[-1]))
         return self._losses_of([restore(logits, sample.metainfo, size, self.align_corners)[None]], masks)
-
-    def _finished(self, sample: SegDataSample, logits: torch.Tensor) -> SegDataSample:
-        """Write the prediction into a sample, at the size of the original image."""
-        return write_prediction(sample, restore(logits, sample.metainfo, None, self.align_corners), self.threshold)
 
     # -- accumulation ------------------------------------------------------------------------------------------------
 
