@@ -10,7 +10,7 @@ import pytest
 import torch
 from seg_runner import PixelData, SegDataSample, TrainBatches
 from seg_runner.data.prefetch import Prefetch, prefetched
-from seg_runner.data.samples import seed_step
+from seg_runner.data.seeds import seed_step
 from seg_runner.process.randomness import Randomness
 from seg_runner.trees import tensors_of, to_device
 from torch.utils.data import DataLoader

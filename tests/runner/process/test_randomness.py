@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from seg_runner.data.samples import derive_seed, seed_generators, seed_step
+from seg_runner.data.seeds import derive_seed, seed_generators, seed_step
 from seg_runner.process.randomness import (
     Randomness,
     find_generators,

@@ -10,7 +10,8 @@ import numpy as np
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from seg_runner.data.samplers import Ordered, permutation
-from seg_runner.data.samples import SampleKey, seed_generators
+from seg_runner.data.samples import SampleKey
+from seg_runner.data.seeds import seed_generators
 from seg_runner.process.randomness import find_generators, global_state, set_global_state
 
 __all__ = ["BatchOrder", "KeyBatch", "Order", "Position", "RankOrder", "SampleOrder", "order_of", "ordered"]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeGuard
 
 from seg_runner.data.named_dataset import NamedDataset
 from seg_runner.data.private_loader import NamedLoader, copy_loader, is_map_style
-from seg_runner.data.samples import seed_generators
+from seg_runner.data.seeds import seed_generators
 from seg_runner.data.workers import shield_workers, shut_down
 from seg_runner.process.randomness import Randomness
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seg_runner.data.samples import seed_step
+from seg_runner.data.seeds import seed_step
 from seg_runner.data.stream import TrainBatches
 from seg_runner.distributed.virtual.world import RankBatches
 from seg_runner.process.device import current_stream, is_accelerator, on_stream, stream_of

@@ -2,86 +2,27 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import default_collate as torch_collate
 
 from seg_runner.data.named_dataset import DatasetProxy, Samples, WorkerProgress, describe_sample
+from seg_runner.data.seeds import SampleSeeds, derive_seed
 from seg_runner.errors import add_note
-from seg_runner.process.device import accelerator, seed_accelerator
-from seg_runner.process.randomness import Randomness, find_generators, reseed
+from seg_runner.process.randomness import find_generators
 
-if TYPE_CHECKING:
-    from seg_runner.process.randomness import Generator
-
-__all__ = [
-    "SampleKey",
-    "SeededDataset",
-    "default_collate",
-    "derive_seed",
-    "pseudo_collate",
-    "seed_generators",
-    "seed_step",
-]
+__all__ = ["SampleKey", "SeededDataset", "default_collate", "pseudo_collate"]
 
 SampleKey = tuple[int, int, int]
 """(pass, index, how often this pass has shown the index before)."""
 
 
-def derive_seed(*parts: int | str) -> int:
-    """Return 64 bits that depend on every part and on nothing else: blake2b of the parts.
-
-    >>> derive_seed(0, 1, 2) == derive_seed(0, 1, 2), derive_seed(0, 1, 2) == derive_seed(0, 12)
-    (True, False)
-    """
-    text = (("%s," * len(parts)) % parts).encode()
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
-
-
-def seed_generators(*parts: int | str, kept: Sequence[Generator] = ()) -> int:
-    """Seed python's, numpy's and torch's CPU generator (and OpenCV's, if it is loaded); about 8 microseconds.
-
-    Args:
-        *parts: What the seed is derived from.
-        kept: Generators that the data set or the sampler keeps; each gets a seed of its own.
-
-    Returns:
-        The seed.
-    """
-    seed = derive_seed(*parts)
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    torch.default_generator.manual_seed(seed)
-    cv2 = sys.modules.get("cv2")  # not imported for this: a run without OpenCV needs none
-    if cv2 is not None:
-        cv2.setRNGSeed(seed & 0x7FFFFFFF)
-    for place, generator in enumerate(kept):
-        reseed(generator, derive_seed(seed, place))
-    return seed
-
-
-def seed_step(randomness: Randomness, iteration: int, rank: int = 0) -> None:
-    """Seed the main process for one training step from (seed, iteration, rank), so that dropout knows no history.
-
-    Does nothing where the numbers come from the global generators, as with `stream='mmengine'`.
-    """
-    if not randomness.by_sample:
-        return
-    seed = seed_generators("step", randomness.seed, iteration, rank)
-    if accelerator() is not None:  # asked of torch once per process
-        seed_accelerator(seed)
-
-
 class SeededDataset(DatasetProxy):
     """A data set asked by (pass, index, repeat): seeds all generators from that key, then reads the sample.
 
-    A sample that fails gains a note with its name.
+    A sample that fails gains a note with its name. One that is the first to draw from python's or numpy's generator
+    after many that did not is read a second time (`SampleSeeds`).
 
     Args:
         dataset: The user's map-style data set.
@@ -92,25 +33,30 @@ class SeededDataset(DatasetProxy):
     def __init__(self, dataset: Samples, seed: int, progress: WorkerProgress | None = None) -> None:
         super().__init__(dataset)
         self.seed, self.progress = seed, progress
-        self._generators: list[Generator] | None = None
+        self._seeds: SampleSeeds | None = None
 
     __getitems__ = None  # torch looks for it in every batch: found here, it is not looked for in the data set
 
     def __getitem__(self, key: SampleKey) -> object:
         epoch, index, repeat = key
-        if self._generators is None:  # found here, not in __init__: each worker process has generators of its own
-            self._generators = list(find_generators(self.dataset).values())
-        if repeat:
-            seed_generators(self.seed, epoch, index, repeat, kept=self._generators)
-        else:
-            seed_generators(self.seed, epoch, index, kept=self._generators)
+        seeds = self._seeds
+        if seeds is None:  # made here, not in __init__: each worker process has generators of its own
+            seeds = self._seeds = SampleSeeds(list(find_generators(self.dataset).values()))
         if self.progress is not None:
             self.progress.record(index, epoch)
-        try:
-            return self.dataset[index]
-        except Exception as error:
-            add_note(error, f"while reading {describe_sample(self.dataset, index)} in pass {epoch}")
-            raise
+        parts = (self.seed, epoch, index, repeat) if repeat else (self.seed, epoch, index)
+        seed = derive_seed(*parts)
+        while True:  # once more, at most, for each generator whose first use this is
+            seeds.begin(seed)
+            try:
+                sample = self.dataset[index]
+            except Exception as error:
+                if seeds.fits():
+                    add_note(error, f"while reading {describe_sample(self.dataset, index)} in pass {epoch}")
+                    raise
+            else:
+                if seeds.fits():
+                    return sample
 
 
 def pseudo_collate(data_batch: Sequence[Any], leaf: Callable[[list[Any]], object] = list) -> Any:

@@ -16,7 +16,8 @@ from seg_runner.data.named_dataset import WorkerProgress, dataset_fingerprint, d
 from seg_runner.data.order import KeyBatch, Position, ordered
 from seg_runner.data.other_sources import IterableSource, StatefulSource, keeps_position
 from seg_runner.data.private_loader import KeyedLoader, is_map_style
-from seg_runner.data.samples import SampleKey, SeededDataset, seed_step
+from seg_runner.data.samples import SampleKey, SeededDataset
+from seg_runner.data.seeds import seed_step
 from seg_runner.distributed.virtual.world import RankBatches, own_ranks
 from seg_runner.errors import add_note
 from seg_runner.process.randomness import Randomness

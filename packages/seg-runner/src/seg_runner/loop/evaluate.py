@@ -12,7 +12,7 @@ import torch
 from seg_runner.checks import flag, whole
 from seg_runner.data.deal import deal_of
 from seg_runner.data.private_loader import NamedLoader
-from seg_runner.data.samples import seed_step
+from seg_runner.data.seeds import seed_step
 from seg_runner.distributed.agreement import Agreement
 from seg_runner.errors import add_note, did_you_mean, note_step, origin_of, part_of, sample_paths
 from seg_runner.evaluation.fields import LogitsWatch

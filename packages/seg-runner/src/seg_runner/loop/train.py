@@ -14,7 +14,7 @@ import torch
 
 from seg_runner.checks import whole
 from seg_runner.data.prefetch import prefetched
-from seg_runner.data.samples import seed_step
+from seg_runner.data.seeds import seed_step
 from seg_runner.data.stream import TrainBatches
 from seg_runner.distributed.agreement import Agreement
 from seg_runner.distributed.shares import SharedLoss, weighed
