@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -101,6 +102,16 @@ def test_types_of_all_widths_lie_side_by_side():
     assert [one.dtype for one in got] == list(kinds)
     assert all(torch.equal(one, other) for one, other in zip(got, given, strict=True))
     assert storages(*got) == 1
+
+
+def test_tensors_made_while_a_sample_is_pickled_are_told_apart():
+    packer = one_block._Packer(io.BytesIO())
+    places = [packer.persistent_id(torch.full((4,), number)) for number in range(50)]  # each is freed at once
+    assert len({place[0] for place in places}) == 50
+    block = packer.block()
+    assert block is not None
+    numbers = [int(block[64 * place : 64 * place + 8].view(torch.int64)) for place in range(50)]
+    assert numbers == list(range(50))
 
 
 class Counted(torch.Tensor):
