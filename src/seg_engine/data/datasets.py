@@ -16,10 +16,12 @@ from seg_engine.data.checks import check_keys, counts, refuse_unknown, switch
 from seg_engine.data.files import declared_size, nearest_folder
 from seg_engine.data.label_maps import check_size, read_labels
 from seg_engine.data.label_report import LabelCounts, look_at
-from seg_engine.data.listing import Listing, found_in, named_by, read_list
+from seg_engine.data.listing import Listing, beginning, found_in, named_by, read_list
 from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile
 from seg_engine.data.metainfo import checked_metainfo, known_metainfo, renumbering
+from seg_engine.data.packed import FileRecords, Texts
 from seg_engine.data.pipeline import Compose
+from seg_engine.data.present import absent
 
 __all__ = [
     "ADE20KDataset",
@@ -107,7 +109,7 @@ class BaseSegDataset:
         self.label_left_out = ignore_index
         self.label_map, self._metainfo = self._classes(metainfo)
         self.pipeline = Compose(pipeline)
-        self.records: list[Record] = []
+        self.records: Sequence[Record] = []
         self._left_out: dict[str, int] = {}
         self._ready = False
         if not switch(lazy_init, f"{name}: lazy_init"):
@@ -121,20 +123,26 @@ class BaseSegDataset:
     def full_init(self) -> None:
         """List the files, and check that those needed are there. Called once; more calls do nothing."""
         if not self._ready:
-            self.records = self._chosen(self.load_data_list())
+            own = type(self).load_data_list is not BaseSegDataset.load_data_list
+            self.records = self._chosen(self.load_data_list() if own else self._files())
             self._ready = True
 
     def load_data_list(self) -> list[Record]:
-        """Return one record per image: `img_path`, and `seg_map_path` where there are labels. Open to subclasses."""
-        listing = self._listing()
+        """Return one record per image: `img_path`, and `seg_map_path` where there are labels. Open to subclasses.
+
+        Where no subclass has its own, records are made as they are asked for: a million of them are 500 MB.
+        """
+        return list(self._files())
+
+    def _files(self) -> FileRecords:
+        """Return the records of all images, once the label maps are known to be there."""
+        listing, labels = self._listing(), None
         self._left_out = listing.left_out
-        records: list[Record] = [{"img_path": image} for image in listing.images]
         if self.label_folder is not None:
-            for record, name in zip(records, listing.names, strict=True):
-                record["seg_map_path"] = str(self.label_folder / f"{name}{self.seg_map_suffix}")
-        if not self.test_mode:
-            self._check_labels(records)
-        return records
+            labels = listing.names.between(beginning(self.label_folder), self.seg_map_suffix)
+        if labels is not None and not self.test_mode:
+            self._check_labels(labels)
+        return FileRecords(listing.images, labels)
 
     def __len__(self) -> int:
         self.full_init()
@@ -206,7 +214,7 @@ class BaseSegDataset:
         lines = [self._about_files(), *self._about_ignored()]
         reader, loader = self._transform(LoadAnnotations), self._transform(LoadImageFromFile)
         turns = loader is not None and loader.turns
-        if reader is None or not self.records or any("seg_map_path" not in record for record in self.records):
+        if reader is None or not self.records or not _labelled(self.records):
             return lines
 
         def read(record: Record) -> tuple[Any, Any]:
@@ -248,19 +256,17 @@ class BaseSegDataset:
             )
         return found_in(folder, self.img_suffixes, None if labels is None else (labels, self.seg_map_suffix))
 
-    def _check_labels(self, records: Sequence[Record]) -> None:
+    def _check_labels(self, labels: Texts) -> None:
         """Refuse missing label maps before the first hour of training, not after it."""
-        if self.label_folder is None:
-            return
+        assert self.label_folder is not None
         if not self.label_folder.is_dir():
             raise FileNotFoundError(
                 f"{type(self).__name__}: the label folder {self.label_folder} does not exist "
                 f"({nearest_folder(self.label_folder)}); see data_root and data_prefix.seg_map_path"
             )
-        missing = [record["seg_map_path"] for record in records if not os.path.exists(record["seg_map_path"])]
-        if missing:
+        if missing := absent(labels):
             raise FileNotFoundError(
-                f"{type(self).__name__}: {len(missing)} of {len(records)} images have no label file, "
+                f"{type(self).__name__}: {len(missing)} of {len(labels)} images have no label file, "
                 f"the first one is {missing[0]}; "
                 f"see data_prefix.seg_map_path and seg_map_suffix={self.seg_map_suffix!r}"
             )
@@ -293,15 +299,25 @@ class BaseSegDataset:
             )
         ]
 
-    def _chosen(self, records: list[Record]) -> list[Record]:
+    def _chosen(self, records: Sequence[Record]) -> Sequence[Record]:
         if self.indices is None:
             return records
         if isinstance(self.indices, int):
-            return records[: self.indices] if self.indices > 0 else records[self.indices :]
-        outside = [i for i in self.indices if not -len(records) <= i < len(records)]
+            places: Sequence[int] = range(len(records))
+            places = places[: self.indices] if self.indices > 0 else places[self.indices :]
+        else:
+            places = self.indices
+        outside = [i for i in places if not -len(records) <= i < len(records)]
         if outside:
             raise IndexError(f"indices: there is no image {outside[0]} among {len(records)}; the first one is 0")
-        return [records[i] for i in self.indices]
+        return records.take(places) if isinstance(records, FileRecords) else [records[i] for i in places]
+
+
+def _labelled(records: Sequence[Record]) -> bool:
+    """Tell whether all records have a label map."""
+    if isinstance(records, FileRecords):
+        return records.labels is not None
+    return all("seg_map_path" in record for record in records)
 
 
 def _checked_indices(indices: object) -> int | list[int] | None:

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "decoded",
     "file_bytes",
     "files_below",
+    "folders_below",
     "full_pictures",
     "images_in",
     "nearest_folder",
@@ -202,7 +204,12 @@ def files_below(folder: str | Path) -> list[Path]:
     Hidden files and folders and what systems leave (`.ipynb_checkpoints`, `._a.png`, `Thumbs.db`) are left out. Links
     are followed, each folder is read once, and a link that leads nowhere is given like a file.
     """
-    found: list[Path] = []
+    found = [Path(here, name) for here, files, links in folders_below(folder) for name in (*files, *links)]
+    return sorted(found)
+
+
+def folders_below(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield a folder and those below it: path, names of files in it, and names of links to files or to nothing."""
     folders, linked = [str(folder)], list[str]()
     seen: set[str] = set()
     while folders or linked:
@@ -211,15 +218,21 @@ def files_below(folder: str | Path) -> list[Path]:
         if real in seen:
             continue
         seen.add(real)
+        files, links, inside = list[str](), list[str](), list[tuple[str, bool]]()
         with os.scandir(here) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith(".") or entry.name in NOT_SAMPLES:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or name in NOT_SAMPLES:
                     continue
-                if entry.is_dir():
-                    (linked if entry.is_symlink() else folders).append(entry.path)
-                elif entry.is_file() or entry.is_symlink():
-                    found.append(Path(entry.path))
-    return sorted(found)
+                if entry.is_file(follow_symlinks=False):
+                    files.append(name)
+                elif entry.is_dir():
+                    inside.append((entry.path, entry.is_symlink()))
+                elif entry.is_symlink():
+                    links.append(name)
+        for path, is_link in sorted(inside):
+            (linked if is_link else folders).append(path)
+        yield here, files, links
 
 
 def images_in(path: str | Path) -> list[Path]:

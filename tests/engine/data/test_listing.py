@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from seg_engine.data.listing import found_in, named_by, read_list
+from seg_engine.data.packed import Texts
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -17,15 +18,15 @@ def files(folder: Path, *names: str) -> Path:
 def test_names_lose_their_suffix_and_are_sorted(tmp_path: Path) -> None:
     files(tmp_path, "b/x_img.png", "a_img.png", "a.png", ".hidden_img.png", ".ipynb_checkpoints/a-checkpoint_img.png")
     found = found_in(tmp_path, ["_img.png"], None)
-    assert found.names == ["a", "b/x"]
-    assert found.images == [str(tmp_path / "a_img.png"), str(tmp_path / "b/x_img.png")]
+    assert list(found.names) == ["a", "b/x"]
+    assert list(found.images) == [str(tmp_path / "a_img.png"), str(tmp_path / "b/x_img.png")]
 
 
 def test_several_suffixes_and_what_is_left_out(tmp_path: Path) -> None:
     files(tmp_path, "a.jpg", "b.JPG", "c.jpeg", "d.JPEG", "e.png", "notes.txt", "Thumbs.db")
     assert found_in(tmp_path, [".jpg"], None).left_out == {".JPEG": 1, ".JPG": 1, ".jpeg": 1, ".png": 1}
     found = found_in(tmp_path, [".jpg", ".JPG", ".jpeg"], None)
-    assert found.names == ["a", "b", "c"]
+    assert list(found.names) == ["a", "b", "c"]
     assert found.left_out == {".JPEG": 1, ".png": 1}
 
 
@@ -42,7 +43,7 @@ def test_lists_are_read_as_people_write_them(tmp_path: Path, text: bytes) -> Non
     (tmp_path / "list.txt").write_bytes(text)
     lines = read_list(tmp_path / "list.txt")
     found = named_by(lines, tmp_path / "images", [".png"], tmp_path / "list.txt")
-    assert found.names == ["a", "sub/b", "c"]
+    assert list(found.names) == ["a", "sub/b", "c"]
     assert found.images[1] == str(tmp_path / "images/sub/b.png")
 
 
@@ -57,19 +58,19 @@ def test_absolute_names(tmp_path: Path) -> None:
     files(tmp_path, "images/sub/a.png", "other/b.png", "third/b.png")
     source, folder = tmp_path / "list.txt", tmp_path / "images"
     lines = [str(tmp_path / "images/sub/a"), str(tmp_path / "other/b.png")]
-    found = named_by(lines, folder, [".png"], source)
-    assert found.names == ["sub/a", "b"]
-    assert found.images == [str(tmp_path / "images/sub/a.png"), str(tmp_path / "other/b.png")]
+    found = named_by(Texts(lines), folder, [".png"], source)
+    assert list(found.names) == ["sub/a", "b"]
+    assert list(found.images) == [str(tmp_path / "images/sub/a.png"), str(tmp_path / "other/b.png")]
     with pytest.raises(ValueError, match="label maps cannot be told apart"):
-        named_by([*lines, str(tmp_path / "third/b.png")], folder, [".png"], source)
+        named_by(Texts([*lines, str(tmp_path / "third/b.png")]), folder, [".png"], source)
 
 
 def test_listed_images_that_are_missing_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
     files(tmp_path, "a.png")
     with pytest.raises(FileNotFoundError, match=r"4 of 5 images of .*list\.txt are not there: 'b', 'c', 'd', \.\.\.; "):
-        named_by(["a", "b", "c", "d", "e"], tmp_path, [".png"], tmp_path / "list.txt")
+        named_by(Texts(["a", "b", "c", "d", "e"]), tmp_path, [".png"], tmp_path / "list.txt")
     with pytest.raises(FileNotFoundError, match="one name per line"):
-        named_by(["a.png labels/a.png"], tmp_path, [".png"], tmp_path / "list.txt")
+        named_by(Texts(["a.png labels/a.png"]), tmp_path, [".png"], tmp_path / "list.txt")
 
 
 def test_links_that_lead_nowhere_are_told_before_the_start(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ ALIGNED = 64
 class InOneBlock:
     """A collate function whose batch leaves a worker as one block of shared memory, and arrives as it was.
 
-    torch sends each tensor as a file of its own: opened, mapped, and fetched through a socket, 0.3 to 0.5 ms a tensor
-    in the main process, which computes nothing meanwhile. A batch of 4 images with label maps has 8 tensors. Here the
-    bytes are copied once, as torch does, but side by side, and one file is sent. In the main process the tensors are
-    views of that block: whoever keeps one of them keeps the block.
+    torch sends each tensor as a file of its own, which the main process fetches by a socket, opens and maps, and it
+    computes nothing meanwhile. A batch of 4 images with label maps has 8 tensors. Here the bytes are copied once, as
+    torch does, but side by side, and one file is sent. In the main process the tensors are views of that block: whoever
+    keeps one of them keeps the block.
 
     Args:
         collate: The user's function, called with the samples of a batch.
