@@ -79,6 +79,8 @@ class PhotoMetricDistortion:
 
 def _looked_up(values: Pixels, image: Pixels) -> Pixels:
     """Return the pixels as bytes: those of an image by a table of values, or the values that are all pixels already."""
+    if values is BYTES:
+        return image
     found: Pixels = np.clip(values, 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(image, found)) if values.ndim == 1 else found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ __all__ = [
     "images_in",
     "nearest_folder",
     "orientation",
+    "picture_in",
     "read_picture",
 ]
 
@@ -35,6 +37,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 NOT_SAMPLES = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 """What systems leave beside pictures, apart from names that begin with a dot."""
+
+LATER = re.compile(rb"eXIf|EXIF")
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -48,11 +52,15 @@ def read_picture(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> npt.NDArray
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, cut off, no picture, or larger than OpenCV reads.
     """
-    data = file_bytes(path)
+    return picture_in(file_bytes(path), path, flags)
+
+
+def picture_in(data: Bytes, path: str | Path, flags: int) -> npt.NDArray[np.uint8]:
+    """Return what `read_picture` does, of a file that is read already."""
     pixels = decoded(data, path, flags)
     count = _pictures_in(data)
     if count > 1:
-        warnings.warn(f"{path} holds {count} pictures (an animation, or pages); only the first is used", stacklevel=2)
+        warnings.warn(f"{path} holds {count} pictures (an animation, or pages); only the first is used", stacklevel=3)
     return pixels
 
 
@@ -154,9 +162,10 @@ def orientation(data: Bytes) -> int:
 
     TIFF has it too, and both libraries turn those on reading, whatever they are told.
     """
-    held = data.tobytes()
-    if held[:4] in (b"II*\0", b"MM\0*") or not (b"Exif" in held[: 1 << 16] or b"eXIf" in held or b"EXIF" in held):
+    kind = data[:4].tobytes()
+    if kind in (b"II*\0", b"MM\0*") or not (b"Exif" in data[: 1 << 16].tobytes() or _says_later(data, kind)):
         return 1
+    held = data.tobytes()
     from PIL import Image
 
     try:
@@ -164,6 +173,11 @@ def orientation(data: Bytes) -> int:
             return int(picture.getexif().get(0x0112, 1))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return 1
+
+
+def _says_later(data: Bytes, kind: bytes) -> bool:
+    """Tell whether a PNG or WebP may hold EXIF data, which stand anywhere; a JPEG has them at its beginning."""
+    return kind[:2] != b"\xff\xd8" and bool(LATER.search(data))  # type: ignore[call-overload]
 
 
 def declared_size(path: str | Path, turns: bool) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from seg_runner.checks import number, whole
 
 from seg_engine.data.resizing import pair, span
+from seg_engine.data.views import pixels_of
 
 __all__ = ["Pad", "RandomCrop", "RandomFlip", "RandomRotate"]
 
@@ -57,17 +58,22 @@ class RandomCrop:
 
     def __call__(self, record: Record) -> Record:
         """Change `img` and all `seg_fields`."""
-        window = self.window(record["img"].shape)
+        shape, left_out = record["img"].shape, record.get("ignore_index", self.ignore_index)
+        window, names = self.window(shape), ["img", *record.get("seg_fields", ())]
+        cut = {name: record[name][window] for name in names}
         if self.cat_max_ratio < 1 and "gt_seg_map" in record:
             for _ in range(10):
-                if self.mixed(record["gt_seg_map"][window], record.get("ignore_index", self.ignore_index)):
+                labels = cut["gt_seg_map"] if "gt_seg_map" in cut else record["gt_seg_map"][window]
+                if self.mixed(pixels_of(labels), left_out):
                     break
-                window = self.window(record["img"].shape)
-        for name in ("img", *record.get("seg_fields", ())):
-            record[name] = record[name][window]
+                window = self.window(shape)
+                cut = {name: record[name][window] for name in names}
+        record.update(cut)
         record.pop("added_pixels", None)
         record["img_shape"] = record["img"].shape[:2]
         return record
+
+    lazily = __call__
 
     def window(self, shape: Sequence[int]) -> tuple[slice, slice]:
         """Return a random window of the crop size."""
@@ -80,10 +86,14 @@ class RandomCrop:
 
     def mixed(self, labels: Pixels, left_out: int = 255) -> bool:
         """Tell whether more than one class is there, and none covers too much."""
-        counted = labels[(labels != self.ignore_index) & (labels != left_out) & (labels >= 0)]
-        few = counted.dtype.itemsize == 1
-        counts = np.bincount(counted.ravel()) if few else np.unique(counted, return_counts=True)[1]
-        counts = counts[counts > 0]
+        if labels.dtype == np.uint8:
+            found = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+            ignored = [label for label in (self.ignore_index, left_out) if 0 <= label < 256]
+            found[ignored] = 0
+            counts = found[found > 0]
+        else:
+            counted = labels[(labels != self.ignore_index) & (labels != left_out) & (labels >= 0)]
+            counts = np.unique(counted, return_counts=True)[1]
         return len(counts) > 1 and bool(counts.max() / counts.sum() < self.cat_max_ratio)
 
 

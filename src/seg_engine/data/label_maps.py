@@ -194,7 +194,7 @@ def renumbered(
     if not reduce_zero_label and not label_map:
         return labels
     if labels.dtype == np.uint8:
-        return _targets(np.arange(256), reduce_zero_label, label_map or {}, ignore)[labels]
+        return np.asarray(cv2.LUT(labels, _targets(np.arange(256), reduce_zero_label, label_map or {}, ignore)))
     values, where = np.unique(labels, return_inverse=True)
     found: Labels = _targets(values.astype(np.int64), reduce_zero_label, label_map or {}, ignore)[where]
     return found.reshape(labels.shape)
@@ -217,7 +217,8 @@ def check_range(labels: Labels, classes: int, ignore: int, path: str) -> None:
         ValueError: one does not.
     """
     if labels.dtype == np.uint8:
-        if labels.max(initial=0) < classes:
+        # two cheap looks, which are enough for nearly every map: the second takes 255 for the smallest label
+        if labels.max(initial=0) < classes or (ignore == 255 and (labels + np.uint8(1)).max(initial=0) <= classes):
             return
         there = cv2.calcHist([labels], [0], None, [256], [0, 256])  # five times as fast as numpy's count
         if not any(value != ignore for value in np.flatnonzero(there[classes:]) + classes):

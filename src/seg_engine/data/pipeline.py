@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from seg_engine.data.views import with_pixels, with_views
+
 __all__ = ["Compose", "NestedBuilder", "build", "reads_file"]
 
 Record = dict[str, Any]
@@ -100,14 +102,15 @@ class Compose:
         result: Any = record
         for transform in self.transforms:
             try:
-                result = transform(result)
+                lazily = vars(type(transform)).get("lazily")
+                result = transform(with_pixels(result)) if lazily is None else lazily(transform, with_views(result))
             except Exception as error:
                 name = getattr(transform, "__name__", type(transform).__name__)
                 error.add_note(f"in transform {name} of {record.get('img_path', 'a record without img_path')}")
                 raise
             if result is None:
                 return None
-        return result
+        return with_pixels(result)
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms})"

@@ -13,6 +13,7 @@ import numpy as np
 from seg_runner.checks import MOST_PIXELS, number, whole
 
 from seg_engine.data.checks import switch
+from seg_engine.data.views import resize
 
 __all__ = ["RandomChoiceResize", "RandomResize", "Resize", "fitted", "pair", "span"]
 
@@ -95,6 +96,8 @@ class Resize:
         record["keep_ratio"] = self.keep_ratio
         return record
 
+    lazily = __call__
+
     def size(self, width: int, height: int) -> Size:
         """Return the (width, height) that a picture of this size gets."""
         if self.scale is not None:
@@ -107,9 +110,9 @@ def resized(record: Record, size: Size) -> None:
     """Bring everything in a record to (width, height)."""
     size = max(size[0], 1), max(size[1], 1)
     height, width = record["img"].shape[:2]
-    record["img"] = cv2.resize(record["img"], size, interpolation=cv2.INTER_LINEAR)
+    record["img"] = resize(record["img"], size, cv2.INTER_LINEAR)
     for name in record.get("seg_fields", ()):
-        record[name] = cv2.resize(record[name], size, interpolation=cv2.INTER_NEAREST)
+        record[name] = resize(record[name], size, cv2.INTER_NEAREST)
     record.pop("added_pixels", None)
     record["scale"], record["img_shape"] = size, record["img"].shape[:2]
     record["scale_factor"] = (size[0] / width, size[1] / height)
@@ -147,6 +150,8 @@ class RandomResize:
     def __call__(self, record: Record) -> Record:
         """Change `img` and all `seg_fields`."""
         return Resize(scale=self.draw(), keep_ratio=self.keep_ratio)(record)
+
+    lazily = __call__
 
     def draw(self) -> Size:
         """Return a random (width, height)."""
@@ -190,3 +195,5 @@ class RandomChoiceResize:
         if isinstance(scale, int):
             return Resize(scale=(self.max_size or MOST_PIXELS, scale), keep_ratio=True)(record)
         return Resize(scale=scale, keep_ratio=self.keep_ratio)(record)
+
+    lazily = __call__

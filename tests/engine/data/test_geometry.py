@@ -258,3 +258,9 @@ def test_a_crop_takes_what_is_there_whatever_the_labels(size: tuple[int, int], l
     record = {"img": np.zeros((*size, 3), np.uint8), "gt_seg_map": labels, "seg_fields": ["gt_seg_map"]}
     made = RandomCrop((8, 10), cat_max_ratio=0.75)(record)
     assert made["img"].shape[:2] == made["gt_seg_map"].shape == (min(size[0], 8), min(size[1], 10))
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.integers(-1, 6), st.sampled_from([255, 3, -1]))
+def test_a_crop_of_bytes_is_judged_as_one_of_more_bits(values: list[int], own: int, left_out: int) -> None:
+    crop = RandomCrop(4, cat_max_ratio=0.5, ignore_index=own)
+    assert crop.mixed(np.array([values], np.uint8), left_out) == crop.mixed(np.array([values], np.int16), left_out)

@@ -271,3 +271,22 @@ def test_labels_outside_the_classes_are_named() -> None:
     with pytest.raises(ValueError, match=r"A mask of 0 and 128\? Save it as 0 and 1"):
         check_range(np.array([[0, 128]], np.uint8), 2, 255, "a")
     check_range(np.array([[-1, 0]], np.int16), 2, -1, "a")
+
+
+@given(
+    st.lists(st.integers(0, 255), min_size=1, max_size=6), st.integers(1, 256), st.sampled_from([255, 254, 7, 0, -1])
+)
+def test_labels_of_bytes_are_refused_as_those_of_more_bits(values: list[int], classes: int, ignore: int) -> None:
+    found = []
+    for dtype in (np.uint8, np.int16):
+        try:
+            check_range(np.array([values], dtype), classes, ignore, "a.png")
+            found.append("")
+        except ValueError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_labels_that_are_left_out_cost_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "calcHist", lambda *given: pytest.fail("all labels were counted"))
+    check_range(np.array([[0, 18, 255]], np.uint8), 19, 255, "a.png")

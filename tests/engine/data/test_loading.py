@@ -91,3 +91,13 @@ def test_packing_without_labels_and_with_grey_values() -> None:
     packed = PackSegInputs(meta_keys=["img_path"])({"img": np.zeros((2, 4), np.uint8), "img_path": "a.png"})
     assert packed["inputs"].shape == (1, 2, 4)
     assert "gt_sem_seg" not in packed["data_samples"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, np.bool_])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_packed_pixels_are_a_copy_with_channels_first(dtype: type, channels: int) -> None:
+    image = np.random.default_rng(0).integers(0, 2, (9, 8, channels)).astype(dtype)[1:6, 2:7]
+    inputs = PackSegInputs()({"img": image})["inputs"]
+    np.testing.assert_array_equal(inputs.numpy(), image.transpose(2, 0, 1))
+    assert inputs.is_contiguous()
+    assert not np.shares_memory(inputs.numpy(), image)
