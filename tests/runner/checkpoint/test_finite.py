@@ -9,6 +9,7 @@ from seg_runner import IoUMetric, find_resumable
 from seg_runner.checkpoint.finite import not_finite
 from seg_runner.checkpoint.read import read_checkpoint, read_place
 from seg_runner.checkpoint.write import write_checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode
 
 BAD = 4
 
@@ -169,3 +170,24 @@ def test_a_validation_tells_of_how_many_images_the_logits_are_not_finite(make_ru
     out = capsys.readouterr().out
     told = f"validation: the logits of {len(marked)} of 5 images are not finite"
     assert out.count("are not finite") == out.count(told) == bool(marked)
+
+
+class Sums(TorchDispatchMode):
+    """Counts how often torch adds up a tensor."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.count += function.overloadpacket is torch.ops.aten.sum
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_many_small_tensors_are_looked_at_together(dtype):
+    weights = {f"w{number}": torch.ones(number % 3, 2, dtype=dtype) for number in range(3000)}
+    with Sums() as sums:
+        assert not_finite({"state_dict": weights}) == []
+    assert 1 <= sums.count <= 4
+    weights["w2500"][0, 1] = math.nan
+    weights["w2999"][1, 0] = math.inf
+    assert not_finite({"state_dict": weights}) == ["w2500", "w2999"]

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
 from seg_runner.checkpoint.read_mapped import _Mapped, read_mapped
-from seg_runner.checkpoint.write import _save, write_checkpoint
-from seg_runner.files import write_whole
+from seg_runner.checkpoint.write import write_checkpoint, write_plain
 from seg_runner.trees import tensors_of
 
 DTYPES = [
@@ -117,7 +116,7 @@ HOSTILE = {
 def test_a_hostile_file_with_a_right_checksum_runs_nothing(tmp_path, name):
     MARK.unlink(missing_ok=True)
     path = tmp_path / "x.pth"
-    write_whole(path, lambda file: _save({"meta": {"iter": 1}, "x": HOSTILE[name]}, file))
+    write_plain(path, {"meta": {"iter": 1}, "x": HOSTILE[name]})
     with pytest.raises(CheckpointError):
         read_checkpoint(path)
     assert not MARK.exists()
@@ -157,7 +156,7 @@ def read_mapped_tensor() -> bool:
 def test_tensors_beyond_their_record_are_refused(tmp_path):
     """`set_` knows how long the mapped part is."""
     path, weight = tmp_path / "x.pth", torch.arange(64.0)
-    write_whole(path, lambda file: _save({"w": weight}, file))
+    write_plain(path, {"w": weight})
     data = path.read_bytes()
     longer = data.replace(b"K@\x85", b"K\xff\x85")
     assert longer != data

@@ -20,7 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from seg_runner import CheckpointError, read_checkpoint
 from seg_runner.checkpoint.read import read_place, verify_checkpoint
-from seg_runner.checkpoint.write import CheckpointWriteError, write_checkpoint, write_or_explain
+from seg_runner.checkpoint.write import SMALL, CheckpointWriteError, _Body, write_checkpoint, write_or_explain
+from seg_runner.files import AT_ONCE, Background
 
 ALWAYS_CRC = not hasattr(torch.serialization, "set_crc32_options")  # before 2.6 torch's own checksums stay in the file
 
@@ -213,6 +214,30 @@ def test_no_call_writes_more_than_a_megabyte(tmp_path, monkeypatch):
     assert sum(sizes) == (tmp_path / "a.pth").stat().st_size
     assert 2**19 < max(sizes) <= 2**20
     assert len(sizes) < 20
+
+
+def test_a_small_file_needs_no_thread_and_few_calls_of_the_system(file, monkeypatch):
+    """A thread costs more than all the rest of a small save."""
+    begun, calls = [], []
+    monkeypatch.setattr(Background, "_begin", lambda self: begun.append(self.name))
+    for name in ("mkdir", "unlink"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, real=real, name=name, **k: (calls.append(name), real(*a, **k))[1])
+    write_checkpoint(file, small())
+    assert begun == calls == []
+    verify_checkpoint(file)
+
+
+def test_small_tensors_are_written_as_they_come(file, monkeypatch):
+    """They are gathered, but not the whole file of them."""
+    gathered, taken = [], _Body._gather
+    monkeypatch.setattr(_Body, "_gather", lambda self, piece: (gathered.append(len(piece)), taken(self, piece))[1])
+    payload = {"meta": {"iter": 1}, "state_dict": {str(number): torch.full((400,), number) for number in range(2000)}}
+    write_checkpoint(file, payload)
+    assert max(gathered) < AT_ONCE + SMALL
+    assert sum(gathered) > 2000 * 400 * 8
+    found = read_checkpoint(file)
+    assert all(torch.equal(found["state_dict"][key], value) for key, value in payload["state_dict"].items())
 
 
 def test_a_file_is_whole_where_no_thread_can_be_had(tmp_path, monkeypatch):

@@ -62,21 +62,34 @@ def write_whole(path: Path, content: Piece | Callable[[Writable], object], expec
         OSError: It cannot be written; what is there stays as it is.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")  # known before it is there
+    placed = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb", buffering=0) as file, Background("write-back") as background:
+        with _created(temporary) as file, Background("write-back") as background:
             _lock(file)
-            _set_aside(file, expected)
+            if expected >= AT_ONCE:  # less is written by one call
+                _set_aside(file, expected)
             writer = _RawWriter(file, background)
             content(writer) if callable(content) else writer.write(content)
-            file.truncate()  # what was set aside and not needed
+            if expected >= AT_ONCE:
+                file.truncate()  # what was set aside and not needed
             os.fsync(file.fileno())
         put_in_place(temporary, path)
+        placed = True
     except OSError as error:  # said of the file that is wanted, not of the temporary one
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if not placed:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> IO[bytes]:
+    """Open a new file; its folder is made where it is not there."""
+    try:
+        return open(path, "xb", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "xb", buffering=0)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,9 @@ import torch
 
 __all__ = ["map_leaves", "map_paths", "map_tensors", "tensors_of", "to_device"]
 
+_CONTAINERS, _LEAVES = (Mapping, list, tuple), (Counter, torch.Size)
+"""What is looked into, and which of these hold no tensors."""
+
 
 def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, object] | None = None) -> Any:
     """Return a copy of a tree in which everything that is no dict, list or tuple is changed.
@@ -24,7 +27,7 @@ def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, o
     >>> map_leaves({"a": [1, (2, 3)]}, str)
     {'a': ['1', ('2', '3')]}
     """
-    if not isinstance(value, Mapping | list | tuple) or isinstance(value, Counter | torch.Size):
+    if not isinstance(value, _CONTAINERS) or isinstance(value, _LEAVES):
         return change(value)
     if done is not None and id(value) in done:
         return done[id(value)]
@@ -53,7 +56,7 @@ def map_paths(value: object, change: Callable[[tuple[Any, ...], Any], object], p
     {'a': [1, 0]}
     """
     changed = change(path, value)
-    if changed is not value or not isinstance(value, Mapping | list | tuple) or isinstance(value, Counter | torch.Size):
+    if changed is not value or not isinstance(value, _CONTAINERS) or isinstance(value, _LEAVES):
         return changed
     if isinstance(value, Mapping):
         items = {key: map_paths(item, change, (*path, key)) for key, item in value.items()}

@@ -13,9 +13,10 @@ import torch
 from seg_runner.process.device import can_pin, synchronize
 from seg_runner.trees import map_tensors, tensors_of
 
-__all__ = ["Staging", "own", "payload_bytes", "to_cpu", "to_plain"]
+__all__ = ["Staging", "Storages", "own", "payload_bytes", "storages_of", "to_cpu", "to_plain", "total_bytes"]
 
 Storage = torch.UntypedStorage
+Storages = dict[int, Storage]
 _PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
 
 
@@ -81,7 +82,18 @@ def _plain_tensor(value: torch.Tensor) -> torch.Tensor:
 
 def payload_bytes(value: object) -> int:
     """Return the bytes of all tensors, shared memory counted once."""
-    return sum({_key(t): t.untyped_storage().nbytes() for t in tensors_of(value) if _is_strided(t)}.values())
+    return total_bytes(storages_of(value))
+
+
+def total_bytes(storages: Storages) -> int:
+    """Return the bytes of all of them."""
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def storages_of(value: object) -> Storages:
+    """Return the memory that all tensors lie in, each once."""
+    storages = [tensor.untyped_storage() for tensor in tensors_of(value) if _is_strided(tensor)]
+    return {storage._cdata: storage for storage in storages}
 
 
 def own(value: object) -> Any:
@@ -103,8 +115,14 @@ def _key(tensor: torch.Tensor) -> int:
 
 
 def to_cpu(value: object) -> Any:
-    """Return the same tree on the CPU; shared memory stays shared, and a small view of a large one is cut out."""
-    wasteful = _wasteful(tensors_of(value))
+    """Return the same tree on the CPU; shared memory stays shared, and a small view of a large one is cut out.
+
+    A tree that is so already comes back as it is.
+    """
+    tensors = tensors_of(value)
+    wasteful = _wasteful(tensors)
+    if not wasteful and all(tensor.is_cpu and not (tensor.is_conj() or tensor.is_neg()) for tensor in tensors):
+        return value
     kept: dict[int, Storage] = {}
 
     def move(tensor: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ __all__ = ["mark", "not_finite", "optimizer_not_finite"]
 
 MOST = 20
 """So many names of tensors a mark holds; the rest of a spoilt model adds nothing."""
+SMALL, ROW = 2**10, 2**10  # numbers of a small tensor, and how many such are summed together
 
 
 def mark(payload: dict[str, Any]) -> None:
@@ -48,13 +49,30 @@ def optimizer_not_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 def _spoilt(found: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     """Return the names of tensors that are not finite: one pass over all, a second one only where there are some."""
     tensors = {id(tensor): (name, tensor) for name, tensor in found}
-    sums: dict[torch.device, list[torch.Tensor]] = {}
-    for _, tensor in tensors.values():
-        sums.setdefault(tensor.device, []).append(_sum(tensor))
-    if all(bool(torch.isfinite(torch.stack(row)).all()) for row in sums.values()):
+    if _sums_are_finite(tensor for _, tensor in tensors.values()):
         return []
     names = (name for name, tensor in tensors.values() if _is_spoilt(tensor))
     return [name for name, _ in zip(names, range(MOST), strict=False)]
+
+
+def _sums_are_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Tell whether each sum is finite; many small tensors are laid in one row first, which is summed at once."""
+    sums: dict[torch.device, list[torch.Tensor]] = {}
+    small: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    for tensor in tensors:
+        if tensor.numel() <= SMALL:
+            small.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+        else:
+            sums.setdefault(tensor.device, []).append(_sum(tensor))
+    for (device, _), alike in small.items():
+        rows = (alike[start : start + ROW] for start in range(0, len(alike), ROW))
+        sums.setdefault(device, []).extend(_sum(_in_a_row(row)) for row in rows)
+    return all(math.isfinite(one) for each in sums.values() for one in torch.stack(each).tolist())
+
+
+def _in_a_row(tensors: list[torch.Tensor]) -> torch.Tensor:
+    flat: torch.Tensor = torch._utils._flatten_dense_tensors(tensors)  # type: ignore[no-untyped-call]
+    return flat
 
 
 def _floats(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -81,13 +99,14 @@ def _kept(optimizer: object, place: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _is_float(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout is torch.strided
 
 
 def _sum(tensor: torch.Tensor) -> torch.Tensor:
     """Return the sum, which is finite only where every element is: the quickest pass over them all."""
-    wide = tensor.dtype in (torch.float32, torch.float64)
-    return (tensor.sum() if wide else tensor.to(torch.float32).sum()).to(torch.float32)
+    if tensor.dtype is torch.float32:
+        return tensor.sum()
+    return (tensor.sum() if tensor.dtype is torch.float64 else tensor.to(torch.float32).sum()).to(torch.float32)
 
 
 def _is_spoilt(tensor: torch.Tensor) -> bool:
