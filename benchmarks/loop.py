@@ -1,18 +1,15 @@
-"""What a training iteration costs above the bare loop: by hand, ours, and MMEngine's (where it is installed).
+"""What a training iteration costs above the bare loop: by hand, ours, and that of six peers.
 
-Run with `./run bench loop`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50; process
-CPU time. Each loop runs in a thread of its own, and they take turns of 50 iterations in one process, so that a machine
-whose speed wavers slows all of them alike; medians over the turns of the difference to the bare loop's turn beside it,
-with the quarters between which half of the differences lie. oneDNN is off: on images this small its kernels can waver
-by more than all that is measured here. `--length N` compares ours with itself after N iterations.
-Without workers the main process seeds three generators for each sample and each step (`stream='sample'`): a loop by
-hand that does the same stands beside ours.
+Run with `./run bench loop --peers`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50;
+process CPU time, in turns of 50 iterations (with 376 tensors: of 10). oneDNN is off: on images this small its kernels
+can waver by more than all that is measured here. `--length N` compares ours with itself after N iterations, which takes
+minutes. Peers: `_loop_peers.py`. Without workers the main process seeds generators for each sample and each step
+(`stream='sample'`): a loop by hand that seeds all three each time stands beside ours.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import random
@@ -21,14 +18,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import _loop_peers as peers
 import numpy as np
 import torch
+from _contest import Contest, Contestant, Goal, main
 from _measure import print_table
 from torch import nn
 from torch.utils.data import DataLoader
@@ -259,44 +258,6 @@ def ours(turn: Turn, folder: Path, stream: str = "sample", options: Options = PL
     ).train()
 
 
-def mmengine(turn: Turn, folder: Path) -> None:
-    """MMEngine's Runner with the same parts. It asks for torchvision, of which no build fits the newest torch."""
-    sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]
-    from mmengine.hooks import Hook
-    from mmengine.model import BaseModel
-    from mmengine.runner import Runner
-
-    class Model(BaseModel):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = Net()
-
-        def forward(self, images: Any, labels: Any, mode: str = "tensor") -> Any:
-            return {"loss": self.net.criterion(self.net(images), labels)}
-
-    class Turns(Hook):
-        priority = turn.priority
-
-        def before_train_iter(self, *args: Any, **kwargs: Any) -> None:
-            turn.before_train_iter(*args, **kwargs)
-
-    Runner(
-        model=Model(),
-        work_dir=str(folder),
-        train_dataloader=loader(),
-        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
-        param_scheduler={"type": "PolyLR", "power": 0.9, "begin": 0, "end": turn.total, "by_epoch": False},
-        train_cfg={"by_epoch": False, "max_iters": turn.total},
-        default_hooks={
-            "logger": {"type": "LoggerHook", "interval": EVERY},
-            "checkpoint": {"type": "CheckpointHook", "interval": 10**9, "by_epoch": False, "save_last": False},
-        },
-        custom_hooks=[Turns()],
-        experiment_name=f"{time.monotonic_ns()}",
-        log_level="ERROR",
-    ).train()
-
-
 def measure(loops: dict[str, Loop], lengths: dict[str, int], turns: int) -> dict[str, list[float]]:
     """Seconds of an iteration in each turn of each loop."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -328,38 +289,75 @@ def ours_in(folder: Path, **options: Any) -> Loop:
     return lambda turn: ours(turn, Path(tempfile.mkdtemp(dir=folder)), **options)
 
 
-def main() -> None:
-    """Print the tables."""
+class Turns:
+    """The turns of a contest, with the parts of `Turn` that loops use: a hook of ours, and of MMEngine's."""
+
+    priority = Turn.priority
+
+    def __init__(self, turn: Callable[[int], None], count: int, every: int) -> None:
+        self.total, self.every = count * every + 1, every
+        self._turn = turn
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Give the turn away after each `every` iterations."""
+        if batch_idx % self.every == 0:
+            self._turn(self.every)
+
+
+def paced(loop: Callable[..., object], options: Options = PLAIN, **more: Any) -> Callable[[Any], None]:
+    """Return a contestant: a loop that is called with its turns, `options` and `more`."""
+
+    def set_up(turn: Any) -> None:
+        torch.backends.mkldnn.enabled = False
+        turns = Turns(turn, turn.count, 10 if options.make is Blocks else EVERY)
+        with contextlib.redirect_stdout(io.StringIO()):
+            loop(turns, options=options, **more)
+
+    return set_up
+
+
+def our(turn: Turn, **more: Any) -> None:
+    """Our loop in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours(turn, Path(folder), **more)
+
+
+def contest(title: str, options: Options, goals: Sequence[Goal], rounds: int) -> Contest:
+    """Return a contest of one kind of step."""
+    loops: dict[str, Contestant | Callable[[Any], None]] = {
+        "bare": paced(by_hand, options, full=False),
+        "by hand, the same work": paced(by_hand, options, full=True),
+        "by hand, seeding each sample and step": paced(by_hand, options, full=True, seeds=True),
+        "ours": paced(our, options),
+        "ours, stream=mmengine": paced(our, options, stream="mmengine"),
+    }
+    for name, (loop, needs, environment) in peers.LOOPS.items():
+        if name in peers.TAKE_PART[options.ema, options.amp]:
+            few = rounds // 3 if name in peers.SLOW else None
+            loops[name] = Contestant(paced(loop, options), needs, environment, few)
+    return Contest(title, loops, unit="us", rounds=rounds, seconds=45, goals=goals)
+
+
+BELOW = [Goal("ours", under="ignite"), Goal("ours", under="Fabric")]
+CONTESTS = [
+    contest("one iteration", PLAIN, [Goal("ours", above=35e-6, why="where bare takes 450 us"), *BELOW], TURNS),
+    contest("with EMA", KINDS["EMA"], [], TURNS // 2),
+    contest("with AMP", KINDS["AMP"], [], TURNS // 2),
+    contest("with 376 tensors", KINDS["376 tensors"], [Goal("ours", above=150e-6)], TURNS),
+]
+
+
+def compare_lengths(length: int) -> None:
+    """Print ours beside itself after so many iterations."""
     torch.set_num_threads(1)
     torch.backends.mkldnn.enabled = False
-    length = int(sys.argv[sys.argv.index("--length") + 1]) if "--length" in sys.argv else 0
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if length:
-            late = f"ours after {length} iterations"
-            print_group("length", {"ours": ours_in(folder), late: ours_in(folder)}, {late: length})
-            return
-        loops: dict[str, Loop] = {
-            "bare": lambda turn: by_hand(turn, full=False),
-            "by hand, the same work": lambda turn: by_hand(turn, full=True),
-            "ours, stream=mmengine": ours_in(folder, stream="mmengine"),
-            "by hand, seeding each sample and step": lambda turn: by_hand(turn, full=True, seeds=True),
-            "ours": ours_in(folder),
-        }
-        if importlib.util.find_spec("mmengine"):
-            loops["mmengine"] = lambda turn: mmengine(turn, folder)
-        else:
-            print("mmengine is not installed here: left out")
-        print_group("one iteration", loops)
-        for kind, options in KINDS.items():
-            group: dict[str, Loop] = {
-                f"bare, {kind}": lambda turn, options=options: by_hand(turn, False, False, options),
-                f"by hand, {kind}": lambda turn, options=options: by_hand(turn, True, False, options),
-                f"ours, {kind}, stream=mmengine": ours_in(folder, stream="mmengine", options=options),
-                f"ours, {kind}": ours_in(folder, options=options),
-            }
-            print_group(f"with {kind}", group, turns=TURNS // 3 if options.make is Blocks else TURNS)
+        late = f"ours after {length} iterations"
+        print_group("length", {"ours": ours_in(Path(name)), late: ours_in(Path(name))}, {late: length})
 
 
 if __name__ == "__main__":
-    main()
+    if "--length" in sys.argv:
+        compare_lengths(int(sys.argv[sys.argv.index("--length") + 1]))
+    else:
+        main(CONTESTS)

@@ -176,6 +176,7 @@ def parts_of(stream: str, options: Options) -> list[Row]:
 def main() -> None:
     """Print a table for each stream, and one for many tensors."""
     torch.set_num_threads(1)
+    torch.backends.mkldnn.enabled = False
     kinds = {"two convolutions": PLAIN, "376 tensors": Options(make=Blocks)}
     for title, options in kinds.items():
         tables = {stream: parts_of(stream, options) for stream in ("sample", "mmengine")}
