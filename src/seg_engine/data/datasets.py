@@ -203,6 +203,10 @@ class BaseSegDataset:
         labels = set(np.unique(reader.numbered(read_labels(record["seg_map_path"]), record)).tolist())
         return sorted(label for label in labels if label >= 0 and label != record["ignore_index"])
 
+    def seconds_of_a_sample(self) -> dict[str, float]:
+        """Return the mean seconds of each transform, over the samples read so far."""
+        return self.pipeline.seconds()
+
     def data_report(self) -> list[tuple[int, str]]:
         """Say what is worth knowing before the first step: lines with logging levels. Reads some of the label maps.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import mmap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from time import perf_counter
 from typing import Any, Protocol
+
+import numpy as np
 
 from seg_engine.data.views import with_pixels, with_views
 
@@ -96,21 +100,66 @@ class Compose:
         for one in self.transforms:
             if not callable(one):
                 raise TypeError(f"pipeline: a dict with a type, or a callable, is expected, not {one!r}")
+        self.clock = PartsClock(len(self.transforms))
 
     def __call__(self, record: Record) -> Any:
         """Return the record after all transforms, or None."""
         result: Any = record
+        began, spent = perf_counter(), []
         for transform in self.transforms:
             try:
                 lazily = vars(type(transform)).get("lazily")
                 result = transform(with_pixels(result)) if lazily is None else lazily(transform, with_views(result))
             except Exception as error:
-                name = getattr(transform, "__name__", type(transform).__name__)
-                error.add_note(f"in transform {name} of {record.get('img_path', 'a record without img_path')}")
+                where = record.get("img_path", "a record without img_path")
+                error.add_note(f"in transform {_name(transform)} of {where}")
                 raise
             if result is None:
                 return None
+            ended = perf_counter()
+            spent.append(ended - began)
+            began = ended
+        self.clock.add(spent)
         return with_pixels(result)
+
+    def seconds(self) -> dict[str, float]:
+        """Return the mean seconds of each transform, over the samples of all forked workers; empty before the first."""
+        return dict(zip(map(_name, self.transforms), self.clock.means(), strict=False))
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms})"
+
+
+class PartsClock:
+    """Sums of seconds, one for each part of a sample, in memory that forked workers share with the main process.
+
+    Two workers that add at the same time may lose one of the two; means of many samples do not show it. A copy, and a
+    spawned worker, has sums of its own.
+
+    Args:
+        parts: How many there are.
+    """
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
+        self._sums = np.frombuffer(mmap.mmap(-1, 8 * (parts + 1)), np.float64)  # the last one counts the samples
+
+    def add(self, spent: Sequence[float]) -> None:
+        """Add the seconds of one sample; left out where its owner has changed the number of parts since."""
+        if len(spent) == self.parts:
+            self._sums += (*spent, 1.0)
+
+    def means(self) -> list[float]:
+        """Return the mean of each part; nothing before the first sample."""
+        *sums, samples = self._sums.tolist()
+        return [one / samples for one in sums] if samples else []
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"parts": self.parts}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__init__(state["parts"])  # type: ignore[misc]
+
+
+def _name(transform: object) -> str:
+    return str(getattr(transform, "__name__", type(transform).__name__))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,3 +55,27 @@ def test_none_ends_a_chain() -> None:
         raise AssertionError
 
     assert Compose([lambda record: None, never])({}) is None
+
+
+def test_the_time_of_transforms_is_known_to_the_process_that_forked_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 4.0] * 3)
+    monkeypatch.setattr("seg_engine.data.pipeline.perf_counter", lambda: next(now))
+
+    def read(record: dict[str, Any]) -> dict[str, Any]:
+        return record
+
+    chain = Compose([read, dict])
+    assert chain.seconds() == {}
+    pid = os.fork()
+    if not pid:
+        chain({})
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert chain.seconds() == {"read": 1.0, "dict": 3.0}
+    copied = pickle.loads(pickle.dumps(Compose([dict])))
+    assert copied.seconds() == {}
+    assert Compose([lambda record: None])({}) is None
+    chain.transforms.append(dict)
+    monkeypatch.setattr("seg_engine.data.pipeline.perf_counter", lambda: 0.0)
+    assert chain({"x": 1}) == {"x": 1}
+    assert chain.seconds() == {"read": 1.0, "dict": 3.0}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from seg_runner.data.samples import pseudo_collate
 from seg_runner.data.workers import WorkerInit
 from seg_runner.distributed.world import ALONE, World
 from seg_runner.errors import add_note, did_you_mean, install_line
+from seg_runner.process.environment import usable_cores
 from seg_runner.process.randomness import Randomness
 from seg_runner.protocols import Builder
 
@@ -37,11 +37,6 @@ def choose_num_workers(cores: int, processes: int = 1) -> int:
     """
     share = cores // max(processes, 1)
     return 0 if share < 2 else min(share, 8)
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may run on (a container's or a scheduler's limit counts)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_dataloader(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from seg_runner.checks import flag, whole
 from seg_runner.log.across_ranks import across_ranks
 from seg_runner.log.history import HistoryBuffer
+from seg_runner.log.waiting import DataWaits
 from seg_runner.log.windows import read_windows
 from seg_runner.process.device import peak_memory
 
@@ -95,6 +96,7 @@ class LogProcessor:
         self.mean_pattern = _compiled(mean_pattern)
         self.custom_cfg = read_windows(custom_cfg, by_epoch)
         self._printed: dict[str, tuple[int | None, int, int]] = {}
+        self._waits = DataWaits()
 
     def __repr__(self) -> str:
         """Show the settings that one looks for."""
@@ -118,6 +120,9 @@ class LogProcessor:
         record = {self._name(key): value for key, value in values.items()}
         record |= self._progress(runner, batch_idx, mode)
         bare = {_bare(key): value for key, value in values.items()}
+        if mode == "train":
+            world = getattr(runner, "world", None)
+            self._waits.look(bare, getattr(runner, "train_dataloader", None), getattr(world, "local_size", 1))
         lead = self._lead_iter(runner, batch_idx, mode) + self._rates(bare)
         times = self._times(runner, bare, memory)
         if memory is not None and mode == "train":

@@ -16,7 +16,7 @@ from seg_runner.checks import flag, whole
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import device_facts
 
-__all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process"]
+__all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process", "usable_cores"]
 
 OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 """The environment variable where OpenCV looks for the number of its threads, when it is imported."""
@@ -79,6 +79,11 @@ def _raise_file_limit(wanted: int) -> None:
     most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may run on (a container's or a scheduler's limit counts)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:
