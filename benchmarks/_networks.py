@@ -6,7 +6,6 @@ compiler or a device does with them is what it does with the published models; n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -66,11 +65,11 @@ class MixBlock(nn.Module):
 
 
 class SegFormer(nn.Module):
-    """SegFormer-B0: images to logits at a quarter of their size."""
+    """SegFormer-B0: images to logits at a quarter of their size; `blocks` in each stage, of which it has two."""
 
     CHANNELS, HEADS, REDUCTIONS = (32, 64, 160, 256), (1, 2, 5, 8), (8, 4, 2, 1)
 
-    def __init__(self, classes: int = 19) -> None:
+    def __init__(self, classes: int = 19, blocks: int = 2) -> None:
         super().__init__()
         before = (3, *self.CHANNELS)
         self.patches = nn.ModuleList(
@@ -79,7 +78,7 @@ class SegFormer(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in 2 * self.CHANNELS)
         self.stages = nn.ModuleList(
-            nn.ModuleList(MixBlock(c, heads, reduction) for _ in range(2))
+            nn.ModuleList(MixBlock(c, heads, reduction) for _ in range(blocks))
             for c, heads, reduction in zip(self.CHANNELS, self.HEADS, self.REDUCTIONS, strict=True)
         )
         self.lateral = nn.ModuleList(conv_norm(c, 256, 1) for c in self.CHANNELS)
@@ -126,12 +125,14 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXtUPerNet(nn.Module):
-    """UPerNet on ConvNeXt's smallest size (atto): images to logits at a quarter of their size."""
+    """UPerNet on ConvNeXt's smallest size (atto): images to logits at a quarter of their size.
 
-    def __init__(
-        self, classes: int = 19, depths: Sequence[int] = (2, 2, 6, 2), width: int = 40, channels: int = 128
-    ) -> None:
+    `blocks` in each stage but the third, which has three times as many; it has two.
+    """
+
+    def __init__(self, classes: int = 19, blocks: int = 2, width: int = 40, channels: int = 128) -> None:
         super().__init__()
+        depths = (blocks, blocks, 3 * blocks, blocks)
         sizes = [width * 2**i for i in range(4)]
         stem = nn.Sequential(nn.Conv2d(3, width, 4, 4), ChannelNorm(width))
         down = [nn.Sequential(ChannelNorm(a), nn.Conv2d(a, b, 2, 2)) for a, b in pairwise(sizes)]

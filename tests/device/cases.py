@@ -152,6 +152,24 @@ def case_saving_beside_training_writes_the_same_file(folder: Path) -> None:
     assert same(weights(folder / "now/iter_8.pth"), weights(folder / "beside/iter_8.pth"))
 
 
+def case_captured_steps_end_as_ordinary_ones(folder: Path) -> None:
+    def run(name: str, compiled: Any) -> Runner:
+        options = {"clip_grad": {"max_norm": 1.0}}
+        train_cfg = {"max_iters": 12, "val_interval": 4}
+        more = {"wrapper_options": options, "train_cfg": train_cfg, "param_scheduler": []}
+        runner = make(folder / name, compile=compiled, **more)
+        for group in runner.optim_wrapper.optimizer.param_groups:
+            # as a graph makes it, and a rate that float32 holds exactly: so both compute alike
+            group.update(capturable=True, lr=2**-7)
+        runner.train()
+        return runner
+
+    run("plain", False)
+    runner = run("graph", {"mode": "graph", "stand_in": True})
+    assert runner.model.train_step.captured == 1
+    assert same(weights(folder / "plain/iter_12.pth"), weights(folder / "graph/iter_12.pth"))
+
+
 def case_mixed_precision_bf16(folder: Path) -> None:
     seen: list[torch.dtype] = []
     runner = make(folder, AmpOptimWrapper, wrapper_options={"dtype": "bfloat16", "accumulative_counts": 2})
