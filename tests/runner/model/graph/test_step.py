@@ -290,3 +290,10 @@ def test_a_resumed_run_ends_as_the_whole_one(make_runner: MakeRunner) -> None:
     cut.save_checkpoint("cut.pth")
     resumed = run(make_runner, one(), compile=GRAPH, train_cfg={"max_iters": 14}, resume=str(cut.work_dir / "cut.pth"))
     assert all(torch.equal(value, ended[name]) for name, value in resumed.model.state_dict().items())
+
+
+def test_a_run_that_cannot_be_captured_ends_before_its_first_step(make_runner: MakeRunner) -> None:
+    runner = make_runner(compile={"mode": "graph"}, device="cpu")
+    with pytest.raises(ValueError, match="cpu has no graphs"):
+        runner.train()
+    assert not runner.work_dir.exists()

@@ -58,11 +58,9 @@ class StaticBatch:
     """
 
     def __init__(self, batch: object, device: torch.device) -> None:
-        copies: dict[int, torch.Tensor] = {}
-
-        def copied(leaf: Any) -> Any:
+        def copied(leaf: Any) -> Any:  # a tensor that is there twice gets two: in the next batch they may differ
             if isinstance(leaf, torch.Tensor):
-                return copies.setdefault(id(leaf), leaf.clone())
+                return leaf.clone()
             return copy.deepcopy(leaf) if hasattr(leaf, "to_dict") else leaf
 
         self.batch: Any = to_device(map_leaves(batch, copied), device)
