@@ -140,9 +140,10 @@ def test_the_process_is_set_up_and_described(monkeypatch: pytest.MonkeyPatch) ->
         torch.backends.cudnn.benchmark = before
     set_up_process(None)
     assert pick_device("cpu") == torch.device("cpu")
-    facts = describe_environment(torch.device("cpu"), 3)
+    facts = describe_environment(torch.device("cpu"), 3, "2 (cores: 2)")
     assert facts["torch"] == str(torch.__version__)
     assert facts["seed"] == "3"
+    assert facts["threads"] == "2 (cores: 2)"
 
 
 def test_the_record_repeats_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

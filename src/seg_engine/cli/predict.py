@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict."""
+    from seg_runner.process.threads import set_threads
     from seg_vis.names import printable
 
     from seg_engine.image_paths import find_images
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     if not found:
         return 1
+    print(f"torch's threads: {set_threads()}", file=sys.stderr)
     trust, allow = options.trust_config, options.allow
     model = load_model(options.checkpoint, device=options.device, trust=trust, allow=allow, before=prepare_mmseg)
     wrong, gone = predict_all(model, found, Path(options.out), options.alpha)

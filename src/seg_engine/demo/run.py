@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
 import time
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from seg_engine.demo.backends import keep_installed
 from seg_engine.demo.scenes import write_scenes
 from seg_engine.demo.summary import print_summary
-
-if TYPE_CHECKING:
-    from seg_registry import Config
 
 __all__ = ["run_demo"]
 
@@ -54,21 +49,11 @@ def run_demo(options: argparse.Namespace) -> int:
     if left_out := keep_installed(cfg):
         print(left_out)
     sys.stdout.flush()
-    share_cores(cfg)
     runner = make_runner(cfg, overwrite=not options.resume)
     train(runner, again=command(options))
     found = {"config": path, "seconds": time.monotonic() - start, "resume": command(options), "short": options.short}
     print_summary(runner, found)
     return 0
-
-
-def share_cores(cfg: Config) -> None:
-    """Leave a core to each process that reads images: threads that wait for a taken core are slow."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        workers = int(cfg.train_dataloader.get("num_workers", 0))
-        torch.set_num_threads(max(1, torch.get_num_threads() - workers))
 
 
 def write_configs(folder: Path) -> Path:

@@ -39,5 +39,18 @@ def test_versions_are_compared():
     assert len(report.unexplained) == 1
 
 
+def test_another_number_of_threads_is_told_where_they_compute(monkeypatch):
+    """Sums of a CPU depend on it; on an accelerator nothing does."""
+    from seg_runner.checkpoint import report as module
+
+    monkeypatch.setattr(module, "accelerator", lambda: None)
+    report = ResumeReport()
+    fill_version_changes(report, {**versions(), "torch's threads": "73"})
+    assert len(report.unexplained) == 1
+    assert report.unexplained[0].startswith("torch's threads: 73 -> ")
+    monkeypatch.setattr(module, "accelerator", lambda: "cuda")
+    assert "torch's threads" not in versions()
+
+
 def test_an_own_key_that_is_written_as_unset_is_no_change():
     assert config_changes("lr = 1", "lr = 1\nseg = dict(loss=None, device='cpu')") == ["seg.device: None -> 'cpu'"]

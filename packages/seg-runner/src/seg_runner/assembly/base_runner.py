@@ -48,6 +48,7 @@ from seg_runner.mmengine.instances import Instances
 from seg_runner.process.device import pick_device
 from seg_runner.process.environment import describe_environment, set_up_process
 from seg_runner.process.randomness import resolve_randomness, seed_everything
+from seg_runner.process.threads import set_threads, told_threads
 
 __all__ = ["BaseRunner"]
 
@@ -88,6 +89,8 @@ class BaseRunner(Builds):
         self.strategy = use_argument(
             lambda own: pick_strategy(own, wrapper, self.world, bool(unused), ranks), self.arguments, "strategy"
         )
+        exact = ranks > 0 and self.device.type == "cpu"
+        self.threads = set_threads(told_threads(self.arguments["env_cfg"]), self.world.local_size, exact)
         self.remote = mirror_of(work_dir, self.arguments["remote"], self.world)
         self.work_dir = Folder(folder_of(work_dir) if self.remote is None else self.remote.work_dir)
         self.outside = places_outside(self.arguments, self.work_dir)
@@ -144,7 +147,7 @@ class BaseRunner(Builds):
     def _announce(self) -> None:
         """Write the first lines of the log."""
         info, warning = self.logger.info, self.logger.warning
-        facts = describe_environment(self.device, self.seed)
+        facts = describe_environment(self.device, self.seed, self.threads)
         if self.world.size > 1:
             facts["processes"] = f"{self.world.size} ({self.world.says}; trained by {name_of(self.strategy)})"
         info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from seg_runner.__about__ import __version__
+from seg_runner.process.device import accelerator
 
 __all__ = [
     "ResumeError",
@@ -67,13 +68,14 @@ EXPECTED = ("resume",)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides the numbers: python, torch, numpy, this package."""
-    return {
+    """Return what decides the numbers: versions, and torch's threads where these compute, as sums depend on them."""
+    found = {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "seg_runner": __version__,
     }
+    return found if accelerator() else found | {"torch's threads": str(torch.get_num_threads())}
 
 
 def config_text(cfg: object) -> str:

@@ -16,8 +16,8 @@ from seg_runner.data.samples import pseudo_collate
 from seg_runner.data.workers import WorkerInit
 from seg_runner.distributed.world import ALONE, World
 from seg_runner.errors import add_note, did_you_mean, install_line
-from seg_runner.process.environment import usable_cores
 from seg_runner.process.randomness import Randomness
+from seg_runner.process.threads import usable_cores
 from seg_runner.protocols import Builder
 
 __all__ = ["build_dataloader", "choose_num_workers"]

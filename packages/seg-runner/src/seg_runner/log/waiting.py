@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from seg_runner.process.environment import usable_cores
+from seg_runner.process.threads import usable_cores
 
 __all__ = ["DataWaits"]
 

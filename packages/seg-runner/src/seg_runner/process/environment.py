@@ -16,12 +16,12 @@ from seg_runner.checks import flag, whole
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import device_facts
 
-__all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process", "usable_cores"]
+__all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process"]
 
 OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 """The environment variable where OpenCV looks for the number of its threads, when it is imported."""
 
-_WORKERS = ("mp_start_method", "opencv_num_threads")
+_WORKERS = ("mp_start_method", "opencv_num_threads", "torch_num_threads")
 _KEYS = ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit")
 
 
@@ -51,6 +51,7 @@ def _set_workers(cfg: dict[str, Any]) -> None:
                 f"env_cfg.mp_cfg has no key {key!r}.{did_you_mean(key, _WORKERS)} Known: {', '.join(_WORKERS)}"
             )
     threads = whole(cfg.get("opencv_num_threads", 0), "env_cfg.mp_cfg.opencv_num_threads", None)
+    whole(cfg.get("torch_num_threads", 1), "env_cfg.mp_cfg.torch_num_threads", 1)  # set once the ranks are known
     method = cfg.get("mp_start_method")
     if method is not None and os.name != "nt":
         import torch.multiprocessing as multiprocessing
@@ -81,20 +82,15 @@ def _raise_file_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may run on (a container's or a scheduler's limit counts)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def describe_environment(device: torch.device, seed: int | None) -> dict[str, str]:
-    """Return versions and hardware, as the first lines of a log show them."""
+def describe_environment(device: torch.device, seed: int | None, threads: str) -> dict[str, str]:
+    """Return versions and hardware, as the first lines of a log show them; `threads` is what `set_threads` said."""
     facts = {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "torch": str(torch.__version__),
         "device": str(device),
         "seed": str(seed),
-        "threads": str(torch.get_num_threads()),
+        "threads": threads,
     }
     return facts | device_facts(device)
 

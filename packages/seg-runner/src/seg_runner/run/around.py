@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.hooks.table import HookTable
 from seg_runner.log.setup import library_log, remove_start
+from seg_runner.process.waiting import giving_way
 from seg_runner.run.at_address import AtAddress, brought_over, not_brought
 from seg_runner.run.session import (
     EndsTraining,
@@ -51,6 +54,10 @@ class Opens(TakesSignals, HoldsFolder, AtAddress, Protocol):
 
 class Runs(Opens, EndsTraining, HasLoops, HasLog, ReportsAtTheEnd, Protocol):
     """A runner that is about to train, validate or test."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
 
     @property
     def table(self) -> HookTable:
@@ -103,6 +110,7 @@ def session(runner: Runs, mode: str) -> Iterator[Ended]:
                 stack.enter_context(with_other_ranks(runner))
                 stack.enter_context(hold_folder(runner, mode))
                 stack.enter_context(report_at_the_end(runner))
+                stack.enter_context(giving_way(runner.device, runner.logger.info))
                 yield ended
             if mode == "train":
                 ended.lost = finish_training(runner) or not_brought(runner)

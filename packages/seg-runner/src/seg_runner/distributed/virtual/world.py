@@ -7,7 +7,6 @@ losses are added in one fixed binary tree over all V, so where a process ends an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -383,11 +382,6 @@ class ExactWorld:
         """Return the model with a step for virtual ranks; one without anything to train stays as it is."""
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
-        if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # with more, sums depend on how many there are
-            self.said.append(
-                "world='exact': one thread for each process; OMP_NUM_THREADS sets another number, the same for all"
-            )
         wrapped = ExactDataParallel(model, self.ranks, world, self.meeting)
         where = f"{len(wrapped.own)} in each of {world.size} processes" if world.size > 1 else "all in one process"
         self.said.append(f"world='exact': {self.ranks} virtual ranks, {where}")
