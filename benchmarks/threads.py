@@ -21,8 +21,8 @@ from importlib.resources import files
 
 from _measure import print_table
 
-STEPS, ROUNDS = 8, 3
-LONGEST = 2.0
+STEPS, ROUNDS = 6, 2
+LONGEST = 1.2
 """Seconds of a turn, or one step where that takes longer."""
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 BUSY = "while True: pass"
