@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +40,10 @@ def write_scenes(
     mark = root / "scenes.json"
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == recipe:
         return root
-    for first, (split, count) in enumerate((("training", training), ("validation", validation))):
-        for index in range(count):
-            write_scene(root, split, index, seed=2 * seed + first)
+    scenes = [("training", index, 2 * seed) for index in range(training)]
+    scenes += [("validation", index, 2 * seed + 1) for index in range(validation)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and OpenCV let go of Python's lock
+        list(pool.map(lambda scene: write_scene(root, *scene), scenes))
     mark.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     return root
 

