@@ -2,7 +2,7 @@
 
 Run with `./run bench threads`, on a quiet machine: unlike in the other benchmarks the clock counts here. Rows are ways
 to choose threads: one; one for each core, as torch does; the same with OpenMP told, before torch is imported, to let
-them sleep when they wait; and ours, as many that give way (`seg_runner.process.waiting`). Columns are how many other
+them sleep when they wait; and ours, as many that give way (`seg_runner.process.giving_way`). Columns are how many other
 processes compute all the time. The model is the demo's, many small operations, or a large convolution, where threads
 gain most.
 """
@@ -83,7 +83,7 @@ def neighbours(number: int) -> Iterator[None]:
 def serve(model: str, threads: int, gives_way: bool) -> None:
     """Set up a model, then give for each line that comes the median seconds of some steps."""
     import torch
-    from seg_runner.process.waiting import giving_way
+    from seg_runner.process.giving_way import giving_way
 
     torch.set_num_threads(threads)
     step = MODELS[model]()

@@ -31,7 +31,7 @@ def set_threads(told: int | None = None, processes: int = 1, exact: bool = False
 
     Workers of loaders get no share: they compute little of the time, and a run that leaves a core to each of them is
     slower than one whose threads wait for it now and then (`./run bench threads`). Where cores are taken for longer,
-    `seg_runner.process.waiting` sees to it that waiting costs little.
+    `seg_runner.process.giving_way` sees to it that waiting costs little.
 
     Args:
         told: What the config says.

@@ -14,7 +14,7 @@ from seg_runner.assembly.hooks import add_fallback_hooks
 from seg_runner.checkpoint.saver import CheckpointSaver
 from seg_runner.hooks.table import HookTable
 from seg_runner.log.setup import library_log, remove_start
-from seg_runner.process.waiting import giving_way
+from seg_runner.process.giving_way import giving_way
 from seg_runner.run.at_address import AtAddress, brought_over, not_brought
 from seg_runner.run.session import (
     EndsTraining,

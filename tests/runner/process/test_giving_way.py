@@ -7,8 +7,8 @@ import time
 
 import pytest
 import torch
-from seg_runner.process import waiting
-from seg_runner.process.waiting import giving_way, teams_to_hold
+from seg_runner.process import giving_way as module
+from seg_runner.process.giving_way import giving_way, teams_to_hold
 
 CPU = torch.device("cpu")
 
@@ -29,12 +29,12 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A crowded machine on which seconds are short."""
     made = Machine()
-    for name in waiting.SPINS_AS_TOLD:
+    for name in module.SPINS_AS_TOLD:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(waiting, "_delays", made.delays)
-    monkeypatch.setattr(waiting, "_gomps_cores", lambda: 2)
-    monkeypatch.setattr(waiting, "LOOK", 0.001)
-    monkeypatch.setattr(waiting, "PAUSES", (0.001, 0.002))
+    monkeypatch.setattr(module, "_delays", made.delays)
+    monkeypatch.setattr(module, "_gomps_cores", lambda: 2)
+    monkeypatch.setattr(module, "LOOK", 0.001)
+    monkeypatch.setattr(module, "PAUSES", (0.001, 0.002))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     return made
 
@@ -47,7 +47,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         once.set()
         free.wait()
 
-    monkeypatch.setattr(waiting, "_hold", hold)
+    monkeypatch.setattr(module, "_hold", hold)
     return once
 
 
@@ -72,7 +72,7 @@ def test_where_cores_are_taken_teams_are_held_and_a_line_says_so_once(
 def test_where_cores_are_free_nothing_is_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.taken = False
     looked = threading.Semaphore(0)
-    monkeypatch.setattr(waiting, "_delays", lambda: looked.release() or {"1": 7})
+    monkeypatch.setattr(module, "_delays", lambda: looked.release() or {"1": 7})
     once, said = held(monkeypatch), list[str]()
     with giving_way(CPU, said.append):
         for _ in range(5):
@@ -82,14 +82,14 @@ def test_where_cores_are_free_nothing_is_done(machine: Machine, monkeypatch: pyt
 
 
 def test_the_end_of_a_run_does_not_wait_for_a_pause(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "PAUSES", (3600.0, 3600.0))
+    monkeypatch.setattr(module, "PAUSES", (3600.0, 3600.0))
     once = held(monkeypatch)
     with giving_way(CPU, print):
         assert once.wait(60)
     assert ours() == []
 
 
-@pytest.mark.parametrize("name", waiting.SPINS_AS_TOLD)
+@pytest.mark.parametrize("name", module.SPINS_AS_TOLD)
 def test_who_told_openmp_how_to_wait_is_obeyed(machine: Machine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "10")
     with giving_way(CPU, print):
@@ -102,7 +102,7 @@ def test_on_an_accelerator_nothing_is_watched(machine: Machine) -> None:
 
 
 def test_without_libgomp_nothing_is_watched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_gomps_cores", lambda: 0)
+    monkeypatch.setattr(module, "_gomps_cores", lambda: 0)
     with giving_way(CPU, print):
         assert ours() == []
 
@@ -122,14 +122,14 @@ def test_teams_make_more_threads_than_cores() -> None:
 
 def test_a_team_is_real_and_goes_with_its_thread() -> None:
     """As many threads of this process as before, once it is let go."""
-    before, number = torch.get_num_threads(), len(waiting._delays())
+    before, number = torch.get_num_threads(), len(module._delays())
     torch.set_num_threads(2)
     try:
         torch.zeros(2**18).add_(1)  # this thread's own team
-        alone = len(waiting._delays())
-        with waiting._teams(1):
+        alone = len(module._delays())
+        with module._teams(1):
             for _ in range(600):
-                if not number or len(waiting._delays()) >= alone + 2:
+                if not number or len(module._delays()) >= alone + 2:
                     break
                 time.sleep(0.05)
             else:
