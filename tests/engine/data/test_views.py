@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from seg_engine.data.colour import PhotoMetricDistortion
 from seg_engine.data.geometry import RandomCrop, RandomFlip
-from seg_engine.data.loading import LoadAnnotations, LoadImageFromFile, PackSegInputs
+from seg_engine.data.loading import COLOUR_FLAGS, LoadAnnotations, LoadImageFromFile, PackSegInputs
 from seg_engine.data.pipeline import Compose
 from seg_engine.data.resizing import RandomChoiceResize, RandomResize, Resize
 from seg_engine.data.views import View
@@ -192,6 +193,23 @@ def test_a_jpeg_is_read_as_far_as_the_window_goes(files: dict[str, Any], monkeyp
         np.random.seed(number)
         chain(dict(files))
         assert rows == [top + 40 + 32 if top + 40 + 64 <= 200 else 200]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("options", [{"color_type": name} for name in COLOUR_FLAGS] + [{"to_float32": True}])
+def test_however_a_jpeg_is_read_a_crop_of_it_is_the_same(
+    files: dict[str, Any], orientation: int, options: dict[str, Any]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(files["img_path"]) as picture:
+        picture.save(files["img_path"], exif=exif, quality=90)
+    transforms = [LoadImageFromFile(**options), Resize(scale_factor=1.3), RandomCrop((50, 40))]
+    results = []
+    for run in (Compose(transforms), lambda record: one_by_one(transforms, record)):
+        np.random.seed(2)
+        results.append(run(dict(files)))
+    assert_equal(*results)
 
 
 def test_a_file_that_is_cut_off_is_named_where_it_is_loaded(files: dict[str, Any]) -> None:
