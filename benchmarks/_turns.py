@@ -43,7 +43,9 @@ class Over(BaseException):
 class Player:
     """A contestant's process, as the one who gives the turns sees it."""
 
-    def __init__(self, command: list[str], threads: int | None, freezes: bool) -> None:
+    def __init__(
+        self, command: list[str], threads: int | None = 1, freezes: bool = False, more: Mapping[str, str] | None = None
+    ) -> None:
         self.versions: dict[str, str] = {}
         self._freezes = freezes
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - until `close`
@@ -54,7 +56,7 @@ class Player:
             stderr=self._said,
             text=True,
             start_new_session=True,
-            env={**os.environ, **({} if threads is None else dict.fromkeys(THREADS, str(threads)))},
+            env={**os.environ, **({} if threads is None else dict.fromkeys(THREADS, str(threads))), **(more or {})},
         )
 
     @property

@@ -38,7 +38,8 @@ def run(name: str, record: Path | None, peers: bool) -> int:
 
 def main() -> int:
     """Return 1 if a benchmark could not run."""
-    known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "run" and not path.stem.startswith("_"))
+    stems = sorted(path.stem for path in FOLDER.glob("*.py"))
+    known = [stem for stem in stems if stem not in ("run", "guard") and not stem.startswith("_")]
     parser = argparse.ArgumentParser(prog="./run bench", description="Runs benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)}; all, if none is named")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep the figures here, make the page of them")
