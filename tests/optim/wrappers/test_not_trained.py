@@ -209,3 +209,17 @@ def test_the_line_says_how_to_add_them_without_what_gathered(vit: Any, caplog: p
     other_tensor(vit)
     steps(wrapper, vit, 1)
     assert "optimizer.add_param_group(...)" in caplog.text
+
+
+def test_building_for_a_whole_model_goes_through_its_names_once_at_most(monkeypatch):
+    """Asking a module for names hands each through every module above it: most of what building cost."""
+    net = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)) for _ in range(3)))
+    walks, real = [], nn.Module.named_parameters
+    monkeypatch.setattr(nn.Module, "named_parameters", lambda *a, **k: walks.append(1) or real(*a, **k))
+    for paramwise in ({"norm_decay_mult": 0.0}, {"custom_keys": {"0.0": {"lr_mult": 2.0}}}):
+        walks.clear()
+        cfg = {"optimizer": {"type": "AdamW", "lr": 0.1, "weight_decay": 0.1}, "paramwise_cfg": paramwise}
+        wrapper = build_optim_wrapper(net, cfg)
+        assert len(walks) == 1  # to see whether there is something to train: it ends at the first one
+    net[0][0].weight = nn.Parameter(torch.ones(2, 2))
+    assert wrapper._watch.missing() == ["0.0.weight"]

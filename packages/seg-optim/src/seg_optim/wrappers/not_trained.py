@@ -47,9 +47,9 @@ class Watch:
         self._model = weakref.ref(unwrap(model))
         self._optimizers = optimizers
         left_out = self._outside()
-        known = self._in_model()
         complete = complete or not any(parameter.requires_grad for parameter in left_out.values())
-        if not complete and any(known) and not all(known):
+        known = [] if complete else self._in_model()
+        if any(known) and not all(known):
             left_out = {}  # beside tensors of this model it holds some that are not: replaced before, as it seems
         self._named = {name for name, parameter in left_out.items() if not complete or parameter.requires_grad}
         self.next_look = 1
@@ -81,9 +81,10 @@ class Watch:
 
     def _outside(self) -> dict[str, nn.Parameter]:
         model = self._model()
-        held = {id(parameter) for parameter in self._held()}
-        named = [] if model is None else model.named_parameters()
-        return {name: parameter for name, parameter in named if id(parameter) not in held}
+        held = {id(None), *map(id, self._held())}
+        if model is None or held.issuperset(map(id, _every_parameter(model))):
+            return {}  # names, which take most of the time, are asked for only where some are needed
+        return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in held}
 
     def _in_model(self) -> list[bool]:
         """Tell for each parameter that the optimizer holds whether it is one of the model's."""
@@ -101,3 +102,18 @@ class Watch:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Pickle as None, for the same reason."""
         return type(None), ()
+
+
+def _every_parameter(model: nn.Module) -> list[nn.Parameter | None]:
+    """List what stands in all modules as a parameter, shared ones as often as they occur.
+
+    `nn.Module.parameters` hands each of them through one generator for every module above it.
+    """
+    modules, found = [model], list(model._parameters.values())
+    for module in modules:  # which grows meanwhile
+        for child in module._modules.values():
+            if child is not None:
+                modules.append(child)
+                if child._parameters:
+                    found += child._parameters.values()
+    return found

@@ -196,6 +196,8 @@ class OptimWrapper:
         """
         if self._watch is None:
             self._watch = Watch(model, self.optimizer, complete=complete)
+            if complete:
+                return  # there is nothing yet to tell
         self._watch.look()
 
     @property
