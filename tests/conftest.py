@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from helpers.order import slowest_first
 
 # A pull request is judged on the same examples each time; everywhere else new ones are drawn. No time limit decides.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
@@ -25,6 +27,14 @@ os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 os.environ.pop("SEG_COMMAND_PREFIX", None)
 
 ROOT = Path(__file__).resolve().parent.parent
+SECONDS = ROOT / "tests/seconds.json"
+"""What `./run test --measure` writes."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, begin with the files that take longest."""
+    if hasattr(config, "workerinput") and SECONDS.is_file():
+        items[:] = slowest_first(items, json.loads(SECONDS.read_text(encoding="utf-8"))["files"])
 
 
 @pytest.fixture
