@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from seg_runner import trees
+from seg_runner.checkpoint import content
 from seg_runner.checkpoint.content import Staging, own, payload_bytes, to_cpu, to_plain
 
 
@@ -132,3 +134,20 @@ def test_views_that_come_first_are_staged_as_views():
     assert copy["part"].storage_offset() == 2
     weight.zero_()
     assert copy["turned"][1, 0] == 1
+
+
+def test_a_history_is_not_gone_through_number_by_number(monkeypatch):
+    """It grows with the run, and a save walks through the state several times."""
+    calls, real, gather = [], content.to_plain, trees._gather
+    monkeypatch.setattr(content, "to_plain", lambda *a, **k: calls.append(1) or real(*a, **k))
+    monkeypatch.setattr(trees, "_gather", lambda *a: calls.append(1) or gather(*a))
+    costs = []
+    for length in (10, 10_000):
+        calls.clear()
+        history = {"loss": [0.5] * length, "steps": list(range(length)), "weight": torch.ones(2)}
+        found = to_cpu(content.to_plain(history))
+        assert payload_bytes(found) == 8
+        assert found["loss"] == history["loss"]
+        assert found["loss"] is not history["loss"]
+        costs.append(len(calls))
+    assert costs[0] == costs[1]

@@ -12,6 +12,7 @@ __all__ = ["map_leaves", "map_paths", "map_tensors", "tensors_of", "to_device"]
 
 _CONTAINERS, _LEAVES = (Mapping, list, tuple), (Counter, torch.Size)
 """What is looked into, and which of these hold no tensors."""
+_NUMBERS = {int, float, bool, type(None), str}
 
 
 def map_leaves(value: object, change: Callable[[Any], object], done: dict[int, object] | None = None) -> Any:
@@ -83,16 +84,20 @@ def map_tensors(
 def tensors_of(value: object) -> list[torch.Tensor]:
     """Return all tensors of a tree in order, those in data samples too."""
     found: list[torch.Tensor] = []
-
-    def keep(leaf: object) -> object:
-        if isinstance(leaf, torch.Tensor):
-            found.append(leaf)
-        elif hasattr(leaf, "to_dict"):
-            map_leaves(leaf.to_dict(), keep)
-        return leaf
-
-    map_leaves(value, keep)
+    _gather(value, found)
     return found
+
+
+def _gather(value: object, found: list[torch.Tensor]) -> None:
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif isinstance(value, _CONTAINERS) and not isinstance(value, _LEAVES):
+        inner = value.values() if isinstance(value, Mapping) else value
+        if not _NUMBERS.issuperset(map(type, inner)):  # a history of numbers is not gone through one by one
+            for each in inner:
+                _gather(each, found)
+    elif hasattr(value, "to_dict"):
+        _gather(value.to_dict(), found)
 
 
 def to_device(batch: object, device: torch.device) -> Any:

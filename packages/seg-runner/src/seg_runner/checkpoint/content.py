@@ -17,6 +17,7 @@ __all__ = ["Staging", "Storages", "own", "payload_bytes", "storages_of", "to_cpu
 
 Storage = torch.UntypedStorage
 Storages = dict[int, Storage]
+_NUMBERS = {float, int, bool, type(None), str}
 _PLAIN = (Counter, str, bytes, int, float, bool, complex, type(None), torch.Size, torch.device, torch.dtype)
 
 
@@ -38,6 +39,8 @@ def to_plain(value: object, path: str = "") -> Any:
         return value.detach() if kind in (torch.Tensor, torch.nn.Parameter) else _plain_tensor(value)
     if isinstance(value, Mapping):
         return _plain_mapping(value, path)
+    if kind is list and _NUMBERS.issuperset(map(type, value)):  # type: ignore[call-overload]
+        return value.copy()  # type: ignore[attr-defined] # a history, which grows with the run
     if isinstance(value, list | tuple | set | frozenset):
         items = [to_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items if isinstance(value, list) else set(items)
