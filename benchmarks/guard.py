@@ -45,7 +45,7 @@ def base_of(commit: str) -> str | None:
     """Return the commit that the present state and another one have in common; None where nothing differs from it."""
     try:
         base = git("merge-base", commit or "main", "HEAD")
-        same = not git("diff", "--name-only", base, "--", "src", "packages")
+        same = not git("diff", "--name-only", base, "--", ":/src", ":/packages")
     except subprocess.CalledProcessError as error:
         print(f"guard: no base commit, only the bare limit: {error.stderr.strip()}")
         return None

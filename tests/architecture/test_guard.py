@@ -196,3 +196,21 @@ def test_without_a_base_commit_there_is_the_bare_limit(capsys: pytest.CaptureFix
     assert "only the bare limit" in capsys.readouterr().out
     with guard.checked_out(None) as tree:
         assert tree is None
+
+
+def test_a_base_is_compared_with_only_where_a_package_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    source = tmp_path / "packages/seg-x/src/x.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("a = 1\n", encoding="utf-8")
+    monkeypatch.setattr(guard, "FOLDER", tmp_path)
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        guard.git("-c", "user.name=a", "-c", "user.email=a@b", *words)
+    monkeypatch.setattr(guard, "FOLDER", tmp_path / "benchmarks")  # from where a path would mean another
+    (tmp_path / "benchmarks/y.py").write_text("", encoding="utf-8")
+    assert guard.base_of("main") is None
+    source.write_text("a = 2\n", encoding="utf-8")
+    assert guard.base_of("main") == guard.git("rev-parse", "HEAD")
+    with guard.checked_out(guard.base_of("main")) as tree:
+        assert (tree / "packages/seg-x/src/x.py").read_text(encoding="utf-8") == "a = 1\n"
+    assert not tree.exists()
