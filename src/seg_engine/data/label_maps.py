@@ -210,6 +210,16 @@ def _targets(values: Labels, reduce_zero_label: bool, label_map: Mapping[int, in
     return result.astype(_smallest(int(result.min(initial=0)), int(result.max(initial=0))))
 
 
+def _below_or_255(labels: Labels, classes: int) -> bool:
+    """Tell whether all labels of bytes are below a number, or 255: one more makes 255 the smallest of all.
+
+    A few rows at once stay in the processor's cache.
+    """
+    few = max(2**17 // max(labels.shape[1], 1), 1)
+    strips = (labels[at : at + few] for at in range(0, len(labels), few))
+    return all((strip + np.uint8(1)).max(initial=0) <= classes for strip in strips)
+
+
 def check_range(labels: Labels, classes: int, ignore: int, path: str) -> None:
     """Check that every label names a class, or is the one that does not count.
 
@@ -217,8 +227,7 @@ def check_range(labels: Labels, classes: int, ignore: int, path: str) -> None:
         ValueError: one does not.
     """
     if labels.dtype == np.uint8:
-        # two cheap looks, which are enough for nearly every map: the second takes 255 for the smallest label
-        if labels.max(initial=0) < classes or (ignore == 255 and (labels + np.uint8(1)).max(initial=0) <= classes):
+        if labels.max(initial=0) < classes or (ignore == 255 and _below_or_255(labels, classes)):
             return
         there = cv2.calcHist([labels], [0], None, [256], [0, 256])  # five times as fast as numpy's count
         if not any(value != ignore for value in np.flatnonzero(there[classes:]) + classes):
