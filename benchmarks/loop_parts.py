@@ -31,7 +31,7 @@ class Alone:
     Called over and over, the same few lines would seem three to five times as quick as they are in a run.
     """
 
-    def __init__(self, rounds: int = 200) -> None:
+    def __init__(self, rounds: int = 100) -> None:
         self.rounds = rounds
         net = Net()
         optimizer, images, labels = optimizer_of(net), torch.randn(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)

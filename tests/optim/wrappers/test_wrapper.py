@@ -86,6 +86,14 @@ def test_no_sync_is_entered_only_where_no_step_follows() -> None:
     assert entered == [0, 1, 3, 4]
 
 
+def test_a_step_with_nothing_to_leave_out_makes_no_context() -> None:
+    net = nn.Linear(1, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1))
+    with wrapper.optim_context(net) as outer, wrapper.optim_context(net) as inner:
+        assert outer is inner is None
+    assert wrapper.optim_context(net) is wrapper.optim_context(net)
+
+
 def test_clipping_hands_on_the_norm_as_a_tensor() -> None:
     wrapper = OptimWrapper(sgd(0.1, 0.2), clip_grad={"max_norm": 1.0})
     assert wrapper.grad_norm is None

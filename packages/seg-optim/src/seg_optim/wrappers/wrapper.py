@@ -24,6 +24,9 @@ __all__ = ["OptimWrapper"]
 
 logger = logging.getLogger("seg_optim")
 
+NOTHING = nullcontext()
+"""One for all steps: it keeps no state."""
+
 
 class WrapperArguments(TypedDict, total=False):
     """Arguments of `OptimWrapper`, for wrappers that hand them on."""
@@ -163,7 +166,7 @@ class OptimWrapper:
         windows = self._accumulative_counts > 1 or self._overridden or "should_sync" in self.__dict__
         if windows and not self.should_sync() and isinstance(model, NoSync) and knows_graph(model):
             return model.no_sync()
-        return nullcontext()
+        return NOTHING
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Say where the run stands, so that the last, shorter window gets the right divisor.
