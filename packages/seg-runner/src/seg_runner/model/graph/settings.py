@@ -30,6 +30,7 @@ class Settings:
         self._optimizer, self._state = optimizer, optimizer.state  # kept, so that no other lies where it was
         self._modules = list(model.modules())
         self._tensors = [*model.parameters(), *model.buffers()]
+        self._hooks = [own[name] for own in map(vars, self._modules) for name in HOOKS if name in own]
         self._fractions = [
             (own, name) for own in map(vars, self._modules) for name, value in own.items() if type(value) is float
         ]
@@ -46,11 +47,10 @@ class Settings:
 
     def hooked(self) -> str:
         """Return why no step can be captured now: a hook on a module, whose Python a graph would leave out."""
-        for module in self._modules:
-            own = vars(module)
-            if any(own.get(name) for name in HOOKS):
-                return f"a {type(module).__name__} has a hook, whose Python a graph would not run"
-        return ""
+        if not any(self._hooks):  # torch's own tables, empty as a rule: quicker than to ask each module
+            return ""
+        hooked = next(one for one in self._modules if any(vars(one).get(name) for name in HOOKS))
+        return f"a {type(hooked).__name__} has a hook, whose Python a graph would not run"
 
 
 def _options(group: Mapping[str, Any]) -> list[Any]:
