@@ -1,6 +1,6 @@
 """From nothing to a trained model: draw street scenes, train on them, validate, show what there is.
 
-Takes two to four minutes on two CPU cores. Ctrl-C saves; the same command with --resume goes on.
+Takes about four minutes on two CPU cores with nothing beside it. Ctrl-C saves; the same command with --resume goes on.
 """
 
 from __future__ import annotations
