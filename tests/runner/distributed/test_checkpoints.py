@@ -8,25 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.blocks import Blocks
 from helpers.ranks import on_ranks
 from seg_runner import DefaultSampler, Runner
 from seg_runner.checkpoint.several import choose
 from seg_runner.checkpoint.several.choose import at_hand
 from seg_runner.distributed.world import OtherRankError, adopt_world
 from torch import nn
-from torch.utils.data import Dataset
-
-
-class Blocks(Dataset[Any]):
-    """Images of one class each, by number."""
-
-    def __len__(self) -> int:
-        return 24
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(index)
-        label = torch.randint(0, 3, (6, 6), generator=generator)
-        return label.float().expand(3, 6, 6) + 0.5 * torch.randn(3, 6, 6, generator=generator), label
 
 
 def rank() -> int:
@@ -43,7 +31,7 @@ def make_runner(folder: Path, iters: int, **more: Any) -> Runner:
             "loss": nn.CrossEntropyLoss(),
             "work_dir": folder,
             "train_dataloader": {
-                "dataset": Blocks(),
+                "dataset": Blocks(24),
                 "sampler": {"type": DefaultSampler},
                 "batch_size": size,
                 "num_workers": 0,

@@ -10,30 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.blocks import Blocks
 from helpers.ranks import Ranks, on_ranks
 from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.ddp import DataParallel, ReplicatedModel
 from seg_runner.distributed.strategy import pick_strategy
 from seg_runner.distributed.world import World
 from torch import nn
-from torch.utils.data import Dataset
-
-
-class Blocks(Dataset[Any]):
-    """Images of one class each, by number; every pixel counts."""
-
-    metainfo = {"classes": ("a", "b", "c")}
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(index)
-        label = torch.randint(0, 3, (6, 6), generator=generator)
-        return label.float().expand(3, 6, 6) + 0.5 * torch.randn(3, 6, 6, generator=generator), label
 
 
 def network() -> nn.Module:

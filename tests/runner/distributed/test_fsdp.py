@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.blocks import Block, Blocks, Net
 from helpers.ranks import on_ranks
 from seg_runner import DefaultSampler, IoUMetric, Runner
 from seg_runner.distributed.fsdp import FullyShardedDataParallel, _refuse_optimizer
@@ -17,50 +18,6 @@ from seg_runner.distributed.units import find_units
 from seg_runner.distributed.world import World
 from seg_runner.model.wrapping import unwrap
 from torch import nn
-from torch.utils.data import Dataset
-
-
-class Blocks(Dataset[Any]):
-    """Images by number, bright where their class is; every pixel counts."""
-
-    metainfo = {"classes": ("a", "b", "c")}
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(index)
-        label = torch.randint(0, 3, (6, 6), generator=generator)
-        return label.float().expand(3, 6, 6) + 0.5 * torch.randn(3, 6, 6, generator=generator), label
-
-
-class Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(1, width)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image + self.norm(self.conv(image)).relu()
-
-
-class Net(nn.Module):
-    """A stem and a head round blocks; 5 is divided by neither 2 nor 4, and 3 is less than 4."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.stem = nn.Conv2d(3, 5, 1)
-        self.blocks = nn.ModuleList([Block(5), Block(5)])
-        self.head = nn.Conv2d(5, 3, 1)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        image = self.stem(image)
-        for block in self.blocks:
-            image = block(image)
-        return self.head(image)
 
 
 def make(folder: Path, iters: int, net: nn.Module, optimizer: Any = None, **more: Any) -> Runner:
