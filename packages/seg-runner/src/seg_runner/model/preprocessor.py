@@ -13,6 +13,7 @@ from torch import nn
 
 from seg_runner.checks import flag, number, pair, unused, whole
 from seg_runner.errors import check_options, did_you_mean
+from seg_runner.model.photometric import distortion_from
 from seg_runner.model.samples import SegDataSample
 
 __all__ = ["SegDataPreProcessor", "preprocessor_from"]
@@ -39,6 +40,8 @@ class SegDataPreProcessor(nn.Module):
         bgr_to_rgb: swap the colour channels first.
         rgb_to_bgr: the same; only one of them may be set.
         batch_augments: called with (inputs, data_samples) in training, one after the other.
+        photometric_distortion: changes colours of training images on the device, before normalising, instead of
+            `PhotoMetricDistortion` in the pipeline, whose options this dict takes; `dict()` for the usual numbers.
         test_cfg: `dict(size=...)` or `dict(size_divisor=...)`, where images are padded for testing too.
 
     Example:
@@ -65,6 +68,7 @@ class SegDataPreProcessor(nn.Module):
         rgb_to_bgr: bool = False,
         batch_augments: Sequence[Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
+        photometric_distortion: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check_norm(mean, std)
@@ -81,6 +85,8 @@ class SegDataPreProcessor(nn.Module):
         self.channel_conversion = bgr_to_rgb or rgb_to_bgr
         self.batch_augments = _callables(batch_augments)
         self.test_cfg = _read_test_cfg(test_cfg)
+        self.distortion = distortion_from(photometric_distortion)
+        self._comes_as_bgr = not rgb_to_bgr  # what OpenCV reads, unless the option says that it is RGB
         self.normalises = mean is not None
         self.register_buffer("mean", _column(mean, 0.0), persistent=False)
         self.register_buffer("std", _column(std, 1.0), persistent=False)
@@ -119,28 +125,34 @@ class SegDataPreProcessor(nn.Module):
             )
         samples = data.get("data_samples")
         samples = [sample.to(self.device, non_blocking=True) for sample in samples] if samples is not None else None
-        images = self._normalised([image.to(self.device, non_blocking=True) for image in inputs])
+        images = self._normalised([image.to(self.device, non_blocking=True) for image in inputs], training)
         if training:
             return self._train_batch(images, samples)
         return self._test_batch(images, samples)
 
-    def _normalised(self, images: list[torch.Tensor]) -> Images:
-        """Normalise images of one size in one go, others one by one."""
+    def _normalised(self, images: list[torch.Tensor], training: bool) -> Images:
+        """Normalise images of one size in one go, others one by one; in training, distort them first."""
         if len({(tuple(image.shape), image.dtype) for image in images}) == 1:
-            return self._normalised_tensor(torch.stack(images))
-        return [self._normalised_tensor(image) for image in images]
+            return self._normalised_tensor(self._distorted(torch.stack(images), training))
+        return [self._normalised_tensor(self._distorted(image[None], training)[0]) for image in images]
+
+    def _distorted(self, images: torch.Tensor, training: bool) -> torch.Tensor:
+        """Change the colours of a batch, where that is asked for."""
+        return self.distortion(images, self._comes_as_bgr) if training and self.distortion is not None else images
 
     def _normalised_tensor(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise one image C x H x W, or a batch of them."""
         if self.channel_conversion and images.shape[-3] == 3:
             images = images.flip(-3)
-        images = images.float()
         if self.mean.shape[0] not in (1, images.shape[-3]):
             raise ValueError(
                 f"data_preprocessor: mean and std have {self.mean.shape[0]} numbers, but images have "
                 f"{images.shape[-3]} channels: give one number for each channel"
             )
-        return (images - self.mean).div_(self.std) if self.normalises else images
+        if not self.normalises:
+            return images.float()
+        bytes_ = images.dtype == torch.uint8  # become floats as they are subtracted: a pass and a copy less
+        return torch.sub(images if bytes_ else images.float(), self.mean).div_(self.std)
 
     def _train_batch(self, images: Images, samples: list[SegDataSample] | None) -> dict[str, Any]:
         """Pad images and label maps for training, and write into the samples how."""
