@@ -17,15 +17,19 @@ def loader(workers: int = 2, batch: int = 4, **parts: float) -> Any:
     return SimpleNamespace(num_workers=workers, batch_size=batch, dataset=dataset)
 
 
+@pytest.fixture(autouse=True)
+def all_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "seg_runner")
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
 def test_it_is_said_once_and_not_for_the_first_line(caplog: pytest.LogCaptureFixture) -> None:
     waits = DataWaits()
-    with caplog.at_level(logging.INFO, "seg_runner"):
-        for data_time in (0.9, 0.61, 0.7, 0.8):
-            waits.look({"time": 1.0, "data_time": data_time}, loader())
+    for data_time in (0.9, 0.61, 0.7, 0.8):
+        waits.look({"time": 1.0, "data_time": data_time}, loader())
     assert len(said(caplog)) == 1
     assert said(caplog)[0].startswith("iterations wait 61 % of their time for data (0.610 of 1.000 s)")
 

@@ -15,7 +15,7 @@ LOG = logging.getLogger("seg_runner")
 
 SHARE = 0.2
 """Iterations that wait for less than this share of their time are left alone."""
-LEAST = 0.005
+LEAST = 0.01
 """Seconds: a shorter wait an iteration is the cost of fetching a batch at all."""
 PARTS = 3
 """So many parts of a sample are named."""
@@ -46,7 +46,7 @@ class DataWaits:
             return
         if waited >= max(SHARE * whole, LEAST):
             self._lines = -1
-            LOG.warning("%s", about_waiting(whole, waited, loader, usable_cores() // max(ranks, 1)))
+            LOG.info("%s", about_waiting(whole, waited, loader, usable_cores() // max(ranks, 1)))
 
 
 def about_waiting(whole: float, waited: float, loader: object, cores: int) -> str:
