@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import warnings
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -20,6 +19,7 @@ import pytest
 import torch
 import torch._dynamo  # the optimizer would import it in every child
 import torch.utils.serialization  # a child that is no longer root may not read it
+from helpers.children import run_as_child
 from seg_hooks import (
     CheckpointHook,
     EarlyStoppingHook,
@@ -211,28 +211,9 @@ def in_child(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     return Child(function, *args, **kwargs).wait()
 
 
-def _run_in_child(function: Callable[..., Any], log: Path, *args: Any) -> None:
-    code = 1
-    try:
-        multiprocessing.set_start_method(None, force=True)  # its workers are started as in any other process
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where all of this runs under nohup
-        os.setpgid(0, 0)
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(handle, "w", buffering=1, closefd=False)  # noqa: SIM115
-        *args, kwargs = args
-        function(*args, **kwargs)
-        code = 0
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
+def _run_in_child(function: Callable[..., Any], log: Path, *given: Any) -> None:
+    *args, kwargs = given
+    run_as_child(log, lambda: function(*args, **kwargs))
 
 
 # ---------------------------------------------------------------------------------------------------- comparing

@@ -12,8 +12,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
@@ -21,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from helpers.children import run_as_child
 from torch.distributed import TCPStore
 
 PACKAGES = ("seg_hooks", "seg_optim", "seg_runner", "seg_vis", "seg_registry")
@@ -137,26 +136,11 @@ def _start_server() -> None:
 def _work(
     log: Path, result: Path, told: dict[str, str], function: Callable[..., Any], args: Any, options: dict[str, Any]
 ) -> None:
-    code = 1
-    try:
-        multiprocessing.set_start_method(None, force=True)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        os.setpgid(0, 0)
-        os.environ |= told
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(handle, "w", buffering=1, closefd=False)  # noqa: SIM115
+    def work() -> None:
         import torch
 
+        os.environ |= told
         torch.set_num_threads(1)
-        found = function(*args, **options)
-        result.write_bytes(pickle.dumps(found))
-        code = 0
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
+        result.write_bytes(pickle.dumps(function(*args, **options)))
+
+    run_as_child(log, work)
