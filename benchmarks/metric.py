@@ -1,21 +1,20 @@
-"""Mean IoU of one image, and one step's scalars: the bare limit, ours, and the peers that are installed.
+"""Mean IoU of one image, and the scalars of a thousand steps: the bare limit, ours, and the peers.
 
-python benchmarks/metric.py [--rounds N]
+Run with `./run bench metric --peers`. The bare limit counts pairs of bytes as 16-bit numbers with one call of NumPy,
+and checks no label; `cv2.calcHist` is quicker, and needs OpenCV, which seg-runner does not.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from _measure import differences, paired, print_table, ratios
-from seg_runner import IoUMetric, MessageHub
+from _contest import Contest, Contestant, Goal, main
 
+Work = Callable[[], object]
 BARE = "bare: bytes, np.bincount"
-REPEAT = 3
 STEPS = 1000
 
 
@@ -38,59 +37,67 @@ def bare(pred: torch.Tensor, true: torch.Tensor) -> np.ndarray:
     return np.bincount(pairs.view(np.uint16).ravel(), minlength=65536).reshape(256, 256)
 
 
-def metrics(pred: torch.Tensor, true: torch.Tensor, classes: int) -> dict[str, Callable[[], object]]:
-    """What is measured: everything counts the same image."""
-    sample = {"pred_sem_seg": {"data": pred[None]}, "gt_sem_seg": {"data": true[None]}}
-    ours = IoUMetric(num_classes=classes)
-    found: dict[str, Callable[[], object]] = {
-        BARE: lambda: bare(pred, true),
-        "seg-runner IoUMetric": lambda: ours.process(None, [sample]),
-    }
-    if importlib.util.find_spec("cv2") is not None:
-        import cv2
+def seg_runner(pred: torch.Tensor, true: torch.Tensor, classes: int) -> Work:
+    from seg_runner import IoUMetric
 
-        found["cv2.calcHist"] = lambda: cv2.calcHist(
-            [pred.numpy().astype(np.uint8), true.numpy().astype(np.uint8)], [0, 1], None, [256, 256], [0, 256, 0, 256]
-        )
-    theirs = mmseg_metric(classes)  # before torchmetrics: it makes torchvision's import work
-    if importlib.util.find_spec("torchmetrics") is not None:
-        from torchmetrics.classification import MulticlassJaccardIndex
-
-        jaccard = MulticlassJaccardIndex(classes, ignore_index=255, validate_args=False)
-        found["torchmetrics Jaccard"] = lambda: jaccard.update(pred[None], true[None])
-    if theirs is not None:
-        found["MMSegmentation IoUMetric"] = lambda: theirs.process({}, [sample])
-    return found
+    metric, sample = IoUMetric(num_classes=classes), sample_of(pred, true)
+    return lambda: metric.process(None, [sample])
 
 
-def mmseg_metric(classes: int) -> object | None:
-    """MMSegmentation's metric, where it is installed."""
-    if importlib.util.find_spec("mmseg") is None:
-        return None
+def histogram(pred: torch.Tensor, true: torch.Tensor, classes: int) -> Work:
+    import cv2
+
+    sizes, ranges = [256, 256], [0, 256, 0, 256]
+    return lambda: cv2.calcHist(
+        [pred.numpy().astype(np.uint8), true.numpy().astype(np.uint8)], [0, 1], None, sizes, ranges
+    )
+
+
+def torchmetrics(pred: torch.Tensor, true: torch.Tensor, classes: int) -> Work:
+    from torchmetrics.classification import MulticlassJaccardIndex
+
+    jaccard = MulticlassJaccardIndex(classes, ignore_index=255, validate_args=False)
+    return lambda: jaccard.update(pred[None], true[None])
+
+
+def mmsegmentation(pred: torch.Tensor, true: torch.Tensor, classes: int) -> Work:
     from _mmsegmentation import import_mmseg
 
     import_mmseg()
-    from mmseg.evaluation import IoUMetric as Reference
+    from mmseg.evaluation import IoUMetric
 
-    metric = Reference()
+    metric, sample = IoUMetric(), sample_of(pred, true)
     metric.dataset_meta = {"classes": [str(index) for index in range(classes)]}
-    return metric
+    return lambda: metric.process({}, [sample])
 
 
-def repeated(function: Callable[[], object]) -> Callable[[], object]:
-    """Several calls, so that one measurement is long enough."""
-    return lambda: [function() for _ in range(REPEAT)]
+def sample_of(pred: torch.Tensor, true: torch.Tensor) -> dict[str, Any]:
+    return {"pred_sem_seg": {"data": pred[None]}, "gt_sem_seg": {"data": true[None]}}
 
 
-def scalars() -> dict[str, Callable[[], object]]:
+def counting(height: int, width: int, classes: int) -> Contest:
+    """Everyone counts the same image."""
+
+    def of(make: Callable[..., Work]) -> Callable[[], Work]:
+        return lambda: make(*picture(height, width, classes), classes)
+
+    return Contest(
+        f"one image, {height} x {width}, {classes} classes",
+        {
+            BARE: of(lambda pred, true, classes: lambda: bare(pred, true)),
+            "ours, IoUMetric": of(seg_runner),
+            "cv2.calcHist": Contestant(of(histogram), "cv2"),
+            "torchmetrics Jaccard": Contestant(of(torchmetrics), "torchmetrics", "parity"),
+            "MMSegmentation IoUMetric": Contestant(of(mmsegmentation), "mmseg", "parity"),
+        },
+        goals=[Goal("ours, IoUMetric", ratio=1.1, why="the form without OpenCV")],
+        seconds=15,
+    )
+
+
+def scalars() -> dict[str, Callable[[], Work]]:
     """A thousand steps of five losses, read every 50 steps, after so many steps before."""
     losses = {f"train/loss_{index}": torch.tensor(float(index)) for index in range(5)}
-
-    def steps(hub: MessageHub) -> None:
-        for step in range(STEPS):
-            hub.update_scalars(losses)
-            if step % 50 == 49:
-                hub.get_scalar("train/loss_0").mean(10)
 
     def limit() -> None:
         kept = []
@@ -100,33 +107,33 @@ def scalars() -> dict[str, Callable[[], object]]:
                 torch.cat(kept).tolist()
                 kept.clear()
 
-    fresh, old = MessageHub(), MessageHub()
-    for _ in range(160):
-        steps(old)
-    ours = {"MessageHub, new": lambda: steps(fresh), "MessageHub, after 160,000": lambda: steps(old)}
-    return {"bare: one stack a step": limit} | ours
+    def ours(before: int) -> Work:
+        from seg_runner import MessageHub
+
+        hub = MessageHub()
+
+        def steps() -> None:
+            for step in range(STEPS):
+                hub.update_scalars(losses)
+                if step % 50 == 49:
+                    hub.get_scalar("train/loss_0").mean(10)
+
+        for _ in range(before // STEPS):
+            steps()
+        return steps
+
+    return {
+        "bare: one stack a step": lambda: limit,
+        "ours, MessageHub": lambda: ours(0),
+        "ours, MessageHub after 160,000": lambda: ours(160_000),
+    }
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    for height, width, classes in ((1024, 2048, 19), (512, 512, 150)):
-        functions = metrics(*picture(height, width, classes), classes)
-        found = paired({name: repeated(function) for name, function in functions.items()}, rounds)
-        relative = ratios(found, BARE)
-        rows = [[name, f"{min(found[name]) / REPEAT * 1e3:.2f}", f"{relative[name]:.2f}"] for name in functions]
-        print_table(f"one image, {height} x {width}, {classes} classes", ["", "ms", "x bare"], rows)
-    for missing in ("torchmetrics", "mmseg"):
-        if importlib.util.find_spec(missing) is None:
-            print(f"{missing} is not installed: left out")
-    found = paired(scalars(), rounds)
-    above = differences(found, "bare: one stack a step")
-    rows = [[name, f"{min(found[name]) / STEPS * 1e6:.1f}", f"{above[name] / STEPS * 1e6:+.1f}"] for name in found]
-    print_table("five losses a step, read every 50 steps", ["", "us a step", "above bare"], rows)
-
+CONTESTS = [
+    counting(1024, 2048, 19),
+    counting(512, 512, 150),
+    Contest("1,000 steps of five losses, read every 50", scalars(), seconds=15),
+]
 
 if __name__ == "__main__":
-    main()
+    main(CONTESTS)
