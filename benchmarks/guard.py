@@ -122,7 +122,7 @@ def compare(group: str, start: Start, limits: Mapping[str, float], seconds: floa
 def watch(group: str, start: Start, limits: Mapping[str, float], seconds: float) -> list[str]:
     """Return what is slower than it may be: found so twice, by different processes."""
     first = compare(group, start, limits, seconds)
-    beyond = {name for name, each in first.items() if each.verdict == "beyond"}
+    beyond = [name for name, each in first.items() if each.verdict == "beyond"]
     again = compare(group, start, {name: limits[name] for name in beyond}, seconds) if beyond else {}
     slower = []
     for name, each in first.items():
