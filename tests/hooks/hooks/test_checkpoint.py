@@ -403,3 +403,15 @@ def test_a_checkpoint_names_no_file_of_another_folder_for_deletion(tmp_path: Pat
         best = {"option": "mIoU", "key": "mIoU", "score": 1.0, "file": name}
         with pytest.raises(ValueError, match="not a file name"):
             hook.load_state_dict({"kept": [], "best": [best]})
+
+
+def test_a_folder_in_which_all_files_stay_is_not_listed_at_each_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each save would take longer than the one before."""
+    listed: list[Path] = []
+    real = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: listed.append(self) or real(self, pattern))
+    iterations(Owner(tmp_path), CheckpointHook(1, by_epoch=False))
+    assert listed == []
+    assert len(list(real(tmp_path, "iter_*.pth"))) == 10

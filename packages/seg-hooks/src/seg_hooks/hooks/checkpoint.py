@@ -238,9 +238,9 @@ class CheckpointHook(Hook[_Runner]):
         """Delete what `max_keep_ckpts` leaves no room for: first what broke off before `iteration`, then the oldest.
 
         The newest regular file stays, since a resume takes it and not what an exception left (`new`). Nothing goes for
-        a file whose weights are not finite.
+        a file whose weights are not finite. Where all stay, the folder, which then grows, is not listed.
         """
-        if not _is_finite(runner):
+        if self.max_keep_ckpts <= 0 or not _is_finite(runner):
             return
         broken = [path for path in interrupted_in(self._work_dir, iteration) if path != new]
         kept: list[Path | Entry] = [*broken, *self.kept, *([new] if new is not None else [])]
