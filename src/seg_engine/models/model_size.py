@@ -41,6 +41,11 @@ class ModelBounds(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._size, self._tensors = size, tensors
         self._bytes_left, self._steps_left = TIMES * size + ROOM, EACH * tensors + FEW
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to wrap the next method: the wrapper imports all of torch.compile, two seconds for nothing."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
