@@ -25,12 +25,13 @@ def test_the_same_numbers_make_the_same_colours(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(np.random, "randint", lambda *given: 7)
     record: dict[str, Any] = {"img": image}
     wanted = PhotoMetricDistortion(saturation_range=(0.5, 1.4))(record)["img"].astype(int)
-    numbers = [11.5 * change, 1.25 if contrast else 1, first, 0.75 if saturate else 1, 7 * turn, saturate or turn]
-    draws = Draws(*torch.tensor(numbers, dtype=torch.float32).view(6, 1, 1, 1, 1))
+    numbers = [11.5 * change, 1.25 if contrast else 1, first, 0.75 if saturate else 1, saturate, 7 * turn, turn]
+    draws = Draws(*torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1, 1, 1))
     found = distorted(torch.from_numpy(image.transpose(2, 0, 1).copy())[None], draws, bgr=True)
     off = np.abs(found[0].permute(1, 2, 0).numpy() - wanted)
     if not (saturate or turn):
         assert off.max() == 0
     assert off.max() <= 12  # where OpenCV rounds the hue the other way, by one of its 180 steps
-    assert (off > 1).mean() < 0.02
-    assert off.mean() < 0.3
+    both = saturate and turn  # twice by way of HSV: what the first way rounds differently, the second one spreads
+    assert (off > 1).mean() < (0.2 if both else 0.02)
+    assert off.mean() < (0.7 if both else 0.3)

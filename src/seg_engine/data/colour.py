@@ -19,7 +19,7 @@ __all__ = ["PhotoMetricDistortion"]
 
 Record = dict[str, Any]
 Pixels = npt.NDArray[Any]
-BYTES: Pixels = np.arange(256, dtype=np.float32)
+BYTES: Pixels = np.arange(256, dtype=np.uint8)
 
 
 class PhotoMetricDistortion:
@@ -46,43 +46,51 @@ class PhotoMetricDistortion:
         self.saturation_range = span(f"{name}: saturation_range", saturation_range, least=0, most=1000)
 
     def __call__(self, record: Record) -> Record:
-        """Change `img`.
+        """Change `img`, with the draws and roundings of MMSegmentation, so that equal seeds give equal pixels.
 
         All but the way between colour spaces changes each value by itself. So in an image of bytes a table of the 256
         values is changed, in floats as pixels were, and looked up once: the same pixels in a fraction of the time.
         """
         image: Pixels = record["img"]
-        values: Pixels = BYTES if image.dtype == np.uint8 else image.astype(np.float32)
+        values: Pixels = BYTES if image.dtype == np.uint8 else image
         if _coin():
-            values = values + np.random.uniform(-self.brightness_delta, self.brightness_delta)
+            values = _bytes(values, added=np.random.uniform(-self.brightness_delta, self.brightness_delta))
         contrast_first = _coin()
         if contrast_first and _coin():
-            values = values * np.random.uniform(*self.contrast_range)
-        saturate, turn = _coin(), _coin()
-        if saturate or turn:
-            image, values = self.colours(_looked_up(values, image), saturate, turn), BYTES
+            values = _bytes(values, factor=np.random.uniform(*self.contrast_range))
+        if _coin():
+            saturations = _bytes(BYTES, factor=np.random.uniform(*self.saturation_range))
+            image, values = _in_hsv(_looked_up(values, image), 1, saturations), BYTES
+        if _coin() and self.hue_delta:
+            hues = (BYTES.astype(int) + np.random.randint(-self.hue_delta, self.hue_delta)) % 180
+            image, values = _in_hsv(_looked_up(values, image), 0, hues.astype(np.uint8)), BYTES
         if not contrast_first and _coin():
-            values = values * np.random.uniform(*self.contrast_range)
+            values = _bytes(values, factor=np.random.uniform(*self.contrast_range))
         record["img"] = _looked_up(values, image)
         return record
 
-    def colours(self, image: Pixels, saturate: bool, turn: bool) -> Pixels:
-        """Return an image of bytes (BGR) with another saturation, or hue, or both."""
-        tables = np.repeat(BYTES[:, None], 3, axis=1)  # hue, saturation, value
-        if saturate:
-            tables[:, 1] = np.clip(tables[:, 1] * np.random.uniform(*self.saturation_range), 0, 255)
-        if turn:
-            tables[:, 0] = (tables[:, 0] + np.random.randint(-self.hue_delta, self.hue_delta + 1)) % 180
-        hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables.astype(np.uint8)[None])
-        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))
+
+def _bytes(values: Pixels, factor: float = 1, added: float = 0) -> Pixels:
+    """Return values times a factor, and something added, as bytes."""
+    found: Pixels = np.clip(values.astype(np.float32) * factor + added, 0, 255).astype(np.uint8)
+    return found
+
+
+def _in_hsv(image: Pixels, channel: int, table: Pixels) -> Pixels:
+    """Return an image of bytes (BGR) with other values of one channel (hue, saturation, value), by a table."""
+    tables = np.repeat(BYTES[:, None], 3, axis=1)
+    tables[:, channel] = table
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables[None])
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))
 
 
 def _looked_up(values: Pixels, image: Pixels) -> Pixels:
     """Return the pixels as bytes: those of an image by a table of values, or the values that are all pixels already."""
     if values is BYTES:
         return image
-    found: Pixels = np.clip(values, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, found)) if values.ndim == 1 else found
+    if values.ndim == 1:
+        return np.asarray(cv2.LUT(image, values))
+    return values if values.dtype == np.uint8 else _bytes(values)
 
 
 def _coin() -> bool:

@@ -171,23 +171,33 @@ def distorted(
     image: Any, brightness_delta: float, contrast_range: Any, saturation_range: Any, hue_delta: int
 ) -> npt.NDArray[np.uint8]:
     """The four changes pixel by pixel, in the order and with the draws of the transform."""
+
+    def as_bytes(values: Any) -> Any:
+        return np.clip(values, 0, 255).astype(np.uint8)
+
+    def in_hsv(values: Any, change: Any) -> Any:
+        hsv: Any = cv2.cvtColor(as_bytes(values), cv2.COLOR_BGR2HSV).astype(np.float32)
+        change(hsv)
+        return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR).astype(np.float32)
+
+    def saturate(hsv: Any) -> None:
+        hsv[..., 1] = np.clip(hsv[..., 1] * np.random.uniform(*saturation_range), 0, 255)
+
+    def turn(hsv: Any) -> None:
+        hsv[..., 0] = (hsv[..., 0] + np.random.randint(-hue_delta, hue_delta)) % 180
+
     pixels: Any = image.astype(np.float32)
     if np.random.randint(2):
-        pixels = pixels + np.random.uniform(-brightness_delta, brightness_delta)
+        pixels = as_bytes(pixels + np.random.uniform(-brightness_delta, brightness_delta)).astype(np.float32)
     contrast_first = np.random.randint(2)
     if contrast_first and np.random.randint(2):
-        pixels = pixels * np.random.uniform(*contrast_range)
-    saturate, turn = np.random.randint(2), np.random.randint(2)
-    if saturate or turn:
-        hsv: Any = cv2.cvtColor(np.clip(pixels, 0, 255).astype(np.uint8), cv2.COLOR_BGR2HSV).astype(np.float32)
-        if saturate:
-            hsv[..., 1] = np.clip(hsv[..., 1] * np.random.uniform(*saturation_range), 0, 255)
-        if turn:
-            hsv[..., 0] = (hsv[..., 0] + np.random.randint(-hue_delta, hue_delta + 1)) % 180
-        pixels = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR).astype(np.float32)
+        pixels = as_bytes(pixels * np.random.uniform(*contrast_range)).astype(np.float32)
+    for change in (saturate, turn):
+        if np.random.randint(2):
+            pixels = in_hsv(pixels, change)
     if not contrast_first and np.random.randint(2):
         pixels = pixels * np.random.uniform(*contrast_range)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return as_bytes(pixels)
 
 
 def test_the_same_seed_gives_the_same_sample() -> None:

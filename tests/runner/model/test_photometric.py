@@ -46,12 +46,13 @@ def test_draws_are_distributed_as_those_of_the_transform() -> None:
     unchanged = ((draws.brightness, 0), (draws.contrast, 1), (draws.saturation, 1), (draws.contrast_first, 0))
     for values, neutral in unchanged:
         assert (values == neutral).float().mean() == pytest.approx(0.5, abs=0.02)
-    assert draws.coloured.mean() == pytest.approx(0.75, abs=0.02)
+    assert draws.saturated.mean() == pytest.approx(0.5, abs=0.02)
+    assert draws.turned.mean() == pytest.approx(0.5, abs=0.02)
     changed = draws.contrast[draws.contrast != 1]
     assert (changed.min(), changed.max(), changed.mean()) == pytest.approx((0.5, 1.5, 1.0), abs=0.02)
     assert draws.brightness.abs().max() == pytest.approx(32, abs=0.1)
-    assert sorted(set(draws.hue.tolist())) == list(range(-18, 19))
-    assert (draws.hue == 18).float().mean() == pytest.approx(0.5 / 37, abs=0.004)  # the ends as often as the others
+    assert sorted(set(draws.hue.tolist())) == list(range(-18, 18))
+    assert (draws.hue == 17).float().mean() == pytest.approx(0.5 / 36, abs=0.004)  # the ends as often as the others
 
 
 def test_channels_may_come_in_either_order() -> None:
@@ -62,7 +63,7 @@ def test_channels_may_come_in_either_order() -> None:
 
 
 def test_nothing_drawn_changes_nothing() -> None:
-    numbers = torch.tensor([0.0, 1, 0, 1, 0, 0]).view(6, 1, 1, 1, 1)
+    numbers = torch.tensor([0.0, 1, 0, 1, 0, 0, 0]).view(7, 1, 1, 1, 1)
     given = images(1)[0][None]
     assert torch.equal(distorted(given, Draws(*numbers), bgr=True), given.float())
 

@@ -25,8 +25,9 @@ class Draws(NamedTuple):
     contrast: torch.Tensor  # factor of all values
     contrast_first: torch.Tensor  # 1: before the colours are changed, 0: after it
     saturation: torch.Tensor  # factor of the saturation
+    saturated: torch.Tensor  # 1: the saturation is changed, 0: it is left alone
     hue: torch.Tensor  # added to the hue, of 180
-    coloured: torch.Tensor  # 1: saturation or hue is changed
+    turned: torch.Tensor  # 1: the hue is changed, 0: it is left alone
 
 
 class Distortion:
@@ -62,10 +63,12 @@ class Distortion:
         brightness = self.brightness_delta * (2 * shares[:, 0] - 1) * change
         factor = torch.where(contrast, _between(self.contrast_range, shares[:, 1]), 1.0)
         saturation = torch.where(saturate, _between(self.saturation_range, shares[:, 2]), 1.0)
-        steps = 2 * self.hue_delta + 1
-        hue = ((shares[:, 3] * steps).floor().clamp(max=steps - 1) - self.hue_delta) * turn
-        drawn = torch.stack([brightness, factor, first.float(), saturation, hue, (saturate | turn).float()])
-        return Draws(*drawn.to(device, non_blocking=True).view(6, count, 1, 1, 1).unbind(0))
+        steps = 2 * self.hue_delta  # from -hue_delta to hue_delta - 1, as the transform draws them
+        hue = ((shares[:, 3] * steps).floor().clamp(max=max(steps - 1, 0)) - self.hue_delta) * turn
+        turn = turn & (self.hue_delta > 0)
+        drawn = [brightness, factor, first, saturation, saturate, hue, turn]
+        row = torch.stack([one.float() for one in drawn])
+        return Draws(*row.to(device, non_blocking=True).view(len(drawn), count, 1, 1, 1).unbind(0))
 
     def __call__(self, images: torch.Tensor, bgr: bool) -> torch.Tensor:
         """Return N x 3 x H x W images, 0 ... 255, with other colours: whole numbers in floats.
@@ -88,12 +91,16 @@ def distorted(images: torch.Tensor, draws: Draws, bgr: bool) -> torch.Tensor:
         draws: The numbers.
         bgr: Blue is the first channel, not red.
     """
-    first, coloured = draws.contrast_first > 0, draws.coloured > 0
-    values = images.float() + draws.brightness
-    values = torch.where(first, values * draws.contrast, values)
-    values = torch.where(coloured, _recoloured(values.clamp(0, 255).floor(), draws.saturation, draws.hue, bgr), values)
-    values = torch.where(first, values, values * draws.contrast)
-    return values.clamp_(0, 255).floor_()
+    first, still = draws.contrast_first > 0, torch.zeros_like(draws.hue)
+    values = _bytes(images.float() + draws.brightness)
+    values = torch.where(first, _bytes(values * draws.contrast), values)
+    values = torch.where(draws.saturated > 0, _recoloured(values, draws.saturation, still, bgr), values)
+    values = torch.where(draws.turned > 0, _recoloured(values, torch.ones_like(still), draws.hue, bgr), values)
+    return torch.where(first, values, _bytes(values * draws.contrast))
+
+
+def _bytes(values: torch.Tensor) -> torch.Tensor:
+    return values.clamp(0, 255).floor()
 
 
 def _recoloured(values: torch.Tensor, saturation: torch.Tensor, hue: torch.Tensor, bgr: bool) -> torch.Tensor:
