@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import xxhash
 
-from seg_runner.checkpoint import pickling
+from seg_runner import pickling
 from seg_runner.checkpoint.content import Storages, storages_of, to_cpu, to_plain, total_bytes
 from seg_runner.checkpoint.finite import mark
 from seg_runner.files import AT_ONCE, FULL, Background, Piece, Writable, write_whole

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from seg_runner.checkpoint import pickling
+from seg_runner import pickling
 from torch.storage import TypedStorage
 
 TABLE = torch.arange(12.0).reshape(3, 4)
