@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from _contest import Contest, Contestant, Goal, main
@@ -194,9 +193,12 @@ def predicting(who: str, count: int) -> Callable[[], float]:
 def contest(title: str, make: Callable[..., Callable[[], float]], peer: bool = True, **how: object) -> Contest:
     """Bare, ours, theirs; at most 0.3 s above bare."""
     who: Mapping[str, str] = {"bare": "bare", "ours": "ours", **({"MMSegmentation": "theirs"} if peer else {})}
+
+    def set_up(one: str) -> Callable[[], Callable[[], float]]:
+        return lambda: make(one, **how)  # without a parameter: one would ask for a loop with turns
+
     contestants = {
-        name: Contestant(partial(make, one, **how), *(("mmseg", "parity") if one == "theirs" else ()))
-        for name, one in who.items()
+        name: Contestant(set_up(one), *(("mmseg", "parity") if one == "theirs" else ())) for name, one in who.items()
     }
     goals = [Goal("ours", above=0.3)]
     return Contest(title, contestants, "own", "s", rounds=3, least=0.0, warm=0, goals=goals)
