@@ -188,6 +188,25 @@ def test_tensors_of_other_classes_are_averaged_outside_of_inference_mode() -> No
     assert modes == [True, False]
 
 
+def test_an_update_sets_nothing_by_name_and_makes_no_context(monkeypatch: pytest.MonkeyPatch, net: nn.Module) -> None:
+    """Both cost as much as averaging some ten tensors."""
+    done: list[str] = []
+
+    class Counted(ExponentialMovingAverage):
+        def __setattr__(self, name: str, value: object) -> None:
+            done.append(name)
+            super().__setattr__(name, value)
+
+    average = Counted(net)
+    average.update_parameters(net)
+    for kind in (torch.inference_mode, torch.no_grad):
+        monkeypatch.setattr(kind, "__init__", lambda *args, **options: done.append("context"))
+    done.clear()
+    for _ in range(5):
+        average.update_parameters(net)
+    assert (done, average.count) == ([], 6)
+
+
 def test_an_error_of_a_rule_of_ones_own_is_its_own() -> None:
     class Broken(BaseAveragedModel):
         def average(self, averaged: list[Tensor], sources: list[Tensor], steps: int) -> None:

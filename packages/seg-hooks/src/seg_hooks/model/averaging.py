@@ -69,7 +69,7 @@ class BaseAveragedModel(nn.Module):
         self._extra: list[Extra] = []
         self._places: dict[int, tuple[list[Tensor], int] | None] = {}
         self._versions: dict[int, int] = {}
-        self._quiet: Any = torch.no_grad
+        self._quiet: Any = None
         self.follow(model)
 
     def forward(self, *args: object, **kwargs: object) -> Any:
@@ -84,11 +84,11 @@ class BaseAveragedModel(nn.Module):
         """Take in the present weights of `model`."""
         if model is not self._source[0] or self._watch is None or (self._watch.changed() and not self._exchanged()):
             self.follow(model)
-        with self._quiet():
+        with self._quiet:
             self._update()
         if self._extra:
             take_extra(self._extra)
-        self.count += 1
+        vars(self)["count"] += 1  # a module looks at what it is given by name, for longer than a small update takes
 
     def _update(self) -> None:
         if self.count == 0:
@@ -151,7 +151,7 @@ class BaseAveragedModel(nn.Module):
         self._versions = {id(mine): mine._version for mine, _ in pairs}
         # spares autograd a look at every tensor, 5 % of the time; tensors of other classes may not bear it
         plain = all(type(tensor) in (Tensor, nn.Parameter) for pair in [*pairs, *buffers] for tensor in pair)
-        self._quiet = torch.inference_mode if plain else torch.no_grad
+        self._quiet = torch.inference_mode() if plain else torch.no_grad()
 
     def _exchanged(self) -> bool:
         """Put tensors that the model replaced into the lists; False where more than that has changed."""
@@ -183,9 +183,9 @@ class BaseAveragedModel(nn.Module):
         self.count = int(self.steps)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lists out, which point into another model."""
+        """Leave the lists out, which point into another model, and what is made with them."""
         lists: dict[str, Any] = {"_groups": [], "_copied": [], "_extra": [], "_places": {}, "_versions": {}}
-        return {**self.__dict__, "_source": (None,), "_watch": None, **lists}
+        return {**self.__dict__, "_source": (None,), "_watch": None, "_quiet": None, **lists}
 
 
 class ExponentialMovingAverage(BaseAveragedModel):
