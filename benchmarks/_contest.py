@@ -1,4 +1,4 @@
-"""Contestants that take turns although each lives in a process of its own, with the python of its own environment.
+"""Contestants that take turns: ours as threads of one process, peers in processes with the python of their environment.
 
 A script names its contests and hands them over; the first contestant is the bare limit:
 
@@ -35,7 +35,7 @@ from typing import Any
 from _environments import PEERS, python_for
 from _figures import Goal, Values, figures, rows, table_header
 from _measure import print_table
-from _turns import Player, Put_out, serve
+from _turns import Player, Put_out, Seat, cores, serve
 
 __all__ = ["Contest", "Contestant", "Goal", "main", "run"]
 
@@ -72,6 +72,7 @@ class Contest:
     least: float = 0.05  # a turn repeats short work until it has taken so long
     warm: int = 1  # rounds that are not counted
     threads: int | None = 1  # None: as the contestants wish
+    apart: bool = False  # each in a process of its own, as for memory, and where work starts processes or threads
     freeze: bool = False  # stop the processes whose turn it is not: their workers must not read ahead
     goals: Sequence[Goal] = ()
     of: Mapping[str, Contestant] = field(init=False, repr=False)
@@ -85,6 +86,11 @@ class Contest:
     def base(self) -> str:
         """The bare limit."""
         return next(iter(self.contestants))
+
+    @property
+    def together(self) -> bool:
+        """Whether those that need no modules share a process, and all run on the same core in each round."""
+        return self.measure in ("cpu", "own") and self.threads == 1 and not self.freeze and not self.apart
 
 
 @dataclass
@@ -113,12 +119,14 @@ class Outcome:
         }
 
 
-def play(contest: Contest, players: dict[str, Player], clock: Callable[[], float] = time.monotonic) -> Outcome:
+def play(contest: Contest, players: dict[str, Player | Seat], clock: Callable[[], float] = time.monotonic) -> Outcome:
     """Let the players have their turns, round by round; one that dies is put out and the others go on."""
     absent: dict[str, str] = {}
     turns: dict[str, Values] = {}
 
-    def each(names: Sequence[str], act: Callable[[Player, str], None]) -> None:
+    places = cores() if contest.together else [None]
+
+    def each(names: Sequence[str], act: Callable[[Player | Seat, str], None]) -> None:
         for name in names:
             try:
                 act(players[name], name)
@@ -136,8 +144,10 @@ def play(contest: Contest, players: dict[str, Player], clock: Callable[[], float
         active = [name for name in players if counted < (contest.of[name].rounds or contest.rounds)]
         first = number % len(active) if active else 0
 
-        def turn(player: Player, name: str, counted: int = counted) -> None:
-            found = player.turn()
+        core = places[number % len(places)]
+
+        def turn(player: Player | Seat, name: str, counted: int = counted, core: int | None = core) -> None:
+            found = player.turn(core)
             if counted >= 0:
                 turns.setdefault(name, {})[counted] = found
 
@@ -149,7 +159,11 @@ def play(contest: Contest, players: dict[str, Player], clock: Callable[[], float
 
 
 class Field:
-    """The processes of the contestants of a script: one for each name, for all contests that it takes part in."""
+    """The processes of a script's contestants, for all contests: one for those who share, and one for each other name.
+
+    The same function in two processes differs by up to a tenth for as long as they live (addresses, pages), and more
+    where the system keeps each on a core of its own, one of which is slower. So ours share one process.
+    """
 
     def __init__(self, script: str, peers: bool) -> None:
         self.script, self.peers = script, peers
@@ -164,13 +178,16 @@ class Field:
 
     def run(self, contest: Contest) -> Outcome:
         """One contest; those who cannot take part are named in `absent`."""
-        players, absent = {}, {}
+        players: dict[str, Player | Seat] = {}
+        absent = {}
         for name, contestant in contest.of.items():
             python, why = python_for(contestant.modules, contestant.environment, self.peers)
             if python is None:
                 absent[name] = why
             else:
-                players[name] = self._player(name, python, contest)
+                alone = contestant.modules or not contest.together
+                player = self._player(name if alone else "", python, contest)
+                players[name] = player if alone else Seat(player)
         outcome = play(contest, players)
         outcome.absent = absent | outcome.absent
         return outcome

@@ -15,9 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from _environments import installed
@@ -25,7 +28,7 @@ from _environments import installed
 if TYPE_CHECKING:
     from _contest import Contest
 
-__all__ = ["Player", "Put_out", "Turn", "serve"]
+__all__ = ["Player", "Put_out", "Seat", "Turn", "cores", "serve"]
 
 PATIENCE = 600.0
 """Seconds that setting up, or a turn, may take."""
@@ -38,6 +41,11 @@ class Put_out(Exception):
 
 class Over(BaseException):
     """Leaves a contestant's loop from inside of it when there are no more turns."""
+
+
+def cores() -> list[int | None]:
+    """Return the cores that this process may run on; [None] where nothing tells."""
+    return [*sorted(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else [None]
 
 
 class Player:
@@ -64,28 +72,28 @@ class Player:
         """Whether it can take part."""
         return self._process.poll() is None
 
-    def begin(self, title: str, name: str) -> None:
-        """Let it set itself up."""
+    def begin(self, title: str, name: str, shared: bool = False) -> None:
+        """Let it set itself up. `shared`: in a thread, so that others in the same process can do so, too."""
         self._thaw()
-        self._say({"title": title, "name": name})
+        self._say({"title": title, "name": name, "shared": shared})
 
     def wait_until_ready(self) -> None:
         """Wait until it has set itself up."""
         self.versions = self._hear("ready")
         self._freeze()
 
-    def turn(self) -> dict[str, float]:
-        """Give it a turn; returns what it took."""
+    def turn(self, core: int | None = None, to: str | None = None) -> dict[str, float]:
+        """Give it a turn, on one core if asked; returns what it took. `to`: the one of a shared process."""
         self._thaw()
-        self._say("go")
+        self._say({"go": True, "core": core} | ({"to": to} if to else {}))
         found: dict[str, float] = self._hear("turn")
         self._freeze()
         return found
 
-    def end(self) -> None:
+    def end(self, to: str | None = None) -> None:
         """There are no more turns in this contest."""
         self._thaw()
-        self._say("end")
+        self._say({"go": False} | ({"to": to} if to else {}))
         self._hear("ended")
 
     def close(self) -> None:
@@ -143,10 +151,39 @@ class Player:
         self._process.wait()
 
 
+class Seat:
+    """A contestant in a process that it shares with others, with the parts of a `Player`.
+
+    They set themselves up one after the other: there is one pipe, on which one message at a time is on its way.
+    """
+
+    def __init__(self, player: Player) -> None:
+        self.versions: dict[str, str] = {}
+        self._player, self._asked = player, ("", "")
+
+    def begin(self, title: str, name: str) -> None:
+        """Keep in mind who it is."""
+        self._asked = title, name
+
+    def wait_until_ready(self) -> None:
+        """Let it set itself up."""
+        self._player.begin(*self._asked, shared=True)
+        self._player.wait_until_ready()
+        self.versions = self._player.versions
+
+    def turn(self, core: int | None = None) -> dict[str, float]:
+        """Give it a turn; returns what it took."""
+        return self._player.turn(core, self._asked[1])
+
+    def end(self) -> None:
+        """There are no more turns in this contest."""
+        self._player.end(self._asked[1])
+
+
 class Turn:
     """What a contestant's loop calls where one turn ends and the next begins; the first call ends the setting up."""
 
-    def __init__(self, count: int, say: Callable[[object], None], hear: Callable[[], object]) -> None:
+    def __init__(self, count: int, say: Callable[[object], None], hear: Callable[[], Any]) -> None:
         self.count = count
         """So many turns there are at most, those that are not counted included."""
         self._say, self._hear = say, hear
@@ -156,12 +193,16 @@ class Turn:
         """Say what the turn took, a step of `steps`, and wait for the next. `own`: seconds as the contestant counts."""
         wall, cpu = time.perf_counter(), time.process_time()
         if self._began is None:
+            gc.collect()
+            gc.freeze()  # what was set up is not looked through before each turn: that takes longer than a turn
             self._say({"ready": versions()})
         else:
             found = {"cpu": (cpu - self._began[1]) / steps, "wall": (wall - self._began[0]) / steps, "peak": peak()}
             self._say({"turn": found if own is None else found | {"own": own / steps}})
-        if self._hear() != "go":
+        heard = self._hear()
+        if not heard or not heard["go"]:
             raise Over
+        stay_on(heard["core"])
         gc.collect()
         forget_peak()
         self._began = time.perf_counter(), time.process_time()
@@ -196,16 +237,49 @@ def serve(contests: Mapping[str, Contest]) -> None:
         line = sys.stdin.readline()
         return json.loads(line) if line else None
 
+    seats: dict[str, SimpleQueue[Any]] = {}
     while (asked := hear()) is not None:
+        if "to" in asked:
+            seats[asked["to"]].put(asked)
+            continue
         contest = contests[asked["title"]]
         contestant = contest.of[asked["name"]]
         if missing := [name for name in contestant.modules if not installed(name)]:
             say({"absent": f"not installed: {', '.join(missing)}"})
             continue
-        with contextlib.suppress(Over):
-            take_part(contest, contestant.set_up, Turn(contest.warm + contest.rounds, say, hear))
-        gc.collect()
+        told = seats[asked["name"]] = SimpleQueue()
+        turn = Turn(contest.warm + contest.rounds, say, told.get if asked["shared"] else hear)
+        if asked["shared"]:
+            threading.Thread(target=sit, args=(contest, contestant.set_up, turn, say), daemon=True).start()
+        else:
+            with contextlib.suppress(Over):
+                take_part(contest, contestant.set_up, turn)
+            tidy_up()
+            say({"ended": True})
+
+
+def sit(contest: Contest, set_up: Callable[..., Any], turn: Turn, say: Callable[[object], None]) -> None:
+    """Take part in a thread: one that dies says so, and the others of its process go on."""
+    try:
+        take_part(contest, set_up, turn)
+    except Over:
+        tidy_up()
         say({"ended": True})
+    except BaseException:
+        lines = [line for line in traceback.format_exc().splitlines() if line.strip()]
+        say({"absent": "\n    ".join(["died in a process that it shares", *lines[-6:]])})
+
+
+def tidy_up() -> None:
+    """Give back what a contestant has left."""
+    gc.unfreeze()
+    gc.collect()
+
+
+def stay_on(core: int | None) -> None:
+    """Let the present thread run on one core alone, where the system can."""
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
 
 
 def take_part(contest: Contest, set_up: Callable[..., Any], turn: Turn) -> None:

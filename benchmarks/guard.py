@@ -23,7 +23,7 @@ from typing import Any
 
 from _guarded import MOST, NAMES, TREE
 from _sequence import Sequence
-from _turns import Player, Put_out
+from _turns import Player, Put_out, cores
 
 FOLDER = Path(__file__).resolve().parent
 SCRIPT = FOLDER / "_guarded.py"
@@ -103,11 +103,12 @@ def compare(group: str, start: Start, limits: Mapping[str, float], seconds: floa
                 print(f"{group}: the base commit cannot be compared with: {error}")
                 players.pop(name).close()
                 del sequences[name]
-        began = time.monotonic()
+        began, places = time.monotonic(), cores()
         for number in range(MOST + 1):
             names = list(players)
             first = number % len(names)
-            found = {name: players[name].turn()["cpu"] for name in names[first:] + names[:first]}
+            core = places[number % len(places)]  # the same for all: one may be slower than the other
+            found = {name: players[name].turn(core)["cpu"] for name in names[first:] + names[:first]}
             for name, sequence in sequences.items() if number else ():  # the first round warms up
                 sequence.add(found[CURRENT] / found[name])
             late = time.monotonic() - began > seconds

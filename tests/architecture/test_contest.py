@@ -1,4 +1,4 @@
-"""Contestants of a benchmark take turns, each in a process of its own; one that is missing or dies is named."""
+"""Contestants of a benchmark take turns, ours in one process; one that is missing or dies is named."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import subprocess
 import sys
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from helpers.tree import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import _contest  # type: ignore[import-not-found]
 import _environments  # type: ignore[import-not-found]
 from _contest import Contest, Contestant, Goal, run  # type: ignore[import-not-found]
 from _figures import figures, quarters, rows, table_header  # type: ignore[import-not-found]
 
 SCRIPT = '''"""A benchmark for the tests."""
+import os
 import sys
 from pathlib import Path
 
@@ -40,6 +42,10 @@ def ours(turn):
     for number in range(turn.count + 1):
         turn(2, own=3.0)
         note("ours")
+
+
+def process():
+    return lambda: float(os.getpid())
 
 
 def dies():
@@ -68,6 +74,15 @@ CONTESTS = [
     ),
     Contest("two", {{"bare": bare, "slow": Contestant(bare, rounds=2)}}, rounds=4, least=0.0),
     Contest("peak", {{"bare": lambda: int, "ours": lambda: lambda: bytearray(1 << 26)}}, "peak", "MB", rounds=5),
+    Contest(
+        "together",
+        {{"bare": process, "ours": process, "theirs": Contestant(process, "os")}},
+        measure="own",
+        unit="s",
+        rounds=2,
+        least=0.0,
+    ),
+    Contest("apart", {{"bare": process, "ours": process}}, measure="own", unit="s", rounds=2, least=0.0, apart=True),
 ]
 
 if __name__ == "__main__":
@@ -108,8 +123,9 @@ def test_each_has_a_figure_and_the_ratio_is_that_of_pairs(played: Any) -> None:
 
 def test_who_dies_is_named_with_the_last_words_and_the_others_go_on(played: Any) -> None:
     absent = played[1][0].absent
-    assert "ended with exit code 1" in absent["dies"]
+    assert "died in a process that it shares" in absent["dies"]
     assert "ZeroDivisionError" in absent["dies"].splitlines()[-1]
+    assert "ended with exit code 1" in absent["short"]
     assert "came to its end before its turns were over" in absent["short"]
     assert absent["theirs"] == "not installed: no_such_package"
     assert set(played[1][0].figures()["contestants"]) == {"bare", "ours"}
@@ -118,6 +134,42 @@ def test_who_dies_is_named_with_the_last_words_and_the_others_go_on(played: Any)
 def test_a_slow_one_takes_part_in_fewer_rounds(played: Any) -> None:
     found = played[1][1].figures()["contestants"]
     assert {name: one["rounds"] for name, one in found.items()} == {"bare": 4, "slow": 2}
+
+
+def test_ours_share_a_process_and_a_peer_has_its_own(played: Any) -> None:
+    together, apart = (
+        {name: one["value"]["median"] for name, one in outcome.figures()["contestants"].items()}
+        for outcome in played[1][3:]
+    )
+    assert together["bare"] == together["ours"] != together["theirs"]
+    assert apart["bare"] != apart["ours"]
+
+
+def test_all_have_their_turns_of_a_round_on_the_same_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Notes:
+        versions: ClassVar[dict[str, str]] = {}
+        seen: ClassVar[list[int | None]] = []
+
+        def begin(self, title: str, name: str) -> None: ...
+        def wait_until_ready(self) -> None: ...
+        def end(self) -> None: ...
+
+        def turn(self, core: int | None) -> dict[str, float]:
+            self.seen.append(core)
+            return {"cpu": 1.0}
+
+    monkeypatch.setattr(_contest, "cores", lambda: [3, 5])
+    for more, seen in (({}, [3, 3, 5, 5, 3, 3]), ({"apart": True}, [None] * 6), ({"threads": None}, [None] * 6)):
+        Notes.seen.clear()
+        contest = Contest("a", {"bare": int, "ours": int}, rounds=2, **more)
+        _contest.play(contest, {"bare": Notes(), "ours": Notes()})
+        assert Notes.seen == seen
+
+
+@pytest.mark.parametrize("more", [{"freeze": True}, {"threads": None}, {"measure": "peak"}, {"measure": "wall"}])
+def test_memory_and_work_with_helpers_is_measured_apart(more: dict[str, Any]) -> None:
+    assert Contest("a", {"bare": int}).together
+    assert not Contest("a", {"bare": int}, **more).together
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="nothing tells the peak of a turn here")

@@ -144,7 +144,7 @@ class Said:
     def wait_until_ready(self) -> None:
         pass
 
-    def turn(self) -> Mapping[str, float]:
+    def turn(self, core: int | None = None) -> Mapping[str, float]:
         return {"cpu": self.seconds}
 
     def close(self) -> None:
