@@ -335,7 +335,7 @@ def contest(title: str, options: Options, goals: Sequence[Goal], rounds: int) ->
         if name in peers.TAKE_PART[options.ema, options.amp]:
             few = rounds // 3 if name in peers.SLOW else None
             loops[name] = Contestant(paced(loop, options), needs, environment, few)
-    return Contest(title, loops, unit="us", rounds=rounds, seconds=45, goals=goals)
+    return Contest(title, loops, unit="us", rounds=rounds, seconds=17, goals=goals)
 
 
 BELOW = [Goal("ours", under="ignite"), Goal("ours", under="Fabric")]
