@@ -201,7 +201,7 @@ def contest(title: str, make: Callable[..., Callable[[], float]], peer: bool = T
         name: Contestant(set_up(one), *(("mmseg", "parity") if one == "theirs" else ())) for name, one in who.items()
     }
     goals = [Goal("ours", above=0.3)]
-    return Contest(title, contestants, "own", "s", rounds=3, least=0.0, warm=0, apart=True, goals=goals)
+    return Contest(title, contestants, "own", "s", rounds=3, least=0.0, apart=True, goals=goals)
 
 
 CONTESTS = [
