@@ -95,6 +95,13 @@ def test_views_strides_and_doubles_arrive_as_they_were():
     assert batch["many"].tolist() == [1.0] * 9
 
 
+def test_parts_of_one_numpy_array_arrive_whole():
+    pixels = np.arange(100.0)
+    given = {"first": torch.from_numpy(pixels[:1]), "all": torch.from_numpy(pixels), "other": torch.zeros(100)}
+    got = sent(given)  # the first two begin at one address, in storages of their own
+    assert all(torch.equal(got[name], given[name]) for name in given)
+
+
 def test_types_of_all_widths_lie_side_by_side():
     kinds = (torch.uint8, torch.int64, torch.bool, torch.bfloat16, torch.complex64, torch.float64)
     given = [torch.ones(n + 1).to(kind) for n, kind in enumerate(kinds)]

@@ -59,7 +59,7 @@ class _Packer(ForkingPickler):
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self._storages: dict[int, tuple[int, torch.UntypedStorage]] = {}  # by address: views of one stay views of one
+        self._storages: dict[int, tuple[int, torch.UntypedStorage]] = {}  # views of one stay views of one
         self._places: dict[int, tuple[int, Place]] = {}  # by tensor: one that is there twice arrives as one
         self._seen: list[torch.Tensor] = []  # kept, since ids of what is freed come again
         self._size = 0
@@ -70,11 +70,12 @@ class _Packer(ForkingPickler):
             return None
         if id(value) not in self._places:
             storage = value.untyped_storage()
-            if storage.data_ptr() not in self._storages:
-                self._storages[storage.data_ptr()] = self._size, storage
+            key = storage._cdata  # not its address: a longer storage may begin there, too (parts of one array of numpy)
+            if key not in self._storages:
+                self._storages[key] = self._size, storage
                 self._size += -(-storage.nbytes() // ALIGNED) * ALIGNED
             self._seen.append(value)
-            begin = self._storages[storage.data_ptr()][0] // value.element_size() + int(value.storage_offset())
+            begin = self._storages[key][0] // value.element_size() + int(value.storage_offset())
             self._places[id(value)] = len(self._places), (value.dtype, begin, value.shape, value.stride())
         return self._places[id(value)]
 
