@@ -160,7 +160,7 @@ def orientation(data: Bytes) -> int:
     TIFF has it too, and both libraries turn those on reading, whatever they are told.
     """
     kind = data[:4].tobytes()
-    if kind in (b"II*\0", b"MM\0*") or not (b"Exif" in data[: 1 << 16].tobytes() or _says_later(data, kind)):
+    if kind in (b"II*\0", b"MM\0*") or not (b"Exif" in _beginning(data, kind) or _says_later(data, kind)):
         return 1
     held = data.tobytes()
     from PIL import Image
@@ -172,8 +172,19 @@ def orientation(data: Bytes) -> int:
         return 1
 
 
+def _beginning(data: Bytes, kind: bytes) -> bytes:
+    """Return the first 64 kB; of a JPEG all that stands before its pixels, which may be more: profiles, notes."""
+    end = 1 << 16
+    if kind[:2] == b"\xff\xd8":
+        at = 2
+        while at + 4 <= data.size and data[at] == 255 and data[at + 1] != 0xDA:
+            at += 2 + (int(data[at + 2]) << 8 | int(data[at + 3]))
+        end = max(end, at)
+    return data[:end].tobytes()
+
+
 def _says_later(data: Bytes, kind: bytes) -> bool:
-    """Tell whether a PNG or WebP may hold EXIF data, which stand anywhere; a JPEG has them at its beginning."""
+    """Tell whether a PNG or WebP may hold EXIF data, which stand anywhere; a JPEG has them before its pixels."""
     if kind[:2] == b"\xff\xd8":
         return False
     held = data.tobytes()  # a search for bytes takes a tenth of one for a pattern

@@ -10,7 +10,7 @@ The pixels are the same, to the bit, as those of the plain order (read all, resi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -82,8 +82,9 @@ class View:
             return View.of(self.pixels).resized(size, interpolation)
         if self.dtype not in ALIKE[interpolation]:
             return View.of(resize(self.pixels, size, interpolation))
-        same = size == self.given[1::-1]
-        return self if same else replace(self, size=size, interpolation=interpolation)
+        if size == self.given[1::-1]:  # OpenCV copies then: who changes the pixels must not change those given
+            return replace(self, rows=lambda count: self.rows(count).copy())
+        return replace(self, size=size, interpolation=interpolation)
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -147,7 +148,7 @@ def with_pixels(record: Any) -> Any:
 
 def _pictures(record: Any) -> list[tuple[str, Any]]:
     """Return name and value of what transforms resize and cut; nothing of what is no record."""
-    if not isinstance(record, dict):
+    if not isinstance(record, MutableMapping):
         return []
     return [(name, record[name]) for name in ("img", *(record.get("seg_fields") or ())) if name in record]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
+from collections import UserDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,41 @@ def test_a_file_that_is_cut_off_is_named_where_it_is_loaded(files: dict[str, Any
 def test_a_wrong_label_is_named_with_its_file(files: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"a\.png: label 3"):
         Compose(training())(dict(files, classes=("a", "b", "c")))
+
+
+def test_pixels_that_a_transform_keeps_stay_as_they_are_where_the_size_fits_already() -> None:
+    kept = np.zeros((40, 40, 3), np.uint8)
+
+    def load(record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "img": kept}
+
+    def brighten(record: dict[str, Any]) -> dict[str, Any]:
+        record["img"] += 1
+        return record
+
+    chain = Compose([load, Resize(scale=(40, 40)), RandomCrop(crop_size=20), brighten])
+    assert [chain({})["img"].max() for _ in range(3)] == [1, 1, 1]
+    assert not kept.any()
+
+
+def test_a_record_may_be_another_mapping_than_a_dict(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), drawn((90, 90, 3), np.uint8))
+    record = Compose([LoadImageFromFile(), lambda record: record])(UserDict(img_path=str(tmp_path / "a.jpg")))
+    assert isinstance(record["img"], np.ndarray)
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+def test_a_jpeg_whose_turn_is_told_after_a_large_colour_profile_is_turned(tmp_path: Path, turn: int) -> None:
+    path, exif, made = tmp_path / "a.jpg", Image.Exif(), io.BytesIO()
+    exif[0x0112] = turn
+    Image.fromarray(drawn((300, 300, 3), np.uint8)).save(made, "jpeg", exif=exif, icc_profile=bytes(70000))
+    data = made.getvalue()
+    begin = data.index(b"\xff\xe1")  # Pillow writes it first
+    end = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
+    tables = data.index(b"\xff\xdb", end)
+    path.write_bytes(data[:begin] + data[end:tables] + data[begin:end] + data[tables:])
+    chain = [LoadImageFromFile(), RandomCrop(crop_size=50)]
+    np.random.seed(1)
+    plain = one_by_one(chain, {"img_path": str(path)})
+    np.random.seed(1)
+    assert_equal(Compose(chain)({"img_path": str(path)}), plain)
