@@ -151,6 +151,32 @@ def test_what_is_frozen_or_set_otherwise_in_the_middle_is_captured_anew() -> Non
     assert assert_same(pair(), batches(20), between).captured == 1
 
 
+class Switched(nn.Conv2d):
+    """Has settings as users write them."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(3, 3, 1)
+        self.doubled, self.kind, self.times, self.share = False, "plain", 1, None
+        self.scale = torch.tensor(1.0)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(images) * self.times * self.scale * (self.share or 1)
+        return logits * (1 + self.doubled) if self.kind == "plain" else logits + 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"doubled": True}, {"kind": "other"}, {"times": 2}, {"share": 0.5}, {"scale": torch.tensor(3.0)}]
+)
+def test_a_setting_that_a_hook_changes_is_no_longer_the_captured_one(change: dict[str, Any]) -> None:
+    def between(index: int, model: nn.Module, wrapper: Wrapper) -> None:
+        if index == 6:
+            vars(next(one for one in model.modules() if isinstance(one, Switched))).update(change)
+
+    step = assert_same(pair(model=Switched), batches(14), between)
+    assert step.captured == 1
+
+
 def test_a_state_that_is_loaded_in_the_middle() -> None:
     kept: dict[int, Any] = {}
 

@@ -12,14 +12,17 @@ from torch.optim import Optimizer
 __all__ = ["Notes", "Settings", "changed_in_python"]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+PLAIN = frozenset({bool, float, int, str, type(None)})
 
 
 class Settings:
     """What the kernels of a captured step depend on: where another is found, the step must be captured anew.
 
     That are the modes of modules (`train()`, frozen norms), their fractional settings (`p` of dropout, the weight of a
-    loss), which parameters are trained and where their memory lies, the options of the optimizer but for its rates, and
-    its state, which a loaded checkpoint replaces. Other modules than at the start are not noticed.
+    loss) and, of modules that are not torch's own, all numbers, texts, switches and tensors that they hold by name;
+    which parameters are trained and where their memory lies, the options of the optimizer but for its rates, and its
+    state, which a loaded checkpoint replaces. Other modules than at the start, and what lies in a module's lists and
+    dicts, are not noticed.
 
     Args:
         model: The model.
@@ -31,18 +34,22 @@ class Settings:
         self._modules = list(model.modules())
         self._tensors = [*model.parameters(), *model.buffers()]
         self._hooks = [own[name] for own in map(vars, self._modules) for name in HOOKS if name in own]
-        self._fractions = [
-            (own, name) for own in map(vars, self._modules) for name, value in own.items() if type(value) is float
+        self._values = [
+            (vars(module), name)
+            for module in self._modules
+            for name, value in vars(module).items()
+            if _set(module, value)
         ]
 
     def now(self) -> tuple[Any, ...]:
         """Return them as they are; two of these are equal where nothing has changed."""
         return (
             [module.training for module in self._modules],
-            [own.get(name) for own, name in self._fractions],
+            [value if type(value := own.get(name)) in PLAIN else id(value) for own, name in self._values],
             [(tensor.data_ptr(), tensor.requires_grad) for tensor in self._tensors],
             [_options(group) for group in self._optimizer.param_groups],
             self._optimizer.state is self._state,
+            len(self._state),
         )
 
     def hooked(self) -> str:
@@ -51,6 +58,12 @@ class Settings:
             return ""
         hooked = next(one for one in self._modules if any(vars(one).get(name) for name in HOOKS))
         return f"a {type(hooked).__name__} has a hook, whose Python a graph would not run"
+
+
+def _set(module: nn.Module, value: object) -> bool:
+    """Tell whether a value in a module may be a setting that somebody changes; torch's own have hundreds that stay."""
+    own = not type(module).__module__.startswith("torch.nn.")
+    return type(value) is float or (own and (type(value) in PLAIN or isinstance(value, torch.Tensor)))
 
 
 def _options(group: Mapping[str, Any]) -> list[Any]:

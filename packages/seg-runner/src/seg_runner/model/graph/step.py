@@ -142,7 +142,9 @@ class GraphStep:
             self._found = self._watched.now()
 
     def _ordinary(self, data: object) -> Any:
-        return self._captures.warm(lambda: self._step(data))
+        result = self._captures.warm(lambda: self._step(data))
+        self._found = self._watched.now()  # what the step itself changes is found when it is captured
+        return result
 
     def _step(self, data: object) -> Any:
         with self._rates.in_groups():
