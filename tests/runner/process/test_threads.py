@@ -55,6 +55,15 @@ def test_the_environment_is_obeyed(eight_cores: list[int], name: str, monkeypatc
     assert eight_cores == [8, 5]
 
 
+@pytest.mark.parametrize("odd", ["0", "-3", "all", "2.5", " "])
+def test_what_openmp_does_not_take_is_as_if_it_were_not_there(
+    eight_cores: list[int], odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", odd)
+    assert set_threads(exact=True).startswith("1 (world='exact'")
+    assert eight_cores[-1] == 1
+
+
 def test_the_program_is_obeyed(eight_cores: list[int]) -> None:
     eight_cores.append(3)
     assert set_threads(processes=4) == "3 (set by the program)"
@@ -78,7 +87,7 @@ def test_the_config_names_a_number() -> None:
     assert told_threads({"mp_cfg": {"torch_num_threads": 3}}) == 3
 
 
-@pytest.mark.parametrize("wrong", [0, -1, "many", 1.5])
+@pytest.mark.parametrize("wrong", [0, -1, "many", 1.5, 10**6])
 def test_a_number_that_is_none_is_refused(wrong: object) -> None:
     with pytest.raises((ValueError, TypeError), match=r"env_cfg\.mp_cfg\.torch_num_threads"):
         set_up_process({"mp_cfg": {"torch_num_threads": wrong}})

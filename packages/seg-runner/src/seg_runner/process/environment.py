@@ -15,6 +15,7 @@ import torch
 from seg_runner.checks import flag, whole
 from seg_runner.errors import did_you_mean
 from seg_runner.process.device import device_facts
+from seg_runner.process.threads import MOST_THREADS
 
 __all__ = ["OPENCV_THREADS", "describe_environment", "nondeterministic_operations", "set_up_process"]
 
@@ -51,7 +52,7 @@ def _set_workers(cfg: dict[str, Any]) -> None:
                 f"env_cfg.mp_cfg has no key {key!r}.{did_you_mean(key, _WORKERS)} Known: {', '.join(_WORKERS)}"
             )
     threads = whole(cfg.get("opencv_num_threads", 0), "env_cfg.mp_cfg.opencv_num_threads", None)
-    whole(cfg.get("torch_num_threads", 1), "env_cfg.mp_cfg.torch_num_threads", 1)  # set once the ranks are known
+    whole(cfg.get("torch_num_threads", 1), "env_cfg.mp_cfg.torch_num_threads", 1, MOST_THREADS)  # set later
     method = cfg.get("mp_start_method")
     if method is not None and os.name != "nt":
         import torch.multiprocessing as multiprocessing

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["set_threads", "told_threads", "usable_cores"]
+__all__ = ["MOST_THREADS", "set_threads", "told_threads", "usable_cores"]
 
 CHOSEN_BY_USERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What a user, or a launcher such as torchrun, tells OpenMP; torch has read it when it was imported."""
 CPUS = Path("/sys/devices/system/cpu")
 GROUPS = Path("/sys/fs/cgroup")
+MOST_THREADS = 4096
+"""No machine computes with more; where the system refuses so many, OpenMP ends the process without a word of why."""
 
 
 def set_threads(told: int | None = None, processes: int = 1, exact: bool = False) -> str:
@@ -38,7 +40,7 @@ def set_threads(told: int | None = None, processes: int = 1, exact: bool = False
         processes: The processes of the run on this machine.
         exact: Whether the run is to give the same numbers on any machine.
     """
-    variable = next((name for name in CHOSEN_BY_USERS if os.environ.get(name)), None)
+    variable = next((name for name in CHOSEN_BY_USERS if _is_number(os.environ.get(name, ""))), None)
     now, cores = torch.get_num_threads(), usable_cores()
     number = 1 if exact else max(1, cores // max(processes, 1))
     if told is not None:
@@ -54,6 +56,16 @@ def set_threads(told: int | None = None, processes: int = 1, exact: bool = False
     if number != now:
         torch.set_num_threads(number)
     return f"{number} ({why})"
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether OpenMP takes a number of threads from this; what it does not take counts as not there.
+
+    >>> _is_number("4"), _is_number("4,2"), _is_number("0"), _is_number("all"), _is_number("")
+    (True, True, False, False, False)
+    """
+    first = text.partition(",")[0].strip()
+    return first.isdecimal() and int(first) > 0
 
 
 def told_threads(env_cfg: Mapping[str, Any] | None) -> int | None:
