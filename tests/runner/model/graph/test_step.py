@@ -165,6 +165,28 @@ class Switched(nn.Conv2d):
         return logits * (1 + self.doubled) if self.kind == "plain" else logits + 1
 
 
+class Numbered(nn.Module):
+    """Takes batches with the indices of their samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def train_step(self, data: Any, optim_wrapper: Wrapper) -> dict[str, torch.Tensor]:
+        loss = (self.weight * data["x"]).sum()
+        optim_wrapper.update_params(loss)
+        return {"loss": loss.detach()}
+
+
+def test_numbers_that_differ_from_batch_to_batch_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    model = Numbered()
+    wrapper = Wrapper(torch.optim.SGD(model.parameters(), lr=0.01, fused=True))
+    capture_steps(model, wrapper, GraphOptions(stand_in=True), torch.device("cpu"), LOG)
+    for index in range(300):
+        model.train_step({"x": torch.ones(2), "index": [index]}, optim_wrapper=wrapper)
+    assert caplog.text.count("do they hold numbers") == 1
+
+
 @pytest.mark.parametrize(
     "change", [{"doubled": True}, {"kind": "other"}, {"times": 2}, {"share": 0.5}, {"scale": torch.tensor(3.0)}]
 )

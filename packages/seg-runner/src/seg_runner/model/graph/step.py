@@ -29,6 +29,8 @@ __all__ = ["GraphStep", "capture_steps"]
 
 RESTARTS = 8
 """So often may what a graph takes for granted change; then each step is an ordinary one."""
+KINDS = 256
+"""So many kinds of batches, that were not captured, are counted."""
 
 
 class Captures(Protocol):
@@ -122,6 +124,11 @@ class GraphStep:
             graph.repeat()
             return graph.outputs()
         self._seen[kind] += 1
+        if len(self._seen) > KINDS:
+            self._seen.clear()
+            self._tell(
+                "hardly a batch is of the kind of another one: do they hold numbers, such as the index of a sample?"
+            )
         if self._seen[kind] <= self._options.warm_up:
             return self._ordinary(data)
         if len(self._graphs) >= self._options.graphs:
