@@ -16,6 +16,7 @@ from seg_optim import (
     layer_decay_param_groups,
     param_groups,
 )
+from seg_optim.wrappers.clipping import clipper
 from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -96,6 +97,49 @@ def test_a_static_graph_is_learned_in_a_pass_that_is_exchanged(tmp_path):
     for mine, other, expected in zip(static[0]["weights"], static[1]["weights"], plain[0]["weights"], strict=True):
         assert torch.equal(mine, other)
         torch.testing.assert_close(mine, expected)
+
+
+BAD = float("nan")
+GRADS = {"w": [[3.0, -4.0]], "b": [0.5], "long": [[1.0], [2.0], [-9.0]]}
+
+
+def clip_in_parts(clip_grad: dict[str, Any], grads: dict[str, Any]) -> dict[str, Any]:
+    """Clip gradients of which each rank has some rows, and of some none."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    distributed.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+    held = []
+    for values in grads.values():
+        whole = torch.tensor(values)
+        one = nn.Parameter(distribute_tensor(torch.ones_like(whole), mesh, [Shard(0)]))
+        one.grad = distribute_tensor(whole, mesh, [Shard(0)])
+        held.append(one)
+    norm = clipper(clip_grad)(held)
+    return {"norm": norm, "grads": [one.grad.full_tensor() for one in held]}
+
+
+@pytest.mark.parametrize(
+    ("clip_grad", "grads"),
+    [
+        ({"max_norm": 1.0, "norm_type": "inf"}, GRADS),
+        ({"max_norm": 100.0, "norm_type": float("inf")}, GRADS),
+        ({"max_norm": 1.0, "norm_type": "inf", "foreach": False}, {"w": [[3.0, -4.0]]}),
+        ({"max_norm": 1.0, "norm_type": "inf"}, {**GRADS, "w": [[BAD, 1.0]]}),
+        ({"max_norm": 1.0, "norm_type": "inf"}, {**GRADS, "long": [[1.0], [2.0], [BAD]]}),
+        ({"max_norm": 1.0, "norm_type": 1.0}, GRADS),
+    ],
+)
+def test_gradients_in_parts_are_clipped_as_whole_ones(tmp_path, clip_grad, grads):
+    held = [nn.Parameter(torch.ones_like(torch.tensor(values))) for values in grads.values()]
+    for one, values in zip(held, grads.values(), strict=True):
+        one.grad = torch.tensor(values)
+    norm = clipper(clip_grad)(held)
+    for each in on_ranks(2, tmp_path / "2", clip_in_parts, clip_grad, grads):
+        torch.testing.assert_close(each["norm"], norm, rtol=0, atol=0, equal_nan=True)
+        for mine, alone in zip(each["grads"], held, strict=True):
+            torch.testing.assert_close(mine, alone.grad, rtol=0, atol=0, equal_nan=True)
 
 
 class Switches(nn.Module):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seg_optim.checks import check_arguments, check_flag, check_number
@@ -65,6 +67,24 @@ def clipper(clip_grad: Mapping[str, Any]) -> Callable[[list[nn.Parameter]], Tens
 
 
 def _by_norm(parameters: list[nn.Parameter], options: Mapping[str, Any]) -> Tensor:
+    in_parts = [one.grad for one in parameters if hasattr(one.grad, "full_tensor")]  # FSDP2
+    if in_parts and float(options.get("norm_type", 2)) == math.inf:
+        return _by_largest(parameters, in_parts, options)
     norm: Tensor = nn.utils.clip_grad_norm_(parameters, **options)
-    whole = getattr(norm, "full_tensor", None)  # of gradients in parts (FSDP2): their norm over all ranks
-    return norm if whole is None else whole()
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+@torch.no_grad()
+def _by_largest(parameters: list[nn.Parameter], in_parts: list[Any], options: Mapping[str, Any]) -> Tensor:
+    """Clip by the largest number of all ranks; torch finds none in a part that is empty, and breaks off."""
+    grads: list[Any] = [one.grad for one in parameters if one.grad is not None]
+    here = [grad.to_local() if hasattr(grad, "full_tensor") else grad for grad in grads]
+    filled = [part if part.numel() else part.new_zeros(1) for part in here]
+    largest = torch.stack(torch._foreach_norm(filled, math.inf)).max()
+    for kind in {(grad.device_mesh, grad.placements): grad for grad in in_parts}.values():
+        # gathered, as a maximum over ranks may lose a NaN
+        own = largest.view([1] * kind.ndim)
+        largest = type(kind).from_local(own, kind.device_mesh, kind.placements, run_check=False).full_tensor().max()
+    clipped: list[Any] = [SimpleNamespace(grad=part) for part in [*filled, largest]]
+    norm: Tensor = nn.utils.clip_grad_norm_(clipped, **options)
+    return norm
