@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import inspect
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +96,44 @@ def test_a_hook_may_take_any_part_of_the_keywords() -> None:
     points.after_train_iter(batch_idx=0, data_batch=1, outputs=2)
     points.after_val_epoch(metrics=3)
     assert hook.got == [(), 2, {"metrics": 3}]
+
+
+def test_the_names_of_plain_methods_are_read_off_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has further names, declares others, or takes all, needs `inspect.signature`, which is slow."""
+    asked, got, signature = list[str](), list[Any](), inspect.signature
+
+    def counted(method: Any) -> inspect.Signature:
+        asked.append(method.__name__)
+        return signature(method)
+
+    def decorated(method: Any) -> Any:
+        return functools.wraps(method)(lambda *args, **given: method(*args, **given))
+
+    class Some:
+        def before_train_iter(self, runner: Any, data_batch: Any, *, batch_idx: int = 5) -> None:
+            got.append((data_batch, batch_idx))
+
+        def before_val(self, runner: Any) -> None: ...
+
+        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any, outputs: Any, extra: int = 1) -> None:
+            got.append((batch_idx, data_batch, outputs, extra))
+
+        @decorated
+        def after_val_iter(self, runner: Any, outputs: Any) -> None:
+            got.append(outputs)
+
+        def after_val_epoch(self, runner: Any, **given: Any) -> None:
+            got.append(given)
+
+    monkeypatch.setattr(inspect, "signature", counted)
+    points = table(Some()).freeze()
+    slow = ["after_val_iter", "after_val_epoch"]
+    assert asked == ["after_train_iter", *slow, *slow]  # to check them, and to call them
+    points.before_train_iter(batch_idx=0, data_batch=1)
+    points.after_train_iter(batch_idx=0, data_batch=1, outputs=2)
+    points.after_val_iter(batch_idx=0, data_batch=1, outputs=2)
+    points.after_val_epoch(metrics=3)
+    assert got == [(1, 0), (0, 1, 2, 1), 2, {"metrics": 3}]
 
 
 def test_shared_methods_stand_for_their_points_with_the_mode() -> None:
