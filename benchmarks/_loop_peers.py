@@ -52,6 +52,7 @@ def fabric(turn: Any, options: Any) -> None:
     criterion = net.criterion
     model, optimizer = fabric.setup(net, optimizer)
     batches, rate = _endless(fabric.setup_dataloaders(loader)), _poly(turn.total)
+    first = optimizer.param_groups[0]["lr"]
     for step in range(turn.total):
         turn.before_train_iter(None, step)
         images, labels = next(batches)
@@ -59,7 +60,7 @@ def fabric(turn: Any, options: Any) -> None:
         optimizer.step()
         optimizer.zero_grad()
         for group in optimizer.param_groups:
-            group["lr"] = 0.1 * rate(step)
+            group["lr"] = first * rate(step)
 
 
 def accelerate(turn: Any, options: Any) -> None:
@@ -73,6 +74,7 @@ def accelerate(turn: Any, options: Any) -> None:
     criterion = net.criterion
     model, optimizer, batches = accelerator.prepare(net, optimizer, loader)
     batches, rate = _endless(batches), _poly(turn.total)
+    first = optimizer.param_groups[0]["lr"]
     for step in range(turn.total):
         turn.before_train_iter(None, step)
         images, labels = next(batches)
@@ -80,7 +82,7 @@ def accelerate(turn: Any, options: Any) -> None:
         optimizer.step()
         optimizer.zero_grad()
         for group in optimizer.param_groups:
-            group["lr"] = 0.1 * rate(step)
+            group["lr"] = first * rate(step)
 
 
 def ignite(turn: Any, options: Any) -> None:

@@ -197,6 +197,7 @@ def by_hand(turn: Turn, full: bool, seeds: bool = False, options: Options = PLAI
     """
     net = options.make()
     optimizer = optimizer_of(net)
+    rate = optimizer.param_groups[0]["lr"]
     average = [p.detach().clone() for p in net.parameters()]
     source = [p.detach() for p in net.parameters()]
     out, batches = io.StringIO(), endless(loader(SeededData if seeds else Data))
@@ -219,7 +220,7 @@ def by_hand(turn: Turn, full: bool, seeds: bool = False, options: Options = PLAI
             spent, last = now - last, now
             losses.append((loss.detach(), spent, waited))
             for group in optimizer.param_groups:
-                group["lr"] = 0.1 * (1 - step / turn.total) ** 0.9
+                group["lr"] = rate * (1 - step / turn.total) ** 0.9
             if step % EVERY == EVERY - 1:
                 values = torch.stack([entry[0] for entry in losses[-10:]]).mean().item()
                 record = {"lr": optimizer.param_groups[0]["lr"], "loss": values, "time": spent, "data_time": waited}
