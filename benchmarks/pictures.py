@@ -1,23 +1,21 @@
-"""What drawing costs: the bare limit, seg-vis, and supervision and MMSegmentation where installed, interleaved.
+"""What drawing costs: the bare limit, seg-vis, supervision and MMSegmentation, in turns.
 
 The bare limit is the shortest code with the fastest calls that paints and names the classes, and nothing else: no
 ignored label, no checks, names wherever they fall, in strokes instead of a font. It and seg-vis get labels as bytes;
-"int64" gets them as networks give them, while the bare time stays that for bytes. "cold" is one call right after a
+"int64" gets them as networks give them, while the bare time stays that for bytes. "Cold" is one call right after a
 garbage collection, against the bare call in the same state; the others are means over blocks of calls.
-`./run parity:bench pictures` has both peers.
+Asked of MMSegmentation is 50 times the time of seg-vis, with names 150 times.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-from _measure import block, paired, print_table, ratios
-from seg_vis import get_classes, get_palette, overlay
+from _contest import Contest, Contestant, Goal, main
 
 ALPHA = 0.5
 CASES = [(1024, 2048, 19, 19, "cityscapes"), (512, 512, 20, 150, "ade20k"), (1024, 2048, 150, 150, "ade20k")]
@@ -65,8 +63,10 @@ def bare_names(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, class
     return picture
 
 
-def supervision_plain(sv: Any, palette: np.ndarray, names: list[str] | None) -> Callable[..., np.ndarray]:
+def supervision_plain(palette: np.ndarray, names: list[str] | None) -> Callable[..., np.ndarray]:
     """supervision's annotators, from the same label map."""
+    import supervision as sv
+
     colours = sv.ColorPalette([sv.Color(*colour) for colour in palette.tolist()])
     look_up = sv.ColorLookup.CLASS
     masks = sv.MaskAnnotator(color=colours, opacity=ALPHA, color_lookup=look_up)
@@ -85,10 +85,8 @@ def supervision_plain(sv: Any, palette: np.ndarray, names: list[str] | None) -> 
     return draw
 
 
-def mmseg_plain(palette: np.ndarray, classes: list[str], named: bool) -> Callable[..., np.ndarray] | None:
-    """MMSegmentation's visualizer, from a data sample; None where it is not installed."""
-    if importlib.util.find_spec("mmseg") is None:
-        return None
+def mmseg_plain(palette: np.ndarray, classes: list[str], named: bool) -> Callable[..., None]:
+    """MMSegmentation's visualizer, from a data sample."""
     from _mmsegmentation import import_mmseg
 
     import_mmseg()
@@ -108,57 +106,66 @@ def mmseg_plain(palette: np.ndarray, classes: list[str], named: bool) -> Callabl
     return draw
 
 
-Runs = dict[str, Callable[[], object]]
+Case = tuple[int, int, int, int, str]
+Work = Callable[[], object]
 
 
-def contestants(case: tuple[int, int, int, int, str], named: bool) -> tuple[Runs, Runs]:
-    """What draws the same scene: ours, and the peers that are installed."""
+def set_up(case: Case, make: Callable[..., Work]) -> Work:
+    """The work of a contestant on the scene of a case."""
+    from seg_vis import get_classes, get_palette
+
     height, width, present, _, data_set = case
-    image, labels = scene(height, width, present)
-    palette, classes = get_palette(data_set), get_classes(data_set)
-    wide = labels.astype(np.int64)
-    ours: Runs = {
-        "bare": lambda: bare_names(image, labels, palette, classes) if named else bare_plain(image, labels, palette),
-        "seg-vis": lambda: overlay(image, labels, palette=data_set, alpha=ALPHA, with_labels=named),
-        "seg-vis, int64": lambda: overlay(image, wide, palette=data_set, alpha=ALPHA, with_labels=named),
-    }
-    peers: Runs = {}
-    if (mmseg := mmseg_plain(palette, classes, named)) is not None:
-        peers["MMSegmentation"] = lambda: mmseg(image, wide)
-    if importlib.util.find_spec("supervision") is not None:
-        import supervision
-
-        draw = supervision_plain(supervision, palette, classes if named else None)
-        peers["supervision"] = lambda: draw(image, labels)
-    return ours, peers
+    return make(*scene(height, width, present), get_palette(data_set), get_classes(data_set))
 
 
-def shares(case: tuple[int, int, int, int, str], named: bool) -> tuple[float, dict[str, float]]:
-    """Milliseconds of the bare limit, and every time as a multiple of it."""
-    ours, peers = contestants(case, named)
-    found = paired({name: block(run) for name, run in ours.items()}, rounds=15)
-    share = ratios(found, "bare")
-    share["cold"] = ratios(paired({name: ours[name] for name in ("bare", "seg-vis")}, rounds=15), "bare")["seg-vis"]
-    if peers:
-        share |= ratios(paired({"bare": block(ours["bare"]), **peers}, rounds=3), "bare")
-    return statistics.median(found["bare"]) * 1000, share
+def drawers(data_set: str, named: bool) -> dict[str, Callable[..., Work]]:
+    """Each contestant: from an image, labels, colours and names to the work."""
+
+    def bare(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, classes: list[str]) -> Work:
+        if named:
+            return lambda: bare_names(image, labels, palette, classes)
+        return lambda: bare_plain(image, labels, palette)
+
+    def ours(image: np.ndarray, labels: np.ndarray, *_: object) -> Work:
+        from seg_vis import overlay
+
+        return lambda: overlay(image, labels, palette=data_set, alpha=ALPHA, with_labels=named)
+
+    def ours_wide(image: np.ndarray, labels: np.ndarray, *_: object) -> Work:
+        return ours(image, labels.astype(np.int64))
+
+    def supervision(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, classes: list[str]) -> Work:
+        draw = supervision_plain(palette, classes if named else None)
+        return lambda: draw(image, labels)
+
+    def mmsegmentation(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, classes: list[str]) -> Work:
+        draw, wide = mmseg_plain(palette, classes, named), labels.astype(np.int64)
+        return lambda: draw(image, wide)
+
+    made = {"bare": bare, "seg-vis": ours, "seg-vis, int64": ours_wide}
+    return {**made, "supervision": supervision, "MMSegmentation": mmsegmentation}
 
 
-def main() -> None:
-    """Print the table."""
-    cv2.setNumThreads(1)
-    rows = []
-    for case in CASES:
-        for named in (False, True):
-            height, width, present, count, _ = case
-            limit, share = shares(case, named)
-            what = f"{height}x{width}, {present} of {count}{', names' if named else ''}"
-            rows.append([what, f"{limit:.2f}", *(f"{share[k]:.2f}" if k in share else "-" for k in COLUMNS)])
-    print_table("CPU time of a picture over the bare limit", ["picture", "bare ms", *COLUMNS], rows)
-    print("targets: 1.3 plain, 1.5 with names; MMSegmentation over seg-vis 50 plain, 150 with names")
+PEERS = {"supervision": "supervision", "MMSegmentation": "mmseg"}
 
 
-COLUMNS = ["seg-vis", "cold", "seg-vis, int64", "supervision", "MMSegmentation"]
+def contests(case: Case, named: bool) -> list[Contest]:
+    """Of one picture: many calls in a turn, and one."""
+    height, width, present, count, data_set = case
+    title = f"{height}x{width}, {present} of {count} classes{', names' if named else ''}"
+    makers = drawers(data_set, named)
+    works: dict[str, Any] = {name: partial(set_up, case, make) for name, make in makers.items()}
+    peers = {name: Contestant(works.pop(name), PEERS[name], "parity", rounds=3) for name in PEERS}
+    entered = works | (peers if present < 100 else {})  # theirs take seconds for a picture of so many
+    goals = [Goal("seg-vis", ratio=1.5 if named else 1.3)]
+    cold = {name: works[name] for name in ("bare", "seg-vis")}
+    return [
+        Contest(title, entered, rounds=25, seconds=6, least=0.02, goals=goals),
+        Contest(f"{title}, cold", cold, rounds=40, seconds=4, least=0.0),
+    ]
+
+
+CONTESTS = [each for case in CASES for named in (False, True) for each in contests(case, named)]
 
 if __name__ == "__main__":
-    main()
+    main(CONTESTS)
