@@ -1,7 +1,7 @@
 """What a training iteration costs above the bare loop: by hand, ours, and that of six peers.
 
 Run with `./run bench loop --peers`. Two convolutions on 8 x 8, batch 2, SGD, PolyLR each iteration, a record every 50;
-process CPU time, in turns of 50 iterations (with 376 tensors: of 10). oneDNN is off: on images this small its kernels
+process CPU time, in turns of 50 iterations (with 376 tensors: of 2). oneDNN is off: on images this small its kernels
 can waver by more than all that is measured here. `--length N` compares ours with itself after N iterations, which takes
 minutes. Peers: `_loop_peers.py`. Without workers the main process seeds generators for each sample and each step
 (`stream='sample'`): a loop by hand that seeds all three each time stands beside ours.
@@ -295,14 +295,15 @@ class Turns:
 
     priority = Turn.priority
 
-    def __init__(self, turn: Callable[[int], None], count: int, every: int) -> None:
-        self.total, self.every = count * every + 1, every
-        self._turn = turn
+    def __init__(self, turn: Callable[[int], None], count: int, steps: int) -> None:
+        self.total = count * steps + 1
+        self.every = EVERY  # of the peers' records, as of ours
+        self._turn, self._steps = turn, steps
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Give the turn away after each `every` iterations."""
-        if batch_idx % self.every == 0:
-            self._turn(self.every)
+        """Give the turn away after so many iterations."""
+        if batch_idx % self._steps == 0:
+            self._turn(self._steps)
 
 
 def paced(loop: Callable[..., object], options: Options = PLAIN, **more: Any) -> Callable[[Any], None]:
@@ -310,7 +311,7 @@ def paced(loop: Callable[..., object], options: Options = PLAIN, **more: Any) ->
 
     def set_up(turn: Any) -> None:
         torch.backends.mkldnn.enabled = False
-        turns = Turns(turn, turn.count, 10 if options.make is Blocks else EVERY)
+        turns = Turns(turn, turn.count, 2 if options.make is Blocks else EVERY)
         with contextlib.redirect_stdout(io.StringIO()):
             loop(turns, options=options, **more)
 
