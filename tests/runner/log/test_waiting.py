@@ -73,6 +73,16 @@ def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     assert said(caplog)[0].endswith("num_workers=2 instead of 1 would shorten that (2 cores)")
 
 
+def test_more_ranks_than_cores_have_one_core_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "usable_cores", lambda: 2)
+    waits = DataWaits()
+    for _ in range(2):
+        waits.look({"time": 1.0, "data_time": 0.9}, loader(workers=0), 4)
+    assert said(caplog)[0].endswith("num_workers=1 instead of 0 would shorten that (1 core)")
+
+
 def test_lines_of_training_are_looked_at(caplog: pytest.LogCaptureFixture) -> None:
     hub = MessageHub()
     runner = SimpleNamespace(

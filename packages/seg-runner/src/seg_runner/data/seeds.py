@@ -92,8 +92,9 @@ class SampleSeeds:
     one: `fits` says so, the sample is to be read again, and the generator is seeded for every sample from then on. So
     the numbers are the same as if all were seeded always.
 
-    Two things are not noticed: what copies a generator's state without drawing from it (`random.getstate()`), and what
-    a process that is forked while the sample is read draws. A generator that the data set keeps is always seeded.
+    Two things are not noticed: who copies a generator's state without drawing from it (`random.getstate()`), or draws
+    and puts the state back; and what a process that is forked while the sample is read draws. A generator that the
+    data set keeps is always seeded.
 
     Args:
         kept: The generators that the data set keeps.

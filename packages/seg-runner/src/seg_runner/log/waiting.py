@@ -46,7 +46,7 @@ class DataWaits:
             return
         if waited >= max(SHARE * whole, LEAST):
             self._lines = -1
-            LOG.info("%s", about_waiting(whole, waited, loader, usable_cores() // max(ranks, 1)))
+            LOG.info("%s", about_waiting(whole, waited, loader, max(usable_cores() // max(ranks, 1), 1)))
 
 
 def about_waiting(whole: float, waited: float, loader: object, cores: int) -> str:
@@ -71,7 +71,7 @@ def about_waiting(whole: float, waited: float, loader: object, cores: int) -> st
         return text
     batch = getattr(loader, "batch_size", None) or 1
     enough = math.ceil(batch * total / max(whole - waited, 1e-6)) if parts else cores
-    wanted = min(max(enough, 1), cores)
+    wanted, there = min(max(enough, 1), cores), f"{cores} core{'s' * (cores != 1)}"
     if wanted > workers:
-        return f"{text}; num_workers={wanted} instead of {workers} would shorten that ({cores} cores)"
-    return f"{text}; more workers than {workers} do not help with {cores} cores"
+        return f"{text}; num_workers={wanted} instead of {workers} would shorten that ({there})"
+    return f"{text}; more workers than {workers} do not help with {there}"
