@@ -1,127 +1,198 @@
-"""Loading and dumping configs: ours against MMEngine, on the 769 configs of the mmsegmentation wheel, as ratios.
+"""Loading and dumping configs: the bare limit, ours, MMEngine and its fork, in turns.
 
-Run `python benchmarks/config.py`; without mmengine and mmsegmentation it says so and measures what is there.
+The files are some of the published configs inside of MMSegmentation's wheel, where it is installed (with `--peers`: in
+the environment of that peer); without it, a chain of three written for the purpose. The bare limit runs each file
+and merges it into its bases: it checks nothing, replaces no variables and remembers no origins, and keeps nothing for
+the next call, as ours does. Asked of MMEngine is 6 times our time in a fresh process, 25 times after that, and 30
+times for dumping.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import logging
 import os
-import statistics
+import pprint
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from _measure import paired
-from seg_registry import Config
-from seg_registry.config.load import Loader
+from _contest import Contest, Contestant, Goal, main
+from _environments import PEERS, python_for
 
-COLD = """
-import sys, time, logging, warnings
-logging.disable(logging.CRITICAL); warnings.simplefilter("ignore")
-from {module} import Config
+Work = Callable[[], object]
+FOLDER = "SEG_BENCH_CONFIGS"
+"""The environment variable that tells contestants where the files lie."""
+WHERE = "import importlib.util as u; print(u.find_spec('mmseg').submodule_search_locations[0])"
+LOADED, DUMPED = 30, 4
+"""So many files."""
+FIRST = """
+import logging, sys, time, warnings
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
+sys.path.append(sys.argv[2])
+{imports}
 start = time.process_time()
-Config.fromfile(sys.argv[1])
+load(sys.argv[1])
 print(time.process_time() - start)
 """
-IMPORT = "import sys, time; s = time.process_time(); import seg_registry; print(time.process_time() - s)"
+BARE = "from config import bare_load as load"
+OURS = "from seg_registry import Config; load = Config.fromfile"
+THEIRS = "from mmengine.config import Config; load = Config.fromfile"
 
 
-def config_files() -> list[str]:
-    """The configs inside the wheel, or, without it, a chain of three written for the purpose."""
-    spec = importlib.util.find_spec("mmseg")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    files = [str(path) for place in places for path in sorted(Path(place, ".mim", "configs").rglob("*.py"))]
-    if files:
-        return files
-    print("mmsegmentation is not installed: measuring a small chain of our own")
-    folder = Path(tempfile.mkdtemp())
+def find_files(peers: bool) -> str:
+    """The folder of the published configs, or, without them, of a chain of three."""
+    python, _ = python_for(("mmseg",), "parity", peers)
+    if python is not None:
+        place = subprocess.run([python, "-c", WHERE], capture_output=True, text=True, check=True).stdout.split()[-1]
+        return str(Path(place, ".mim", "configs"))
+    print("MMSegmentation is not installed: a chain of three files is loaded")
+    folder = Path(tempfile.mkdtemp(prefix="seg-bench-"))
     (folder / "model.py").write_text("model = dict(type='A', parts=[dict(type='B', n=i) for i in range(40)])\n")
     (folder / "run.py").write_text("train_cfg = dict(max_iters=10)\noptim = dict(type='SGD', lr=0.1)\n")
     (folder / "train.py").write_text("_base_ = ['model.py', 'run.py']\noptim = dict(lr=0.2)\n")
-    return [str(folder / "train.py")]
+    return str(folder)
 
 
-def child(code: str, *args: str) -> float:
-    result = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
-    return float(result.stdout.split()[-1])
+def config_files(count: int) -> list[str]:
+    """So many of the files that have bases and which every contestant can load, from all over the folder."""
+    found = []
+    for path in sorted(Path(os.environ[FOLDER]).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "_base_ =" in text and not any(word in text for word in ("{{", "custom_imports", "::", "_base_.")):
+            found.append(str(path))
+    return found[:: max(1, len(found) // count)][:count]
 
 
-def cold(files: list[str], peer: bool, rounds: int) -> dict[str, list[float]]:
-    """One config loaded first thing in a fresh process."""
-    times: dict[str, list[float]] = {"ours": [], "mmengine": []}
-    for file in files[:: max(1, len(files) // rounds)][:rounds]:
-        times["ours"].append(child(COLD.format(module="seg_registry"), file))
-        if peer:
-            times["mmengine"].append(child(COLD.format(module="mmengine.config"), file))
-    return times
+def merge(into: dict[str, Any], own: dict[str, Any]) -> None:
+    """Put the values of a file over those of its bases."""
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict) and not value.pop("_delete_", False):
+            merge(into[key], value)
+        else:
+            into[key] = value
 
 
-def row(name: str, ours: float, peer: float | None, goal: str) -> None:
-    ratio = f"{peer / ours:6.1f} x" if peer else "       -"
-    print(
-        f"{name:44}{ours * 1000:9.2f} ms{f'{peer * 1000:9.2f} ms' if peer else '            -':>13}{ratio:>10}   {goal}"
-    )
+def bare_load(file: str) -> dict[str, Any]:
+    """The shortest code that gives the values of a file and its bases."""
+    with open(file, encoding="utf-8") as opened:
+        code = compile(opened.read(), file, "exec")
+    values: dict[str, Any] = {}
+    exec(code, values)
+    del values["__builtins__"]
+    bases = values.pop("_base_", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        merge(merged, bare_load(os.path.join(os.path.dirname(file), base)))
+    merge(merged, values)
+    return merged
 
 
-def load_each(fromfile: Callable[[str], object], files: list[str]) -> list[float]:
-    """Seconds of CPU for each file in this process; files that fail (a package that is missing) are left out."""
-    times = []
-    for file in files:
-        start = time.process_time()
-        try:
-            fromfile(file)
-        except (ImportError, RuntimeError):
-            continue
-        times.append(time.process_time() - start)
-    return times
+def theirs(fork: bool) -> Any:
+    """MMEngine's Config, quiet; the fork has the same module names, and lies beside the original in its environment."""
+    import mmengine
 
-
-def main() -> None:
+    if fork and mmengine.__version__ != version("onedl-mmengine"):
+        raise ImportError("the original lies over the fork: `./run fork:engine` puts it back")
+    logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    files = config_files()
-    peer = importlib.util.find_spec("mmengine") is not None and len(files) > 1
-    if not peer:
-        print("mmengine is not installed: no comparison")
-    print(f"{len(files)} configs{'':34}{'ours':>10}{'mmengine':>13}{'ratio':>10}   goal")
-    times = cold(files, peer, 9)
-    medians = {name: statistics.median(values) for name, values in times.items() if values}
-    row("one config, cold, fresh process (median)", medians["ours"], medians.get("mmengine"), ">= 6 x")
-    theirs = None
-    if peer:
-        import logging
+    from mmengine.config import Config
 
-        from mmengine.config import Config as Peer
+    return Config
 
-        logging.disable(logging.CRITICAL)
-        theirs = statistics.mean(load_each(Peer.fromfile, files[::7]))
-    ours = statistics.mean(load_each(Config.fromfile, files))
-    row("all, one process (mean of a config)", ours, theirs, ">= 25 x")
-    sample = [Config.fromfile(file) for file in files[::97]]
-    dumps: dict[str, Callable[[], object]] = {"ours": lambda: [cfg.dump() for cfg in sample]}
-    if peer:
-        theirs_sample = [Peer(cfg.to_dict()) for cfg in sample]
-        dumps["mmengine"] = lambda: [cfg.dump() for cfg in theirs_sample]
-    dumped = {name: statistics.median(values) for name, values in paired(dumps, 3).items()}
-    row("dump (mean)", dumped["ours"] / len(sample), dumped.get("mmengine", 0) / len(sample) or None, ">= 30 x")
-    some = files[::20]
-    origins = paired(
-        {
-            "with": lambda: [Loader(keep=False).load(file) for file in some],
-            "without": lambda: [Loader(keep=False, origins=False).load(file) for file in some],
-        },
-        15,
-    )
-    share = statistics.median(a / b for a, b in zip(origins["with"], origins["without"], strict=True)) - 1
-    print(f"{'origins, share of loading time':44}{share * 100:8.1f} %{'':33}<= 30 %")
-    imported = statistics.median(child(IMPORT) for _ in range(7))
-    row("import seg_registry", imported, None, "<= 30 ms")
 
+def ours() -> Any:
+    """Our Config."""
+    from seg_registry import Config
+
+    return Config
+
+
+def load_all(fromfile: Callable[[], Callable[[str], object]]) -> Work:
+    """Load the files, again and again."""
+    files, load = config_files(LOADED), fromfile()
+    return lambda: [load(file) for file in files]
+
+
+def first(imports: str) -> Work:
+    """Load one of the files as the first thing that a process does after its imports."""
+    files, code = config_files(9), FIRST.format(imports=imports)
+    here = str(Path(__file__).parent)
+
+    def work() -> float:
+        files.append(files.pop(0))
+        command = [sys.executable, "-c", code, files[-1], here]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return float(done.stdout.split()[-1])
+
+    return work
+
+
+def dump_all(config: Callable[[], Any]) -> Work:
+    """Write the loaded files as Python."""
+    loaded = [config().fromfile(file) for file in config_files(DUMPED)]
+    return lambda: [each.dump() for each in loaded]
+
+
+def bare_dump() -> Work:
+    loaded = [bare_load(file) for file in config_files(DUMPED)]
+    return lambda: [pprint.pformat(each) for each in loaded]
+
+
+def origins(kept: bool) -> Work:
+    """Load with and without the place from which each value comes."""
+    from seg_registry.config.load import Loader
+
+    files = config_files(LOADED)
+    return lambda: [Loader(keep=False, origins=kept).load(file) for file in files]
+
+
+def with_peers(contestants: dict[str, Any], make: Callable[[bool], Any]) -> dict[str, Any]:
+    """MMEngine and its fork beside bare and ours."""
+    original = Contestant(make(False), "mmengine", "parity", rounds=3)
+    return {**contestants, "MMEngine": original, "its fork": Contestant(make(True), "mmengine", "fork", rounds=3)}
+
+
+CONTESTS = [
+    Contest(
+        "one config, first thing in a fresh process",
+        with_peers({"bare": partial(first, BARE), "ours": partial(first, OURS)}, lambda _: partial(first, THEIRS)),
+        measure="own",
+        rounds=9,
+        seconds=20,
+        least=0.0,
+        apart=True,
+    ),
+    Contest(
+        f"configs loaded again, at most {LOADED}",
+        with_peers(
+            {"bare": partial(load_all, lambda: bare_load), "ours": partial(load_all, lambda: ours().fromfile)},
+            lambda fork: partial(load_all, lambda: theirs(fork).fromfile),
+        ),
+        seconds=12,
+    ),
+    Contest(
+        f"configs dumped, at most {DUMPED}",
+        with_peers(
+            {"bare": bare_dump, "ours": partial(dump_all, ours)}, lambda fork: partial(dump_all, lambda: theirs(fork))
+        ),
+        seconds=12,
+    ),
+    Contest(
+        "the origins of values, nothing kept",
+        {"without": partial(origins, False), "with": partial(origins, True)},
+        seconds=12,
+        goals=[Goal("with", ratio=1.3)],
+    ),
+]
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main()
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = find_files("--peers" in sys.argv or bool(os.environ.get(PEERS)))
+    main(CONTESTS)
