@@ -1,18 +1,16 @@
-"""What one EMA update costs: one multi-tensor lerp, ours, torch's AveragedModel and MMEngine's where installed.
+"""What one EMA update costs: one multi-tensor lerp, ours with its hook, torch's AveragedModel and MMEngine's.
 
-python benchmarks/ema.py [--rounds N]
+Run with `./run bench ema --peers`. The lists of tensors are those of real models, and one of many small tensors, where
+what counts is the work per tensor.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-import torch
-from _measure import block, paired, print_table, ratios
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from _contest import Contest, Contestant, Goal, main
 
 MOMENTUM = 0.0002
 LISTS = {
@@ -20,57 +18,74 @@ LISTS = {
     "965 tensors, 82 M": (965, 82_000_000),
     "2000 tensors, 4.2 M": (2000, 4_200_000),
 }
+Work = Callable[[], object]
 
 
-def make_net(tensors: int, numbers: int) -> nn.ParameterList:
+def make_net(tensors: int, numbers: int) -> Any:
     """As many tensors of as many numbers, a third of them small, as norms and biases are."""
+    import torch
+
     small = tensors // 3
     each = (numbers - small * 256) // (tensors - small)
-    return nn.ParameterList(torch.randn(256 if index < small else each) for index in range(tensors))
+    return torch.nn.ParameterList(torch.randn(256 if index < small else each) for index in range(tensors))
 
 
-def contenders(net: nn.ParameterList) -> dict[str, Callable[[], object]]:
-    """The bare limit and what is installed, each with an average of its own."""
-    from seg_hooks import EMAHook, ExponentialMovingAverage
+def bare(net: Any) -> Work:
+    import torch
 
     sources = [parameter.detach() for parameter in net]
-    bare = [source.clone() for source in sources]
-    ours = ExponentialMovingAverage(net, momentum=MOMENTUM)
+    averages = [source.clone() for source in sources]
+    return lambda: torch._foreach_lerp_(averages, sources, MOMENTUM)
+
+
+def ours(net: Any) -> Work:
+    from seg_hooks import EMAHook, ExponentialMovingAverage
+
     hook = EMAHook(momentum=MOMENTUM)
-    hook.src_model, hook.ema_model = net, ours
+    hook.src_model, hook.ema_model = net, ExponentialMovingAverage(net, momentum=MOMENTUM)
 
     class Where:
         iter = epoch = 0
 
-    torchs = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - MOMENTUM))
-    found: dict[str, Callable[[], object]] = {
-        "one lerp": lambda: torch._foreach_lerp_(bare, sources, MOMENTUM),
-        "seg-hooks": lambda: hook.after_train_iter(Where, batch_idx=0),
-        "torch AveragedModel": lambda: torchs.update_parameters(net),
-    }
-    try:
-        from mmengine.model import ExponentialMovingAverage as Theirs
-    except ImportError:
-        print("mmengine is not installed: left out")
-    else:
-        theirs = Theirs(net, momentum=MOMENTUM)
-        found["mmengine"] = lambda: theirs.update_parameters(net)
-    return found
+    return lambda: hook.after_train_iter(Where, batch_idx=0)  # type: ignore[arg-type]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    for title, (tensors, numbers) in LISTS.items():
+def torchs(net: Any) -> Work:
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(1 - MOMENTUM))
+    return lambda: average.update_parameters(net)
+
+
+def mmengine(net: Any) -> Work:
+    from mmengine.model import ExponentialMovingAverage
+
+    average = ExponentialMovingAverage(net, momentum=MOMENTUM)
+    return lambda: average.update_parameters(net)
+
+
+def set_up(make: Callable[[Any], Work], size: tuple[int, int]) -> Work:
+    """The work of a contestant on a net of its own; gradients are off, as where averages are updated."""
+    import torch
+
+    work = make(make_net(*size))
+
+    def update() -> None:
         with torch.no_grad():
-            sides = {name: block(run) for name, run in contenders(make_net(tensors, numbers)).items()}
-            times = paired(sides, rounds)
-        ratio = ratios(times, "one lerp")
-        rows = [[name, f"{1e3 * statistics.median(own):.2f}", f"{ratio[name]:.3f}"] for name, own in times.items()]
-        print_table(title, ["", "ms", "x one lerp"], rows)
+            work()
 
+    return update
+
+
+def contest(title: str, size: tuple[int, int]) -> Contest:
+    """Of one list of tensors."""
+    made = {"one lerp": bare, "seg-hooks": ours, "torch AveragedModel": torchs}
+    contestants: dict[str, Any] = {name: partial(set_up, make, size) for name, make in made.items()}
+    contestants["MMEngine"] = Contestant(partial(set_up, mmengine, size), "mmengine", "parity")
+    return Contest(title, contestants, seconds=15, goals=[Goal("seg-hooks", ratio=1.03)])
+
+
+CONTESTS = [contest(title, size) for title, size in LISTS.items()]
 
 if __name__ == "__main__":
-    main()
+    main(CONTESTS)
