@@ -44,8 +44,10 @@ def seconds_of_files(report: str) -> dict[str, int]:
 def run(command: list[str], measure: bool) -> int:
     """Run all tests in as many processes as there are cores; with `measure`, keep what was seen if all passed."""
     number, began = cores(), time.monotonic()
-    # A file shares what it makes. The order is ours: xdist would begin with the files of many tests, which are quick.
-    command = [*command, "-n", str(number), "--dist", "loadfile", "--no-loadscope-reorder"]
+    # A file shares what it makes. Once it is known how long files take, the order is ours (tests/conftest.py): xdist
+    # begins with the files of many tests, which are quick.
+    ours = ["--no-loadscope-reorder"] if SECONDS.is_file() else []
+    command = [*command, "-n", str(number), "--dist", "loadfile", *ours]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         more = [f"--junitxml={report}", "-o", "junit_family=xunit1"] if measure else []

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_engine.data.pipeline import NestedBuilder
 from seg_engine.ranks import tell
 
 if TYPE_CHECKING:
     from seg_registry import Config
     from seg_runner import Runner
     from seg_runner.distributed.world import World
+
+    from seg_engine.data.pipeline import NestedBuilder
 
 __all__ = ["give", "make_builder", "make_runner", "override", "read_config", "train", "world_of"]
 
@@ -116,6 +117,8 @@ def make_builder(
 ) -> NestedBuilder:
     """Return what builds the parts of a config, and the parts inside them; `files` as `NestedBuilder` takes it."""
     from seg_registry import builder
+
+    from seg_engine.data.pipeline import NestedBuilder  # with OpenCV, for which `seg --help` does not wait
 
     made = builder(cfg, allow=("*",) if trust else tuple(allow), allow_imports=imports or trust)
     return NestedBuilder(made, files)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.blocks import Blocks
 from helpers.ranks import on_ranks
 from seg_hooks import CheckpointHook, EMAHook
 from seg_runner import IoUMetric, find_resumable, read_checkpoint
@@ -14,7 +15,7 @@ from seg_runner.checkpoint.several.assemble import Shards
 from seg_runner.distributed.shards import gathered, is_sharded
 
 from tests.runner.distributed.test_checkpoints import assert_equal
-from tests.runner.distributed.test_sharded import SHARDED, Held, is_set, make_runner
+from tests.runner.distributed.test_sharded import SHARDED, is_set, make_runner
 
 
 def train_with_hooks(folder: Path, strategy: str) -> list[str]:
@@ -27,7 +28,7 @@ def train_with_hooks(folder: Path, strategy: str) -> list[str]:
         checkpoint={"sharded": True, "async_save": strategy == "ddp"},
         hooks=[EMAHook(momentum=0.1), saving],
         train_cfg={"max_iters": 8, "val_interval": 4},
-        val_dataloader={"dataset": Held(), "batch_size": 2, "num_workers": 0},
+        val_dataloader={"dataset": Blocks(4), "batch_size": 2, "num_workers": 0},
         val_evaluator=IoUMetric(num_classes=3),
     )
     runner.train()

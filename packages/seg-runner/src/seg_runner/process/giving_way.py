@@ -100,7 +100,7 @@ def _delays() -> dict[str, int]:
     try:
         for task in os.listdir(TASKS):
             try:
-                found[task] = int((TASKS / task / "schedstat").read_text(encoding="ascii").split()[1])
+                found[task] = int((TASKS / task / "schedstat").read_text(encoding="utf-8").split()[1])
             except (OSError, IndexError):  # that thread has ended
                 continue
     except OSError:  # not Linux

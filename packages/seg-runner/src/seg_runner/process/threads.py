@@ -139,6 +139,6 @@ def _limit(group: Path) -> float:
 def _text(path: Path) -> str:
     """Return the text of a file, empty where there is none or it cannot be read."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return ""
