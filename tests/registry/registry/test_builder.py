@@ -418,3 +418,12 @@ def test_a_miss_says_where_in_the_config(tmp_path: Path) -> None:
     cfg = Config.fromfile(tmp_path / "c.py")
     with pytest.raises(RegistryError, match=r"c\.py:3: 'NoSuchHead' is not in the model registry .*\(at 'model\.head'"):
         builder(cfg).build("model", cfg.model.head)
+
+
+def test_a_distribution_is_found_once_the_import_path_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_installed("late_scope")
+    folder = tmp_path / "late_scope-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: late_scope\nVersion: 1.0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert is_installed("late_scope")

@@ -26,9 +26,14 @@ def entries(group: str) -> dict[str, Any]:
     return _all(tuple(sys.path)).get(group, {}) if group else {}
 
 
-@lru_cache(maxsize=64)
 def is_installed(package: str) -> bool:
     """Tell whether a package belongs to an installed distribution (a folder that merely lies about does not)."""
+    return _is_installed(package, tuple(sys.path))
+
+
+@lru_cache(maxsize=64)
+def _is_installed(package: str, _path: tuple[str, ...]) -> bool:
+    """Look for the distribution; once for each state of `sys.path`, which programs and tests change."""
     from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 
     try:
