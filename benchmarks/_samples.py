@@ -84,18 +84,21 @@ def distorted(image: Pixels) -> Pixels:
     contrast_first = coin()
     if contrast_first and coin():
         image = by_table(image, BYTES * np.random.uniform(0.5, 1.5))
-    saturate, turn = coin(), coin()
-    if saturate or turn:
-        tables = np.repeat(BYTES[:, None], 3, axis=1)
-        if saturate:
-            tables[:, 1] = np.clip(tables[:, 1] * np.random.uniform(0.5, 1.5), 0, 255)
-        if turn:
-            tables[:, 0] = (tables[:, 0] + np.random.randint(-18, 19)) % 180
-        hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables.astype(np.uint8)[None])
-        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    if coin():
+        image = in_hsv(image, 1, np.clip(BYTES * np.random.uniform(0.5, 1.5), 0, 255))
+    if coin():
+        image = in_hsv(image, 0, (BYTES + np.random.randint(-18, 18)) % 180)
     if not contrast_first and coin():
         image = by_table(image, BYTES * np.random.uniform(0.5, 1.5))
     return image
+
+
+def in_hsv(image: Pixels, channel: int, table: Pixels) -> Pixels:
+    """Change one channel of hue, saturation and value by a table."""
+    tables = np.repeat(BYTES[:, None], 3, axis=1)
+    tables[:, channel] = table
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), tables.astype(np.uint8)[None])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 def packed(image: Pixels, labels: Pixels) -> tuple[torch.Tensor, torch.Tensor]:

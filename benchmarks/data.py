@@ -42,7 +42,7 @@ GIVEN: dict[str, tuple[str, str, str | None]] = {
 def check_alike(name: str, sample: Any, paths: tuple[str, str]) -> None:
     """See that those who draw the same numbers make the same sample as the plain form, but for rounding of colours.
 
-    MMSegmentation draws the numbers of colours in another order, after the window: of it, labels are compared.
+    Of MMSegmentation, labels are compared.
     """
     off, same = {FUSED: (8, 0.9), "ours": (1, 1), "MMSegmentation": (255, 1)}[name]
     for seed in range(4):
